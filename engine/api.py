@@ -1,0 +1,200 @@
+"""The engine as its users see it: one Protocol and its data. The console, the commands and the tests know nothing else.
+
+Two implementations, `engine.runtime.engine.Engine` in this process and `engine.client.RemoteEngine` over the socket, pass
+the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.commands import Command, Origin, Submission
+from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Plan, Refusal
+from engine.core.records import PhaseName, Record, Switch
+from engine.core.state import State
+
+PROTOCOL: Final = 1
+"""Version of the wire format; a client and an engine that differ refuse each other."""
+
+
+class EngineError(Exception):
+    """Something that a person should read: what failed, on what, what was kept, what to do next."""
+
+
+class EngineUnreachable(EngineError):
+    """No engine answers, or it stopped answering."""
+
+
+class ReadOnly(EngineError):
+    """A client that may only watch asked for a change."""
+
+
+class UnknownModel(EngineError):
+    """The catalog has no model of that name."""
+
+
+class CannotServe(EngineError):
+    """A request's model could not be made ready, or its run failed."""
+
+
+class Hello(Struct, frozen=True):
+    """Who the engine is."""
+
+    protocol: int
+    version: str
+    host: str
+    pid: int
+    started_at_s: float
+    config: str
+    """Folder of the configuration it runs on."""
+    banner: str = ""
+    """What every screen must say of this engine: that its GPUs are virtual."""
+
+
+class Job(Struct, frozen=True):
+    """A command under way."""
+
+    id: str
+    command: Command
+    origin: Origin
+    plan: Plan | None
+    """None while it waits for a plan that fits."""
+    phase: PhaseName
+    elapsed_s: float
+    waiting_for: str = ""
+    """In words, when it waits."""
+
+
+class Snapshot(Struct, frozen=True):
+    """Everything that a screen shows, at one moment."""
+
+    seq: int
+    """Grows with every change; equal numbers mean equal snapshots."""
+    at_s: float
+    """Wall-clock time, seconds since the epoch."""
+    state: State
+    jobs: tuple[Job, ...] = ()
+    budgets: dict[DeviceId, int] = {}
+    """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
+
+
+class Updated(Struct, frozen=True, tag="updated"):
+    """The newest snapshot; older ones that nobody took are gone."""
+
+    snapshot: Snapshot
+
+
+class Recorded(Struct, frozen=True, tag="recorded"):
+    """A line was written to the journal."""
+
+    record: Record
+
+
+Event: TypeAlias = Updated | Recorded
+
+
+class Done(Struct, frozen=True, tag="done"):
+    """The plan was carried out. `switch` is None when there was nothing to move."""
+
+    plan: Plan
+    switch: Switch | None = None
+
+
+class Declined(Struct, frozen=True, tag="declined"):
+    """No plan, and why."""
+
+    refusal: Refusal
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """The plan broke on the way; the state is as if it had not been tried."""
+
+    reason: str
+
+
+class Cancelled(Struct, frozen=True, tag="cancelled"):
+    """Somebody took the command back, or a request rescued its victim."""
+
+    reason: str
+
+
+class Changed(Struct, frozen=True, tag="changed"):
+    """Nothing was done: the plan is no longer the one that was confirmed."""
+
+    plan: Plan
+
+
+Answer: TypeAlias = Done | Declined | Failed | Cancelled | Changed
+
+
+class Embeddings(Struct, frozen=True):
+    """Vectors of a request, one row a text, unit length."""
+
+    model: ModelName
+    device: DeviceId
+    vectors: list[list[float]]
+    seconds: float
+    synthetic: bool = False
+
+
+class Generation(Struct, frozen=True):
+    """What a model wrote."""
+
+    model: ModelName
+    device: DeviceId
+    text: str
+    tokens: int
+    seconds: float
+    synthetic: bool = False
+
+
+class EngineAPI(Protocol):
+    """Every method may raise EngineError; none raises anything else on purpose."""
+
+    async def hello(self) -> Hello: ...
+
+    async def snapshot(self) -> Snapshot: ...
+
+    def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """First the newest snapshot, then changes as they come, snapshots merged to at most four a second.
+
+        `after`: the last record's sequence number that the caller has; the records after it come again, as far as they are
+        kept. None means from now on. Ends with EngineUnreachable when the engine goes.
+        """
+        ...
+
+    async def records(self, limit: int = 100) -> tuple[Record, ...]:
+        """The newest records, oldest first."""
+        ...
+
+    async def plan(self, command: Command) -> Plan | Refusal:
+        """What `command` would do now. Changes nothing."""
+        ...
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Carry a command out; returns when it has ended. Raises UnknownModel, ReadOnly."""
+        ...
+
+    async def cancel(self, submission_id: str) -> bool:
+        """Take a submitted command back; False when it has ended or was never there."""
+        ...
+
+    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
+        """Vectors of `texts`, loading the model when needed. Raises UnknownModel, CannotServe."""
+        ...
+
+    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
+        """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""
+        ...
+
+    async def stop(self) -> None:
+        """End the engine in order: workers first, the journal last."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of this handle. A remote engine goes on."""
+        ...

@@ -1,0 +1,42 @@
+"""Devices: what each is, and what its last reading said."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.names import DeviceId
+
+Health: TypeAlias = Literal["ok", "starting", "stale", "lost", "unsupported", "failed"]
+"""`ok` is the only state in which a model may be placed on the device."""
+
+
+class DeviceSpec(Struct, frozen=True):
+    """A place that can execute a model."""
+
+    id: DeviceId
+    title: str
+    """What a person calls it: "virtual GPU in host RAM", "NVIDIA GeForce GT 1030"."""
+    kind: Literal["gpu", "cpu"]
+    backing: str
+    """Whose memory it is: `ram`, `cuda:0`, or `host` for the CPU."""
+    total_bytes: int
+    fraction: float
+    """Share of the total that the engine may fill, 0 to 1."""
+
+
+class Reading(Struct, frozen=True):
+    """What the device said of itself, and when. A missing figure is None, never 0."""
+
+    health: Health
+    reason: str = ""
+    """Why the health is not ok, in words for the operator."""
+    used_bytes: int | None = None
+    """All memory in use, ours and others'."""
+    external_bytes: int | None = None
+    """Of that, what processes that are not ours use."""
+    temperature_c: int | None = None
+    utilization_percent: int | None = None
+    at_s: float = 0.0
+    """Wall-clock time of the last good figures, seconds since the epoch."""

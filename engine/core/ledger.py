@@ -1,0 +1,235 @@
+"""The ledger: who is charged how many bytes where, and the only ways in which that may change.
+
+Every function takes a state and returns the next one. A transition that is not allowed raises `LedgerError`: that is a defect
+of the caller, never a way to ask whether there is room.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from engine.core.devices import Reading
+from engine.core.models import Footprint, Pin
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.state import Resident, Slab, Stage, State
+
+
+class LedgerError(Exception):
+    """A transition that the lifecycle or a budget forbids."""
+
+
+_ALLOWED_NEXT: Final[dict[Stage, frozenset[Stage]]] = {
+    "pending": frozenset({"loading"}),
+    "loading": frozenset({"ready", "leaving"}),
+    "ready": frozenset({"draining", "leaving"}),
+    "draining": frozenset({"ready", "leaving"}),
+    "leaving": frozenset(),
+}
+"""From `pending` a resident may also vanish (nothing was reserved), from `leaving` it does, and from any stage when its worker dies."""
+
+
+# ── room ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def budget(state: State, device: DeviceId) -> int:
+    """Bytes of `device` that the engine may fill: fraction × total, never more than what others leave free."""
+    known = state.devices[device]
+    total = known.spec.total_bytes
+    return max(0, min(int(total * known.spec.fraction), total - (known.reading.external_bytes or 0)))
+
+
+def charged(state: State, device: DeviceId) -> int:
+    """Bytes that are taken or promised there now: loading, ready, draining, leaving and leaked."""
+    residents = sum(r.footprint.total_bytes for r in state.on(device) if r.stage != "pending")
+    return residents + state.devices[device].leaked_bytes
+
+
+def free(state: State, device: DeviceId) -> int:
+    """Bytes that can be reserved there at this moment."""
+    return budget(state, device) - charged(state, device)
+
+
+def headroom(state: State, device: DeviceId) -> int:
+    """Bytes that will be free there once all that is leaving has left and all that is pending has come."""
+    staying = sum(r.footprint.total_bytes for r in state.on(device) if r.stage not in ("draining", "leaving"))
+    return budget(state, device) - staying - state.devices[device].leaked_bytes
+
+
+# ── residents ────────────────────────────────────────────────────────────────────────────────────
+
+
+def pend(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """An accepted load, its room not proven yet. At most one load of a model is under way at a time."""
+    if any(r.stage in ("pending", "loading") for r in state.of(model)) or state.find(model, device):
+        raise LedgerError(f"{model} is already on its way to or from a device")
+    resident = Resident(model, device, "pending", state.models[model].footprint, now_s)
+    return replace(state, residents=(*state.residents, resident))
+
+
+def reserve(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """`pending` → `loading`: the bytes are charged from here on."""
+    need = _get(state, model, device).footprint.total_bytes
+    if need > free(state, device):
+        raise LedgerError(f"{model} needs {need} bytes on {device}, {free(state, device)} are free")
+    return _enter(state, model, device, "loading", now_s)
+
+
+def advance(state: State, model: ModelName, device: DeviceId, progress: float) -> State:
+    """Note how far a load is."""
+    resident = _get(state, model, device)
+    return _put(state, replace(resident, progress=progress)) if resident.stage == "loading" else state
+
+
+def arrive(state: State, model: ModelName, device: DeviceId, footprint: Footprint, now_s: float) -> State:
+    """`loading` → `ready`, with the footprint as it turned out."""
+    state = _enter(state, model, device, "ready", now_s)
+    return _put(state, replace(_get(state, model, device), footprint=footprint, progress=None))
+
+
+def drain(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """`ready` → `draining`: it will leave when its leases have ended."""
+    return _enter(state, model, device, "draining", now_s)
+
+
+def rescue(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """`draining` → `ready`: somebody asked for it in time."""
+    return _enter(state, model, device, "ready", now_s)
+
+
+def leave(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """→ `leaving`: past rescue; still charged."""
+    if _get(state, model, device).leases:
+        raise LedgerError(f"{model} on {device} is leased")
+    return _enter(state, model, device, "leaving", now_s)
+
+
+def release_bytes(state: State, model: ModelName, device: DeviceId, leaked_bytes: int) -> State:
+    """The device showed a leaving model's bytes free, all but `leaked_bytes`."""
+    resident = _get(state, model, device)
+    if resident.stage != "leaving" or not 0 <= leaked_bytes <= resident.footprint.total_bytes:
+        raise LedgerError(f"{model} on {device} is {resident.stage} and can't give bytes back")
+    known = state.devices[device]
+    known = replace(known, leaked_bytes=known.leaked_bytes + leaked_bytes)
+    return replace(_without(state, resident), devices={**state.devices, device: known})
+
+
+def withdraw(state: State, model: ModelName, device: DeviceId) -> State:
+    """A pending load that won't come."""
+    resident = _get(state, model, device)
+    if resident.stage != "pending":
+        raise LedgerError(f"{model} on {device} is {resident.stage}, not pending")
+    return _without(state, resident)
+
+
+def lose_worker(state: State, device: DeviceId) -> State:
+    """The device's process died: what it held is gone, leaks too. Pending loads have lost nothing."""
+    gone = [r for r in state.on(device) if r.stage != "pending"]
+    kept = tuple(r for r in state.residents if r not in gone)
+    known = replace(state.devices[device], leaked_bytes=0, worker_pid=None)
+    return replace(state, residents=kept, devices={**state.devices, device: known})
+
+
+def take_lease(state: State, model: ModelName, device: DeviceId) -> State:
+    """One more running use of a ready resident."""
+    resident = _get(state, model, device)
+    if resident.stage != "ready":
+        raise LedgerError(f"{model} on {device} is {resident.stage}, not ready")
+    return _put(state, replace(resident, leases=resident.leases + 1))
+
+
+def end_lease(state: State, model: ModelName, device: DeviceId) -> State:
+    """One running use less."""
+    resident = _get(state, model, device)
+    if resident.leases < 1:
+        raise LedgerError(f"{model} on {device} has no lease to end")
+    return _put(state, replace(resident, leases=resident.leases - 1))
+
+
+# ── pins, readings, the RAM tier ─────────────────────────────────────────────────────────────────
+
+
+def set_pin(state: State, model: ModelName, pin: Pin | None) -> State:
+    return replace(state, models={**state.models, model: replace(state.models[model], pin=pin)})
+
+
+def set_reading(state: State, device: DeviceId, reading: Reading) -> State:
+    known = replace(state.devices[device], reading=reading)
+    return replace(state, devices={**state.devices, device: known})
+
+
+def put_slab(state: State, slab: Slab) -> State:
+    """Add a slab to the RAM tier, or replace what is known of it."""
+    others = tuple(s for s in state.ram.slabs if s.model != slab.model)
+    return replace(state, ram=replace(state.ram, slabs=(*others, slab)))
+
+
+def drop_slab(state: State, model: ModelName) -> State:
+    """Take a slab off the RAM tier. A slab that a CPU resident runs from, or a load needs, stays."""
+    if slab_in_use(state, model):
+        raise LedgerError(f"the slab of {model} is in use")
+    return replace(state, ram=replace(state.ram, slabs=tuple(s for s in state.ram.slabs if s.model != model)))
+
+
+def slab_in_use(state: State, model: ModelName) -> bool:
+    """Whether a CPU resident runs from the model's slab or a load copies from it."""
+    return any(r.stage == "loading" or (r.device == CPU and r.stage != "pending") for r in state.of(model))
+
+
+# ── the invariants ───────────────────────────────────────────────────────────────────────────────
+
+
+def broken_invariants(state: State) -> list[str]:
+    """What is wrong with `state`, in words; empty when all is well. Cheap enough to ask after every event."""
+    wrong = []
+    for device, known in state.devices.items():
+        staying = sum(r.footprint.total_bytes for r in state.on(device) if r.stage in ("loading", "ready"))
+        if charged(state, device) > known.spec.total_bytes:
+            wrong.append(f"{device} is charged more than it has")
+        if staying + known.leaked_bytes > int(known.spec.total_bytes * known.spec.fraction):
+            wrong.append(f"{device} is filled over its fraction")
+    for resident in state.residents:
+        if resident.leases < 0 or min(resident.footprint.weights_bytes, resident.footprint.workspace_bytes) < 0:
+            wrong.append(f"{resident.model} on {resident.device} has a negative figure")
+        if resident.leases and resident.stage not in ("ready", "draining"):
+            wrong.append(f"{resident.model} on {resident.device} is leased while {resident.stage}")
+    for model in state.models:
+        places = [r.device for r in state.of(model)]
+        loads = [r for r in state.of(model) if r.stage in ("pending", "loading")]
+        if len(loads) > 1:
+            wrong.append(f"{model} is loaded twice at once")
+        if len(places) != len(set(places)):
+            wrong.append(f"{model} stands twice on one device")
+    kept = {slab.model for slab in state.ram.slabs}
+    wrong += [
+        f"{r.model} runs from a slab that is gone"
+        for r in state.on(CPU)
+        if r.stage in ("ready", "draining") and r.model not in kept
+    ]
+    return wrong
+
+
+def _get(state: State, model: ModelName, device: DeviceId) -> Resident:
+    resident = state.find(model, device)
+    if resident is None:
+        raise LedgerError(f"{model} is not on {device}")
+    return resident
+
+
+def _enter(state: State, model: ModelName, device: DeviceId, stage: Stage, now_s: float) -> State:
+    resident = _get(state, model, device)
+    if stage not in _ALLOWED_NEXT[resident.stage]:
+        raise LedgerError(f"{model} on {device} can't go from {resident.stage} to {stage}")
+    return _put(state, replace(resident, stage=stage, since_s=now_s))
+
+
+def _put(state: State, resident: Resident) -> State:
+    key = (resident.model, resident.device)
+    return replace(
+        state, residents=tuple(resident if (r.model, r.device) == key else r for r in state.residents)
+    )
+
+
+def _without(state: State, resident: Resident) -> State:
+    return replace(state, residents=tuple(r for r in state.residents if r is not resident))

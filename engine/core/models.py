@@ -1,0 +1,61 @@
+"""Models: what the catalog says of each, and what each needs on a device."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.names import DeviceId, ModelName
+
+Task: TypeAlias = Literal["embedding", "generation"]
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+
+DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """The largest work that one request may bring; the footprint's workspace is sized for it."""
+
+    max_batch: int = 16
+    """Rows that run at once; larger requests are split."""
+    max_sequence: int = 128
+    """Tokens of a row, prompt and answer together; longer text is cut."""
+
+
+class ModelSpec(Struct, frozen=True):
+    """One entry of the catalog, checked."""
+
+    name: ModelName
+    sources: tuple[str, ...]
+    """Where the weights may come from, in order of preference: `package:`, `hub:`, `path:` or `synthetic:`."""
+    task: Task
+    dtype: Dtype = "float32"
+    limits: Limits = Limits()
+    preferred_device: DeviceId | None = None
+    pin: Pin | None = None
+    """The pin that the model starts with."""
+    preload: bool = False
+    revision: str | None = None
+    sha256: str | None = None
+    """Of the source's model.safetensors; a file that differs is refused."""
+
+
+class Pin(Struct, frozen=True):
+    """The operator's word that a model is never a victim."""
+
+    device: DeviceId | None = None
+    """Where it must stay, or None for wherever it is."""
+
+
+class Footprint(Struct, frozen=True):
+    """Bytes that a model needs on a device."""
+
+    weights_bytes: int
+    workspace_bytes: int
+    """Activations and KV cache at the model's limits."""
+    label: Literal["estimated", "measured", "learned"] = "estimated"
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.workspace_bytes

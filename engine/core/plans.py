@@ -1,0 +1,150 @@
+"""Plans: the ordered steps that answer one command. The preview, the execution and the journal share this one object."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.commands import Command
+from engine.core.latency import NOTHING, Prediction
+from engine.core.names import DeviceId, ModelName
+
+Tier: TypeAlias = Literal["source", "disk", "ram"]
+"""Where a load starts from: an unprepared checkpoint, a prepared slab on disk, or the RAM tier."""
+
+
+class EvictStep(Struct, frozen=True, tag="evict"):
+    """Take the model off the device, after its leases have ended."""
+
+    model: ModelName
+    device: DeviceId
+    size_bytes: int
+    leases: int = 0
+    """Running uses that must end first."""
+    victim: bool = True
+    """Whether it leaves to make room for another model, not because the command names it."""
+    predicted: Prediction = NOTHING
+
+
+class LoadStep(Struct, frozen=True, tag="load"):
+    """Bring the model to the device."""
+
+    model: ModelName
+    device: DeviceId
+    size_bytes: int
+    tier: Tier
+    predicted: Prediction = NOTHING
+
+
+class PinStep(Struct, frozen=True, tag="pin"):
+    model: ModelName
+    device: DeviceId | None = None
+
+
+class UnpinStep(Struct, frozen=True, tag="unpin"):
+    model: ModelName
+
+
+Step: TypeAlias = EvictStep | LoadStep | PinStep | UnpinStep
+
+
+class Alternative(Struct, frozen=True):
+    """A placement that was weighed and lost."""
+
+    device: DeviceId
+    victims: tuple[ModelName, ...]
+    predicted: Prediction
+    cost_s: float
+    """Expected seconds lost to reloading the victims, plus the load itself."""
+    why_not: str
+
+
+class Plan(Struct, frozen=True, tag="plan"):
+    """What the engine will do for `command`, in order."""
+
+    command: Command
+    steps: tuple[Step, ...]
+    reasons: tuple[str, ...]
+    """Why so, each one sentence."""
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def predicted(self) -> Prediction:
+        """Time until the last step is done, drains not counted: nobody knows when a lease will end."""
+        return sum((s.predicted for s in self.steps if isinstance(s, EvictStep | LoadStep)), NOTHING)
+
+    @property
+    def victims(self) -> tuple[EvictStep, ...]:
+        return tuple(s for s in self.steps if isinstance(s, EvictStep) and s.victim)
+
+    @property
+    def load(self) -> LoadStep | None:
+        """The plan's load, if it has one."""
+        return next((s for s in self.steps if isinstance(s, LoadStep)), None)
+
+    @property
+    def has_side_effects(self) -> bool:
+        """Whether it touches more than its own model, undoes the operator's word, or waits: ask first."""
+        if self.command.__struct_config__.tag in ("move", "leave-cpu") and self.load is not None:
+            return True
+        unpins = any(isinstance(s, UnpinStep) for s in self.steps) and self.command.__struct_config__.tag != "unpin"
+        waits = any(isinstance(s, EvictStep) and s.leases for s in self.steps)
+        return bool(self.victims) or unpins or waits
+
+    @property
+    def effects(self) -> str:
+        """What the plan does, without times or reasons; equal for plans that an operator would call the same."""
+        return "; ".join(_effect(s) for s in self.steps)
+
+
+class Blocker(Struct, frozen=True):
+    """A model that is in the way, and why it may not leave."""
+
+    model: ModelName
+    device: DeviceId
+    size_bytes: int
+    why: Literal["pinned", "leased", "loading", "leaving", "too young"]
+
+    @property
+    def passes(self) -> bool:
+        """Whether waiting alone may remove it."""
+        return self.why != "pinned"
+
+
+class Room(Struct, frozen=True):
+    """What a device could have offered."""
+
+    device: DeviceId
+    budget_bytes: int
+    free_bytes: int
+    note: str = ""
+    """Why the device was out of the question, if it was."""
+
+
+class Refusal(Struct, frozen=True, tag="refusal"):
+    """Why a command can't be done, and what would let it."""
+
+    command: Command
+    reason: str
+    needed_bytes: int = 0
+    rooms: tuple[Room, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may become possible without the operator, so that a request may wait for it."""
+        return any(b.passes for b in self.blockers)
+
+
+def _effect(step: Step) -> str:
+    match step:
+        case EvictStep():
+            return f"evict {step.model} from {step.device}" + (" after its leases" if step.leases else "")
+        case LoadStep():
+            return f"load {step.model} on {step.device}"
+        case PinStep():
+            return f"pin {step.model}" + (f" on {step.device}" if step.device else "")
+        case UnpinStep():
+            return f"unpin {step.model}"

@@ -1,0 +1,25 @@
+"""The operator's choices that a plan depends on, as data. How they are acted on is the planner's business."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+Eviction: TypeAlias = Literal["expected_loss", "lru", "lfu"]
+Balancing: TypeAlias = Literal["spread", "pack", "most_free"]
+
+
+class Policy(Struct, frozen=True):
+    """How room is made, where models go, and what a request may set in motion."""
+
+    eviction: Eviction = "expected_loss"
+    """Which residents leave first: those whose reload is expected to cost least, the longest unused, or the least used."""
+    balancing: Balancing = "spread"
+    """Among devices that cost the same: the one with the fewest models, the fullest, or the one with the most room."""
+    cpu_fallback: bool = True
+    """Whether a model that fits no GPU now may run on the CPU without the operator's word."""
+    dynamic_loading: bool = True
+    """Whether a request may load a model that is not ready; if not, only the operator does."""
+    min_residency_s: Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")] = 2.0
+    """For so long after it became ready a model is not a victim, so that two models don't chase each other."""

@@ -1,0 +1,128 @@
+"""What is written down: switches, decisions that came to nothing, and notices. One definition for journal and wire."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.commands import Command, Origin
+from engine.core.latency import Prediction
+from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Plan, Refusal, Tier
+
+PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "read", "copy", "bind", "warm"]
+
+
+class Phases(Struct, frozen=True):
+    """Seconds of each part of a switch."""
+
+    queue: float = 0.0
+    """From the command's arrival until its plan began, including the wait for room."""
+    drain: float = 0.0
+    """Waiting for the victims' leases to end."""
+    evict: float = 0.0
+    """Unbinding the victims and freeing their regions."""
+    settle: float = 0.0
+    """Until the device showed the bytes free and the load's reservation stood."""
+    read: float = 0.0
+    """Source or disk to the RAM tier; preparing included."""
+    copy: float = 0.0
+    """RAM tier to device."""
+    bind: float = 0.0
+    """Pointing the model's parameters at the copied bytes, and the messages to and from the worker."""
+    warm: float = 0.0
+    """A first run of the model, so that the first request does not pay for it."""
+
+    @property
+    def total_s(self) -> float:
+        return sum(getattr(self, name) for name in self.__struct_fields__)
+
+
+class Switch(Struct, frozen=True, tag="switch"):
+    """One executed plan that changed who is resident."""
+
+    id: str
+    plan: Plan
+    origin: Origin
+    at_s: float
+    """When the command came, seconds since the epoch."""
+    total_s: float
+    phases: Phases
+    outcome: Literal["done", "failed", "cancelled"] = "done"
+    reason: str = ""
+    """Why it failed or was cancelled."""
+    tier: Tier | None = None
+    """Where its load really started from."""
+    floor_s: float | None = None
+    """Bytes of the load ÷ the device's measured copy rate; None before there is a measurement."""
+
+    @property
+    def predicted(self) -> Prediction:
+        return self.plan.predicted
+
+    @property
+    def efficiency(self) -> float | None:
+        """Floor ÷ measured copy, bind and warm time; None without a floor."""
+        measured = self.phases.copy + self.phases.bind + self.phases.warm
+        return self.floor_s / measured if self.floor_s and measured else None
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """A command that the engine did not carry out."""
+
+    id: str
+    refusal: Refusal
+    origin: Origin
+    at_s: float
+
+
+class Pinned(Struct, frozen=True, tag="pinned"):
+    """A plan that only changed pins."""
+
+    id: str
+    plan: Plan
+    origin: Origin
+    at_s: float
+
+
+class Notice(Struct, frozen=True, tag="notice"):
+    """Something that happened without a command: a worker died, a device was lost, the journal can't be written."""
+
+    at_s: float
+    level: Literal["info", "warning", "error"]
+    text: str
+    device: DeviceId | None = None
+    model: ModelName | None = None
+
+
+class Residency(Struct, frozen=True, tag="residency"):
+    """Who was resident and who was pinned, for a restart to restore."""
+
+    at_s: float
+    residents: tuple[tuple[ModelName, DeviceId], ...]
+    pins: dict[ModelName, DeviceId | None]
+
+
+Entry: TypeAlias = Switch | Refused | Pinned | Notice | Residency
+
+
+class Record(Struct, frozen=True):
+    """A journal line: an entry and its place in the sequence."""
+
+    seq: int
+    entry: Entry
+
+
+__all__ = [
+    "Command",
+    "Entry",
+    "Notice",
+    "PhaseName",
+    "Phases",
+    "Pinned",
+    "Record",
+    "Refused",
+    "Residency",
+    "Switch",
+]

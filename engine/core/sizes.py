@@ -1,0 +1,38 @@
+"""Byte sizes: the binary units, reading them from configuration and writing them for people."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+_UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB|B)\s*")
+
+
+def parse_size(text: str) -> int:
+    """Bytes in `text`, such as "6GiB", "512 MiB" or "1.5GiB".
+
+    Raises ValueError when the text is not a number followed by one of B, KiB, MiB, GiB, TiB.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 6GiB or 512MiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def mib(size_bytes: int) -> int:
+    """Whole mebibytes, rounded up, so that a size shown never understates what is taken."""
+    return -(-size_bytes // MIB)
+
+
+def format_size(size_bytes: int) -> str:
+    """A size for a sentence: "438 MiB", "5.6 GiB"."""
+    if size_bytes >= 10 * GIB:
+        return f"{size_bytes / GIB:.0f} GiB"
+    if size_bytes >= GIB:
+        return f"{size_bytes / GIB:.1f} GiB"
+    return f"{mib(size_bytes)} MiB"

@@ -1,0 +1,114 @@
+"""The state that every decision is made on: one immutable value, owned by the engine's single writer."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from engine.core.devices import DeviceSpec, Reading
+from engine.core.latency import Rates
+from engine.core.models import Footprint, ModelSpec, Pin
+from engine.core.names import DeviceId, ModelName
+
+Stage: TypeAlias = Literal["pending", "loading", "ready", "draining", "leaving"]
+"""A resident's life. `pending`: its plan is accepted, its room not proven. `loading`: its bytes are reserved and moving.
+`draining`: to leave, still rescuable. `leaving`: committed; charged until the device shows the bytes free."""
+
+
+class Resident(Struct, frozen=True):
+    """A model on a device, or on its way to or from it."""
+
+    model: ModelName
+    device: DeviceId
+    stage: Stage
+    footprint: Footprint
+    since_s: float
+    """When it entered this stage, seconds since the epoch."""
+    leases: int = 0
+    progress: float | None = None
+    """Share of the bytes of a load that have moved, 0 to 1."""
+
+
+class Demand(Struct, frozen=True):
+    """Requests for a model, each counted less the more requests have come since (see `core.demand`)."""
+
+    weight: float = 0.0
+    at_request: int = 0
+    """Number of the engine's request at which `weight` was right."""
+    requests: int = 0
+    """All requests since the engine started."""
+    last_s: float | None = None
+    per_minute: float = 0.0
+
+
+class ModelState(Struct, frozen=True):
+    """A model of the catalog and what the engine knows of it now."""
+
+    spec: ModelSpec
+    footprint: Footprint
+    source: str = ""
+    """The one of its sources that is in use."""
+    prepared: bool = False
+    """Whether its slab lies ready on disk."""
+    pin: Pin | None = None
+    demand: Demand = Demand()
+    trouble: str = ""
+    """Why it can't be loaded now, in words; empty when it can."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its weights are random, made from a real configuration."""
+        return self.source.startswith("synthetic:")
+
+
+class DeviceState(Struct, frozen=True):
+    """A device and what is known of it now."""
+
+    spec: DeviceSpec
+    reading: Reading
+    rates: Rates
+    leaked_bytes: int = 0
+    """Bytes of models that left and that the device did not show free again."""
+    worker_pid: int | None = None
+
+
+class Slab(Struct, frozen=True):
+    """A model's weights in the RAM tier."""
+
+    model: ModelName
+    size_bytes: int
+    stage: Literal["reading", "kept"]
+    used_s: float
+
+
+class RamTier(Struct, frozen=True):
+    """The budgeted host copies. Slabs that a CPU resident runs from are charged to the CPU, not to the tier."""
+
+    budget_bytes: int
+    max_models: int
+    slabs: tuple[Slab, ...] = ()
+
+
+class State(Struct, frozen=True):
+    """Devices, models, residents and the RAM tier, in catalog and device order."""
+
+    devices: dict[DeviceId, DeviceState]
+    models: dict[ModelName, ModelState]
+    ram: RamTier
+    residents: tuple[Resident, ...] = ()
+    request_count: int = 0
+    disk: Rates = field(default_factory=Rates)
+    """Reading prepared slabs from disk into the RAM tier."""
+
+    def on(self, device: DeviceId) -> tuple[Resident, ...]:
+        """Residents of `device`, in the order in which they came."""
+        return tuple(r for r in self.residents if r.device == device)
+
+    def of(self, model: ModelName) -> tuple[Resident, ...]:
+        """Where `model` is: none, one, or two while it moves."""
+        return tuple(r for r in self.residents if r.model == model)
+
+    def find(self, model: ModelName, device: DeviceId) -> Resident | None:
+        """The resident `model` on `device`, if there is one."""
+        return next((r for r in self.residents if r.model == model and r.device == device), None)

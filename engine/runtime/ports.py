@@ -1,0 +1,59 @@
+"""What the runtime needs of the world, so that tests can script it: workers and a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.worker.protocol import Reply, Request, WorkerConfig
+
+
+class WorkerDied(Exception):
+    """The process ended while it owed an answer. The text says how: "killed by SIGKILL", "exited with status 1"."""
+
+
+class WorkerHandle(Protocol):
+    """A live worker process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
+        """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+        ...
+
+    async def died(self) -> str:
+        """Waits until the process has ended; how it ended, in words."""
+        ...
+
+    def kill(self) -> None:
+        """End the process at once."""
+        ...
+
+    async def close(self) -> None:
+        """Let the process end by itself, and kill it after a few seconds if it does not."""
+        ...
+
+
+class WorkerSpawner(Protocol):
+    """Makes worker processes from a server that has torch and transformers imported."""
+
+    async def spawn(self, config: WorkerConfig) -> WorkerHandle:
+        """A worker that has said it is ready. Raises WorkerDied when it ends before that."""
+        ...
+
+    async def close(self) -> None:
+        """End the server."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it."""
+
+    def now(self) -> float:
+        """Wall-clock seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,1 @@
+"""One process per device: the only code that imports torch and transformers."""
