@@ -43,6 +43,4 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
         last_s=now_s,
         per_minute=requests_per_minute(known.demand, now_s) + 60.0 / _RATE_WINDOW_S,
     )
-    return replace(
-        state, request_count=count, models={**state.models, model: replace(known, demand=demand)}
-    )
+    return replace(state, request_count=count, models={**state.models, model: replace(known, demand=demand)})

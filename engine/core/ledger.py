@@ -27,7 +27,8 @@ _ALLOWED_NEXT: Final[dict[Stage, frozenset[Stage]]] = {
     "draining": frozenset({"ready", "leaving"}),
     "leaving": frozenset(),
 }
-"""From `pending` a resident may also vanish (nothing was reserved), from `leaving` it does, and from any stage when its worker dies."""
+"""From `pending` a resident may also vanish (nothing was reserved), from `leaving` it does, from any stage when its worker
+dies."""
 
 
 # ── room ─────────────────────────────────────────────────────────────────────────────────────────
@@ -82,10 +83,20 @@ def advance(state: State, model: ModelName, device: DeviceId, progress: float) -
     return _put(state, replace(resident, progress=progress)) if resident.stage == "loading" else state
 
 
-def arrive(state: State, model: ModelName, device: DeviceId, footprint: Footprint, now_s: float) -> State:
-    """`loading` → `ready`, with the footprint as it turned out."""
+def correct(state: State, model: ModelName, device: DeviceId, footprint: Footprint) -> State:
+    """Charge a load its true footprint, now that it is known."""
+    resident = _get(state, model, device)
+    if resident.stage != "loading":
+        raise LedgerError(f"{model} on {device} is {resident.stage}, not loading")
+    if footprint.total_bytes - resident.footprint.total_bytes > free(state, device):
+        raise LedgerError(f"{model} needs more bytes on {device} than are free")
+    return _put(state, replace(resident, footprint=footprint))
+
+
+def arrive(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+    """`loading` → `ready`."""
     state = _enter(state, model, device, "ready", now_s)
-    return _put(state, replace(_get(state, model, device), footprint=footprint, progress=None))
+    return _put(state, replace(_get(state, model, device), progress=None))
 
 
 def drain(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
@@ -166,8 +177,8 @@ def put_slab(state: State, slab: Slab) -> State:
 
 
 def drop_slab(state: State, model: ModelName) -> State:
-    """Take a slab off the RAM tier. A slab that a CPU resident runs from, or a load needs, stays."""
-    if slab_in_use(state, model):
+    """Take a slab off the RAM tier. One that a CPU resident runs from, or that a load copies from, can't go."""
+    if slab_in_use(state, model) and any(s.model == model and s.stage == "kept" for s in state.ram.slabs):
         raise LedgerError(f"the slab of {model} is in use")
     return replace(state, ram=replace(state.ram, slabs=tuple(s for s in state.ram.slabs if s.model != model)))
 
@@ -184,11 +195,8 @@ def broken_invariants(state: State) -> list[str]:
     """What is wrong with `state`, in words; empty when all is well. Cheap enough to ask after every event."""
     wrong = []
     for device, known in state.devices.items():
-        staying = sum(r.footprint.total_bytes for r in state.on(device) if r.stage in ("loading", "ready"))
-        if charged(state, device) > known.spec.total_bytes:
-            wrong.append(f"{device} is charged more than it has")
-        if staying + known.leaked_bytes > int(known.spec.total_bytes * known.spec.fraction):
-            wrong.append(f"{device} is filled over its fraction")
+        if charged(state, device) > int(known.spec.total_bytes * known.spec.fraction):
+            wrong.append(f"{device} is charged more than the engine may fill")
     for resident in state.residents:
         if resident.leases < 0 or min(resident.footprint.weights_bytes, resident.footprint.workspace_bytes) < 0:
             wrong.append(f"{resident.model} on {resident.device} has a negative figure")
@@ -226,9 +234,7 @@ def _enter(state: State, model: ModelName, device: DeviceId, stage: Stage, now_s
 
 def _put(state: State, resident: Resident) -> State:
     key = (resident.model, resident.device)
-    return replace(
-        state, residents=tuple(resident if (r.model, r.device) == key else r for r in state.residents)
-    )
+    return replace(state, residents=tuple(resident if (r.model, r.device) == key else r for r in state.residents))
 
 
 def _without(state: State, resident: Resident) -> State:

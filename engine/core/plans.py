@@ -98,13 +98,16 @@ class Plan(Struct, frozen=True, tag="plan"):
         return "; ".join(_effect(s) for s in self.steps)
 
 
+BlockerWhy: TypeAlias = Literal["pinned", "leased", "loading", "leaving", "too young"]
+
+
 class Blocker(Struct, frozen=True):
     """A model that is in the way, and why it may not leave."""
 
     model: ModelName
     device: DeviceId
     size_bytes: int
-    why: Literal["pinned", "leased", "loading", "leaving", "too young"]
+    why: BlockerWhy
 
     @property
     def passes(self) -> bool:

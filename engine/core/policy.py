@@ -14,7 +14,7 @@ class Policy(Struct, frozen=True):
     """How room is made, where models go, and what a request may set in motion."""
 
     eviction: Eviction = "expected_loss"
-    """Which residents leave first: those whose reload is expected to cost least, the longest unused, or the least used."""
+    """Which residents leave first: the cheapest to lose (demand × reload time), the longest unused, or the least used."""
     balancing: Balancing = "spread"
     """Among devices that cost the same: the one with the fewest models, the fullest, or the one with the most room."""
     cpu_fallback: bool = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
-from engine.core.commands import Command, Origin
+from engine.core.commands import Origin
 from engine.core.latency import Prediction
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal, Tier
@@ -36,7 +37,7 @@ class Phases(Struct, frozen=True):
 
     @property
     def total_s(self) -> float:
-        return sum(getattr(self, name) for name in self.__struct_fields__)
+        return float(sum(astuple(self)))
 
 
 class Switch(Struct, frozen=True, tag="switch"):
@@ -112,17 +113,3 @@ class Record(Struct, frozen=True):
 
     seq: int
     entry: Entry
-
-
-__all__ = [
-    "Command",
-    "Entry",
-    "Notice",
-    "PhaseName",
-    "Phases",
-    "Pinned",
-    "Record",
-    "Refused",
-    "Residency",
-    "Switch",
-]

@@ -8,10 +8,6 @@ from typing import Protocol
 from engine.worker.protocol import Reply, Request, WorkerConfig
 
 
-class WorkerDied(Exception):
-    """The process ended while it owed an answer. The text says how: "killed by SIGKILL", "exited with status 1"."""
-
-
 class WorkerHandle(Protocol):
     """A live worker process."""
 

@@ -1,0 +1,120 @@
+"""The engine from another process: `EngineAPI` over the Unix socket, one connection a call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from engine.api import (
+    PROTOCOL,
+    Answer,
+    Embeddings,
+    EngineUnreachable,
+    Event,
+    Generation,
+    Hello,
+    Snapshot,
+)
+from engine.core.commands import Command, Submission
+from engine.core.names import ModelName
+from engine.core.plans import Plan, Refusal
+from engine.core.records import Record
+from engine.paths import Paths
+from engine.transport import ANSWER_DEADLINE_S, Head, Request, exchange, stream
+from engine.wire import (
+    MODE_HEADER,
+    PROTOCOL_HEADER,
+    READ_ONLY,
+    CancelReply,
+    EmbedRequest,
+    GenerateRequest,
+    error_of,
+    mismatch,
+    same_protocol,
+)
+
+
+async def connect(paths: Paths, *, read_only: bool = False) -> RemoteEngine:
+    """The running engine. Raises EngineUnreachable when there is none, or when it speaks another version."""
+    engine = RemoteEngine(paths.socket, read_only=read_only)
+    await engine.hello()
+    return engine
+
+
+class RemoteEngine:
+    """`EngineAPI` for the engine that listens at `socket`."""
+
+    def __init__(self, socket: Path, *, read_only: bool = False) -> None:
+        self._socket = socket
+        self._headers = {PROTOCOL_HEADER: str(PROTOCOL)} | ({MODE_HEADER: READ_ONLY} if read_only else {})
+
+    async def hello(self) -> Hello:
+        return msgspec.json.decode(await self._call("GET", "/v1/hello"), type=Hello)
+
+    async def snapshot(self) -> Snapshot:
+        return msgspec.json.decode(await self._call("GET", "/v1/snapshot"), type=Snapshot)
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+        request = Request("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
+        async with stream(self._socket, request) as (head, lines):
+            if head.status != 200:
+                raise error_of(b"".join([line async for line in lines]))
+            _check_protocol(head)
+            async for line in lines:
+                yield decoder.decode(line)
+        raise EngineUnreachable("the engine has ended, or was lost; start it again with `citadel`")
+
+    async def records(self, limit: int = 100) -> tuple[Record, ...]:
+        return msgspec.json.decode(await self._call("GET", f"/v1/records?limit={limit}"), type=tuple[Record, ...])
+
+    async def plan(self, command: Command) -> Plan | Refusal:
+        body = await self._call("POST", "/v1/plan", command)
+        planned: Plan | Refusal = msgspec.json.decode(body, type=Plan | Refusal)
+        return planned
+
+    async def submit(self, submission: Submission) -> Answer:
+        body = await self._call("POST", "/v1/commands", submission, deadline_s=None)
+        answer: Answer = msgspec.json.decode(body, type=Answer)
+        return answer
+
+    async def cancel(self, submission_id: str) -> bool:
+        body = await self._call("DELETE", f"/v1/commands/{quote(submission_id, safe='')}")
+        return msgspec.json.decode(body, type=CancelReply).cancelled
+
+    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
+        body = await self._call("POST", "/v1/embed", EmbedRequest(model, texts), deadline_s=None)
+        return msgspec.json.decode(body, type=Embeddings)
+
+    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
+        request = GenerateRequest(model, prompt, max_tokens)
+        body = await self._call("POST", "/v1/generate", request, deadline_s=None)
+        return msgspec.json.decode(body, type=Generation)
+
+    async def stop(self) -> None:
+        """Also ends an engine that speaks another version: this is how one gets rid of it."""
+        head, body = await exchange(self._socket, Request("POST", "/v1/stop", headers=self._headers), None)
+        if head.status != 200:
+            raise error_of(body)
+
+    async def close(self) -> None:
+        """Nothing to let go of: each call has its own connection."""
+
+    async def _call(
+        self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
+    ) -> bytes:
+        encoded = b"" if body is None else msgspec.json.encode(body)
+        head, received = await exchange(self._socket, Request(method, path, encoded, self._headers), deadline_s)
+        if head.status != 200:
+            raise error_of(received)
+        _check_protocol(head)
+        return received
+
+
+def _check_protocol(head: Head) -> None:
+    theirs = head.headers.get(PROTOCOL_HEADER.lower(), "0")
+    if not same_protocol(theirs):
+        raise EngineUnreachable(mismatch(str(PROTOCOL), theirs))

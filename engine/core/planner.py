@@ -1,0 +1,217 @@
+"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
+from engine.core.models import Pin
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
+from engine.core.plans import Blocker, EvictStep, PinStep, Plan, Refusal, Step, UnpinStep
+from engine.core.policy import Policy
+from engine.core.refusals import no_room, over_any_budget
+from engine.core.sizes import format_size
+from engine.core.state import Resident, State
+
+MAX_ALTERNATIVES = 3
+
+
+def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan | Refusal:
+    """The plan that answers `command` in `state`, or a refusal that says what would let it."""
+    if command.model not in state.models:
+        return Refusal(command, f"no model is named {command.model}", advice=("citadel models list shows the catalog",))
+    if (target := _named_device(command)) is not None and target not in state.devices:
+        known = ", ".join(state.devices)
+        return Refusal(command, f"there is no device {target}", advice=(f"the devices are {known}",))
+    planner = _Planner(state, command, policy, now_s)
+    match command:
+        case Load():
+            return planner.load(command.model, command.device)
+        case Evict():
+            return planner.evict(command.model)
+        case SetPin():
+            return planner.pin(command.model, command.device)
+        case Unpin():
+            return planner.unpin(command.model)
+        case ForceCpu():
+            return planner.force_cpu(command.model)
+        case LeaveCpu():
+            return planner.leave_cpu(command.model)
+        case Move():
+            return planner.move(command.model, command.device)
+        case _:
+            assert_never(command)
+
+
+class _Planner:
+    """One command in one state; each method returns the whole answer."""
+
+    def __init__(self, state: State, command: Command, policy: Policy, now_s: float) -> None:
+        self._state = state
+        self._command = command
+        self._policy = policy
+        self._now_s = now_s
+
+    def load(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        pin = self._state.models[model].pin
+        if device is not None and pin is not None and pin.device not in (None, device):
+            advice = (f"move {model} to {device}: that moves its pin too", f"unpin {model} first")
+            return self._refuse(f"{model} is pinned to {pin.device}", advice=advice)
+        here = self._staying(model)
+        if here is not None and device in (None, here.device):
+            return self._nothing(f"{model} is {_being(here)} on {here.device}")
+        if going := self._draining(model, device):
+            return self._nothing(f"{model} was about to leave {going.device}; it stays")
+        if here is not None and device is not None:
+            return self.move(model, device)
+        return self._bring(model, device or (pin.device if pin else None))
+
+    def evict(self, model: ModelName) -> Plan | Refusal:
+        residents = self._state.of(model)
+        if not residents:
+            return self._nothing(f"{model} is not on any device")
+        if under_way := self._under_way(model):
+            return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("cancel the load first",))
+        steps: list[Step] = [self._departure(r) for r in residents if r.stage == "ready"]
+        if self._state.models[model].pin is not None:
+            steps.append(UnpinStep(model))
+        tier = "RAM tier" if any(s.model == model for s in self._state.ram.slabs) else "disk"
+        return self._plan(steps, f"its weights stay in the {tier}")
+
+    def pin(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        here = self._staying(model)
+        if device is None or here is None or here.device == device:
+            place = f"on {device}" if device else "wherever it is"
+            return self._plan(self._pin_steps(model, device), f"{model} will never be a victim; it stays {place}")
+        return self._then(self._bring(model, device), self._pin_steps(model, device))
+
+    def force_cpu(self, model: ModelName) -> Plan | Refusal:
+        here = self._staying(model)
+        if here is not None and here.device == CPU:
+            return self._plan(self._pin_steps(model, CPU), f"{model} is {_being(here)} on the CPU and stays there")
+        return self._then(self._bring(model, CPU), self._pin_steps(model, CPU))
+
+    def unpin(self, model: ModelName) -> Plan:
+        if self._state.models[model].pin is None:
+            return self._nothing(f"{model} is not pinned")
+        return self._plan([UnpinStep(model)], f"{model} may be a victim again")
+
+    def leave_cpu(self, model: ModelName) -> Plan | Refusal:
+        here = self._staying(model)
+        steps: list[Step] = [UnpinStep(model)] if self._state.models[model].pin is not None else []
+        if here is not None and here.device != CPU:
+            return self._nothing(f"{model} is {_being(here)} on {here.device}, not on the CPU")
+        if not gpus(self._state):
+            return self._refuse("there is no GPU to go back to")
+        return self._then(self._bring(model, None, among=gpus(self._state)), steps)
+
+    def move(self, model: ModelName, device: DeviceId) -> Plan | Refusal:
+        here = self._staying(model)
+        if here is None:
+            return self._refuse(f"{model} is not on any device", advice=(f"load it on {device} instead",))
+        if here.device == device:
+            return self._nothing(f"{model} is {_being(here)} on {device}")
+        pin = self._state.models[model].pin
+        follows: list[Step] = [PinStep(model, device)] if pin is not None and pin.device is not None else []
+        return self._then(self._bring(model, device), follows)
+
+    def _pin_steps(self, model: ModelName, device: DeviceId | None) -> list[Step]:
+        return [] if self._state.models[model].pin == Pin(device) else [PinStep(model, device)]
+
+    def _bring(
+        self, model: ModelName, device: DeviceId | None, among: tuple[DeviceId, ...] | None = None
+    ) -> Plan | Refusal:
+        """Victims out, the model in, and off the device where it was."""
+        known = self._state.models[model]
+        if known.trouble:
+            return self._refuse(known.trouble)
+        if under_way := self._under_way(model):
+            return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("wait, or cancel the load",))
+        candidates = (device,) if device else among or gpus(self._state) or (CPU,)
+        offers = [offer(self._state, model, d, self._policy, self._now_s) for d in candidates]
+        good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
+        why = _why_best(good)
+        none = [o for o in offers if not isinstance(o, Offer)]
+        anywhere = device is None and among is None and CPU not in candidates
+        if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
+            on_cpu = offer(self._state, model, CPU, self._policy, self._now_s)
+            if isinstance(on_cpu, Offer):
+                good, why = [on_cpu], f"CPU fallback: {no_room(self._command, known, none).reason}"
+            else:
+                none.append(on_cpu)
+        if not good:
+            budgets = [o.room for o in none]
+            return over_any_budget(self._command, known, budgets) or no_room(self._command, known, none)
+        return self._accept(model, good, why)
+
+    def _accept(self, model: ModelName, good: list[Offer], why: str) -> Plan:
+        best, *others = good
+        steps: list[Step] = [EvictStep(v.model, v.device, v.footprint.total_bytes) for v in best.victims]
+        steps.append(best.load)
+        steps += [self._departure(r) for r in self._state.of(model) if r.stage == "ready"]
+        lost = tuple(o.as_alternative(_why_lost(o, best)) for o in others[:MAX_ALTERNATIVES])
+        return Plan(self._command, tuple(steps), (why,), lost)
+
+    def _then(self, answer: Plan | Refusal, steps: list[Step]) -> Plan | Refusal:
+        return answer if isinstance(answer, Refusal) else replace(answer, steps=(*answer.steps, *steps))
+
+    def _departure(self, resident: Resident) -> EvictStep:
+        size = resident.footprint.total_bytes
+        return EvictStep(resident.model, resident.device, size, resident.leases, victim=False)
+
+    def _staying(self, model: ModelName) -> Resident | None:
+        """Where the model is or will be, not counting places that it is leaving."""
+        staying = [r for r in self._state.of(model) if r.stage in ("pending", "loading", "ready")]
+        return min(staying, key=lambda r: r.stage == "ready", default=None)
+
+    def _draining(self, model: ModelName, device: DeviceId | None) -> Resident | None:
+        draining = (r for r in self._state.of(model) if r.stage == "draining" and device in (None, r.device))
+        return next(draining, None)
+
+    def _under_way(self, model: ModelName) -> tuple[Blocker, ...]:
+        loading = (r for r in self._state.of(model) if r.stage in ("pending", "loading"))
+        return tuple(Blocker(r.model, r.device, r.footprint.total_bytes, "loading") for r in loading)
+
+    def _plan(self, steps: list[Step], reason: str) -> Plan:
+        return Plan(self._command, tuple(steps), (reason,))
+
+    def _nothing(self, reason: str) -> Plan:
+        return Plan(self._command, (), (reason,))
+
+    def _refuse(self, reason: str, blockers: tuple[Blocker, ...] = (), advice: tuple[str, ...] = ()) -> Refusal:
+        return Refusal(self._command, reason, blockers=blockers, advice=advice)
+
+
+def _named_device(command: Command) -> DeviceId | None:
+    return command.device if isinstance(command, Load | SetPin | Move) else None
+
+
+def _soon(none: list[NoOffer]) -> bool:
+    """Whether a device will have room in a moment: not worth going to the CPU for."""
+    return any(blocker.why == "too young" for refused in none for blocker in refused.blockers)
+
+
+def _being(resident: Resident) -> str:
+    return "already ready" if resident.stage == "ready" else "being loaded"
+
+
+def _why_best(good: list[Offer]) -> str:
+    if not good:
+        return ""
+    best, others = good[0], good[1:]
+    if not best.victims:
+        return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
+    names = " and ".join(v.model for v in best.victims)
+    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of reloading"
+    return f"no device has room; {what}" + (f", less than on {others[0].device}" if others else "")
+
+
+def _why_lost(lost: Offer, best: Offer) -> str:
+    if lost.victims and not best.victims:
+        return "something would have to leave"
+    if lost.victims_cost > best.victims_cost:
+        return f"its victims cost more to reload: {lost.loss_s:.2f} s against {best.loss_s:.2f} s"
+    return f"as cheap; {best.device} is preferred or balances better"

@@ -1,0 +1,285 @@
+"""The engine in this process: the loop that feeds the scheduler, and `EngineAPI` in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, Literal, TypeAlias
+
+from engine.api import (
+    Answer,
+    CannotServe,
+    Embeddings,
+    EngineUnreachable,
+    Event,
+    Generation,
+    Hello,
+    Recorded,
+    Snapshot,
+    UnknownModel,
+    Updated,
+)
+from engine.core.commands import Command, Submission
+from engine.core.ledger import budget
+from engine.core.models import Task
+from engine.core.names import DeviceId, ModelName
+from engine.core.planner import plan
+from engine.core.plans import Plan, Refusal
+from engine.core.records import Notice, Record
+from engine.runtime.board import Instant
+from engine.runtime.effects import Deny, Effect, Grant, Reply, StartWorker, Write
+from engine.runtime.executor import Executor
+from engine.runtime.flow import policy_for
+from engine.runtime.history import History
+from engine.runtime.messages import Ask, Message, Return, Submit, Tick, Withdraw
+from engine.runtime.ports import Clock
+from engine.runtime.sampler import sample_devices
+from engine.runtime.scheduler import Scheduler
+from engine.runtime.vectors import rows
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import Embed, Embedded, Failure, Generate, Generated, Request
+from engine.worker.protocol import Reply as WorkerReply
+
+_log: Final = logging.getLogger(__name__)
+TICK_S: Final = 0.25
+"""How late a deadline may be noticed."""
+NEWS_INTERVAL_S: Final = 0.25
+"""Subscribers get the newest snapshot at most so often."""
+
+MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
+"""Makes the executor, given where to post its reports and the group that its tasks belong to."""
+
+
+class Engine:
+    """`EngineAPI` over one scheduler. `run` is its life; every other method talks to it through the inbox or reads its state."""
+
+    def __init__(self, hello: Hello, scheduler: Scheduler, history: History, clock: Clock) -> None:
+        self._hello = hello
+        self._scheduler = scheduler
+        self._history = history
+        self._clock = clock
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
+        self._leases: dict[int, asyncio.Future[DeviceId]] = {}
+        self._lease_numbers = itertools.count(1)
+        self._executor: Executor | None = None
+        self._stopping = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._seq = 0
+        self._ended: str = ""
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def post(self, message: Message) -> None:
+        """Put a message into the inbox."""
+        self._inbox.put_nowait(message)
+
+    def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        """Write down something that happened without a command."""
+        self._history.add(Notice(self._clock.now(), level, text))
+        self._wake()
+
+    async def live(self, make_executor: MakeExecutor, sample_s: float) -> None:
+        """Run until `stop`, then end in order: workers first, the journal last. An exception means a defect; it is logged."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._executor = executor = make_executor(self.post, tasks)
+                running = [
+                    tasks.create_task(self._take_messages()),
+                    tasks.create_task(sample_devices(executor, self._scheduler, self.post, self._clock, sample_s)),
+                    tasks.create_task(self._history.write()),
+                ]
+                for device in self._scheduler.state.devices:
+                    executor.perform(StartWorker(device))
+                await self._stopping.wait()
+                for task in running:
+                    task.cancel()
+                await executor.close()
+        except* Exception:
+            _log.critical("the engine broke; its state is in the journal", exc_info=True)
+            raise
+        finally:
+            self._end("the engine has stopped")
+            await self._history.flush()
+
+    async def _take_messages(self) -> None:
+        while True:
+            self._handle(await self._next_message())
+
+    async def _next_message(self) -> Message:
+        if not self._scheduler.is_waiting:
+            return await self._inbox.get()
+        try:
+            async with asyncio.timeout(TICK_S):
+                return await self._inbox.get()
+        except TimeoutError:
+            return Tick()
+
+    def _handle(self, message: Message) -> None:
+        before = (self._scheduler.state, self._history.last_seq)
+        jobs_before = self._scheduler.is_waiting
+        for effect in self._scheduler.handle(message, Instant(self._clock.now(), self._clock.monotonic())):
+            self._perform(effect)
+        if self._scheduler.is_waiting or jobs_before or (self._scheduler.state, self._history.last_seq) != before:
+            self._wake()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Reply(submission_id, answer):
+                for asker in self._answers.pop(submission_id, []):
+                    if not asker.done():
+                        asker.set_result(answer)
+            case Grant(lease, device):
+                if (waiter := self._leases.get(lease)) and not waiter.done():
+                    waiter.set_result(device)
+            case Deny(lease, reason):
+                if (waiter := self._leases.get(lease)) and not waiter.done():
+                    waiter.set_exception(CannotServe(reason))
+            case Write(entry):
+                self._history.add(entry)
+            case _:
+                assert self._executor is not None
+                self._executor.perform(effect)
+
+    def _wake(self) -> None:
+        self._seq += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _end(self, reason: str) -> None:
+        self._ended = reason
+        waiters: list[asyncio.Future[Answer] | asyncio.Future[DeviceId]] = [*self._leases.values()]
+        for waiter in (*itertools.chain(*self._answers.values()), *waiters):
+            if not waiter.done():
+                waiter.set_exception(EngineUnreachable(reason))
+        self._wake()
+
+    def start(self, make_executor: MakeExecutor, sample_s: float) -> None:
+        """Begin to live."""
+        self._life = asyncio.create_task(self.live(make_executor, sample_s), name="engine")
+
+    async def ended(self) -> None:
+        """Wait until the engine has ended. Raises what broke it, if something did."""
+        if self._life is not None:
+            await asyncio.shield(self._life)
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        await self.ended()
+
+    async def close(self) -> None:
+        """In this process the handle is the engine."""
+        await self.stop()
+
+    # ── the API ──────────────────────────────────────────────────────────────────────────────────
+
+    async def hello(self) -> Hello:
+        return self._hello
+
+    async def snapshot(self) -> Snapshot:
+        self._refuse_if_ended()
+        state = self._scheduler.state
+        return Snapshot(
+            seq=self._seq,
+            at_s=self._clock.now(),
+            state=state,
+            jobs=self._scheduler.jobs(self._clock.monotonic()),
+            budgets={device: budget(state, device) for device in state.devices},
+        )
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        seen = self._history.last_seq if after is None else after
+        while True:
+            changed = self._changed
+            yield Updated(await self.snapshot())
+            for record in self._history.after(seen):
+                seen = record.seq
+                yield Recorded(record)
+            await self._clock.sleep(NEWS_INTERVAL_S)
+            await changed.wait()
+
+    async def records(self, limit: int = 100) -> tuple[Record, ...]:
+        return self._history.newest(limit)
+
+    async def plan(self, command: Command) -> Plan | Refusal:
+        self._refuse_if_ended()
+        policy = policy_for("operator", self._scheduler.policy)
+        return plan(self._scheduler.state, command, policy, self._clock.now())
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Cancelling stops the waiting, not the command."""
+        self._refuse_if_ended()
+        self._known(submission.command.model)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault(submission.id, []).append(answer)
+        self.post(Submit(submission))
+        return await answer
+
+    async def cancel(self, submission_id: str) -> bool:
+        jobs = self._scheduler.jobs(self._clock.monotonic())
+        if not any(job.id == submission_id for job in jobs):
+            return False
+        self.post(Withdraw(submission_id))
+        return True
+
+    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
+        self._known(model, "embedding")
+        began_s = self._clock.monotonic()
+        async with self._leased(model) as device:
+            reply = await self._run_on(device, model, lambda number: Embed(number, model, texts))
+        if not isinstance(reply, Embedded):
+            raise CannotServe(f"{model} on {device} answered {type(reply).__name__} to a request for vectors")
+        seconds = self._clock.monotonic() - began_s
+        vectors = rows(reply.vectors, reply.dimensions)
+        return Embeddings(model, device, vectors, seconds, self._scheduler.state.models[model].synthetic)
+
+    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
+        self._known(model, "generation")
+        began_s = self._clock.monotonic()
+        async with self._leased(model) as device:
+            reply = await self._run_on(device, model, lambda number: Generate(number, model, prompt, max_tokens))
+        if not isinstance(reply, Generated):
+            raise CannotServe(f"{model} on {device} answered {type(reply).__name__} to a request for text")
+        seconds = self._clock.monotonic() - began_s
+        return Generation(
+            model, device, reply.text, reply.tokens, seconds, self._scheduler.state.models[model].synthetic
+        )
+
+    @asynccontextmanager
+    async def _leased(self, model: ModelName) -> AsyncIterator[DeviceId]:
+        """A running use of the model, from when it is ready until the block ends."""
+        self._refuse_if_ended()
+        lease = next(self._lease_numbers)
+        self._leases[lease] = asyncio.get_running_loop().create_future()
+        self.post(Ask(lease, model))
+        try:
+            yield await self._leases[lease]
+        finally:
+            del self._leases[lease]
+            self.post(Return(lease))
+
+    async def _run_on(self, device: DeviceId, model: ModelName, make: Callable[[int], Request]) -> WorkerReply:
+        assert self._executor is not None
+        try:
+            reply = await self._executor.ask(device, make)
+        except WorkerDied as died:
+            raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
+        if isinstance(reply, Failure):
+            raise CannotServe(f"{model} on {device}: {reply.message}")
+        return reply
+
+    def _known(self, model: ModelName, task: Task | None = None) -> None:
+        known = self._scheduler.state.models.get(model)
+        if known is None:
+            names = ", ".join(self._scheduler.state.models)
+            raise UnknownModel(f"no model is named {model}; the catalog has {names}")
+        if task is not None and known.spec.task != task:
+            raise CannotServe(f"{model} is for {known.spec.task}, not for {task}")
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise EngineUnreachable(self._ended)

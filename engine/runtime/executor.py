@@ -1,0 +1,174 @@
+"""Does what the scheduler wants done, each effect in a task of its own, and reports back. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final, TypeAlias
+
+from engine.core.names import DeviceId, ModelName
+from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
+from engine.runtime.messages import (
+    BindFailed,
+    Message,
+    ModelBound,
+    ModelReleased,
+    SlabAdvanced,
+    SlabFailed,
+    SlabRead,
+    WorkerDown,
+    WorkerUp,
+)
+from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.slabs import PassingFailure, SlabStore
+from engine.weights.errors import ReadStopped, WeightsError
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Reply, Request, WorkerConfig
+
+_log: Final = logging.getLogger(__name__)
+
+Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker
+
+
+class Executor:
+    """Owns the worker processes."""
+
+    def __init__(
+        self,
+        store: SlabStore,
+        workers: Mapping[DeviceId, WorkerConfig],
+        spawner: WorkerSpawner,
+        clock: Clock,
+        post: Callable[[Message], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._store = store
+        self._configs = workers
+        self._spawner = spawner
+        self._clock = clock
+        self._post = post
+        self._tasks = tasks
+        self._workers: dict[DeviceId, WorkerHandle] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self.used_bytes: dict[DeviceId, int] = dict.fromkeys(workers, 0)
+        """What each device last said that it holds."""
+
+    def perform(self, effect: Move) -> None:
+        """Set `effect` in motion."""
+        match effect:
+            case ReadSlab(model):
+                self._start(self._read(model))
+            case StopReading(model):
+                self._store.stop(model)
+            case DropSlab(model):
+                self._store.drop(model)
+            case BindModel():
+                self._start(self._bind(effect))
+            case ReleaseModel(model, device):
+                self._start(self._release(model, device))
+            case StartWorker(device, after_s):
+                self._start(self._keep_worker(device, after_s))
+            case KillWorker(device):
+                if worker := self._workers.get(device):
+                    worker.kill()
+
+    async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
+        """A request to the device's worker. Raises WorkerDied."""
+        worker = self._workers.get(device)
+        if worker is None:
+            raise WorkerDied("is not running")
+        return await worker.request(make(next(self._numbers)))
+
+    async def close(self) -> None:
+        """Stop what is in motion, then end the workers in order."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self._workers.values()), return_exceptions=True)
+        await self._spawner.close()
+        self._store.close()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _read(self, model: ModelName) -> None:
+        def advanced(done: float) -> None:
+            self._post(SlabAdvanced(model, done))
+
+        try:
+            fetched = await self._store.fetch(model, advanced)
+        except ReadStopped as stopped:
+            self._post(SlabFailed(model, "stopped", str(stopped)))
+        except WeightsError as error:
+            self._post(SlabFailed(model, "broken", str(error)))
+        except (PassingFailure, WorkerDied) as error:
+            self._post(SlabFailed(model, "passing", str(error)))
+        except OSError as error:
+            self._post(SlabFailed(model, "passing", f"reading {model} failed: {error}"))
+        else:
+            self._post(SlabRead(model, fetched.tier, fetched.size_bytes, fetched.read_s))
+
+    async def _bind(self, effect: BindModel) -> None:
+        model, device = effect.model, effect.device
+        spec, region = self._store.spec(model), self._store.region(model)
+        folder = str(self._store.folder(model))
+
+        def request(number: int) -> Bind:
+            return Bind(
+                number,
+                model,
+                folder,
+                region.offset,
+                region.length,
+                effect.workspace_bytes,
+                spec.task,
+                spec.limits,
+            )
+
+        try:
+            reply = await self.ask(device, request)
+        except WorkerDied:
+            return  # the task that keeps the worker says so
+        match reply:
+            case Bound():
+                self.used_bytes[device] = reply.used_bytes
+                self._post(ModelBound(model, device, reply))
+            case Failure(kind=kind, message=message):
+                self._post(BindFailed(model, device, "passing" if kind == "internal" else "broken", message))
+            case _:
+                self._post(BindFailed(model, device, "broken", f"its worker answered {type(reply).__name__}"))
+
+    async def _release(self, model: ModelName, device: DeviceId) -> None:
+        try:
+            reply = await self.ask(device, lambda number: Release(number, model))
+        except WorkerDied:
+            return
+        if isinstance(reply, Released):
+            self.used_bytes[device] = reply.used_bytes
+            self._post(ModelReleased(model, device, reply.leaked_bytes))
+        else:
+            _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
+            self.perform(KillWorker(device))
+
+    async def _keep_worker(self, device: DeviceId, after_s: float) -> None:
+        """From a worker's birth to its death."""
+        if after_s > 0:
+            await self._clock.sleep(after_s)
+        try:
+            worker = await self._spawner.spawn(self._configs[device])
+        except (WorkerDied, OSError) as error:
+            self._post(WorkerDown(device, f"did not start: {error}"))
+            return
+        self._workers[device] = worker
+        self.used_bytes[device] = 0
+        self._post(WorkerUp(device, worker.pid))
+        reason = await worker.died()
+        del self._workers[device]
+        self.used_bytes[device] = 0
+        self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))

@@ -1,0 +1,142 @@
+"""How a job goes from its command to its end: one synchronous generator a job, resumed after every message.
+
+A flow decides and waits; it never performs. Where it yields, other messages are handled, so the state may be another one
+after each `yield`. It ends by returning, or by raising one of the endings below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from msgspec.structs import replace
+
+from engine.core import ledger
+from engine.core.commands import Load, Origin
+from engine.core.models import Pin
+from engine.core.planner import plan
+from engine.core.plans import EvictStep, PinStep, Plan, Refusal, UnpinStep
+from engine.core.policy import Policy
+from engine.core.records import PhaseName
+from engine.runtime.board import Board
+from engine.runtime.effects import ReleaseModel
+from engine.runtime.jobs import Flow, Job
+from engine.runtime.loading import load
+from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
+
+
+def carry_out(board: Board, job: Job) -> Flow:
+    """Plan the job's command, wait until the plan may begin, and take its steps in order."""
+    agreed = job.plan = yield from _agree(board, job)
+    job.waiting_for = ""
+    _keep_what_was_leaving(board, job)
+    coming = agreed.load
+    if coming is not None:
+        board.state = ledger.pend(board.state, coming.model, coming.device, board.now.wall_s)
+    try:
+        yield from _clear(board, job, agreed.victims)
+        if coming is not None:
+            yield from load(board, job, coming)
+    finally:
+        _withdraw_claim(board, agreed)
+    yield from _clear(board, job, [s for s in agreed.steps if isinstance(s, EvictStep) and not s.victim])
+    _set_pins(board, agreed)
+
+
+def policy_for(origin: Origin, policy: Policy) -> Policy:
+    """A person may evict a model that came a moment ago; what happens by itself may not, lest two models chase each other."""
+    return replace(policy, min_residency_s=0.0) if origin == "operator" else policy
+
+
+def _agree(board: Board, job: Job) -> Generator[PhaseName, None, Plan]:
+    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
+    deadline_s = board.now.mono_s + board.patience.queue_s
+    while True:
+        found = plan(
+            board.state, job.submission.command, policy_for(job.submission.origin, board.policy), board.now.wall_s
+        )
+        if isinstance(found, Plan):
+            if job.submission.confirmed not in (None, found.effects):
+                raise PlanChanged(found)
+            return found
+        if not _may_wait(board, job, found) or board.now.mono_s >= deadline_s:
+            raise NotAllowed(found)
+        job.waiting_for = found.reason
+        yield "queue"
+        _stop_if_withdrawn(job)
+
+
+def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
+    asked = [room.device for room in refusal.rooms]
+    if any(board.state.devices[device].reading.health == "starting" for device in asked):
+        return True
+    return job.submission.origin != "operator" and refusal.passes
+
+
+def _clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
+    """Drain and release the residents of `steps`, side by side."""
+    for step in steps:
+        if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
+            board.state = ledger.drain(board.state, step.model, step.device, board.now.wall_s)
+    yield from _drained(board, job, steps)
+    for step in steps:
+        if board.state.find(step.model, step.device):
+            board.state = ledger.leave(board.state, step.model, step.device, board.now.wall_s)
+            board.emit(ReleaseModel(step.model, step.device))
+    while any((r := board.state.find(s.model, s.device)) and r.stage == "leaving" for s in steps):
+        yield "evict"
+
+
+def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
+    """Wait for the leases of what is to leave; whoever is not past rescue stays when that comes to nothing."""
+    deadline_s = board.now.mono_s + board.patience.drain_s
+    try:
+        while leased := [s for s in steps if (r := board.state.find(s.model, s.device)) and r.leases]:
+            names = " and ".join(s.model for s in leased)
+            if board.now.mono_s >= deadline_s:
+                raise Broken(
+                    f"the leases of {names} did not end within {board.patience.drain_s:.0f} s; nothing was evicted"
+                )
+            job.waiting_for = f"the leases of {names}"
+            yield "drain"
+            _stop_if_withdrawn(job)
+            for step in leased:
+                if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
+                    raise Withdrawn(f"a request for {step.model} came while it was leaving; it stays on {step.device}")
+    except (Broken, Withdrawn):
+        for step in steps:
+            if (resident := board.state.find(step.model, step.device)) and resident.stage == "draining":
+                board.state = ledger.rescue(board.state, step.model, step.device, board.now.wall_s)
+        raise
+    job.waiting_for = ""
+
+
+def _keep_what_was_leaving(board: Board, job: Job) -> None:
+    """A load of a model that is on its way out, but not past rescue, rescues it: the plan for it has no steps."""
+    command = job.submission.command
+    if not isinstance(command, Load) or job.plan is None or job.plan.steps:
+        return
+    for resident in board.state.of(command.model):
+        if resident.stage == "draining" and command.device in (None, resident.device):
+            board.state = ledger.rescue(board.state, resident.model, resident.device, board.now.wall_s)
+
+
+def _withdraw_claim(board: Board, agreed: Plan) -> None:
+    coming = agreed.load
+    if coming is None:
+        return
+    resident = board.state.find(coming.model, coming.device)
+    if resident is not None and resident.stage == "pending":
+        board.state = ledger.withdraw(board.state, coming.model, coming.device)
+
+
+def _set_pins(board: Board, agreed: Plan) -> None:
+    for step in agreed.steps:
+        if isinstance(step, PinStep):
+            board.state = ledger.set_pin(board.state, step.model, Pin(step.device))
+        elif isinstance(step, UnpinStep):
+            board.state = ledger.set_pin(board.state, step.model, None)
+
+
+def _stop_if_withdrawn(job: Job) -> None:
+    if job.withdrawn:
+        raise Withdrawn(job.withdrawn)

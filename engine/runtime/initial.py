@@ -1,0 +1,83 @@
+"""The state that an engine starts from: configured devices, and models with what their sources say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from engine.core.devices import DeviceSpec, Reading
+from engine.core.latency import Rates
+from engine.core.models import Footprint
+from engine.core.names import CPU, ModelName
+from engine.core.state import DeviceState, ModelState, RamTier, State
+from engine.settings import Settings, SettingsError, check_fit
+from engine.weights.errors import BadCheckpoint, WeightsError
+from engine.weights.footprints import estimate_footprint
+from engine.weights.slab import open_prepared
+from engine.weights.sources import Source, prepared_folder, resolve
+
+_COPY_GUESS: Final = Rates(guess_bytes_per_s=2e9, overhead_s=0.005)
+_CPU_BIND_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.02)
+_DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.001)
+"""What is predicted with until a load has been measured; slow enough to disappoint nobody."""
+
+
+class Start(Struct, frozen=True):
+    """A state to begin with, and what has to be said about it."""
+
+    state: State
+    sources: dict[ModelName, Source]
+    """Of the models that can be loaded."""
+    warnings: tuple[str, ...]
+
+
+def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:
+    """Nobody resident, every device `starting`. A model whose weights are not there is known, and says so when it is asked for.
+
+    Raises SettingsError when a model fits no device at all.
+    """
+    sources: dict[ModelName, Source] = {}
+    models: dict[ModelName, ModelState] = {}
+    warnings = list(settings.warnings)
+    for spec in settings.models:
+        try:
+            source = resolve(spec, cache)
+            footprint = estimate_footprint(spec, source)
+        except WeightsError as error:
+            models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=str(error))
+            warnings.append(str(error))
+        else:
+            sources[spec.name] = source
+            prepared = _is_prepared(prepared_folder(spec, source, cache))
+            models[spec.name] = ModelState(spec, footprint, source.text, prepared, spec.pin)
+    warnings += _check_fit(settings, specs, models)
+    devices = {spec.id: _device(spec) for spec in specs}
+    ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
+    return Start(State(devices, models, ram, disk=_DISK_GUESS), sources, tuple(warnings))
+
+
+def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
+    footprints = {name: model.footprint for name, model in models.items() if not model.trouble}
+    fit = check_fit(specs, footprints, settings.models)
+    if fit.errors:
+        listed = "\n".join(f"  {error}" for error in fit.errors)
+        raise SettingsError(
+            f"The catalog in {settings.folder} does not fit the devices; nothing was started.\n{listed}"
+        )
+    return fit.warnings
+
+
+def _device(spec: DeviceSpec) -> DeviceState:
+    rates = _CPU_BIND_GUESS if spec.id == CPU else _COPY_GUESS
+    return DeviceState(spec, Reading("starting", "its worker is being started"), rates)
+
+
+def _is_prepared(folder: Path) -> bool:
+    try:
+        open_prepared(folder)
+    except BadCheckpoint:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""A command under way: its plan, the phase it is in, and how long each phase took."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from engine.api import Job as JobView
+from engine.core.commands import Submission
+from engine.core.plans import Plan, Tier
+from engine.core.records import PhaseName, Phases
+
+Flow: TypeAlias = Generator[PhaseName, None, None]
+"""Yields the phase that it waits in; resumed after every message."""
+
+
+class PhaseClock:
+    """Splits the time from a command's arrival to its end into phases that sum to the total."""
+
+    def __init__(self, mono_s: float) -> None:
+        self._began_s = self._entered_s = mono_s
+        self._seconds: dict[PhaseName, float] = {}
+        self.phase: PhaseName = "queue"
+
+    def enter(self, phase: PhaseName, mono_s: float) -> None:
+        """From now on time counts as `phase`."""
+        self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + mono_s - self._entered_s
+        self._entered_s = mono_s
+        self.phase = phase
+
+    def reassign(self, source: PhaseName, target: PhaseName, seconds: float) -> None:
+        """Count `seconds` of `source` as `target`, as far as there are so many."""
+        moved = max(0.0, min(seconds, self._seconds.get(source, 0.0)))
+        self._seconds[source] = self._seconds.get(source, 0.0) - moved
+        self._seconds[target] = self._seconds.get(target, 0.0) + moved
+
+    def spent_s(self, phase: PhaseName) -> float:
+        """What `phase` has taken up to the last `enter`."""
+        return self._seconds.get(phase, 0.0)
+
+    def elapsed_s(self, mono_s: float) -> float:
+        return mono_s - self._began_s
+
+    def phases(self) -> Phases:
+        return Phases(**self._seconds)
+
+
+class Job(Struct, eq=False):
+    """A submission that has not ended."""
+
+    submission: Submission
+    arrived_s: float
+    """Wall clock."""
+    clock: PhaseClock
+    plan: Plan | None = None
+    waiting_for: str = ""
+    withdrawn: str = ""
+    """Why it is to be given up, once somebody said so."""
+    tier: Tier | None = None
+    """Where its load really started from."""
+    flow: Flow | None = None
+
+    def view(self, mono_s: float) -> JobView:
+        """The job as screens show it."""
+        return JobView(
+            id=self.submission.id,
+            command=self.submission.command,
+            origin=self.submission.origin,
+            plan=self.plan,
+            phase=self.clock.phase,
+            elapsed_s=self.clock.elapsed_s(mono_s),
+            waiting_for=self.waiting_for,
+        )

@@ -1,0 +1,116 @@
+"""What reaches the scheduler: commands and requests from outside, reports of what was set in motion."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.commands import Submission
+from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Tier
+from engine.worker.protocol import Bound
+
+
+class Submit(Struct, frozen=True):
+    submission: Submission
+
+
+class Withdraw(Struct, frozen=True):
+    """Somebody takes a command back."""
+
+    submission_id: str
+
+
+class Ask(Struct, frozen=True):
+    """A request wants to run a model: it asks for a lease."""
+
+    lease: int
+    model: ModelName
+
+
+class Return(Struct, frozen=True):
+    """A lease has ended, or nobody waits for it any more."""
+
+    lease: int
+
+
+class SlabAdvanced(Struct, frozen=True):
+    model: ModelName
+    done: float
+
+
+class SlabRead(Struct, frozen=True):
+    """The model's slab is in the RAM tier."""
+
+    model: ModelName
+    tier: Tier
+    """Where it came from: `disk`, or `source` when it was prepared first."""
+    size_bytes: int
+    read_s: float
+
+
+class SlabFailed(Struct, frozen=True):
+    model: ModelName
+    kind: Literal["stopped", "broken", "passing"]
+    """`broken`: trying again can't help. `passing`: it may."""
+    reason: str
+
+
+class ModelBound(Struct, frozen=True):
+    model: ModelName
+    device: DeviceId
+    bound: Bound
+
+
+class BindFailed(Struct, frozen=True):
+    model: ModelName
+    device: DeviceId
+    kind: Literal["broken", "passing"]
+    reason: str
+
+
+class ModelReleased(Struct, frozen=True):
+    model: ModelName
+    device: DeviceId
+    leaked_bytes: int
+
+
+class WorkerUp(Struct, frozen=True):
+    device: DeviceId
+    pid: int
+
+
+class WorkerDown(Struct, frozen=True):
+    device: DeviceId
+    reason: str
+
+
+class DeviceRead(Struct, frozen=True):
+    """A sample of a device's memory."""
+
+    device: DeviceId
+    used_bytes: int
+    external_bytes: int
+
+
+class Tick(Struct, frozen=True):
+    """A deadline may have passed."""
+
+
+Message: TypeAlias = (
+    Submit
+    | Withdraw
+    | Ask
+    | Return
+    | SlabAdvanced
+    | SlabRead
+    | SlabFailed
+    | ModelBound
+    | BindFailed
+    | ModelReleased
+    | WorkerUp
+    | WorkerDown
+    | DeviceRead
+    | Tick
+)

@@ -1,0 +1,39 @@
+"""The ways in which a flow can end other than well."""
+
+from __future__ import annotations
+
+from engine.core.plans import Plan, Refusal
+
+
+class Broken(Exception):
+    """A step failed."""
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.passing = passing
+        """Whether trying again may help."""
+
+
+class Withdrawn(Exception):
+    """The command was taken back, or overtaken by a request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotAllowed(Exception):
+    """There is no plan, and waiting longer is not the answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class PlanChanged(Exception):
+    """The plan is not the one that was confirmed."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.effects)
+        self.plan = plan

@@ -1,0 +1,41 @@
+"""What a starting engine knows from the journal of the last: who was resident and pinned, and how fast bytes moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.core.ledger import set_pin
+from engine.core.models import Pin
+from engine.core.names import CPU
+from engine.core.rates import learned
+from engine.core.records import Record, Residency, Switch
+from engine.core.state import State
+
+
+def last_residency(past: Sequence[Record]) -> Residency | None:
+    """The newest word on who was resident."""
+    return next((r.entry for r in reversed(past) if isinstance(r.entry, Residency)), None)
+
+
+def with_pins(state: State, residency: Residency) -> State:
+    """`state` with the pins of `residency` in place of the catalog's, as far as models and devices still exist."""
+    for model in state.models:
+        device = residency.pins.get(model)
+        known = model in residency.pins and device in (None, *state.devices)
+        state = set_pin(state, model, Pin(device) if known else None)
+    return state
+
+
+def with_rates(state: State, past: Iterable[Record]) -> State:
+    """`state` with the rates that recorded switches showed."""
+    for record in past:
+        switch = record.entry
+        if not isinstance(switch, Switch) or switch.outcome != "done" or switch.plan.load is None:
+            continue
+        load, phases = switch.plan.load, switch.phases
+        known = state.models.get(load.model)
+        if known is None or load.device not in state.devices or load.device == CPU:
+            continue
+        ready_s = phases.copy + phases.bind + phases.warm
+        state = learned(state, load.device, known.footprint.weights_bytes, phases.copy, ready_s)
+    return state

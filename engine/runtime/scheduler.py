@@ -1,0 +1,270 @@
+"""The single writer: takes one message at a time, decides, and returns what is to be done. Synchronous, no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, assert_never
+
+from msgspec.structs import replace
+
+from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
+from engine.api import Job as JobView
+from engine.core import ledger
+from engine.core.commands import Load, Submission
+from engine.core.latency import learn
+from engine.core.models import Footprint
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import PinStep, Plan, UnpinStep
+from engine.core.policy import Policy
+from engine.core.ramtier import slabs_to_drop
+from engine.core.records import Pinned, Refused, Residency, Switch
+from engine.core.state import Slab, State
+from engine.runtime.board import Board, Instant, Patience
+from engine.runtime.desk import LeaseDesk
+from engine.runtime.effects import DropSlab, Effect, Reply, Write
+from engine.runtime.flow import carry_out
+from engine.runtime.health import DeviceHealth
+from engine.runtime.jobs import Job, PhaseClock
+from engine.runtime.messages import (
+    Ask,
+    BindFailed,
+    DeviceRead,
+    Message,
+    ModelBound,
+    ModelReleased,
+    Return,
+    SlabAdvanced,
+    SlabFailed,
+    SlabRead,
+    Submit,
+    Tick,
+    Withdraw,
+    WorkerDown,
+    WorkerUp,
+)
+from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
+
+REMEMBERED_ANSWERS: Final = 1000
+
+
+class Scheduler:
+    """`handle` is the only way in. Between two calls every resident, job and lease is where it says it is."""
+
+    def __init__(self, state: State, policy: Policy, patience: Patience) -> None:
+        self._board = Board(state, policy, patience)
+        self._desk = LeaseDesk(self._board)
+        self._health = DeviceHealth(self._board)
+        self._jobs: dict[str, Job] = {}
+        self._answers: dict[str, Answer] = {}
+        self._submitted = 0
+        self._residency: tuple[object, object] | None = None
+
+    @property
+    def state(self) -> State:
+        return self._board.state
+
+    @property
+    def policy(self) -> Policy:
+        return self._board.policy
+
+    def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
+        """Who was resident before a restart: each is loaded again when its device is there."""
+        self._health.expect_back(residents)
+
+    def jobs(self, mono_s: float) -> tuple[JobView, ...]:
+        """What is under way."""
+        return tuple(job.view(mono_s) for job in self._jobs.values())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a deadline may pass: then a Tick is wanted now and then."""
+        return bool(self._jobs)
+
+    def handle(self, message: Message, now: Instant) -> list[Effect]:
+        """Take one message in; what to do because of it, in order."""
+        self._board.now = now
+        self._board.effects = []
+        self._take(message)
+        self._run()
+        self._trim_ram_tier()
+        self._note_residency()
+        return self._board.effects
+
+    def _take(self, message: Message) -> None:
+        board = self._board
+        match message:
+            case Submit(submission):
+                self._submit(submission)
+            case Withdraw(submission_id):
+                if job := self._jobs.get(submission_id):
+                    job.withdrawn = "it was taken back"
+            case Ask(lease, model):
+                self._desk.ask(lease, model)
+            case Return(lease):
+                self._desk.give_back(lease)
+            case SlabAdvanced(model, done):
+                self._advance(model, done)
+            case SlabRead():
+                self._slab_read(message)
+            case SlabFailed(model, kind):
+                board.state = ledger.drop_slab(board.state, model)
+                if kind != "stopped":
+                    board.slab_failures[model] = message
+            case ModelBound(model, device, bound):
+                board.bind_reports[model] = message
+                self._health.used(device, bound.used_bytes)
+            case BindFailed(model):
+                board.bind_reports[model] = message
+            case ModelReleased(model, device, leaked_bytes):
+                if board.state.find(model, device):
+                    board.state = ledger.release_bytes(board.state, model, device, leaked_bytes)
+            case WorkerUp(device, pid):
+                lost = self._health.worker_up(device, pid)
+                self._submit_all(Load(model, device) for model in lost)
+            case WorkerDown(device, reason):
+                self._health.worker_down(device, reason)
+                self._desk.worker_died(device)
+            case DeviceRead(device, used_bytes, external_bytes):
+                self._health.read(device, used_bytes, external_bytes)
+            case Tick():
+                pass
+            case _:
+                assert_never(message)
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────
+
+    def _submit(self, submission: Submission) -> None:
+        if answer := self._answers.get(submission.id):
+            self._board.emit(Reply(submission.id, answer))
+        elif submission.id not in self._jobs:
+            now = self._board.now
+            job = Job(submission, now.wall_s, PhaseClock(now.mono_s))
+            job.flow = carry_out(self._board, job)
+            self._jobs[submission.id] = job
+
+    def _submit_all(self, loads: Iterable[Load]) -> None:
+        for load in loads:
+            self._submitted += 1
+            self._submit(Submission(f"restore-{self._submitted}", load, "restore"))
+
+    def _want(self, model: ModelName) -> None:
+        """A request needs the model: load it, unless that is under way or forbidden."""
+        if not self._board.policy.dynamic_loading:
+            self._desk.deny(model, f"{model} is not ready and DYNAMIC_LOADING_ENABLED is off; load it first")
+        elif not any(job.submission.command == Load(model) for job in self._jobs.values()):
+            self._submitted += 1
+            self._submit(Submission(f"request-{self._submitted}", Load(model), "request"))
+
+    def _run(self) -> None:
+        """Serve leases and resume jobs until nothing moves any more."""
+        while True:
+            state, jobs = self._board.state, list(self._jobs)
+            self._desk.serve(self._want)
+            for job in list(self._jobs.values()):
+                self._resume(job)
+            if self._board.state is state and list(self._jobs) == jobs:
+                return
+
+    def _resume(self, job: Job) -> None:
+        assert job.flow is not None
+        try:
+            phase = next(job.flow)
+        except StopIteration:
+            self._end(job, "done")
+        except NotAllowed as ending:
+            self._board.emit(
+                Write(Refused(job.submission.id, ending.refusal, job.submission.origin, self._board.now.wall_s))
+            )
+            self._answer(job, Declined(ending.refusal), ending.refusal.reason)
+        except PlanChanged as ending:
+            self._answer(job, Changed(ending.plan), "the plan changed")
+        except Withdrawn as ending:
+            self._end(job, "cancelled", ending.reason)
+        except Broken as ending:
+            self._end(job, "failed", ending.reason)
+            self._restore_victims(job)
+        else:
+            if phase != job.clock.phase:
+                job.clock.enter(phase, self._board.now.mono_s)
+
+    def _end(self, job: Job, outcome: Literal["done", "failed", "cancelled"], reason: str = "") -> None:
+        """The flow has ended, well or not: one record, one answer."""
+        now = self._board.now
+        job.clock.enter(job.clock.phase, now.mono_s)
+        switch = self._record(job, outcome, reason)
+        match outcome:
+            case "done":
+                assert job.plan is not None
+                self._answer(job, Done(job.plan, switch), "")
+            case "failed":
+                self._answer(job, Failed(reason), reason)
+            case "cancelled":
+                self._answer(job, Cancelled(reason), reason)
+
+    def _record(self, job: Job, outcome: Literal["done", "failed", "cancelled"], reason: str) -> Switch | None:
+        """Write down a plan that moved something, or pins that changed; nothing for a plan without steps."""
+        plan, sub, now = job.plan, job.submission, self._board.now
+        if plan is None or not plan.steps:
+            return None
+        if all(isinstance(s, PinStep | UnpinStep) for s in plan.steps):
+            self._board.emit(Write(Pinned(sub.id, plan, sub.origin, now.wall_s)))
+            return None
+        phases, total_s = job.clock.phases(), job.clock.elapsed_s(now.mono_s)
+        floor_s = self._floor_s(plan)
+        switch = Switch(sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier, floor_s)
+        self._board.emit(Write(switch))
+        return switch
+
+    def _floor_s(self, plan: Plan) -> float | None:
+        """The time that the load's bytes need at the fastest copy measured on its device."""
+        if plan.load is None or plan.load.device == CPU:
+            return None
+        rate = self._board.state.devices[plan.load.device].copy_bytes_per_s
+        return self._board.state.models[plan.load.model].footprint.weights_bytes / rate if rate else None
+
+    def _answer(self, job: Job, answer: Answer, reason: str) -> None:
+        del self._jobs[job.submission.id]
+        self._answers[job.submission.id] = answer
+        if len(self._answers) > REMEMBERED_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        self._board.emit(Reply(job.submission.id, answer))
+        if not isinstance(answer, Done) and job.submission.origin == "request":
+            self._desk.deny(job.submission.command.model, reason)
+
+    def _restore_victims(self, job: Job) -> None:
+        """A plan that failed leaves the state it would have had without it: its victims come back."""
+        gone = [v for v in (job.plan.victims if job.plan else ()) if not self._board.state.of(v.model)]
+        self._submit_all(Load(v.model, v.device) for v in gone)
+
+    # ── reports ──────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, model: ModelName, done: float) -> None:
+        for resident in self._board.state.of(model):
+            self._board.state = ledger.advance(self._board.state, model, resident.device, done)
+
+    def _slab_read(self, report: SlabRead) -> None:
+        board = self._board
+        known = board.state.models[report.model]
+        footprint = Footprint(report.size_bytes, known.footprint.workspace_bytes, "measured")
+        known = replace(known, prepared=True, footprint=footprint)
+        state = replace(board.state, models={**board.state.models, report.model: known})
+        if report.read_s > 0:
+            state = replace(state, disk=learn(state.disk, report.size_bytes, report.read_s))
+        board.state = ledger.put_slab(state, Slab(report.model, report.size_bytes, "kept", board.now.wall_s))
+
+    # ── after every message ──────────────────────────────────────────────────────────────────────
+
+    def _trim_ram_tier(self) -> None:
+        for model in slabs_to_drop(self._board.state):
+            self._board.state = ledger.drop_slab(self._board.state, model)
+            self._board.emit(DropSlab(model))
+
+    def _note_residency(self) -> None:
+        """Write down who is resident and pinned whenever that has changed, for a restart to restore."""
+        state = self._board.state
+        ready = tuple((r.model, r.device) for r in state.residents if r.stage in ("ready", "draining"))
+        pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
+        restoring = self._health.restoring or any(j.submission.origin == "restore" for j in self._jobs.values())
+        if (ready, pins) != self._residency and not restoring:
+            self._residency = (ready, pins)
+            self._board.emit(Write(Residency(self._board.now.wall_s, ready, pins)))

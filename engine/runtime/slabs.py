@@ -1,0 +1,173 @@
+"""The RAM tier's bytes: which region of the arena holds which model, and how a slab gets there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from engine.core.models import ModelSpec
+from engine.core.names import ModelName
+from engine.core.plans import Tier
+from engine.core.sizes import format_size
+from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.weights.arena import Arena
+from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
+from engine.weights.regions import Region
+from engine.weights.slab import Prepared, open_prepared
+from engine.weights.sources import Source, prepared_folder
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import Arena as ArenaSize
+from engine.worker.protocol import Failure, Prepare, WorkerConfig
+
+
+class Fetched(Struct, frozen=True):
+    """A slab that came into the RAM tier."""
+
+    tier: Tier
+    size_bytes: int
+    read_s: float
+
+
+class PassingFailure(Exception):
+    """Trying again may help."""
+
+
+class _Fetch:
+    """One fetch under way, and how to stop it."""
+
+    def __init__(self) -> None:
+        self.stopped: Final = threading.Event()
+        self.preparer: WorkerHandle | None = None
+
+    def stop(self) -> None:
+        self.stopped.set()
+        if self.preparer is not None:
+            self.preparer.kill()
+
+
+class SlabStore:
+    """Reads prepared slabs into the arena; a model without one is prepared first, by a worker of its own."""
+
+    def __init__(
+        self,
+        specs: Mapping[ModelName, ModelSpec],
+        sources: Mapping[ModelName, Source],
+        cache: Path,
+        arena: Arena,
+        spawner: WorkerSpawner,
+        clock: Clock,
+    ) -> None:
+        self._specs = specs
+        self._sources = sources
+        self._cache = cache
+        self._arena = arena
+        self._spawner = spawner
+        self._clock = clock
+        self._regions: dict[ModelName, Region] = {}
+        self._fetches: dict[ModelName, _Fetch] = {}
+        self._numbers = itertools.count(1)
+
+    def spec(self, model: ModelName) -> ModelSpec:
+        """The catalog's word on the model."""
+        return self._specs[model]
+
+    def folder(self, model: ModelName) -> Path:
+        """The model's prepared folder, whether it is there yet or not."""
+        return prepared_folder(self._specs[model], self._sources[model], self._cache)
+
+    def region(self, model: ModelName) -> Region:
+        """Where its slab lies in the arena. Raises KeyError when it is not there."""
+        return self._regions[model]
+
+    def drop(self, model: ModelName) -> None:
+        """Free the slab's region; nobody may run from it or copy from it any more."""
+        if region := self._regions.pop(model, None):
+            self._arena.free(region)
+
+    def stop(self, model: ModelName) -> None:
+        """Give up a fetch under way; it raises ReadStopped, unless it was too late."""
+        if fetch := self._fetches.get(model):
+            fetch.stop()
+
+    def close(self) -> None:
+        """Give the arena back; no fetch may be under way."""
+        self._arena.close()
+
+    async def fetch(self, model: ModelName, on_progress: Callable[[float], None]) -> Fetched:
+        """Have the model's slab in the arena. Raises WeightsError, and PassingFailure where trying again may help."""
+        fetch = self._fetches[model] = _Fetch()
+        try:
+            prepared, tier = await self._prepared(model, fetch, on_progress)
+            region = self._arena.allocate(prepared.length)
+            if region is None:
+                room = format_size(self._arena.free_bytes)
+                raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
+            began_s = self._clock.monotonic()
+            await self._read(prepared, region, on_progress, fetch)
+            self._regions[model] = region
+            return Fetched(tier, prepared.length, self._clock.monotonic() - began_s)
+        finally:
+            del self._fetches[model]
+
+    async def _read(
+        self, prepared: Prepared, region: Region, on_progress: Callable[[float], None], fetch: _Fetch
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def report(done: float) -> None:
+            loop.call_soon_threadsafe(on_progress, done)
+
+        try:
+            await asyncio.to_thread(
+                self._arena.read_file, prepared.slab_path, prepared.data_offset, region, report, fetch.stopped
+            )
+        except BaseException:
+            fetch.stopped.set()
+            self._arena.free(region)
+            raise
+
+    async def _prepared(
+        self, model: ModelName, fetch: _Fetch, on_progress: Callable[[float], None]
+    ) -> tuple[Prepared, Tier]:
+        folder = self.folder(model)
+        try:
+            return open_prepared(folder), "disk"
+        except BadCheckpoint:
+            await self._prepare(model, folder, fetch, on_progress)
+            return open_prepared(folder), "source"
+
+    async def _prepare(
+        self, model: ModelName, folder: Path, fetch: _Fetch, on_progress: Callable[[float], None]
+    ) -> None:
+        config = WorkerConfig(None, "none", 0, ArenaSize(self._arena.size_bytes))
+        try:
+            fetch.preparer = await self._spawner.spawn(config)
+            if not fetch.stopped.is_set():
+                await self._ask_to_prepare(fetch.preparer, model, folder, on_progress)
+        except WorkerDied as died:
+            if not fetch.stopped.is_set():
+                raise PassingFailure(f"the worker that prepared {model} {died}") from died
+        finally:
+            if fetch.preparer is not None:
+                await fetch.preparer.close()
+        if fetch.stopped.is_set():
+            raise ReadStopped(f"preparing {model} was taken back")
+
+    async def _ask_to_prepare(
+        self, worker: WorkerHandle, model: ModelName, folder: Path, on_progress: Callable[[float], None]
+    ) -> None:
+        spec, source = self._specs[model], self._sources[model]
+        given = f"path:{source.folder}" if source.synthetic_kind is None else source.text
+        request = Prepare(
+            next(self._numbers), model, given, str(source.folder), str(folder), spec.task, spec.dtype, spec.sha256
+        )
+        reply = await worker.request(request, on_progress)
+        if isinstance(reply, Failure):
+            kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
+            raise kind(reply.message)

@@ -1,0 +1,102 @@
+"""Puts an engine together from its configuration, and starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from engine.api import PROTOCOL, Hello
+from engine.core.commands import Load, Submission
+from engine.core.names import CPU, DeviceId
+from engine.core.state import State
+from engine.devices.host import read_host_memory
+from engine.paths import find_paths, make_folders
+from engine.runtime.board import Patience
+from engine.runtime.clock import SystemClock
+from engine.runtime.engine import Engine
+from engine.runtime.executor import Executor
+from engine.runtime.history import History
+from engine.runtime.initial import initial_state
+from engine.runtime.journal import Journal
+from engine.runtime.messages import Message, Submit
+from engine.runtime.recall import last_residency, with_pins, with_rates
+from engine.runtime.scheduler import Scheduler
+from engine.runtime.slabs import SlabStore
+from engine.settings import Settings, device_specs, find_dotenv, load_settings
+from engine.weights.arena import Arena
+from engine.worker.forkserver import ForkServer
+from engine.worker.protocol import Arena as ArenaSize
+from engine.worker.protocol import WorkerConfig
+
+VIRTUAL_BANNER: Final = "virtual GPUs in host RAM: no NVIDIA GPU is in use"
+CPU_ONLY_BANNER: Final = "CPU only: no GPU is configured or visible"
+
+
+async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
+    """A living engine on the configuration in `config`. Its devices are `starting` until their workers are up.
+
+    Raises EngineError with all that is wrong with the configuration; then nothing has been started.
+    """
+    paths = find_paths(environment)
+    make_folders(paths)
+    settings = load_settings(config, environment, find_dotenv(config, Path.cwd()))
+    specs = device_specs(settings, read_host_memory().total_bytes)
+    start = initial_state(settings, specs, paths.cache)
+    journal = Journal(paths.journal, settings.journal.max_bytes, settings.journal.files)
+    past = await asyncio.to_thread(journal.read_back)
+    state = with_rates(start.state, past)
+    before = last_residency(past) if settings.restore_after_restart else None
+    if before is not None:
+        state = with_pins(state, before)
+
+    scheduler = Scheduler(state, settings.policy, _patience(settings))
+    if before is not None:
+        scheduler.expect_back(before.residents)
+    clock = SystemClock()
+    history = History(journal, past, clock)
+    engine = Engine(_hello(config, state, clock.now()), scheduler, history, clock)
+    for warning in start.warnings:
+        engine.note("warning", warning)
+
+    arena = Arena(_arena_bytes(state))
+    spawner = ForkServer(arena.fd)
+    store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner, clock)
+    workers = {device: _worker(state, device, arena.size_bytes) for device in state.devices}
+
+    def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
+        return Executor(store, workers, spawner, clock, post, tasks)
+
+    engine.start(make_executor, settings.monitoring.sample_s)
+    for model in settings.models:
+        if model.preload:
+            engine.post(Submit(Submission(f"preload-{model.name}", Load(model.name), "config")))
+    return engine
+
+
+def _hello(config: Path, state: State, now_s: float) -> Hello:
+    banner = VIRTUAL_BANNER if len(state.devices) > 1 else CPU_ONLY_BANNER
+    host = socket.gethostname()
+    return Hello(PROTOCOL, version("citadel-tui"), host, os.getpid(), now_s, str(config.absolute()), banner)
+
+
+def _patience(settings: Settings) -> Patience:
+    loading = settings.loading
+    return Patience(loading.queue_deadline_s, loading.drain_deadline_s, loading.timeout_s, loading.retries)
+
+
+def _arena_bytes(state: State) -> int:
+    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
+    pages cost nothing."""
+    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
+    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
+
+
+def _worker(state: State, device: DeviceId, arena_bytes: int) -> WorkerConfig:
+    spec = state.devices[device].spec
+    threads = max(1, (os.cpu_count() or 1) // (1 if device == CPU else max(1, len(state.devices) - 1)))
+    return WorkerConfig(device, spec.backing, spec.total_bytes, ArenaSize(arena_bytes), threads)

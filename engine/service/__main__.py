@@ -1,0 +1,66 @@
+"""`python -m engine.service --config DIR`: the engine's process. Logs to stderr; ends on a signal or a client's stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine.api import EngineError
+from engine.paths import Paths, find_paths, make_folders
+from engine.presence import sole_engine
+from engine.runtime.start import start_engine
+from engine.service.serve import serve
+from engine.wire import StartReport
+
+log = logging.getLogger("engine")
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    tell = _reporter(arguments.report_fd)
+    try:
+        paths = find_paths(os.environ)
+        make_folders(paths)
+        with sole_engine(paths):
+            asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
+    except EngineError as error:
+        log.error("%s", error)
+        tell(StartReport(ready=False, message=str(error)))
+        return 1
+    return 0
+
+
+async def _run(config: Path, paths: Paths, on_ready: Callable[[], None]) -> None:
+    engine = await start_engine(config, os.environ)
+    await serve(engine, paths, on_ready=on_ready)
+
+
+def _reporter(descriptor: int | None) -> Callable[[StartReport], None]:
+    """Writes the first report to the descriptor and closes it; says nothing when nobody gave one."""
+    listeners = [] if descriptor is None else [descriptor]
+
+    def tell(report: StartReport) -> None:
+        while listeners:
+            with open(listeners.pop(), "wb") as pipe:
+                pipe.write(msgspec.json.encode(report))
+
+    return tell
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine.service", description="Run the allocation engine.")
+    parser.add_argument("--config", type=Path, required=True, metavar="DIR", help="folder of gpu_allocation.yaml")
+    parser.add_argument("--report-fd", type=int, metavar="N", help="descriptor to report the start's success on")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What every request passes: the peer's user, the protocol's version, the read-only mode; and errors become JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from engine.api import PROTOCOL, EngineError
+from engine.service.peer import foreign, peer_uid
+from engine.wire import (
+    MODE_HEADER,
+    PROTOCOL_HEADER,
+    READ_ONLY,
+    STATUS,
+    ErrorBody,
+    Problem,
+    mismatch,
+    problem_of,
+    same_protocol,
+)
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_WATCHING: Final = {("POST", "/v1/plan")}
+"""Calls that change nothing though they are not GET."""
+_STOP: Final = "/v1/stop"
+"""Open to clients of any version: it is how one gets rid of an engine of another."""
+
+log = logging.getLogger(__name__)
+
+
+def gate(*, read_only: bool) -> Middleware:
+    """The middleware; `read_only` makes every client one that may only watch."""
+
+    @web.middleware
+    async def pass_gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = _foreigner(request) or _stranger(request) or _watcher(request, read_only)
+        return problem_response(refused) if refused else await _answer(request, handler)
+
+    return pass_gate
+
+
+def problem_response(problem: Problem) -> web.Response:
+    body = msgspec.json.encode(ErrorBody(problem))
+    return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json")
+
+
+async def mark_protocol(_request: web.Request, response: web.StreamResponse) -> None:
+    """Every answer shows the engine's version, so that a client can tell before it reads on."""
+    response.headers[PROTOCOL_HEADER] = str(PROTOCOL)
+
+
+def _foreigner(request: web.Request) -> Problem | None:
+    if request.transport is None:
+        return Problem("forbidden", "the connection has gone")
+    return foreign(peer_uid(request.transport.get_extra_info("socket")))
+
+
+def _stranger(request: web.Request) -> Problem | None:
+    theirs = request.headers.get(PROTOCOL_HEADER)
+    if request.path == _STOP or same_protocol(theirs):
+        return None
+    return Problem("protocol", mismatch(str(theirs), str(PROTOCOL)))
+
+
+def _watcher(request: web.Request, engine_read_only: bool) -> Problem | None:
+    if request.method == "GET" or (request.method, request.path) in _WATCHING:
+        return None
+    if engine_read_only:
+        return Problem("read-only", "this engine only lets its clients watch; nothing was changed")
+    if request.headers.get(MODE_HEADER) == READ_ONLY:
+        return Problem("read-only", "this client was started to watch only (--read-only); nothing was changed")
+    return None
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    called = f"{request.method} {request.path}"
+    try:
+        return await handler(request)
+    except EngineError as error:
+        return problem_response(problem_of(error))
+    except msgspec.MsgspecError as error:
+        return problem_response(Problem("bad-request", f"the body of {called} can't be read: {error}"))
+    except web.HTTPException as error:
+        problem = Problem("bad-request", f"{called}: {error.reason}")
+        response = problem_response(problem)
+        response.set_status(error.status)
+        return response
+    except Exception as error:
+        log.exception("%s failed", called)
+        return problem_response(
+            Problem("engine", f"the engine failed on {called} ({error!r}); its log has the details")
+        )

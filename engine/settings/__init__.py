@@ -1,0 +1,25 @@
+"""The configuration: YAML, JSON and environment in, frozen and checked settings out, or every mistake at once."""
+
+from engine.settings.devices import Fit, check_fit, device_specs
+from engine.settings.folder import find_config_folder, find_dotenv
+from engine.settings.load import load_settings
+from engine.settings.problems import Problem, SettingsError
+from engine.settings.schema import Journal, Loading, Monitoring, RamTierSettings, Settings, Size, VirtualGpu
+
+__all__ = [
+    "Fit",
+    "Journal",
+    "Loading",
+    "Monitoring",
+    "Problem",
+    "RamTierSettings",
+    "Settings",
+    "SettingsError",
+    "Size",
+    "VirtualGpu",
+    "check_fit",
+    "device_specs",
+    "find_config_folder",
+    "find_dotenv",
+    "load_settings",
+]

@@ -1,0 +1,76 @@
+"""Settings to devices, and whether the models of the catalog fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from engine.core.devices import DeviceSpec
+from engine.core.models import Footprint, ModelSpec
+from engine.core.names import CPU, ModelName
+from engine.core.sizes import format_size
+from engine.settings.load import ALLOCATION_FILE
+from engine.settings.problems import Place, Problem, SettingsError
+from engine.settings.schema import Settings
+
+
+class Fit(NamedTuple):
+    """Whether the devices can hold the catalog: errors forbid a start, warnings don't."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def device_specs(settings: Settings, host_total_bytes: int) -> tuple[DeviceSpec, ...]:
+    """The visible GPUs and the CPU. Raises SettingsError when the host has less memory than they take."""
+    if problems := list(_beyond_host(settings, host_total_bytes)):
+        raise SettingsError(f"The configuration in {settings.folder} does not fit this host.", problems)
+    gpus = (
+        DeviceSpec(name, "virtual GPU in host RAM", "gpu", gpu.backing, int(gpu.memory_bytes), settings.memory_fraction)
+        for name, gpu in settings.gpus.items()
+    )
+    cpu_bytes = int(settings.devices.cpu_memory_bytes or host_total_bytes // 2)
+    # The CPU's limit is already a share of the host; the GPUs' fraction is not taken off it again.
+    return (*gpus, DeviceSpec(CPU, "CPU", "cpu", "host", cpu_bytes, 1.0))
+
+
+def check_fit(
+    specs: Sequence[DeviceSpec], footprints: Mapping[ModelName, Footprint], models: Iterable[ModelSpec] = ()
+) -> Fit:
+    """Which models can never be placed on `specs`, and which only on the CPU. `models`: their pins are checked too."""
+    errors, warnings = [], []
+    budgets = {spec.id: int(spec.fraction * spec.total_bytes) for spec in specs}
+    largest = max(budgets, key=budgets.__getitem__)
+    gpus = [device for device in budgets if device != CPU]
+    for name, footprint in footprints.items():
+        needed = footprint.total_bytes
+        needs = f"{name} needs {format_size(needed)} ({footprint.label})"
+        if needed > budgets[largest]:
+            errors.append(
+                f"{needs} and fits no device; the largest budget is {format_size(budgets[largest])} on {largest}. "
+                f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog."
+            )
+        elif gpus and all(needed > budgets[gpu] for gpu in gpus):
+            most = max(budgets[gpu] for gpu in gpus)
+            warnings.append(f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}.")
+    for model in models:
+        device, wanted = model.pin.device if model.pin else None, footprints.get(model.name)
+        if device and wanted and budgets[device] < wanted.total_bytes <= budgets[largest]:
+            errors.append(
+                f"{model.name} is pinned to {device}, whose budget is {format_size(budgets[device])}; "
+                f"it needs {format_size(wanted.total_bytes)}. Pin it elsewhere, or give {device} more memory."
+            )
+    return Fit(tuple(errors), tuple(warnings))
+
+
+def _beyond_host(settings: Settings, host_total_bytes: int) -> Iterator[Problem]:
+    at, host = Place(ALLOCATION_FILE), format_size(host_total_bytes)
+    virtual_bytes = sum(gpu.memory_bytes for gpu in settings.gpus.values())
+    taken_bytes = virtual_bytes + settings.ram_tier.budget_bytes
+    if taken_bytes > host_total_bytes:
+        what = f"with ram_tier.budget they take {format_size(taken_bytes)} of host RAM"
+        yield Problem(at.child("devices.virtual"), what, f"{host} together, which is all that this host has")
+    cpu_bytes = settings.devices.cpu_memory_bytes or 0
+    if cpu_bytes > host_total_bytes:
+        what = f"{format_size(cpu_bytes)} is given"
+        yield Problem(at.child("devices.cpu_memory"), what, f"at most {host}, which is all that this host has")

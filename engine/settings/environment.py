@@ -1,0 +1,95 @@
+"""The environment's word over the files: the variables of the process and of `.env`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from engine.settings.check import differences
+from engine.settings.dotenv import read_dotenv
+from engine.settings.problems import Place, Problem
+from engine.settings.schema import Allocation, Fraction, Models, Seconds
+
+PROCESS: Final = "environment"
+DOTENV: Final = ".env"
+
+_T = TypeVar("_T")
+
+
+class Variables(Struct, frozen=True, rename=str.upper):
+    """The variables that Citadel reads. Unset ones leave the files' word."""
+
+    cuda_visible_devices: str | UnsetType = UNSET
+    cuda_enabled: bool = True
+    gpu_memory_fraction: Fraction | UnsetType = UNSET
+    dynamic_loading_enabled: bool | UnsetType = UNSET
+    cpu_fallback_enabled: bool | UnsetType = UNSET
+    memory_monitoring_interval: Seconds | UnsetType = UNSET
+    model_cache_size: Models | UnsetType = UNSET
+
+
+class Environment(Struct, frozen=True):
+    """What the variables say, and where they were found."""
+
+    variables: Variables = Variables()
+    origins: dict[str, str] = {}
+    """By variable: the `.env` file or the process environment."""
+    warnings: tuple[str, ...] = ()
+
+
+KNOWN: Final = tuple(field.encode_name for field in msgspec.structs.fields(Variables))
+
+
+def read_environment(process: Mapping[str, str], dotenv: Path | None, problems: list[Problem]) -> Environment:
+    """Our variables; the process goes before `.env`. A wrong one is added to `problems` and left unset."""
+    file = read_dotenv(dotenv, problems) if dotenv else {}
+    by_origin = {
+        PROCESS: {name: process[name] for name in KNOWN if name in process},
+        DOTENV: {name: file[name] for name in KNOWN if name in file and name not in process},
+    }
+    found = [
+        problem
+        for origin, values in by_origin.items()
+        for problem in differences(values, Variables, Place(origin), strict=False)
+    ]
+    problems += found
+    wrong = {problem.at.key for problem in found}
+    sound = {name: value for values in by_origin.values() for name, value in values.items() if name not in wrong}
+    return Environment(
+        msgspec.convert(sound, Variables, strict=False),
+        {name: origin for origin, values in by_origin.items() for name in values},
+        tuple(_misspelt(file)),
+    )
+
+
+def applied(allocation: Allocation, said: Variables) -> Allocation:
+    """`allocation` with what the environment says instead."""
+    policy, monitoring, ram_tier = allocation.policy, allocation.monitoring, allocation.ram_tier
+    return replace(
+        allocation,
+        memory_fraction=_or(said.gpu_memory_fraction, allocation.memory_fraction),
+        policy=replace(
+            policy,
+            dynamic_loading=_or(said.dynamic_loading_enabled, policy.dynamic_loading),
+            cpu_fallback=_or(said.cpu_fallback_enabled, policy.cpu_fallback),
+        ),
+        monitoring=replace(monitoring, interval_s=_or(said.memory_monitoring_interval, monitoring.interval_s)),
+        ram_tier=replace(ram_tier, max_models=_or(said.model_cache_size, ram_tier.max_models)),
+    )
+
+
+def _or(said: _T | UnsetType, otherwise: _T) -> _T:
+    return otherwise if isinstance(said, UnsetType) else said
+
+
+def _misspelt(names: Iterable[str]) -> Iterator[str]:
+    """Other programs' variables are none of our business, but a near miss is probably meant for us."""
+    for name in names:
+        if name not in KNOWN and (close := get_close_matches(name.upper(), KNOWN, n=1, cutoff=0.9)):
+            yield f"{DOTENV}: {name} is not read by Citadel; did you mean {close[0]}?"

@@ -1,0 +1,135 @@
+"""The settings: what `gpu_allocation.yaml` may say, and what the engine runs on once catalog and environment are added.
+
+The structs are the rules: each field's type and description is what its value is checked against.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from engine.core.models import ModelSpec
+from engine.core.names import DeviceId
+from engine.core.policy import Policy
+from engine.core.sizes import GIB, MIB, parse_size
+
+DAY_S: Final = 86_400
+
+
+class Size(int):
+    """Bytes; written in files as a number and a unit."""
+
+
+def decode_size(kind: type, value: object) -> object:
+    """msgspec's hook for `Size`: at least 1 MiB, and no more than any machine has."""
+    if kind is not Size:
+        raise NotImplementedError(f"no reader for {kind}")
+    if not isinstance(value, str):
+        raise ValueError("a size is text")
+    try:
+        size_bytes = parse_size(value)
+    except OverflowError:
+        raise ValueError("larger than any machine") from None
+    if not MIB <= size_bytes <= 1 << 50:
+        raise ValueError("not between 1 MiB and 1024 TiB")
+    return Size(size_bytes)
+
+
+SizeText: TypeAlias = Annotated[
+    Size, Meta(description="a size of at least 1MiB, such as 6GiB or 512MiB (units B, KiB, MiB, GiB, TiB)")
+]
+Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a number over 0 and at most 1")]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds, over 0 and at most {DAY_S}")]
+Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
+Models: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Files: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+
+
+class VirtualGpu(Struct, frozen=True):
+    """A slice of memory that behaves as a GPU."""
+
+    memory_bytes: SizeText = field(name="memory")
+    backing: Literal["ram"] = "ram"
+    """Whose memory it is a slice of: host RAM."""
+
+
+VirtualGpus: TypeAlias = Annotated[
+    tuple[VirtualGpu, ...],
+    Meta(max_length=16, description="a list of at most 16, such as [{memory: 6GiB, backing: ram}]"),
+]
+DEFAULT_GPUS: Final = (VirtualGpu(Size(640 * MIB)), VirtualGpu(Size(640 * MIB)))
+
+
+class DeviceSettings(Struct, frozen=True):
+    """Which devices there are."""
+
+    virtual: VirtualGpus = DEFAULT_GPUS
+    """Virtual GPUs, named gpu0, gpu1, … in this order."""
+    cpu_memory_bytes: SizeText | None = field(name="cpu_memory", default=None)
+    """Bytes that models on the CPU may take; None: half of the host's RAM."""
+
+
+class RamTierSettings(Struct, frozen=True):
+    """Weights kept in host RAM, from where they load fast."""
+
+    budget_bytes: SizeText = field(name="budget", default=Size(2 * GIB))
+    max_models: Models = 2
+
+
+class Loading(Struct, frozen=True):
+    """How long a load may take, and what happens then."""
+
+    timeout_s: Seconds = 120.0
+    """For one attempt, from the first byte to ready."""
+    retries: Retries = 1
+    """Attempts after a failed one."""
+    queue_deadline_s: Seconds = 30.0
+    """A request waits so long for room, then it is refused."""
+    drain_deadline_s: Seconds = 60.0
+    """A victim's leases may last so long, then the plan is given up."""
+
+
+class Monitoring(Struct, frozen=True):
+    """How often devices are read."""
+
+    interval_s: Seconds = 30.0
+    """Between two lines of the recorded monitor."""
+    sample_s: Seconds = 1.0
+    """Between two readings for the screens and the decisions."""
+
+
+class Journal(Struct, frozen=True):
+    """The log of switches and decisions."""
+
+    max_bytes: SizeText = field(name="max_size", default=Size(4 * MIB))
+    """A file that has grown so large is closed and the next begun."""
+    files: Files = 5
+    """Closed files that are kept."""
+
+
+class Allocation(Struct, frozen=True):
+    """`gpu_allocation.yaml`."""
+
+    devices: DeviceSettings = DeviceSettings()
+    memory_fraction: Fraction = 0.8
+    """Share of each GPU's memory that the engine may fill."""
+    ram_tier: RamTierSettings = RamTierSettings()
+    policy: Policy = Policy()
+    loading: Loading = Loading()
+    monitoring: Monitoring = Monitoring()
+    journal: Journal = Journal()
+    restore_after_restart: bool = True
+    """Whether a started engine loads what was resident when the last one ended."""
+
+
+class Settings(Allocation, frozen=True, kw_only=True):
+    """All that an engine is told at its start, checked: the allocation with the environment's word in it, and the catalog."""
+
+    folder: str
+    """Where the configuration was read from."""
+    gpus: dict[DeviceId, VirtualGpu]
+    """Those that the environment leaves visible, under the names that they have in the file."""
+    models: tuple[ModelSpec, ...]
+    warnings: tuple[str, ...] = ()
+    """Accepted, but the operator should know."""

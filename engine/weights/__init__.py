@@ -1,0 +1,1 @@
+"""How bytes move: checkpoint headers, sources, the layout of prepared slabs, the RAM tier. No torch."""

@@ -1,0 +1,146 @@
+"""Reading what a checkpoint says of itself without reading its weights: safetensors headers and their index."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.models import DTYPE_BYTES, Dtype
+from engine.weights.errors import BadCheckpoint
+
+LENGTH_PREFIX_BYTES: Final = 8
+MAX_HEADER_BYTES: Final = 100 << 20
+"""The official library's own bound."""
+
+DTYPE_SIZES: Final[dict[str, int]] = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}
+FLOATING: Final = frozenset({"F16", "BF16", "F32", "F64"})
+WEIGHTS_FILE: Final = "model.safetensors"
+INDEX_FILE: Final = "model.safetensors.index.json"
+
+
+class StoredTensor(Struct, frozen=True):
+    """A tensor of a safetensors file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+    """Begin and end, counted from the start of the data section."""
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
+class Header(Struct, frozen=True):
+    """The header of one safetensors file."""
+
+    tensors: dict[str, StoredTensor]
+    data_offset: int
+    """Where the data section begins in the file."""
+
+    @property
+    def bytes_by_dtype(self) -> dict[str, int]:
+        """Stored bytes of each dtype."""
+        sums: dict[str, int] = {}
+        for tensor in self.tensors.values():
+            begin, end = tensor.data_offsets
+            sums[tensor.dtype] = sums.get(tensor.dtype, 0) + end - begin
+        return sums
+
+
+class _Index(Struct, frozen=True):
+    weight_map: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """The header of the safetensors file `path`, checked against the file's size. Raises BadCheckpoint."""
+    try:
+        file_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(LENGTH_PREFIX_BYTES), "little")
+            if header_bytes > min(MAX_HEADER_BYTES, file_bytes - LENGTH_PREFIX_BYTES):
+                raise BadCheckpoint(
+                    f"{path} is not a safetensors file, or was cut short: its header does not fit in it"
+                )
+            raw = file.read(header_bytes)
+    except OSError as error:
+        raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        fields.pop("__metadata__", None)
+        tensors = {name: msgspec.json.decode(value, type=StoredTensor) for name, value in fields.items()}
+    except msgspec.MsgspecError as error:
+        raise BadCheckpoint(f"{path} has a safetensors header that can't be read: {error}") from error
+    data_offset = LENGTH_PREFIX_BYTES + header_bytes
+    for name, tensor in tensors.items():
+        _check_tensor(path, name, tensor, file_bytes - data_offset)
+    return Header(tensors, data_offset)
+
+
+def checkpoint_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a checkpoint: one, or those that its index lists. Raises BadCheckpoint."""
+    single = folder / WEIGHTS_FILE
+    if single.is_file():
+        return (single,)
+    index = folder / INDEX_FILE
+    if index.is_file():
+        return _indexed_files(folder, index)
+    if any(folder.glob("*.bin")):
+        raise BadCheckpoint(
+            f"{folder} has its weights only as .bin (pickle) files, which may run code when read;"
+            " convert them to safetensors"
+        )
+    raise BadCheckpoint(f"{folder} has no {WEIGHTS_FILE} and no {INDEX_FILE}")
+
+
+def weights_bytes(folder: Path, dtype: Dtype) -> int:
+    """Bytes of the checkpoint's weights once they have been converted to `dtype`; integers keep theirs."""
+    total_bytes = 0
+    for path in checkpoint_files(folder):
+        for tensor in read_header(path).tensors.values():
+            is_floating = tensor.dtype in FLOATING
+            total_bytes += tensor.elements * (DTYPE_BYTES[dtype] if is_floating else DTYPE_SIZES[tensor.dtype])
+    return total_bytes
+
+
+def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values()))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BadCheckpoint(f"{index} can't be read: {error}") from error
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise BadCheckpoint(f"{index} lists {name!r}, which is not a file beside it")
+    if not names:
+        raise BadCheckpoint(f"{index} lists no files")
+    return tuple(folder / name for name in names)
+
+
+def _check_tensor(path: Path, name: str, tensor: StoredTensor, data_bytes: int) -> None:
+    if tensor.dtype not in DTYPE_SIZES:
+        raise BadCheckpoint(f"{path}: tensor {name} has the dtype {tensor.dtype}, which is not supported")
+    begin, end = tensor.data_offsets
+    if min(tensor.shape, default=0) < 0 or not 0 <= begin <= end <= data_bytes:
+        raise BadCheckpoint(f"{path}: tensor {name} lies outside the file; was it cut short?")
+    if end - begin != tensor.elements * DTYPE_SIZES[tensor.dtype]:
+        raise BadCheckpoint(f"{path}: tensor {name} has {end - begin} bytes, which its shape does not need")

@@ -1,0 +1,111 @@
+"""What lies where in a prepared slab: the layout, how it is planned, and the file that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+FORMAT_VERSION: Final = 1
+TENSOR_ALIGNMENT: Final = 256
+DATA_ALIGNMENT: Final = 4096
+LAYOUT_FILE: Final = "layout.json"
+SLAB_FILE: Final = "slab.safetensors"
+PAD_PREFIX: Final = "__pad_"
+
+
+class TensorFacts(Struct, frozen=True):
+    """A tensor that is to have a place in a slab."""
+
+    path: str
+    """Its name in the module tree: `encoder.layer.0.output.dense.weight`."""
+    kind: Literal["parameter", "buffer"]
+    dtype: str
+    """As safetensors writes it: F32, BF16, I64."""
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """In elements, of a tensor without gaps or overlaps."""
+    length: int
+    """Bytes."""
+
+
+class Entry(TensorFacts, frozen=True):
+    """A tensor and its place in the slab."""
+
+    offset: int
+    """From the start of the data section."""
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape with its dimensions in the order of memory, the only one that a safetensors file can say."""
+        by_stride = sorted(range(len(self.shape)), key=lambda axis: -self.strides[axis])
+        return tuple(self.shape[axis] for axis in by_stride)
+
+
+class Alias(Struct, frozen=True):
+    """A name in the module tree for a tensor that is stored under another."""
+
+    path: str
+    stored_as: str
+
+
+class Layout(Struct, frozen=True):
+    """All of a prepared slab but its bytes."""
+
+    format_version: int
+    model_class: str
+    """Of transformers: `BertModel`."""
+    source: str
+    entries: tuple[Entry, ...]
+    aliases: tuple[Alias, ...]
+    data_offset: int
+    """Where the data section begins in the slab file."""
+    length: int
+    """Bytes of the data section."""
+    sha256: str
+    """Of the data section."""
+
+
+def place(tensors: Iterable[TensorFacts]) -> tuple[Entry, ...]:
+    """Each tensor behind the one before it, aligned."""
+    entries: list[Entry] = []
+    offset = 0
+    for tensor in tensors:
+        entries.append(Entry(**msgspec.structs.asdict(tensor), offset=offset))
+        offset = aligned(offset + tensor.length, TENSOR_ALIGNMENT)
+    return tuple(entries)
+
+
+def data_length(entries: tuple[Entry, ...]) -> int:
+    """Bytes of the data section, its last alignment hole included."""
+    return aligned(entries[-1].offset + entries[-1].length, TENSOR_ALIGNMENT) if entries else 0
+
+
+def header_bytes(entries: tuple[Entry, ...]) -> bytes:
+    """The slab file up to its data section: a safetensors header whose data begins on a page.
+
+    The holes between aligned tensors are tensors of their own, since the format allows no gap; spaces end the header.
+    """
+    fields: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for number, entry in enumerate(entries):
+        end = entry.offset + entry.length
+        if entry.length:
+            fields[entry.path] = _field(entry.dtype, entry.stored_shape, entry.offset, end)
+        position = aligned(end, TENSOR_ALIGNMENT)
+        if position > end:
+            fields[f"{PAD_PREFIX}{number}"] = _field("U8", (position - end,), end, position)
+    text = msgspec.json.encode(fields)
+    text = text.ljust(aligned(len(text) + 8, DATA_ALIGNMENT) - 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def aligned(offset: int, alignment: int) -> int:
+    """The first multiple of `alignment` that is not below `offset`."""
+    return -(-offset // alignment) * alignment
+
+
+def _field(dtype: str, shape: tuple[int, ...], begin: int, end: int) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": (begin, end)}

@@ -1,0 +1,193 @@
+"""Prepared folders: writing one so that it is either whole or not there, and opening one only if it is whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.sizes import format_size
+from engine.weights.errors import BadCheckpoint, DiskFull
+from engine.weights.layout import (
+    FORMAT_VERSION,
+    LAYOUT_FILE,
+    SLAB_FILE,
+    Alias,
+    Entry,
+    Layout,
+    data_length,
+    header_bytes,
+)
+
+HASH_PIECE_BYTES: Final = 8 << 20
+COMPANIONS: Final = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "sentencepiece*.model",
+    "modules.json",
+    "*_Pooling/config.json",
+    "SYNTHETIC",
+)
+"""Files of a checkpoint that its model needs beside the weights. Never code."""
+
+
+class Prepared(Struct, frozen=True):
+    """A prepared folder that is whole."""
+
+    folder: Path
+    slab_path: Path
+    data_offset: int
+    length: int
+    layout: Layout
+
+
+class SlabContents(Struct, frozen=True):
+    """What is to be written."""
+
+    model_class: str
+    source: str
+    entries: tuple[Entry, ...]
+    aliases: tuple[Alias, ...]
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """The prepared folder, its sizes checked against its layout. Raises BadCheckpoint when it is missing or damaged."""
+    path = folder / LAYOUT_FILE
+    try:
+        layout = msgspec.json.decode(path.read_bytes(), type=Layout)
+        slab_path = folder / SLAB_FILE
+        slab_bytes = slab_path.stat().st_size
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BadCheckpoint(f"{folder} is not a whole prepared model ({error}); prepare it again") from error
+    if layout.format_version != FORMAT_VERSION:
+        raise BadCheckpoint(
+            f"{folder} was prepared in format {layout.format_version}, not {FORMAT_VERSION}; prepare it again"
+        )
+    if slab_bytes != layout.data_offset + layout.length or data_length(layout.entries) != layout.length:
+        raise BadCheckpoint(f"{slab_path} has {slab_bytes} bytes, which is not what its layout says; prepare it again")
+    return Prepared(folder, slab_path, layout.data_offset, layout.length, layout)
+
+
+def verify_checksum(prepared: Prepared) -> None:
+    """Read the whole slab and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
+    digest = hashlib.sha256()
+    with prepared.slab_path.open("rb") as file:
+        file.seek(prepared.data_offset)
+        while piece := file.read(HASH_PIECE_BYTES):
+            digest.update(piece)
+    if digest.hexdigest() != prepared.layout.sha256:
+        raise BadCheckpoint(f"{prepared.slab_path} does not have the bytes that were written; prepare the model again")
+
+
+def write_prepared(
+    folder: Path,
+    checkpoint: Path,
+    contents: SlabContents,
+    bytes_of: Callable[[Entry], memoryview],
+    on_progress: Callable[[float], None],
+) -> Prepared:
+    """Write a prepared folder, replacing a damaged one. Raises DiskFull; nothing is left behind when it fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    header = header_bytes(contents.entries)
+    needed_bytes = len(header) + data_length(contents.entries)
+    free_bytes = shutil.disk_usage(folder.parent).free
+    if needed_bytes > free_bytes:
+        raise DiskFull(_disk_full(folder, needed_bytes, free_bytes))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with (temporary / SLAB_FILE).open("wb") as file:
+            file.write(header)
+            sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
+            _sync(file)
+        _write_layout(temporary, contents, len(header), sha256)
+        _copy_companions(checkpoint, temporary)
+        return _publish(temporary, folder)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(_disk_full(folder, needed_bytes, shutil.disk_usage(folder.parent).free)) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_data(
+    file: BinaryIO,
+    entries: tuple[Entry, ...],
+    bytes_of: Callable[[Entry], memoryview],
+    on_progress: Callable[[float], None],
+) -> str:
+    digest = hashlib.sha256()
+    total_bytes = data_length(entries)
+    ends = (*(entry.offset for entry in entries[1:]), total_bytes)
+    for entry, end in zip(entries, ends, strict=True):
+        data = bytes_of(entry)
+        if data.nbytes != entry.length:
+            raise ValueError(f"{entry.path} has {data.nbytes} bytes, not {entry.length}")
+        hole = bytes(end - entry.offset - entry.length)
+        for part in (data, hole):
+            file.write(part)
+            digest.update(part)
+        on_progress(end / total_bytes)
+    return digest.hexdigest()
+
+
+def _write_layout(folder: Path, contents: SlabContents, data_offset: int, sha256: str) -> None:
+    layout = Layout(
+        format_version=FORMAT_VERSION,
+        model_class=contents.model_class,
+        source=contents.source,
+        entries=contents.entries,
+        aliases=contents.aliases,
+        data_offset=data_offset,
+        length=data_length(contents.entries),
+        sha256=sha256,
+    )
+    with (folder / LAYOUT_FILE).open("wb") as file:
+        file.write(msgspec.json.encode(layout))
+        _sync(file)
+
+
+def _copy_companions(checkpoint: Path, folder: Path) -> None:
+    paths: Iterable[Path] = (path for pattern in COMPANIONS for path in checkpoint.glob(pattern))
+    for path in paths:
+        target = folder / path.relative_to(checkpoint)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _publish(temporary: Path, folder: Path) -> Prepared:
+    """Give the finished folder its name, unless somebody else has finished the same one meanwhile."""
+    try:
+        prepared = open_prepared(folder)
+    except BadCheckpoint:
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+        prepared = open_prepared(folder)
+    return prepared
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _disk_full(folder: Path, needed_bytes: int, free_bytes: int) -> str:
+    return (
+        f"preparing {folder.name} needs {format_size(needed_bytes)} on the disk of {folder.parent}, which has"
+        f" {format_size(free_bytes)} free; nothing was kept. Free some room or set another cache folder"
+    )

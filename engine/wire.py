@@ -1,0 +1,108 @@
+"""What client and service must agree on beside the API's own data: headers, request bodies, and how errors travel."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from engine.api import PROTOCOL, CannotServe, EngineError, EngineUnreachable, ReadOnly, UnknownModel
+from engine.core.names import ModelName
+
+PROTOCOL_HEADER: Final = "Citadel-Protocol"
+MODE_HEADER: Final = "Citadel-Mode"
+READ_ONLY: Final = "read-only"
+"""The mode of a client that may only watch."""
+
+KEEP_ALIVE_S: Final = 3.0
+"""A stream of events is never silent for longer: a blank line comes when there is nothing to say."""
+MAX_BODY_BYTES: Final = 16 << 20
+
+
+class EmbedRequest(Struct, frozen=True):
+    model: ModelName
+    texts: list[str]
+
+
+class GenerateRequest(Struct, frozen=True):
+    model: ModelName
+    prompt: str
+    max_tokens: int = 32
+
+
+class CancelReply(Struct, frozen=True):
+    """Whether there was a command to take back."""
+
+    cancelled: bool
+
+
+Kind: TypeAlias = Literal[
+    "unreachable", "read-only", "unknown-model", "cannot-serve", "protocol", "forbidden", "bad-request", "engine"
+]
+
+STATUS: Final[dict[Kind, int]] = {
+    "unreachable": 503,
+    "read-only": 403,
+    "unknown-model": 404,
+    "cannot-serve": 409,
+    "protocol": 426,
+    "forbidden": 403,
+    "bad-request": 400,
+    "engine": 500,
+}
+_CLASSES: Final[dict[Kind, type[EngineError]]] = {
+    "unreachable": EngineUnreachable,
+    "read-only": ReadOnly,
+    "unknown-model": UnknownModel,
+    "cannot-serve": CannotServe,
+    "protocol": EngineUnreachable,
+    "forbidden": EngineUnreachable,
+}
+
+
+class Problem(Struct, frozen=True):
+    kind: Kind
+    message: str
+
+
+class ErrorBody(Struct, frozen=True):
+    error: Problem
+
+
+def problem_of(error: EngineError) -> Problem:
+    """How `error` travels; a subclass that is not listed travels as its nearest listed parent."""
+    for kind, known in _CLASSES.items():
+        if isinstance(error, known):
+            return Problem(kind, str(error))
+    return Problem("engine", str(error))
+
+
+def error_of(body: bytes) -> EngineError:
+    """The error that `body` carries, as the client raises it."""
+    try:
+        problem = msgspec.json.decode(body, type=ErrorBody).error
+    except msgspec.MsgspecError:
+        return EngineError(f"the engine refused, in words that this client can't read: {body[:200]!r}")
+    return _CLASSES.get(problem.kind, EngineError)(problem.message)
+
+
+def mismatch(client: str, engine: str) -> str:
+    """What to say when the two versions of the protocol differ."""
+    return (
+        f"this client speaks version {client} of the protocol, the engine version {engine}; "
+        "restart the engine with `citadel stop`, then run the command again"
+    )
+
+
+def same_protocol(version: str | None) -> bool:
+    """Whether a header shows our version; a client that shows none, such as curl, is taken at its word."""
+    return version is None or version == str(PROTOCOL)
+
+
+class StartReport(Struct, frozen=True):
+    """How the start of an engine process went: the one line it writes to the descriptor it was given for that."""
+
+    ready: bool
+    message: str = ""
+    """Why it is not ready, for people."""

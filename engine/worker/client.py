@@ -1,0 +1,139 @@
+"""The engine's side of one worker process: requests by number, answers as they come, and how the process ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from engine.worker.framing import BrokenStream, encode_frame, read
+from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request
+
+CLOSE_GRACE_S: Final = 3.0
+"""How long a worker may take to end by itself."""
+EXIT_NEWS_S: Final = 5.0
+"""How long the word of a process's end may come after its stream has closed."""
+
+
+class WorkerDied(Exception):
+    """The process ended while it owed an answer. The text says how: "killed by SIGKILL", "exited with status 1"."""
+
+
+class _Pending(msgspec.Struct):
+    answer: asyncio.Future[Reply]
+    on_advance: Callable[[float], None] | None
+
+
+class WorkerProcess:
+    """A live worker process."""
+
+    def __init__(
+        self,
+        pid: int,
+        exited: asyncio.Future[str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._pid: Final = pid
+        self._exited: Final = exited
+        """Gets the words for how the process ended."""
+        self._reader: Final = reader
+        self._writer: Final = writer
+        self._ready: Final[asyncio.Future[Ready]] = asyncio.get_running_loop().create_future()
+        self._pending: Final[dict[int, _Pending]] = {}
+        self._listening: Final = asyncio.create_task(self._listen(), name=f"worker-{pid}")
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    async def ready(self) -> Ready:
+        """The worker's first word. Raises WorkerDied when it ends before that."""
+        return await asyncio.shield(self._ready)
+
+    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
+        """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+        if self._listening.done():
+            raise WorkerDied(await self.died())
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending[request.id] = _Pending(answer, on_advance)
+        try:
+            with contextlib.suppress(ConnectionError):  # the listener hears of it too, and knows why
+                self._writer.write(encode_frame(request))
+                await self._writer.drain()
+            return await answer
+        finally:
+            self._pending.pop(request.id, None)
+
+    async def died(self) -> str:
+        """Waits until the process has ended; how it ended, in words."""
+        return await asyncio.shield(self._exited)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if not self._exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Let the process end by itself, and kill it after a few seconds if it does not."""
+        if self._writer.can_write_eof() and not self._writer.is_closing():
+            self._writer.write_eof()
+        try:
+            async with asyncio.timeout(CLOSE_GRACE_S):
+                await self.died()
+        except TimeoutError:
+            self.kill()
+            await self.died()
+        await self._listening
+
+    async def _listen(self) -> None:
+        decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+        try:
+            while (message := await read(self._reader, decoder)) is not None:
+                self._hear(message)
+        except (BrokenStream, msgspec.MsgspecError):
+            self.kill()  # what it says can't be trusted any more
+        reason = await self._end_of_process()
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        self._disappoint(WorkerDied(reason))
+
+    def _hear(self, message: FromWorker) -> None:
+        if isinstance(message, Ready):
+            self._ready.set_result(message)
+            return
+        pending = self._pending.get(message.id)
+        if pending is None:
+            return
+        if not isinstance(message, Advanced):
+            if not pending.answer.done():
+                pending.answer.set_result(message)
+        elif pending.on_advance is not None:
+            pending.on_advance(message.done)
+
+    async def _end_of_process(self) -> str:
+        """A process without its stream is of no use: wait for its end a little, then bring it about."""
+        try:
+            async with asyncio.timeout(EXIT_NEWS_S):
+                return await self.died()
+        except TimeoutError:
+            self.kill()
+            return await self.died()
+
+    def _disappoint(self, died: WorkerDied) -> None:
+        answers: tuple[asyncio.Future[Ready] | asyncio.Future[Reply], ...] = (
+            self._ready,
+            *(pending.answer for pending in self._pending.values()),
+        )
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(died)
+        with contextlib.suppress(WorkerDied, asyncio.InvalidStateError):
+            self._ready.exception()  # nobody may be waiting for it any more

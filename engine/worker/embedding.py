@@ -1,0 +1,101 @@
+"""Texts to unit vectors: tokenising, batches within the limits, pooling and normalising as sentence-transformers does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import torch
+from msgspec import Struct
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from engine.core.models import Limits
+from engine.weights.errors import BadCheckpoint
+from engine.weights.recipes import Pooling
+from engine.worker.text import longest_input
+
+POOLING_FILE: Final = "1_Pooling/config.json"
+_SMALLEST_NORM: Final = 1e-12
+
+
+class _PoolingConfig(Struct, frozen=True):
+    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
+
+    pooling_mode_cls_token: bool = False
+    pooling_mode_mean_tokens: bool = False
+    pooling_mode: str = ""
+
+
+class Embedder:
+    """Runs an embedding model that is bound."""
+
+    def __init__(
+        self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pooling: Pooling, limits: Limits
+    ) -> None:
+        self._module: Final = module
+        self._tokenizer: Final = tokenizer
+        self._pooling: Final = pooling
+        self._limits: Final = limits
+
+    @torch.inference_mode()
+    def embed(self, texts: list[str]) -> torch.Tensor:
+        """One float32 row a text, of unit length, in the order of the texts."""
+        rows = [self._tokens(text) for text in texts]
+        vectors = torch.empty((len(texts), self._module.config.hidden_size), dtype=torch.float32)
+        for batch in split([len(row) for row in rows], self._limits):
+            vectors[batch] = self._embed_batch([rows[index] for index in batch])
+        return vectors
+
+    def _tokens(self, text: str) -> list[int]:
+        length = longest_input(self._tokenizer, self._limits)
+        tokens: list[int] = self._tokenizer(text, truncation=True, max_length=length)["input_ids"]
+        return tokens
+
+    def _embed_batch(self, rows: list[list[int]]) -> torch.Tensor:
+        padded = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt")
+        mask = padded["attention_mask"]
+        hidden = self._module(input_ids=padded["input_ids"], attention_mask=mask).last_hidden_state
+        pooled = pool(hidden, mask, self._pooling)
+        return torch.nn.functional.normalize(pooled.float(), dim=1, eps=_SMALLEST_NORM)
+
+
+def split(lengths: list[int], limits: Limits) -> list[list[int]]:
+    """Batches of row numbers: at most `max_batch` rows, and no more tokens, padding included, than the limits allow.
+
+    Rows of like length go together, so that little is padding.
+    """
+    most_tokens = limits.max_batch * limits.max_sequence
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        # rows come by length, so this one is the longest of its batch
+        if batch and (len(batch) == limits.max_batch or (len(batch) + 1) * lengths[row] > most_tokens):
+            batches.append(batch)
+            batch = []
+        batch.append(row)
+    return [*batches, batch] if batch else batches
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One vector a row: the first token's, or the mean over the tokens that are not padding."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def read_pooling(folder: Path) -> Pooling:
+    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
+    path = folder / POOLING_FILE
+    if not path.is_file():
+        return "mean"
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=_PoolingConfig)
+    except msgspec.MsgspecError as error:
+        raise BadCheckpoint(f"{path} can't be read: {error}") from error
+    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
+        return "cls"
+    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
+        return "mean"
+    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")

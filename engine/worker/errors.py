@@ -1,0 +1,33 @@
+"""Why a worker can't do what it was asked, each with the kind under which the engine hears of it."""
+
+from __future__ import annotations
+
+from engine.weights.errors import WeightsError
+from engine.worker.protocol import Failure
+
+
+class OutOfMemory(Exception):
+    """The device has no room left."""
+
+
+class BadRequest(Exception):
+    """The request can't be meant as it is."""
+
+
+class NotResident(Exception):
+    """The model is not on this device."""
+
+
+def failure_of(request_id: int, error: Exception) -> Failure:
+    """What the engine is told of `error`."""
+    match error:
+        case OutOfMemory() | MemoryError():
+            return Failure(request_id, "out of memory", str(error) or "the process has no memory left")
+        case WeightsError():
+            return Failure(request_id, "bad checkpoint", str(error))
+        case BadRequest():
+            return Failure(request_id, "bad request", str(error))
+        case NotResident():
+            return Failure(request_id, "not resident", str(error))
+        case _:
+            return Failure(request_id, "internal", f"{type(error).__name__}: {error}")

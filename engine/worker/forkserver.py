@@ -1,0 +1,180 @@
+"""The engine's side of the fork server: starts it, asks it for workers, hears how they end, replaces it when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.worker.client import WorkerDied, WorkerProcess
+from engine.worker.forking import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer
+from engine.worker.protocol import WorkerConfig
+
+SERVER_GONE: Final = "ended, and its fork server with it"
+IMPORT_ROOT: Final = Path(__file__).parents[2]
+"""Where this very `engine` package was imported from."""
+END_GRACE_S: Final = 5.0
+
+
+class _Child(NamedTuple):
+    pid: int
+    exited: asyncio.Future[str]
+
+
+class ForkServer:
+    """Makes workers from a process that has torch and transformers imported. This process never imports them."""
+
+    def __init__(self, arena_fd: int) -> None:
+        self._arena_fd: Final = arena_fd
+        self._server: _Connection | None = None
+        self._starting: Final = asyncio.Lock()
+
+    async def spawn(self, config: WorkerConfig) -> WorkerProcess:
+        """A worker that has said it is ready. Raises WorkerDied when it ends before that."""
+        async with self._starting:
+            if self._server is None or self._server.lost:
+                if self._server is not None:
+                    await self._server.close()
+                self._server = await _Connection.open()
+        worker = await self._server.fork(config, self._arena_fd)
+        try:
+            await worker.ready()
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    async def close(self) -> None:
+        """End the server. Workers are on their own: close them first."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+
+class _Connection:
+    """One life of the server process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self._process: Final = process
+        self._control: Final = control
+        self._tickets: Final = count()
+        self._forks: Final[dict[int, asyncio.Future[_Child]]] = {}
+        self._exits: Final[dict[int, asyncio.Future[str]]] = {}
+        self._listening: Final = asyncio.create_task(self._listen(), name="fork-server")
+
+    @classmethod
+    async def open(cls) -> _Connection:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.to_thread(_start, theirs)
+        return cls(process, ours)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the process has gone, or is going."""
+        return self._listening.done() or self._process.poll() is not None
+
+    async def fork(self, config: WorkerConfig, arena_fd: int) -> WorkerProcess:
+        """A new worker, which may not be ready yet. Raises WorkerDied."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ticket = next(self._tickets)
+        forked: asyncio.Future[_Child] = asyncio.get_running_loop().create_future()
+        self._forks[ticket] = forked
+        try:
+            with theirs:
+                message = msgspec.msgpack.encode(Fork(ticket, config))
+                socket.send_fds(self._control, [message], [theirs.fileno(), arena_fd])
+            child = await forked
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise WorkerDied("the fork server went before it could make a worker") from error
+            raise
+        finally:
+            del self._forks[ticket]
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        return WorkerProcess(child.pid, child.exited, reader, writer)
+
+    async def close(self) -> None:
+        """End the process in order: it leaves when its control socket closes."""
+        if not self._listening.done():
+            with contextlib.suppress(OSError):  # the process may have gone first
+                self._control.shutdown(socket.SHUT_RDWR)
+        await self._listening
+        await asyncio.to_thread(_wait, self._process)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        decoder: msgspec.msgpack.Decoder[FromServer] = msgspec.msgpack.Decoder(FromServer)
+        try:
+            while message := await loop.sock_recv(self._control, MAX_MESSAGE_BYTES):
+                self._hear(decoder.decode(message))
+        except ConnectionError:
+            pass
+        finally:
+            self._control.close()
+        for forked in self._forks.values():
+            if not forked.done():
+                forked.set_exception(WorkerDied("the fork server ended before it could make a worker"))
+        for pid, exited in self._exits.items():
+            _watch_orphan(loop, pid, exited)
+
+    def _hear(self, message: FromServer) -> None:
+        match message:
+            case Forked(ticket, pid):
+                exited = self._exits[pid] = asyncio.get_running_loop().create_future()
+                forked = self._forks.get(ticket)
+                if forked is not None and not forked.done():
+                    forked.set_result(_Child(pid, exited))
+            case Exited(pid, status):
+                self._exits.pop(pid).set_result(_describe(status))
+
+
+def _start(control: socket.socket) -> subprocess.Popen[bytes]:
+    search_path = os.pathsep.join(filter(None, (str(IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
+    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(control.fileno(),),
+        env=os.environ | quiet | {"PYTHONPATH": search_path},
+        start_new_session=True,  # a terminal's hang-up or ctrl+c is the engine's business
+    )
+
+
+def _watch_orphan(loop: asyncio.AbstractEventLoop, pid: int, exited: asyncio.Future[str]) -> None:
+    """A worker outlives its server; nobody can tell its exit status then, but that it ended can still be seen."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        exited.set_result(SERVER_GONE)
+        return
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        exited.set_result(SERVER_GONE)
+
+    loop.add_reader(pidfd, ended)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(END_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _describe(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"

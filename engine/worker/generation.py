@@ -1,0 +1,51 @@
+"""A prompt to its greedy continuation, within the model's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from engine.core.models import Limits
+from engine.worker.errors import BadRequest
+from engine.worker.text import longest_input
+
+
+class Generator:
+    """Runs a generation model that is bound."""
+
+    def __init__(self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, limits: Limits) -> None:
+        self._generate: Final[Callable[..., torch.Tensor]] = getattr(module, "generate")  # noqa: B009 - typed as Tensor
+        self._tokenizer: Final = tokenizer
+        self._limits: Final = limits
+
+    @torch.inference_mode()
+    def generate(self, prompt: str, max_tokens: int) -> tuple[str, int]:
+        """What the model writes, and how many tokens that is."""
+        row: list[int] = self._tokenizer(prompt)["input_ids"]
+        if not row:
+            raise BadRequest("the prompt is empty")
+        kept, new = share(len(row), max_tokens, longest_input(self._tokenizer, self._limits))
+        tokens = torch.tensor([row[-kept:]])
+        answer = self._generate(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=new,
+            do_sample=False,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        written = answer[0, kept:]
+        return str(self._tokenizer.decode(written, skip_special_tokens=True)), len(written)
+
+
+def share(prompt_tokens: int, max_tokens: int, limit: int) -> tuple[int, int]:
+    """How many of the prompt's last tokens stay, and how many may be written, so that both fit the limit.
+
+    The answer is guaranteed half of the limit; beyond that the prompt comes first.
+    """
+    if max_tokens < 1:
+        raise BadRequest(f"at least one token must be asked for, not {max_tokens}")
+    new = min(max_tokens, max(limit - prompt_tokens, limit // 2))
+    return min(prompt_tokens, limit - new), new

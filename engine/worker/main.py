@@ -1,0 +1,137 @@
+"""The worker process's loop: reads requests, hands each to the lane where it may take its time, sends the answers."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, assert_never
+
+import msgspec
+import torch
+
+from engine.worker.embedding import Embedder
+from engine.worker.errors import BadRequest, failure_of
+from engine.worker.framing import encode_frame, receive
+from engine.worker.generation import Generator
+from engine.worker.memory import backing_for
+from engine.worker.prepare import prepare
+from engine.worker.protocol import (
+    Advanced,
+    Bind,
+    Embed,
+    Embedded,
+    FromWorker,
+    Generate,
+    Generated,
+    Prepare,
+    Prepared,
+    Ready,
+    Release,
+    Reply,
+    Request,
+    WorkerConfig,
+)
+from engine.worker.residents import Residents
+
+
+def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> None:
+    """Serve the engine until it closes its end of the stream."""
+    torch.set_num_threads(config.threads)
+    arena = mmap.mmap(arena_fd, config.arena.size_bytes)
+    worker = Worker(Residents(backing_for(config.backing, arena, config.limit_bytes)), stream)
+    worker.send(Ready(os.getpid(), str(torch.__version__)))
+    decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+    while (request := receive(stream, decoder)) is not None:
+        worker.take(request)
+    # what still runs has nobody left to answer: the caller ends the process without waiting for it
+
+
+class Worker:
+    """Sends each request to its lane. Loads and releases keep their order; a running model holds up neither."""
+
+    def __init__(self, residents: Residents, stream: socket.socket) -> None:
+        self._residents: Final = residents
+        self._stream: Final = stream
+        self._sending: Final = threading.Lock()
+        self._copy_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._prepare_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+
+    def take(self, request: Request) -> None:
+        """Start the request, in the lane that it belongs to."""
+        try:
+            lane = self._lane(request)
+        except Exception as error:
+            self.send(failure_of(request.id, error))
+            return
+        lane.submit(self._answer, request)
+
+    def send(self, message: FromWorker) -> None:
+        """Tell the engine; nothing happens when it has gone."""
+        try:
+            with self._sending:
+                self._stream.sendall(encode_frame(message))
+        except OSError:
+            return  # the receiving side sees the closed stream too, and ends the process
+
+    def _lane(self, request: Request) -> ThreadPoolExecutor:
+        match request:
+            case Bind() | Release():
+                return self._copy_lane
+            case Prepare():
+                return self._prepare_lane
+            case Embed() | Generate():
+                return self._residents.find(request.model).lane
+            case _:
+                assert_never(request)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            reply = self._carry_out(request)
+        except Exception as error:
+            reply = failure_of(request.id, error)
+        self.send(reply)
+
+    def _carry_out(self, request: Request) -> Reply:
+        match request:
+            case Bind():
+                return self._residents.bind(request)
+            case Release():
+                return self._residents.release(request)
+            case Embed():
+                return self._embed(request)
+            case Generate():
+                return self._generate(request)
+            case Prepare():
+                return Prepared(request.id, prepare(request, self._teller(request.id)).length)
+            case _:
+                assert_never(request)
+
+    def _embed(self, request: Embed) -> Embedded:
+        runner = self._residents.find(request.model).runner
+        if not isinstance(runner, Embedder):
+            raise BadRequest(f"{request.model} generates text; it makes no embeddings")
+        vectors = runner.embed(request.texts)
+        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes())
+
+    def _generate(self, request: Generate) -> Generated:
+        runner = self._residents.find(request.model).runner
+        if not isinstance(runner, Generator):
+            raise BadRequest(f"{request.model} makes embeddings; it generates no text")
+        text, tokens = runner.generate(request.prompt, request.max_tokens)
+        return Generated(request.id, text, tokens)
+
+    def _teller(self, request_id: int) -> Callable[[float], None]:
+        """Sends progress, but not more often than each hundredth."""
+        told = 0.0
+
+        def tell(done: float) -> None:
+            nonlocal told
+            if done - told >= 0.01 or done >= 1.0:
+                told = done
+                self.send(Advanced(request_id, done))
+
+        return tell

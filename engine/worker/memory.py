@@ -1,0 +1,176 @@
+"""A device's memory as its worker sees it: where a slab comes to lie, what that costs, and whether it was given back.
+
+Each kind of memory is a Backing: host RAM that plays a GPU, or the RAM tier itself for the CPU device.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import torch
+
+from engine.core.sizes import format_size
+from engine.weights.layout import Entry
+from engine.weights.regions import PAGE_BYTES, Region, Regions
+from engine.worker.errors import OutOfMemory
+from engine.worker.window import Window
+
+
+class Placement(Protocol):
+    """A slab on the device."""
+
+    @property
+    def copy_s(self) -> float:
+        """Time that moving the bytes took."""
+        ...
+
+    def tensor(self, entry: Entry) -> torch.Tensor:
+        """The entry's tensor: a view of the slab, or a copy where the slab is shared and the tensor may be written to."""
+        ...
+
+    def vacate(self) -> int:
+        """Give the memory back; the bytes that could not be, because somebody still holds a view of them."""
+        ...
+
+
+class Backing(Protocol):
+    """The memory of a device, with its limit."""
+
+    @property
+    def used_bytes(self) -> int: ...
+
+    def place(self, source: Region, workspace_bytes: int) -> Placement:
+        """Bring the slab at `source` of the RAM tier to the device. Raises OutOfMemory."""
+        ...
+
+
+class RamBacking:
+    """Host RAM that plays a GPU of `limit_bytes`: real copies and a limit that is kept. Touched memory stays touched."""
+
+    def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
+        self._arena: Final = arena
+        self._regions: Final = Regions(limit_bytes)
+        self._memory: Final = _sparse_memory(max(self._regions.size_bytes, PAGE_BYTES))
+        self._quarantine: Final[list[tuple[Region, Window]]] = []
+
+    @property
+    def used_bytes(self) -> int:
+        self._end_quarantines()
+        return self._regions.taken_bytes
+
+    def place(self, source: Region, workspace_bytes: int) -> Placement:
+        self._end_quarantines()
+        needed_bytes = source.length + workspace_bytes
+        region = self._regions.allocate(needed_bytes)
+        if region is None:
+            raise OutOfMemory(
+                f"out of memory: {format_size(needed_bytes)} needed in one piece; of {format_size(self._regions.size_bytes)}"
+                f" the largest free piece is {format_size(self._regions.largest_free_bytes)}"
+            )
+        window = Window(self._memory, region.offset, source.length)
+        original = Window(self._arena, source.offset, source.length)
+        started_s = time.perf_counter()
+        window.fill_from(original)
+        return CopiedPlacement(window, time.perf_counter() - started_s, lambda: self._give_back(region, window))
+
+    def _give_back(self, region: Region, window: Window) -> int:
+        if not window.is_held:
+            self._regions.free(region)
+            return 0
+        self._quarantine.append((region, window))
+        return region.span_bytes
+
+    def _end_quarantines(self) -> None:
+        over = [kept for kept in self._quarantine if not kept[1].is_held]
+        for kept in over:
+            self._quarantine.remove(kept)
+            self._regions.free(kept[0])
+
+
+class CopiedPlacement:
+    """A slab in memory of its own."""
+
+    def __init__(self, window: Window, copy_s: float, give_back: Callable[[], int]) -> None:
+        self._window: Final = window
+        self._give_back: Final = give_back
+        self.copy_s: Final = copy_s
+
+    def tensor(self, entry: Entry) -> torch.Tensor:
+        return self._window.tensor(entry)
+
+    def vacate(self) -> int:
+        self._window.close()
+        return self._give_back()
+
+
+class HostBacking:
+    """The CPU device: models run from the RAM tier itself, no bytes move; only the charge is kept here."""
+
+    def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
+        self._arena: Final = arena
+        self._limit_bytes: Final = limit_bytes
+        self._charges: Final[dict[SharedPlacement, int]] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(self._charges.values())
+
+    def place(self, source: Region, workspace_bytes: int) -> Placement:
+        charge_bytes = Region(source.offset, source.length + workspace_bytes).span_bytes
+        free_bytes = self._limit_bytes - self.used_bytes
+        if charge_bytes > free_bytes:
+            raise OutOfMemory(
+                f"out of memory: {format_size(charge_bytes)} needed, {format_size(free_bytes)} of"
+                f" {format_size(self._limit_bytes)} free"
+            )
+        window = Window(self._arena, source.offset, source.length)
+        placement = SharedPlacement(window, source.length, self._charges.pop)
+        self._charges[placement] = charge_bytes
+        return placement
+
+
+class SharedPlacement:
+    """A slab that others read too. Buffers are copied out of it, since some models write to theirs."""
+
+    copy_s: Final = 0.0
+
+    def __init__(self, window: Window, length: int, uncharge: Callable[[SharedPlacement], int]) -> None:
+        self._window: Final = window
+        self._length: Final = length
+        self._uncharge: Final = uncharge
+
+    def tensor(self, entry: Entry) -> torch.Tensor:
+        view = self._window.tensor(entry)
+        return view if entry.kind == "parameter" else view.clone()
+
+    def vacate(self) -> int:
+        self._window.close()
+        self._uncharge(self)
+        return self._length if self._window.is_held else 0
+
+
+def _sparse_memory(size_bytes: int) -> mmap.mmap:
+    """Zeroed memory that the kernel gives page by page; an anonymous mapping of that size might be refused at once."""
+    descriptor = os.memfd_create("citadel-virtual-gpu", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, size_bytes)
+        return mmap.mmap(descriptor, size_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def backing_for(backing: str, arena: mmap.mmap, limit_bytes: int) -> Backing:
+    """The memory that a worker's configuration names."""
+    match backing:
+        case "ram":
+            return RamBacking(arena, limit_bytes)
+        case "host":
+            return HostBacking(arena, limit_bytes)
+        case "none":
+            return RamBacking(arena, 0)
+        case _:
+            raise ValueError(f"there is no backing {backing!r}; there are ram, host and none")

@@ -1,0 +1,147 @@
+"""Turning a checkpoint into a prepared folder: loaded once by transformers itself, then written tensor by tensor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+
+from engine.core.models import Task
+from engine.weights.errors import BadCheckpoint
+from engine.weights.header import WEIGHTS_FILE, checkpoint_files
+from engine.weights.layout import Alias, Entry, TensorFacts, place
+from engine.weights.recipes import RECIPES
+from engine.weights.slab import HASH_PIECE_BYTES, Prepared, SlabContents, open_prepared, write_prepared
+from engine.worker.protocol import Prepare
+from engine.worker.synthetic import make
+from engine.worker.window import DTYPE_NAMES
+
+UNUSED_WEIGHTS: Final = "pooler."
+"""Embedding checkpoints often lack the pooler; nothing here runs it."""
+
+
+def prepare(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
+    """The prepared folder that was asked for, made now unless it is there and whole. Raises WeightsError."""
+    folder, checkpoint = Path(request.folder), Path(request.checkpoint)
+    try:
+        return open_prepared(folder)
+    except BadCheckpoint:
+        pass  # missing, half written or damaged: made anew
+    form, _, kind = request.source.partition(":")
+    if form == "synthetic" and not checkpoint.is_dir():
+        make(RECIPES[kind], checkpoint)
+    if request.sha256 is not None:
+        verify_sha256(checkpoint / WEIGHTS_FILE, request.sha256)
+    module = load_module(checkpoint, request.task, getattr(torch, request.dtype))
+    return write_module(module, folder, checkpoint, request.source, on_progress)
+
+
+def verify_sha256(path: Path, expected: str) -> None:
+    """Raises BadCheckpoint when the file is not the one that the catalog means."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(HASH_PIECE_BYTES):
+                digest.update(piece)
+    except OSError as error:
+        raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
+    if digest.hexdigest() != expected:
+        raise BadCheckpoint(
+            f"{path} has the sha256 {digest.hexdigest()}, the catalog says {expected}; it is not the file that was"
+            " meant and was not used. Fetch it again, or correct the catalog"
+        )
+
+
+def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:
+    """The checkpoint as `from_pretrained` gives it. Raises BadCheckpoint, also when weights are missing in it."""
+    checkpoint_files(checkpoint)
+    try:
+        module, report = _loader(checkpoint, task).from_pretrained(
+            checkpoint,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadCheckpoint(f"{checkpoint} can't be loaded: {error}") from error
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED_WEIGHTS))
+    if missing:
+        raise BadCheckpoint(
+            f"{checkpoint} lacks {len(missing)} weights of {type(module).__name__}, such as {missing[0]}"
+        )
+    loaded: PreTrainedModel = module.eval().requires_grad_(False)
+    return loaded
+
+
+def write_module(
+    module: PreTrainedModel, folder: Path, checkpoint: Path, source: str, on_progress: Callable[[float], None]
+) -> Prepared:
+    """Write every parameter and buffer of the module, tied ones once, in module order."""
+    tensors: dict[str, torch.Tensor] = {}
+    facts: list[TensorFacts] = []
+    aliases: list[Alias] = []
+    stored: dict[torch.Tensor, str] = {}
+    for path, tensor in _named_tensors(module):
+        if tensor in stored:
+            aliases.append(Alias(path, stored_as=stored[tensor]))
+            continue
+        stored[tensor] = path
+        tensors[path] = _without_gaps(tensor)
+        facts.append(_facts(path, tensor, tensors[path]))
+    contents = SlabContents(type(module).__name__, source, place(facts), tuple(aliases))
+    return write_prepared(folder, checkpoint, contents, lambda entry: _bytes(entry, tensors[entry.path]), on_progress)
+
+
+def _loader(checkpoint: Path, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
+    if task == "generation":
+        return AutoModelForCausalLM
+    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+    # of a family with a decoder only the encoder makes embeddings, and has a class of its own: T5EncoderModel
+    family = type(config).__name__.removesuffix("Config")
+    return getattr(transformers, f"{family}EncoderModel", AutoModel)
+
+
+def _named_tensors(module: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    for prefix, owner in module.named_modules():
+        parameters = owner.named_parameters(prefix, recurse=False, remove_duplicate=False)
+        buffers = owner.named_buffers(prefix, recurse=False, remove_duplicate=False)
+        yield from (*parameters, *buffers)
+
+
+def _facts(path: str, original: torch.Tensor, tensor: torch.Tensor) -> TensorFacts:
+    is_parameter = isinstance(original, torch.nn.Parameter)
+    if type(original) not in (torch.Tensor, torch.nn.Parameter) or tensor.dtype not in DTYPE_NAMES:
+        raise BadCheckpoint(f"{path} is a {type(original).__name__} of {tensor.dtype}, which can't lie in a slab")
+    return TensorFacts(
+        path=path,
+        kind="parameter" if is_parameter else "buffer",
+        dtype=DTYPE_NAMES[tensor.dtype],
+        shape=tuple(tensor.shape),
+        strides=tensor.stride(),
+        length=tensor.numel() * tensor.element_size(),
+    )
+
+
+def _without_gaps(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself where its elements fill its memory in whatever order, else a contiguous copy."""
+    plain = tensor.detach()
+    return plain if plain.permute(_axes_by_stride(plain)).is_contiguous() else plain.contiguous()
+
+
+def _bytes(entry: Entry, tensor: torch.Tensor) -> memoryview:
+    """The tensor's bytes in the order of memory."""
+    flat = tensor.permute(_axes_by_stride(tensor)).reshape(-1).view(torch.uint8)
+    array: Any = flat.numpy()
+    return memoryview(array) if entry.length else memoryview(b"")
+
+
+def _axes_by_stride(tensor: torch.Tensor) -> list[int]:
+    strides = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda axis: -strides[axis])

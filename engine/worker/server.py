@@ -1,0 +1,96 @@
+"""The fork server's process: imports torch and transformers once, then forks a ready worker for each request.
+
+It is single-threaded, never initialises CUDA and never runs a model on a thread pool, so that forking is safe. Unlike
+multiprocessing's fork server it does not run the parent's `__main__` again, which may be a user's unguarded script.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import Final, NoReturn
+
+import msgspec
+
+from engine.worker.forking import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer
+from engine.worker.protocol import WorkerConfig
+
+
+class Server:
+    """Forks workers, and tells the engine how each of them ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control: Final = control
+        self._selector: Final = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._decoder: Final = msgspec.msgpack.Decoder(Fork)
+
+    def serve(self) -> None:
+        """Until the engine closes its side."""
+        while True:
+            for key, _ in self._selector.select():
+                if isinstance(key.data, int):
+                    self._reap(key.fd, key.data)
+                elif not self._accept():
+                    return
+
+    def _accept(self) -> bool:
+        message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 2)
+        if not message:
+            return False
+        request = self._decoder.decode(message)
+        stream_fd, arena_fd = descriptors
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(request.config, stream_fd, arena_fd)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, data=pid)
+        self._tell(Forked(request.ticket, pid))
+        return True
+
+    def _become_worker(self, config: WorkerConfig, stream_fd: int, arena_fd: int) -> NoReturn:
+        from engine.worker.main import run_worker
+
+        status = 1
+        try:
+            for key in self._selector.get_map().values():
+                os.close(key.fd)
+            self._selector.close()
+            run_worker(config, socket.socket(fileno=stream_fd), arena_fd)
+            status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self, pidfd: int, pid: int) -> None:
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        self._tell(Exited(pid, os.waitstatus_to_exitcode(status)))
+
+    def _tell(self, message: FromServer) -> None:
+        try:
+            self._control.send(msgspec.msgpack.encode(message))
+        except BrokenPipeError:
+            return  # the engine has gone; the closed control socket ends the loop next
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # whatever a library prints goes to the log, which stderr is
+    from engine.worker.preload import preload
+
+    preload()
+    gc.freeze()
+    Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

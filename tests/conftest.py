@@ -1,0 +1,21 @@
+"""What every test may rely on: no network, no colour settings of the caller, and a Citadel home of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any import of Textual or transformers: both read these once.
+os.environ.pop("NO_COLOR", None)
+os.environ.pop("TEXTUAL_THEME", None)
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty $CITADEL_HOME, with a short path: sockets have little room."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("CITADEL_HOME", str(home))
+    return home
