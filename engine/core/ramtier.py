@@ -20,7 +20,8 @@ def slabs_to_drop(state: State, coming_bytes: int = 0) -> tuple[ModelName, ...]:
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
     counted = list(tier_slabs(state))
-    droppable = sorted((s for s in counted if not slab_in_use(state, s.model)), key=lambda s: _worth(state, s))
+    idle = (s for s in counted if s.stage == "kept" and not slab_in_use(state, s.model))
+    droppable = sorted(idle, key=lambda s: _worth(state, s))
     drops: list[ModelName] = []
     for slab in droppable:
         count = len(counted) + (1 if coming_bytes else 0)

@@ -1,8 +1,7 @@
-"""The RAM tier's memory: one sparse memory file, mapped once, shared with the workers by its descriptor."""
+"""The RAM tier's memory: slabs read from disk, in a memory file that is shared with the workers by its descriptor."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -10,41 +9,40 @@ from pathlib import Path
 from typing import Final
 
 from engine.weights.errors import BadCheckpoint, ReadStopped
-from engine.weights.regions import PAGE_BYTES, Region, Regions
+from engine.weights.regions import Region
+from engine.weights.sparse import SparseMemory
 
 PIECE_BYTES: Final = 32 << 20
 """Read at once: large enough for the disk, small enough that a stop is heard soon."""
 
 
 class Arena:
-    """Memory for slabs. Pages that were never written cost nothing; those that were stay touched for the next slab."""
+    """Memory for slabs, `size_bytes` in sum."""
 
     def __init__(self, size_bytes: int) -> None:
-        self._regions: Final = Regions(max(size_bytes, PAGE_BYTES))
-        self._fd = os.memfd_create("citadel-ram-tier", os.MFD_CLOEXEC)
-        os.ftruncate(self._fd, self._regions.size_bytes)
-        self._map: Final = mmap.mmap(self._fd, self._regions.size_bytes)
+        self._memory: Final = SparseMemory("citadel-ram-tier", size_bytes)
 
     @property
     def fd(self) -> int:
         """The memory file's descriptor, for handing to workers."""
-        return self._fd
+        return self._memory.fd
 
     @property
     def size_bytes(self) -> int:
-        return self._regions.size_bytes
+        """Size of the mapping that workers make: more than can be taken, since regions lie in it with holes between."""
+        return self._memory.address_bytes
 
     @property
     def free_bytes(self) -> int:
-        return self._regions.free_bytes
+        return self._memory.free_bytes
 
     def allocate(self, length: int) -> Region | None:
-        """Room for `length` bytes in one piece, or None."""
-        return self._regions.allocate(length)
+        """Room for `length` bytes in one piece, or None when there are not so many."""
+        return self._memory.allocate(length)
 
     def free(self, region: Region) -> None:
-        """Give the region back; its bytes may be overwritten from now on."""
-        self._regions.free(region)
+        """Take the region back; its bytes may be overwritten from now on."""
+        self._memory.free(region)
 
     def read_file(
         self,
@@ -60,7 +58,7 @@ class Arena:
         the file can't be read or ends too soon; the region stays the caller's.
         """
         try:
-            with path.open("rb", buffering=0) as file, memoryview(self._map) as whole:
+            with path.open("rb", buffering=0) as file, memoryview(self._memory.mapping) as whole:
                 done = 0
                 while done < region.length:
                     if stop.is_set():
@@ -70,9 +68,7 @@ class Arena:
                     with whole[begin : begin + piece_bytes] as piece:
                         count = os.preadv(file.fileno(), [piece], file_offset + done)
                     if count == 0:
-                        raise BadCheckpoint(
-                            f"{path} ends {region.length - done} bytes too soon; prepare the model again"
-                        )
+                        raise BadCheckpoint(f"{path} ends {region.length - done} bytes too soon; prepare it again")
                     done += count
                     on_progress(done / region.length)
         except OSError as error:
@@ -80,10 +76,9 @@ class Arena:
 
     def view(self, region: Region) -> memoryview:
         """The region's bytes. Release it before `close`."""
-        with memoryview(self._map) as whole:
+        with memoryview(self._memory.mapping) as whole:
             return whole[region.offset : region.offset + region.length]
 
     def close(self) -> None:
         """Unmap the memory. Workers that still map it keep it alive."""
-        self._map.close()
-        os.close(self._fd)
+        self._memory.close()

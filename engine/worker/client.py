@@ -128,12 +128,9 @@ class WorkerProcess:
             return await self.died()
 
     def _disappoint(self, died: WorkerDied) -> None:
-        answers: tuple[asyncio.Future[Ready] | asyncio.Future[Reply], ...] = (
-            self._ready,
-            *(pending.answer for pending in self._pending.values()),
-        )
-        for answer in answers:
-            if not answer.done():
-                answer.set_exception(died)
-        with contextlib.suppress(WorkerDied, asyncio.InvalidStateError):
-            self._ready.exception()  # nobody may be waiting for it any more
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(died)
+        if not self._ready.done():
+            self._ready.set_exception(died)
+            self._ready.exception()  # asked for here, since nobody may be waiting for it any more

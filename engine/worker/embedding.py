@@ -1,30 +1,18 @@
-"""Texts to unit vectors: tokenising, batches within the limits, pooling and normalising as sentence-transformers does."""
+"""Texts to unit vectors, as sentence-transformers makes them, in batches that keep the model's limits."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-import msgspec
 import torch
-from msgspec import Struct
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
-from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import Pooling
+from engine.worker.pooling import pool
 from engine.worker.text import longest_input
 
-POOLING_FILE: Final = "1_Pooling/config.json"
 _SMALLEST_NORM: Final = 1e-12
-
-
-class _PoolingConfig(Struct, frozen=True):
-    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
-
-    pooling_mode_cls_token: bool = False
-    pooling_mode_mean_tokens: bool = False
-    pooling_mode: str = ""
 
 
 class Embedder:
@@ -75,27 +63,3 @@ def split(lengths: list[int], limits: Limits) -> list[list[int]]:
             batch = []
         batch.append(row)
     return [*batches, batch] if batch else batches
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One vector a row: the first token's, or the mean over the tokens that are not padding."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
-
-
-def read_pooling(folder: Path) -> Pooling:
-    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
-    path = folder / POOLING_FILE
-    if not path.is_file():
-        return "mean"
-    try:
-        config = msgspec.json.decode(path.read_bytes(), type=_PoolingConfig)
-    except msgspec.MsgspecError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error
-    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
-        return "cls"
-    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
-        return "mean"
-    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")

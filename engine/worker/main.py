@@ -63,11 +63,9 @@ class Worker:
     def take(self, request: Request) -> None:
         """Start the request, in the lane that it belongs to."""
         try:
-            lane = self._lane(request)
+            self._lane(request).submit(self._answer, request)
         except Exception as error:
             self.send(failure_of(request.id, error))
-            return
-        lane.submit(self._answer, request)
 
     def send(self, message: FromWorker) -> None:
         """Tell the engine; nothing happens when it has gone."""

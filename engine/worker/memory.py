@@ -6,7 +6,6 @@ Each kind of memory is a Backing: host RAM that plays a GPU, or the RAM tier its
 from __future__ import annotations
 
 import mmap
-import os
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -15,7 +14,8 @@ import torch
 
 from engine.core.sizes import format_size
 from engine.weights.layout import Entry
-from engine.weights.regions import PAGE_BYTES, Region, Regions
+from engine.weights.regions import Region
+from engine.weights.sparse import SparseMemory
 from engine.worker.errors import OutOfMemory
 from engine.worker.window import Window
 
@@ -49,29 +49,25 @@ class Backing(Protocol):
 
 
 class RamBacking:
-    """Host RAM that plays a GPU of `limit_bytes`: real copies and a limit that is kept. Touched memory stays touched."""
+    """Host RAM that plays a GPU of `limit_bytes`: real copies, and a limit that is kept."""
 
     def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
         self._arena: Final = arena
-        self._regions: Final = Regions(limit_bytes)
-        self._memory: Final = _sparse_memory(max(self._regions.size_bytes, PAGE_BYTES))
+        self._memory: Final = SparseMemory("citadel-virtual-gpu", limit_bytes)
         self._quarantine: Final[list[tuple[Region, Window]]] = []
 
     @property
     def used_bytes(self) -> int:
         self._end_quarantines()
-        return self._regions.taken_bytes
+        return self._memory.taken_bytes
 
     def place(self, source: Region, workspace_bytes: int) -> Placement:
         self._end_quarantines()
         needed_bytes = source.length + workspace_bytes
-        region = self._regions.allocate(needed_bytes)
+        region = self._memory.allocate(needed_bytes)
         if region is None:
-            raise OutOfMemory(
-                f"out of memory: {format_size(needed_bytes)} needed in one piece; of {format_size(self._regions.size_bytes)}"
-                f" the largest free piece is {format_size(self._regions.largest_free_bytes)}"
-            )
-        window = Window(self._memory, region.offset, source.length)
+            raise _over_the_limit(needed_bytes, self._memory.free_bytes, self._memory.limit_bytes)
+        window = Window(self._memory.mapping, region.offset, source.length)
         original = Window(self._arena, source.offset, source.length)
         started_s = time.perf_counter()
         window.fill_from(original)
@@ -79,7 +75,7 @@ class RamBacking:
 
     def _give_back(self, region: Region, window: Window) -> int:
         if not window.is_held:
-            self._regions.free(region)
+            self._memory.free(region)
             return 0
         self._quarantine.append((region, window))
         return region.span_bytes
@@ -88,7 +84,7 @@ class RamBacking:
         over = [kept for kept in self._quarantine if not kept[1].is_held]
         for kept in over:
             self._quarantine.remove(kept)
-            self._regions.free(kept[0])
+            self._memory.free(kept[0])
 
 
 class CopiedPlacement:
@@ -123,10 +119,7 @@ class HostBacking:
         charge_bytes = Region(source.offset, source.length + workspace_bytes).span_bytes
         free_bytes = self._limit_bytes - self.used_bytes
         if charge_bytes > free_bytes:
-            raise OutOfMemory(
-                f"out of memory: {format_size(charge_bytes)} needed, {format_size(free_bytes)} of"
-                f" {format_size(self._limit_bytes)} free"
-            )
+            raise _over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
         window = Window(self._arena, source.offset, source.length)
         placement = SharedPlacement(window, source.length, self._charges.pop)
         self._charges[placement] = charge_bytes
@@ -153,14 +146,10 @@ class SharedPlacement:
         return self._length if self._window.is_held else 0
 
 
-def _sparse_memory(size_bytes: int) -> mmap.mmap:
-    """Zeroed memory that the kernel gives page by page; an anonymous mapping of that size might be refused at once."""
-    descriptor = os.memfd_create("citadel-virtual-gpu", os.MFD_CLOEXEC)
-    try:
-        os.ftruncate(descriptor, size_bytes)
-        return mmap.mmap(descriptor, size_bytes)
-    finally:
-        os.close(descriptor)
+def _over_the_limit(needed_bytes: int, free_bytes: int, limit_bytes: int) -> OutOfMemory:
+    return OutOfMemory(
+        f"out of memory: {format_size(needed_bytes)} needed, {format_size(free_bytes)} of {format_size(limit_bytes)} free"
+    )
 
 
 def backing_for(backing: str, arena: mmap.mmap, limit_bytes: int) -> Backing:

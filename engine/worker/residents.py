@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerBase
 from engine.core.names import ModelName
 from engine.weights.regions import Region
 from engine.worker.binding import bind, unbind
-from engine.worker.embedding import Embedder, read_pooling
+from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
+from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, Release, Released
 from engine.worker.skeleton import Skeleton
 from engine.worker.text import load_tokenizer
@@ -41,6 +42,7 @@ class Residents:
         self._backing: Final = backing
         self._bound: Final[dict[ModelName, BoundModel]] = {}
         self._skeletons: Final[dict[tuple[ModelName, str], tuple[Skeleton, PreTrainedTokenizerBase]]] = {}
+        self._warmed: Final[set[tuple[ModelName, str]]] = set()
 
     def find(self, model: ModelName) -> BoundModel:
         """Raises NotResident."""
@@ -62,7 +64,7 @@ class Residents:
             bind(skeleton, placement)
             bound_s = time.perf_counter()
             runner = _runner(request, skeleton, tokenizer)
-            _warm(runner)
+            self._warm_once(request, runner)
         except BaseException:
             unbind(skeleton)
             placement.vacate()
@@ -96,6 +98,14 @@ class Residents:
             self._skeletons[key] = (Skeleton(folder), load_tokenizer(folder))
         return self._skeletons[key]
 
+    def _warm_once(self, request: Bind, runner: Runner) -> None:
+        """A first run, so that the first request does not pay for what torch sets up lazily. That lasts for the process's
+        life: a model that comes back is warm, and such a run would take longer than its copy."""
+        key = (request.model, request.folder)
+        if key not in self._warmed:
+            _run(runner)
+            self._warmed.add(key)
+
 
 def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase) -> Runner:
     match request.task:
@@ -107,8 +117,8 @@ def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBas
             assert_never(request.task)
 
 
-def _warm(runner: Runner) -> None:
-    """A first run, so that the first request does not pay for what torch sets up lazily."""
+def _run(runner: Runner) -> None:
+    """The shortest run there is."""
     match runner:
         case Embedder():
             runner.embed(["warm"])

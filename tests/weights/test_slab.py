@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from engine.weights.errors import BadCheckpoint, DiskFull
+from engine.weights.layout import DATA_ALIGNMENT, TENSOR_ALIGNMENT, Entry, TensorFacts, data_length, header_bytes, place
+from engine.weights.slab import Prepared, SlabContents, open_prepared, verify_checksum, write_prepared
+from tests.weights.checkpoints import write_checkpoint
+
+VALUES = {"a": np.arange(6, dtype=np.float32), "b": np.arange(300, dtype=np.float32)}
+
+
+def facts(path: str, values: np.ndarray) -> TensorFacts:
+    return TensorFacts(path, "parameter", "F32", values.shape, (1,), values.nbytes)
+
+
+CONTENTS = SlabContents("BertModel", "path:/x", place(facts(*item) for item in VALUES.items()), ())
+
+
+def value_bytes(entry: Entry) -> memoryview:
+    return memoryview(VALUES[entry.path].tobytes())
+
+
+def write(folder: Path, checkpoint: Path) -> Prepared:
+    return write_prepared(folder, checkpoint, CONTENTS, value_bytes, lambda _: None)
+
+
+def test_a_slab_opens_with_the_official_library(tmp_path: Path) -> None:
+    prepared = write(tmp_path / "prepared" / "m", write_checkpoint(tmp_path / "checkpoint"))
+    with safe_open(prepared.slab_path, framework="numpy") as slab:
+        assert {name for name in slab.keys() if not name.startswith("__pad_")} == set(VALUES)  # noqa: SIM118
+        for name, values in VALUES.items():
+            assert np.array_equal(slab.get_tensor(name), values)
+
+
+def test_what_a_model_needs_beside_its_weights_is_copied_and_code_is_not(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    for name in ("tokenizer.json", "modeling_evil.py", "1_Pooling/config.json"):
+        (checkpoint / name).parent.mkdir(exist_ok=True)
+        (checkpoint / name).write_text("{}")
+    folder = write(tmp_path / "m", checkpoint).folder
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {"slab.safetensors", "layout.json", "config.json", "tokenizer.json", "1_Pooling/config.json"}
+
+
+def test_a_slab_that_was_cut_short_is_recognised_and_written_again(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    prepared = write(tmp_path / "m", checkpoint)
+    os.truncate(prepared.slab_path, prepared.data_offset + 10)
+    with pytest.raises(BadCheckpoint, match="not what its layout says; prepare it again"):
+        open_prepared(prepared.folder)
+    verify_checksum(write(tmp_path / "m", checkpoint))
+
+
+@pytest.mark.parametrize("name", ["layout.json", "slab.safetensors"])
+def test_a_folder_with_a_file_missing_is_not_whole(tmp_path: Path, name: str) -> None:
+    prepared = write(tmp_path / "m", write_checkpoint(tmp_path / "checkpoint"))
+    (prepared.folder / name).unlink()
+    with pytest.raises(BadCheckpoint, match="not a whole prepared model"):
+        open_prepared(prepared.folder)
+
+
+def test_a_changed_byte_is_found_by_the_checksum(tmp_path: Path) -> None:
+    prepared = write(tmp_path / "m", write_checkpoint(tmp_path / "checkpoint"))
+    verify_checksum(prepared)
+    with prepared.slab_path.open("r+b") as file:
+        file.seek(prepared.data_offset + 3)
+        file.write(b"\xff")
+    with pytest.raises(BadCheckpoint, match="does not have the bytes that were written"):
+        verify_checksum(prepared)
+
+
+def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_nothing(tmp_path: Path) -> None:
+    def no_room(entry: Entry) -> memoryview:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(DiskFull, match="needs 1 MiB on the disk"):
+        write_prepared(tmp_path / "prepared" / "m", checkpoint, CONTENTS, no_room, lambda _: None)
+    assert list((tmp_path / "prepared").iterdir()) == []
+
+
+def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int = 100
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage())
+    with pytest.raises(DiskFull, match="nothing was kept"):
+        write(tmp_path / "prepared" / "m", write_checkpoint(tmp_path / "checkpoint"))
+
+
+@given(st.lists(st.integers(0, 2000), max_size=12))
+def test_every_tensor_is_aligned_and_the_data_begins_on_a_page(counts: list[int]) -> None:
+    entries = place(
+        TensorFacts(f"t{number}", "parameter", "F32", (count,), (1,), count * 4) for number, count in enumerate(counts)
+    )
+    assert all(entry.offset % TENSOR_ALIGNMENT == 0 for entry in entries)
+    assert all(a.offset + a.length <= b.offset for a, b in itertools.pairwise(entries))
+    assert len(header_bytes(entries)) % DATA_ALIGNMENT == 0
+    assert data_length(entries) >= sum(counts) * 4

@@ -1,0 +1,39 @@
+"""What the worker's tests share: a RAM tier, and one fork server for the whole session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from transformers.utils import logging
+
+from engine.weights.arena import Arena
+from engine.worker.forkserver import ForkServer
+from tests.worker.models import Tier
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+ARENA_BYTES = 1 << 30
+
+
+@pytest.fixture
+def tier() -> Tier:
+    return Tier(64 << 20)
+
+
+@pytest.fixture(scope="session")
+def arena() -> Iterator[Arena]:
+    """The RAM tier of the workers that the fork server makes."""
+    arena = Arena(ARENA_BYTES)
+    yield arena
+    arena.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fork_server(arena: Arena) -> AsyncIterator[ForkServer]:
+    server = ForkServer(arena.fd)
+    yield server
+    async with asyncio.timeout(10):
+        await server.close()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.weights.errors import BadCheckpoint
+from engine.worker.binding import bind, unbind
+from engine.worker.memory import Backing, HostBacking, RamBacking, backing_for
+from engine.worker.skeleton import Skeleton
+from tests.worker.models import EMBEDDING, GENERATION, Tier, prepare_random, run
+
+FAMILIES = [*EMBEDDING, *GENERATION]
+DEVICE_BYTES = 4 << 20
+
+
+@pytest.fixture(params=["ram", "host"])
+def backing(request: pytest.FixtureRequest, tier: Tier) -> Backing:
+    return backing_for(request.param, tier.mapping, DEVICE_BYTES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_bound_model_equals_from_pretrained_bit_for_bit(
+    family: str, dtype: torch.dtype, tier: Tier, tmp_path: Path
+) -> None:
+    reference, prepared = prepare_random(family, tmp_path, dtype)
+    skeleton = Skeleton(prepared.folder)
+    placement = RamBacking(tier.mapping, DEVICE_BYTES).place(tier.read(prepared), 0)
+    bind(skeleton, placement)
+    assert torch.equal(run(skeleton.module), run(reference))
+    bound = dict(skeleton.module.named_buffers())
+    for path, buffer in reference.named_buffers():
+        assert bound[path].dtype == buffer.dtype
+        assert torch.equal(bound[path], buffer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_that_comes_back_to_a_region_others_used_is_the_same(
+    family: str, backing: Backing, tier: Tier, tmp_path: Path
+) -> None:
+    reference, prepared = prepare_random(family, tmp_path)
+    _, other_prepared = prepare_random("bert" if family != "bert" else "llama", tmp_path)
+    skeleton, other = Skeleton(prepared.folder), Skeleton(other_prepared.folder)
+    source, other_source = tier.read(prepared), tier.read(other_prepared)
+    for _ in range(2):
+        for each, region in ((skeleton, source), (other, other_source)):
+            placement = backing.place(region, 0)
+            bind(each, placement)
+            output = run(each.module)
+            assert each is other or torch.equal(output, run(reference))
+            unbind(each)
+            assert placement.vacate() == 0
+    assert backing.used_bytes == 0
+
+
+def test_a_long_input_does_not_change_a_rotary_model_that_is_loaded_again(
+    backing: Backing, tier: Tier, tmp_path: Path
+) -> None:
+    reference, prepared = prepare_random("phi3-longrope", tmp_path)
+    short, long = run(reference, tokens=8), run(reference, tokens=40)
+    skeleton = Skeleton(prepared.folder)
+    source = tier.read(prepared)
+    for _ in range(2):
+        placement = backing.place(source, 0)
+        bind(skeleton, placement)
+        assert torch.equal(run(skeleton.module, tokens=8), short)
+        assert torch.equal(run(skeleton.module, tokens=40), long)
+        unbind(skeleton)
+        placement.vacate()
+
+
+def test_a_host_models_run_never_writes_to_the_slab_that_others_read(tier: Tier, tmp_path: Path) -> None:
+    _, prepared = prepare_random("phi3-longrope", tmp_path)
+    skeleton = Skeleton(prepared.folder)
+    source = tier.read(prepared)
+    before = tier.mapping[source.offset : source.offset + source.length]
+    bind(skeleton, HostBacking(tier.mapping, DEVICE_BYTES).place(source, 0))
+    run(skeleton.module, tokens=40)
+    assert tier.mapping[source.offset : source.offset + source.length] == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_that_comes_after_the_release_raises(family: str, backing: Backing, tier: Tier, tmp_path: Path) -> None:
+    _, prepared = prepare_random(family, tmp_path)
+    skeleton = Skeleton(prepared.folder)
+    placement = backing.place(tier.read(prepared), 0)
+    bind(skeleton, placement)
+    unbind(skeleton)
+    placement.vacate()
+    with pytest.raises((RuntimeError, IndexError, AssertionError)):
+        run(skeleton.module)
+
+
+def test_tied_weights_are_stored_once_and_stay_tied(tier: Tier, tmp_path: Path) -> None:
+    _, prepared = prepare_random("qwen2", tmp_path)
+    assert [alias.path for alias in prepared.layout.aliases] == ["lm_head.weight"]
+    skeleton = Skeleton(prepared.folder)
+    bind(skeleton, RamBacking(tier.mapping, DEVICE_BYTES).place(tier.read(prepared), 0))
+    module = skeleton.module
+    assert module.get_parameter("lm_head.weight") is module.get_parameter("model.embed_tokens.weight")
+
+
+def test_a_prepared_slab_has_all_weights_for_the_official_library(tmp_path: Path) -> None:
+    reference, prepared = prepare_random("bert", tmp_path)
+    stored = load_file(prepared.slab_path)
+    for path, parameter in reference.named_parameters():
+        assert torch.equal(stored[path], parameter)
+
+
+def test_a_slab_of_another_class_is_refused(tmp_path: Path) -> None:
+    _, prepared = prepare_random("bert", tmp_path)
+    layout = prepared.folder / "layout.json"
+    layout.write_text(layout.read_text().replace('"BertModel"', '"RobertaForMaskedLM"'))
+    with pytest.raises(BadCheckpoint, match="prepare it again"):
+        Skeleton(prepared.folder)
+
+
+def test_a_class_that_transformers_lacks_is_refused_by_name(tmp_path: Path) -> None:
+    _, prepared = prepare_random("bert", tmp_path)
+    layout = prepared.folder / "layout.json"
+    layout.write_text(layout.read_text().replace('"BertModel"', '"NoSuchModel"'))
+    with pytest.raises(BadCheckpoint, match="needs the class NoSuchModel"):
+        Skeleton(prepared.folder)

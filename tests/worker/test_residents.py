@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.core.models import Limits
+from engine.weights.errors import BadCheckpoint
+from engine.weights.recipes import RECIPES
+from engine.weights.regions import Region
+from engine.weights.slab import Prepared
+from engine.worker.errors import BadRequest, NotResident
+from engine.worker.memory import RamBacking
+from engine.worker.prepare import prepare
+from engine.worker.protocol import Bind, Prepare, Release
+from engine.worker.residents import Residents
+from engine.worker.synthetic import make
+from tests.worker.models import SMALL, Tier
+
+MIB = 1 << 20
+WORKSPACE_BYTES = MIB
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    recipe = RECIPES["e5-small"]
+    make(msgspec.structs.replace(recipe, config=recipe.config | SMALL | {"vocab_size": 300}), tmp_path / "checkpoint")
+    folders = str(tmp_path / "checkpoint"), str(tmp_path / "m")
+    return prepare(Prepare(1, "m", "path:x", *folders, "embedding", "float32", None), lambda _: None)
+
+
+@pytest.fixture
+def backing(tier: Tier) -> RamBacking:
+    return RamBacking(tier.mapping, 16 * MIB)
+
+
+def binding(prepared: Prepared, region: Region, length: int | None = None) -> Bind:
+    size_bytes = length or region.length
+    return Bind(1, "m", str(prepared.folder), region.offset, size_bytes, WORKSPACE_BYTES, "embedding", Limits())
+
+
+def test_times_and_bytes_of_a_load_are_told(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    bound = Residents(backing).bind(binding(prepared, tier.read(prepared)))
+    assert bound.used_bytes == backing.used_bytes >= prepared.length + WORKSPACE_BYTES
+    assert min(bound.copy_s, bound.bind_s, bound.warm_s) > 0
+
+
+def test_a_release_tells_what_somebody_still_holds(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    residents = Residents(backing)
+    residents.bind(binding(prepared, tier.read(prepared)))
+    module = residents.find("m").skeleton.module
+    kept = module.get_parameter("pooler.dense.weight").detach()
+    del module
+    released = residents.release(Release(2, "m"))
+    assert released.leaked_bytes == released.used_bytes > 0
+    del kept
+    assert backing.used_bytes == 0
+
+
+def test_a_load_that_fails_leaves_the_device_as_it_was(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    residents = Residents(backing)
+    source = tier.read(prepared)
+    (prepared.folder / "1_Pooling" / "config.json").write_text("{}")
+    with pytest.raises(BadCheckpoint, match="neither cls nor mean"):
+        residents.bind(binding(prepared, source))
+    assert backing.used_bytes == 0
+    with pytest.raises(NotResident):
+        residents.find("m")
+
+
+def test_a_slab_of_another_length_is_refused(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    with pytest.raises(BadRequest, match="bytes, not 4096"):
+        Residents(backing).bind(binding(prepared, tier.read(prepared), 4096))
+
+
+def test_what_is_not_there_can_not_be_released(backing: RamBacking) -> None:
+    with pytest.raises(NotResident, match="nobody is not on this device"):
+        Residents(backing).release(Release(1, "nobody"))
