@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -57,7 +57,7 @@ class RemoteEngine:
     async def snapshot(self) -> Snapshot:
         return msgspec.json.decode(await self._call("GET", "/v1/snapshot"), type=Snapshot)
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+    async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
         request = Request("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
         async with stream(self._socket, request) as (head, lines):

@@ -62,7 +62,7 @@ async def _start(paths: Paths, config: Path, program: Sequence[str]) -> Literal[
     written_bytes = _trim_log(paths.log)
     receiving, sending = os.pipe()
     try:
-        pid = _spawn(paths.log, [*program, "--config", os.path.abspath(config)], sending)
+        pid = _spawn(paths.log, [*program, "--config", str(config)], sending)
     finally:
         os.close(sending)
     report = await _read_report(receiving)

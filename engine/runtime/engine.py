@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeAlias
 
 from engine.api import (
@@ -229,8 +228,7 @@ class Engine:
     async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
         self._known(model, "embedding")
         began_s = self._clock.monotonic()
-        async with self._leased(model) as device:
-            reply = await self._run_on(device, model, lambda number: Embed(number, model, texts))
+        device, reply = await self._run(model, lambda number: Embed(number, model, texts))
         if not isinstance(reply, Embedded):
             raise CannotServe(f"{model} on {device} answered {type(reply).__name__} to a request for vectors")
         seconds = self._clock.monotonic() - began_s
@@ -240,37 +238,41 @@ class Engine:
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         self._known(model, "generation")
         began_s = self._clock.monotonic()
-        async with self._leased(model) as device:
-            reply = await self._run_on(device, model, lambda number: Generate(number, model, prompt, max_tokens))
+        device, reply = await self._run(model, lambda number: Generate(number, model, prompt, max_tokens))
         if not isinstance(reply, Generated):
             raise CannotServe(f"{model} on {device} answered {type(reply).__name__} to a request for text")
         seconds = self._clock.monotonic() - began_s
-        return Generation(
-            model, device, reply.text, reply.tokens, seconds, self._scheduler.state.models[model].synthetic
-        )
+        synthetic = self._scheduler.state.models[model].synthetic
+        return Generation(model, device, reply.text, reply.tokens, seconds, synthetic)
 
-    @asynccontextmanager
-    async def _leased(self, model: ModelName) -> AsyncIterator[DeviceId]:
-        """A running use of the model, from when it is ready until the block ends."""
+    async def _run(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, WorkerReply]:
+        """Run a request under a lease, which lasts until the worker has answered, also when the caller leaves before."""
         self._refuse_if_ended()
+        assert self._executor is not None
         lease = next(self._lease_numbers)
-        self._leases[lease] = asyncio.get_running_loop().create_future()
+        granted = self._leases[lease] = asyncio.get_running_loop().create_future()
         self.post(Ask(lease, model))
         try:
-            yield await self._leases[lease]
+            device = await granted
+        except BaseException:
+            self.post(Return(lease))
+            raise
         finally:
             del self._leases[lease]
-            self.post(Return(lease))
-
-    async def _run_on(self, device: DeviceId, model: ModelName, make: Callable[[int], Request]) -> WorkerReply:
-        assert self._executor is not None
+        work = asyncio.ensure_future(self._executor.ask(device, make))
+        work.add_done_callback(lambda done: self._worked(lease, done))
         try:
-            reply = await self._executor.ask(device, make)
+            reply = await asyncio.shield(work)
         except WorkerDied as died:
             raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
         if isinstance(reply, Failure):
             raise CannotServe(f"{model} on {device}: {reply.message}")
-        return reply
+        return device, reply
+
+    def _worked(self, lease: int, done: asyncio.Future[WorkerReply]) -> None:
+        self.post(Return(lease))
+        if not done.cancelled():
+            done.exception()  # a caller who left does not want it
 
     def _known(self, model: ModelName, task: Task | None = None) -> None:
         known = self._scheduler.state.models.get(model)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, TypeAlias
 
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
 from engine.runtime.messages import (
     BindFailed,
@@ -152,6 +152,9 @@ class Executor:
         if isinstance(reply, Released):
             self.used_bytes[device] = reply.used_bytes
             self._post(ModelReleased(model, device, reply.leaked_bytes))
+            if reply.leaked_bytes and device == CPU:
+                _log.error("a view of the slab of %s outlived it; the CPU's worker is replaced", model)
+                self.perform(KillWorker(device))  # the slab is the RAM tier's, and may be overwritten at any time
         else:
             _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
             self.perform(KillWorker(device))

@@ -79,7 +79,7 @@ def _clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
             board.state = ledger.drain(board.state, step.model, step.device, board.now.wall_s)
     yield from _drained(board, job, steps)
     for step in steps:
-        if board.state.find(step.model, step.device):
+        if (resident := board.state.find(step.model, step.device)) and resident.stage == "draining":
             board.state = ledger.leave(board.state, step.model, step.device, board.now.wall_s)
             board.emit(ReleaseModel(step.model, step.device))
     while any((r := board.state.find(s.model, s.device)) and r.stage == "leaving" for s in steps):

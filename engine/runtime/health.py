@@ -44,7 +44,7 @@ class DeviceHealth:
         """The device can be used; the models that its last worker lost."""
         known = replace(self._board.state.devices[device], worker_pid=pid)
         self._put(device, replace(known, reading=Reading("ok", "", 0, 0, at_s=self._board.now.wall_s)))
-        lost = self._lost.pop(device, [])
+        lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
         if self._deaths.get(device):
             again = f"; loading {', '.join(lost)} again" if lost else ""
             self._notice("info", f"the worker of {device} is back{again}", device)

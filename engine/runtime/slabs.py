@@ -123,12 +123,16 @@ class SlabStore:
         def report(done: float) -> None:
             loop.call_soon_threadsafe(on_progress, done)
 
-        try:
-            await asyncio.to_thread(
+        reading = asyncio.ensure_future(
+            asyncio.to_thread(
                 self._arena.read_file, prepared.slab_path, prepared.data_offset, region, report, fetch.stopped
             )
+        )
+        try:
+            await asyncio.shield(reading)
         except BaseException:
             fetch.stopped.set()
+            await asyncio.wait([reading])  # until the thread has ended it may write to the region
             self._arena.free(region)
             raise
 

@@ -1,0 +1,124 @@
+"""`GPUManager`: the small synchronous façade for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from msgspec import Struct
+
+from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed
+from engine.client import connect
+from engine.core.commands import Load, Submission
+from engine.core.ledger import charged
+from engine.core.names import DeviceId, ModelName
+from engine.paths import find_paths
+from engine.runtime.start import start_engine
+from engine.settings import find_config_folder
+
+T = TypeVar("T")
+
+
+class Utilization(Struct, frozen=True):
+    """How full a device is."""
+
+    used_bytes: int
+    budget_bytes: int
+    total_bytes: int
+
+    @property
+    def of_budget(self) -> float:
+        """Share of what the engine may fill, 0 to 1."""
+        return self.used_bytes / self.budget_bytes if self.budget_bytes else 0.0
+
+    @property
+    def of_total(self) -> float:
+        """Share of the device, 0 to 1."""
+        return self.used_bytes / self.total_bytes
+
+
+class GPUManager:
+    """Steers the running engine, or one of its own in this process when none runs.
+
+    Calls block. Close it, or use it in a `with` block: an engine of its own ends with it, a running one goes on.
+    """
+
+    def __init__(self, config: Path | str | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="citadel", daemon=True)
+        self._thread.start()
+        try:
+            self._engine = self._wait(_engine(Path(config) if config is not None else None))
+        except BaseException:
+            self._end_loop()
+            raise
+
+    def load_model(self, name: ModelName, preferred_gpu: int | None = None) -> DeviceId:
+        """Have the model ready, on the preferred GPU when it can be there, else on the best device; where it is now.
+
+        Raises EngineError with the reason when no device can take it.
+        """
+        devices = [f"gpu{preferred_gpu}"] if preferred_gpu is not None else []
+        for device in (*devices, None):
+            answer = self._wait(self._engine.submit(Submission(uuid.uuid4().hex, Load(name, device))))
+            match answer:
+                case Done():
+                    return self._where(name)
+                case Declined(refusal) if device is None:
+                    raise EngineError("; ".join((refusal.reason, *refusal.advice)))
+                case Failed(reason) | Cancelled(reason):
+                    raise EngineError(f"{name} was not loaded: {reason}")
+                case Declined() | Changed():
+                    continue
+        raise EngineError(f"{name} was not loaded")
+
+    def embed(self, name: ModelName, texts: list[str]) -> list[list[float]]:
+        """Vectors of `texts`, loading the model when needed."""
+        return self._wait(self._engine.embed(name, texts)).vectors
+
+    def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
+        """Every device's figures, the CPU's too."""
+        snapshot = self._wait(self._engine.snapshot())
+        return {
+            device: Utilization(charged(snapshot.state, device), snapshot.budgets[device], known.spec.total_bytes)
+            for device, known in snapshot.state.devices.items()
+        }
+
+    def close(self) -> None:
+        """Let the engine go."""
+        if self._thread.is_alive():
+            self._wait(self._engine.close())
+            self._end_loop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _where(self, name: ModelName) -> DeviceId:
+        snapshot = self._wait(self._engine.snapshot())
+        return next(r.device for r in snapshot.state.of(name))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _engine(config: Path | None) -> EngineAPI:
+    try:
+        return await connect(find_paths(os.environ))
+    except EngineUnreachable:
+        return await start_engine(find_config_folder(config, os.environ, Path.cwd()), os.environ)
