@@ -87,10 +87,10 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
+                writer = tasks.create_task(self._history.write())
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sample_devices(executor, self._scheduler, self.post, self._clock, sample_s)),
-                    tasks.create_task(self._history.write()),
                 ]
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
@@ -98,12 +98,13 @@ class Engine:
                 for task in running:
                     task.cancel()
                 await executor.close()
+                await self._history.written()
+                writer.cancel()
         except* Exception:
             _log.critical("the engine broke; its state is in the journal", exc_info=True)
             raise
         finally:
             self._end("the engine has stopped")
-            await self._history.flush()
 
     async def _take_messages(self) -> None:
         while True:

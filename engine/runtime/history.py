@@ -44,11 +44,11 @@ class History:
         """Write records as they come, until cancelled."""
         while True:
             await self._write(await self._unwritten.get())
+            self._unwritten.task_done()
 
-    async def flush(self) -> None:
-        """Write what is left."""
-        while not self._unwritten.empty():
-            await self._write(self._unwritten.get_nowait())
+    async def written(self) -> None:
+        """Wait until `write`, which must be running, has written everything."""
+        await self._unwritten.join()
 
     async def _write(self, record: Record) -> None:
         try:

@@ -1,0 +1,77 @@
+"""Real engines on the shipped configuration, with scripted workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from engine.api import PROTOCOL, Hello
+from engine.core.policy import Policy
+from engine.core.records import Record
+from engine.core.sizes import GIB
+from engine.runtime.board import Patience
+from engine.runtime.clock import SystemClock
+from engine.runtime.engine import Engine
+from engine.runtime.executor import Executor
+from engine.runtime.history import History
+from engine.runtime.initial import initial_state
+from engine.runtime.journal import Journal
+from engine.runtime.messages import Message
+from engine.runtime.recall import last_residency, with_pins
+from engine.runtime.scheduler import Scheduler
+from engine.settings import device_specs, load_settings
+from engine.worker.protocol import Arena, WorkerConfig
+from tests.runtime.scripted import ScriptedSpawner, ScriptedStore
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+class Box(Struct):
+    """An engine and the script of its world."""
+
+    engine: Engine
+    spawner: ScriptedSpawner
+    store: ScriptedStore
+
+
+@asynccontextmanager
+async def scripted_engine(folder: Path, policy: Policy | None = None) -> AsyncIterator[Box]:
+    """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
+    settings = load_settings(CONFIG, {}, None)
+    start = initial_state(settings, device_specs(settings, 64 * GIB), folder / "cache")
+    specs = {model.name: model for model in settings.models}
+    sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
+    box_store, spawner, clock = ScriptedStore(specs, sizes), ScriptedSpawner(), SystemClock()
+    journal = Journal(folder, 1 << 20, 2)
+    past: list[Record] = journal.read_back()
+    before = last_residency(past)
+    state = with_pins(start.state, before) if before else start.state
+    scheduler = Scheduler(state, policy or settings.policy, Patience())
+    if before is not None:
+        scheduler.expect_back(before.residents)
+    hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(CONFIG), "scripted workers")
+    engine = Engine(hello, scheduler, History(journal, past, clock), clock)
+    configs = {device: WorkerConfig(device, "ram", 0, Arena(0)) for device in state.devices}
+
+    def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
+        return Executor(box_store, configs, spawner, clock, post, tasks)
+
+    engine.start(make_executor, sample_s=1.0)
+    try:
+        await all_devices_up(engine)
+        yield Box(engine, spawner, box_store)
+    finally:
+        await engine.stop()
+
+
+async def all_devices_up(engine: Engine) -> None:
+    """Wait until no device is starting and nothing is under way."""
+    async for _ in engine.events():
+        snapshot = await engine.snapshot()
+        starting = any(d.reading.health == "starting" for d in snapshot.state.devices.values())
+        if not starting and not snapshot.jobs:
+            return

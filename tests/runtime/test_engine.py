@@ -1,0 +1,141 @@
+"""The engine's loop, its leases and its restarts, on scripted workers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engine.api import CannotServe, Done, EngineUnreachable, Recorded, Updated
+from engine.core.commands import Evict, Load, SetPin, Submission
+from engine.core.models import Pin
+from engine.core.records import Notice, Switch
+from tests.runtime.engines import Box, all_devices_up, scripted_engine
+
+MINILM, PHI = "all-MiniLM-L6-v2", "phi-3-mini"
+
+
+async def lease_count(box: Box, model: str) -> int:
+    return sum(r.leases for r in (await box.engine.snapshot()).state.of(model))
+
+
+async def test_a_request_loads_its_model_and_runs_it(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        found = await box.engine.embed(MINILM, ["a", "b"])
+
+        assert found.vectors == [pytest.approx([0.6, 0.8])] * 2
+        assert found.device in ("gpu0", "gpu1")
+        assert not found.synthetic
+
+
+async def test_what_a_synthetic_model_says_is_labelled(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        assert (await box.engine.generate(PHI, "abc")).synthetic
+
+
+async def test_a_task_that_the_model_is_not_for_is_refused(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        with pytest.raises(CannotServe, match="is for embedding, not for generation"):
+            await box.engine.generate(MINILM, "hello")
+
+
+async def test_a_caller_who_leaves_keeps_the_lease_until_the_worker_has_answered(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        run = asyncio.create_task(box.engine.embed(MINILM, ["a"]))
+        await worker.running.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert await lease_count(box, MINILM) == 1
+
+        evict = asyncio.create_task(box.engine.submit(Submission("2", Evict(MINILM))))
+        worker.may_finish.set()
+
+        assert isinstance(await evict, Done)
+        assert await lease_count(box, MINILM) == 0
+
+
+async def test_a_run_whose_worker_dies_fails_and_its_model_comes_back(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        run = asyncio.create_task(box.engine.embed(MINILM, ["a"]))
+        await worker.running.wait()
+        worker.kill()
+        with pytest.raises(CannotServe, match="gpu0 killed by SIGKILL while it ran"):
+            await run
+        await all_devices_up(box.engine)
+
+        resident = (await box.engine.snapshot()).state.find(MINILM, "gpu0")
+        assert resident is not None
+        assert resident.stage == "ready"
+        assert resident.leases == 0
+        assert any(isinstance(r.entry, Notice) for r in await box.engine.records())
+
+
+async def test_a_restarted_engine_has_its_residents_and_pins_again(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu1")))
+        await box.engine.submit(Submission("2", SetPin(MINILM)))
+
+    async with scripted_engine(tmp_path) as box:
+        state = (await box.engine.snapshot()).state
+        assert [(r.model, r.device, r.stage) for r in state.residents] == [(MINILM, "gpu1", "ready")]
+        assert state.models[MINILM].pin == Pin()
+        assert any(isinstance(r.entry, Switch) and r.entry.id == "1" for r in await box.engine.records())
+
+
+async def test_subscribers_get_the_newest_state_and_every_record(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        events = box.engine.events()
+        first = await anext(events)
+        assert isinstance(first, Updated)
+        await box.engine.submit(Submission("1", Load(MINILM)))
+
+        switches = []
+        async for event in events:
+            if isinstance(event, Recorded) and isinstance(event.record.entry, Switch):
+                switches.append(event.record.entry.id)
+                break
+        assert switches == ["1"]
+
+
+async def test_stopping_ends_workers_streams_and_waiting_calls(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        box.store.may_fetch.clear()
+        waiting = asyncio.create_task(box.engine.submit(Submission("1", Load(MINILM))))
+        stream = box.engine.events()
+        await anext(stream)
+        await box.engine.stop()
+
+        with pytest.raises(EngineUnreachable):
+            await waiting
+        with pytest.raises(EngineUnreachable):
+            async for _ in stream:
+                pass
+        assert box.spawner.closed
+        with pytest.raises(EngineUnreachable):
+            await box.engine.snapshot()
+
+
+async def test_what_cannot_be_journalled_is_told_once_and_the_engine_goes_on(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        journal = tmp_path / "journal.jsonl"
+        journal.unlink(missing_ok=True)
+        journal.mkdir()
+        for number, device in enumerate(("gpu0", "gpu1", "gpu0")):
+            await box.engine.submit(Submission(str(number), Load(MINILM, device)))
+        await asyncio.sleep(0)
+
+        async for _ in box.engine.events():
+            notices = [r.entry for r in await box.engine.records() if isinstance(r.entry, Notice)]
+            if notices:
+                break
+        assert len(notices) == 1
+        assert "switches are not recorded" in notices[0].text
+        journal.rmdir()
