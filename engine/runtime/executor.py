@@ -151,7 +151,7 @@ class Executor:
             return
         if isinstance(reply, Released):
             self.used_bytes[device] = reply.used_bytes
-            self._post(ModelReleased(model, device, reply.leaked_bytes))
+            self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes))
             if reply.leaked_bytes and device == CPU:
                 _log.error("a view of the slab of %s outlived it; the CPU's worker is replaced", model)
                 self.perform(KillWorker(device))  # the slab is the RAM tier's, and may be overwritten at any time

@@ -73,7 +73,7 @@ class DeviceHealth:
         self._board.emit(StartWorker(device, delay_s))
 
     def used(self, device: DeviceId, used_bytes: int) -> None:
-        """The device's own figure after a load."""
+        """The device's own figure after a load or an eviction."""
         known = self._board.state.devices[device]
         self.read(device, used_bytes, known.reading.external_bytes or 0)
 

@@ -74,6 +74,8 @@ class ModelReleased(Struct, frozen=True):
     model: ModelName
     device: DeviceId
     leaked_bytes: int
+    used_bytes: int
+    """What the device holds now, by its own figure."""
 
 
 class WorkerUp(Struct, frozen=True):

@@ -57,7 +57,7 @@ class Scheduler:
         self._jobs: dict[str, Job] = {}
         self._answers: dict[str, Answer] = {}
         self._submitted = 0
-        self._residency: tuple[object, object] | None = None
+        self._residency = _residency(state)
 
     @property
     def state(self) -> State:
@@ -115,7 +115,8 @@ class Scheduler:
                 self._health.used(device, bound.used_bytes)
             case BindFailed(model):
                 board.bind_reports[model] = message
-            case ModelReleased(model, device, leaked_bytes):
+            case ModelReleased(model, device, leaked_bytes, used_bytes):
+                self._health.used(device, used_bytes)
                 if board.state.find(model, device):
                     board.state = ledger.release_bytes(board.state, model, device, leaked_bytes)
             case WorkerUp(device, pid):
@@ -261,10 +262,14 @@ class Scheduler:
 
     def _note_residency(self) -> None:
         """Write down who is resident and pinned whenever that has changed, for a restart to restore."""
-        state = self._board.state
-        ready = tuple((r.model, r.device) for r in state.residents if r.stage in ("ready", "draining"))
-        pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
+        residency = _residency(self._board.state)
         restoring = self._health.restoring or any(j.submission.origin == "restore" for j in self._jobs.values())
-        if (ready, pins) != self._residency and not restoring:
-            self._residency = (ready, pins)
-            self._board.emit(Write(Residency(self._board.now.wall_s, ready, pins)))
+        if residency != self._residency and not restoring:
+            self._residency = residency
+            self._board.emit(Write(Residency(self._board.now.wall_s, *residency)))
+
+
+def _residency(state: State) -> tuple[tuple[tuple[ModelName, DeviceId], ...], dict[ModelName, DeviceId | None]]:
+    ready = tuple((r.model, r.device) for r in state.residents if r.stage in ("ready", "draining"))
+    pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
+    return ready, pins

@@ -66,7 +66,7 @@ class ScriptedWorker:
         if self._ended.done():
             raise WorkerDied(self._ended.result())
         if isinstance(request, Generate):
-            return Generated(request.id, request.prompt[::-1], len(request.prompt))
+            return Generated(request.id, request.prompt[::-1], min(len(request.prompt), request.max_tokens))
         vectors = array("f", [x for _ in request.texts for x in (0.6, 0.8)])
         return Embedded(request.id, 2, vectors.tobytes())
 

@@ -393,7 +393,7 @@ def test_residency_is_written_when_it_changes_and_not_while_a_dead_workers_model
     world.settle()
 
     written = [(e.residents, e.pins) for e in world.written if isinstance(e, Residency)]
-    assert written == [((), {}), ((("a", "gpu0"),), {}), ((("a", "gpu0"),), {"a": None})]
+    assert written == [((("a", "gpu0"),), {}), ((("a", "gpu0"),), {"a": None})]
 
 
 def test_what_was_resident_before_a_restart_is_loaded_when_its_device_is_up() -> None:

@@ -140,7 +140,7 @@ class World:
             case BindModel(model, device):
                 self.send(ModelBound(model, device, Bound(0, 0.06, 0.01, 0.02, 0)))
             case ReleaseModel(model, device):
-                self.send(ModelReleased(model, device, leaked_bytes=0))
+                self.send(ModelReleased(model, device, leaked_bytes=0, used_bytes=0))
             case StartWorker(device):
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
