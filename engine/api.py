@@ -176,7 +176,11 @@ class EngineAPI(Protocol):
         ...
 
     async def submit(self, submission: Submission) -> Answer:
-        """Carry a command out; returns when it has ended. Raises UnknownModel, ReadOnly."""
+        """Carry a command out; returns when it has ended. Raises UnknownModel, ReadOnly.
+
+        An id that was sent before does nothing twice: it joins the wait, or gets the same answer again. Cancelling the
+        call ends the waiting, not the command.
+        """
         ...
 
     async def cancel(self, submission_id: str) -> bool:

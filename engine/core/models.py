@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
 
@@ -59,3 +60,12 @@ class Footprint(Struct, frozen=True):
     @property
     def total_bytes(self) -> int:
         return self.weights_bytes + self.workspace_bytes
+
+
+_PAGE_BYTES: Final = 4096
+
+
+def whole_pages(footprint: Footprint) -> Footprint:
+    """`footprint` with its workspace rounded up to whole pages in all: devices give out nothing less."""
+    hole_bytes = -footprint.total_bytes % _PAGE_BYTES
+    return replace(footprint, workspace_bytes=footprint.workspace_bytes + hole_bytes)

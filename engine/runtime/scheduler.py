@@ -12,7 +12,7 @@ from engine.api import Job as JobView
 from engine.core import ledger
 from engine.core.commands import Load, Submission
 from engine.core.latency import learn
-from engine.core.models import Footprint
+from engine.core.models import Footprint, whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import PinStep, Plan, UnpinStep
 from engine.core.policy import Policy
@@ -246,7 +246,7 @@ class Scheduler:
     def _slab_read(self, report: SlabRead) -> None:
         board = self._board
         known = board.state.models[report.model]
-        footprint = Footprint(report.size_bytes, known.footprint.workspace_bytes, "measured")
+        footprint = whole_pages(Footprint(report.size_bytes, known.footprint.workspace_bytes, "measured"))
         known = replace(known, prepared=True, footprint=footprint)
         state = replace(board.state, models={**board.state.models, report.model: known})
         if report.read_s > 0:

@@ -40,7 +40,17 @@ def main() -> int:
 
 async def _run(config: Path, paths: Paths, on_ready: Callable[[], None]) -> None:
     engine = await start_engine(config, os.environ)
-    await serve(engine, paths, on_ready=on_ready)
+    serving = asyncio.create_task(serve(engine, paths, on_ready=on_ready), name="serving")
+    living = asyncio.create_task(engine.ended(), name="living")
+    await asyncio.wait((serving, living), return_when=asyncio.FIRST_COMPLETED)
+    if living.done() and not serving.done() and (defect := living.exception()):
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        raise EngineError(
+            "the engine broke and has ended; the lines above say why. What was resident is in the journal"
+        ) from defect
+    await serving
+    await living
 
 
 def _reporter(descriptor: int | None) -> Callable[[StartReport], None]:

@@ -13,7 +13,6 @@ from engine.api import EngineAPI
 from engine.core.commands import Command, Submission
 from engine.service.gate import gate, mark_protocol
 from engine.service.stream import send_events
-from engine.service.submissions import Submissions
 from engine.wire import MAX_BODY_BYTES, CancelReply, EmbedRequest, GenerateRequest
 
 Stop: TypeAlias = Callable[[], asyncio.Future[None]]
@@ -25,7 +24,6 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
     app = web.Application(middlewares=[gate(read_only=read_only)], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(mark_protocol)
     routes = Routes(engine, stop)
-    app.on_cleanup.append(routes.close)
     app.add_routes(
         [
             web.get("/v1/hello", routes.hello),
@@ -48,12 +46,8 @@ class Routes:
 
     def __init__(self, engine: EngineAPI, stop: Stop) -> None:
         self._engine = engine
-        self._submissions = Submissions(engine)
         self._stop = stop
         self._command: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
-
-    async def close(self, _app: web.Application) -> None:
-        await self._submissions.close()
 
     async def hello(self, _request: web.Request) -> web.Response:
         return _json(await self._engine.hello())
@@ -74,7 +68,7 @@ class Routes:
 
     async def submit(self, request: web.Request) -> web.Response:
         submission = msgspec.json.decode(await request.read(), type=Submission)
-        return _json(await self._submissions.answer(submission))
+        return _json(await self._engine.submit(submission))
 
     async def cancel(self, request: web.Request) -> web.Response:
         return _json(CancelReply(await self._engine.cancel(request.match_info["id"])))

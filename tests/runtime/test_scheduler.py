@@ -12,6 +12,7 @@ from engine.core.records import Notice, Refused, Residency, Switch
 from engine.runtime.board import Patience
 from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
 from engine.runtime.messages import Submit
+from engine.runtime.scheduler import REMEMBERED_ANSWERS
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
 
@@ -89,6 +90,19 @@ def test_a_resend_of_the_same_id_does_nothing_twice_and_gets_the_same_answer() -
 
     assert world.answers["same"] is answer
     assert sum(isinstance(e, Switch) for e in world.written) == 1
+
+
+def test_only_the_newest_answers_are_remembered() -> None:
+    world = World(with_resident(box({"a": 60}), "a", "gpu0"))
+    for number in range(REMEMBERED_ANSWERS + 1):
+        world.send(Submit(Submission(str(number), Load("a"))))
+    kept, forgotten = world.answers.pop("1"), world.answers.pop("0")
+
+    world.send(Submit(Submission("1", Load("a"))))
+    world.send(Submit(Submission("0", Load("a"))))
+
+    assert world.answers["1"] is kept
+    assert world.answers["0"] is not forgotten
 
 
 def test_requests_for_the_same_model_join_the_load_under_way() -> None:

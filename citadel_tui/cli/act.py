@@ -1,0 +1,111 @@
+"""`citadel load|evict|pin|unpin|cpu|move`: plan, ask when the plan touches more than its own model, carry out, report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from argparse import Namespace
+from typing import assert_never
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.figures import seconds
+from citadel_tui.cli.labels import Label, labels
+from citadel_tui.cli.plan_text import deeds, plan_text, refusal_text
+from citadel_tui.cli.requested import requested
+from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.streams import ask, progress, somebody_can_answer, tell
+from citadel_tui.text import clean
+from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
+from engine.client import RemoteEngine
+from engine.core.commands import Command, Submission
+from engine.core.plans import Plan, Refusal
+
+
+def run(arguments: Namespace) -> int:
+    return asyncio.run(_act(arguments))
+
+
+async def _act(arguments: Namespace) -> Exit:
+    command = requested(arguments.command, arguments)
+    async with at_hand(arguments) as engine:
+        planned = await engine.plan(command)
+        label = labels((await engine.snapshot()).state)
+        while isinstance(planned, Plan):
+            if not planned.steps:
+                print(clean("; ".join(planned.reasons)))
+                return Exit.DONE
+            if not arguments.yes and not _confirmed(planned, label):
+                return Exit.NOT_CONFIRMED
+            answer = await _submitted(engine, command, planned)
+            if not isinstance(answer, Changed):
+                return _reported(answer, label)
+            tell("the plan has changed in the meantime; nothing was done yet")
+            planned = answer.plan
+        return _refused(planned, label)
+
+
+def _confirmed(plan: Plan, label: Label) -> bool:
+    """Whether the plan may run: it has no side effects, or the operator said yes to them."""
+    if not plan.has_side_effects:
+        return True
+    tell("this plan touches more than its own model:")
+    print(plan_text(plan, label), flush=True)
+    if not somebody_can_answer():
+        tell("nothing was done; run it again with --yes to agree to this")
+        return False
+    if ask("Do it?"):
+        return True
+    tell("nothing was done")
+    return False
+
+
+async def _submitted(engine: RemoteEngine, command: Command, plan: Plan) -> Answer:
+    """The answer; an interrupted wait takes the command back."""
+    submission = Submission(str(uuid.uuid4()), command, confirmed=plan.effects)
+    watching = asyncio.create_task(_show_progress(engine, submission.id))
+    try:
+        return await engine.submit(submission)
+    except asyncio.CancelledError:
+        if await engine.cancel(submission.id):
+            tell("interrupted: the command was taken back")
+        raise
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+async def _show_progress(engine: RemoteEngine, submission_id: str) -> None:
+    with progress() as show:
+        async with contextlib.aclosing(engine.events()) as events:
+            async for event in events:
+                if isinstance(event, Updated):
+                    for job in event.snapshot.jobs:
+                        if job.id == submission_id:
+                            moving = [r for r in event.snapshot.state.of(job.command.model) if r.progress is not None]
+                            share = "".join(f" {100 * (r.progress or 0):.0f} %" for r in moving)
+                            show(f"{job.phase}{share}  {job.elapsed_s:.1f} s  {job.waiting_for}")
+
+
+def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exit:
+    match answer:
+        case Done(plan=plan, switch=switch):
+            took = f"  ({seconds(switch.total_s)}, predicted {seconds(plan.predicted.p50_s)})" if switch else ""
+            print(f"{deeds(plan, label)}{took}")
+            return Exit.DONE
+        case Declined(refusal=refusal):
+            return _refused(refusal, label)
+        case Failed(reason=reason):
+            tell(f"failed: {reason}")
+            return Exit.FAILED
+        case Cancelled(reason=reason):
+            tell(f"cancelled: {reason}")
+            return Exit.FAILED
+        case _:
+            assert_never(answer)
+
+
+def _refused(refusal: Refusal, label: Label) -> Exit:
+    for line in refusal_text(refusal, label).split("\n"):
+        tell(line)
+    return Exit.REFUSED

@@ -1,0 +1,48 @@
+"""The report's tables as CSV, for spreadsheets and scripts: bytes, seconds, and nothing where a figure is not known."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from citadel_tui.cli.report import DeviceReport, ModelReport
+from citadel_tui.text import clean
+
+DEVICE_COLUMNS: Final = (
+    "id",
+    "health",
+    "models_bytes",
+    "used_bytes",
+    "external_bytes",
+    "budget_bytes",
+    "total_bytes",
+    "percent_of_budget",
+    "percent_of_total",
+    "temperature_c",
+    "utilization_percent",
+)
+
+
+def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceReport], *, heading: bool = True) -> None:
+    """A row a device, marked with the time of the sample."""
+    rows = csv.writer(file, lineterminator="\n")
+    if heading:
+        rows.writerow(("at_s", *DEVICE_COLUMNS, "residents"))
+    for device in devices:
+        figures = (getattr(device, column) for column in DEVICE_COLUMNS)
+        rows.writerow((round(at_s, 3), *figures, " ".join(device.residents)))
+
+
+def write_model_rows(file: TextIO, models: Sequence[ModelReport]) -> None:
+    """A row a model."""
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(
+        ("name", "task", "synthetic", "weights_bytes", "workspace_bytes", "devices", "stages", "pin", "requests")
+    )
+    for model in models:
+        devices = " ".join(place.device for place in model.places)
+        stages = " ".join(place.stage for place in model.places)
+        pin = "" if model.pin is None else model.pin.device or "yes"
+        sizes = (model.weights_bytes, model.workspace_bytes)
+        rows.writerow((clean(model.name), model.task, model.synthetic, *sizes, devices, stages, pin, model.requests))

@@ -1,0 +1,72 @@
+"""`citadel embed`: vectors of texts; for several texts also how alike they are."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from collections.abc import Sequence
+from math import sqrt
+from typing import Final
+
+import msgspec
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.figures import seconds
+from citadel_tui.cli.labels import model_label
+from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.streams import progress, table
+from citadel_tui.text import clean
+from engine.api import Embeddings
+
+_SHOWN_FIGURES: Final = 5
+_SHOWN_TEXT: Final = 32
+
+
+def run(arguments: Namespace) -> int:
+    return asyncio.run(_embed(arguments))
+
+
+async def _embed(arguments: Namespace) -> Exit:
+    texts: list[str] = arguments.texts
+    async with at_hand(arguments) as engine:
+        with progress() as show:
+            show(f"{arguments.model} reads {len(texts)} texts")
+            embeddings = await engine.embed(arguments.model, texts)
+    if arguments.json:
+        print(msgspec.json.encode(embeddings).decode())
+    else:
+        print(_described(embeddings, texts))
+    return Exit.DONE
+
+
+def _described(embeddings: Embeddings, texts: Sequence[str]) -> str:
+    label = model_label(embeddings.model, synthetic=embeddings.synthetic)
+    dimensions = len(embeddings.vectors[0])
+    lines = [f"{label} on {embeddings.device}: {dimensions} dimensions, {seconds(embeddings.seconds)}"]
+    for text, vector in zip(texts, embeddings.vectors, strict=True):
+        figures = " ".join(f"{figure:+.4f}" for figure in vector[:_SHOWN_FIGURES])
+        lines.append(f"  {figures} …  {_short(text)}")
+    if len(texts) > 1:
+        lines += ["cosine similarity", _similarities(embeddings.vectors, texts)]
+    return "\n".join(lines)
+
+
+def _similarities(vectors: Sequence[Sequence[float]], texts: Sequence[str]) -> str:
+    numbers = [str(number) for number in range(1, len(texts) + 1)]
+    rows = [
+        [number, *(f"{cosine(one, other):.4f}" for other in vectors), _short(text)]
+        for number, one, text in zip(numbers, vectors, texts, strict=True)
+    ]
+    return table(["", *numbers, "TEXT"], rows, right=numbers)
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    return _dot(one, other) / sqrt(_dot(one, one) * _dot(other, other))
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def _short(text: str) -> str:
+    return clean(text) if len(text) <= _SHOWN_TEXT else clean(text[: _SHOWN_TEXT - 1]) + "…"

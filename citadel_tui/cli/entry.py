@@ -1,0 +1,42 @@
+"""From arguments to an exit status: runs the command that was asked for, and puts what went wrong into words on stderr."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib import import_module
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.parser import parse
+from citadel_tui.text import clean_lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of `citadel ARGUMENTS`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        status = _run(parse(argv))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain at exit, when it flushes what nobody reads
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PIPE_CLOSED
+    return status
+
+
+def _run(arguments: Namespace) -> int:
+    from engine.api import EngineError, EngineUnreachable
+
+    try:
+        status: int = import_module(f"citadel_tui.cli.{arguments.module}").run(arguments)
+    except EngineError as error:
+        sys.stderr.write(f"citadel: {clean_lines(str(error))}\n")
+        return Exit.NO_ENGINE if isinstance(error, EngineUnreachable) else Exit.FAILED
+    return status

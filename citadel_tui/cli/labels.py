@@ -1,0 +1,26 @@
+"""Models' names for people: one with random weights is never shown without saying so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from citadel_tui.text import clean
+from engine.core.names import ModelName
+from engine.core.state import State
+
+Label: TypeAlias = Callable[[ModelName], str]
+
+
+def labels(state: State) -> Label:
+    """How each model of `state` is called; a name that it does not know is only made clean."""
+
+    def label(name: ModelName) -> str:
+        model = state.models.get(name)
+        return model_label(name, synthetic=model is not None and model.synthetic)
+
+    return label
+
+
+def model_label(name: ModelName, *, synthetic: bool) -> str:
+    return f"{clean(name)} (synthetic)" if synthetic else clean(name)

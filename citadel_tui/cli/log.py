@@ -1,0 +1,48 @@
+"""`citadel log`: the newest records, and with `--follow` those that come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from argparse import Namespace
+from typing import Final
+
+import msgspec
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.labels import Label, labels
+from citadel_tui.cli.record_text import record_text
+from citadel_tui.cli.session import attached
+from engine.api import Recorded
+from engine.core.records import Record, Residency
+
+_PER_SHOWN: Final = 4
+"""Records that are asked for so that enough are left when the engine's notes to itself are taken out."""
+
+
+def run(arguments: Namespace) -> int:
+    return asyncio.run(_log(arguments))
+
+
+async def _log(arguments: Namespace) -> Exit:
+    async with attached(arguments) as engine:
+        label = labels((await engine.snapshot()).state)
+        records = await engine.records(arguments.limit if arguments.json else _PER_SHOWN * arguments.limit)
+        for record in [record for record in records if _is_news(record, arguments)][-arguments.limit :]:
+            _show(record, label, arguments)
+        if not arguments.follow:
+            return Exit.DONE
+        async with contextlib.aclosing(engine.events(records[-1].seq if records else 0)) as events:
+            async for event in events:
+                if isinstance(event, Recorded) and _is_news(event.record, arguments):
+                    _show(event.record, label, arguments)
+    return Exit.DONE
+
+
+def _is_news(record: Record, arguments: Namespace) -> bool:
+    """Programs get every record; people are spared the engine's notes to itself, which repeat what the switches say."""
+    return bool(arguments.json) or not isinstance(record.entry, Residency)
+
+
+def _show(record: Record, label: Label, arguments: Namespace) -> None:
+    print(msgspec.json.encode(record).decode() if arguments.json else record_text(record, label), flush=True)

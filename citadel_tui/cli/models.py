@@ -1,0 +1,39 @@
+"""`citadel models list`: the catalog, as the engine sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.figures import mib_text
+from citadel_tui.cli.labels import model_label
+from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.streams import table
+from engine.core.state import ModelState
+
+
+def run(arguments: Namespace) -> int:
+    return asyncio.run(_models(arguments))
+
+
+async def _models(arguments: Namespace) -> Exit:
+    async with at_hand(arguments) as engine:
+        models = (await engine.snapshot()).state.models.values()
+    headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "SOURCE", "TROUBLE"]
+    print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB")))
+    return Exit.DONE
+
+
+def _cells(model: ModelState) -> list[str]:
+    spec, footprint = model.spec, model.footprint
+    return [
+        model_label(spec.name, synthetic=model.synthetic),
+        spec.task,
+        spec.dtype,
+        mib_text(footprint.weights_bytes),
+        mib_text(footprint.workspace_bytes),
+        footprint.label,
+        model.source or "-",
+        model.trouble or "-",
+    ]

@@ -1,0 +1,64 @@
+"""`citadel monitor`: the devices' memory, sampled at an interval for a while, as CSV or JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from citadel_tui.cli.csv_rows import write_device_rows
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.report import VERSION, device_reports
+from citadel_tui.cli.session import attached
+from citadel_tui.cli.streams import progress
+from engine.api import EngineError, Snapshot
+
+
+def run(arguments: Namespace) -> int:
+    with _destination(arguments.output) as file:
+        return asyncio.run(_monitor(arguments, file))
+
+
+async def _monitor(arguments: Namespace, file: TextIO) -> Exit:
+    """Samples at 0, one interval, two…, up to the duration; each is written out at once, so that what is cut off is kept."""
+    samples = math.floor(arguments.duration / arguments.interval) + 1
+    clock = asyncio.get_running_loop()
+    started_s = clock.time()
+    async with attached(arguments) as engine:
+        with progress() as show:
+            for number in range(samples):
+                await asyncio.sleep(started_s + number * arguments.interval - clock.time())
+                _write(file, await engine.snapshot(), arguments.format, heading=number == 0)
+                if file is not sys.stdout:
+                    show(f"sample {number + 1} of {samples}")
+    return Exit.DONE
+
+
+def _write(file: TextIO, snapshot: Snapshot, form: str, *, heading: bool) -> None:
+    devices = device_reports(snapshot)
+    if form == "csv":
+        write_device_rows(file, snapshot.at_s, devices, heading=heading)
+    else:
+        line = {"version": VERSION, "at_s": snapshot.at_s, "devices": devices}
+        file.write(msgspec.json.encode(line).decode() + "\n")
+    file.flush()
+
+
+@contextlib.contextmanager
+def _destination(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise EngineError(f"{path} can't be written: {error.strerror}; nothing was recorded") from None
+    with file:
+        yield file

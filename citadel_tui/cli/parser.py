@@ -1,0 +1,171 @@
+"""The arguments of `citadel`: which commands there are, and which module runs each."""
+
+from __future__ import annotations
+
+import math
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from engine.core.names import is_device_id
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction[ArgumentParser]
+
+_EPILOG: Final = """\
+exit status: 0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted
+"""
+_CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
+
+
+def parse(argv: Sequence[str] | None) -> Namespace:
+    """The arguments, with `module` naming who runs them. Exits with 2 when they make no sense."""
+    return _parser().parse_args(argv)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="citadel",
+        description="See and steer which models are in memory. Without a command: the console.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="DIR", help=_CONFIG_HELP)
+    parser.add_argument("--read-only", action="store_true", help="watch, and change nothing")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.set_defaults(module="console")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for add in (_engine_commands, _looking_commands, _verb_commands, _plan_command, _using_commands, _models_command):
+        add(commands)
+    return parser
+
+
+def _add(commands: Commands, name: str, purpose: str) -> ArgumentParser:
+    """A command that takes `--config` after its name as well as before."""
+    command = commands.add_parser(name, help=purpose, description=purpose)
+    command.add_argument("--config", type=Path, metavar="DIR", default=SUPPRESS, help=_CONFIG_HELP)
+    return command
+
+
+def _engine_commands(commands: Commands) -> None:
+    serve = _add(commands, "serve", "run the engine in the foreground")
+    serve.set_defaults(module="process")
+    stop = _add(commands, "stop", "end the engine in order; its models leave memory")
+    stop.set_defaults(module="process")
+
+
+def _looking_commands(commands: Commands) -> None:
+    status = _add(commands, "status", "devices, models and what they hold")
+    status.set_defaults(module="status")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", help="all of it, in bytes")
+    form.add_argument("--csv", nargs="?", dest="csv", const="devices", choices=("devices", "models"), help="one table")
+    form.add_argument("--plain", action="store_const", dest="form", const="plain", help="ASCII, no bars")
+    status.add_argument("--watch", nargs="?", type=_seconds, const=2.0, metavar="S", help="again every S seconds")
+    log = _add(commands, "log", "switches, refusals and notices, oldest first")
+    log.set_defaults(module="log")
+    log.add_argument("-n", type=_count, default=20, dest="limit", metavar="N", help="how many (20)")
+    log.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
+    log.add_argument("--json", action="store_true", help="one JSON record a line")
+    monitor = _add(commands, "monitor", "record the devices' memory over time")
+    monitor.set_defaults(module="monitor")
+    monitor.add_argument("--duration", type=_seconds, default=60.0, metavar="S", help="seconds to record (60)")
+    monitor.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds between samples (1)")
+    monitor.add_argument("--format", choices=("csv", "jsonl"), default="csv")
+    monitor.add_argument("--output", type=Path, metavar="FILE", help="instead of the standard output")
+
+
+def _verbs(commands: Commands) -> list[ArgumentParser]:
+    """The commands that change who is resident, in the form that running and planning them share."""
+    load = _add(commands, "load", "make a model ready")
+    load.add_argument("model")
+    load.add_argument("--on", type=_device, metavar="DEVICE", help="gpu0, gpu1, …, cpu; the best one when left out")
+    evict = _add(commands, "evict", "take a model off every device")
+    evict.add_argument("model")
+    pin = _add(commands, "pin", "never make a model a victim")
+    pin.add_argument("model")
+    pin.add_argument("--on", type=_device, metavar="DEVICE", help="and keep it there")
+    unpin = _add(commands, "unpin", "let a model be a victim again")
+    unpin.add_argument("model")
+    cpu = _add(commands, "cpu", "run a model on the CPU and pin it there")
+    cpu.add_argument("model")
+    cpu.add_argument("--back", action="store_true", help="undo it: unpin the model and load it on the best GPU")
+    move = _add(commands, "move", "make a model ready on another device, then take it off its own")
+    move.add_argument("model")
+    move.add_argument("device", type=_device)
+    return [load, evict, pin, unpin, cpu, move]
+
+
+def _verb_commands(commands: Commands) -> None:
+    for verb in _verbs(commands):
+        verb.add_argument("--yes", "-y", action="store_true", help="don't ask, whatever else the plan touches")
+        verb.set_defaults(module="act")
+
+
+def _plan_command(commands: Commands) -> None:
+    plan = _add(commands, "plan", "what a command would do now; changes nothing")
+    verbs = plan.add_subparsers(title="commands", metavar="COMMAND", dest="verb", required=True)
+    for verb in _verbs(verbs):
+        verb.add_argument("--json", action="store_true", help="the plan or refusal as JSON")
+        verb.set_defaults(module="preview")
+
+
+def _using_commands(commands: Commands) -> None:
+    embed = _add(commands, "embed", "vectors of texts, and how alike they are")
+    embed.set_defaults(module="embed")
+    embed.add_argument("model")
+    embed.add_argument("texts", nargs="+", metavar="TEXT")
+    embed.add_argument("--json", action="store_true", help="the whole vectors")
+    generate = _add(commands, "generate", "a model's continuation of a prompt")
+    generate.set_defaults(module="generate")
+    generate.add_argument("model")
+    generate.add_argument("prompt")
+    generate.add_argument("--max-tokens", type=_count, default=32, metavar="N")
+    selftest = _add(commands, "selftest", "load, switch and fall back for real, then put everything back")
+    selftest.set_defaults(module="selftest")
+
+
+def _models_command(commands: Commands) -> None:
+    models = _add(commands, "models", "the catalog")
+    actions = models.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    shown = _add(actions, "list", "what the engine knows of each model")
+    shown.set_defaults(module="models")
+    made = _add(actions, "make", "make synthetic models: real shapes, random weights")
+    made.set_defaults(module="making")
+    made.add_argument("kinds", nargs="*", metavar="KIND", help="those of the catalog when left out")
+
+
+class _Version(Action):
+    """Looks the version up only when asked: reading package metadata takes longer than all of `citadel status`."""
+
+    def __call__(self, parser: ArgumentParser, *_arguments: object, **_options: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"citadel {version('citadel-tui')}\n")
+
+
+def _device(text: str) -> str:
+    if not is_device_id(text):
+        raise ArgumentTypeError(f"{text!r} is not a device; write cpu, gpu0, gpu1, … as `citadel status` shows them")
+    return text
+
+
+def _positive(convert: Callable[[str], float], text: str, what: str) -> float:
+    try:
+        value = convert(text)
+    except ValueError:
+        value = 0
+    if value <= 0 or not math.isfinite(value):
+        raise ArgumentTypeError(f"{text!r} is not {what}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    return _positive(float, text, "a number of seconds above 0")
+
+
+def _count(text: str) -> int:
+    return int(_positive(int, text, "a whole number above 0"))

@@ -1,0 +1,93 @@
+"""The report as text for people: the engine in a line, then a table of devices and one of models."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from citadel_tui.cli.figures import duration, mib_text, percent
+from citadel_tui.cli.labels import model_label
+from citadel_tui.cli.report import DeviceReport, JobReport, ModelReport, Report
+from citadel_tui.cli.streams import table
+from citadel_tui.text import clean
+from engine.core.sizes import format_size
+
+_BAR_CELLS: Final = 24
+
+
+def status_table(shown: Report, *, bars: bool) -> str:
+    parts = [_head(shown), _devices(shown, bars), _models(shown)]
+    parts += [_job(job) for job in shown.jobs]
+    return "\n\n".join(parts)
+
+
+def _head(shown: Report) -> str:
+    engine, ram = shown.engine, shown.ram
+    lines = [
+        f"engine {clean(engine.version)} on {clean(engine.host)}, process {engine.pid}, "
+        f"up {duration(shown.at_s - engine.started_at_s)}"
+    ]
+    if engine.banner:
+        lines.append(clean(engine.banner))
+    kept = f"{len(ram.kept)} of {ram.max_models} models kept"
+    lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
+    return "\n".join(lines)
+
+
+def _devices(shown: Report, bars: bool) -> str:
+    headings = ["DEVICE", "HEALTH", "MODELS", "USED", "BUDGET", "TOTAL MiB", "OF BUDGET", "OF TOTAL", "RESIDENTS"]
+    rows = [_device_cells(device) for device in shown.devices]
+    if bars:
+        headings.insert(5, "")
+        for row, device in zip(rows, shown.devices, strict=True):
+            row.insert(5, _bar(device))
+    text = table(headings, rows, right=("MODELS", "USED", "BUDGET", "TOTAL MiB", "OF BUDGET", "OF TOTAL"))
+    troubled = [f"{device.id}: {clean(device.reason)}" for device in shown.devices if device.reason]
+    return "\n".join([text, *troubled])
+
+
+def _device_cells(device: DeviceReport) -> list[str]:
+    sizes = (device.models_bytes, device.used_bytes, device.budget_bytes, device.total_bytes)
+    shares = (device.percent_of_budget, device.percent_of_total)
+    residents = ", ".join(device.residents) or "-"
+    return [device.id, device.health, *map(mib_text, sizes), *map(percent, shares), residents]
+
+
+def _bar(device: DeviceReport) -> str:
+    """Our models, what else is used, room in the budget, and what the budget leaves alone."""
+    used_bytes = max(device.used_bytes or 0, device.models_bytes)
+    ends = [_BAR_CELLS * size // device.total_bytes for size in (device.models_bytes, used_bytes, device.budget_bytes)]
+    ours, used = ends[0], ends[1]
+    budget = max(ends[2], used)
+    return "█" * ours + "▒" * (used - ours) + "·" * (budget - used) + "┊" + " " * (_BAR_CELLS - budget)
+
+
+def _models(shown: Report) -> str:
+    headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
+    text = table(
+        headings, [_model_cells(model) for model in shown.models], right=("MiB", "LEASES", "REQUESTS", "REQ/MIN")
+    )
+    troubled = [f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble]
+    return "\n".join([text, *troubled])
+
+
+def _model_cells(model: ModelReport) -> list[str]:
+    states = [
+        place.stage if place.progress is None else f"{place.stage} {100 * place.progress:.0f} %"
+        for place in model.places
+    ]
+    return [
+        model_label(model.name, synthetic=model.synthetic),
+        ", ".join(place.device for place in model.places) or "-",
+        ", ".join(states) or "not loaded",
+        mib_text(model.weights_bytes + model.workspace_bytes),
+        "-" if model.pin is None else model.pin.device or "yes",
+        str(sum(place.leases for place in model.places)),
+        str(model.requests),
+        f"{model.requests_per_minute:.1f}",
+    ]
+
+
+def _job(job: JobReport) -> str:
+    waiting = f", waiting for {clean(job.waiting_for)}" if job.waiting_for else ""
+    verb = f"{job.command.__struct_config__.tag} {clean(job.command.model)}"
+    return f"under way: {verb}, {job.phase} {job.elapsed_s:.1f} s{waiting}"

@@ -1,0 +1,63 @@
+"""What goes where: results to stdout, words to stderr, progress to stderr when somebody is looking."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Container, Iterator, Sequence
+
+from citadel_tui.text import clean
+
+
+def tell(text: str) -> None:
+    """A remark, beside the result."""
+    print(f"citadel: {clean(text)}", file=sys.stderr)
+
+
+def somebody_can_answer() -> bool:
+    """Whether there is a terminal to ask on."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """The operator's yes; anything else, and the end of the input, is no."""
+    sys.stdout.flush()
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows one line that changes in place, gone at the end; nothing where stderr is no terminal."""
+    stream = sys.stderr
+    if not stream.isatty():
+        yield lambda _text: None
+        return
+    width = 0
+
+    def show(text: str) -> None:
+        nonlocal width
+        line = clean(text)[:78]
+        stream.write(f"\r{line.ljust(width)}")
+        stream.flush()
+        width = len(line)
+
+    try:
+        yield show
+    finally:
+        stream.write(f"\r{' ' * width}\r")
+        stream.flush()
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Container[str] = ()) -> str:
+    """Columns two spaces apart, each as wide as its widest cell; those whose headings are in `right` align to the right."""
+    cells = [list(headings), *([clean(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    to_right = [heading in right for heading in headings]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if aligned else cell.ljust(width)
+            for cell, width, aligned in zip(row, widths, to_right, strict=True)
+        ).rstrip()
+        for row in cells
+    )

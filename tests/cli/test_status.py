@@ -1,0 +1,90 @@
+"""`citadel status`, for people and for programs, with and without an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from engine.core.commands import Load, Submission
+from engine.core.devices import Reading
+from tests.cli.conftest import Citadel
+from tests.scripted import ScriptedEngine
+
+
+async def test_the_table_shows_both_shares_and_marks_synthetic_models(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "phi-3-mini")
+    ran = await citadel("status")
+    lines = ran.out.splitlines()
+    assert (ran.status, ran.err) == (0, "")
+    assert "the GPUs are virtual, in host RAM" in lines
+    assert "DEVICE  HEALTH  MODELS  USED  BUDGET  TOTAL MiB  OF BUDGET  OF TOTAL  RESIDENTS" in lines
+    assert "gpu0    ok         480   480     512        640       94 %      75 %  phi-3-mini" in lines
+    assert "phi-3-mini (synthetic)  gpu0   ready       480  -         0         0      0.0" in lines
+
+
+async def test_the_json_is_versioned_and_numeric(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "phi-3-mini")
+    report = json.loads((await citadel("status", "--json")).out)
+    gpu = report["devices"][0]
+    assert report["version"] == 1
+    assert gpu["used_bytes"] == 480 << 20
+    assert gpu["budget_bytes"] == 512 << 20
+    assert (gpu["percent_of_budget"], gpu["percent_of_total"]) == (93.8, 75.0)
+    assert [model["name"] for model in report["models"] if model["places"]] == ["phi-3-mini"]
+
+
+async def test_the_json_comes_while_a_model_loads(citadel: Citadel, engine: ScriptedEngine) -> None:
+    engine.hold()
+    loading = asyncio.create_task(engine.submit(Submission("1", Load("bge-base"))))
+    await engine.until(lambda: len(engine.jobs) == 1)
+    report = json.loads((await citadel("status", "--json")).out)
+    engine.release()
+    await loading
+    assert [place["progress"] for model in report["models"] for place in model["places"]] == [0.5]
+    assert [job["command"]["model"] for job in report["jobs"]] == ["bge-base"]
+
+
+async def test_without_an_engine_the_json_carries_the_reason(citadel: Citadel) -> None:
+    ran = await citadel("status", "--json")
+    assert ran.status == 2
+    assert json.loads(ran.out)["version"] == 1
+    assert "start one with `citadel`" in json.loads(ran.out)["error"]
+
+
+@pytest.mark.parametrize("command", ["status", "log", "monitor", "stop"])
+async def test_looking_and_stopping_start_no_engine(citadel: Citadel, command: str) -> None:
+    ran = await citadel(command)
+    assert (ran.status, ran.out) == (2, "")
+    assert "no engine is running" in ran.err
+
+
+async def test_a_figure_that_is_not_known_is_neither_zero_nor_left_out(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    state = (await engine.snapshot()).state
+    lost = replace(state.devices["gpu1"], reading=Reading("lost", "the driver no longer answers"))
+    engine.set_state(replace(state, devices={**state.devices, "gpu1": lost}))
+    table = (await citadel("status")).out
+    rows = list(csv.DictReader((await citadel("status", "--csv")).out.splitlines()))
+    assert "gpu1    lost         0     -     512        640        0 %         -  -" in table.splitlines()
+    assert "gpu1: the driver no longer answers" in table.splitlines()
+    assert [row["used_bytes"] for row in rows] == ["0", "", "0"]
+
+
+async def test_models_have_a_csv_of_their_own(citadel: Citadel, engine: ScriptedEngine) -> None:
+    rows = list(csv.DictReader((await citadel("status", "--csv", "models")).out.splitlines()))
+    assert [row["name"] for row in rows] == ["all-MiniLM-L6-v2", "e5-small", "bge-base", "phi-3-mini"]
+    assert {row["synthetic"] for row in rows} == {"True", "False"}
+
+
+async def test_what_a_device_says_of_itself_can_not_steer_the_terminal(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    state = (await engine.snapshot()).state
+    hostile = replace(state.devices["gpu0"], reading=Reading("failed", "\x1b]0;pwned\x07 and\x9b2J"))
+    engine.set_state(replace(state, devices={**state.devices, "gpu0": hostile}))
+    assert not set((await citadel("status")).out) & set("\x1b\x07\x9b")

@@ -1,0 +1,30 @@
+"""An engine served on the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from engine.api import EngineAPI
+from engine.client import RemoteEngine
+from engine.paths import Paths
+from engine.service.serve import serve
+
+
+@contextlib.asynccontextmanager
+async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve `engine` while inside; leaving stops it."""
+    ready = asyncio.Event()
+    service = asyncio.create_task(serve(engine, paths, on_ready=ready.set))
+    started = asyncio.create_task(ready.wait())
+    await asyncio.wait({service, started}, return_when=asyncio.FIRST_COMPLETED)
+    if not started.done():
+        started.cancel()
+        await service
+    try:
+        yield service
+    finally:
+        if not service.done():
+            await RemoteEngine(paths.socket).stop()
+        await service

@@ -1,0 +1,250 @@
+"""What every `EngineAPI` must do, in this process or over the socket. To hold another engine to it, add it to `_ENGINES`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
+
+import pytest
+
+from engine.api import (
+    PROTOCOL,
+    Changed,
+    Declined,
+    Done,
+    EngineAPI,
+    EngineUnreachable,
+    Event,
+    Recorded,
+    UnknownModel,
+    Updated,
+)
+from engine.client import connect
+from engine.core.commands import Command, Evict, ForceCpu, Load, Move, SetPin, Submission, Unpin
+from engine.core.models import Pin
+from engine.core.names import CPU
+from engine.core.plans import Plan, Refusal
+from engine.core.records import Pinned, Switch
+from engine.paths import Paths
+from tests.runtime.engines import scripted_engine
+from tests.scripted import ScriptedEngine
+from tests.service.serving import serving
+
+Opener: TypeAlias = Callable[[Paths], AbstractAsyncContextManager[EngineAPI]]
+
+SMALL, LARGE, OTHER_LARGE = "all-MiniLM-L6-v2", "phi-3-mini", "bge-base"
+
+
+@contextlib.asynccontextmanager
+async def _scripted(_paths: Paths) -> AsyncIterator[EngineAPI]:
+    yield ScriptedEngine()
+
+
+@contextlib.asynccontextmanager
+async def _scripted_over_the_socket(paths: Paths) -> AsyncIterator[EngineAPI]:
+    async with serving(ScriptedEngine(), paths):
+        yield await connect(paths)
+
+
+@contextlib.asynccontextmanager
+async def _real(paths: Paths) -> AsyncIterator[EngineAPI]:
+    paths.journal.mkdir(parents=True)
+    async with scripted_engine(paths.journal) as box:
+        yield box.engine
+
+
+@contextlib.asynccontextmanager
+async def _real_over_the_socket(paths: Paths) -> AsyncIterator[EngineAPI]:
+    async with _real(paths) as engine, serving(engine, paths):
+        yield await connect(paths)
+
+
+_ENGINES: dict[str, Opener] = {
+    "scripted engine": _scripted,
+    "scripted engine over the socket": _scripted_over_the_socket,
+    "engine on scripted workers": _real,
+    "engine on scripted workers over the socket": _real_over_the_socket,
+}
+
+
+@pytest.fixture(params=_ENGINES)
+async def api(request: pytest.FixtureRequest, paths: Paths) -> AsyncIterator[EngineAPI]:
+    async with _ENGINES[request.param](paths) as engine:
+        yield engine
+
+
+def _submission(command: Command, confirmed: str | None = None) -> Submission:
+    return Submission(f"test-{command!r}-{confirmed}", command, confirmed=confirmed)
+
+
+async def test_hello_says_which_protocol_the_engine_speaks(api: EngineAPI) -> None:
+    hello = await api.hello()
+    assert hello.protocol == PROTOCOL
+    assert hello.pid > 0
+
+
+async def test_a_snapshot_shows_devices_models_and_budgets(api: EngineAPI) -> None:
+    snapshot = await api.snapshot()
+    assert {"gpu0", "gpu1", CPU} == set(snapshot.budgets) == set(snapshot.state.devices)
+    assert {SMALL, LARGE, OTHER_LARGE} <= set(snapshot.state.models)
+
+
+async def test_planning_changes_nothing(api: EngineAPI) -> None:
+    before = await api.snapshot()
+    planned = await api.plan(Load(SMALL))
+    assert isinstance(planned, Plan)
+    assert planned.load is not None
+    assert (await api.snapshot()).state.residents == before.state.residents == ()
+
+
+async def test_a_load_makes_the_model_ready_where_the_plan_said(api: EngineAPI) -> None:
+    planned = await api.plan(Load(SMALL, "gpu1"))
+    answer = await api.submit(_submission(Load(SMALL, "gpu1")))
+    assert isinstance(planned, Plan)
+    assert isinstance(answer, Done)
+    assert answer.plan.effects == planned.effects
+    resident = (await api.snapshot()).state.find(SMALL, "gpu1")
+    assert resident is not None
+    assert resident.stage == "ready"
+
+
+async def test_the_plan_names_the_victim_that_then_leaves(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(LARGE, "gpu0")))
+    planned = await api.plan(Load(OTHER_LARGE, "gpu0"))
+    assert isinstance(planned, Plan)
+    assert [victim.model for victim in planned.victims] == [LARGE]
+    assert planned.has_side_effects
+    await api.submit(_submission(Load(OTHER_LARGE, "gpu0"), planned.effects))
+    state = (await api.snapshot()).state
+    assert [resident.model for resident in state.on("gpu0")] == [OTHER_LARGE]
+
+
+async def test_a_plan_that_is_no_longer_the_confirmed_one_is_not_carried_out(api: EngineAPI) -> None:
+    answer = await api.submit(_submission(Load(SMALL), "load something else on gpu7"))
+    assert isinstance(answer, Changed)
+    assert (await api.snapshot()).state.residents == ()
+
+
+async def test_a_pinned_model_is_no_victim_and_the_refusal_says_so(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(LARGE, "gpu0")))
+    await api.submit(_submission(SetPin(LARGE)))
+    planned = await api.plan(Load(OTHER_LARGE, "gpu0"))
+    answer = await api.submit(_submission(Load(OTHER_LARGE, "gpu0")))
+    assert isinstance(planned, Refusal)
+    assert isinstance(answer, Declined)
+    assert [(blocker.model, blocker.why) for blocker in answer.refusal.blockers] == [(LARGE, "pinned")]
+
+
+async def test_an_id_that_was_sent_before_does_nothing_twice(api: EngineAPI) -> None:
+    first = await api.submit(_submission(Load(SMALL)))
+    await api.submit(_submission(Evict(SMALL)))
+    assert await api.submit(_submission(Load(SMALL))) == first
+    assert (await api.snapshot()).state.of(SMALL) == ()
+
+
+async def test_pins_come_and_go(api: EngineAPI) -> None:
+    await api.submit(_submission(SetPin(SMALL)))
+    assert (await api.snapshot()).state.models[SMALL].pin == Pin()
+    await api.submit(_submission(Unpin(SMALL)))
+    assert (await api.snapshot()).state.models[SMALL].pin is None
+
+
+async def test_forcing_a_model_to_the_cpu_takes_it_off_the_gpu_and_pins_it(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL, "gpu0")))
+    await api.submit(_submission(ForceCpu(SMALL)))
+    state = (await api.snapshot()).state
+    assert [resident.device for resident in state.of(SMALL)] == [CPU]
+    assert state.models[SMALL].pin == Pin(CPU)
+
+
+async def test_a_moved_model_is_in_one_place_after_it(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL, "gpu0")))
+    await api.submit(_submission(Move(SMALL, "gpu1")))
+    assert [resident.device for resident in (await api.snapshot()).state.of(SMALL)] == ["gpu1"]
+
+
+async def test_an_evicted_model_is_nowhere(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL)))
+    await api.submit(_submission(Evict(SMALL)))
+    assert (await api.snapshot()).state.of(SMALL) == ()
+
+
+async def test_what_was_done_is_recorded_oldest_first(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL)))
+    await api.submit(_submission(SetPin(SMALL)))
+    entries = [record.entry for record in await api.records() if isinstance(record.entry, Switch | Pinned)]
+    assert [type(entry) for entry in entries] == [Switch, Pinned]
+
+
+async def test_no_more_records_come_than_were_asked_for(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL)))
+    await api.submit(_submission(Evict(SMALL)))
+    assert [record.seq for record in await api.records(1)] == [max(record.seq for record in await api.records())]
+
+
+async def test_events_begin_with_the_newest_snapshot_and_go_on_with_changes(api: EngineAPI) -> None:
+    events = api.events()
+    first = await anext(events)
+    assert isinstance(first, Updated)
+    await api.submit(_submission(Load(SMALL)))
+    assert await _until_recorded(events) == 1
+    await _close(events)
+
+
+async def test_events_resume_after_the_record_that_the_caller_has(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(SMALL)))
+    newest = (await api.records())[-1].seq
+    await api.submit(_submission(Evict(SMALL)))
+    events = api.events(after=newest)
+    assert isinstance(await anext(events), Updated)
+    assert await _until_recorded(events) == newest + 1
+    await _close(events)
+
+
+@pytest.mark.parametrize("command", [Load("nobody"), Evict("nobody")])
+async def test_a_model_that_is_not_in_the_catalog_is_named_in_the_error(api: EngineAPI, command: Command) -> None:
+    with pytest.raises(UnknownModel, match="nobody"):
+        await api.submit(_submission(command))
+
+
+async def test_embedding_loads_the_model_and_gives_one_vector_a_text(api: EngineAPI) -> None:
+    answer = await api.embed(SMALL, ["a cat", "a kitten"])
+    assert len(answer.vectors) == 2
+    assert answer.device in (await api.snapshot()).state.devices
+    assert (await api.snapshot()).state.find(SMALL, answer.device) is not None
+
+
+async def test_generation_stops_at_the_tokens_asked_for(api: EngineAPI) -> None:
+    answer = await api.generate(LARGE, "Once", max_tokens=3)
+    assert 0 < answer.tokens <= 3
+
+
+async def test_cancelling_what_is_not_there_says_so(api: EngineAPI) -> None:
+    assert await api.cancel("never sent") is False
+
+
+async def test_a_stopped_engine_ends_its_events_and_answers_no_more(api: EngineAPI) -> None:
+    events = api.events()
+    await anext(events)
+    await api.stop()
+    with pytest.raises(EngineUnreachable):
+        async for _event in events:
+            pass
+    with pytest.raises(EngineUnreachable):
+        await api.snapshot()
+
+
+async def _until_recorded(events: AsyncIterator[Event]) -> int:
+    """Sequence number of the next record."""
+    async for event in events:
+        if isinstance(event, Recorded):
+            return event.record.seq
+    raise AssertionError("the events ended without a record")
+
+
+async def _close(events: AsyncIterator[Event]) -> None:
+    """An iterator of events that is left half read holds a connection open."""
+    assert isinstance(events, AsyncGenerator)
+    await events.aclose()

@@ -1,0 +1,122 @@
+"""Who may ask for what: users, versions, read-only clients; and what a wrong request is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from socket import AF_UNIX, socketpair
+
+import msgspec
+import pytest
+
+from engine.api import CannotServe, EngineError, EngineUnreachable, ReadOnly, Snapshot, UnknownModel
+from engine.client import RemoteEngine, connect
+from engine.core.commands import Load, Submission
+from engine.core.plans import Plan
+from engine.paths import Paths
+from engine.service.peer import foreign, peer_uid
+from engine.transport import Request, exchange
+from engine.wire import STATUS, ErrorBody, error_of, problem_of
+from tests.scripted import ScriptedEngine
+from tests.service.serving import serving
+
+
+async def _error(socket: Path, request: Request) -> tuple[int, str]:
+    head, body = await exchange(socket, request, 5)
+    return head.status, msgspec.json.decode(body, type=ErrorBody).error.message
+
+
+async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
+    scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
+) -> None:
+    watcher = await connect(paths, read_only=True)
+    assert isinstance(await watcher.plan(Load("bge-base")), Plan)
+    for change in (
+        watcher.submit(Submission("1", Load("bge-base"))),
+        watcher.cancel("1"),
+        watcher.embed("bge-base", ["a cat"]),
+        watcher.generate("phi-3-mini", "a cat"),
+        watcher.stop(),
+    ):
+        with pytest.raises(ReadOnly, match="nothing was changed"):
+            await change
+    assert scripted.submissions == []
+    assert not scripted.stopped
+
+
+async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteEngine, paths: Paths) -> None:
+    request = Request("GET", "/v1/snapshot", headers={"Citadel-Protocol": "99"})
+    status, message = await _error(paths.socket, request)
+    assert status == 426
+    assert "version 99" in message
+    assert "version 1;" in message
+    assert "citadel stop" in message
+
+
+async def test_a_client_of_another_version_can_still_stop_the_engine(
+    scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
+) -> None:
+    head, _body = await exchange(paths.socket, Request("POST", "/v1/stop", headers={"Citadel-Protocol": "99"}), 5)
+    assert head.status == 200
+    assert scripted.stopped
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("POST", "/v1/plan", b"{", 400, "the body of POST /v1/plan can't be read"),
+        ("POST", "/v1/plan", b'{"type":"explode","model":"x"}', 400, "explode"),
+        ("POST", "/v1/commands", b'{"id":7}', 400, "Expected `str`, got `int` - at `$.id`"),
+        ("POST", "/v1/embed", b'{"model":"x"}', 400, "missing required field `texts`"),
+        ("GET", "/v1/events?after=soon", b"", 400, "after must be a whole number, not 'soon'"),
+        ("GET", "/v1/records?limit=-1", b"", 400, "limit must be a whole number"),
+        ("GET", "/v1/nowhere", b"", 404, "Not Found"),
+        ("DELETE", "/v1/hello", b"", 405, "Method Not Allowed"),
+    ],
+)
+async def test_a_wrong_request_is_told_what_is_wrong(
+    remote: RemoteEngine, paths: Paths, method: str, path: str, body: bytes, status: int, words: str
+) -> None:
+    answered, message = await _error(paths.socket, Request(method, path, body))
+    assert answered == status
+    assert words in message
+    assert "Traceback" not in message
+
+
+async def test_a_bug_in_the_engine_is_an_error_and_not_a_silence(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(ScriptedEngine):
+        async def snapshot(self) -> Snapshot:
+            raise KeyError("gpu9")
+
+    async with serving(Broken(), paths):
+        with pytest.raises(EngineError, match=r"failed on GET /v1/snapshot .*gpu9"):
+            await RemoteEngine(paths.socket).snapshot()
+    assert "GET /v1/snapshot failed" in caplog.text
+
+
+async def test_the_folder_and_the_socket_are_closed_to_others(remote: RemoteEngine, paths: Paths) -> None:
+    assert paths.run.stat().st_mode & 0o777 == 0o700
+    assert paths.socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_kernel_says_who_connected() -> None:
+    ours, theirs = socketpair(AF_UNIX)
+    with ours, theirs:
+        assert peer_uid(ours) == os.getuid()
+
+
+def test_another_user_is_turned_away_and_oneself_is_not() -> None:
+    refused = foreign(os.getuid() + 1)
+    assert foreign(os.getuid()) is None
+    assert refused is not None
+    assert STATUS[refused.kind] == 403
+    assert isinstance(error_of(msgspec.json.encode(ErrorBody(refused))), EngineUnreachable)
+
+
+@pytest.mark.parametrize("kind", [EngineUnreachable, ReadOnly, UnknownModel, CannotServe, EngineError])
+def test_an_error_arrives_as_what_it_was(kind: type[EngineError]) -> None:
+    arrived = error_of(msgspec.json.encode(ErrorBody(problem_of(kind("gpu1 is full")))))
+    assert type(arrived) is kind
+    assert str(arrived) == "gpu1 is full"

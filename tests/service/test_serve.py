@@ -1,0 +1,68 @@
+"""The life of a served engine: its socket, its lock, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from engine.api import EngineUnreachable
+from engine.client import RemoteEngine, connect
+from engine.paths import Paths, make_folders
+from engine.presence import AlreadyRunning, running_pid, sole_engine
+from engine.service.serve import claim_socket, serve
+from tests.scripted import ScriptedEngine
+from tests.service.serving import serving
+
+
+async def test_the_socket_of_a_dead_engine_is_cleared_away(paths: Paths) -> None:
+    make_folders(paths)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(paths.socket))
+    with pytest.raises(EngineUnreachable, match="has gone"):
+        await connect(paths)
+    async with serving(ScriptedEngine(), paths):
+        assert (await RemoteEngine(paths.socket).hello()).pid
+
+
+async def test_a_live_engine_is_not_pushed_aside(remote: RemoteEngine, paths: Paths) -> None:
+    with pytest.raises(AlreadyRunning, match="citadel stop"):
+        await serve(ScriptedEngine(), paths)
+    assert (await remote.hello()).pid
+
+
+async def test_what_stands_where_the_socket_belongs_is_replaced(paths: Paths) -> None:
+    make_folders(paths)
+    paths.socket.write_text("not a socket")
+    claim_socket(paths.socket).close()
+    assert paths.socket.is_socket()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_stops_the_engine_in_order(
+    scripted: ScriptedEngine, paths: Paths, number: signal.Signals
+) -> None:
+    async with serving(scripted, paths) as service:
+        os.kill(os.getpid(), number)
+        await service
+    assert scripted.stopped
+    assert not paths.socket.exists()
+
+
+async def test_after_a_stop_nobody_answers_and_it_says_how_to_go_on(paths: Paths) -> None:
+    async with serving(ScriptedEngine(), paths):
+        await RemoteEngine(paths.socket).stop()
+    with pytest.raises(EngineUnreachable, match="start one with `citadel`"):
+        await connect(paths)
+
+
+def test_only_one_engine_holds_the_lock_and_it_says_who(paths: Paths) -> None:
+    make_folders(paths)
+    assert running_pid(paths) is None
+    with sole_engine(paths):
+        assert running_pid(paths) == os.getpid()
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"), sole_engine(paths):
+            pass
+    assert running_pid(paths) is None

@@ -1,0 +1,105 @@
+"""Streams of events: slow readers, silence, and connections that break in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from engine.api import EngineUnreachable, Event, Snapshot, Updated
+from engine.client import RemoteEngine
+from engine.paths import Paths
+from engine.service.stream import send_events
+from engine.transport import Request
+from engine.wire import PROTOCOL_HEADER
+from tests.scripted import ScriptedEngine
+
+CHANGES = 3000
+HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: 1\r\n".encode()
+
+
+async def test_a_slow_reader_misses_old_snapshots_and_gets_the_newest(
+    scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(paths.socket, limit=1 << 20)
+    writer.write(Request("GET", "/v1/events").encode())
+    await reader.readuntil(b"\r\n\r\n")
+    state = (await scripted.snapshot()).state
+    for _ in range(CHANGES):
+        scripted.set_state(state)
+        await asyncio.sleep(0)
+    try:
+        seen = [snapshot.seq async for snapshot in _snapshots(reader, until=CHANGES)]
+    finally:
+        writer.close()
+    assert seen[-1] == CHANGES
+    assert len(seen) < CHANGES / 4
+
+
+async def test_a_stream_with_nothing_to_say_is_kept_alive_by_blank_lines() -> None:
+    async def quiet() -> AsyncIterator[Event]:
+        await asyncio.Event().wait()
+        yield Updated(await ScriptedEngine().snapshot())
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await send_events(request, quiet(), keep_alive_s=0.001)
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
+        assert [await response.content.readline() for _ in range(3)] == [b"\n"] * 3
+
+
+async def test_an_engine_that_dies_in_the_middle_of_an_event_is_unreachable(paths: Paths) -> None:
+    async with _peer(paths, HEAD + b'\r\n{"type":"upda'):
+        with pytest.raises(EngineUnreachable, match="start it again"):
+            await anext(RemoteEngine(paths.socket).events())
+
+
+async def test_an_engine_that_dies_in_the_middle_of_an_answer_is_unreachable(paths: Paths) -> None:
+    async with _peer(paths, HEAD + b'Content-Length: 900\r\n\r\n{"protocol":'):
+        with pytest.raises(EngineUnreachable, match="while it answered"):
+            await RemoteEngine(paths.socket).hello()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 200", b"nonsense\r\n\r\n"])
+async def test_something_else_at_the_socket_is_no_engine(paths: Paths, answer: bytes) -> None:
+    async with _peer(paths, answer):
+        with pytest.raises(EngineUnreachable, match="without an answer"):
+            await RemoteEngine(paths.socket).hello()
+
+
+async def test_an_engine_of_another_version_is_told_apart(paths: Paths) -> None:
+    async with _peer(paths, HEAD.replace(b": 1", b": 7") + b"\r\n{}"):
+        with pytest.raises(EngineUnreachable, match=r"version 1 .* version 7; restart .*`citadel stop`"):
+            await RemoteEngine(paths.socket).snapshot()
+
+
+@contextlib.asynccontextmanager
+async def _peer(paths: Paths, answer: bytes) -> AsyncIterator[None]:
+    """Something at the socket that reads a request, says `answer` and hangs up."""
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    paths.run.mkdir()
+    server = await asyncio.start_unix_server(reply, paths.socket)
+    async with server:
+        yield
+
+
+async def _snapshots(reader: asyncio.StreamReader, until: int) -> AsyncIterator[Snapshot]:
+    decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+    while True:
+        event = decoder.decode(await reader.readline())
+        assert isinstance(event, Updated)
+        yield event.snapshot
+        if event.snapshot.seq >= until:
+            return

@@ -1,0 +1,62 @@
+"""What each process must not import: the console and the engine stay light, and the core knows nobody."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine.core
+from engine.paths import find_paths
+from tests.scripted import ScriptedEngine
+from tests.service.serving import serving
+
+HEAVY = {"torch", "transformers", "pynvml"}
+
+
+def _imported_by(program: str) -> set[str]:
+    """Top-level names in `sys.modules` after `program` has run in a fresh Python."""
+    ask = "import sys; sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    ran = subprocess.run([sys.executable, "-c", f"{program}\n{ask}"], capture_output=True, text=True, check=True)
+    return set(ran.stderr.split())
+
+
+@pytest.mark.parametrize("module", ["citadel_tui.app", "citadel_tui.cli", "engine.client", "engine.spawn"])
+def test_the_consoles_process_never_imports_what_only_workers_need(module: str) -> None:
+    assert not _imported_by(f"import {module}") & (HEAVY | {"aiohttp"})
+
+
+@pytest.mark.parametrize("module", ["engine.runtime.engine", "engine.service.__main__"])
+def test_the_engines_process_never_imports_torch(module: str) -> None:
+    assert not _imported_by(f"import {module}") & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"]])
+async def test_asking_for_the_status_imports_neither_models_nor_screens(arguments: list[str]) -> None:
+    async with serving(ScriptedEngine(), find_paths(os.environ)):
+        program = f"from citadel_tui.cli import main\nassert main({arguments!r}) == 0"
+        imported = await asyncio.to_thread(_imported_by, program)
+    assert not imported & (HEAVY | {"aiohttp", "textual", "yaml", "numpy"})
+
+
+@pytest.mark.parametrize("path", sorted(Path(engine.core.__path__[0]).glob("*.py")), ids=lambda path: path.name)
+def test_the_core_imports_itself_the_standard_library_and_msgspec(path: Path) -> None:
+    imported = {name for node in ast.walk(ast.parse(path.read_text())) for name in _names(node)}
+    outside = {name for name in imported if not name.startswith("engine.core")}
+    assert {name.partition(".")[0] for name in outside} <= {*sys.stdlib_module_names, "msgspec"}
+    assert not outside & {"asyncio", "logging", "time", "os", "threading", "socket", "subprocess"}
+
+
+def _names(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module)):
+            return [f"{module}.{alias.name}" if module == "engine" else module for alias in node.names]
+        case _:
+            return []
