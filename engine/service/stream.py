@@ -24,9 +24,9 @@ async def send_events(
 ) -> web.StreamResponse:
     """Write `events` until they end or the reader has gone."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(request)
     upcoming = asyncio.ensure_future(anext(events))
     try:
+        await response.prepare(request)
         while True:
             await asyncio.wait({upcoming}, timeout=keep_alive_s)
             if not upcoming.done():
