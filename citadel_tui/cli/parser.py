@@ -38,7 +38,15 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(module="console")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for add in (_engine_commands, _looking_commands, _verb_commands, _plan_command, _using_commands, _models_command):
+    for add in (
+        _engine_commands,
+        _looking_commands,
+        _verb_commands,
+        _plan_command,
+        _using_commands,
+        _models_command,
+        _machine_commands,
+    ):
         add(commands)
     return parser
 
@@ -136,6 +144,16 @@ def _models_command(commands: Commands) -> None:
     made = _add(actions, "make", "make synthetic models: real shapes, random weights")
     made.set_defaults(module="making")
     made.add_argument("kinds", nargs="*", metavar="KIND", help="those of the catalog when left out")
+
+
+def _machine_commands(commands: Commands) -> None:
+    doctor = _add(commands, "doctor", "what stands between a model and a GPU here, and what to do about it")
+    doctor.set_defaults(module="doctor")
+    doctor.add_argument("--json", action="store_true", help="all findings as JSON")
+    gpus = _add(commands, "gpus", "what each GPU of this machine can do")
+    gpus.set_defaults(module="gpus")
+    gpus.add_argument("--json", action="store_true", help="all of it, in bytes")
+    gpus.add_argument("--measure", action="store_true", help="time copies to and from each card, and keep the figures")
 
 
 class _Version(Action):

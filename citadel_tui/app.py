@@ -1,0 +1,139 @@
+"""The console: an app that follows the engine over one link, shows the newest scene, and takes commands to their end.
+
+It never blocks on the engine: the link and every command are workers of the app, which outlive whatever screen is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from citadel_tui.crash import sentence, write_trace
+from citadel_tui.desk import GOODBYE, Desk
+from citadel_tui.flow import Message
+from citadel_tui.link import Connect, Link
+from citadel_tui.look import THEMES, Look, look_for
+from citadel_tui.screens.dashboard import Dashboard
+from citadel_tui.viewmodel.scene import Scene
+from engine.paths import find_paths
+
+HAND_OVER_S: Final = 0.25
+"""Least time between two scenes that are shown because the engine changed."""
+
+
+@runtime_checkable
+class ShowsScene(Protocol):
+    """A screen that follows what goes on."""
+
+    def show_scene(self, scene: Scene) -> None: ...
+
+
+class CitadelApp(App[int]):
+    """The console over whatever engine `connect` finds."""
+
+    TITLE = "citadel"
+    CSS_PATH = "citadel.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+z", "suspend_process", show=False),
+        Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
+    ]
+
+    def __init__(self, connect: Connect, look: Look, *, read_only: bool, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = look.theme
+        self.link = Link(connect, now, read_only=read_only)
+        self.crash: Exception | None = None
+        self._now = now
+        self._dashboard = Dashboard(look.glyphs)
+        self._desk = Desk(self, self.link, self._dashboard, look.glyphs)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self._dashboard
+
+    def on_mount(self) -> None:
+        self.run_worker(self.link.run(), name="link", exit_on_error=False)
+        self.run_worker(self._hand_over(), name="hand over", exit_on_error=False)
+        self._tick()
+        if not self.is_headless:
+            self._leave_on_signals()
+
+    # ── showing ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _hand_over(self) -> None:
+        """Show what is new at once, but not more often than four times a second."""
+        while True:
+            await self.link.changed.wait()
+            self.link.changed.clear()
+            self._show()
+            await asyncio.sleep(HAND_OVER_S)
+
+    def _tick(self) -> None:
+        """Move the clock with the seconds."""
+        self._show()
+        self.set_timer(1.001 - self._now() % 1, self._tick)
+
+    def _show(self) -> None:
+        scene = self.link.scene()
+        for screen in self.screen_stack:
+            if isinstance(screen, ShowsScene):
+                screen.show_scene(scene)
+
+    # ── doing ────────────────────────────────────────────────────────────────────────────────────
+
+    def on_dashboard_asked(self, asked: Dashboard.Asked) -> None:
+        self._desk.do(asked)
+
+    def action_leave(self) -> None:
+        self.exit(0, message=GOODBYE)
+
+    # ── breaking ─────────────────────────────────────────────────────────────────────────────────
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker that fails must be heard of: the link's failure ends the app, a command's is shown."""
+        if event.state is not WorkerState.ERROR or event.worker.error is None:
+            return
+        error = event.worker.error
+        if event.worker.name in ("link", "hand over"):
+            raise RuntimeError(f"the {event.worker.name} worker broke") from error
+        self._dashboard.say(Message(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual would print the trace with the values of all variables; `run_console` writes it to a file instead."""
+        self._close_messages_no_wait()
+
+    def _leave_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+
+def run_console(connect: Connect, *, read_only: bool) -> int:
+    """Run the console until the operator leaves; its exit status. `connect` is called again to reconnect."""
+    look = look_for(os.environ, sys.stdout.encoding or "")
+    app = CitadelApp(connect, look, read_only=read_only)
+    app.run()
+    if app.crash is not None:
+        sys.stderr.write(f"{sentence(app.crash, write_trace(app.crash, _state_folder()))}\n")
+    return app.return_code or 0
+
+
+def _state_folder() -> Path:
+    return find_paths(os.environ).state

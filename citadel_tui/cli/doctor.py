@@ -1,0 +1,65 @@
+"""`citadel doctor`: what stands between a model and a GPU here, and what to do about it. Needs no engine, and starts none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import textwrap
+from argparse import Namespace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.session import our_paths
+from citadel_tui.cli.streams import progress
+from citadel_tui.text import clean
+from engine.doctor.examine import examine
+from engine.doctor.finding import Examination, Finding, Status
+
+_MARKS: Final[dict[Status, str]] = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "not applicable": "-"}
+_COLUMN: Final = 10
+_WIDTH: Final = 100
+_COMMAND: Final = re.compile(r"`[^`]*`")
+_UNBROKEN: Final = "\xa0"
+
+
+def run(arguments: Namespace) -> int:
+    examination = asyncio.run(_examine(arguments))
+    if arguments.json:
+        print(msgspec.json.encode(examination).decode())
+    else:
+        print(_text(examination))
+    return Exit.DONE if examination.can_run_on_gpu else Exit.FAILED
+
+
+async def _examine(arguments: Namespace) -> Examination:
+    from engine.doctor.gather import gather
+
+    with progress() as show:
+        show("asking the driver, torch and the disk …")
+        return examine(await gather(arguments.config, os.environ, Path.cwd(), our_paths().cache))
+
+
+def _text(examination: Examination) -> str:
+    parts = [_finding(finding) for finding in examination.findings]
+    return "\n".join([*parts, "", f"{clean(examination.answer[:1]).upper()}{clean(examination.answer[1:])}."])
+
+
+def _finding(finding: Finding) -> str:
+    """The mark, then what was found, what it means and what to do."""
+    lines = [f"{finding.id}: {finding.found}", finding.means, f"→ {finding.fix}" if finding.fix else ""]
+    indent = " " * _COLUMN
+    wrapped = [_filled(clean(line), indent) for text in lines for line in text.split("\n") if line]
+    return _MARKS[finding.status].ljust(_COLUMN) + "\n".join(wrapped).removeprefix(indent)
+
+
+def _filled(text: str, indent: str) -> str:
+    """Wrapped between words, but never within a command: one that is copied in two parts is no command."""
+    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _UNBROKEN), text)
+    filled = textwrap.fill(
+        whole, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return filled.replace(_UNBROKEN, " ")

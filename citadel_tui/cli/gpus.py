@@ -1,0 +1,95 @@
+"""`citadel gpus`: what each GPU of this machine can do, measured or as its driver tells it. Needs no engine, and starts none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import msgspec
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.session import our_paths
+from citadel_tui.cli.streams import progress, tell
+from citadel_tui.text import clean
+from engine.core.sizes import format_size
+from engine.doctor.gpus import CardReport, GpusReport, Rates, VirtualReport
+from engine.doctor.machine import PcieLink
+
+
+def run(arguments: Namespace) -> int:
+    report = asyncio.run(_report(arguments))
+    if arguments.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        print(gpus_text(report))
+        if report.config_trouble:
+            tell(f"virtual GPUs are not listed: {report.config_trouble}")
+    return Exit.DONE if report.cards else Exit.FAILED
+
+
+async def _report(arguments: Namespace) -> GpusReport:
+    from engine.doctor.listing import list_gpus
+
+    with progress() as show:
+        show("copying to the cards and back …" if arguments.measure else "asking the driver …")
+        where = (arguments.config, os.environ, Path.cwd(), our_paths().cache)
+        return await list_gpus(*where, measure_at_s=time.time() if arguments.measure else None)
+
+
+def gpus_text(report: GpusReport) -> str:
+    """A paragraph for each card, then a line for each virtual GPU."""
+    parts = [_card(card) for card in report.cards]
+    if not report.cards:
+        parts.append(f"no NVIDIA card can be used: {clean(report.driver)}; `citadel doctor` tells what to do")
+    if report.hidden_cards:
+        parts.append(f"hidden by the environment: {report.hidden_cards} more")
+    if report.virtual:
+        parts.append("\n".join(_virtual(gpu) for gpu in report.virtual))
+    return "\n\n".join(parts)
+
+
+def _card(card: CardReport) -> str:
+    total = "unknown" if card.total_bytes is None else format_size(card.total_bytes)
+    health = card.health if card.health == "ok" else f"{card.health}: {clean(card.reason)}"
+    lines = {
+        "health": health,
+        "uuid": clean(card.uuid),
+        "memory": total,
+        "capability": card.capability or "unknown",
+        "fast in": ", ".join(card.fast_dtypes) or "unknown",
+        "PCIe": _pcie(card.pcie),
+        **_copying(card.copying),
+    }
+    return "\n".join([f"{card.device}  {clean(card.name)}", *(f"  {key:<12}{value}" for key, value in lines.items())])
+
+
+def _pcie(link: PcieLink) -> str:
+    now = f"generation {_known(link.generation)} ×{_known(link.lanes)}"
+    return f"{now} now, generation {_known(link.newest_generation)} ×{_known(link.most_lanes)} at most"
+
+
+def _known(figure: int | None) -> str:
+    return "?" if figure is None else str(figure)
+
+
+def _copying(copying: Rates) -> dict[str, str]:
+    """Both ways, from page-locked memory and from any other."""
+    rates = copying.rates
+    if rates is None:
+        return {"copying": f"{clean(copying.trouble)}; `citadel gpus --measure` measures it"}
+    return {
+        "to it": f"{_gbps(rates.to_card_pinned)} page-locked, {_gbps(rates.to_card_pageable)} pageable",
+        "from it": f"{_gbps(rates.from_card_pinned)} page-locked, {_gbps(rates.from_card_pageable)} pageable",
+    }
+
+
+def _gbps(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / 1e9:.1f} GB/s"
+
+
+def _virtual(gpu: VirtualReport) -> str:
+    where = "host RAM" if gpu.backing == "ram" else gpu.backing
+    return f"{gpu.device}  virtual GPU: {format_size(gpu.total_bytes)} of {where}"

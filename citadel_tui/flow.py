@@ -1,0 +1,78 @@
+"""The way of a command from key to outcome: plan, ask when it touches more than its own model, submit, say how it ended."""
+
+from __future__ import annotations
+
+from typing import Protocol, assert_never
+from uuid import uuid4
+
+from msgspec import Struct
+
+from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.viewmodel.spans import Role
+from citadel_tui.viewmodel.words import command_text
+from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, Failed
+from engine.core.commands import Command, Submission
+from engine.core.plans import Plan, Refusal
+
+
+class Message(Struct, frozen=True):
+    """A line for the operator that stays until it has been seen."""
+
+    text: str
+    role: Role = "text"
+
+
+class Operator(Protocol):
+    """The person at the keys, as the flow sees them."""
+
+    async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
+        """Show the preview. The plan's own command to do it, another one to plan that instead, None to leave it.
+
+        `changed`: the plan is not the one that was confirmed before.
+        """
+        ...
+
+    async def read(self, refusal: Refusal) -> None:
+        """Show why it can't be done."""
+        ...
+
+    def say(self, message: Message) -> None: ...
+
+
+async def carry_out(command: Command, engine: EngineAPI, operator: Operator) -> None:
+    """Take `command` to its end. Raises EngineError when the line breaks on the way."""
+    plan = await engine.plan(command)
+    changed = False
+    while isinstance(plan, Plan):
+        if not plan.steps:
+            operator.say(Message(f"{command_text(plan.command)}: nothing to do; {'; '.join(plan.reasons)}"))
+            return
+        if changed or plan.has_side_effects:
+            wanted = await operator.confirm(plan, changed=changed)
+            if wanted is None:
+                return
+            if wanted != plan.command:
+                plan, changed = await engine.plan(wanted), False
+                continue
+        answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects))
+        if not isinstance(answer, Changed):
+            await _report(plan.command, answer, operator)
+            return
+        plan, changed = answer.plan, True
+    await operator.read(plan)
+
+
+async def _report(command: Command, answer: Done | Declined | Failed | Cancelled, operator: Operator) -> None:
+    what = command_text(command)
+    match answer:
+        case Done(switch=switch):
+            took = f" in {seconds_text(switch.total_s)}" if switch else ""
+            operator.say(Message(f"{what}: done{took}", "good"))
+        case Declined(refusal=refusal):
+            await operator.read(refusal)
+        case Failed(reason=reason):
+            operator.say(Message(f"{what}: failed, everything is as it was: {reason}", "bad"))
+        case Cancelled(reason=reason):
+            operator.say(Message(f"{what}: taken back: {reason}", "warn"))
+        case _:
+            assert_never(answer)

@@ -1,0 +1,91 @@
+"""The console's line to the engine: follows its events, keeps only the newest snapshot, and reconnects by itself.
+
+It draws nothing and decides nothing. The app runs it as one worker and takes what is new from it on one timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, assert_never
+
+from citadel_tui.viewmodel.scene import Lost, Scene
+from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
+from engine.core.records import Record
+
+KEPT_RECORDS: Final = 300
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 5.0
+
+Connect: TypeAlias = Callable[[], Awaitable[EngineAPI]]
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
+
+
+class Link:
+    """Newest snapshot, newest records, and whether the engine answers."""
+
+    def __init__(
+        self, connect: Connect, now: Callable[[], float], *, read_only: bool, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._connect = connect
+        self._now = now
+        self._sleep = sleep
+        self._read_only = read_only
+        self._api: EngineAPI | None = None
+        self._hello: Hello | None = None
+        self._snapshot: Snapshot | None = None
+        self._records: tuple[Record, ...] = ()
+        self._lost: Lost | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self.changed = asyncio.Event()
+        """Set when there is something new; whoever takes the scene clears it."""
+
+    @property
+    def engine(self) -> EngineAPI:
+        """The engine, for commands. Raises EngineUnreachable while there is none."""
+        if self._api is None:
+            raise EngineUnreachable("there is no line to the engine; nothing was sent")
+        return self._api
+
+    def scene(self) -> Scene:
+        """What is known now."""
+        return Scene(self._now(), self._hello, self._snapshot, self._records, self._lost, self._read_only)
+
+    async def run(self) -> None:
+        """Follow the engine until cancelled, reconnecting with growing pauses."""
+        while True:
+            try:
+                await self._follow(await self._connect())
+            except EngineError as error:
+                self._lose(str(error))
+            await self._sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _follow(self, api: EngineAPI) -> None:
+        try:
+            self._hello = await api.hello()
+            self._records = await api.records(KEPT_RECORDS)
+            self._api = api
+            async for event in api.events(after=self._records[-1].seq if self._records else 0):
+                self._take(event)
+            raise EngineUnreachable("the engine closed the line")
+        finally:
+            self._api = None
+            await api.close()
+
+    def _take(self, event: Event) -> None:
+        self._lost = None
+        self._pause_s = FIRST_PAUSE_S
+        match event:
+            case Updated(snapshot=snapshot):
+                self._snapshot = snapshot
+            case Recorded(record=record):
+                if not self._records or record.seq > self._records[-1].seq:
+                    self._records = (*self._records, record)[-KEPT_RECORDS:]
+            case _:
+                assert_never(event)
+        self.changed.set()
+
+    def _lose(self, why: str) -> None:
+        self._lost = Lost(self._lost.since_s if self._lost else self._now(), why)
+        self.changed.set()

@@ -1,0 +1,100 @@
+"""How the console looks on this terminal: which characters it can show, and which colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+from textual.theme import Theme
+
+from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
+
+_DARK: Final = Theme(
+    name="citadel",
+    primary="#5b9bd5",
+    secondary="#3fa796",
+    warning="#e6b450",
+    error="#f07178",
+    success="#8ccf7e",
+    accent="#7fd1b9",
+    foreground="#d5dbe3",
+    background="#10151b",
+    surface="#161d26",
+    panel="#1c2530",
+    variables={
+        "line-dim": "#8492a2",
+        "line-dim-style": "none",
+        "line-rule": "#3a4856",
+        "line-room": "#56687a",
+        "line-outside": "#9aa4af",
+        "line-cursor": "#263545",
+        "line-cursor-style": "none",
+        "line-banner": "#332b16",
+        "block-a": "#4a83b8",
+        "block-a-under": "#2f5f8c",
+        "block-b": "#3b9b8b",
+        "block-b-under": "#23695e",
+        "block-name": "#ffffff",
+    },
+)
+_ANSI: Final = Theme(
+    name="citadel-ansi",
+    ansi=True,
+    primary="ansi_blue",
+    secondary="ansi_cyan",
+    warning="ansi_yellow",
+    error="ansi_red",
+    success="ansi_green",
+    accent="ansi_cyan",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    boost="ansi_default",
+    variables={
+        "ansi-background": "ansi_black",
+        "ansi-foreground": "ansi_white",
+        "border-blurred": "ansi_black",
+        "block-cursor-foreground": "ansi_black",
+        "block-cursor-background": "ansi_white",
+        "input-cursor-background": "ansi_white",
+        "input-cursor-foreground": "ansi_black",
+        "input-selection-background": "ansi_blue",
+        "input-selection-foreground": "ansi_white",
+        "screen-selection-background": "ansi_blue",
+        "screen-selection-foreground": "ansi_white",
+        "line-dim": "ansi_default",
+        "line-dim-style": "dim",
+        "line-rule": "ansi_default",
+        "line-room": "ansi_default",
+        "line-outside": "ansi_default",
+        "line-cursor": "ansi_default",
+        "line-cursor-style": "reverse",
+        "line-banner": "ansi_default",
+        "block-a": "ansi_blue",
+        "block-a-under": "ansi_default",
+        "block-b": "ansi_cyan",
+        "block-b-under": "ansi_default",
+        "block-name": "ansi_default",
+    },
+)
+THEMES: Final = (_DARK, _ANSI)
+_PLAIN_TERMS: Final = ("linux", "dumb", "vt100", "vt220")
+
+
+class Look(Struct, frozen=True):
+    """Characters and colours."""
+
+    glyphs: Glyphs
+    theme: str
+
+
+def look_for(environment: Mapping[str, str], encoding: str) -> Look:
+    """The look for a terminal with this environment, written to in `encoding`."""
+    term = environment.get("TERM", "")
+    unicode = encoding.replace("-", "").lower() == "utf8" and term not in _PLAIN_TERMS
+    wants_ascii = environment.get("CITADEL_ASCII", "") not in ("", "0")
+    truecolor = environment.get("COLORTERM", "").lower() in ("truecolor", "24bit")
+    plain_colours = not truecolor or "NO_COLOR" in environment
+    return Look(UNICODE if unicode and not wants_ascii else ASCII, (_ANSI if plain_colours else _DARK).name)

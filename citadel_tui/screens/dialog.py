@@ -1,0 +1,82 @@
+"""What opens over the dashboard: a title, a page that scrolls, and options of which the safe one is chosen."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import Line, Span, wrapped
+from citadel_tui.widgets.choices import ChoiceBar, Option
+from citadel_tui.widgets.page import MakeLines, Page
+
+T = TypeVar("T")
+
+_AROUND_THE_PAGE: Final = 8
+"""Rows of the screen's edge, the border, the title and the options."""
+
+
+class Dialog(ModalScreen[T | None]):
+    """Ends with the result of the option taken, or with None when the operator backs out."""
+
+    AUTO_FOCUS = "ChoiceBar"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", show=False),
+        Binding("up,k", "scroll(-1)", show=False),
+        Binding("down,j", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown,space", "scroll(10)", show=False),
+    ]
+
+    def __init__(self, title: str, make: MakeLines, options: tuple[Option[T | None], ...], glyphs: Glyphs) -> None:
+        super().__init__()
+        self._title = title
+        self._page = Page(make, classes="body")
+        self._options = options
+        self._glyphs = glyphs
+
+    @property
+    def page(self) -> Page:
+        return self._page
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
+            yield Page(self._title_lines, classes="title")
+            yield self._page
+            yield ChoiceBar(self._options, self._glyphs)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The page scrolls when it is longer than what the options leave of the screen."""
+        self._page.styles.max_height = max(event.size.height - _AROUND_THE_PAGE, 3)
+        self.call_after_refresh(self._tell_of_more)
+
+    def show_scene(self, scene: Scene) -> None:
+        """Dialogs that show what goes on follow the scene; the others stay as they were opened."""
+
+    def on_choice_bar_taken(self, message: ChoiceBar.Taken) -> None:
+        self.dismiss(self._options[message.index].result)
+
+    def on_key(self, event: events.Key) -> None:
+        for option in self._options:
+            if option.key and event.key == option.key:
+                event.stop()
+                self.dismiss(option.result)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_scroll(self, rows: int) -> None:
+        self._page.scroll_to(y=self._page.scroll_offset.y + rows, animate=False)
+
+    def _tell_of_more(self) -> None:
+        more = len(self._page.lines) > self._page.size.height
+        self.query_one(".dialog").border_subtitle = "up and down scroll" if more else ""
+
+    def _title_lines(self, width: int) -> list[Line]:
+        return [(Span(piece, "title"),) for piece in wrapped(self._glyphs.text(self._title), width)]

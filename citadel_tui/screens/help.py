@@ -1,0 +1,15 @@
+"""The help page: keys and marks."""
+
+from __future__ import annotations
+
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.keys import help_lines
+from citadel_tui.widgets.choices import Option
+
+
+class Help(Dialog[None]):
+    """Made from the registry of actions, so that it can't be wrong."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("Help", lambda width: help_lines(width, glyphs), (Option("Close", None),), glyphs)

@@ -1,0 +1,68 @@
+"""A small list to pick one way of a verb from: on which device."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from citadel_tui.actions import Choice
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.segments import occupancy
+from citadel_tui.viewmodel.spans import Line, Span, left
+from citadel_tui.widgets.page import Page
+from citadel_tui.widgets.rows import RowList
+from engine.api import Snapshot
+from engine.core.commands import Command, Load, Move
+from engine.core.sizes import format_size
+
+
+class Picker(ModalScreen[Command | None]):
+    """Ends with the command picked, the first one chosen when it opens."""
+
+    AUTO_FOCUS = "RowList"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", show=False),
+        Binding("enter", "take", show=False),
+    ]
+
+    def __init__(self, title: str, choices: tuple[Choice, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._snapshot = snapshot
+        self._glyphs = glyphs
+        self._list: RowList[int] = RowList(glyphs)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
+            yield Page(lambda width: [(Span(self._title, "title"),)], classes="title")
+            yield self._list
+            yield Page(lambda width: [(Span("enter picks, esc goes back", "dim"),)], classes="choices")
+
+    def on_mount(self) -> None:
+        self._list.show_rows((), {index: self._line(choice) for index, choice in enumerate(self._choices)})
+
+    def show_scene(self, scene: Scene) -> None:
+        """Stays as it was opened: a list that changes under the finger is a trap."""
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_take(self) -> None:
+        picked = self._list.cursor
+        self.dismiss(None if picked is None else self._choices[picked].command)
+
+    def _line(self, choice: Choice) -> Line:
+        command = choice.command
+        device = command.device if isinstance(command, Load | Move) else None
+        if device is None or device not in self._snapshot.state.devices:
+            return (Span("  "), Span(choice.label))
+        parts = occupancy(self._snapshot, device)
+        free = max(parts.budget_bytes - parts.charged_bytes, 0)
+        room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
+        return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"))

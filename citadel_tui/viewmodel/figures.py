@@ -1,0 +1,61 @@
+"""Numbers as a person reads them: times, ages, rates and shares, in few and steady characters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+_IDLE_STEP_S: Final = 5
+"""Idle times under a minute move in steps, so that a quiet table is not repainted each second."""
+
+
+def clock_text(at_s: float) -> str:
+    """Local time of day."""
+    return datetime.fromtimestamp(at_s).strftime("%H:%M:%S")
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration that is measured or predicted: "0.21 s", "14.0 s", "132 s"."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def range_text(low_s: float, high_s: float) -> str:
+    """A prediction's usual and bad case: "0.21 to 0.40 s"."""
+    return f"{seconds_text(low_s).removesuffix(' s')} to {seconds_text(high_s)}"
+
+
+def phase_text(seconds: float) -> str:
+    """A phase's time in as few characters as tell it: ".02", "1.18", "0"."""
+    if seconds < 0.005:
+        return "0"
+    short = f"{seconds:.2f}" if seconds < 10 else f"{seconds:.0f}"
+    return short.removeprefix("0")
+
+
+def age_text(seconds: float) -> str:
+    """How long something has lasted: "12s", "4m", "3h12m", "5d2h"."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600}h"
+
+
+def idle_text(seconds: float) -> str:
+    """Like an age, in steps and in at most four characters."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole - whole % _IDLE_STEP_S}s"
+    if whole < 6000:
+        return f"{whole // 60}m"
+    return f"{whole // 3600}h" if whole < 360_000 else f"{whole // 86_400}d"
+
+
+def percent_text(part: float, whole: float) -> str:
+    """`part` of `whole`, or nothing when there is no whole."""
+    return f"{100 * part / whole:.0f}%" if whole > 0 else ""

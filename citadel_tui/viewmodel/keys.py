@@ -1,0 +1,59 @@
+"""The registry of actions as text: the footer's keys and the help page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from citadel_tui.actions import ACTIONS, Action
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.prose import fact, heading
+from citadel_tui.viewmodel.spans import Line, Span, filled, left, width_of
+
+_KEY_WIDTH: Final = 7
+_VERB_WIDTH: Final = 10
+
+
+def footer_line(actions: Sequence[tuple[Action, str]], width: int, glyphs: Glyphs) -> Line:
+    """Keys and verbs; those that can't be done now are shown in brackets. The last two always stay."""
+    parts = [_key_part(action, why_not) for action, why_not in actions if action.footer]
+    while len(parts) > 2 and sum(width_of(p) for p in parts) > width:
+        parts.pop(-3)
+    return filled(tuple(span for part in parts for span in part), width, glyphs.ellipsis)
+
+
+def _key_part(action: Action, why_not: str) -> Line:
+    if why_not:
+        return (Span(f" ({action.key_text} {action.verb})", "dim"),)
+    return (Span(f" {action.key_text}", "key"), Span(f" {action.verb} "))
+
+
+def help_lines(width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """All keys with what they do, then the marks of the memory bars."""
+    keys = [line for action in ACTIONS for line in _help(action, width)]
+    marks = [line for mark, meaning in _marks(glyphs) for line in fact(mark, meaning, width, _KEY_WIDTH)]
+    return (heading("Keys"), *keys, (), heading("Memory bars, table and log"), *marks)
+
+
+def _help(action: Action, width: int) -> tuple[Line, ...]:
+    """The key in its own colour before the verb and what it does."""
+    first, *more = fact(action.verb, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
+    blank = Span(" " * _KEY_WIDTH)
+    return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
+
+
+def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
+    return (
+        (glyphs.weights, "a resident's weights, behind its name"),
+        (glyphs.workspace, "its workspace: what a request may need beside the weights"),
+        (glyphs.ghost, "a load under way"),
+        (glyphs.leaving, "a model that is leaving; its bytes count until the device shows them free"),
+        (glyphs.room, "room inside the budget"),
+        (glyphs.budget, "where the budget ends"),
+        (glyphs.context, "taken by the engine's worker itself"),
+        (glyphs.external, "in use by other programs"),
+        (glyphs.leaked, "bytes that did not come back when a model left"),
+        (glyphs.synthetic, "synthetic: random weights made from the real configuration"),
+        (glyphs.pinned, "pinned; a device's name means pinned to that device"),
+        (glyphs.out, "in the log: before the models that had to leave"),
+    )

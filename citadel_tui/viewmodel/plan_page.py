@@ -1,0 +1,85 @@
+"""The preview: what a plan would do, in one glance, and what was weighed instead."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from citadel_tui.viewmodel.figures import range_text
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.prose import fact, section, sentences
+from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
+from engine.core.plans import Alternative, EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
+from engine.core.sizes import format_size
+
+_WHAT: Final = 8
+_SIZE: Final = 9
+_TIERS: Final = {"source": "from its source, to be prepared first", "disk": "from disk", "ram": "from the RAM tier"}
+
+
+def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tuple[Line, ...]:
+    """The steps, the time they should take, why, and the alternatives."""
+    warning: tuple[Line, ...] = ()
+    if changed:
+        words = "The plan has changed since you agreed; nothing was done yet."
+        warning = (*sentences((words,), width, glyphs, "warn"), ())
+    return (
+        *warning,
+        *step_lines(plan, width, glyphs),
+        (),
+        *_predicted_lines(plan, width),
+        *section("Why", sentences(plan.reasons, width, glyphs)),
+        *section("Instead", alternative_lines(plan, width, glyphs)),
+    )
+
+
+def step_lines(plan: Plan, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """A step's facts in columns, how it is done behind them or, where that is too narrow, below."""
+    names = min(max((len(s.model) for s in plan.steps), default=0), max(width - 40, 10))
+    return tuple(line for step in plan.steps for line in _step_lines(step, names, width, glyphs))
+
+
+def alternative_lines(plan: Plan, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """What else was weighed and why it lost."""
+    return sentences((_alternative_text(a) for a in plan.alternatives), width, glyphs)
+
+
+def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    match step:
+        case EvictStep():
+            what = Span(left(" LEAVES" if step.victim else " leaves", _WHAT), "leaving")
+            wait = f"after {step.leases} running request{'s' * (step.leases != 1)}" if step.leases else ""
+            return _columns(what, step.model, f"from {step.device}", step.size_bytes, wait, names, width, glyphs)
+        case LoadStep():
+            what = Span(left(" loads", _WHAT), "good")
+            how = _TIERS[step.tier]
+            return _columns(what, step.model, f"on {step.device}", step.size_bytes, how, names, width, glyphs)
+        case PinStep():
+            where = f"on {step.device}" if step.device else ""
+            return _columns(Span(left(" pins", _WHAT), "strong"), step.model, where, None, "", names, width, glyphs)
+        case UnpinStep():
+            return _columns(Span(left(" UNPINS", _WHAT), "leaving"), step.model, "", None, "", names, width, glyphs)
+        case _:
+            assert_never(step)
+
+
+def _columns(
+    what: Span, model: str, where: str, size_bytes: int | None, how: str, names: int, width: int, glyphs: Glyphs
+) -> tuple[Line, ...]:
+    size = "" if size_bytes is None else format_size(size_bytes)
+    name = Span(left(model, names, glyphs.ellipsis), "strong")
+    facts: Line = (what, name, Span(f" {left(where, 10)}{right(size, _SIZE)}"))
+    if width_of(facts) + len(how) + 2 <= width:
+        return ((*facts, Span(f"  {how}")),)
+    return (facts, (Span(" " * _WHAT), Span(how, "dim")))
+
+
+def _predicted_lines(plan: Plan, width: int) -> tuple[Line, ...]:
+    waits = any(isinstance(s, EvictStep) and s.leases for s in plan.steps)
+    after = ", once the running requests have ended" if waits else ""
+    return fact(" takes", range_text(plan.predicted.p50_s, plan.predicted.p90_s) + after, width, _WHAT - 1)
+
+
+def _alternative_text(alternative: Alternative) -> str:
+    victims = f", {', '.join(alternative.victims)} leaving" if alternative.victims else ""
+    expected = range_text(alternative.predicted.p50_s, alternative.predicted.p90_s)
+    return f"{alternative.device}{victims}: {expected}; {alternative.why_not}"

@@ -1,0 +1,113 @@
+"""Lines of text with roles instead of colours: the form in which every screen is worked out, compared and painted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+
+Role: TypeAlias = Literal[
+    "text",
+    "dim",
+    "strong",
+    "title",
+    "key",
+    "good",
+    "warn",
+    "bad",
+    "banner",
+    "rule",
+    "head",
+    "block-a",
+    "block-b",
+    "name-a",
+    "name-b",
+    "ghost",
+    "leaving",
+    "room",
+    "mark",
+    "outside",
+]
+"""What a piece of text is to the reader; the style sheet says how that looks."""
+
+
+class Span(NamedTuple):
+    """Text of one role."""
+
+    text: str
+    role: Role = "text"
+
+
+Line: TypeAlias = tuple[Span, ...]
+
+
+def width_of(line: Iterable[Span]) -> int:
+    """Cells that the line takes."""
+    return sum(cell_len(span.text) for span in line)
+
+
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text`, shortened with an ellipsis when it is wider than `width` cells."""
+    if cell_len(text) <= width:
+        return text
+    if width <= len(ellipsis):
+        return set_cell_size(text, max(width, 0))
+    return set_cell_size(text, width - len(ellipsis)) + ellipsis
+
+
+def left(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` in exactly `width` cells, filled on the right."""
+    short = cut(text, width, ellipsis)
+    return short + " " * (width - cell_len(short))
+
+
+def right(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` in exactly `width` cells, filled on the left."""
+    short = cut(text, width, ellipsis)
+    return " " * (width - cell_len(short)) + short
+
+
+def spread(start: Line, end: Line, width: int) -> Line:
+    """`start` at the left edge and `end` at the right one; the caller sees to it that they fit."""
+    return (*start, Span(" " * max(width - width_of(start) - width_of(end), 0)), *end)
+
+
+def filled(line: Line, width: int, ellipsis: str = "…") -> Line:
+    """The line in exactly `width` cells: cut with an ellipsis, or filled with blanks."""
+    spans: list[Span] = []
+    room = width
+    for span in line:
+        size = cell_len(span.text)
+        if size > room:
+            spans.append(Span(cut(span.text + ellipsis, room, ellipsis), span.role))
+            room = 0
+            break
+        spans.append(span)
+        room -= size
+    if room:
+        spans.append(Span(" " * room))
+    return tuple(spans)
+
+
+def greyed(line: Line) -> Line:
+    """The line as it looks when it is no longer true for certain."""
+    return tuple(Span(span.text, "dim") for span in line)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken between words where that is possible."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and cell_len(line) + 1 + cell_len(word) > width:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}" if line else word
+        while cell_len(line) > width > 0:
+            head = set_cell_size(line, width)
+            lines.append(head)
+            line = line[len(head.rstrip()) :]
+    if line or not lines:
+        lines.append(line)
+    return lines

@@ -1,0 +1,70 @@
+"""The single rows around the table and the log: header, section rules and what is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from citadel_tui.viewmodel.figures import age_text, clock_text
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import Line, Span, filled, spread, width_of
+from citadel_tui.viewmodel.words import command_text
+from engine.api import Job
+
+_GAP: Final = Span("   ")
+
+
+def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
+    """Who and where, how the line is, and the time; the lesser parts go first when there is no room."""
+    start: Line = (Span(" citadel", "title"),)
+    if scene.hello is not None:
+        start = (*start, Span(f"  {glyphs.text(scene.hello.host)}"))
+    parts: list[Line] = [(Span(f"{clock_text(scene.now_s)} ", "dim"),), _line_state(scene, glyphs)]
+    if scene.hello is not None and not scene.stale:
+        parts.append((Span(f"engine up {_up(scene)}", "dim"),))
+    if scene.read_only:
+        parts.insert(2, (Span("read-only", "warn"),))
+    if scene.snapshot is not None:
+        gpus = sum(d.spec.kind == "gpu" for d in scene.snapshot.state.devices.values())
+        parts.append((Span(f"{gpus} GPU{'' if gpus == 1 else 's'}", "dim"),))
+    end: Line = ()
+    for part in parts:
+        longer = (*part, _GAP, *end) if end else part
+        if width_of(start) + width_of(longer) + 2 > width:
+            break
+        end = longer
+    return filled(spread(start, end, width), width, glyphs.ellipsis)
+
+
+def _line_state(scene: Scene, glyphs: Glyphs) -> Line:
+    if scene.lost is not None:
+        return (Span(f"{glyphs.lost} disconnected {age_text(scene.now_s - scene.lost.since_s)}", "bad"),)
+    if scene.snapshot is None:
+        return (Span(f"{glyphs.lost} connecting", "warn"),)
+    return (Span(f"{glyphs.live} live", "good"),)
+
+
+def _up(scene: Scene) -> str:
+    """Full minutes, so that it moves with the clock's minutes and not each second."""
+    seconds = scene.now_s - scene.hello.started_at_s if scene.hello else 0
+    return age_text(seconds) if seconds >= 60 else "0m"
+
+
+def rule_line(title: str, middle: Line, end: str, width: int, glyphs: Glyphs) -> Line:
+    """A section's rule with its title, what is to be said of it, and a note at the right edge."""
+    start: Line = (Span(f"{glyphs.rule * 2} ", "rule"), Span(title, "head"), Span(" "), *middle, Span(" "))
+    tail: Line = (Span(f" {end} ", "dim"), Span(glyphs.rule * 2, "rule")) if end else ()
+    fill = max(width - width_of(start) - width_of(tail), 0)
+    return filled((*start, Span(glyphs.rule * fill, "rule"), *tail), width, glyphs.ellipsis)
+
+
+def jobs_line(jobs: Sequence[Job], selected: str | None, glyphs: Glyphs) -> Line:
+    """The command under way that matters most to the operator: the selected model's, or the oldest."""
+    if not jobs:
+        return ()
+    job = next((j for j in jobs if j.command.model == selected), jobs[0])
+    wait = f", waits for {glyphs.text(job.waiting_for)}" if job.waiting_for else ""
+    others = f"  and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    text = Span(f" {command_text(job.command)}: {job.phase}{wait}{others}", "warn")
+    return (text, Span("   esc", "key"), Span(" takes it back")) if job.command.model == selected else (text,)

@@ -1,0 +1,57 @@
+"""What the switches say together: percentiles against the target, and how near to the floor they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from statistics import median
+from typing import Final
+
+from msgspec import Struct
+
+from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.spans import Line, Span
+from engine.core.records import Switch
+
+TARGET_S: Final = 2.0
+"""A switch is to take less than this."""
+
+
+class Summary(Struct, frozen=True):
+    """Figures of the switches that were carried out."""
+
+    count: int
+    p50_s: float
+    p95_s: float
+    efficiency: float | None
+    """Median of floor ÷ measured, over the switches that have a floor."""
+
+
+def summary(switches: Sequence[Switch]) -> Summary | None:
+    """The figures, or None before the first switch."""
+    done = [s for s in switches if s.outcome == "done"]
+    if not done:
+        return None
+    totals = sorted(s.total_s for s in done)
+    known = [s.efficiency for s in done if s.efficiency is not None]
+    return Summary(len(done), _percentile(totals, 50), _percentile(totals, 95), median(known) if known else None)
+
+
+def summary_line(found: Summary | None, width: int, glyphs: Glyphs) -> Line:
+    """The figures in words, the lesser ones only where there is room."""
+    if found is None:
+        return (Span("no switch yet", "dim"),)
+    met = found.p95_s < TARGET_S
+    verdict = Span(f"{glyphs.yes if met else glyphs.no}", "good" if met else "bad")
+    line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]
+    if found.efficiency is not None and width >= 76:
+        line.append(Span(f"  efficiency {found.efficiency:.2f}"))
+    if width >= 100:
+        line.append(Span(f"  {found.count} switches", "dim"))
+    return tuple(line)
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float:
+    """The nearest-rank percentile: a value that was really measured."""
+    return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]

@@ -1,0 +1,1 @@
+"""Widgets that paint lines worked out elsewhere; one widget a file."""

@@ -1,0 +1,136 @@
+"""A list of rows with a sticky head and a cursor that stays with its row's key, however the rows are ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.spans import Line, Role, Span
+from citadel_tui.widgets.lines import LineView
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class RowList(LineView, Generic[Key], can_focus=True):
+    """Rows by key, each beginning with a blank span that the cursor's mark takes the place of."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-100000)", show=False),
+        Binding("end", "move(100000)", show=False),
+    ]
+    mark_unfocused: ClassVar[bool] = True
+    """Whether the cursor is seen while another widget has the keys."""
+
+    class Moved(Message):
+        """The cursor is on another key now."""
+
+        def __init__(self, rows: RowList[Any]) -> None:
+            super().__init__()
+            self.rows = rows
+
+        @property
+        def control(self) -> RowList[Any]:
+            return self.rows
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self._head: tuple[Line, ...] = ()
+        self._rows: tuple[Line, ...] = ()
+        self._keys: tuple[Key, ...] = ()
+        self._at = 0
+
+    @property
+    def cursor(self) -> Key | None:
+        """The key of the row under the cursor."""
+        return self._keys[self._at] if self._keys else None
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        """How many rows are scrolled away above and below."""
+        above = int(self.scroll_offset.y)
+        return above, max(len(self._rows) - above - max(self.size.height - len(self._head), 0), 0)
+
+    def show_rows(self, head: Sequence[Line], rows: Mapping[Key, Line]) -> None:
+        """Show the rows; the cursor stays on its key, or near where it was when that has gone."""
+        key = self.cursor
+        self._head, self._rows, self._keys = tuple(head), tuple(rows.values()), tuple(rows)
+        if key in rows:
+            self._at = self._keys.index(key)
+        self._at = max(min(self._at, len(self._keys) - 1), 0)
+        self._compose_lines()
+        if self.cursor != key:
+            self.post_message(self.Moved(self))
+
+    def put_cursor(self, key: Key) -> None:
+        """Move the cursor to the row of `key`, if there is one."""
+        if key in self._keys:
+            self._put(self._keys.index(key))
+
+    def action_move(self, rows: int) -> None:
+        self._put(self._at + rows)
+
+    def action_page(self, pages: int) -> None:
+        self._put(self._at + pages * max(self.size.height - len(self._head) - 1, 1))
+
+    def on_focus(self) -> None:
+        self._compose_lines()
+        self.refresh_index(len(self._head) + self._at)
+
+    def on_blur(self) -> None:
+        self.on_focus()
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y >= len(self._head):
+            self._put(self.index_at(event.y) - len(self._head))
+
+    def row_on_screen(self, index: int) -> int:
+        return index if index < len(self._head) else super().row_on_screen(index) if self._in_view(index) else -1
+
+    def index_at(self, y: int) -> int:
+        return y if y < len(self._head) else super().index_at(y)
+
+    def style_of(self, role: Role, index: int) -> Style:
+        style = super().style_of(role, index)
+        if not self.has_focus or not self._keys or index != len(self._head) + self._at:
+            return style
+        cursor = self.get_component_rich_style("line--cursor")
+        # Where the cursor's row is shown reversed, colours of its own would make it a patchwork.
+        return cursor if cursor.reverse else style + Style(bgcolor=cursor.bgcolor)
+
+    def _in_view(self, index: int) -> bool:
+        return index - self.scroll_offset.y >= len(self._head)
+
+    def _put(self, index: int) -> None:
+        before, self._at = self._at, max(min(index, len(self._keys) - 1), 0)
+        if before == self._at:
+            return
+        self._compose_lines()
+        for row in (before, self._at):
+            self.refresh_index(len(self._head) + row)
+        self._scroll_to_cursor()
+        self.post_message(self.Moved(self))
+
+    def _scroll_to_cursor(self) -> None:
+        body = self.size.height - len(self._head)
+        top = int(self.scroll_offset.y)
+        if self._at < top:
+            self.scroll_to(y=self._at, animate=False, immediate=True)
+        elif self._at >= top + body:
+            self.scroll_to(y=self._at - body + 1, animate=False, immediate=True)
+
+    def _compose_lines(self) -> None:
+        rows = list(self._rows)
+        if rows and (self.has_focus or self.mark_unfocused):
+            rows[self._at] = (Span(f"{self.glyphs.cursor} ", "key"), *rows[self._at][1:])
+        self.show((*self._head, *rows))

@@ -1,0 +1,46 @@
+"""The row above the keys: a message until it has been seen, else what is under way, else what ails the model."""
+
+from __future__ import annotations
+
+from citadel_tui.flow import Message
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import Line, Span, filled
+from citadel_tui.viewmodel.strips import jobs_line
+from citadel_tui.widgets.scene_view import SceneView
+
+
+class StatusLine(SceneView):
+    """One row, blank when there is nothing to say."""
+
+    fades = False
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(glyphs, id=id)
+        self._model: str | None = None
+        self.message: Message | None = None
+
+    def select(self, model: str | None) -> None:
+        """The operator looks at `model` now."""
+        self._model = model
+        self.paint()
+
+    def say(self, message: Message | None) -> None:
+        """Show a message, or take it away."""
+        self.message = message
+        self.paint()
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        return (filled(self._line(scene), width, self.glyphs.ellipsis),)
+
+    def _line(self, scene: Scene) -> Line:
+        if self.message is not None:
+            return (Span(f" {self.glyphs.text(self.message.text)}", self.message.role),)
+        if scene.lost is not None:
+            return (Span(f" {self.glyphs.text(scene.lost.why)}; trying again", "bad"),)
+        jobs = scene.snapshot.jobs if scene.snapshot else ()
+        return jobs_line(jobs, self._model, self.glyphs) or self._trouble(scene)
+
+    def _trouble(self, scene: Scene) -> Line:
+        known = scene.snapshot.state.models.get(self._model or "") if scene.snapshot else None
+        return (Span(f" {self.glyphs.text(known.trouble)}", "bad"),) if known and known.trouble else ()

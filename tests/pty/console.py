@@ -1,0 +1,45 @@
+"""A console over a scripted engine, to be run in a terminal: `python -m tests.pty.console quiet|changing|broken`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from citadel_tui.app import run_console
+from engine.api import EngineAPI
+from tests.scripted import ScriptedEngine
+from tests.tui.scenes import busy_engine, with_requests
+
+
+async def change_every_second(engine: ScriptedEngine) -> None:
+    """All figures of all models move once a second, as on a busy box."""
+    number = 0
+    while True:
+        await asyncio.sleep(1)
+        number += 1
+        engine.set_state(with_requests((await engine.snapshot()).state, number))
+
+
+class Broken(ScriptedEngine):
+    """Raises what no engine may raise."""
+
+    async def records(self, limit: int = 100) -> tuple[()]:
+        raise RuntimeError("a fault in the console")
+
+
+def main(mode: str) -> int:
+    background: set[asyncio.Task[None]] = set()
+
+    async def connect() -> EngineAPI:
+        if mode == "broken":
+            return Broken()
+        engine = await busy_engine(models=8)
+        if mode == "changing":
+            background.add(asyncio.create_task(change_every_second(engine)))
+        return engine
+
+    return run_console(connect, read_only=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,36 @@
+"""What the console costs on the line: two GPUs, eight models, once a second."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from tests.pty.terminal import console, terminal
+
+SECONDS = 4.0
+
+
+@pytest.mark.parametrize("colours", ["", "truecolor"], ids=["sixteen", "truecolor"])
+@pytest.mark.parametrize(("mode", "size", "bytes_per_s"), [
+    ("quiet", (80, 24), 120),
+    ("changing", (80, 24), 600),
+    ("changing", (160, 50), 1200),
+])  # fmt: skip
+def test_the_line_carries_no_more_than_what_changed(
+    mode: str, size: tuple[int, int], bytes_per_s: int, colours: str
+) -> None:
+    with terminal(*console(mode), size=size, COLORTERM=colours) as term:
+        term.until("phi-3-mini")
+        term.until("Quit")
+        term.bytes_in(1.5)
+        assert term.bytes_in(SECONDS) <= bytes_per_s * (SECONDS + 1)
+
+
+def test_a_key_is_answered_at_once() -> None:
+    with terminal(*console("quiet")) as term:
+        term.until("phi-3-mini")
+        term.until("Quit")
+        term.bytes_in(1.0)
+        answers_s = [term.answer_s(key) for key in (b"j", b"k") * 8]
+        assert median(answers_s) <= 0.05

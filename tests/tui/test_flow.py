@@ -1,0 +1,120 @@
+"""The way of a command from key to outcome, with an operator who answers as told."""
+
+from __future__ import annotations
+
+from citadel_tui.flow import Message, carry_out
+from engine.api import Answer, Cancelled, Changed
+from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
+from engine.core.latency import Prediction
+from engine.core.plans import LoadStep, Plan, Refusal
+from engine.core.sizes import MIB
+from tests.scripted import ScriptedEngine
+from tests.tui.scenes import busy_engine
+
+
+class Answering:
+    """An operator who gives these answers to the questions, in order."""
+
+    def __init__(self, *answers: Command | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[Plan, bool]] = []
+        self.refusals: list[Refusal] = []
+        self.messages: list[Message] = []
+
+    async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
+        self.asked.append((plan, changed))
+        return self._answers.pop(0)
+
+    async def read(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
+
+    def say(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+class Wavering(ScriptedEngine):
+    """Finds once, at the submission, that the plan has changed."""
+
+    wavered = False
+
+    async def submit(self, submission: Submission) -> Answer:
+        if self.wavered:
+            return await super().submit(submission)
+        self.wavered = True
+        step = LoadStep("e5-small", "gpu0", 141 * MIB, "disk", Prediction(1.0, 2.0))
+        return Changed(Plan(submission.command, (step,), ("the RAM tier let it go",)))
+
+
+class Rescued(ScriptedEngine):
+    async def submit(self, submission: Submission) -> Answer:
+        return Cancelled("a request rescued its victim")
+
+
+async def test_what_touches_nothing_else_runs_at_once() -> None:
+    engine, operator = ScriptedEngine(), Answering()
+    await carry_out(Load("e5-small"), engine, operator)
+    assert operator.asked == []
+    assert operator.messages == [Message("load e5-small: done in 0.20 s", "good")]
+    assert (await engine.snapshot()).state.find("e5-small", "gpu0")
+
+
+async def test_a_side_effect_is_confirmed_and_the_confirmed_effects_are_what_is_submitted() -> None:
+    engine = await busy_engine()
+    command = Load("bge-base", "gpu0")
+    operator = Answering(command)
+    await carry_out(command, engine, operator)
+    assert engine.submissions[-1].confirmed == "evict phi-3-mini from gpu0; load bge-base on gpu0"
+    assert not (await engine.snapshot()).state.of("phi-3-mini")
+
+
+async def test_nothing_happens_without_the_operators_word() -> None:
+    engine = await busy_engine()
+    before = await engine.snapshot()
+    await carry_out(Load("bge-base", "gpu0"), engine, Answering(None))
+    assert await engine.snapshot() == before
+
+
+async def test_an_alternative_is_planned_before_it_is_done() -> None:
+    engine = await busy_engine()
+    other = Load("bge-base", "cpu")
+    operator = Answering(other)
+    await carry_out(Load("bge-base", "gpu0"), engine, operator)
+    assert len(operator.asked) == 1
+    assert (await engine.snapshot()).state.find("bge-base", "cpu")
+    assert (await engine.snapshot()).state.find("phi-3-mini", "gpu0")
+
+
+async def test_a_plan_that_changed_is_shown_again_even_when_it_has_no_side_effect() -> None:
+    engine = Wavering()
+    operator = Answering(Load("e5-small"))
+    await carry_out(Load("e5-small"), engine, operator)
+    assert [changed for _, changed in operator.asked] == [True]
+
+
+async def test_a_refusal_is_read() -> None:
+    engine = await busy_engine()
+    await engine.submit(Submission("pin", SetPin("phi-3-mini")))
+    operator = Answering()
+    await carry_out(Load("bge-base", "gpu0"), engine, operator)
+    assert [r.reason for r in operator.refusals] == ["no room for bge-base on gpu0"]
+
+
+async def test_a_plan_without_steps_is_one_line() -> None:
+    operator = Answering()
+    await carry_out(Evict("bge-base"), ScriptedEngine(), operator)
+    assert operator.messages == [Message("evict bge-base: nothing to do; nothing to do")]
+
+
+async def test_a_failure_says_what_failed_and_that_nothing_else_changed() -> None:
+    engine, operator = ScriptedEngine(), Answering()
+    engine.fail_next("out of memory on gpu0")
+    await carry_out(Load("e5-small"), engine, operator)
+    assert operator.messages == [
+        Message("load e5-small: failed, everything is as it was: out of memory on gpu0", "bad")
+    ]
+
+
+async def test_a_command_taken_back_says_why() -> None:
+    operator = Answering(Move("e5-small", "cpu"))
+    await carry_out(Load("e5-small"), Rescued(), operator)
+    assert operator.messages == [Message("load e5-small: taken back: a request rescued its victim", "warn")]
