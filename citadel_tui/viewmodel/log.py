@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, assert_never
 
+from msgspec.structs import asdict
+
 from citadel_tui.viewmodel.figures import clock_text, phase_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
 from citadel_tui.viewmodel.words import command_text
 from engine.core.plans import Plan
-from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
+from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
 _TIME: Final = 10
 _REASONS_FROM: Final = 140
@@ -60,7 +62,7 @@ def _switch(switch: Switch, width: int, glyphs: Glyphs) -> Line:
         return (*line, Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}", "bad"))
     predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
     room = width - width_of(line) - width_of((predicted,))
-    phases = _phases(switch.phases, room)
+    phases = _phases(switch, room)
     if width < _REASONS_FROM:
         return (*line, *phases, predicted)
     reason = "; ".join(switch.plan.reasons[:1])
@@ -77,9 +79,10 @@ def _title(plan: Plan, glyphs: Glyphs) -> Line:
     return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
 
 
-def _phases(phases: Phases, room: int) -> Line:
+def _phases(switch: Switch, room: int) -> Line:
     """The phases that took time, dearest kept when there is no room for all, shown in their order."""
-    times = {name: getattr(phases, name) for name in phases.__struct_fields__}
+    read = "prepare" if switch.tier == "source" else "read"
+    times = {read if name == "read" else name: seconds for name, seconds in asdict(switch.phases).items()}
     shown = [name for name in sorted(times, key=lambda n: -times[n]) if phase_text(times[name]) != "0"]
     while shown and len(_phases_text(times, shown)) > room:
         shown.pop()

@@ -29,8 +29,11 @@ class Summary(Struct, frozen=True):
 
 
 def summary(switches: Sequence[Switch]) -> Summary | None:
-    """The figures, or None before the first switch."""
-    done = [s for s in switches if s.outcome == "done"]
+    """The figures of loads that were carried out, or None before the first.
+
+    A model's very first load is left out: it prepares the model, once for all later switches.
+    """
+    done = [s for s in switches if s.outcome == "done" and s.plan.load is not None and s.tier != "source"]
     if not done:
         return None
     totals = sorted(s.total_s for s in done)
