@@ -5,21 +5,31 @@
 #   make test         all tests
 #   make check        format, lint, types, import contracts
 #   make screenshots  the pictures of the README, from the real program
+#   make gpu-check    on a machine with a CUDA device: its tests and a benchmark, written to docs/results; no .venv needed
+#   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make clean        remove .venv and everything else that can be made again
 #
-# PYTHON=python3.12 picks the interpreter that .venv is made with.
+# PYTHON=python3.12 picks the interpreter that .venv is made with. GPU_PYTHON is the one of gpu-check, which has torch,
+# transformers and safetensors; what else it lacks comes from the folder WHEELS.
 
 PYTHON ?= python3
+GPU_PYTHON ?= $(or $(wildcard .venv/bin/python),$(PYTHON))
+WHEELS ?=
 ARGS ?=
+# Sticky: a box keeps its old card, and the next plain `make` must not take its torch away again.
+PASCAL ?= $(if $(wildcard .venv/.pascal),1,0)
+PASCAL_TORCH := torch==2.7.1
 
 .DEFAULT_GOAL := run
-.PHONY: run test check screenshots clean
+.PHONY: run test check screenshots gpu-check clean
 .ONESHELL:
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
 
-# A stamp holds the folder that it was made in: an editable install of a copied or moved checkout runs the code of the old one.
-STALE := $(shell for stamp in .venv/.stamp-*; do [ ! -f "$$stamp" ] || [ "$$(cat "$$stamp")" = "$(CURDIR)" ] || rm -f "$$stamp"; done)
+# A stamp holds the folder that it was made in, since an editable install of a copied or moved checkout runs the code of the
+# old one, and which torch was asked for.
+MADE := $(CURDIR) PASCAL=$(PASCAL)
+STALE := $(shell for stamp in .venv/.stamp-*; do [ ! -f "$$stamp" ] || [ "$$(cat "$$stamp")" = "$(MADE)" ] || rm -f "$$stamp"; done)
 
 # Everything that the demo needs, dev has too.
 RUNNABLE := $(if $(wildcard .venv/.stamp-dev),.venv/.stamp-dev,.venv/.stamp-demo)
@@ -38,6 +48,11 @@ check: .venv/.stamp-dev
 
 screenshots: .venv/.stamp-dev
 	@.venv/bin/python -m screenshots.make
+
+gpu-check:
+	@"$(GPU_PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo 'gpu-check: $(GPU_PYTHON) is not a Python 3.11 or newer. Name one: make gpu-check GPU_PYTHON=python3.12' >&2; exit 2; }
+	"$(GPU_PYTHON)" tests/hardware/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)") $(ARGS)
 
 clean:
 	@rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
@@ -65,8 +80,10 @@ clean:
 	fi
 	rm -f .venv/.stamp-*
 	touch .venv/.unfinished
-	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e ".[$*]" \
+	sed '$(if $(filter 1,$(PASCAL)),s/^torch==.*/$(PASCAL_TORCH)/)' constraints.txt > .venv/constraints.txt
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input -c .venv/constraints.txt -e ".[$*]" \
 	    || { rm .venv/.unfinished; \
 	        refuse 'pip could not install what is needed; its reason is above. No network? Run make again when there is one'; }
 	rm .venv/.unfinished
-	printf %s '$(CURDIR)' > $@
+	if [ '$(PASCAL)' = 1 ]; then touch .venv/.pascal; else rm -f .venv/.pascal; fi
+	printf %s '$(MADE)' > $@

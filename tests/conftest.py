@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before any import of Textual or transformers: both read these once.
 os.environ.pop("NO_COLOR", None)
 os.environ.pop("TEXTUAL_THEME", None)
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# How fast an example runs is the machine's business; pytest's timeout catches what hangs.
+settings.register_profile("citadel", deadline=None)
+settings.load_profile("citadel")
 
 
 @pytest.fixture(autouse=True)

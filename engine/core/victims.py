@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-SEARCH_LIMIT: Final = 20_000
-"""Nodes after which the best cover so far stands; sets of 16 and fewer always finish."""
+SEARCH_LIMIT: Final = 2_000
+"""Nodes after which the best cover so far stands. Far more than the residents of one device usually take."""
 
 
 class Candidate(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Candidate(Struct, frozen=True):
 def cheapest_cover(candidates: Sequence[Candidate], needed_bytes: int) -> tuple[Candidate, ...] | None:
     """The cheapest candidates whose sizes sum to `needed_bytes` or more; None when all together do not.
 
-    Ties go to fewer candidates, then to the names' order, so that the same state always gives the same victims.
+    The same candidates give the same cover, in whatever order they come.
     """
     if needed_bytes <= 0:
         return ()
@@ -44,14 +44,16 @@ class _Search:
         self._ordered = ordered
         self._nodes = 0
         self.best = _greedy(ordered, needed_bytes)
+        self._best_cost = _cost(self.best)
 
     def descend(self, index: int, missing_bytes: int, chosen: tuple[Candidate, ...]) -> None:
         """Try every cover that extends `chosen` by candidates from `index` on and could beat the best."""
         if missing_bytes <= 0:
-            self.best = min(self.best, chosen, key=_rank)
+            if (cost := _cost(chosen)) < self._best_cost:
+                self.best, self._best_cost = chosen, cost
             return
         self._nodes += 1
-        if self._nodes > SEARCH_LIMIT or self._bound(index, missing_bytes, chosen) > _rank(self.best)[0]:
+        if self._nodes > SEARCH_LIMIT or self._bound(index, missing_bytes, chosen) >= self._best_cost:
             return
         if index < len(self._ordered):
             candidate = self._ordered[index]
@@ -60,7 +62,7 @@ class _Search:
 
     def _bound(self, index: int, missing_bytes: int, chosen: tuple[Candidate, ...]) -> float:
         """No cover of this branch costs less: the last candidate is counted by the share that is needed."""
-        cost = sum(c.cost for c in chosen)
+        cost = _cost(chosen)
         for candidate in self._ordered[index:]:
             if candidate.size_bytes >= missing_bytes:
                 return cost + candidate.cost * missing_bytes / candidate.size_bytes
@@ -81,5 +83,5 @@ def _greedy(ordered: list[Candidate], needed_bytes: int) -> tuple[Candidate, ...
     return tuple(taken)
 
 
-def _rank(cover: tuple[Candidate, ...]) -> tuple[float, int, tuple[str, ...]]:
-    return (sum(c.cost for c in cover), len(cover), tuple(sorted(c.name for c in cover)))
+def _cost(cover: tuple[Candidate, ...]) -> float:
+    return sum(c.cost for c in cover)

@@ -1,0 +1,107 @@
+"""Each visible card: whether it answers, whether torch carries code for it, whether a sum runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.doctor.checks.installing import PASCAL_BUILD, install_torch
+from engine.doctor.finding import Finding
+from engine.doctor.machine import Capability, Card, Machine, TorchFacts
+from engine.doctor.torch_builds import BUILDS, LAST_PASCAL_DRIVER, build_for, runs_on
+
+_GENERATIONS: tuple[tuple[Capability, str], ...] = (
+    ((10, 0), "Blackwell"),
+    ((9, 0), "Hopper"),
+    ((8, 9), "Ada"),
+    ((8, 0), "Ampere"),
+    ((7, 5), "Turing"),
+    ((7, 0), "Volta"),
+    ((6, 0), "Pascal"),
+    ((5, 0), "Maxwell"),
+)
+
+
+def check_visible(machine: Machine) -> Iterator[Finding]:
+    """Whether the environment leaves any card to be used."""
+    config, seen = machine.config, len(machine.cards) + machine.hidden_cards
+    if seen == 0:
+        yield Finding("visible", "not applicable", "there is no card that could be hidden")
+    elif not config.cuda_enabled:
+        means = "Everything runs on the CPU, by the operator's word."
+        yield Finding("visible", "problem", "CUDA_ENABLED is false", means, "Set it to true in .env or the environment")
+    elif not machine.cards:
+        found = f"CUDA_VISIBLE_DEVICES={config.cuda_visible_devices} hides all cards"
+        fix = "Take the variable away: `unset CUDA_VISIBLE_DEVICES`, and its line in .env"
+        yield Finding("visible", "problem", found, "Everything runs on the CPU.", fix)
+    else:
+        yield Finding("visible", "ok", f"{len(machine.cards)} of {seen} cards may be used")
+
+
+def check_cards(machine: Machine) -> Iterator[Finding]:
+    for card in machine.cards:
+        yield _health(card)
+        yield _architecture(machine, card)
+        yield _sum(machine, card)
+
+
+def _health(card: Card) -> Finding:
+    identity = f"{card.name} ({card.uuid})"
+    if card.health == "ok":
+        return Finding(f"{card.id}.health", "ok", f"{identity} answers")
+    found = f"{identity} is {card.health}: {card.reason}"
+    fix = "When it does not come back by itself, restart the machine; `sudo dmesg | grep -i xid` tells what happened"
+    return Finding(f"{card.id}.health", "problem", found, "No model is placed on it.", fix)
+
+
+def _architecture(machine: Machine, card: Card) -> Finding:
+    """Whether the installed torch has code for the card; when not, which torch has."""
+    check, torch = f"{card.id}.architecture", machine.torch
+    if card.capability is None:
+        return Finding(check, "warning", f"the driver does not tell the compute capability of {card.name}")
+    if not isinstance(torch, TorchFacts) or not torch.architectures:
+        found = f"{_named(card.capability)}; torch does not tell what it was built for"
+        return Finding(check, "not applicable", found)
+    if runs_on(torch.architectures, card.capability):
+        old = card.capability < BUILDS[0].oldest
+        means = f"Stay on driver branch {LAST_PASCAL_DRIVER}: the later ones don't know this card." if old else ""
+        return Finding(check, "ok", f"{_named(card.capability)}: torch {torch.version} runs on it", means)
+    found = f"{_named(card.capability)}: torch {torch.version} was built for {', '.join(torch.architectures)} only"
+    build = build_for([card.capability])
+    if build is None:
+        means = "No torch on PyPI has code for this card; hide it, and models run elsewhere."
+        return Finding(check, "problem", found, means, "List the other cards in CUDA_VISIBLE_DEVICES")
+    return Finding(check, "problem", found, _carried_by(card.capability), install_torch(machine.host, build))
+
+
+def _sum(machine: Machine, card: Card) -> Finding:
+    """The proof: a small sum that did or did not run."""
+    check, torch = f"{card.id}.compute", machine.torch
+    if not isinstance(torch, TorchFacts) or not torch.available:
+        return Finding(check, "not applicable", "nothing was tried on the card, since torch can't use CUDA")
+    if card.ordinal >= len(torch.cards):
+        means = "NVML and CUDA disagree about the cards."
+        return Finding(check, "problem", "torch does not see this card", means, "Restart the machine: `sudo reboot`")
+    trouble = torch.cards[card.ordinal].trouble
+    if trouble:
+        means = "Models would fail on it in the same way."
+        fix = "Mend the other findings of this card first; then `nvidia-smi` and `sudo dmesg | grep -i xid`"
+        return Finding(check, "problem", f"a small sum failed on it: {trouble}", means, fix)
+    return Finding(check, "ok", "a small sum ran on it")
+
+
+def _carried_by(capability: Capability) -> str:
+    build = build_for([capability])
+    if build is None or build is BUILDS[0]:
+        return "A newer torch has code for this card."
+    own_code = " (its sm_60 code runs on 6.1, too)" if build is PASCAL_BUILD and capability == (6, 1) else ""
+    return (
+        f"{build.requirement.replace('==', ' ')} with CUDA {build.cuda} is the last on PyPI for this card{own_code}, and "
+        f"driver branch {LAST_PASCAL_DRIVER} the last that knows it."
+    )
+
+
+def _named(capability: Capability) -> str:
+    """6.1 (Pascal)."""
+    number = ".".join(map(str, capability))
+    generation = next((name for oldest, name in _GENERATIONS if capability >= oldest), "older than Maxwell")
+    return f"compute capability {number} ({generation})"

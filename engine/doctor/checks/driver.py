@@ -1,0 +1,112 @@
+"""The NVIDIA driver: whether it is there, whole, loaded and permitted. Each way to fail has words and a remedy of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from engine.doctor.checks.remedies import KERNEL_LOG, NO_NOUVEAU, WITH_GPUS, join_video
+from engine.doctor.driver_needs import install_driver
+from engine.doctor.finding import Finding
+from engine.doctor.machine import Driver, Machine
+from engine.doctor.torch_builds import LAST_PASCAL_DRIVER
+
+
+def check_driver(machine: Machine) -> Iterator[Finding]:
+    match machine.driver.state:
+        case "ok":
+            yield _working(machine)
+        case "library_missing":
+            yield _library_missing(machine)
+        case "driver_not_loaded":
+            yield _not_loaded(machine)
+        case "version_mismatch":
+            yield _mismatched(machine)
+        case "no_permission":
+            yield _forbidden(machine)
+        case "no_devices":
+            yield _no_devices(machine)
+        case "failed":
+            means = "No card can be watched, so no model is placed on one."
+            fix = f"Look whether `nvidia-smi` works. {KERNEL_LOG}"
+            yield Finding("driver", "problem", machine.driver.words, means, fix)
+        case _:
+            assert_never(machine.driver.state)
+
+
+def _working(machine: Machine) -> Finding:
+    driver = machine.driver
+    found = f"NVIDIA driver {driver.version or 'of unknown version'}; cards that answer: {driver.cards}"
+    if driver.silent_cards:
+        means = f"Others do not answer: {'; '.join(driver.silent_cards)}."
+        return Finding("driver", "warning", found, means, KERNEL_LOG)
+    if driver.cards < driver.pci_cards and not machine.host.container:
+        means = f"{driver.pci_cards} NVIDIA cards are on the PCI bus; the driver does not know the others."
+        return Finding("driver", "warning", found, means, KERNEL_LOG)
+    return Finding("driver", "ok", found)
+
+
+def _library_missing(machine: Machine) -> Finding:
+    found = "no NVIDIA driver is present: its library libnvidia-ml.so.1 is not on this system"
+    on_bus = machine.driver.pci_cards
+    if on_bus == 0:
+        means = "No NVIDIA card is on the PCI bus either. Models run on the CPU and on virtual GPUs."
+        fix = (
+            WITH_GPUS
+            if machine.host.container
+            else "Nothing, unless a card should be here: then look at its slot and power"
+        )
+        return Finding("driver", "problem", found, means, fix)
+    means = f"NVIDIA cards on the PCI bus: {on_bus}. Without a driver nothing can be computed on them."
+    fix = WITH_GPUS if machine.host.container else install_driver(machine.host.system)
+    return Finding("driver", "problem", found, means, fix)
+
+
+def _not_loaded(machine: Machine) -> Finding:
+    found = "the driver is installed, but its kernel module is not loaded"
+    if machine.host.container:
+        return Finding("driver", "problem", found, "It has to be loaded on the container's host.", WITH_GPUS)
+    if machine.driver.nouveau:
+        return Finding(
+            "driver", "problem", found, "The free driver nouveau, without CUDA, holds the cards.", NO_NOUVEAU
+        )
+    means = "After a kernel update the module may not have been built for the new kernel."
+    fix = f"Load it: `sudo modprobe nvidia`. When that fails, install the driver again: {install_driver(machine.host.system)}"
+    return Finding("driver", "problem", found, means, fix)
+
+
+def _mismatched(machine: Machine) -> Finding:
+    kernel = machine.driver.kernel_version
+    loaded = f" (the module is {kernel})" if kernel else ""
+    found = f"the driver's libraries and its loaded kernel module are of different versions{loaded}"
+    if machine.host.container:
+        means = "The host's driver was updated after this container was started."
+        return Finding("driver", "problem", found, means, "Start the container again; if that is not enough, its host")
+    means = "The driver was updated, and the old module is still in the kernel."
+    return Finding("driver", "problem", found, means, "Restart the machine: `sudo reboot`")
+
+
+def _forbidden(machine: Machine) -> Finding:
+    means = "The driver works, but not for this user."
+    fix = WITH_GPUS if machine.host.container else join_video(machine.host)
+    return Finding("driver", "problem", "the driver denies this user access to the cards", means, fix)
+
+
+def _no_devices(machine: Machine) -> Finding:
+    driver = machine.driver
+    found = f"the driver {driver.version or driver.kernel_version or ''} runs".replace("  ", " ") + ", but sees no card"
+    if driver.pci_cards == 0:
+        return Finding(
+            "driver", "problem", found, "No NVIDIA card is on the PCI bus.", "Look at its slot and its power"
+        )
+    means = f"NVIDIA cards on the PCI bus: {driver.pci_cards}."
+    if _branch(driver) > LAST_PASCAL_DRIVER:
+        means += f" Branch {LAST_PASCAL_DRIVER} was the last for Maxwell, Pascal and Volta, such as the GT 1030."
+        fix = f"For such a card go back to it. {install_driver(machine.host.system)}"
+        return Finding("driver", "problem", found, means, fix)
+    return Finding("driver", "problem", found, means, WITH_GPUS if machine.host.container else KERNEL_LOG)
+
+
+def _branch(driver: Driver) -> int:
+    head = (driver.version or driver.kernel_version or "").split(".")[0]
+    return int(head) if head.isdigit() else 0

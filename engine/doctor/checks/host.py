@@ -1,0 +1,86 @@
+"""The system around the engine: container, shared and locked memory, and the disk that prepared models lie on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from engine.core.sizes import GIB, MIB, format_size
+from engine.doctor.checks.remedies import WITH_GPUS
+from engine.doctor.finding import Finding
+from engine.doctor.machine import Machine, TorchFacts
+
+LITTLE_SHM_BYTES: Final = 64 * MIB
+SLOW_DISK_BYTES_PER_S: Final = 200e6
+LITTLE_DISK_BYTES: Final = 2 * GIB
+
+
+def check_container(machine: Machine) -> Iterator[Finding]:
+    host, limit_bytes = machine.host, machine.host.container_memory_bytes
+    if not host.container:
+        yield Finding("container", "not applicable", "nothing hints at a container")
+    elif limit_bytes is not None and limit_bytes < machine.config.host_bytes:
+        found = f"a container ({host.container}) that may use {format_size(limit_bytes)} of memory"
+        means = (
+            f"The configuration counts on {format_size(machine.config.host_bytes)}; the kernel would end the engine."
+        )
+        fix = f"Start it with `--memory {machine.config.host_bytes // MIB + 1024}m` or more, or lower ram_tier.budget"
+        yield Finding("container", "warning", found, means, fix)
+    elif not machine.driver.nodes:
+        means = "If its host has NVIDIA cards, they were not handed on to it."
+        yield Finding("container", "warning", f"a container ({host.container}) without /dev/nvidia*", means, WITH_GPUS)
+    else:
+        yield Finding(
+            "container", "ok", f"a container ({host.container}) with {len(machine.driver.nodes)} device files"
+        )
+
+
+def check_shared_memory(machine: Machine) -> Iterator[Finding]:
+    shm_bytes = machine.host.shm_bytes
+    means = "Citadel's RAM tier is a memory file, which this does not limit; other users of shared memory may fail."
+    fix = "In a container, start it with `--shm-size=1g`; else `sudo mount -o remount,size=1g /dev/shm`"
+    if shm_bytes is None:
+        yield Finding("shared_memory", "warning", "there is no /dev/shm", means, fix)
+    elif shm_bytes <= LITTLE_SHM_BYTES:
+        yield Finding("shared_memory", "warning", f"/dev/shm has only {format_size(shm_bytes)}", means, fix)
+    else:
+        yield Finding("shared_memory", "ok", f"/dev/shm has {format_size(shm_bytes)}")
+
+
+def check_page_locking(machine: Machine) -> Iterator[Finding]:
+    """Whether CUDA may lock the RAM tier's pages: tried, where there is CUDA; the limit alone does not decide it."""
+    limit_bytes, torch = machine.host.memlock_bytes, machine.torch
+    limit = "unlimited" if limit_bytes is None else f"limited to {format_size(limit_bytes)}"
+    if not isinstance(torch, TorchFacts) or not torch.cards:
+        yield Finding(
+            "page_locking", "not applicable", f"no CUDA to try it with; locked memory is {limit} for this user"
+        )
+    elif refused := next((card.page_locking_trouble for card in torch.cards if card.page_locking_trouble), ""):
+        means = "Copies to the cards run from pageable memory, at about half the speed or less."
+        fix = (
+            "Raise the limit: `ulimit -l unlimited`, in a container `--ulimit memlock=-1`, then start the engine again"
+        )
+        yield Finding(
+            "page_locking", "warning", f"CUDA can't lock pages: {refused}; locked memory is {limit}", means, fix
+        )
+    else:
+        yield Finding("page_locking", "ok", f"CUDA could lock pages of host memory; locked memory is {limit}")
+
+
+def check_disk(machine: Machine) -> Iterator[Finding]:
+    disk = machine.disk
+    if disk.trouble:
+        yield Finding("disk_speed", "warning", f"not measured: {disk.trouble}")
+    else:
+        rate = disk.read_bytes / disk.read_s
+        found = f"{rate / 1e6:.0f} MB/s, read once and uncached: {format_size(disk.read_bytes)} of {disk.subject}"
+        slow = rate < SLOW_DISK_BYTES_PER_S
+        means = f"A model of 1 GiB comes from here in {GIB / rate:.0f} s; from the RAM tier it takes a fraction of one."
+        fix = "Put the cache on a faster disk: `export CITADEL_HOME=/path/on/it`, or raise ram_tier.budget"
+        yield Finding("disk_speed", "warning" if slow else "ok", found, means if slow else "", fix if slow else "")
+    free = f"{format_size(disk.free_bytes)} free in {disk.folder}"
+    if disk.free_bytes < LITTLE_DISK_BYTES:
+        means = "Preparing a model writes a copy of its weights there."
+        yield Finding("disk_room", "warning", free, means, "Free some room, or `export CITADEL_HOME=/path/elsewhere`")
+    else:
+        yield Finding("disk_room", "ok", free)

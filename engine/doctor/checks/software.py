@@ -1,0 +1,47 @@
+"""Python and torch: recent enough, there, whole, and built for CUDA."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+from engine.doctor.checks.installing import fitting_build, install_torch
+from engine.doctor.finding import Finding
+from engine.doctor.machine import Machine, TorchBroken, TorchFacts, TorchMissing
+from engine.doctor.torch_builds import BUILDS
+
+OLDEST_PYTHON: Final = (3, 11)
+OLDEST_TORCH: Final = (2, 7)
+
+
+def check_python(machine: Machine) -> Iterator[Finding]:
+    found = f"Python {'.'.join(map(str, machine.host.python))} at {machine.host.executable}"
+    if machine.host.python[:2] >= OLDEST_PYTHON:
+        yield Finding("python", "ok", found)
+    else:
+        means = "Citadel needs Python 3.11 or newer."
+        yield Finding("python", "problem", found, means, "Name a newer one: `make clean run PYTHON=python3.12`")
+
+
+def check_torch(machine: Machine) -> Iterator[Finding]:
+    install = install_torch(machine.host, fitting_build(machine) or BUILDS[0])
+    match machine.torch:
+        case TorchMissing():
+            yield Finding("torch", "problem", "torch is not installed", "No model can run without it.", install)
+        case TorchBroken(reason):
+            means = "Its installation is damaged, or it is not made for this system."
+            yield Finding("torch", "problem", f"torch can't be asked: {reason}", means, install)
+        case TorchFacts(version=version) if _release(version) < OLDEST_TORCH:
+            yield Finding("torch", "problem", f"torch {version}", "Citadel needs torch 2.7 or newer.", install)
+        case TorchFacts(cuda=None, version=version):
+            means = "It runs models on the CPU only, whatever cards there are."
+            yield Finding("torch", "problem", f"torch {version}, a build without CUDA", means, install)
+        case TorchFacts(version=version, cuda=cuda):
+            yield Finding("torch", "ok", f"torch {version}, built for CUDA {cuda}")
+        case _:
+            assert_never(machine.torch)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

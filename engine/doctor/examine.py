@@ -1,0 +1,49 @@
+"""All checks in the order in which they are best mended, and the answer: could a model run on a GPU here?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+from engine.doctor.checks.cards import check_cards, check_visible
+from engine.doctor.checks.cuda import check_cuda
+from engine.doctor.checks.driver import check_driver
+from engine.doctor.checks.host import check_container, check_disk, check_page_locking, check_shared_memory
+from engine.doctor.checks.memory import check_card_memory, check_config
+from engine.doctor.checks.nodes import check_device_nodes
+from engine.doctor.checks.software import check_python, check_torch
+from engine.doctor.finding import Examination, Finding
+from engine.doctor.machine import Machine
+
+VERSION: Final = 1
+
+Check: TypeAlias = Callable[[Machine], Iterator[Finding]]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    check_python,
+    check_torch,
+    check_driver,
+    check_device_nodes,
+    check_container,
+    check_cuda,
+    check_visible,
+    check_cards,
+    check_card_memory,
+    check_config,
+    check_page_locking,
+    check_shared_memory,
+    check_disk,
+)
+
+
+def examine(machine: Machine) -> Examination:
+    """Every finding on `machine`, and the answer."""
+    findings = tuple(finding for check in CHECKS for finding in check(machine))
+    problems = [finding.id for finding in findings if finding.status == "problem"]
+    usable = [card for card in machine.cards if not any(problem.startswith(f"{card.id}.") for problem in problems)]
+    in_the_way = [problem for problem in problems if "." not in problem]
+    if in_the_way or not usable:
+        causes = ", ".join(in_the_way or problems) or "no card"
+        return Examination(VERSION, False, f"no model could run on a GPU here; in the way: {causes}", findings)
+    names = ", ".join(f"{card.id} ({card.name})" for card in usable)
+    return Examination(VERSION, True, f"a model could run on {names}", findings)

@@ -1,0 +1,44 @@
+"""What the configuration counts on, or why it can't be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from engine.devices.host import read_host_memory
+from engine.doctor.machine import Config, Slice
+from engine.settings import SettingsError, device_specs, find_config_folder, find_dotenv, load_settings
+from engine.settings.environment import read_environment
+
+
+def ask_config(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Config:
+    """The configuration that an engine would be started with."""
+    try:
+        folder = find_config_folder(argument, environment, cwd)
+    except SettingsError as error:
+        return _with_environment(Config(trouble=str(error)), environment, None)
+    dotenv = find_dotenv(folder, cwd)
+    return _with_environment(_read(folder, environment, dotenv), environment, dotenv)
+
+
+def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None) -> Config:
+    try:
+        settings = load_settings(folder, environment, dotenv)
+        device_specs(settings, read_host_memory().total_bytes)
+    except SettingsError as error:
+        return Config(str(folder), str(error))
+    slices = tuple(Slice(name, gpu.backing, int(gpu.memory_bytes)) for name, gpu in settings.gpus.items())
+    in_ram_bytes = sum(each.memory_bytes for each in slices if each.backing == "ram")
+    host_bytes = int(settings.ram_tier.budget_bytes) + in_ram_bytes
+    return Config(str(folder), warnings=settings.warnings, slices=slices, host_bytes=host_bytes)
+
+
+def _with_environment(config: Config, environment: Mapping[str, str], dotenv: Path | None) -> Config:
+    """Which cards the environment leaves visible; what is wrong with it, `load_settings` has said already."""
+    said = read_environment(environment, dotenv, []).variables
+    visible = said.cuda_visible_devices
+    chosen = None if isinstance(visible, UnsetType) else visible
+    return replace(config, cuda_enabled=said.cuda_enabled, cuda_visible_devices=chosen)
