@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.core.models import Limits
 from engine.weights.recipes import Pooling
 from engine.worker.pooling import pool
+from engine.worker.running import HOST_RUNS, RunMemory, in_parts
 from engine.worker.text import longest_input
 
 _SMALLEST_NORM: Final = 1e-12
@@ -19,12 +20,18 @@ class Embedder:
     """Runs an embedding model that is bound."""
 
     def __init__(
-        self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pooling: Pooling, limits: Limits
+        self,
+        module: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        pooling: Pooling,
+        limits: Limits,
+        memory: RunMemory = HOST_RUNS,
     ) -> None:
         self._module: Final = module
         self._tokenizer: Final = tokenizer
         self._pooling: Final = pooling
         self._limits: Final = limits
+        self._memory: Final = memory
 
     @torch.inference_mode()
     def embed(self, texts: list[str]) -> torch.Tensor:
@@ -32,7 +39,10 @@ class Embedder:
         rows = [self._tokens(text) for text in texts]
         vectors = torch.empty((len(texts), self._module.config.hidden_size), dtype=torch.float32)
         for batch in split([len(row) for row in rows], self._limits):
-            vectors[batch] = self._embed_batch([rows[index] for index in batch])
+            for part, result in in_parts(
+                batch, lambda part: self._embed_batch([rows[row] for row in part]), self._memory
+            ):
+                vectors[part] = result
         return vectors
 
     def _tokens(self, text: str) -> list[int]:
@@ -41,11 +51,11 @@ class Embedder:
         return tokens
 
     def _embed_batch(self, rows: list[list[int]]) -> torch.Tensor:
-        padded = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt")
+        padded = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(self._module.device)
         mask = padded["attention_mask"]
         hidden = self._module(input_ids=padded["input_ids"], attention_mask=mask).last_hidden_state
         pooled = pool(hidden, mask, self._pooling)
-        return torch.nn.functional.normalize(pooled.float(), dim=1, eps=_SMALLEST_NORM)
+        return torch.nn.functional.normalize(pooled.float(), dim=1, eps=_SMALLEST_NORM).cpu()
 
 
 def split(lengths: list[int], limits: Limits) -> list[list[int]]:

@@ -14,6 +14,10 @@ class BadRequest(Exception):
     """The request can't be meant as it is."""
 
 
+class DeviceUnusable(Exception):
+    """The device can't be used by this process at all."""
+
+
 class NotResident(Exception):
     """The model is not on this device."""
 
@@ -27,6 +31,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "bad checkpoint", str(error))
         case BadRequest():
             return Failure(request_id, "bad request", str(error))
+        case DeviceUnusable():
+            return Failure(request_id, "internal", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case _:

@@ -17,7 +17,7 @@ import msgspec
 
 from engine.worker.client import WorkerDied, WorkerProcess
 from engine.worker.forking import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer
-from engine.worker.protocol import WorkerConfig
+from engine.worker.protocol import BROKEN_CONTEXT_STATUS, WorkerConfig
 
 SERVER_GONE: Final = "ended, and its fork server with it"
 IMPORT_ROOT: Final = Path(__file__).parents[2]
@@ -143,11 +143,14 @@ class _Connection:
 def _start(control: socket.socket) -> subprocess.Popen[bytes]:
     search_path = os.pathsep.join(filter(None, (str(IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    fork_safe = {
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1"
+    }  # else a library that asks for a GPU initialises CUDA before the fork
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
         stdin=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),
-        env=os.environ | quiet | {"PYTHONPATH": search_path},
+        env=os.environ | quiet | fork_safe | {"PYTHONPATH": search_path},
         start_new_session=True,  # a terminal's hang-up or ctrl+c is the engine's business
     )
 
@@ -177,4 +180,6 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 
 def _describe(status: int) -> str:
+    if status == BROKEN_CONTEXT_STATUS:
+        return "ended by itself, because an error of CUDA had made it useless"
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"

@@ -10,16 +10,25 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.worker.errors import BadRequest
+from engine.worker.running import HOST_RUNS, RunMemory, once_more
 from engine.worker.text import longest_input
 
 
 class Generator:
     """Runs a generation model that is bound."""
 
-    def __init__(self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, limits: Limits) -> None:
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        limits: Limits,
+        memory: RunMemory = HOST_RUNS,
+    ) -> None:
+        self._module: Final = module
         self._generate: Final[Callable[..., torch.Tensor]] = getattr(module, "generate")  # noqa: B009 - typed as Tensor
         self._tokenizer: Final = tokenizer
         self._limits: Final = limits
+        self._memory: Final = memory
 
     @torch.inference_mode()
     def generate(self, prompt: str, max_tokens: int) -> tuple[str, int]:
@@ -28,7 +37,13 @@ class Generator:
         if not row:
             raise BadRequest("the prompt is empty")
         kept, new = share(len(row), max_tokens, longest_input(self._tokenizer, self._limits))
-        tokens = torch.tensor([row[-kept:]])
+        written = once_more(lambda: self._continue(row[-kept:], new), self._memory)
+        if written is None:
+            raise self._memory.shortage(1)
+        return str(self._tokenizer.decode(written, skip_special_tokens=True)), len(written)
+
+    def _continue(self, row: list[int], new: int) -> torch.Tensor:
+        tokens = torch.tensor([row], device=self._module.device)
         answer = self._generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
@@ -36,8 +51,7 @@ class Generator:
             do_sample=False,
             pad_token_id=self._tokenizer.pad_token_id,
         )
-        written = answer[0, kept:]
-        return str(self._tokenizer.decode(written, skip_special_tokens=True)), len(written)
+        return answer[0, len(row) :].cpu()
 
 
 def share(prompt_tokens: int, max_tokens: int, limit: int) -> tuple[int, int]:

@@ -13,13 +13,15 @@ from typing import Final, assert_never
 import msgspec
 import torch
 
+from engine.worker.backings import backing_for
+from engine.worker.cuda_device import ONLY_CARD, cuda_ordinal, see_only
 from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, failure_of
 from engine.worker.framing import encode_frame, receive
 from engine.worker.generation import Generator
-from engine.worker.memory import backing_for
 from engine.worker.prepare import prepare
 from engine.worker.protocol import (
+    BROKEN_CONTEXT_STATUS,
     Advanced,
     Bind,
     Embed,
@@ -33,16 +35,22 @@ from engine.worker.protocol import (
     Release,
     Reply,
     Request,
+    Unlock,
     WorkerConfig,
 )
 from engine.worker.residents import Residents
+from engine.worker.running import breaks_the_context
 
 
 def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> None:
     """Serve the engine until it closes its end of the stream."""
     torch.set_num_threads(config.threads)
     arena = mmap.mmap(arena_fd, config.arena.size_bytes)
-    worker = Worker(Residents(backing_for(config.backing, arena, config.limit_bytes)), stream)
+    name = config.backing
+    if (ordinal := cuda_ordinal(name)) is not None:
+        see_only(ordinal)
+        name = ONLY_CARD
+    worker = Worker(Residents(backing_for(name, arena, config.limit_bytes, config.page_locks)), stream)
     worker.send(Ready(os.getpid(), str(torch.__version__)))
     decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
     while (request := receive(stream, decoder)) is not None:
@@ -53,9 +61,12 @@ def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> No
 class Worker:
     """Sends each request to its lane. Loads and releases keep their order; a running model holds up neither."""
 
-    def __init__(self, residents: Residents, stream: socket.socket) -> None:
+    def __init__(
+        self, residents: Residents, stream: socket.socket, end_process: Callable[[int], object] = os._exit
+    ) -> None:
         self._residents: Final = residents
         self._stream: Final = stream
+        self._end_process: Final = end_process
         self._sending: Final = threading.Lock()
         self._copy_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="copy")
         self._prepare_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="prepare")
@@ -77,7 +88,7 @@ class Worker:
 
     def _lane(self, request: Request) -> ThreadPoolExecutor:
         match request:
-            case Bind() | Release():
+            case Bind() | Release() | Unlock():
                 return self._copy_lane
             case Prepare():
                 return self._prepare_lane
@@ -88,10 +99,11 @@ class Worker:
 
     def _answer(self, request: Request) -> None:
         try:
-            reply = self._carry_out(request)
+            self.send(self._carry_out(request))
         except Exception as error:
-            reply = failure_of(request.id, error)
-        self.send(reply)
+            self.send(failure_of(request.id, error))
+            if breaks_the_context(error):
+                self._end_process(BROKEN_CONTEXT_STATUS)
 
     def _carry_out(self, request: Request) -> Reply:
         match request:
@@ -99,6 +111,8 @@ class Worker:
                 return self._residents.bind(request)
             case Release():
                 return self._residents.release(request)
+            case Unlock():
+                return self._residents.unlock(request)
             case Embed():
                 return self._embed(request)
             case Generate():
@@ -112,15 +126,17 @@ class Worker:
         runner = self._residents.find(request.model).runner
         if not isinstance(runner, Embedder):
             raise BadRequest(f"{request.model} generates text; it makes no embeddings")
-        vectors = runner.embed(request.texts)
-        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes())
+        with self._residents.measure() as took:
+            vectors = runner.embed(request.texts)
+        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes(), took.workspace_bytes)
 
     def _generate(self, request: Generate) -> Generated:
         runner = self._residents.find(request.model).runner
         if not isinstance(runner, Generator):
             raise BadRequest(f"{request.model} makes embeddings; it generates no text")
-        text, tokens = runner.generate(request.prompt, request.max_tokens)
-        return Generated(request.id, text, tokens)
+        with self._residents.measure() as took:
+            text, tokens = runner.generate(request.prompt, request.max_tokens)
+        return Generated(request.id, text, tokens, took.workspace_bytes)
 
     def _teller(self, request_id: int) -> Callable[[float], None]:
         """Sends progress, but not more often than each hundredth."""

@@ -1,6 +1,6 @@
 """A device's memory as its worker sees it: where a slab comes to lie, what that costs, and whether it was given back.
 
-Each kind of memory is a Backing: host RAM that plays a GPU, or the RAM tier itself for the CPU device.
+Each kind of memory is a Backing: host RAM that plays a GPU, the RAM tier itself for the CPU device, or a card (`worker.cuda`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from engine.weights.layout import Entry
 from engine.weights.regions import Region
 from engine.weights.sparse import SparseMemory
 from engine.worker.errors import OutOfMemory
-from engine.worker.window import Window
+from engine.worker.protocol import Card
+from engine.worker.running import HOST_RUNS, RunMemory
+from engine.worker.window import Views, Window
 
 
 class Placement(Protocol):
@@ -43,12 +45,36 @@ class Backing(Protocol):
     @property
     def used_bytes(self) -> int: ...
 
+    @property
+    def card(self) -> Card | None:
+        """What the card says of itself; None where there is none, or no context on it yet."""
+        ...
+
+    @property
+    def runs(self) -> RunMemory:
+        """The same memory, as runs of bound models use it."""
+        ...
+
     def place(self, source: Region, workspace_bytes: int) -> Placement:
         """Bring the slab at `source` of the RAM tier to the device. Raises OutOfMemory."""
         ...
 
+    def unlock(self, region: Region) -> None:
+        """The pages of this region of the RAM tier are about to be given up."""
+        ...
 
-class RamBacking:
+
+class _InHostRam:
+    """What is the same wherever a device's memory is the host's."""
+
+    card: Final = None
+    runs: Final = HOST_RUNS
+
+    def unlock(self, region: Region) -> None:
+        return  # nothing is page-locked
+
+
+class RamBacking(_InHostRam):
     """Host RAM that plays a GPU of `limit_bytes`: real copies, and a limit that is kept."""
 
     def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
@@ -66,7 +92,7 @@ class RamBacking:
         needed_bytes = source.length + workspace_bytes
         region = self._memory.allocate(needed_bytes)
         if region is None:
-            raise _over_the_limit(needed_bytes, self._memory.free_bytes, self._memory.limit_bytes)
+            raise over_the_limit(needed_bytes, self._memory.free_bytes, self._memory.limit_bytes)
         window = Window(self._memory.mapping, region.offset, source.length)
         original = Window(self._arena, source.offset, source.length)
         started_s = time.perf_counter()
@@ -90,20 +116,20 @@ class RamBacking:
 class CopiedPlacement:
     """A slab in memory of its own."""
 
-    def __init__(self, window: Window, copy_s: float, give_back: Callable[[], int]) -> None:
-        self._window: Final = window
+    def __init__(self, views: Views, copy_s: float, give_back: Callable[[], int]) -> None:
+        self._views: Final = views
         self._give_back: Final = give_back
         self.copy_s: Final = copy_s
 
     def tensor(self, entry: Entry) -> torch.Tensor:
-        return self._window.tensor(entry)
+        return self._views.tensor(entry)
 
     def vacate(self) -> int:
-        self._window.close()
+        self._views.close()
         return self._give_back()
 
 
-class HostBacking:
+class HostBacking(_InHostRam):
     """The CPU device: models run from the RAM tier itself, no bytes move; only the charge is kept here."""
 
     def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
@@ -119,7 +145,7 @@ class HostBacking:
         charge_bytes = Region(source.offset, source.length + workspace_bytes).span_bytes
         free_bytes = self._limit_bytes - self.used_bytes
         if charge_bytes > free_bytes:
-            raise _over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
+            raise over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
         window = Window(self._arena, source.offset, source.length)
         placement = SharedPlacement(window, source.length, self._charges.pop)
         self._charges[placement] = charge_bytes
@@ -146,20 +172,8 @@ class SharedPlacement:
         return self._length if self._window.is_held else 0
 
 
-def _over_the_limit(needed_bytes: int, free_bytes: int, limit_bytes: int) -> OutOfMemory:
+def over_the_limit(needed_bytes: int, free_bytes: int, limit_bytes: int) -> OutOfMemory:
+    """The refusal of a load that is more than what is left."""
     return OutOfMemory(
         f"out of memory: {format_size(needed_bytes)} needed, {format_size(free_bytes)} of {format_size(limit_bytes)} free"
     )
-
-
-def backing_for(backing: str, arena: mmap.mmap, limit_bytes: int) -> Backing:
-    """The memory that a worker's configuration names."""
-    match backing:
-        case "ram":
-            return RamBacking(arena, limit_bytes)
-        case "host":
-            return HostBacking(arena, limit_bytes)
-        case "none":
-            return RamBacking(arena, 0)
-        case _:
-            raise ValueError(f"there is no backing {backing!r}; there are ram, host and none")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
 from engine.core.models import Dtype, Limits, Task
 from engine.core.names import DeviceId, ModelName
+
+BROKEN_CONTEXT_STATUS: Final = 70
+"""With which a worker exits that an error of CUDA has made useless, once it has answered."""
 
 
 class Arena(Struct, frozen=True):
@@ -22,12 +25,14 @@ class WorkerConfig(Struct, frozen=True):
     device: DeviceId | None
     """None for the worker that only prepares checkpoints."""
     backing: str
-    """`ram`, `host` (the CPU device: models are bound to the arena itself), or `none`."""
+    """`ram`, `host` (the CPU device: models are bound to the arena itself), `cuda:N` (the Nth visible card), or `none`."""
     limit_bytes: int
     """Memory that the device has; the worker refuses to go over it."""
     arena: Arena
     threads: int = 1
     """Torch's threads."""
+    page_locks: bool = False
+    """The engine says Unlock before it gives up a region of the RAM tier: a card's worker may page-lock what it copies."""
 
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +94,16 @@ class Prepare(Struct, frozen=True, tag="prepare"):
     sha256: str | None
 
 
-Request: TypeAlias = Bind | Release | Embed | Generate | Prepare
+class Unlock(Struct, frozen=True, tag="unlock"):
+    """The region of the arena is about to be given up: end its page-lock, if it has one. Its pages may change hands once
+    the answer has come, not before, since a card reads locked pages wherever they were. Answer: Unlocked or Failure."""
+
+    id: int
+    offset: int
+    length: int
+
+
+Request: TypeAlias = Bind | Release | Embed | Generate | Prepare | Unlock
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
@@ -103,6 +117,17 @@ class Ready(Struct, frozen=True, tag="ready"):
     """Its version."""
 
 
+class Card(Struct, frozen=True):
+    """What a card said after a load or an eviction. There is one as soon as the process holds a CUDA context there, which
+    it does until it ends."""
+
+    total_bytes: int
+    free_bytes: int
+    """On the whole card, whoever uses the rest."""
+    context_bytes: int | None
+    """What the process's context took when it was made; None when nobody could tell. Part of `used_bytes` when known."""
+
+
 class Bound(Struct, frozen=True, tag="bound"):
     id: int
     copy_s: float
@@ -110,6 +135,7 @@ class Bound(Struct, frozen=True, tag="bound"):
     warm_s: float
     used_bytes: int
     """All that the device holds now."""
+    card: Card | None = None
 
 
 class Released(Struct, frozen=True, tag="released"):
@@ -117,7 +143,8 @@ class Released(Struct, frozen=True, tag="released"):
     evict_s: float
     used_bytes: int
     leaked_bytes: int
-    """Bytes of the region that a caller still holds a view of; quarantined, not freed."""
+    """Bytes of the region that a caller still holds a view of, or that the device keeps; quarantined, not freed."""
+    card: Card | None = None
 
 
 class Embedded(Struct, frozen=True, tag="embedded"):
@@ -125,12 +152,16 @@ class Embedded(Struct, frozen=True, tag="embedded"):
     dimensions: int
     vectors: bytes
     """Row-major float32, little-endian; one row a text, unit length."""
+    workspace_bytes: int | None = None
+    """What the run took beside the weights at its peak; None where the device can't tell, or others used it meanwhile."""
 
 
 class Generated(Struct, frozen=True, tag="generated"):
     id: int
     text: str
     tokens: int
+    workspace_bytes: int | None = None
+    """As in Embedded."""
 
 
 class Advanced(Struct, frozen=True, tag="advanced"):
@@ -146,6 +177,10 @@ class Prepared(Struct, frozen=True, tag="prepared"):
     weights_bytes: int
 
 
+class Unlocked(Struct, frozen=True, tag="unlocked"):
+    id: int
+
+
 class Failure(Struct, frozen=True, tag="failure"):
     """The request came to nothing; what the worker held before is as it was."""
 
@@ -154,5 +189,5 @@ class Failure(Struct, frozen=True, tag="failure"):
     message: str
 
 
-Reply: TypeAlias = Bound | Released | Embedded | Generated | Prepared | Failure
+Reply: TypeAlias = Bound | Released | Embedded | Generated | Prepared | Unlocked | Failure
 FromWorker: TypeAlias = Ready | Advanced | Reply

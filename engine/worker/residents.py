@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
@@ -18,7 +19,8 @@ from engine.worker.errors import BadRequest, NotResident
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.pooling import read_pooling
-from engine.worker.protocol import Bind, Bound, Release, Released
+from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked
+from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
 from engine.worker.text import load_tokenizer
 
@@ -51,6 +53,15 @@ class Residents:
         except KeyError:
             raise NotResident(f"{model} is not on this device") from None
 
+    def measure(self) -> AbstractContextManager[Measurement]:
+        """Find out what the run inside takes of the device's memory."""
+        return self._backing.runs.measure()
+
+    def unlock(self, request: Unlock) -> Unlocked:
+        """End the page-lock of a region of the RAM tier."""
+        self._backing.unlock(Region(request.offset, request.length))
+        return Unlocked(request.id)
+
     def bind(self, request: Bind) -> Bound:
         """Make the model ready; on failure the device is as it was."""
         if request.model in self._bound:
@@ -63,7 +74,7 @@ class Residents:
         try:
             bind(skeleton, placement)
             bound_s = time.perf_counter()
-            runner = _runner(request, skeleton, tokenizer)
+            runner = _runner(request, skeleton, tokenizer, self._backing.runs)
             self._warm_once(request, runner)
         except BaseException:
             unbind(skeleton)
@@ -78,6 +89,7 @@ class Residents:
             bind_s=bound_s - started_s - placement.copy_s,
             warm_s=warmed_s - bound_s,
             used_bytes=self._backing.used_bytes,
+            card=self._backing.card,
         )
 
     def release(self, request: Release) -> Released:
@@ -89,7 +101,7 @@ class Residents:
         unbind(bound.skeleton)
         leaked_bytes = bound.placement.vacate()
         evict_s = time.perf_counter() - started_s
-        return Released(request.id, evict_s, self._backing.used_bytes, leaked_bytes)
+        return Released(request.id, evict_s, self._backing.used_bytes, leaked_bytes, self._backing.card)
 
     def _skeleton(self, request: Bind) -> tuple[Skeleton, PreTrainedTokenizerBase]:
         key = (request.model, request.folder)  # two models may share a folder, but never the modules
@@ -107,12 +119,12 @@ class Residents:
             self._warmed.add(key)
 
 
-def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase) -> Runner:
+def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, memory: RunMemory) -> Runner:
     match request.task:
         case "embedding":
-            return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), request.limits)
+            return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), request.limits, memory)
         case "generation":
-            return Generator(skeleton.module, tokenizer, request.limits)
+            return Generator(skeleton.module, tokenizer, request.limits, memory)
         case _:
             assert_never(request.task)
 

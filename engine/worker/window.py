@@ -1,4 +1,4 @@
-"""A part of mapped memory on which tensors are made, and which knows whether any of them is still held by somebody."""
+"""Bytes on which tensors are made, and which know whether any of them is still held by somebody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import weakref
 from typing import Final
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from engine.weights.layout import Entry
 
@@ -25,35 +26,64 @@ TORCH_DTYPES: Final[dict[str, torch.dtype]] = {
 DTYPE_NAMES: Final = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 
-class Window:
-    """Makes views of `length` bytes of a mapping. No view outlives its use unnoticed: torch holds the window's buffer
-    for as long as any tensor lies on it."""
+class Views:
+    """Makes typed views of one flat tensor of bytes. No view outlives its use unnoticed."""
+
+    def __init__(self, base: torch.Tensor) -> None:
+        self._typed: Final[dict[torch.dtype, torch.Tensor]] = {torch.uint8: base}
+
+    @property
+    def bytes(self) -> torch.Tensor:
+        """All of it. Raises KeyError after `close`."""
+        return self._typed[torch.uint8]
+
+    def tensor(self, entry: Entry) -> torch.Tensor:
+        """A view of the entry's bytes."""
+        dtype = TORCH_DTYPES[entry.dtype]
+        if entry.length == 0:
+            return torch.empty(entry.shape, dtype=dtype, device=self.bytes.device)
+        base = self._typed.get(dtype)
+        if base is None:
+            base = self._typed[dtype] = self.bytes.view(dtype)
+        return base.as_strided(entry.shape, entry.strides, entry.offset // dtype.itemsize)
+
+    def close(self) -> None:
+        """Let go of our own tensors; `is_held` then tells whether anybody else has one."""
+        self._typed.clear()
+
+
+class Window(Views):
+    """A part of a mapping. Torch holds its buffer for as long as any tensor lies on it."""
 
     def __init__(self, mapping: mmap.mmap, offset: int, length: int) -> None:
         buffer = memoryview(mapping)[offset : offset + length]
         self._buffer_alive: Final = weakref.ref(buffer)
-        base = torch.frombuffer(buffer, dtype=torch.uint8)
-        self._typed: Final[dict[torch.dtype, torch.Tensor]] = {torch.uint8: base}
+        super().__init__(torch.frombuffer(buffer, dtype=torch.uint8))
+
+    @property
+    def address(self) -> int:
+        """Where it begins in this process."""
+        return self.bytes.data_ptr()
 
     @property
     def is_held(self) -> bool:
         """Whether any tensor lies on the window, our own included until `close`."""
         return self._buffer_alive() is not None
 
-    def tensor(self, entry: Entry) -> torch.Tensor:
-        """A view of the entry's bytes."""
-        dtype = TORCH_DTYPES[entry.dtype]
-        if entry.length == 0:
-            return torch.empty(entry.shape, dtype=dtype)
-        base = self._typed.get(dtype)
-        if base is None:
-            base = self._typed[dtype] = self._typed[torch.uint8].view(dtype)
-        return base.as_strided(entry.shape, entry.strides, entry.offset // dtype.itemsize)
-
     def fill_from(self, other: Window) -> None:
         """One copy of all bytes."""
-        self._typed[torch.uint8].copy_(other._typed[torch.uint8])
+        self.bytes.copy_(other.bytes)
 
-    def close(self) -> None:
-        """Let go of the window's own tensors; `is_held` then tells whether anybody else has one."""
-        self._typed.clear()
+
+class Allocation(Views):
+    """Memory of torch's own, on any device. It is given back to torch when the last tensor on it goes."""
+
+    def __init__(self, memory: torch.Tensor) -> None:
+        self.length: Final = memory.numel()
+        self._storage: Final = StorageWeakRef(memory.untyped_storage())  # type: ignore[no-untyped-call]
+        super().__init__(memory)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether any tensor lies on the memory, our own included until `close`."""
+        return not self._storage.expired()  # type: ignore[no-untyped-call]

@@ -11,11 +11,17 @@ from transformers.utils import logging
 
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
+from tests.worker.cards import why_no_card
 from tests.worker.models import Tier
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 ARENA_BYTES = 1 << 30
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and (reason := why_no_card()):
+        pytest.skip(reason)
 
 
 @pytest.fixture

@@ -88,6 +88,6 @@ class Tier:
 def run(module: PreTrainedModel, tokens: int = 12) -> torch.Tensor:
     """A forward run on fixed tokens; the output that matters."""
     ids = torch.arange(2 * tokens).reshape(2, tokens) % (VOCABULARY - 5) + 4
-    output = module(input_ids=ids)
+    output = module(input_ids=ids.to(module.device))
     result: torch.Tensor = output.logits if "logits" in output else output.last_hidden_state
     return result.clone()

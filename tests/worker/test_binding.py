@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from engine.weights.errors import BadCheckpoint
+from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind
-from engine.worker.memory import Backing, HostBacking, RamBacking, backing_for
+from engine.worker.memory import Backing, HostBacking, RamBacking
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import EMBEDDING, GENERATION, Tier, prepare_random, run
 

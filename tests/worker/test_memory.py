@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from engine.weights.regions import Region
+from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind
 from engine.worker.errors import OutOfMemory
-from engine.worker.memory import HostBacking, RamBacking, backing_for
+from engine.worker.memory import HostBacking, RamBacking
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import Tier, prepare_random
 
@@ -77,5 +78,5 @@ def test_a_kept_view_of_the_shared_slab_is_reported(tier: Tier, tmp_path: Path) 
 
 
 def test_an_unknown_backing_is_refused_by_name(tier: Tier) -> None:
-    with pytest.raises(ValueError, match="no backing 'cuda:0'"):
-        backing_for("cuda:0", tier.mapping, MIB)
+    with pytest.raises(ValueError, match="no backing 'tpu:0'"):
+        backing_for("tpu:0", tier.mapping, MIB)

@@ -1,0 +1,136 @@
+"""A card's memory, or a slice of it: one allocation a model, copied beside running models, and proven to come back.
+
+The limit holds twice: loads are admitted by what they and their workspace are charged, and PyTorch refuses tensors beyond it.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from typing import Final
+
+from engine.core.sizes import MIB, format_size
+from engine.weights.layout import aligned
+from engine.weights.regions import Region
+from engine.worker.cuda_device import CudaDevice
+from engine.worker.cuda_runs import CudaRuns
+from engine.worker.errors import OutOfMemory
+from engine.worker.memory import CopiedPlacement, Placement, over_the_limit
+from engine.worker.page_locks import PageLocks
+from engine.worker.protocol import Card
+from engine.worker.running import once_more
+from engine.worker.window import Allocation, Window
+
+_log: Final = logging.getLogger(__name__)
+
+SMALLEST_SEGMENT: Final = 10 * MIB
+SEGMENT_ALIGNMENT: Final = 2 * MIB
+"""Of PyTorch's allocator: anything smaller shares a segment with others, and a shared segment does not go back."""
+
+
+class CudaBacking:
+    """Device memory. The context is made by the first load and stays until the process ends."""
+
+    def __init__(self, device: CudaDevice, arena: mmap.mmap, limit_bytes: int, page_locks: bool) -> None:
+        self._device: Final = device
+        self._arena: Final = arena
+        self._limit_bytes: Final = limit_bytes
+        self._locks: Final = PageLocks(device) if page_locks else None
+        self._charges: Final[dict[Allocation, int]] = {}
+        self._quarantine: Final[list[Allocation]] = []
+        self._context_bytes: int | None = None
+        self._is_open = False
+        self.runs: Final = CudaRuns(device, self._describe)
+
+    @property
+    def used_bytes(self) -> int:
+        """The context, and what the driver has given this process for tensors: the card's own count of a slice."""
+        if not self._is_open:
+            return 0
+        self._end_quarantines()
+        return (self._context_bytes or 0) + self._device.figures().reserved_bytes
+
+    @property
+    def card(self) -> Card | None:
+        if not self._is_open:
+            return None
+        figures = self._device.figures()
+        return Card(figures.total_bytes, figures.free_bytes, self._context_bytes)
+
+    def place(self, source: Region, workspace_bytes: int) -> Placement:
+        self._open_once()
+        self._end_quarantines()
+        charge_bytes = Region(source.offset, source.length + workspace_bytes).span_bytes
+        free_bytes = self._limit_bytes - (self._context_bytes or 0) - sum(self._charges.values())
+        if charge_bytes > free_bytes:
+            raise over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
+        self.runs.disturb()
+        original = Window(self._arena, source.offset, source.length)
+        if self._locks is not None:
+            self._locks.lock(source, original.address)
+        allocation = self._allocate(source.length)
+        self._charges[allocation] = charge_bytes
+        try:
+            copy_s = self._device.copy(allocation.bytes[: source.length], original.bytes)
+        except BaseException:
+            allocation.close()
+            self._give_back(allocation, source)
+            raise
+        return CopiedPlacement(allocation, copy_s, lambda: self._give_back(allocation, source))
+
+    def unlock(self, region: Region) -> None:
+        if self._locks is not None:
+            self._locks.unlock(region)
+
+    def _open_once(self) -> None:
+        if not self._is_open:
+            self._context_bytes = self._device.open()
+            self._is_open = True
+            self._device.cap(self._limit_bytes - (self._context_bytes or 0))
+
+    def _allocate(self, length: int) -> Allocation:
+        segment_bytes = aligned(max(length, SMALLEST_SEGMENT), SEGMENT_ALIGNMENT)
+        memory = once_more(lambda: self._device.allocate(segment_bytes), self.runs)
+        if memory is None:
+            raise OutOfMemory(
+                f"out of memory: {format_size(length)} could not be allocated, also after all unused memory was given"
+                f" back. {self._describe()}. What was loaded stays; evict a model, or load this one elsewhere"
+            )
+        return Allocation(memory)
+
+    def _give_back(self, allocation: Allocation, source: Region) -> int:
+        """The bytes that did not come back: the weights, since nothing else was allocated for the model."""
+        self.runs.disturb()
+        if allocation.is_held or not self._comes_back(allocation.length):
+            self._quarantine.append(allocation)
+            return source.span_bytes
+        del self._charges[allocation]
+        return 0
+
+    def _comes_back(self, segment_bytes: int) -> bool:
+        """Whether the card shows the segment free, or, where others may have taken it in that moment, nothing of its
+        size is kept here any more."""
+        before = self._device.figures()
+        self._device.collect()
+        now = self._device.figures()
+        if now.free_bytes - before.free_bytes >= segment_bytes:
+            return True
+        if now.kept_bytes < segment_bytes:
+            _log.info("%s went back to the driver, but the card does not show them", format_size(segment_bytes))
+            return True
+        _log.error("%s did not go back to the driver. %s", format_size(segment_bytes), self._describe())
+        return False
+
+    def _end_quarantines(self) -> None:
+        for allocation in [kept for kept in self._quarantine if not kept.is_held]:
+            if self._comes_back(allocation.length):
+                self._quarantine.remove(allocation)
+                del self._charges[allocation]
+
+    def _describe(self) -> str:
+        figures = self._device.figures()
+        used_bytes = (self._context_bytes or 0) + figures.reserved_bytes
+        return (
+            f"{format_size(used_bytes)} of this device's {format_size(self._limit_bytes)} are in use;"
+            f" the whole card shows {format_size(figures.free_bytes)} of {format_size(figures.total_bytes)} free"
+        )

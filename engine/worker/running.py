@@ -1,0 +1,99 @@
+"""Running a model in the memory that is left: what is tried when a run finds too little, and what a run is found to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol, TypeVar
+
+import torch
+
+from engine.worker.errors import OutOfMemory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SHORTAGES: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory")
+"""How a lack of memory is worded where torch does not raise OutOfMemoryError: by the driver, by cuBLAS, on the CPU."""
+
+
+class Measurement:
+    """What a run took beside the weights, once it has ended."""
+
+    def __init__(self) -> None:
+        self.workspace_bytes: int | None = None
+        """None where the device can't tell, or where something else used its memory meanwhile."""
+
+
+class RunMemory(Protocol):
+    """A device's memory as a run uses it."""
+
+    def collect(self) -> None:
+        """Give back all that is kept but unused."""
+        ...
+
+    def shortage(self, rows: int) -> OutOfMemory:
+        """The words, with figures, for a run of `rows` rows that found too little."""
+        ...
+
+    def measure(self) -> AbstractContextManager[Measurement]:
+        """Find out what the run inside takes."""
+        ...
+
+
+class HostRuns:
+    """Runs in host RAM, where nothing is kept and nobody counts."""
+
+    def collect(self) -> None:
+        return
+
+    def shortage(self, rows: int) -> OutOfMemory:
+        return OutOfMemory(
+            f"the host has no memory left for a run of {rows} at once; the model stays loaded. Use shorter texts, or"
+            " give the RAM tier less"
+        )
+
+    def measure(self) -> AbstractContextManager[Measurement]:
+        return nullcontext(Measurement())
+
+
+HOST_RUNS: Final = HostRuns()
+
+
+def once_more(run: Callable[[], R], memory: RunMemory) -> R | None:
+    """The run's result. When memory lacks, all unused is given back and it runs again; None when that did not help."""
+    for _ in range(2):
+        try:
+            return run()
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
+        memory.collect()  # out here the error is gone, and with its frames the tensors of the run that failed
+    return None
+
+
+def in_parts(rows: list[T], run: Callable[[list[T]], R], memory: RunMemory) -> Iterator[tuple[list[T], R]]:
+    """The rows with their results, in as few parts as memory allows, in order. Raises OutOfMemory when one row alone is
+    too much."""
+    waiting = [rows]
+    while waiting:
+        part = waiting.pop()
+        result = once_more(lambda part=part: run(part), memory)  # type: ignore[misc]
+        if result is not None:
+            yield part, result
+        elif len(part) == 1:
+            raise memory.shortage(1)
+        else:
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]
+
+
+def is_shortage(error: RuntimeError) -> bool:
+    """Whether memory was what lacked."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in SHORTAGES)
+
+
+def breaks_the_context(error: Exception) -> bool:
+    """Whether CUDA will answer every later call of this process with the same error: all of its errors are so but those
+    of memory."""
+    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error") and not is_shortage(error)

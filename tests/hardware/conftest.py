@@ -1,0 +1,67 @@
+"""What the tests on a real card share. Without one each is skipped with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+import torch
+from transformers.utils import logging
+
+from engine.core.sizes import MIB
+from engine.weights.arena import Arena
+from engine.worker.backings import backing_for
+from engine.worker.cuda import CudaBacking
+from engine.worker.cuda_device import ONLY_CARD
+from engine.worker.forkserver import ForkServer
+from tests.worker.cards import why_no_card
+from tests.worker.models import Tier
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+TIER_BYTES = 320 * MIB
+LIMIT_BYTES = 2048 * MIB
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "hardware" in item.path.parts:
+            item.add_marker(pytest.mark.gpu)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if reason := why_no_card():
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def tier() -> Tier:
+    return Tier(TIER_BYTES)
+
+
+@pytest.fixture
+def backing(tier: Tier) -> Iterator[CudaBacking]:
+    """A slice of the first card. Its limit is the process's, and goes with the test."""
+    backing = backing_for(ONLY_CARD, tier.mapping, LIMIT_BYTES, page_locks=True)
+    assert isinstance(backing, CudaBacking)
+    yield backing
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1.0, 0)
+
+
+@pytest.fixture(scope="session")
+def arena() -> Iterator[Arena]:
+    """The RAM tier of the workers that the fork server makes."""
+    arena = Arena(TIER_BYTES)
+    yield arena
+    arena.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fork_server(arena: Arena) -> AsyncIterator[ForkServer]:
+    server = ForkServer(arena.fd)
+    yield server
+    async with asyncio.timeout(10):
+        await server.close()

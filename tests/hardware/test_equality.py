@@ -1,0 +1,56 @@
+"""A model bound on the card answers as `from_pretrained` on the same card does, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.core.models import Limits
+from engine.worker.binding import bind, unbind
+from engine.worker.cuda import CudaBacking
+from engine.worker.embedding import Embedder
+from engine.worker.prepare import load_module
+from engine.worker.skeleton import Skeleton
+from engine.worker.text import load_tokenizer
+from tests.worker.models import EMBEDDING, GENERATION, Tier, prepare_random, run
+from tests.worker.small import SMALL_EMBEDDER, prepare_small
+
+TEXTS = ["a cat", "a stock market " * 30, "", "a kitten that sleeps on a very warm windowsill"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("family", [*EMBEDDING, *GENERATION])
+def test_a_bound_model_equals_from_pretrained_bit_for_bit(
+    family: str, dtype: torch.dtype, backing: CudaBacking, tier: Tier, tmp_path: Path
+) -> None:
+    reference, prepared = prepare_random(family, tmp_path, dtype)
+    torch.nn.Module.to(reference, "cuda")
+    skeleton = Skeleton(prepared.folder)
+    source = tier.read(prepared)
+    for _ in range(2):
+        placement = backing.place(source, 0)
+        bind(skeleton, placement)
+        bound = run(skeleton.module)
+        assert bound.is_cuda
+        assert torch.equal(bound, run(reference))
+        unbind(skeleton)
+        assert placement.vacate() == 0
+
+
+def test_embeddings_equal_those_of_from_pretrained_and_lie_on_the_cpu(
+    backing: CudaBacking, tier: Tier, tmp_path: Path
+) -> None:
+    prepared = prepare_small(SMALL_EMBEDDER, tmp_path)
+    reference = load_module(tmp_path / f"{SMALL_EMBEDDER.kind}-checkpoint", "embedding", torch.float32)
+    torch.nn.Module.to(reference, "cuda")
+    skeleton = Skeleton(prepared.folder)
+    bind(skeleton, backing.place(tier.read(prepared), 0))
+    tokenizer = load_tokenizer(prepared.folder)
+    made, expected = (
+        Embedder(module, tokenizer, SMALL_EMBEDDER.pooling, Limits(max_batch=4, max_sequence=64)).embed(TEXTS)
+        for module in (skeleton.module, reference)
+    )
+    assert made.device.type == "cpu"
+    assert torch.equal(made, expected)
