@@ -68,6 +68,8 @@ class CitadelApp(App[int]):
         self.run_worker(self.link.run(), name="link", exit_on_error=False)
         self.run_worker(self._hand_over(), name="hand over", exit_on_error=False)
         self._tick()
+        # After ctrl+z and fg the terminal holds the shell's lines; Textual alone repaints only when the size has changed.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh())
         if not self.is_headless:
             self._leave_on_signals()
 

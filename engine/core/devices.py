@@ -25,6 +25,20 @@ class DeviceSpec(Struct, frozen=True):
     fraction: float
     """Share of the total that the engine may fill, 0 to 1."""
 
+    @property
+    def on_card(self) -> bool:
+        """Whether it is an NVIDIA card, or a slice of one."""
+        return self.backing.startswith("cuda:")
+
+
+class Neighbour(Struct, frozen=True):
+    """A process that is not ours, and what it holds on the card."""
+
+    pid: int
+    name: str
+    """Empty where it can't be seen, as from inside a container."""
+    used_bytes: int | None
+
 
 class Reading(Struct, frozen=True):
     """What the device said of itself, and when. A missing figure is None, never 0."""
@@ -38,5 +52,6 @@ class Reading(Struct, frozen=True):
     """Of that, what processes that are not ours use."""
     temperature_c: int | None = None
     utilization_percent: int | None = None
+    neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""

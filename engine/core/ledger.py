@@ -10,7 +10,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from engine.core.devices import Reading
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import Resident, Slab, Stage, State
@@ -35,10 +34,11 @@ dies."""
 
 
 def budget(state: State, device: DeviceId) -> int:
-    """Bytes of `device` that the engine may fill: fraction × total, never more than what others leave free."""
+    """Bytes of `device` that the engine may fill: fraction × total, never more than others and our own context leave free."""
     known = state.devices[device]
     total = known.spec.total_bytes
-    return max(0, min(int(total * known.spec.fraction), total - (known.reading.external_bytes or 0)))
+    left = total - (known.reading.external_bytes or 0) - known.context_bytes
+    return max(0, min(int(total * known.spec.fraction), left))
 
 
 def charged(state: State, device: DeviceId) -> int:
@@ -138,7 +138,7 @@ def lose_worker(state: State, device: DeviceId) -> State:
     """The device's process died: what it held is gone, leaks too. Pending loads have lost nothing."""
     gone = [r for r in state.on(device) if r.stage != "pending"]
     kept = tuple(r for r in state.residents if r not in gone)
-    known = replace(state.devices[device], leaked_bytes=0, worker_pid=None)
+    known = replace(state.devices[device], leaked_bytes=0, context_bytes=0, worker_pid=None)
     return replace(state, residents=kept, devices={**state.devices, device: known})
 
 
@@ -158,16 +158,11 @@ def end_lease(state: State, model: ModelName, device: DeviceId) -> State:
     return _put(state, replace(resident, leases=resident.leases - 1))
 
 
-# ── pins, readings, the RAM tier ─────────────────────────────────────────────────────────────────
+# ── pins and the RAM tier ─────────────────────────────────────────────────────────────────
 
 
 def set_pin(state: State, model: ModelName, pin: Pin | None) -> State:
     return replace(state, models={**state.models, model: replace(state.models[model], pin=pin)})
-
-
-def set_reading(state: State, device: DeviceId, reading: Reading) -> State:
-    known = replace(state.devices[device], reading=reading)
-    return replace(state, devices={**state.devices, device: known})
 
 
 def put_slab(state: State, slab: Slab) -> State:

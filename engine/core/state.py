@@ -71,6 +71,8 @@ class DeviceState(Struct, frozen=True):
     leaked_bytes: int = 0
     """Bytes of models that left and that the device did not show free again."""
     worker_pid: int | None = None
+    context_bytes: int = 0
+    """What its worker's CUDA context takes, beside the models; as long as that worker lives."""
     copy_bytes_per_s: float | None = None
     """The fastest copy from the RAM tier that was measured here; the floor of a switch is computed from it."""
 

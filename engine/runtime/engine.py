@@ -35,7 +35,7 @@ from engine.runtime.flow import policy_for
 from engine.runtime.history import History
 from engine.runtime.messages import Ask, Message, Return, Submit, Tick, Withdraw
 from engine.runtime.ports import Clock
-from engine.runtime.sampler import sample_devices
+from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.vectors import rows
 from engine.worker.client import WorkerDied
@@ -82,7 +82,7 @@ class Engine:
         self._history.add(Notice(self._clock.now(), level, text))
         self._wake()
 
-    async def live(self, make_executor: MakeExecutor, sample_s: float) -> None:
+    async def live(self, make_executor: MakeExecutor, sampler: Sampler) -> None:
         """Run until `stop`, then end in order: workers first, the journal last. An exception means a defect; it is logged."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -90,7 +90,7 @@ class Engine:
                 writer = tasks.create_task(self._history.write())
                 running = [
                     tasks.create_task(self._take_messages()),
-                    tasks.create_task(sample_devices(executor, self._scheduler, self.post, self._clock, sample_s)),
+                    tasks.create_task(sampler.run(executor, self.post)),
                 ]
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
@@ -98,6 +98,7 @@ class Engine:
                 for task in running:
                     task.cancel()
                 await executor.close()
+                await sampler.close()
                 await self._history.written()
                 writer.cancel()
         except* Exception:
@@ -158,9 +159,9 @@ class Engine:
                 waiter.set_exception(EngineUnreachable(reason))
         self._wake()
 
-    def start(self, make_executor: MakeExecutor, sample_s: float) -> None:
+    def start(self, make_executor: MakeExecutor, sampler: Sampler) -> None:
         """Begin to live."""
-        self._life = asyncio.create_task(self.live(make_executor, sample_s), name="engine")
+        self._life = asyncio.create_task(self.live(make_executor, sampler), name="engine")
 
     async def ended(self) -> None:
         """Wait until the engine has ended. Raises what broke it, if something did."""

@@ -6,9 +6,10 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Final, TypeAlias
 
-from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.names import DeviceId, ModelName
 from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
 from engine.runtime.messages import (
     BindFailed,
@@ -20,12 +21,14 @@ from engine.runtime.messages import (
     SlabRead,
     WorkerDown,
     WorkerUp,
+    context_of,
 )
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
 from engine.runtime.slabs import PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Reply, Request, WorkerConfig
+from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Reply, Request, Unlock, WorkerConfig
 
 _log: Final = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Executor:
         self._workers: dict[DeviceId, WorkerHandle] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
+        self.pids: dict[DeviceId, int] = {}
+        """Of the workers that are up."""
         self.used_bytes: dict[DeviceId, int] = dict.fromkeys(workers, 0)
         """What each device last said that it holds."""
 
@@ -64,7 +69,8 @@ class Executor:
             case StopReading(model):
                 self._store.stop(model)
             case DropSlab(model):
-                self._store.drop(model)
+                if region := self._store.take(model):
+                    self._start(self._give_up(region))
             case BindModel():
                 self._start(self._bind(effect))
             case ReleaseModel(model, device):
@@ -144,6 +150,14 @@ class Executor:
             case _:
                 self._post(BindFailed(model, device, "broken", f"its worker answered {type(reply).__name__}"))
 
+    async def _give_up(self, region: Region) -> None:
+        """Free a slab's region once no card reads from it any more."""
+        for device, config in self._configs.items():
+            if config.page_locks:
+                with suppress(WorkerDied):  # its locks have ended with it
+                    await self.ask(device, lambda number: Unlock(number, region.offset, region.length))
+        self._store.give_up(region)
+
     async def _release(self, model: ModelName, device: DeviceId) -> None:
         try:
             reply = await self.ask(device, lambda number: Release(number, model))
@@ -151,10 +165,12 @@ class Executor:
             return
         if isinstance(reply, Released):
             self.used_bytes[device] = reply.used_bytes
-            self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes))
-            if reply.leaked_bytes and device == CPU:
-                _log.error("a view of the slab of %s outlived it; the CPU's worker is replaced", model)
-                self.perform(KillWorker(device))  # the slab is the RAM tier's, and may be overwritten at any time
+            context_bytes = context_of(reply.card)
+            self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes, context_bytes))
+            if reply.leaked_bytes and self._configs[device].backing != "ram":
+                # The CPU's slab may be overwritten at any time; a card's bytes come back with the end of the process.
+                _log.error("%s did not show the bytes of %s free; its worker is replaced", device, model)
+                self.perform(KillWorker(device))
         else:
             _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
             self.perform(KillWorker(device))
@@ -169,9 +185,10 @@ class Executor:
             self._post(WorkerDown(device, f"did not start: {error}"))
             return
         self._workers[device] = worker
+        self.pids[device] = worker.pid
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
         reason = await worker.died()
-        del self._workers[device]
+        del self._workers[device], self.pids[device]
         self.used_bytes[device] = 0
         self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))

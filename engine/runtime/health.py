@@ -13,21 +13,27 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
 from engine.core.state import DeviceState
 from engine.runtime.board import Board
-from engine.runtime.effects import StartWorker, Write
+from engine.runtime.effects import KillWorker, StartWorker, Write
 
 CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
 """So many deaths within the window, and the residents that were there are not brought back: one of them may be the cause."""
 LONGEST_DELAY_S: Final = 30.0
+IDLE_CONTEXT_S: Final = 60.0
+"""A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
 
 class DeviceHealth:
-    """A device is `ok` while its worker lives; when it dies, a new one is started and its residents are loaded again."""
+    """A device is as healthy as its last reading while its worker lives, and `starting` while it does not."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._deaths: dict[DeviceId, list[float]] = {}
         self._lost: dict[DeviceId, list[ModelName]] = {}
+        self._readings: dict[DeviceId, Reading] = {}
+        """The last of each device, also of those whose worker is not up."""
+        self._idle_since_s: dict[DeviceId, float] = {}
+        self._retiring: set[DeviceId] = set()
 
     @property
     def restoring(self) -> bool:
@@ -42,8 +48,11 @@ class DeviceHealth:
 
     def worker_up(self, device: DeviceId, pid: int) -> list[ModelName]:
         """The device can be used; the models that its last worker lost."""
-        known = replace(self._board.state.devices[device], worker_pid=pid)
-        self._put(device, replace(known, reading=Reading("ok", "", 0, 0, at_s=self._board.now.wall_s)))
+        known = self._board.state.devices[device]
+        unread = (
+            Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
+        )
+        self._put(device, replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
         lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
         if self._deaths.get(device):
             again = f"; loading {', '.join(lost)} again" if lost else ""
@@ -52,37 +61,73 @@ class DeviceHealth:
 
     def worker_down(self, device: DeviceId, reason: str) -> None:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""
-        now_s = self._board.now.mono_s
-        deaths = [*(t for t in self._deaths.get(device, []) if now_s - t < CRASH_WINDOW_S), now_s]
-        self._deaths[device] = deaths
         state = self._board.state
         residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
         self._board.state = ledger.lose_worker(state, device)
-        delay_s = 0.0 if len(deaths) == 1 else min(2.0 ** (len(deaths) - 2), LONGEST_DELAY_S)
+        self._idle_since_s.pop(device, None)
+        if not state.devices[device].spec.on_card:
+            self._readings.pop(device, None)  # it told of the dead worker's memory
+        if device in self._retiring:
+            self._retiring.discard(device)
+            self._lost.setdefault(device, []).extend(residents)
+            self._start(device, "its worker gave its CUDA context back and is being replaced", after_s=0.0)
+            return
+        deaths = self._count_death(device)
         text = f"the worker of {device} {reason}"
-        if len(deaths) < CRASHES_BEFORE_GIVING_UP:
-            self._lost[device] = [*self._lost.get(device, []), *residents]
+        if deaths < CRASHES_BEFORE_GIVING_UP:
+            self._lost.setdefault(device, []).extend(residents)
             fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
         else:
             self._lost.pop(device, None)
-            fate = (
-                f"; {len(deaths)} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
-            )
-        self._put(device, replace(self._board.state.devices[device], reading=Reading("starting", text)))
+            fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
         self._notice("error", text + fate, device)
-        self._board.emit(StartWorker(device, delay_s))
+        self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
-    def used(self, device: DeviceId, used_bytes: int) -> None:
-        """The device's own figure after a load or an eviction."""
+    def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
+        """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
         known = self._board.state.devices[device]
-        self.read(device, used_bytes, known.reading.external_bytes or 0)
+        self._put(device, replace(known, context_bytes=context_bytes))
+        if not known.spec.on_card:
+            taken_bytes = known.reading.external_bytes or 0
+            self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
 
-    def read(self, device: DeviceId, used_bytes: int, external_bytes: int) -> None:
-        """A sample. It says nothing about a device whose worker is not up."""
+    def read(self, device: DeviceId, reading: Reading) -> None:
+        """A sample. It is shown as soon as the device's worker is up."""
+        before = self._readings.get(device)
+        self._readings[device] = reading
         known = self._board.state.devices[device]
-        if known.reading.health == "ok":
-            reading = Reading("ok", "", used_bytes, external_bytes, at_s=self._board.now.wall_s)
-            self._put(device, replace(known, reading=reading))
+        if known.worker_pid is None:
+            return
+        if before is not None and before.health != reading.health and known.spec.on_card:
+            self._tell(device, reading)
+        self._put(device, replace(known, reading=reading))
+        self._retire_idle(device)
+
+    def _retire_idle(self, device: DeviceId) -> None:
+        """Give an idle CUDA context back, which only the end of its process does."""
+        known, now_s = self._board.state.devices[device], self._board.now.mono_s
+        if not known.context_bytes or self._board.state.on(device):
+            self._idle_since_s.pop(device, None)
+        elif now_s - self._idle_since_s.setdefault(device, now_s) >= IDLE_CONTEXT_S and device not in self._retiring:
+            self._retiring.add(device)
+            self._board.emit(KillWorker(device))
+
+    def _tell(self, device: DeviceId, reading: Reading) -> None:
+        if reading.health == "ok":
+            self._notice("info", f"{device} answers again", device)
+        elif reading.health != "starting":
+            self._notice("error", f"{device} is {reading.health}: {reading.reason}", device)
+
+    def _count_death(self, device: DeviceId) -> int:
+        now_s = self._board.now.mono_s
+        recent = [t for t in self._deaths.get(device, []) if now_s - t < CRASH_WINDOW_S]
+        self._deaths[device] = [*recent, now_s]
+        return len(self._deaths[device])
+
+    def _start(self, device: DeviceId, reason: str, after_s: float) -> None:
+        known = self._board.state.devices[device]
+        self._put(device, replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
+        self._board.emit(StartWorker(device, after_s))
 
     def _put(self, device: DeviceId, known: DeviceState) -> None:
         state = self._board.state

@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from engine.core.commands import Submission
+from engine.core.devices import Reading
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
-from engine.worker.protocol import Bound
+from engine.worker.protocol import Bound, Card
 
 
 class Submit(Struct, frozen=True):
@@ -76,6 +77,12 @@ class ModelReleased(Struct, frozen=True):
     leaked_bytes: int
     used_bytes: int
     """What the device holds now, by its own figure."""
+    context_bytes: int = 0
+
+
+def context_of(card: Card | None) -> int:
+    """Bytes of the CUDA context that a worker holds, as far as it could tell."""
+    return (card.context_bytes or 0) if card is not None else 0
 
 
 class WorkerUp(Struct, frozen=True):
@@ -89,11 +96,10 @@ class WorkerDown(Struct, frozen=True):
 
 
 class DeviceRead(Struct, frozen=True):
-    """A sample of a device's memory."""
+    """A sample of a device, by who can tell: the driver for a card, else our own worker and the host."""
 
     device: DeviceId
-    used_bytes: int
-    external_bytes: int
+    reading: Reading
 
 
 class Tick(Struct, frozen=True):

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from engine.devices.host import external_bytes, read_host_memory
+from engine.core.devices import DeviceSpec, Reading
+from engine.core.names import DeviceId
+from engine.devices.host import HostMemory, external_bytes, read_host_memory
+from engine.runtime.cards import CardReader
 from engine.runtime.executor import Executor
 from engine.runtime.messages import DeviceRead, Message
 from engine.runtime.ports import Clock
-from engine.runtime.scheduler import Scheduler
 
 
-async def sample_devices(
-    executor: Executor, scheduler: Scheduler, post: Callable[[Message], None], clock: Clock, interval_s: float
-) -> None:
-    """Post one DeviceRead a device each `interval_s`, until cancelled."""
-    while True:
-        host = read_host_memory()
-        for device, known in scheduler.state.devices.items():
-            used_bytes = executor.used_bytes[device]
-            total_bytes = known.spec.total_bytes
-            post(DeviceRead(device, used_bytes, external_bytes(total_bytes, used_bytes, host)))
-        await clock.sleep(interval_s)
+class Sampler:
+    """Reads cards through the driver, and slices of host RAM from what the host has left."""
+
+    def __init__(self, specs: dict[DeviceId, DeviceSpec], cards: CardReader, clock: Clock, interval_s: float) -> None:
+        self._specs: Final = specs
+        self._cards: Final = cards
+        self._clock: Final = clock
+        self._interval_s: Final = interval_s
+
+    async def run(self, executor: Executor, post: Callable[[Message], None]) -> None:
+        """Post one DeviceRead a device each interval, until cancelled."""
+        while True:
+            host = read_host_memory()
+            cards = await self._cards.read(self._specs, executor.used_bytes, executor.pids)
+            for device, spec in self._specs.items():
+                reading = cards.get(device) or self._of_host(spec, executor.used_bytes[device], host)
+                post(DeviceRead(device, reading))
+            await self._clock.sleep(self._interval_s)
+
+    async def close(self) -> None:
+        await self._cards.close()
+
+    def _of_host(self, spec: DeviceSpec, used_bytes: int, host: HostMemory) -> Reading:
+        taken_bytes = external_bytes(spec.total_bytes, used_bytes, host)
+        return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=self._clock.now())

@@ -41,6 +41,7 @@ from engine.runtime.messages import (
     Withdraw,
     WorkerDown,
     WorkerUp,
+    context_of,
 )
 from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
 
@@ -112,11 +113,11 @@ class Scheduler:
                     board.slab_failures[model] = message
             case ModelBound(model, device, bound):
                 board.bind_reports[model] = message
-                self._health.used(device, bound.used_bytes)
+                self._health.used(device, bound.used_bytes, context_of(bound.card))
             case BindFailed(model):
                 board.bind_reports[model] = message
-            case ModelReleased(model, device, leaked_bytes, used_bytes):
-                self._health.used(device, used_bytes)
+            case ModelReleased(model, device, leaked_bytes, used_bytes, context_bytes):
+                self._health.used(device, used_bytes, context_bytes)
                 if board.state.find(model, device):
                     board.state = ledger.release_bytes(board.state, model, device, leaked_bytes)
             case WorkerUp(device, pid):
@@ -125,8 +126,8 @@ class Scheduler:
             case WorkerDown(device, reason):
                 self._health.worker_down(device, reason)
                 self._desk.worker_died(device)
-            case DeviceRead(device, used_bytes, external_bytes):
-                self._health.read(device, used_bytes, external_bytes)
+            case DeviceRead(device, reading):
+                self._health.read(device, reading)
             case Tick():
                 pass
             case _:

@@ -85,10 +85,13 @@ class SlabStore:
         """Where its slab lies in the arena. Raises KeyError when it is not there."""
         return self._regions[model]
 
-    def drop(self, model: ModelName) -> None:
-        """Free the slab's region; nobody may run from it or copy from it any more."""
-        if region := self._regions.pop(model, None):
-            self._arena.free(region)
+    def take(self, model: ModelName) -> Region | None:
+        """The region of a slab that is to go: from now on the model has none, and a fetch makes another."""
+        return self._regions.pop(model, None)
+
+    def give_up(self, region: Region) -> None:
+        """Free a taken region; nobody may read from it any more."""
+        self._arena.free(region)
 
     def stop(self, model: ModelName) -> None:
         """Give up a fetch under way; it raises ReadStopped, unless it was too late."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from engine.api import PROTOCOL, Hello
 from engine.core.commands import Load, Submission
-from engine.core.names import CPU, DeviceId
+from engine.core.devices import DeviceSpec
+from engine.core.names import CPU
 from engine.core.state import State
 from engine.devices.host import read_host_memory
+from engine.devices.library import Library
+from engine.devices.nvml import NvmlProbe
 from engine.paths import find_paths, make_folders
 from engine.runtime.board import Patience
+from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
@@ -25,6 +29,7 @@ from engine.runtime.initial import initial_state
 from engine.runtime.journal import Journal
 from engine.runtime.messages import Message, Submit
 from engine.runtime.recall import last_residency, with_pins, with_rates
+from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.slabs import SlabStore
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
@@ -44,7 +49,10 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     """
     paths = find_paths(environment)
     make_folders(paths)
-    settings = load_settings(config, environment, find_dotenv(config, Path.cwd()))
+    clock = SystemClock()
+    probe = NvmlProbe(clock)
+    library = await probe.open()
+    settings = load_settings(config, environment, find_dotenv(config, Path.cwd()), probe.facts)
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, settings.journal.max_bytes, settings.journal.files)
@@ -57,31 +65,46 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     scheduler = Scheduler(state, settings.policy, _patience(settings))
     if before is not None:
         scheduler.expect_back(before.residents)
-    clock = SystemClock()
     history = History(journal, past, clock)
-    engine = Engine(_hello(config, state, clock.now()), scheduler, history, clock)
+    engine = Engine(_hello(config, clock.now(), _banner(specs, library)), scheduler, history, clock)
     for warning in start.warnings:
         engine.note("warning", warning)
 
     arena = Arena(_arena_bytes(state))
     spawner = ForkServer(arena.fd)
     store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner, clock)
-    workers = {device: _worker(state, device, arena.size_bytes) for device in state.devices}
+    workers = {
+        spec.id: _worker(spec, len(specs) - 1, arena.size_bytes, settings.card_uuids.get(spec.id)) for spec in specs
+    }
+    sampler = Sampler(
+        {spec.id: spec for spec in specs}, CardReader(probe, settings.card_uuids), clock, settings.monitoring.sample_s
+    )
 
     def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
         return Executor(store, workers, spawner, clock, post, tasks)
 
-    engine.start(make_executor, settings.monitoring.sample_s)
+    engine.start(make_executor, sampler)
     for model in settings.models:
         if model.preload:
             engine.post(Submit(Submission(f"preload-{model.name}", Load(model.name), "config")))
     return engine
 
 
-def _hello(config: Path, state: State, now_s: float) -> Hello:
-    banner = VIRTUAL_BANNER if len(state.devices) > 1 else CPU_ONLY_BANNER
-    host = socket.gethostname()
-    return Hello(PROTOCOL, version("citadel-tui"), host, os.getpid(), now_s, str(config.absolute()), banner)
+def _hello(config: Path, now_s: float, banner: str) -> Hello:
+    return Hello(
+        PROTOCOL, version("citadel-tui"), socket.gethostname(), os.getpid(), now_s, str(config.absolute()), banner
+    )
+
+
+def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
+    """What every screen has to say of GPUs that are not what they seem."""
+    backings = {spec.backing for spec in specs if spec.id != CPU}
+    if not backings:
+        return CPU_ONLY_BANNER
+    if "ram" not in backings:
+        return ""
+    unusable = library.state not in ("ok", "library_missing", "no_devices")
+    return VIRTUAL_BANNER + ("; `citadel doctor` says what is wrong with the driver" if unusable else "")
 
 
 def _patience(settings: Settings) -> Patience:
@@ -96,7 +119,14 @@ def _arena_bytes(state: State) -> int:
     return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
 
 
-def _worker(state: State, device: DeviceId, arena_bytes: int) -> WorkerConfig:
-    spec = state.devices[device].spec
-    threads = max(1, (os.cpu_count() or 1) // (1 if device == CPU else max(1, len(state.devices) - 1)))
-    return WorkerConfig(device, spec.backing, spec.total_bytes, ArenaSize(arena_bytes), threads)
+def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None) -> WorkerConfig:
+    threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
+    return WorkerConfig(
+        spec.id,
+        spec.backing,
+        spec.total_bytes,
+        ArenaSize(arena_bytes),
+        threads,
+        card=card,
+        page_locks=spec.on_card,
+    )

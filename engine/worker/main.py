@@ -14,7 +14,7 @@ import msgspec
 import torch
 
 from engine.worker.backings import backing_for
-from engine.worker.cuda_device import ONLY_CARD, cuda_ordinal, see_only
+from engine.worker.cuda_device import ONLY_CARD, VISIBLE, cuda_ordinal, see_only
 from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, failure_of
 from engine.worker.framing import encode_frame, receive
@@ -48,7 +48,10 @@ def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> No
     arena = mmap.mmap(arena_fd, config.arena.size_bytes)
     name = config.backing
     if (ordinal := cuda_ordinal(name)) is not None:
-        see_only(ordinal)
+        if config.card is None:
+            see_only(ordinal)
+        else:
+            os.environ[VISIBLE] = config.card
         name = ONLY_CARD
     worker = Worker(Residents(backing_for(name, arena, config.limit_bytes, config.page_locks)), stream)
     worker.send(Ready(os.getpid(), str(torch.__version__)))

@@ -31,6 +31,9 @@ class WorkerConfig(Struct, frozen=True):
     arena: Arena
     threads: int = 1
     """Torch's threads."""
+    card: str | None = None
+    """UUID of the NVIDIA card or MIG device that a `cuda:` backing lies on; the only one that the process will see. None:
+    the one that the backing numbers."""
     page_locks: bool = False
     """The engine says Unlock before it gives up a region of the RAM tier: a card's worker may page-lock what it copies."""
 

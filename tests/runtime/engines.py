@@ -13,7 +13,9 @@ from engine.api import PROTOCOL, Hello
 from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.sizes import GIB
+from engine.devices.nvml import NvmlProbe
 from engine.runtime.board import Patience
+from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
@@ -22,6 +24,7 @@ from engine.runtime.initial import initial_state
 from engine.runtime.journal import Journal
 from engine.runtime.messages import Message
 from engine.runtime.recall import last_residency, with_pins
+from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
 from engine.worker.protocol import Arena, WorkerConfig
@@ -60,7 +63,9 @@ async def scripted_engine(folder: Path, policy: Policy | None = None) -> AsyncIt
     def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
         return Executor(box_store, configs, spawner, clock, post, tasks)
 
-    engine.start(make_executor, sample_s=1.0)
+    devices = {device: known.spec for device, known in state.devices.items()}
+    sampler = Sampler(devices, CardReader(NvmlProbe(clock), {}), clock, 1.0)
+    engine.start(make_executor, sampler)
     try:
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store)

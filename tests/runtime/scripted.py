@@ -26,6 +26,8 @@ from engine.worker.protocol import (
     Released,
     Reply,
     Request,
+    Unlock,
+    Unlocked,
     WorkerConfig,
 )
 
@@ -37,6 +39,7 @@ class ScriptedWorker:
         self.pid = pid
         self.config = config
         self.bound: dict[ModelName, int] = {}
+        self.unlocked: list[int] = []
         self.running = asyncio.Event()
         """Set when a run has begun."""
         self.may_finish = asyncio.Event()
@@ -53,6 +56,9 @@ class ScriptedWorker:
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
             case Embed() | Generate():
                 return await self._run(request)
+            case Unlock():
+                self.unlocked.append(request.offset)
+                return Unlocked(request.id)
             case Prepare():
                 return Failure(request.id, "bad request", "the script prepares nothing")
 
@@ -118,8 +124,9 @@ class ScriptedStore(SlabStore):
         assert model in self.held
         return Region(0, self._sizes[model])
 
-    def drop(self, model: ModelName) -> None:
+    def take(self, model: ModelName) -> Region | None:
         self.held.discard(model)
+        return None
 
     def stop(self, model: ModelName) -> None:
         self.may_fetch.set()
