@@ -40,8 +40,8 @@ async def gather(argument: Path | None, environment: Mapping[str, str], cwd: Pat
 
 
 async def survey(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Survey:
-    config = ask_config(argument, environment, cwd)
     answer = await ask_nvml()
+    config = ask_config(argument, environment, cwd, answer.facts)
     cards = visible_cards(answer.facts, answer.samples, config)
     usable = sum(not facts.is_partitioned for facts in answer.facts)
     return Survey(config, _driver(answer), cards, usable - len(cards))

@@ -139,11 +139,13 @@ class Disk(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """Memory of a device that the configuration counts on."""
+    """Memory of a card or of the host that the configuration makes a device of."""
 
     device: str
     backing: str
     memory_bytes: int
+    card_uuid: str | None = None
+    """Of the card; None in host RAM."""
 
 
 class Config(Struct, frozen=True):

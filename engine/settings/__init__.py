@@ -4,9 +4,10 @@ from engine.settings.devices import Fit, check_fit, device_specs
 from engine.settings.folder import find_config_folder, find_dotenv
 from engine.settings.load import load_settings
 from engine.settings.problems import Problem, SettingsError
-from engine.settings.schema import Journal, Loading, Monitoring, RamTierSettings, Settings, Size, VirtualGpu
+from engine.settings.schema import Card, Journal, Loading, Monitoring, RamTierSettings, Settings, Size, VirtualGpu
 
 __all__ = [
+    "Card",
     "Fit",
     "Journal",
     "Loading",

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from engine.core.devices import DeviceSpec
 from engine.core.models import Footprint, ModelSpec
-from engine.core.names import CPU, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.settings.load import ALLOCATION_FILE
 from engine.settings.problems import Place, Problem, SettingsError
-from engine.settings.schema import Settings
+from engine.settings.schema import RAM, Card, Settings, VirtualGpu
 
 
 class Fit(NamedTuple):
@@ -25,10 +25,7 @@ def device_specs(settings: Settings, host_total_bytes: int) -> tuple[DeviceSpec,
     """The visible GPUs and the CPU. Raises SettingsError when the host has less memory than they take."""
     if problems := list(_beyond_host(settings, host_total_bytes)):
         raise SettingsError(f"The configuration in {settings.folder} does not fit this host.", problems)
-    gpus = (
-        DeviceSpec(name, "virtual GPU in host RAM", "gpu", gpu.backing, int(gpu.memory_bytes), settings.memory_fraction)
-        for name, gpu in settings.gpus.items()
-    )
+    gpus = (_gpu(name, gpu, settings) for name, gpu in settings.gpus.items())
     cpu_bytes = int(settings.devices.cpu_memory_bytes or host_total_bytes // 2)
     # The CPU's limit is already a share of the host; the GPUs' fraction is not taken off it again.
     return (*gpus, DeviceSpec(CPU, "CPU", "cpu", "host", cpu_bytes, 1.0))
@@ -63,9 +60,19 @@ def check_fit(
     return Fit(tuple(errors), tuple(warnings))
 
 
+def _gpu(name: DeviceId, gpu: VirtualGpu | Card, settings: Settings) -> DeviceSpec:
+    if isinstance(gpu, Card):
+        title = gpu.title
+    elif gpu.ordinal is None:
+        title = "virtual GPU in host RAM"
+    else:
+        title = f"slice of {settings.cards[gpu.ordinal].title}"
+    return DeviceSpec(name, title, "gpu", gpu.backing, int(gpu.memory_bytes), settings.memory_fraction)
+
+
 def _beyond_host(settings: Settings, host_total_bytes: int) -> Iterator[Problem]:
     at, host = Place(ALLOCATION_FILE), format_size(host_total_bytes)
-    virtual_bytes = sum(gpu.memory_bytes for gpu in settings.gpus.values())
+    virtual_bytes = sum(gpu.memory_bytes for gpu in settings.gpus.values() if gpu.backing == RAM)
     taken_bytes = virtual_bytes + settings.ram_tier.budget_bytes
     if taken_bytes > host_total_bytes:
         what = f"with ram_tier.budget they take {format_size(taken_bytes)} of host RAM"

@@ -16,8 +16,10 @@ from engine.settings.dotenv import read_dotenv
 from engine.settings.problems import Place, Problem
 from engine.settings.schema import Allocation, Fraction, Models, Seconds
 
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 PROCESS: Final = "environment"
 DOTENV: Final = ".env"
+_NO_GPU: Final = ("", "-1")
 
 _T = TypeVar("_T")
 
@@ -41,6 +43,20 @@ class Environment(Struct, frozen=True):
     origins: dict[str, str] = {}
     """By variable: the `.env` file or the process environment."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def visible_devices(self) -> str | None:
+        """What CUDA_VISIBLE_DEVICES says, or None when it is not set."""
+        said = self.variables.cuda_visible_devices
+        return None if isinstance(said, UnsetType) else said
+
+    @property
+    def hides_all_gpus(self) -> bool:
+        chosen = self.visible_devices
+        return not self.variables.cuda_enabled or (chosen is not None and chosen.strip() in _NO_GPU)
+
+    def place(self, variable: str) -> Place:
+        return Place(self.origins[variable], variable)
 
 
 KNOWN: Final = tuple(field.encode_name for field in msgspec.structs.fields(Variables))

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from engine.core.names import CPU
+from engine.devices.cards import GpuFacts
+from engine.settings.cards import usable_cards
 from engine.settings.catalog import read_catalog
 from engine.settings.check import differences
 from engine.settings.documents import read_yaml, without_nulls
 from engine.settings.environment import applied, read_environment
+from engine.settings.gpus import UNKNOWN_GPUS, find_gpus
 from engine.settings.problems import Place, Problem, SettingsError
 from engine.settings.schema import Allocation, Settings, decode_size
-from engine.settings.visible import hidden_ties, on_visible, visible_gpus
+from engine.settings.ties import hidden_ties, on_visible
 
 ALLOCATION_FILE: Final = "gpu_allocation.yaml"
 
 
-def load_settings(folder: Path, environment: Mapping[str, str], dotenv: Path | None) -> Settings:
+def load_settings(
+    folder: Path, environment: Mapping[str, str], dotenv: Path | None, cards: Sequence[GpuFacts] = ()
+) -> Settings:
     """What the files in `folder` say, with the word of `environment` and of `dotenv` over it.
 
-    Raises SettingsError with all problems at once.
+    `cards`: those of this machine, in the order of the PCI bus. Raises SettingsError with all problems at once.
     """
     problems: list[Problem] = []
     said = read_environment(environment, dotenv, problems)
     in_file = _read_allocation(folder, problems)
-    gpus = {f"gpu{index}": gpu for index, gpu in enumerate(in_file.devices.virtual)} if in_file else {}
+    at = Place(ALLOCATION_FILE).child("devices.virtual")
+    gpus = find_gpus(in_file.devices.virtual, said, cards, at, problems) if in_file else UNKNOWN_GPUS
     # Without the devices nothing can be said about those that the catalog and the environment name.
-    catalog = read_catalog(folder, (*gpus, CPU) if in_file else None, problems)
-    visible = visible_gpus(said, tuple(gpus), problems) if in_file else ()
+    catalog = read_catalog(folder, None if gpus.names is None else (*gpus.names, CPU), problems)
     if problems or in_file is None:
         raise SettingsError(f"The configuration in {folder} was refused; nothing was started or changed.", problems)
     allocation = applied(in_file, said.variables)
     return Settings(
         **{name: getattr(allocation, name) for name in Allocation.__struct_fields__},
         folder=str(folder),
-        gpus={name: gpus[name] for name in visible},
-        models=on_visible(catalog, visible),
-        warnings=(*said.warnings, *hidden_ties(catalog, visible)),
+        gpus=dict(gpus.visible),
+        cards=usable_cards(cards),
+        models=on_visible(catalog, gpus.visible),
+        warnings=(*said.warnings, *gpus.warnings, *hidden_ties(catalog, gpus.visible)),
     )
 
 

@@ -5,7 +5,7 @@ The structs are the rules: each field's type and description is what its value i
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -15,6 +15,7 @@ from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB, parse_size
 
 DAY_S: Final = 86_400
+RAM: Final = "ram"
 
 
 class Size(int):
@@ -44,14 +45,41 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
 Models: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 Files: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+Backing: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(ram|cuda:(0|[1-9][0-9]{0,2}))\Z",
+        description="ram for host RAM, or cuda:N for the NVIDIA card N, such as cuda:0",
+    ),
+]
 
 
 class VirtualGpu(Struct, frozen=True):
     """A slice of memory that behaves as a GPU."""
 
     memory_bytes: SizeText = field(name="memory")
-    backing: Literal["ram"] = "ram"
-    """Whose memory it is a slice of: host RAM."""
+    backing: Backing = RAM
+    """Whose memory it is a slice of: host RAM, or a card."""
+
+    @property
+    def ordinal(self) -> int | None:
+        """Of the card that it is a slice of; None when it is a slice of host RAM."""
+        return None if self.backing == RAM else int(self.backing.removeprefix("cuda:"))
+
+
+class Card(Struct, frozen=True):
+    """An NVIDIA card, or a MIG device of one, that can run models."""
+
+    uuid: str
+    title: str
+    memory_bytes: int
+    """Without what the driver keeps for itself."""
+    ordinal: int
+    """Its place, in the order of the PCI bus, among all that can run models, hidden ones included."""
+
+    @property
+    def backing(self) -> str:
+        return f"cuda:{self.ordinal}"
 
 
 VirtualGpus: TypeAlias = Annotated[
@@ -64,8 +92,8 @@ DEFAULT_GPUS: Final = (VirtualGpu(Size(640 * MIB)), VirtualGpu(Size(640 * MIB)))
 class DeviceSettings(Struct, frozen=True):
     """Which devices there are."""
 
-    virtual: VirtualGpus = DEFAULT_GPUS
-    """Virtual GPUs, named gpu0, gpu1, … in this order."""
+    virtual: VirtualGpus | None = None
+    """Virtual GPUs, named gpu0, gpu1, … in this order. None: the machine's NVIDIA cards, or DEFAULT_GPUS when it has none."""
     cpu_memory_bytes: SizeText | None = field(name="cpu_memory", default=None)
     """Bytes that models on the CPU may take; None: half of the host's RAM."""
 
@@ -128,8 +156,17 @@ class Settings(Allocation, frozen=True, kw_only=True):
 
     folder: str
     """Where the configuration was read from."""
-    gpus: dict[DeviceId, VirtualGpu]
-    """Those that the environment leaves visible, under the names that they have in the file."""
+    gpus: dict[DeviceId, VirtualGpu | Card]
+    """Those that the environment leaves visible: virtual GPUs under the names that they have in the file, cards numbered as
+    CUDA numbers what it shows."""
+    cards: tuple[Card, ...] = ()
+    """All of the machine that can run models, visible or not, in the order of their ordinals."""
     models: tuple[ModelSpec, ...]
     warnings: tuple[str, ...] = ()
     """Accepted, but the operator should know."""
+
+    @property
+    def card_uuids(self) -> dict[DeviceId, str]:
+        """By device, the card that it is or is a slice of; devices in host RAM are left out."""
+        ordinals = {name: gpu.ordinal for name, gpu in self.gpus.items()}
+        return {name: self.cards[ordinal].uuid for name, ordinal in ordinals.items() if ordinal is not None}

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.core.sizes import MIB
+from engine.core.sizes import GIB, MIB
 from engine.doctor.gathering.config import ask_config
 from engine.doctor.gathering.disk import SAMPLE_BYTES, ask_disk
 from engine.doctor.gathering.driver import look_for_driver
 from engine.doctor.gathering.host import ask_host
 from engine.doctor.gathering.program import ProgramFailed, output_of
 from engine.doctor.gathering.torch import ask_torch
-from engine.doctor.machine import Torch, TorchBroken, TorchFacts, TorchMissing
+from engine.doctor.machine import Slice, Torch, TorchBroken, TorchFacts, TorchMissing
 from engine.weights.layout import SLAB_FILE
+from tests.settings.machines import TWO_CARDS
 
 ALLOCATION = "devices:\n  virtual:\n    - {memory: 512MiB, backing: ram}\nram_tier: {budget: 1GiB}\n"
 NO_ANSWER = "the process that imported it gave no answer"
@@ -101,6 +102,27 @@ def test_the_configuration_tells_its_slices_and_the_host_memory_it_counts_on(tmp
     assert (config.folder, config.trouble) == (str(folder), "")
     assert [(each.device, each.backing, each.memory_bytes) for each in config.slices] == [("gpu0", "ram", 512 * MIB)]
     assert config.host_bytes == 1536 * MIB
+
+
+def test_the_slices_of_cards_are_told_with_their_card_and_are_no_host_memory(tmp_path: Path) -> None:
+    allocation = "devices: {virtual: [{memory: 1GiB, backing: cuda:1}]}\nram_tier: {budget: 1GiB}\n"
+    write(tmp_path / "config", {"gpu_allocation.yaml": allocation, "model_gpu_mapping.json": CATALOG})
+    config = ask_config(None, {"CUDA_VISIBLE_DEVICES": "1"}, tmp_path, TWO_CARDS)
+    assert config.slices == (Slice("gpu0", "cuda:1", GIB, "GPU-b"),)
+    assert config.host_bytes == GIB
+
+
+def test_whole_cards_are_no_slices(tmp_path: Path) -> None:
+    write(tmp_path / "config", {"gpu_allocation.yaml": "", "model_gpu_mapping.json": CATALOG})
+    config = ask_config(None, {}, tmp_path, TWO_CARDS)
+    assert (config.trouble, config.slices) == ("", ())
+
+
+def test_slices_that_exceed_their_card_are_a_trouble_with_figures(tmp_path: Path) -> None:
+    allocation = "devices: {virtual: [{memory: 6GiB, backing: cuda:1}, {memory: 6GiB, backing: cuda:1}]}\n"
+    write(tmp_path / "config", {"gpu_allocation.yaml": allocation, "model_gpu_mapping.json": CATALOG})
+    trouble = ask_config(None, {}, tmp_path, TWO_CARDS).trouble
+    assert "gpu0, gpu1 take 12288 MiB of cuda:1 together; allowed: at most 7936 MiB" in trouble
 
 
 def test_a_configuration_that_is_missing_or_wrong_is_a_trouble_in_words(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB
-from engine.settings import Settings, VirtualGpu, load_settings
+from engine.settings import Settings, Size, VirtualGpu, load_settings
 from engine.settings.schema import Allocation
 from tests.settings.written import refusals, written
 
@@ -55,8 +55,7 @@ restore_after_restart: false
 """,
     )
 
-    assert settings.gpus == {"gpu0": VirtualGpu(memory_bytes=settings.gpus["gpu0"].memory_bytes, backing="ram")}
-    assert settings.gpus["gpu0"].memory_bytes == 6 * GIB
+    assert settings.gpus == {"gpu0": VirtualGpu(Size(6 * GIB), backing="ram")}
     assert settings.devices.cpu_memory_bytes == 3 * GIB // 2
     assert (settings.ram_tier.budget_bytes, settings.ram_tier.max_models) == (512 * MIB, 7)
     assert settings.policy == Policy("lru", "pack", cpu_fallback=False, dynamic_loading=False, min_residency_s=0)

@@ -150,9 +150,9 @@ def test_all_problems_of_all_sources_come_at_once(tmp_path: Path) -> None:
         "GPU_MEMORY_FRACTION",
         "memory_fraction",
         "policy.evict",
+        "CUDA_VISIBLE_DEVICES",
         "models[0] (minilm).task",
         "models[1] (b).pin",
-        "CUDA_VISIBLE_DEVICES",
     ]
 
 

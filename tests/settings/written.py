@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from engine.devices.cards import GpuFacts
 from engine.settings import SettingsError, load_settings
 
 MODEL: Mapping[str, object] = {"name": "minilm", "source": "hub:owner/minilm", "task": "embedding"}
@@ -25,8 +26,13 @@ def written_texts(folder: Path, allocation: str, catalog: str) -> Path:
     return folder
 
 
-def refusals(folder: Path, environment: Mapping[str, str] | None = None, dotenv: Path | None = None) -> list[str]:
+def refusals(
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    dotenv: Path | None = None,
+    cards: Sequence[GpuFacts] = (),
+) -> list[str]:
     """What is wrong, one text a problem."""
     with pytest.raises(SettingsError) as caught:
-        load_settings(folder, environment or {}, dotenv)
+        load_settings(folder, environment or {}, dotenv, cards)
     return [problem.text for problem in caught.value.problems]

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import UnsetType
 from msgspec.structs import replace
 
+from engine.devices.cards import GpuFacts
 from engine.devices.host import read_host_memory
 from engine.doctor.machine import Config, Slice
-from engine.settings import SettingsError, device_specs, find_config_folder, find_dotenv, load_settings
+from engine.settings import (
+    Settings,
+    SettingsError,
+    VirtualGpu,
+    device_specs,
+    find_config_folder,
+    find_dotenv,
+    load_settings,
+)
 from engine.settings.environment import read_environment
 
 
-def ask_config(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Config:
-    """The configuration that an engine would be started with."""
+def ask_config(
+    argument: Path | None, environment: Mapping[str, str], cwd: Path, cards: Sequence[GpuFacts] = ()
+) -> Config:
+    """The configuration that an engine would be started with on a machine with `cards`."""
     try:
         folder = find_config_folder(argument, environment, cwd)
     except SettingsError as error:
         return _with_environment(Config(trouble=str(error)), environment, None)
     dotenv = find_dotenv(folder, cwd)
-    return _with_environment(_read(folder, environment, dotenv), environment, dotenv)
+    return _with_environment(_read(folder, environment, dotenv, cards), environment, dotenv)
 
 
-def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None) -> Config:
+def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None, cards: Sequence[GpuFacts]) -> Config:
     try:
-        settings = load_settings(folder, environment, dotenv)
+        settings = load_settings(folder, environment, dotenv, cards)
         device_specs(settings, read_host_memory().total_bytes)
     except SettingsError as error:
         return Config(str(folder), str(error))
-    slices = tuple(Slice(name, gpu.backing, int(gpu.memory_bytes)) for name, gpu in settings.gpus.items())
-    in_ram_bytes = sum(each.memory_bytes for each in slices if each.backing == "ram")
+    slices = _slices(settings)
+    in_ram_bytes = sum(each.memory_bytes for each in slices if each.card_uuid is None)
     host_bytes = int(settings.ram_tier.budget_bytes) + in_ram_bytes
     return Config(str(folder), warnings=settings.warnings, slices=slices, host_bytes=host_bytes)
+
+
+def _slices(settings: Settings) -> tuple[Slice, ...]:
+    uuids = settings.card_uuids
+    return tuple(
+        Slice(name, gpu.backing, int(gpu.memory_bytes), uuids.get(name))
+        for name, gpu in settings.gpus.items()
+        if isinstance(gpu, VirtualGpu)
+    )
 
 
 def _with_environment(config: Config, environment: Mapping[str, str], dotenv: Path | None) -> Config:
