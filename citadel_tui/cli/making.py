@@ -30,6 +30,7 @@ def _kinds_of_catalog(config: Path | None) -> list[str]:
     from engine.settings import find_config_folder, find_dotenv, load_settings
 
     folder = find_config_folder(config, os.environ, Path.cwd())
-    settings = load_settings(folder, os.environ, find_dotenv(folder, Path.cwd()))
+    # Only the catalog is wanted: which cards there are need not be known for it.
+    settings = load_settings(folder, {**os.environ, "CUDA_ENABLED": "false"}, find_dotenv(folder, Path.cwd()))
     sources = [source for model in settings.models for source in model.sources]
     return [source.removeprefix("synthetic:") for source in sources if source.startswith("synthetic:")]
