@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from engine.core.names import DeviceId, ModelName
 from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
@@ -31,6 +31,9 @@ from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Reply, Request, Unlock, WorkerConfig
 
 _log: Final = logging.getLogger(__name__)
+
+_FAILURES: Final[dict[str, Literal["passing", "no room"]]] = {"internal": "passing", "out of memory": "no room"}
+"""What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
 
 Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker
 
@@ -146,7 +149,7 @@ class Executor:
                 self.used_bytes[device] = reply.used_bytes
                 self._post(ModelBound(model, device, reply))
             case Failure(kind=kind, message=message):
-                self._post(BindFailed(model, device, "passing" if kind == "internal" else "broken", message))
+                self._post(BindFailed(model, device, _FAILURES.get(kind, "broken"), message))
             case _:
                 self._post(BindFailed(model, device, "broken", f"its worker answered {type(reply).__name__}"))
 

@@ -6,33 +6,57 @@ after each `yield`. It ends by returning, or by raising one of the endings below
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.commands import Load, Origin
 from engine.core.models import Pin
+from engine.core.names import DeviceId
 from engine.core.planner import plan
 from engine.core.plans import EvictStep, PinStep, Plan, Refusal, UnpinStep
 from engine.core.policy import Policy
 from engine.core.records import PhaseName
+from engine.core.state import State
 from engine.runtime.board import Board
 from engine.runtime.effects import ReleaseModel
 from engine.runtime.jobs import Flow, Job
 from engine.runtime.loading import load
-from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
+from engine.runtime.outcomes import Broken, NoRoom, NotAllowed, PlanChanged, Withdrawn
 
 
 def carry_out(board: Board, job: Job) -> Flow:
-    """Plan the job's command, wait until the plan may begin, and take its steps in order."""
-    agreed = job.plan = yield from _agree(board, job)
-    job.waiting_for = ""
+    """Plan the job's command, wait until the plan may begin, and take its steps in order.
+
+    When a device refuses what it should have room for, plan again without that room: that leads to another victim, another
+    device, the CPU, or a refusal with the figures.
+    """
+    missing_bytes: dict[DeviceId, int] = {}
+    while True:
+        agreed = job.plan = yield from _agree(board, job, missing_bytes)
+        job.waiting_for = ""
+        try:
+            yield from _take_steps(board, job, agreed)
+            return
+        except NoRoom as refused:
+            missing_bytes[refused.device] = _missing(board.state, refused)
+
+
+def _missing(state: State, refused: NoRoom) -> int:
+    """The least that others must hold beyond the last reading, for the device to have had no room."""
+    known = state.devices[refused.device]
+    seen_bytes = (known.reading.external_bytes or 0) + known.context_bytes + ledger.charged(state, refused.device)
+    return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
+
+
+def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
     _keep_what_was_leaving(board, job)
     coming = agreed.load
     if coming is not None:
         board.state = ledger.pend(board.state, coming.model, coming.device, board.now.wall_s)
     try:
+        job.evicted += agreed.victims
         yield from _clear(board, job, agreed.victims)
         if coming is not None:
             yield from load(board, job, coming)
@@ -47,13 +71,12 @@ def policy_for(origin: Origin, policy: Policy) -> Policy:
     return replace(policy, min_residency_s=0.0) if origin == "operator" else policy
 
 
-def _agree(board: Board, job: Job) -> Generator[PhaseName, None, Plan]:
+def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Generator[PhaseName, None, Plan]:
     """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
     deadline_s = board.now.mono_s + board.patience.queue_s
     while True:
-        found = plan(
-            board.state, job.submission.command, policy_for(job.submission.origin, board.policy), board.now.wall_s
-        )
+        state, policy = _without(board.state, missing_bytes), policy_for(job.submission.origin, board.policy)
+        found = plan(state, job.submission.command, policy, board.now.wall_s)
         if isinstance(found, Plan):
             if job.submission.confirmed not in (None, found.effects):
                 raise PlanChanged(found)
@@ -63,6 +86,16 @@ def _agree(board: Board, job: Job) -> Generator[PhaseName, None, Plan]:
         job.waiting_for = found.reason
         yield "queue"
         _stop_if_withdrawn(job)
+
+
+def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
+    """`state` as if others held `missing_bytes` more on each device."""
+    devices = dict(state.devices)
+    for device, size_bytes in missing_bytes.items():
+        reading = devices[device].reading
+        taken = replace(reading, external_bytes=(reading.external_bytes or 0) + size_bytes)
+        devices[device] = replace(devices[device], reading=taken)
+    return replace(state, devices=devices)
 
 
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.api import Job as JobView
 from engine.core.commands import Submission
-from engine.core.plans import Plan, Tier
+from engine.core.plans import EvictStep, Plan, Tier
 from engine.core.records import PhaseName, Phases
 
 Flow: TypeAlias = Generator[PhaseName, None, None]
@@ -60,6 +60,8 @@ class Job(Struct, eq=False):
     """Why it is to be given up, once somebody said so."""
     tier: Tier | None = None
     """Where its load really started from."""
+    evicted: tuple[EvictStep, ...] = ()
+    """Victims so far, to bring back when it comes to nothing."""
     flow: Flow | None = None
 
     def view(self, mono_s: float) -> JobView:

@@ -15,7 +15,7 @@ from engine.runtime.board import Board
 from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
 from engine.runtime.jobs import Flow, Job
 from engine.runtime.messages import BindFailed, ModelBound
-from engine.runtime.outcomes import Broken, Withdrawn
+from engine.runtime.outcomes import Broken, NoRoom, Withdrawn
 
 
 def load(board: Board, job: Job, step: LoadStep) -> Flow:
@@ -119,6 +119,9 @@ def _bind(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
             killed = True
             board.emit(KillWorker(device))
         yield "copy"
+    if isinstance(report, BindFailed) and report.kind == "no room":
+        size_bytes = board.state.models[model].footprint.total_bytes
+        raise NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
     if isinstance(report, BindFailed):
         raise Broken(f"{device} could not take {model}: {report.reason}", passing=report.kind == "passing")
     _arrived(board, job, step, report)

@@ -67,7 +67,7 @@ class ModelBound(Struct, frozen=True):
 class BindFailed(Struct, frozen=True):
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing"]
+    kind: Literal["broken", "passing", "no room"]
     reason: str
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.core.names import DeviceId
 from engine.core.plans import Plan, Refusal
 
 
@@ -13,6 +14,16 @@ class Broken(Exception):
         self.reason = reason
         self.passing = passing
         """Whether trying again may help."""
+
+
+class NoRoom(Broken):
+    """The device refused what the ledger had room for: somebody took memory that no reading has shown yet."""
+
+    def __init__(self, reason: str, device: DeviceId, size_bytes: int) -> None:
+        super().__init__(reason)
+        self.device = device
+        self.size_bytes = size_bytes
+        """What it refused."""
 
 
 class Withdrawn(Exception):

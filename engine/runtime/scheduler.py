@@ -178,8 +178,10 @@ class Scheduler:
                 Write(Refused(job.submission.id, ending.refusal, job.submission.origin, self._board.now.wall_s))
             )
             self._answer(job, Declined(ending.refusal), ending.refusal.reason)
+            self._restore_victims(job)
         except PlanChanged as ending:
             self._answer(job, Changed(ending.plan), "the plan changed")
+            self._restore_victims(job)
         except Withdrawn as ending:
             self._end(job, "cancelled", ending.reason)
         except Broken as ending:
@@ -235,7 +237,7 @@ class Scheduler:
 
     def _restore_victims(self, job: Job) -> None:
         """A plan that failed leaves the state it would have had without it: its victims come back."""
-        gone = [v for v in (job.plan.victims if job.plan else ()) if not self._board.state.of(v.model)]
+        gone = [v for v in job.evicted if not self._board.state.of(v.model)]
         self._submit_all(Load(v.model, v.device) for v in gone)
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────

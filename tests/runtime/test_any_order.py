@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -19,6 +21,7 @@ from tests.runtime.world import World
 SIZES = {"tiny": 5, "small": 15, "middle": 35, "large": 60, "huge": 79}
 MODELS = st.sampled_from(sorted(SIZES))
 DEVICES = st.sampled_from(["gpu0", "gpu1", "cpu"])
+BIND_FAILURES: Final[tuple[Literal["passing", "broken", "no room"], ...]] = ("passing", "broken", "no room")
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Load, MODELS, st.none() | DEVICES),
     st.builds(Evict, MODELS),
@@ -72,7 +75,8 @@ class AnyOrder(RuleBasedStateMachine):
                 case ReadSlab(model):
                     self.world.send(SlabFailed(model, "passing", "the disk coughed"))
                 case BindModel(model, device):
-                    self.world.send(BindFailed(model, device, "passing", "out of luck"))
+                    kind = data.draw(st.sampled_from(BIND_FAILURES))
+                    self.world.send(BindFailed(model, device, kind, "out of luck"))
 
     @rule(device=DEVICES)
     def kill_a_worker(self, device: str) -> None:

@@ -4,14 +4,19 @@ the board refuses one that does not."""
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api import Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Evict, ForceCpu, Load, Move, SetPin, Submission
+from engine.core.devices import Reading
+from engine.core.ledger import budget
 from engine.core.policy import Policy
 from engine.core.records import Notice, Refused, Residency, Switch
+from engine.core.sizes import MIB
+from engine.core.state import State
 from engine.runtime.board import Patience
 from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
-from engine.runtime.messages import Submit
+from engine.runtime.messages import BindFailed, DeviceRead, ModelReleased, Submit
 from engine.runtime.scheduler import REMEMBERED_ANSWERS
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
@@ -418,3 +423,87 @@ def test_what_was_resident_before_a_restart_is_loaded_when_its_device_is_up() ->
     world.settle()
 
     assert world.where() == {"a": "gpu1 ready", "b": "cpu ready"}
+
+
+def refuse_bind(world: World, model: str) -> None:
+    effect = world.expect(BindModel, lambda e: e.model == model)
+    world.waiting.remove(effect)
+    world.send(BindFailed(model, effect.device, "no room", "out of memory: 60 MiB needed, 10 MiB free"))
+
+
+def test_a_device_that_refuses_what_it_should_hold_leads_to_another_device_then_to_the_cpu() -> None:
+    world = World(with_slab(box({"a": 60}), "a"))
+    name = world.submit(Load("a"))
+    refuse_bind(world, "a")
+    assert world.where() == {"a": "gpu1 loading"}
+    refuse_bind(world, "a")
+    world.settle()
+
+    assert world.where() == {"a": "cpu ready"}
+    assert switch_of(world, name).plan.reasons[0].startswith("CPU fallback")
+
+
+def test_a_device_that_refuses_gets_room_by_a_victim_when_there_is_no_other() -> None:
+    world = World(with_slab(with_resident(box({"a": 60, "b": 70}, {"gpu0": 200}), "b", "gpu0"), "a"))
+    world.submit(Load("a"))
+    refuse_bind(world, "a")
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_load_that_no_device_takes_is_refused_with_figures_and_its_victims_come_back() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "b", "gpu0")
+    world = World(with_slab(state, "a"), Policy(cpu_fallback=False))
+    name = world.submit(Load("a"))
+    world.perform(world.expect(ReleaseModel))
+    refuse_bind(world, "a")
+    answer = world.answers[name]
+    world.settle()
+
+    assert isinstance(answer, Declined)
+    assert "a needs 60 MiB" in answer.refusal.reason
+    assert world.where() == {"b": "gpu0 ready"}
+
+
+def card_box() -> State:
+    """Two models and one NVIDIA card of 100 MiB."""
+    state = box({"a": 30, "b": 30}, {"gpu0": 100})
+    spec = replace(state.devices["gpu0"].spec, backing="cuda:0")
+    known = replace(state.devices["gpu0"], spec=spec, worker_pid=4711)
+    return replace(state, devices={**state.devices, "gpu0": known})
+
+
+def test_nothing_is_placed_on_a_lost_card_and_its_return_needs_no_restart() -> None:
+    world = World(card_box(), Policy(cpu_fallback=False))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.send(DeviceRead("gpu0", Reading("lost", "GPU 0 fell off the bus")))
+    refused = world.submit(Load("a"))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    accepted = world.submit(Load("a"))
+    world.settle()
+
+    assert isinstance(world.answers[refused], Declined)
+    assert isinstance(world.answers[accepted], Done)
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices == ["gpu0 is lost: GPU 0 fell off the bus", "gpu0 answers again"]
+
+
+def test_a_context_narrows_the_budget_and_is_given_back_when_it_has_been_idle_for_a_minute() -> None:
+    world = World(card_box())
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.submit(Load("a"))
+    world.settle()
+    world.submit(Evict("a"))
+    release = world.expect(ReleaseModel)
+    world.waiting.remove(release)
+    world.send(ModelReleased("a", "gpu0", leaked_bytes=0, used_bytes=40 * MIB, context_bytes=40 * MIB))
+    assert budget(world.state, "gpu0") == 60 * MIB
+
+    for _ in range(3):
+        world.pass_time(31)
+        world.send(DeviceRead("gpu0", Reading("ok", "", 40 * MIB, 0)))
+    world.settle()
+
+    assert budget(world.state, "gpu0") == 80 * MIB
+    assert not any(isinstance(e, Notice) and e.level == "error" for e in world.written)
