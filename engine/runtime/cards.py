@@ -9,7 +9,7 @@ What others hold on a card is admitted only once two samples agree (`devices.ext
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -18,13 +18,24 @@ from engine.core.names import DeviceId
 from engine.devices.cards import GpuSample
 from engine.devices.external import settled_external
 from engine.devices.host import HostMemory, external_bytes
-from engine.devices.nvml import NvmlProbe
+from engine.devices.library import Library
+
+
+class CardSamples(Protocol):
+    """The driver, as far as it is needed here; `devices.nvml.NvmlProbe` is one."""
+
+    @property
+    def library(self) -> Library: ...
+
+    async def sample(self) -> tuple[GpuSample, ...]: ...
+
+    async def close(self) -> None: ...
 
 
 class CardReader:
     """Keeps the last sample and the last settled figure of each card."""
 
-    def __init__(self, probe: NvmlProbe, uuids: Mapping[DeviceId, str]) -> None:
+    def __init__(self, probe: CardSamples, uuids: Mapping[DeviceId, str]) -> None:
         self._probe: Final = probe
         self._uuids: Final = uuids
         """The card that each device is, or is a slice of."""
@@ -61,7 +72,8 @@ class CardReader:
         self, spec: DeviceSpec, sample: GpuSample | None, used_bytes: Mapping[DeviceId, int], ours: Collection[int]
     ) -> Reading:
         if sample is None:
-            return Reading("lost", self._probe.library.words)
+            library = self._probe.library
+            return Reading("lost", library.words if library.state != "ok" else "the driver does not list it any more")
         reading = Reading(sample.health, sample.reason, at_s=sample.at_s or 0.0)
         if sample.memory is None:
             return reading
