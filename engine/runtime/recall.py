@@ -1,15 +1,20 @@
-"""What a starting engine knows from the journal of the last: who was resident and pinned, and how fast bytes moved."""
+"""What a starting engine knows from earlier: who was resident and pinned, and how fast bytes moved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from engine.core.ledger import set_pin
 from engine.core.models import Pin
-from engine.core.names import CPU
+from engine.core.names import CPU, DeviceId
 from engine.core.rates import learned
 from engine.core.records import Record, Residency, Switch
 from engine.core.state import State
+from engine.doctor.copy_rates import Circumstances, recall
 
 
 def last_residency(past: Sequence[Record]) -> Residency | None:
@@ -24,6 +29,18 @@ def with_pins(state: State, residency: Residency) -> State:
         known = model in residency.pins and device in (None, *state.devices)
         state = set_pin(state, model, Pin(device) if known else None)
     return state
+
+
+def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | None, cache: Path) -> State:
+    """`state` with the copy rates that `citadel gpus --measure` has found for its cards, with this driver and torch."""
+    devices = dict(state.devices)
+    for device, uuid in cards.items():
+        kept = recall(cache, Circumstances(uuid, driver or "", version("torch")))
+        if kept is not None:
+            known, rate = devices[device], kept.rates.to_card_pinned
+            rates = replace(known.rates, guess_bytes_per_s=rate)
+            devices[device] = replace(known, rates=rates, copy_bytes_per_s=rate)
+    return replace(state, devices=devices)
 
 
 def with_rates(state: State, past: Iterable[Record]) -> State:

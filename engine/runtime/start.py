@@ -28,7 +28,7 @@ from engine.runtime.history import History
 from engine.runtime.initial import initial_state
 from engine.runtime.journal import Journal
 from engine.runtime.messages import Message, Submit
-from engine.runtime.recall import last_residency, with_pins, with_rates
+from engine.runtime.recall import last_residency, with_copy_rates, with_pins, with_rates
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.slabs import SlabStore
@@ -57,7 +57,8 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, settings.journal.max_bytes, settings.journal.files)
     past = await asyncio.to_thread(journal.read_back)
-    state = with_rates(start.state, past)
+    state = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
+    state = with_rates(state, past)
     before = last_residency(past) if settings.restore_after_restart else None
     if before is not None:
         state = with_pins(state, before)
