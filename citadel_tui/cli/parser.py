@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.core.names import is_device_id
+from engine.version import VERSION
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -35,7 +36,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help=_CONFIG_HELP)
     parser.add_argument("--read-only", action="store_true", help="watch, and change nothing")
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"citadel {VERSION}", help="show the version and exit")
     parser.set_defaults(module="console")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for add in (
@@ -154,15 +155,6 @@ def _machine_commands(commands: Commands) -> None:
     gpus.set_defaults(module="gpus")
     gpus.add_argument("--json", action="store_true", help="all of it, in bytes")
     gpus.add_argument("--measure", action="store_true", help="time copies to and from each card, and keep the figures")
-
-
-class _Version(Action):
-    """Looks the version up only when asked: reading package metadata takes longer than all of `citadel status`."""
-
-    def __call__(self, parser: ArgumentParser, *_arguments: object, **_options: object) -> None:
-        from importlib.metadata import version
-
-        parser.exit(message=f"citadel {version('citadel-tui')}\n")
 
 
 def _device(text: str) -> str:

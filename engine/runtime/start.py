@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +32,7 @@ from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.slabs import SlabStore
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
+from engine.version import VERSION
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import Arena as ArenaSize
@@ -92,9 +92,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
 
 
 def _hello(config: Path, now_s: float, banner: str) -> Hello:
-    return Hello(
-        PROTOCOL, version("citadel-tui"), socket.gethostname(), os.getpid(), now_s, str(config.absolute()), banner
-    )
+    return Hello(PROTOCOL, VERSION, socket.gethostname(), os.getpid(), now_s, str(config.absolute()), banner)
 
 
 def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:

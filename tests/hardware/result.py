@@ -52,6 +52,12 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         *(f"- failed: {failure}" for failure in tests["failures"]),
         *(f"- skipped: {skip}" for skip in tests["skipped"]),
+        "",
+        "`citadel selftest` on two slices:",
+        "",
+        "```",
+        *result["selftest"]["lines"],
+        "```",
         *_benchmark(result["benchmark"]),
     ]
     return "\n".join(lines) + "\n"

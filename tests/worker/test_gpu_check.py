@@ -11,6 +11,7 @@ import torch
 
 from tests.hardware import gpu_check
 from tests.hardware.result import markdown, outcomes
+from tests.hardware.selftest import run_selftest
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.hardware.test_memory" name="test_a"><properties><property name="pinned GB/s" value="25.1"/>
@@ -69,6 +70,7 @@ def test_the_page_has_every_figure_and_says_what_failed() -> None:
                 "transformers": "5.0",
             },
             "tests": {"passed": 1, "skipped": [], "failures": ["x: boom"], "figures": {"pinned GB/s": "25.1"}},
+            "selftest": {"passed": True, "lines": ["PASS  e5-small loaded on gpu0"]},
             "benchmark": {
                 "context_bytes": None,
                 "switches": [
@@ -91,6 +93,13 @@ def test_the_page_has_every_figure_and_says_what_failed() -> None:
     assert "| Some Card, 6,144 MiB, compute capability 6.1 |" in page
     assert "| pinned GB/s | 25.1 |" in page
     assert "- failed: x: boom" in page
+    assert "PASS  e5-small loaded on gpu0" in page
     assert "The CUDA context could not be measured." in page
     assert "| e5-small | 64 | 90.0 | 20.0 | 12.0 | 10.0 | 50% | 1.0 | 0 |" in page
     assert "| 954 | 10.0 | not possible: not supported | | |" in page
+
+
+def test_the_selftest_runs_the_whole_program_on_slices(tmp_path: Path) -> None:
+    found = run_selftest(tmp_path, "ram", 300, {"PYTHONPATH": str(gpu_check.ROOT)})
+    assert found["passed"], found["lines"]
+    assert [line.split()[0] for line in found["lines"]] == ["PASS"] * 5
