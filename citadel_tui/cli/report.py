@@ -11,6 +11,7 @@ from engine.core.commands import Command
 from engine.core.devices import Health
 from engine.core.models import Dtype, Pin, Task
 from engine.core.names import DeviceId, ModelName
+from engine.core.ramtier import tier_slabs
 from engine.core.records import PhaseName
 from engine.core.state import DeviceState, ModelState, Stage
 
@@ -108,9 +109,9 @@ def report(hello: Hello, snapshot: Snapshot) -> Report:
         models=[_model(snapshot, model) for model in state.models.values()],
         ram=RamReport(
             state.ram.budget_bytes,
-            sum(slab.size_bytes for slab in state.ram.slabs),
+            sum(slab.size_bytes for slab in tier_slabs(state)),
             state.ram.max_models,
-            [slab.model for slab in state.ram.slabs if slab.stage == "kept"],
+            [slab.model for slab in tier_slabs(state) if slab.stage == "kept"],
         ),
         jobs=[_job(job) for job in snapshot.jobs],
     )
