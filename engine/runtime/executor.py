@@ -32,7 +32,11 @@ from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Repl
 
 _log: Final = logging.getLogger(__name__)
 
-_FAILURES: Final[dict[str, Literal["passing", "no room"]]] = {"internal": "passing", "out of memory": "no room"}
+_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable"]]] = {
+    "internal": "passing",
+    "out of memory": "no room",
+    "device unusable": "unusable",
+}
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
 
 Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker

@@ -40,7 +40,8 @@ def carry_out(board: Board, job: Job) -> Flow:
             yield from _take_steps(board, job, agreed)
             return
         except NoRoom as refused:
-            missing_bytes[refused.device] = _missing(board.state, refused)
+            if board.state.devices[refused.device].reading.health == "ok":
+                missing_bytes[refused.device] = _missing(board.state, refused)
 
 
 def _missing(state: State, refused: NoRoom) -> int:

@@ -34,6 +34,7 @@ class DeviceHealth:
         """The last of each device, also of those whose worker is not up."""
         self._idle_since_s: dict[DeviceId, float] = {}
         self._retiring: set[DeviceId] = set()
+        self._unusable: dict[DeviceId, str] = {}
 
     @property
     def restoring(self) -> bool:
@@ -65,6 +66,7 @@ class DeviceHealth:
         residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
         self._board.state = ledger.lose_worker(state, device)
         self._idle_since_s.pop(device, None)
+        self._unusable.pop(device, None)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
@@ -83,6 +85,12 @@ class DeviceHealth:
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
+    def unusable(self, device: DeviceId, reason: str) -> None:
+        """The device can't run any model. That lasts until its worker is another one, whatever the driver says of it."""
+        self._unusable[device] = reason
+        reading = self._readings.get(device, self._board.state.devices[device].reading)
+        self.read(device, replace(reading, health="ok", reason=""))
+
     def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
         """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
         known = self._board.state.devices[device]
@@ -93,6 +101,8 @@ class DeviceHealth:
 
     def read(self, device: DeviceId, reading: Reading) -> None:
         """A sample. It is shown as soon as the device's worker is up."""
+        if reading.health == "ok" and device in self._unusable:
+            reading = replace(reading, health="unsupported", reason=self._unusable[device])
         before = self._readings.get(device)
         self._readings[device] = reading
         known = self._board.state.devices[device]

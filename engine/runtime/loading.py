@@ -119,7 +119,7 @@ def _bind(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
             killed = True
             board.emit(KillWorker(device))
         yield "copy"
-    if isinstance(report, BindFailed) and report.kind == "no room":
+    if isinstance(report, BindFailed) and report.kind in ("no room", "unusable"):
         size_bytes = board.state.models[model].footprint.total_bytes
         raise NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
     if isinstance(report, BindFailed):

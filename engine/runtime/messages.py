@@ -67,7 +67,8 @@ class ModelBound(Struct, frozen=True):
 class BindFailed(Struct, frozen=True):
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing", "no room"]
+    kind: Literal["broken", "passing", "no room", "unusable"]
+    """`unusable`: the device can't run any model, as with a torch that was not built for its card."""
     reason: str
 
 

@@ -17,7 +17,8 @@ class Broken(Exception):
 
 
 class NoRoom(Broken):
-    """The device refused what the ledger had room for: somebody took memory that no reading has shown yet."""
+    """The device refused what the ledger had room for: somebody took memory that no reading has shown yet, or it can't run
+    models at all."""
 
     def __init__(self, reason: str, device: DeviceId, size_bytes: int) -> None:
         super().__init__(reason)

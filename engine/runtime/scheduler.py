@@ -114,8 +114,10 @@ class Scheduler:
             case ModelBound(model, device, bound):
                 board.bind_reports[model] = message
                 self._health.used(device, bound.used_bytes, context_of(bound.card))
-            case BindFailed(model):
+            case BindFailed(model, device, kind, reason):
                 board.bind_reports[model] = message
+                if kind == "unusable":
+                    self._health.unusable(device, reason)
             case ModelReleased(model, device, leaked_bytes, used_bytes, context_bytes):
                 self._health.used(device, used_bytes, context_bytes)
                 if board.state.find(model, device):

@@ -32,7 +32,7 @@ def failure_of(request_id: int, error: Exception) -> Failure:
         case BadRequest():
             return Failure(request_id, "bad request", str(error))
         case DeviceUnusable():
-            return Failure(request_id, "internal", str(error))
+            return Failure(request_id, "device unusable", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case _:

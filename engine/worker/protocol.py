@@ -188,7 +188,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     """The request came to nothing; what the worker held before is as it was."""
 
     id: int
-    kind: Literal["out of memory", "bad checkpoint", "bad request", "not resident", "internal"]
+    kind: Literal["out of memory", "device unusable", "bad checkpoint", "bad request", "not resident", "internal"]
     message: str
 
 

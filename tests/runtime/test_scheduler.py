@@ -507,3 +507,21 @@ def test_a_context_narrows_the_budget_and_is_given_back_when_it_has_been_idle_fo
 
     assert budget(world.state, "gpu0") == 80 * MIB
     assert not any(isinstance(e, Notice) and e.level == "error" for e in world.written)
+
+
+def test_a_card_that_cannot_run_models_is_said_to_be_unsupported_and_the_model_goes_elsewhere() -> None:
+    world = World(with_slab(card_box(), "a"))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    name = world.submit(Load("a"))
+    effect = world.expect(BindModel)
+    world.waiting.remove(effect)
+    world.send(BindFailed("a", "gpu0", "unusable", "torch was not built for this card"))
+    world.settle()
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"a": "cpu ready"}
+    reading = world.state.devices["gpu0"].reading
+    assert (reading.health, reading.reason) == ("unsupported", "torch was not built for this card")
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices == ["gpu0 is unsupported: torch was not built for this card"]

@@ -189,6 +189,6 @@ def test_a_card_is_named_by_its_ordinal(name: str, ordinal: int | None) -> None:
 def test_a_device_that_can_not_be_used_is_told_without_a_class_name() -> None:
     failure = failure_of(7, DeviceUnusable("CUDA can't be used: no driver. `citadel doctor` says what to do"))
     assert (failure.kind, failure.message) == (
-        "internal",
+        "device unusable",
         "CUDA can't be used: no driver. `citadel doctor` says what to do",
     )

@@ -41,7 +41,7 @@ async def test_a_worker_is_ready_before_cuda_is_looked_for_and_then_says_what_is
     async with asyncio.timeout(30):
         refused = await worker.request(request)
     assert isinstance(refused, Failure)
-    assert refused.kind == "internal"
+    assert refused.kind == "device unusable"
     assert refused.message.startswith("CUDA can't be used: ")
     assert refused.message.endswith("`citadel doctor` says what to do")
     await worker.close()
