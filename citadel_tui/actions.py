@@ -29,6 +29,7 @@ class Action(Struct, frozen=True):
 
     id: str
     key: str
+    """As Textual calls it; `0-9` stands for each digit."""
     verb: str
     """The word in footer and palette."""
     help: str
@@ -118,9 +119,12 @@ ACTIONS: Final = (
     Action("move", "m", "Move", "make the model ready on another device", _verb(_why_not_move), _move),
     Action("find", "slash", "Find", "show only models whose name holds what you type"),
     Action("sort", "s", "Sort", "sort the table by the next column"),
+    Action(
+        "device", "0-9", "Device", "all about gpu0 to gpu9: budget, health, other programs; the palette has the CPU"
+    ),
     Action("details", "enter", "Details", "all about the model, or the switch in the log", footer=False),
     Action("other", "tab", "Table/log", "go from the table to the log and back", footer=False),
-    Action("palette", "colon", "Palette", "find any verb for any model (also ctrl+p)", footer=False),
+    Action("palette", "colon", "Palette", "find any verb for any model, or a device (also ctrl+p)", footer=False),
     Action("back", "escape", "Back", "go back; take back the selected model's load under way", footer=False),
     Action("help", "question_mark", "Help", "this page"),
     Action("quit", "q", "Quit", "leave the console; the engine and its models stay"),

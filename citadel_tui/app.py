@@ -99,6 +99,9 @@ class CitadelApp(App[int]):
     def on_dashboard_asked(self, asked: Dashboard.Asked) -> None:
         self._desk.do(asked)
 
+    def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
+        self._desk.open_device(wanted.device)
+
     def action_leave(self) -> None:
         self.exit(0, message=GOODBYE)
 

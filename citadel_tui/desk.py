@@ -12,11 +12,12 @@ from textual.app import App
 from citadel_tui.actions import Action, choices_of
 from citadel_tui.flow import Message, carry_out
 from citadel_tui.link import Link
+from citadel_tui.resending import Resending
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.viewmodel.glyphs import Glyphs
 from engine.api import EngineError
 from engine.core.commands import Command
-from engine.core.names import ModelName
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 
 GOODBYE: Final = "The engine goes on and its models stay. `citadel` comes back to them; `citadel stop` ends the engine."
@@ -74,7 +75,7 @@ class Desk:
 
     async def _carry_out(self, command: Command) -> None:
         try:
-            await carry_out(command, self._link.engine, self)
+            await carry_out(command, Resending(self._link, self.say), self)
         except EngineError as error:
             self.say(Message(str(error), "bad"))
 
@@ -111,6 +112,16 @@ class Desk:
         elif asked.model is not None:
             self._app.push_screen(ModelDetails(self._link.scene(), asked.model, self._glyphs))
 
+    def open_device(self, device: DeviceId) -> None:
+        """The page of a device, if there is one of that name."""
+        scene = self._link.scene()
+        if scene.snapshot is None or device not in scene.snapshot.state.devices:
+            self.say(Message(f"Device: there is no {device}", "warn"))
+            return
+        from citadel_tui.screens.details import DeviceDetails
+
+        self._app.push_screen(DeviceDetails(scene, device, self._glyphs))
+
     def _open_help(self) -> None:
         from citadel_tui.screens.help import Help
 
@@ -119,4 +130,10 @@ class Desk:
     def _open_palette(self) -> None:
         from citadel_tui.screens.palette import Palette
 
-        self._app.push_screen(Palette(self._link.scene(), self._glyphs), self._start)
+        self._app.push_screen(Palette(self._link.scene(), self._glyphs), self._take)
+
+    def _take(self, picked: Command | DeviceId | None) -> None:
+        if isinstance(picked, str):
+            self.open_device(picked)
+        else:
+            self._start(picked)

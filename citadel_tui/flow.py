@@ -10,7 +10,7 @@ from msgspec import Struct
 from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.viewmodel.spans import Role
 from citadel_tui.viewmodel.words import command_text
-from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, Failed
+from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Command, Submission
 from engine.core.plans import Plan, Refusal
 
@@ -20,6 +20,14 @@ class Message(Struct, frozen=True):
 
     text: str
     role: Role = "text"
+
+
+class Engine(Protocol):
+    """The part of the engine's API that a command needs."""
+
+    async def plan(self, command: Command) -> Plan | Refusal: ...
+
+    async def submit(self, submission: Submission) -> Answer: ...
 
 
 class Operator(Protocol):
@@ -39,8 +47,8 @@ class Operator(Protocol):
     def say(self, message: Message) -> None: ...
 
 
-async def carry_out(command: Command, engine: EngineAPI, operator: Operator) -> None:
-    """Take `command` to its end. Raises EngineError when the line breaks on the way."""
+async def carry_out(command: Command, engine: Engine, operator: Operator) -> None:
+    """Take `command` to its end. Raises EngineError when `engine` does."""
     plan = await engine.plan(command)
     changed = False
     while isinstance(plan, Plan):

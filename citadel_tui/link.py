@@ -37,6 +37,9 @@ class Link:
         self._records: tuple[Record, ...] = ()
         self._lost: Lost | None = None
         self._pause_s = FIRST_PAUSE_S
+        self._connected = asyncio.Event()
+        self.connections = 0
+        """How many there have been, the present one included."""
         self.changed = asyncio.Event()
         """Set when there is something new; whoever takes the scene clears it."""
 
@@ -46,6 +49,17 @@ class Link:
         if self._api is None:
             raise EngineUnreachable("there is no line to the engine; nothing was sent")
         return self._api
+
+    async def connection_after(self, number: int) -> EngineAPI:
+        """The engine, over a later connection than that with this number; waits for it."""
+        while self._api is None or self.connections <= number:
+            await self._connected.wait()
+        return self._api
+
+    @property
+    def hello(self) -> Hello | None:
+        """Who answers, or answered last."""
+        return self._hello
 
     def scene(self) -> Scene:
         """What is known now."""
@@ -65,13 +79,19 @@ class Link:
         try:
             self._hello = await api.hello()
             self._records = await api.records(KEPT_RECORDS)
-            self._api = api
+            self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
                 self._take(event)
             raise EngineUnreachable("the engine closed the line")
         finally:
             self._api = None
             await api.close()
+
+    def _be_connected(self, api: EngineAPI) -> None:
+        self._api = api
+        self.connections += 1
+        self._connected.set()
+        self._connected = asyncio.Event()
 
     def _take(self, event: Event) -> None:
         self._lost = None

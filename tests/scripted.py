@@ -44,6 +44,7 @@ class ScriptedEngine:
         self.submissions: list[Submission] = []
         """Every submission that was carried out or declined, in order."""
         self.stopped = False
+        self.banner = "the GPUs are virtual, in host RAM"
         self._state = state or scripted_state()
         self._seq = 0
         self._jobs: dict[str, Job] = {}
@@ -86,14 +87,18 @@ class ScriptedEngine:
             await self._change.wait()
 
     @property
+    def state(self) -> State:
+        return self._state
+
+    @property
     def jobs(self) -> tuple[Job, ...]:
         return tuple(self._jobs.values())
 
     # ── EngineAPI ────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self) -> Hello:
-        banner = "the GPUs are virtual, in host RAM"
-        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, "/etc/citadel", banner)
+        self._check_running()
+        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, "/etc/citadel", self.banner)
 
     async def snapshot(self) -> Snapshot:
         self._check_running()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.latency import Prediction, Rates
+from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec, Pin, Task
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
@@ -39,7 +40,7 @@ def scripted_state() -> State:
 
 
 def scripted_budgets(state: State) -> dict[DeviceId, int]:
-    return {name: int(device.spec.total_bytes * device.spec.fraction) for name, device in state.devices.items()}
+    return {name: budget(state, name) for name in state.devices}
 
 
 def scripted_plan(state: State, command: Command) -> Plan | Refusal:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from engine.api import Hello, Job, Snapshot
 from engine.core.commands import Command
-from engine.core.devices import Health
+from engine.core.devices import Health, Neighbour
 from engine.core.models import Dtype, Pin, Task
 from engine.core.names import DeviceId, ModelName
 from engine.core.ramtier import tier_slabs
@@ -38,7 +38,15 @@ class DeviceReport(Struct, frozen=True):
     temperature_c: int | None
     utilization_percent: int | None
     read_at_s: float
+    """When it last gave figures, seconds since the epoch; 0 when it never did."""
     residents: list[ModelName]
+    backing: str
+    context_bytes: int
+    """What the worker takes beside the models."""
+    neighbours: list[Neighbour]
+    """Processes that are not ours."""
+    worker_pid: int | None
+    copy_bytes_per_s: float | None
 
 
 class Place(Struct, frozen=True):
@@ -143,6 +151,11 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceReport:
         utilization_percent=reading.utilization_percent,
         read_at_s=reading.at_s,
         residents=[resident.model for resident in residents],
+        backing=spec.backing,
+        context_bytes=device.context_bytes,
+        neighbours=list(reading.neighbours),
+        worker_pid=device.worker_pid,
+        copy_bytes_per_s=device.copy_bytes_per_s,
     )
 
 

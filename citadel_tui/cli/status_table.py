@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from citadel_tui.cli.figures import duration, mib_text, percent
+from citadel_tui.cli.device_table import device_table
+from citadel_tui.cli.figures import duration, mib_text
 from citadel_tui.cli.labels import model_label
-from citadel_tui.cli.report import DeviceReport, JobReport, ModelReport, Report
+from citadel_tui.cli.report import JobReport, ModelReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
 from engine.core.sizes import format_size
 
-_BAR_CELLS: Final = 24
-
 
 def status_table(shown: Report, *, bars: bool) -> str:
-    parts = [_head(shown), _devices(shown, bars), _models(shown)]
+    parts = [_head(shown), device_table(shown.devices, shown.at_s, bars=bars), _models(shown)]
     parts += [_job(job) for job in shown.jobs]
     return "\n\n".join(parts)
 
@@ -31,34 +28,6 @@ def _head(shown: Report) -> str:
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
     lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)
-
-
-def _devices(shown: Report, bars: bool) -> str:
-    headings = ["DEVICE", "HEALTH", "MODELS", "USED", "BUDGET", "TOTAL MiB", "OF BUDGET", "OF TOTAL", "RESIDENTS"]
-    rows = [_device_cells(device) for device in shown.devices]
-    if bars:
-        headings.insert(5, "")
-        for row, device in zip(rows, shown.devices, strict=True):
-            row.insert(5, _bar(device))
-    text = table(headings, rows, right=("MODELS", "USED", "BUDGET", "TOTAL MiB", "OF BUDGET", "OF TOTAL"))
-    troubled = [f"{device.id}: {clean(device.reason)}" for device in shown.devices if device.reason]
-    return "\n".join([text, *troubled])
-
-
-def _device_cells(device: DeviceReport) -> list[str]:
-    sizes = (device.models_bytes, device.used_bytes, device.budget_bytes, device.total_bytes)
-    shares = (device.percent_of_budget, device.percent_of_total)
-    residents = ", ".join(device.residents) or "-"
-    return [device.id, device.health, *map(mib_text, sizes), *map(percent, shares), residents]
-
-
-def _bar(device: DeviceReport) -> str:
-    """Our models, what else is used, room in the budget, and what the budget leaves alone."""
-    used_bytes = max(device.used_bytes or 0, device.models_bytes)
-    ends = [_BAR_CELLS * size // device.total_bytes for size in (device.models_bytes, used_bytes, device.budget_bytes)]
-    ours, used = ends[0], ends[1]
-    budget = max(ends[2], used)
-    return "█" * ours + "▒" * (used - ours) + "·" * (budget - used) + "┊" + " " * (_BAR_CELLS - budget)
 
 
 def _models(shown: Report) -> str:

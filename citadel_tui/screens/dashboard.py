@@ -23,10 +23,13 @@ from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.seam import Seam
 from citadel_tui.widgets.status import StatusLine
 from citadel_tui.widgets.table import ModelTable
+from engine.core.names import DeviceId
 from engine.core.records import Record
 
 _KEYS: Final = {"palette": "colon,ctrl+p"}
 """Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one."""
+_OTHERS: Final = ("other", "device")
+"""Actions that are bound in another way: tab by Textual itself, a device's by its digit."""
 
 
 class Dashboard(Screen[None]):
@@ -34,7 +37,8 @@ class Dashboard(Screen[None]):
 
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(_KEYS.get(a.id, a.key), f"act({a.id!r})", a.verb, id=a.id) for a in ACTIONS if a.id != "other"
+        *(Binding(_KEYS.get(a.id, a.key), f"act({a.id!r})", a.verb, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
+        *(Binding(digit, f"device('gpu{digit}')", BY_ID["device"].verb) for digit in "0123456789"),
     ]
 
     class Asked(TextualMessage):
@@ -46,6 +50,13 @@ class Dashboard(Screen[None]):
             self.model = model
             self.record = record
             """The log line under the cursor, when the log has the keys."""
+
+    class DeviceWanted(TextualMessage):
+        """The digit of a GPU was pressed."""
+
+        def __init__(self, device: DeviceId) -> None:
+            super().__init__()
+            self.device = device
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
@@ -92,6 +103,9 @@ class Dashboard(Screen[None]):
                 self._back()
             case _:
                 self.post_message(self.Asked(BY_ID[id], self.model, self._log.record if self._log.has_focus else None))
+
+    def action_device(self, device: DeviceId) -> None:
+        self.post_message(self.DeviceWanted(device))
 
     def on_input_changed(self, message: Input.Changed) -> None:
         self._table.find(message.value)

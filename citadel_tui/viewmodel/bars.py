@@ -1,84 +1,130 @@
-"""The rows of memory bars: one for each device, one for the RAM tier, with figures that the bars agree with."""
+"""The rows of memory bars: one for each device, one for the RAM tier, with figures that the bars agree with.
+
+A device without figures has words in the bar's place, never an empty bar; one whose figures are old has them greyed.
+"""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.bar import bar
-from citadel_tui.viewmodel.figures import age_text, percent_text
+from citadel_tui.viewmodel.bar_figures import WIDE, device_figures, no_figures, tier_figures
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.segments import Occupancy, occupancy, tier_occupancy, tier_slabs
-from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, right
+from citadel_tui.viewmodel.segments import Occupancy, occupancy, tier_occupancy
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut, filled, greyed, left, right, width_of, wrapped
+from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from engine.api import Snapshot
-from engine.core.names import DeviceId
-from engine.core.sizes import mib
+from engine.core.ramtier import tier_slabs
 from engine.core.state import DeviceState, State
 
-WIDE: Final = 110
-"""From here on a row has room for the device's title and both percentages."""
+_BUSY_FROM: Final = 80
+"""From here on a row has room for how busy the device is."""
 _LABEL: Final = 6
 _TITLE: Final = 28
+_REASON_LINES: Final = 2
 
 
 class _Row(NamedTuple):
     label: str
     head: str
-    parts: Occupancy
-    trouble: Line
-    """Shown in place of the bar when the device's figures can't be trusted."""
-    tail: str
+    parts: Occupancy | None
+    """What the bar is made of; None where the device has no figures."""
+    figures: tuple[str, ...]
+    health: str = ""
+    """Empty when all is well."""
+    reason: str = ""
+    role: Role = "text"
 
 
 def bar_rows(snapshot: Snapshot, width: int, now_s: float, glyphs: Glyphs) -> tuple[Line, ...]:
-    """All rows, each exactly `width` cells wide, their bars of one length."""
-    rows = [_device_row(snapshot, device, width, now_s, glyphs) for device in snapshot.state.devices]
+    """All rows, each exactly `width` cells wide, their bars of one length; a device in trouble has up to two more."""
+    rows = [_device_row(known, snapshot, width, now_s, glyphs) for known in snapshot.state.devices.values()]
     rows.append(_tier_row(snapshot.state, width))
     head = max(len(row.head) for row in rows)
-    tail = max(len(row.tail) for row in rows)
-    inner = max(width - _LABEL - head - tail - 2, 0)
-    return tuple(filled(_line(row, head, inner, tail, glyphs), width, glyphs.ellipsis) for row in rows)
+    columns = [max(map(len, column)) for column in zip(*(row.figures for row in rows), strict=True)]
+    room = max(width - _LABEL - head - sum(size + 1 for size in columns if size) - 1, 0)
+    lines: list[Line] = []
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        lines.append(_line(row, head, room, columns, glyphs))
+        # A broken driver gives all its cards the same reason, which stands once, under the last of them.
+        if following is None or not _is_said_by(following, row):
+            lines.extend(_below(row, room, width, glyphs))
+    return tuple(filled(line, width, glyphs.ellipsis) for line in lines)
 
 
-def _line(row: _Row, head: int, inner: int, tail: int, glyphs: Glyphs) -> Line:
-    body = filled(row.trouble, inner, glyphs.ellipsis) if row.trouble else bar(row.parts, inner, glyphs)
-    label = Span(left(f" {row.label}", _LABEL), "strong")
-    return (label, Span(left(row.head, head), "dim"), *body, Span(" " + right(row.tail, tail)))
-
-
-def _device_row(snapshot: Snapshot, device: DeviceId, width: int, now_s: float, glyphs: Glyphs) -> _Row:
-    state = snapshot.state.devices[device]
-    parts = occupancy(snapshot, device)
-    return _Row(device, _head(state, width, glyphs), parts, _trouble(state, now_s, glyphs), _tail(parts, width))
+def _device_row(known: DeviceState, snapshot: Snapshot, width: int, now_s: float, glyphs: Glyphs) -> _Row:
+    reading, parts = known.reading, None
+    figures = no_figures(glyphs)
+    if has_figures(reading):
+        parts = occupancy(snapshot, known.spec.id)
+        figures = device_figures(parts, width, glyphs)
+    row = _Row(known.spec.id, _head(known, width, glyphs), parts, figures)
+    if reading.health == "ok":
+        return row
+    words = health_text(reading, now_s, glyphs), glyphs.text(reading.reason), health_role(reading)
+    return _Row(*row[:4], *words)
 
 
 def _tier_row(state: State, width: int) -> _Row:
     kept = f"{len(tier_slabs(state))}/{state.ram.max_models} kept"
     parts = tier_occupancy(state)
-    if width < WIDE:
-        return _Row("ram", "", parts, (), kept)
-    return _Row("ram", f"RAM tier, {kept}", parts, (), _tail(parts, width))
+    return _Row("ram", f"RAM tier, {kept}" if width >= WIDE else "", parts, tier_figures(parts, kept, width))
 
 
-def _head(state: DeviceState, width: int, glyphs: Glyphs) -> str:
-    warmth = state.reading.temperature_c
-    degrees = "" if warmth is None else glyphs.text(f"{warmth}°C ")
-    title = cut(glyphs.text(state.spec.title), _TITLE, glyphs.ellipsis) + " " if width >= WIDE else ""
-    return title + degrees
+def _head(known: DeviceState, width: int, glyphs: Glyphs) -> str:
+    """The device's title, temperature and how busy it is, as far as it tells and there is room; that it is stale instead."""
+    reading = known.reading
+    degrees, percent = reading.temperature_c, reading.utilization_percent
+    sensors = [
+        "" if degrees is None else glyphs.text(f"{degrees}°C"),
+        "" if percent is None or width < _BUSY_FROM else f"{percent:>3}%",
+    ]
+    if has_figures(reading) and reading.health != "ok":
+        sensors = [f"{glyphs.no} {reading.health}"]
+    title = cut(glyphs.text(known.spec.title), _TITLE, glyphs.ellipsis) if width >= WIDE else ""
+    return "".join(f"{part} " for part in (title, *sensors) if part)
 
 
-def _tail(parts: Occupancy, width: int) -> str:
-    charge = f"{mib(parts.charged_bytes)}/{mib(parts.budget_bytes)} MiB"
-    if width < WIDE:
-        return charge
-    of_budget = percent_text(parts.charged_bytes, parts.budget_bytes)
-    of_total = percent_text(parts.charged_bytes, parts.total_bytes)
-    return f"{charge} {of_budget:>5} of budget {of_total:>4} of total"
+def _line(row: _Row, head: int, room: int, columns: list[int], glyphs: Glyphs) -> Line:
+    figures = "".join(" " + right(text, size) for text, size in zip(row.figures, columns, strict=True) if size)
+    body = _body(row, room, glyphs)
+    told: Role = "dim" if row.health else "text"
+    label = Span(left(f" {row.label}", _LABEL), "strong")
+    return (label, Span(left(row.head, head), "dim"), *body, Span(figures + " ", told))
 
 
-def _trouble(state: DeviceState, now_s: float, glyphs: Glyphs) -> Line:
-    reading = state.reading
-    if reading.health == "ok":
+def _body(row: _Row, room: int, glyphs: Glyphs) -> Line:
+    """The bar, or words in its place."""
+    if row.parts is not None:
+        drawn = bar(row.parts, room, glyphs)
+        return greyed(drawn) if row.health else drawn
+    words = (Span(_sentence(row), row.role),)
+    fits = width_of(words) <= room
+    return filled(words if fits else (Span(row.health, row.role),), room, glyphs.ellipsis)
+
+
+def _is_said_by(following: _Row, row: _Row) -> bool:
+    """Whether the next row's words are this one's, too. Only a driver that hangs makes cards stale, and then all of them."""
+    if row.parts is not None and following.parts is not None:
+        return bool(row.health and following.health)
+    return row.parts is following.parts and row.reason == following.reason
+
+
+def _below(row: _Row, room: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """What the row itself has no room to say of its trouble, in two lines; it ends with the key of the device's page."""
+    words = _sentence(row) if row.parts is not None else row.reason
+    if not row.health or not words or (row.parts is None and width_of((Span(_sentence(row)),)) <= room):
         return ()
-    why = f": {glyphs.text(reading.reason)}" if reading.reason else ""
-    age = f", last good figures {age_text(now_s - reading.at_s)} ago" if reading.at_s else ""
-    return (Span(f"{glyphs.no} {reading.health}{why}{age}", "bad"),)
+    inner = width - _LABEL - 1
+    pieces = wrapped(words, inner)
+    if len(pieces) > _REASON_LINES:
+        more = f"{glyphs.ellipsis} ({row.label.removeprefix('gpu')} for more)"
+        pieces = [
+            *pieces[: _REASON_LINES - 1],
+            cut(pieces[_REASON_LINES - 1], inner - width_of((Span(more),)), "") + more,
+        ]
+    return tuple((Span(" " * _LABEL), Span(piece, row.role)) for piece in pieces)
+
+
+def _sentence(row: _Row) -> str:
+    return f"{row.health}: {row.reason}" if row.reason else row.health

@@ -46,6 +46,15 @@ def age_text(seconds: float) -> str:
     return f"{whole // 86_400}d{whole % 86_400 // 3600}h"
 
 
+def ago_text(seconds: float) -> str:
+    """How long since something happened, in words: "12 s ago", "4 min ago", "3 h ago", "5 d ago"."""
+    whole = max(int(seconds), 0)
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit} ago"
+    return f"{whole} s ago"
+
+
 def idle_text(seconds: float) -> str:
     """Like an age, in steps and in at most four characters."""
     whole = max(int(seconds), 0)

@@ -45,12 +45,12 @@ def _help(action: Action, width: int) -> tuple[Line, ...]:
 def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
     return (
         (glyphs.weights, "a resident's weights, behind its name"),
-        (glyphs.workspace, "its workspace: what a request may need beside the weights"),
+        (glyphs.workspace, "its workspace: what a request may need; as a figure: reserved and not in use now"),
         (glyphs.ghost, "a load under way"),
         (glyphs.leaving, "a model that is leaving; its bytes count until the device shows them free"),
         (glyphs.room, "room inside the budget"),
         (glyphs.budget, "where the budget ends"),
-        (glyphs.context, "taken by the engine's worker itself"),
+        (glyphs.context, "taken by the engine's worker itself, as its CUDA context is"),
         (glyphs.external, "in use by other programs"),
         (glyphs.leaked, "bytes that did not come back when a model left"),
         (glyphs.synthetic, "synthetic: random weights made from the real configuration"),

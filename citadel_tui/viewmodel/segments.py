@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import Struct
 
 from engine.api import Snapshot
-from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.state import DeviceState, Resident, Slab, State
+from engine.core.names import DeviceId, ModelName
+from engine.core.ramtier import tier_slabs
+from engine.core.sizes import mib
+from engine.core.state import Resident, State
 
 Kind: TypeAlias = Literal["held", "ghost", "leaving", "leaked", "room", "spare", "context", "external"]
 """`held`: a resident. `ghost`: a load under way. `room`: free inside the budget. `spare`: free outside it.
@@ -36,6 +38,36 @@ class Occupancy(Struct, frozen=True):
     """Of the budget, what is taken or promised."""
     budget_bytes: int
     total_bytes: int
+    leaked_bytes: int = 0
+    """Of what is charged, what did not come back when a model left."""
+    context_bytes: int = 0
+    external_bytes: int = 0
+    unused_bytes: int = 0
+    """Of what is charged, what the device does not show in use: workspace without a request, or a load's bytes to come."""
+
+    @property
+    def used_bytes(self) -> int:
+        """What the device reports."""
+        return self.charged_bytes + self.context_bytes + self.external_bytes - self.unused_bytes
+
+
+class Sum(NamedTuple):
+    """An occupancy in whole MiB, rounded so that charged + context + external - unused is used."""
+
+    charged: int
+    context: int
+    external: int
+    unused: int
+    used: int
+
+
+def sum_of(parts: Occupancy) -> Sum:
+    """Each figure is what it adds to the rounded sum of those before it."""
+    charged = mib(parts.charged_bytes)
+    with_context = mib(parts.charged_bytes + parts.context_bytes)
+    taken = mib(parts.charged_bytes + parts.context_bytes + parts.external_bytes)
+    used = mib(parts.used_bytes)
+    return Sum(charged, with_context - charged, taken - with_context, taken - used, used)
 
 
 def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
@@ -45,8 +77,11 @@ def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
     if state.leaked_bytes:
         charged.append(Segment("leaked", state.leaked_bytes))
     taken = sum(s.size_bytes for s in charged)
-    context = _context_bytes(state, charged)
     external = state.reading.external_bytes or 0
+    used = state.reading.used_bytes
+    ours = taken + state.context_bytes if used is None else used - external
+    # What we use and charge nobody is our worker's, whether it told of it or not.
+    context = max(state.context_bytes, ours - taken)
     total, budget = state.spec.total_bytes, snapshot.budgets.get(device, 0)
     left = max(total - taken - context - external, 0)
     room = min(max(budget - taken, 0), left)
@@ -60,6 +95,10 @@ def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
         charged_bytes=taken,
         budget_bytes=budget,
         total_bytes=total,
+        leaked_bytes=state.leaked_bytes,
+        context_bytes=context,
+        external_bytes=external,
+        unused_bytes=taken + context - ours,
     )
 
 
@@ -72,11 +111,6 @@ def tier_occupancy(state: State) -> Occupancy:
     taken = sum(s.size_bytes for s in slabs)
     room = _unless_empty("room", max(state.ram.budget_bytes - taken, 0))
     return Occupancy((*slabs, *room), (), taken, state.ram.budget_bytes, state.ram.budget_bytes)
-
-
-def tier_slabs(state: State) -> tuple[Slab, ...]:
-    """The slabs that are charged to the tier: not those that a resident of the CPU runs from."""
-    return tuple(s for s in state.ram.slabs if state.find(s.model, CPU) is None)
 
 
 def _of_resident(resident: Resident) -> Segment:
@@ -94,14 +128,6 @@ def _kind(resident: Resident) -> Kind:
             return "leaving"
         case _:
             assert_never(resident.stage)
-
-
-def _context_bytes(state: DeviceState, charged: list[Segment]) -> int:
-    """In use by us, but charged to nobody. Part of a load under way may be in use already, so it is not counted here."""
-    if state.reading.used_bytes is None:
-        return 0
-    ours = state.reading.used_bytes - (state.reading.external_bytes or 0)
-    return max(ours - sum(s.size_bytes for s in charged), 0)
 
 
 def _unless_empty(kind: Kind, size_bytes: int) -> tuple[Segment, ...]:

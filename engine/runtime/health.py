@@ -109,7 +109,7 @@ class DeviceHealth:
         if known.worker_pid is None:
             return
         if before is not None and before.health != reading.health and known.spec.on_card:
-            self._tell(device, reading)
+            self._tell(device, before, reading)
         self._put(device, replace(known, reading=reading))
         self._retire_idle(device)
 
@@ -122,11 +122,12 @@ class DeviceHealth:
             self._retiring.add(device)
             self._board.emit(KillWorker(device))
 
-    def _tell(self, device: DeviceId, reading: Reading) -> None:
-        if reading.health == "ok":
+    def _tell(self, device: DeviceId, before: Reading, reading: Reading) -> None:
+        if reading.health == "ok" and before.health != "starting":
             self._notice("info", f"{device} answers again", device)
-        elif reading.health != "starting":
-            self._notice("error", f"{device} is {reading.health}: {reading.reason}", device)
+        elif reading.health not in ("ok", "starting"):
+            state = "failed" if reading.health == "failed" else f"is {reading.health}"
+            self._notice("error", f"{device} {state}: {reading.reason}", device)
 
     def _count_death(self, device: DeviceId) -> int:
         now_s = self._board.now.mono_s

@@ -13,7 +13,8 @@ from engine.api import PROTOCOL, Hello
 from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.sizes import GIB
-from engine.devices.nvml import NvmlProbe
+from engine.devices.clock import Clock
+from engine.devices.nvml import Deadlines, NvmlProbe
 from engine.runtime.board import Patience
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
@@ -28,6 +29,7 @@ from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
 from engine.worker.protocol import Arena, WorkerConfig
+from tests.nvml.script import NvmlScript
 from tests.runtime.scripted import ScriptedSpawner, ScriptedStore
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -44,7 +46,29 @@ class Box(Struct):
 @asynccontextmanager
 async def scripted_engine(folder: Path, policy: Policy | None = None) -> AsyncIterator[Box]:
     """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
-    settings = load_settings(CONFIG, {}, None)
+    async with _opened(folder, NvmlProbe(SystemClock()), policy, sample_s=1.0) as box:
+        yield box
+
+
+@asynccontextmanager
+async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: float = 30.0) -> AsyncIterator[Box]:
+    """The same on the cards of `script`, which the driver lists now; it samples them without a pause worth the name.
+
+    `clock` is the probe's, which reads the cards' activity and opens the library again by it. The driver has `call_s` of real
+    time for a call.
+    """
+    probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=call_s))
+    await probe.open()
+    try:
+        async with _opened(folder, probe, None, sample_s=0.01) as box:
+            yield box
+    finally:
+        script.comes_unstuck()  # or the driver's thread would outlive the test
+
+
+@asynccontextmanager
+async def _opened(folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float) -> AsyncIterator[Box]:
+    settings = load_settings(CONFIG, {}, None, probe.facts)
     start = initial_state(settings, device_specs(settings, 64 * GIB), folder / "cache")
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
@@ -64,7 +88,7 @@ async def scripted_engine(folder: Path, policy: Policy | None = None) -> AsyncIt
         return Executor(box_store, configs, spawner, clock, post, tasks)
 
     devices = {device: known.spec for device, known in state.devices.items()}
-    sampler = Sampler(devices, CardReader(NvmlProbe(clock), {}), clock, 1.0)
+    sampler = Sampler(devices, CardReader(probe, settings.card_uuids), clock, sample_s)
     engine.start(make_executor, sampler)
     try:
         await all_devices_up(engine)

@@ -1,4 +1,4 @@
-"""Pictures must not depend on where they are taken: one time zone for all."""
+"""Pictures must not depend on where they are taken: one time zone for all, and a scripted NVIDIA driver for the cards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
+from tests.devices.conftest import script
+
+__all__ = ["script"]
 
 
 @pytest.fixture(autouse=True)

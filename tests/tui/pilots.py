@@ -1,4 +1,4 @@
-"""Opens the console over a scripted engine and waits for what a test expects, never for time to pass."""
+"""Opens the console over an engine and waits for what a test expects, never for time to pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.table import ModelTable
 from engine.api import EngineAPI, EngineUnreachable
-from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S
 
 NOON_S = START_S + 60.0
@@ -83,7 +82,7 @@ class Console:
 
 @asynccontextmanager
 async def open_console(
-    engine: ScriptedEngine, *, line: Line | None = None, size: tuple[int, int] = (80, 24), read_only: bool = False
+    engine: EngineAPI, *, line: Line | None = None, size: tuple[int, int] = (80, 24), read_only: bool = False
 ) -> AsyncIterator[Console]:
     """A console that shows the engine's newest snapshot."""
     found = line or Line(engine)

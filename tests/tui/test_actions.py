@@ -12,6 +12,7 @@ from citadel_tui.viewmodel.spans import width_of
 from engine.core.commands import ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
 from tests.scripted_plans import START_S
+from tests.tui.pilots import open_console
 from tests.tui.scenes import busy_engine
 
 
@@ -87,3 +88,19 @@ async def test_a_narrow_footer_keeps_help_and_quit() -> None:
         assert width_of(line) == width
         assert "Help" in text
         assert "Quit" in text
+
+
+async def test_a_digit_that_stands_for_no_gpu_says_so_and_the_palette_has_every_device() -> None:
+    async with open_console(await busy_engine()) as console:
+        await console.press("5")
+        await console.sees("Device: there is no gpu5")
+        await console.press("escape", "colon", *"device cpu", "enter")
+        await console.sees("the host's own memory")
+        await console.press("escape", "1")
+        await console.sees("all-MiniLM-L6-v2, ready")
+
+
+async def test_a_digit_in_the_filter_is_a_letter_of_the_name() -> None:
+    async with open_console(await busy_engine()) as console:
+        await console.press("slash", "6")
+        await console.sees('1 of 4  with "6"')

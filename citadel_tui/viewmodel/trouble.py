@@ -1,0 +1,33 @@
+"""How well a device is, in words: its health, the age of its last good figures, and the reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from citadel_tui.viewmodel.figures import ago_text
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.spans import Role
+from engine.core.devices import Health, Reading
+
+_ROLES: Final[dict[Health, Role]] = {"ok": "good", "starting": "warn", "stale": "warn"}
+
+
+def health_role(reading: Reading) -> Role:
+    return _ROLES.get(reading.health, "bad")
+
+
+def health_text(reading: Reading, now_s: float, glyphs: Glyphs) -> str:
+    """ "✗ lost, last read 12 s ago"."""
+    match reading.health:
+        case "ok":
+            return f"{glyphs.yes} ok" + (f", read {ago_text(now_s - reading.at_s)}" if reading.at_s else "")
+        case "starting":
+            return f"{glyphs.ellipsis} starting"
+        case "stale" | "lost" | "unsupported" | "failed":
+            age = f"last read {ago_text(now_s - reading.at_s)}" if reading.at_s else "never read"
+            return f"{glyphs.no} {reading.health}, {age}"
+
+
+def has_figures(reading: Reading) -> bool:
+    """Whether the device says how much of it is in use, or has said so and is only silent now."""
+    return reading.used_bytes is not None

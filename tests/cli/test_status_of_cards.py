@@ -1,0 +1,54 @@
+"""`citadel status` where the GPUs are cards: what others hold, how warm they are, and how long a silent one has been silent."""
+
+from __future__ import annotations
+
+import json
+
+from msgspec.structs import replace
+
+from engine.core.devices import Neighbour, Reading
+from engine.core.sizes import MIB
+from tests.cli.conftest import Citadel
+from tests.scripted import ScriptedEngine
+from tests.scripted_plans import START_S
+
+NEIGHBOURS = (Neighbour(4321, "python train.py", 60 * MIB), Neighbour(99, "\x1b[2J", None))
+
+
+async def set_readings(engine: ScriptedEngine, **readings: Reading) -> None:
+    state = (await engine.snapshot()).state
+    known = {name: replace(state.devices[name], reading=reading) for name, reading in readings.items()}
+    known["gpu0"] = replace(known["gpu0"], context_bytes=20 * MIB, copy_bytes_per_s=2e9)
+    engine.set_state(replace(state, devices={**state.devices, **known}))
+
+
+def warm_card() -> Reading:
+    return Reading("ok", "", 80 * MIB, 60 * MIB, 54, 7, NEIGHBOURS, START_S)
+
+
+async def test_the_table_shows_what_others_hold_who_they_are_and_how_warm_a_card_is(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    await set_readings(engine, gpu0=warm_card(), gpu1=Reading("lost", "it is gone", at_s=START_S - 12))
+    lines = (await citadel("status")).out.splitlines()
+    head = next(line.split() for line in lines if line.startswith("DEVICE"))
+    assert head[:7] == ["DEVICE", "HEALTH", "MODELS", "CONTEXT", "EXTERNAL", "USED", "BUDGET"]
+    assert next(line.split() for line in lines if line.startswith("gpu0 "))[3:6] == ["20", "60", "80"]
+    assert next(line.split() for line in lines if line.startswith("gpu1 "))[1:6] == ["lost", "0", "0", "-", "-"]
+    assert next(line.split() for line in lines if line.startswith("gpu0 "))[-5:] == ["54", "C", "7", "%", "-"]
+    assert "gpu1: it is gone (last read 12 s ago)" in lines
+    assert "gpu0: process 4321 (python train.py) holds 60 MiB" in lines
+    assert "gpu0: process 99 (�[2J) holds memory, nobody says how much" in lines
+
+
+async def test_the_json_has_the_same_in_numbers_and_its_version_has_not_changed(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    await set_readings(engine, gpu0=warm_card())
+    report = json.loads((await citadel("status", "--json")).out)
+    gpu = report["devices"][0]
+    assert report["version"] == 1
+    assert (gpu["external_bytes"], gpu["context_bytes"], gpu["temperature_c"]) == (60 * MIB, 20 * MIB, 54)
+    assert gpu["neighbours"][0] == {"pid": 4321, "name": "python train.py", "used_bytes": 60 * MIB}
+    assert gpu["neighbours"][1]["used_bytes"] is None
+    assert gpu["copy_bytes_per_s"] == 2e9
