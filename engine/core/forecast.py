@@ -40,7 +40,7 @@ def load_step(state: State, model: ModelName, device: DeviceId) -> LoadStep:
 
 def loss_s(state: State, resident: Resident) -> float:
     """Seconds of reloading that evicting `resident` is expected to cost: its decayed demand × the reload's predicted time."""
-    demand = decayed_weight(state.models[resident.model].demand, state.request_count)
+    demand = decayed_weight(state, resident.model)
     return (demand + _PRIOR_REQUESTS) * load_step(state, resident.model, resident.device).predicted.p50_s
 
 

@@ -37,5 +37,5 @@ def slabs_to_drop(state: State, coming_bytes: int = 0) -> tuple[ModelName, ...]:
 
 def _worth(state: State, slab: Slab) -> tuple[bool, float, float]:
     resting = not any(r.stage in ("ready", "loading") for r in state.of(slab.model))
-    demand = decayed_weight(state.models[slab.model].demand, state.request_count)
+    demand = decayed_weight(state, slab.model)
     return (resting, demand * slab.size_bytes, slab.used_s)

@@ -1,0 +1,52 @@
+"""The simulated box: its memory, how fast bytes move in it, and the state that it starts in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from engine.core.devices import DeviceSpec, Reading
+from engine.core.latency import Rates
+from engine.core.models import Footprint, ModelSpec
+from engine.core.names import ModelName
+from engine.core.state import DeviceState, ModelState, RamTier, State
+from engine.replay.sizes import GB, MB
+from engine.replay.trace import TraceError
+
+
+class Box(Struct, frozen=True):
+    """A machine for the replay. The defaults are two cards of 6 GB filled to 80 %, in a small workstation."""
+
+    gpus_bytes: tuple[int, ...] = (4_800 * MB, 4_800 * MB)
+    """The budget of each GPU."""
+    ram_bytes: int = 11_260 * MB
+    """The RAM tier: models that are not on a GPU rest here."""
+    copy_bytes_per_s: float = 3e9
+    """Host to GPU and back, each GPU by itself."""
+    disk_bytes_per_s: float = 0.5e9
+
+
+def starting_state(box: Box, sizes: Mapping[ModelName, int]) -> State:
+    """The box with nothing loaded and every model on disk. Raises TraceError for a model that no GPU can hold."""
+    largest_bytes = max(box.gpus_bytes)
+    for model, size_bytes in sizes.items():
+        if size_bytes > largest_bytes:
+            raise TraceError(
+                f"{model} takes {size_bytes / GB:.2f} GB and the largest GPU of the box {largest_bytes / GB:.2f} GB; "
+                "it could never be served"
+            )
+    copying = Rates(box.copy_bytes_per_s, overhead_s=0.0)
+    specs = [
+        DeviceSpec(f"gpu{index}", "simulated GPU", "gpu", "ram", size_bytes, 1.0)
+        for index, size_bytes in enumerate(box.gpus_bytes)
+    ]
+    return State(
+        devices={spec.id: DeviceState(spec, Reading("ok", used_bytes=0, external_bytes=0), copying) for spec in specs},
+        models={
+            model: ModelState(ModelSpec(model, (), "embedding"), Footprint(size_bytes, 0), prepared=True)
+            for model, size_bytes in sizes.items()
+        },
+        ram=RamTier(box.ram_bytes, len(sizes)),
+        disk=Rates(box.disk_bytes_per_s, overhead_s=0.0),
+    )
