@@ -4,6 +4,7 @@
 #   make run          the console, with an engine if none runs; make run ARGS="status --json" for any other command
 #   make test         all tests
 #   make check        format, lint, types, import contracts
+#   make bench        Citadel's loads beside the usual ways to load a model, a few minutes; ARGS="--rounds 21"
 #   make screenshots  the pictures of the README, from the real program
 #   make gpu-check    on a machine with a CUDA device: its tests and a benchmark, written to docs/results; no .venv needed
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
@@ -21,7 +22,7 @@ PASCAL ?= $(if $(wildcard .venv/.pascal),1,0)
 PASCAL_TORCH := torch==2.7.1
 
 .DEFAULT_GOAL := run
-.PHONY: run test check screenshots gpu-check clean
+.PHONY: run test check bench screenshots gpu-check clean
 .ONESHELL:
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
@@ -45,6 +46,9 @@ check: .venv/.stamp-dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: .venv/.stamp-dev
+	@.venv/bin/python -m benchmarks.switching $(ARGS)
 
 screenshots: .venv/.stamp-dev
 	@.venv/bin/python -m screenshots.make

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.core.names import is_device_id
+from engine.replay.sizes import parse_bytes
 from engine.version import VERSION
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def _parser() -> ArgumentParser:
         _using_commands,
         _models_command,
         _machine_commands,
+        _bench_command,
+        _replay_command,
     ):
         add(commands)
     return parser
@@ -157,6 +160,60 @@ def _machine_commands(commands: Commands) -> None:
     gpus.add_argument("--measure", action="store_true", help="time copies to and from each card, and keep the figures")
 
 
+def _bench_command(commands: Commands) -> None:
+    bench = _add(commands, "bench", "how long switches take here; puts back what it moves")
+    bench.usage = (
+        "citadel bench [MODEL …] [--on DEVICE …] [--from {ram,disk}] [-n N] [--warm-up N] [--yes]\n"
+        "                     [--output FILE.json] [--csv FILE]\n"
+        "       citadel bench compare BEFORE.json AFTER.json [--threshold PERCENT]"
+    )
+    bench.set_defaults(module="bench")
+    bench.add_argument("models", nargs="*", metavar="MODEL", help="all of the catalog when left out")
+    bench.add_argument("--on", type=_device, nargs="+", metavar="DEVICE", help="every GPU when left out")
+    bench.add_argument(
+        "--from",
+        dest="tier",
+        choices=("ram", "disk"),
+        default="ram",
+        help="where loads start (ram); disk may be cached",
+    )
+    bench.add_argument("-n", type=_count, default=7, dest="repeats", metavar="N", help="switches that count (7)")
+    bench.add_argument("--warm-up", type=_count_or_none, default=1, metavar="N", help="switches before them (1)")
+    bench.add_argument("--yes", "-y", action="store_true", help="don't ask, whoever is taken off a device meanwhile")
+    bench.add_argument("--output", type=Path, metavar="FILE.json", help="keep every repeat, with the machine's facts")
+    bench.add_argument("--csv", type=Path, metavar="FILE", help="a row a repeat")
+    bench.add_argument(
+        "--threshold", type=_percent, default=0.1, metavar="PERCENT", help="compare: slower by more fails (10%%)"
+    )
+
+
+def _replay_command(commands: Commands) -> None:
+    replay = _add(commands, "replay", "what each policy would have done with a recorded demand")
+    replay.set_defaults(module="replay")
+    replay.add_argument("trace", type=Path, metavar="TRACE", help="lines of t_s,model,work under that heading")
+    replay.add_argument("--policy", choices=("all", "expected_loss", "lru", "lfu"), default="all")
+    replay.add_argument("--gpus", type=_gpus, metavar="NxSIZE", help="their budgets (2x4.8GB)")
+    replay.add_argument("--ram", type=_size, metavar="SIZE", help="the RAM tier's budget (11.26GB)")
+    replay.add_argument("--sizes", default="cycle", metavar="cycle|FILE", help="lines of model,size; or in turn")
+    replay.add_argument("--json", action="store_true", help="all of it, in bytes and seconds")
+
+
+def _gpus(text: str) -> tuple[int, ...]:
+    """Budgets such as 2x4.8GB, or 4.8GB,2x6GiB for cards that differ."""
+    budgets: list[int] = []
+    for part in text.split(","):
+        number, times, size = part.rpartition("x")
+        budgets += [_size(size)] * (_count(number) if times else 1)
+    return tuple(budgets)
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
 def _device(text: str) -> str:
     if not is_device_id(text):
         raise ArgumentTypeError(f"{text!r} is not a device; write cpu, gpu0, gpu1, … as `citadel status` shows them")
@@ -175,6 +232,15 @@ def _positive(convert: Callable[[str], float], text: str, what: str) -> float:
 
 def _seconds(text: str) -> float:
     return _positive(float, text, "a number of seconds above 0")
+
+
+def _percent(text: str) -> float:
+    """A share of 1; the sign may be left out."""
+    return _positive(float, text.removesuffix("%"), "a percentage above 0, such as 10%") / 100
+
+
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _count(text: str) -> int:

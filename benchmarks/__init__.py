@@ -1,0 +1,1 @@
+"""How Citadel's way of moving weights compares with the usual ones, measured side by side."""

@@ -1,0 +1,50 @@
+"""The benchmark's results as Markdown: medians, and ratios of the same round with their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.results import ENGINE_DISK, ENGINE_RAM, FROM_PRETRAINED, Result, Results
+
+
+def report_text(results: Results) -> str:
+    machine = results.machine
+    versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
+    memory = f"{machine.memory_bytes / (1 << 30):.0f} GiB"
+    about = (
+        f"{machine.cpu}, {machine.cores} cores, {memory}; kernel {machine.kernel}, Python {machine.python}, {versions}"
+    )
+    return "\n".join([about, "", *(line for result in results.models for line in _lines(result))])
+
+
+def _lines(result: Result) -> list[str]:
+    kind = ", random weights" if result.synthetic else ""
+    rounds = len(result.times["memcpy"])
+    same = "the same answers, bit for bit, from every way" if result.same_answers else "ANSWERS DIFFER"
+    return [
+        f"### {result.model}{kind}: {result.size_bytes / 1e6:.0f} MB, {rounds} rounds; {same}",
+        "",
+        "| way | median, ms | lowest, ms | ÷ memcpy of the same round: median (lowest–highest) |",
+        "|---|--:|--:|--:|",
+        *(_row(result, name) for name in result.times),
+        "",
+        f"- page cache ÷ (memcpy + read): {_ratio(result.ratios(ENGINE_DISK, 'memcpy', 'read'))}",
+        f"- RAM tier above memcpy: {1e3 * median(_above(result)):.1f} ms",
+        f"- from_pretrained ÷ RAM tier: {_ratio(result.ratios(FROM_PRETRAINED, ENGINE_RAM))}",
+        f"- from_pretrained ÷ page cache: {_ratio(result.ratios(FROM_PRETRAINED, ENGINE_DISK))}",
+        "",
+    ]
+
+
+def _row(result: Result, name: str) -> str:
+    times = result.times[name]
+    return f"| {name} | {1e3 * median(times):.1f} | {1e3 * min(times):.1f} | {_ratio(result.ratios(name, 'memcpy'))} |"
+
+
+def _above(result: Result) -> list[float]:
+    return [ours - bare for ours, bare in zip(result.times[ENGINE_RAM], result.times["memcpy"], strict=True)]
+
+
+def _ratio(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"

@@ -1,0 +1,137 @@
+"""What a benchmark writes down: each repeat with its phases, the machine that it ran on, and what was left out and why.
+The JSON file of `citadel bench` is one Run; the CSV has a row a repeat."""
+
+from __future__ import annotations
+
+import csv
+from typing import Final, Literal, TextIO, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from engine.core.names import DeviceId, ModelName
+from engine.core.records import Phases, Switch
+
+FORMAT_VERSION: Final = 1
+
+FromTier: TypeAlias = Literal["ram", "disk"]
+"""Where a measured load starts: the RAM tier, or a prepared slab on disk, which the kernel's page cache may hold."""
+
+_CSV_COLUMNS: Final = (
+    "model",
+    "synthetic",
+    "device",
+    "tier",
+    "weights_bytes",
+    "repeat",
+    "switch_s",
+    "evict_s",
+    "load_s",
+    "floor_s",
+    *(f"load_{name}_s" for name in Phases.__struct_fields__),
+)
+
+
+class Repeat(Struct, frozen=True):
+    """One switch: the model taken off its device and made ready there again."""
+
+    evict_s: float
+    load_s: float
+    evict_phases: Phases
+    load_phases: Phases
+    floor_s: float | None
+    """Bytes ÷ the fastest copy that the engine has seen on the device; None without one."""
+
+    @property
+    def switch_s(self) -> float:
+        return self.evict_s + self.load_s
+
+    @property
+    def efficiency(self) -> float | None:
+        """Floor ÷ measured copy, bind and warm time, as `core.records.Switch` has it; None without a floor."""
+        measured_s = self.load_phases.copy + self.load_phases.bind + self.load_phases.warm
+        return self.floor_s / measured_s if self.floor_s and measured_s else None
+
+
+class Subject(Struct, frozen=True, order=True):
+    """What was measured."""
+
+    model: ModelName
+    device: DeviceId
+    tier: FromTier
+
+
+class Series(Struct, frozen=True):
+    """The repeats of one subject."""
+
+    subject: Subject
+    synthetic: bool
+    """Whether the model's weights are random, made from a real configuration."""
+    weights_bytes: int
+    repeats: tuple[Repeat, ...]
+
+    @property
+    def switch_seconds(self) -> tuple[float, ...]:
+        return tuple(repeat.switch_s for repeat in self.repeats)
+
+
+class Omission(Struct, frozen=True):
+    """A subject without figures."""
+
+    subject: Subject
+    synthetic: bool
+    reason: str
+
+
+class BenchedDevice(Struct, frozen=True):
+    """A device as it was when the benchmark ran."""
+
+    id: DeviceId
+    title: str
+    total_bytes: int
+    copy_bytes_per_s: float | None
+    """The fastest copy from the RAM tier that the engine has seen there."""
+
+
+class Machine(Struct, frozen=True):
+    """What figures depend on."""
+
+    host: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    kernel: str
+    python: str
+    versions: dict[str, str]
+    """Of torch and its company, as they are installed."""
+    devices: tuple[BenchedDevice, ...]
+
+
+class Run(Struct, frozen=True):
+    """A whole benchmark."""
+
+    format_version: int
+    at_s: float
+    """When it began, seconds since the epoch."""
+    engine_version: str
+    machine: Machine
+    warm_up: int
+    series: tuple[Series, ...]
+    omissions: tuple[Omission, ...] = ()
+
+
+def repeat_of(evict: Switch, load: Switch) -> Repeat:
+    """What the engine's two records of a repeat say."""
+    return Repeat(evict.total_s, load.total_s, evict.phases, load.phases, load.floor_s)
+
+
+def write_csv(file: TextIO, run: Run) -> None:
+    """A row a repeat: seconds, bytes, and nothing where a figure is not known."""
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(_CSV_COLUMNS)
+    for series in run.series:
+        about = series.subject
+        named = (about.model, series.synthetic, about.device, about.tier, series.weights_bytes)
+        for number, repeat in enumerate(series.repeats, start=1):
+            times = (repeat.switch_s, repeat.evict_s, repeat.load_s, repeat.floor_s)
+            rows.writerow((*named, number, *times, *astuple(repeat.load_phases)))

@@ -1,0 +1,64 @@
+"""What may be said of a handful of timings: their middle, their tail, and how sure a change between two of them is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import Random
+from statistics import median
+from typing import Final
+
+from msgspec import Struct
+
+RESAMPLES: Final = 4000
+CONFIDENCE: Final = 0.95
+_SEED: Final = 20240607
+"""The same two samples always give the same interval."""
+
+
+class Spread(Struct, frozen=True):
+    """A sample's middle and tail."""
+
+    count: int
+    p50: float
+    p95: float
+    """The smallest value that at least 95 % do not exceed; of fewer than 20 values that is the largest."""
+    largest: float
+
+
+class Change(Struct, frozen=True):
+    """How the median differs from an earlier one, as a share of it: 0.1 is a tenth more."""
+
+    share: float
+    low: float
+    high: float
+    """Between `low` and `high` lies the true change, in 95 of 100 such comparisons."""
+
+    def is_worse_than(self, threshold: float) -> bool:
+        """Whether it grew by more than `threshold`, and more than chance explains."""
+        return self.share > threshold and self.low > 0
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Raises ValueError when there is no value."""
+    if not values:
+        raise ValueError("no values, no spread")
+    ordered = sorted(values)
+    rank = math.ceil(0.95 * len(ordered))
+    return Spread(len(ordered), median(ordered), ordered[rank - 1], ordered[-1])
+
+
+def change_of_median(before: Sequence[float], after: Sequence[float]) -> Change:
+    """The change with a bootstrap interval: both samples drawn anew from themselves, with replacement, many times over.
+
+    Raises ValueError when either has no value, or one that is not above 0.
+    """
+    if not before or not after or min(*before, *after) <= 0:
+        raise ValueError("a change is between two samples of values above 0")
+    random = Random(_SEED)
+    shares = sorted(
+        median(random.choices(after, k=len(after))) / median(random.choices(before, k=len(before))) - 1
+        for _ in range(RESAMPLES)
+    )
+    cut = round((1 - CONFIDENCE) / 2 * RESAMPLES)
+    return Change(median(after) / median(before) - 1, shares[cut], shares[-1 - cut])

@@ -1,0 +1,25 @@
+"""Runs of a benchmark, made up from switch times alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.bench.records import FORMAT_VERSION, Machine, Repeat, Run, Series, Subject
+from engine.core.records import Phases
+
+MACHINE = Machine("box", "a processor", 2, 8 << 30, "6.1", "3.11.7", {"torch": "2.7.1"}, ())
+
+
+def repeat(switch_s: float) -> Repeat:
+    """A fifth of the time goes to the eviction; the load has half of its time as its floor."""
+    evict_s, load_s = switch_s / 5, switch_s * 4 / 5
+    return Repeat(evict_s, load_s, Phases(evict=evict_s), Phases(copy=load_s), floor_s=load_s / 2)
+
+
+def series(model: str, switch_seconds: Sequence[float], device: str = "gpu0") -> Series:
+    repeats = tuple(map(repeat, switch_seconds))
+    return Series(Subject(model, device, "ram"), synthetic=False, weights_bytes=90 << 20, repeats=repeats)
+
+
+def run_of(*all_series: Series, machine: Machine = MACHINE) -> Run:
+    return Run(FORMAT_VERSION, 1.8e9, "0.1.0", machine, 1, all_series)
