@@ -33,7 +33,7 @@ from engine.runtime.effects import Deny, Effect, Grant, Reply, StartWorker, Writ
 from engine.runtime.executor import Executor
 from engine.runtime.flow import policy_for
 from engine.runtime.history import History
-from engine.runtime.messages import Ask, Message, Return, Submit, Tick, Withdraw
+from engine.runtime.messages import Ask, Message, RanShort, Return, Submit, Tick, Withdraw
 from engine.runtime.ports import Clock
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
@@ -45,6 +45,8 @@ from engine.worker.protocol import Reply as WorkerReply
 _log: Final = logging.getLogger(__name__)
 TICK_S: Final = 0.25
 """How late a deadline may be noticed."""
+RUN_ATTEMPTS: Final = 3
+"""A run that finds no room is tried on so many placements of its model."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -248,6 +250,17 @@ class Engine:
         return Generation(model, device, reply.text, reply.tokens, seconds, synthetic)
 
     async def _run(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, WorkerReply]:
+        """Run a request; where the model's device has no room for it, again where the model is placed then."""
+        for attempt in range(RUN_ATTEMPTS):
+            device, reply = await self._run_leased(model, make)
+            if not isinstance(reply, Failure):
+                return device, reply
+            if reply.kind != "out of memory" or attempt == RUN_ATTEMPTS - 1:
+                raise CannotServe(f"{model} on {device}: {reply.message}")
+            self.post(RanShort(model, device))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _run_leased(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, WorkerReply]:
         """Run a request under a lease, which lasts until the worker has answered, also when the caller leaves before."""
         self._refuse_if_ended()
         assert self._executor is not None
@@ -267,8 +280,6 @@ class Engine:
             reply = await asyncio.shield(work)
         except WorkerDied as died:
             raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
-        if isinstance(reply, Failure):
-            raise CannotServe(f"{model} on {device}: {reply.message}")
         return device, reply
 
     def _worked(self, lease: int, done: asyncio.Future[WorkerReply]) -> None:

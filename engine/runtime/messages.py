@@ -36,6 +36,14 @@ class Return(Struct, frozen=True):
     lease: int
 
 
+class RanShort(Struct, frozen=True):
+    """A run of the model found no room on the device, even for one row with nothing else cached: its workspace was
+    underestimated."""
+
+    model: ModelName
+    device: DeviceId
+
+
 class SlabAdvanced(Struct, frozen=True):
     model: ModelName
     done: float
@@ -112,6 +120,7 @@ Message: TypeAlias = (
     | Withdraw
     | Ask
     | Return
+    | RanShort
     | SlabAdvanced
     | SlabRead
     | SlabFailed

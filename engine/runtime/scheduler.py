@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.api import Job as JobView
 from engine.core import ledger
-from engine.core.commands import Load, Submission
+from engine.core.commands import Evict, Load, Submission
 from engine.core.latency import learn
 from engine.core.models import Footprint, whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
@@ -32,6 +32,7 @@ from engine.runtime.messages import (
     Message,
     ModelBound,
     ModelReleased,
+    RanShort,
     Return,
     SlabAdvanced,
     SlabFailed,
@@ -103,6 +104,8 @@ class Scheduler:
                 self._desk.ask(lease, model)
             case Return(lease):
                 self._desk.give_back(lease)
+            case RanShort(model, device):
+                self._ran_short(model, device)
             case SlabAdvanced(model, done):
                 self._advance(model, done)
             case SlabRead():
@@ -242,6 +245,20 @@ class Scheduler:
         gone = [v for v in job.evicted if not self._board.state.of(v.model)]
         self._submit_all(Load(v.model, v.device) for v in gone)
 
+    def _ran_short(self, model: ModelName, device: DeviceId) -> None:
+        """Double the model's workspace and take it off the device: placed anew, it finds a victim, another device or the CPU.
+
+        A pinned model stays; its request fails with the figures.
+        """
+        board = self._board
+        known = board.state.models[model]
+        footprint = replace(known.footprint, workspace_bytes=2 * known.footprint.workspace_bytes, label="learned")
+        models = {**board.state.models, model: replace(known, footprint=footprint)}
+        board.state = replace(board.state, models=models)
+        if board.state.find(model, device) and known.pin is None:
+            self._submitted += 1
+            self._submit(Submission(f"short-{self._submitted}", Evict(model), "request"))
+
     # ── reports ──────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, model: ModelName, done: float) -> None:
@@ -251,7 +268,8 @@ class Scheduler:
     def _slab_read(self, report: SlabRead) -> None:
         board = self._board
         known = board.state.models[report.model]
-        footprint = whole_pages(Footprint(report.size_bytes, known.footprint.workspace_bytes, "measured"))
+        label: Literal["measured", "learned"] = "learned" if known.footprint.label == "learned" else "measured"
+        footprint = whole_pages(Footprint(report.size_bytes, known.footprint.workspace_bytes, label))
         known = replace(known, prepared=True, footprint=footprint)
         state = replace(board.state, models={**board.state.models, report.model: known})
         if report.read_s > 0:

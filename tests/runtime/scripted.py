@@ -40,6 +40,7 @@ class ScriptedWorker:
         self.config = config
         self.bound: dict[ModelName, int] = {}
         self.unlocked: list[int] = []
+        self.runs_out_of_memory = False
         self.running = asyncio.Event()
         """Set when a run has begun."""
         self.may_finish = asyncio.Event()
@@ -71,6 +72,8 @@ class ScriptedWorker:
         end.cancel()
         if self._ended.done():
             raise WorkerDied(self._ended.result())
+        if self.runs_out_of_memory:
+            return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
         if isinstance(request, Generate):
             return Generated(request.id, request.prompt[::-1], min(len(request.prompt), request.max_tokens))
         vectors = array("f", [x for _ in request.texts for x in (0.6, 0.8)])

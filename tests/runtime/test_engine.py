@@ -139,3 +139,36 @@ async def test_what_cannot_be_journalled_is_told_once_and_the_engine_goes_on(tmp
         assert len(notices) == 1
         assert "switches are not recorded" in notices[0].text
         journal.rmdir()
+
+
+async def test_a_run_without_room_goes_to_another_device_with_a_larger_workspace(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        before = (await box.engine.snapshot()).state.models[MINILM].footprint
+        box.spawner.workers["gpu0"].runs_out_of_memory = True
+        found = await box.engine.embed(MINILM, ["a"])
+        after = (await box.engine.snapshot()).state.models[MINILM].footprint
+
+        assert found.device == "gpu1"
+        assert (after.workspace_bytes, after.label) == (2 * before.workspace_bytes, "learned")
+
+
+async def test_a_run_that_finds_room_nowhere_fails_with_the_figures(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        for worker in box.spawner.workers.values():
+            worker.runs_out_of_memory = True
+        with pytest.raises(CannotServe, match="1 row needs 40 MiB, 10 MiB are free"):
+            await box.engine.embed(MINILM, ["a"])
+
+
+async def test_a_pinned_model_keeps_its_pin_and_place_when_a_run_finds_no_room(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        await box.engine.submit(Submission("2", SetPin(MINILM)))
+        box.spawner.workers["gpu0"].runs_out_of_memory = True
+        with pytest.raises(CannotServe):
+            await box.engine.embed(MINILM, ["a"])
+
+        state = (await box.engine.snapshot()).state
+        assert state.models[MINILM].pin == Pin()
+        assert state.find(MINILM, "gpu0") is not None
