@@ -131,6 +131,17 @@ class Changed(Struct, frozen=True, tag="changed"):
 Answer: TypeAlias = Done | Declined | Failed | Cancelled | Changed
 
 
+def why_not_done(answer: Answer) -> str:
+    """Why a command came to nothing, in words."""
+    match answer:
+        case Declined(refusal=refusal):
+            return f"refused, {refusal.reason}"
+        case Failed(reason=reason) | Cancelled(reason=reason):
+            return reason
+        case Changed() | Done():
+            return "its plan changed meanwhile"
+
+
 class Embeddings(Struct, frozen=True):
     """Vectors of a request, one row a text, unit length."""
 

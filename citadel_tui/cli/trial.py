@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from citadel_tui.cli.embed import cosine
 from citadel_tui.text import clean
-from engine.api import Answer, Cancelled, Changed, Declined, Done, EngineAPI, EngineError, Failed
+from engine.api import Done, EngineAPI, EngineError, why_not_done
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission
 from engine.core.models import ModelSpec
 from engine.core.names import DeviceId
@@ -90,15 +90,5 @@ class Trial:
         verb = f"{command.__struct_config__.tag} {clean(command.model)}"
         answer = await self._api.submit(Submission(f"selftest-{uuid.uuid4()}", command))
         if not isinstance(answer, Done):
-            raise TrialFailed(f"{verb}: {_why(answer)}")
+            raise TrialFailed(f"{verb}: {why_not_done(answer)}")
         return answer.switch.total_s if answer.switch else 0.0
-
-
-def _why(answer: Answer) -> str:
-    match answer:
-        case Declined(refusal=refusal):
-            return f"refused, {refusal.reason}"
-        case Failed(reason=reason) | Cancelled(reason=reason):
-            return reason
-        case Changed() | Done():
-            return "the plan changed"

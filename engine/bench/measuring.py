@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from engine.api import Answer, Cancelled, Changed, Declined, Done, EngineAPI, Failed
+from engine.api import Done, EngineAPI, why_not_done
 from engine.bench.records import Omission, Repeat, Series, Subject, repeat_of
 from engine.core.commands import Command, Evict, Load, Submission
 from engine.core.names import DeviceId, ModelName
@@ -115,7 +115,7 @@ class Bench:
         answer = await self._api.submit(Submission(f"bench-{uuid.uuid4()}", command, confirmed=confirmed))
         if isinstance(answer, Done):
             return answer.switch
-        raise NotMeasured(f"{command.__struct_config__.tag} {command.model}: {_why(answer)}")
+        raise NotMeasured(f"{command.__struct_config__.tag} {command.model}: {why_not_done(answer)}")
 
     async def _state(self) -> State:
         return (await self._api.snapshot()).state
@@ -125,13 +125,3 @@ _ADVICE: Final = {
     "ram": "the RAM tier has no room to keep it: raise ram_tier.budget",
     "disk": "too few other models fit beside it to crowd it out of the RAM tier: lower ram_tier.max_models",
 }
-
-
-def _why(answer: Answer) -> str:
-    match answer:
-        case Declined(refusal=refusal):
-            return f"refused, {refusal.reason}"
-        case Failed(reason=reason) | Cancelled(reason=reason):
-            return reason
-        case Changed() | Done():
-            return "its plan changed meanwhile"

@@ -13,6 +13,7 @@ from engine.api import PROTOCOL, Hello
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.names import CPU
+from engine.core.records import Record
 from engine.core.state import State
 from engine.devices.host import read_host_memory
 from engine.devices.library import Library
@@ -57,21 +58,14 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, settings.journal.max_bytes, settings.journal.files)
     past = await asyncio.to_thread(journal.read_back)
-    state = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    state = with_rates(state, past)
-    before = last_residency(past) if settings.restore_after_restart else None
-    if before is not None:
-        state = with_pins(state, before)
-
-    scheduler = Scheduler(state, settings.policy, _patience(settings))
-    if before is not None:
-        scheduler.expect_back(before.residents)
+    known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
+    scheduler = _scheduler(settings, with_rates(known, past), past)
     history = History(journal, past, clock)
     engine = Engine(_hello(config, clock.now(), _banner(specs, library)), scheduler, history, clock)
     for warning in start.warnings:
         engine.note("warning", warning)
 
-    arena = Arena(_arena_bytes(state))
+    arena = Arena(_arena_bytes(scheduler.state))
     spawner = ForkServer(arena.fd)
     store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner, clock)
     workers = {
@@ -89,6 +83,15 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
         if model.preload:
             engine.post(Submit(Submission(f"preload-{model.name}", Load(model.name), "config")))
     return engine
+
+
+def _scheduler(settings: Settings, state: State, past: Sequence[Record]) -> Scheduler:
+    """One that goes on where the last run ended, if that is wanted."""
+    before = last_residency(past) if settings.restore_after_restart else None
+    scheduler = Scheduler(with_pins(state, before) if before else state, settings.policy, _patience(settings))
+    if before is not None:
+        scheduler.expect_back(before.residents)
+    return scheduler
 
 
 def _hello(config: Path, now_s: float, banner: str) -> Hello:
