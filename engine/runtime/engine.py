@@ -55,7 +55,7 @@ MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup
 
 
 class Engine:
-    """`EngineAPI` over one scheduler. `run` is its life; every other method talks to it through the inbox or reads its state."""
+    """`EngineAPI` over one scheduler. `live` is its life; every other method talks to it through the inbox or reads its state."""
 
     def __init__(self, hello: Hello, scheduler: Scheduler, history: History, clock: Clock) -> None:
         self._hello = hello
@@ -123,11 +123,12 @@ class Engine:
             return Tick()
 
     def _handle(self, message: Message) -> None:
-        before = (self._scheduler.state, self._history.last_seq)
-        jobs_before = self._scheduler.is_waiting
+        state, last_seq, was_waiting = self._scheduler.state, self._history.last_seq, self._scheduler.is_waiting
         for effect in self._scheduler.handle(message, Instant(self._clock.now(), self._clock.monotonic())):
             self._perform(effect)
-        if self._scheduler.is_waiting or jobs_before or (self._scheduler.state, self._history.last_seq) != before:
+        # By identity: the state is replaced whenever it changes, and comparing all of it after each message would cost more.
+        changed = self._scheduler.state is not state or self._history.last_seq != last_seq
+        if changed or was_waiting or self._scheduler.is_waiting:
             self._wake()
 
     def _perform(self, effect: Effect) -> None:

@@ -21,10 +21,6 @@ class PageLocks:
         self._addresses: Final[dict[Region, int]] = {}
         self._refused = False
 
-    @property
-    def locked_bytes(self) -> int:
-        return sum(region.span_bytes for region in self._addresses)
-
     def lock(self, region: Region, address: int) -> None:
         """Lock the region's pages. Where that can't be done, it is said once and no longer tried."""
         if self._refused or region in self._addresses:
