@@ -14,6 +14,7 @@ from msgspec import Struct
 from engine.core.commands import Command, Origin, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
 
@@ -184,6 +185,10 @@ class EngineAPI(Protocol):
 
     async def plan(self, command: Command) -> Plan | Refusal:
         """What `command` would do now. Changes nothing."""
+        ...
+
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        """The batch that would answer `wish` now, or why there is none. Changes nothing; submit its command to have it done."""
         ...
 
     async def submit(self, submission: Submission) -> Answer:

@@ -21,6 +21,7 @@ from engine.api import (
 from engine.core.commands import Command, Submission
 from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 from engine.paths import Paths
 from engine.transport import ANSWER_DEADLINE_S, Head, Request, exchange, stream
@@ -75,6 +76,11 @@ class RemoteEngine:
         body = await self._call("POST", "/v1/plan", command)
         planned: Plan | Refusal = msgspec.json.decode(body, type=Plan | Refusal)
         return planned
+
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        body = await self._call("POST", "/v1/propose", wish)
+        proposed: Proposal | Refusal = msgspec.json.decode(body, type=Proposal | Refusal)
+        return proposed
 
     async def submit(self, submission: Submission) -> Answer:
         body = await self._call("POST", "/v1/commands", submission, deadline_s=None)

@@ -28,9 +28,13 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
-from engine.core.commands import Command, Load, Submission
+from engine.core.changes import remembered
+from engine.core.commands import Command, Load, Submission, models_of
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
+from engine.core.policy import Policy
+from engine.core.proposals import Proposal, Wish
+from engine.core.proposing import propose
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Switch
 from engine.core.state import Resident, State
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state
@@ -122,8 +126,18 @@ class ScriptedEngine:
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
     async def plan(self, command: Command) -> Plan | Refusal:
-        self._check_model(command.model)
+        for model in models_of(command):
+            self._check_model(model)
         return scripted_plan(self._state, command)
+
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        """What the real core proposes, planned as this engine would carry it out."""
+        self._check_running()
+        proposed = propose(self._state, wish, Policy(), self.now_s)
+        if isinstance(proposed, Refusal):
+            return proposed
+        planned = scripted_plan(self._state, proposed.command)
+        return replace(proposed, plan=planned) if isinstance(planned, Plan) else planned
 
     async def submit(self, submission: Submission) -> Answer:
         if submission.id not in self._answers:
@@ -143,6 +157,8 @@ class ScriptedEngine:
             broken = await self._carry_out(submission.id, plan)
         if broken is not None:
             self._become(before)
+        else:
+            self._become(remembered(self._state, submission, plan, self.now_s))
         return self._ended(submission, plan, broken)
 
     async def cancel(self, submission_id: str) -> bool:

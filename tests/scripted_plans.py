@@ -6,7 +6,8 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
+from engine.core.batches import plan_batch
+from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.latency import Prediction, Rates
 from engine.core.ledger import budget
@@ -45,9 +46,15 @@ def scripted_budgets(state: State) -> dict[DeviceId, int]:
 
 def scripted_plan(state: State, command: Command) -> Plan | Refusal:
     """The steps that answer `command` on `state`."""
+    if isinstance(command, Batch):
+        return plan_batch(state, command, _single_plan, START_S)
+    return _single_plan(state, command)
+
+
+def _single_plan(state: State, command: Single) -> Plan | Refusal:
     name = command.model
     pinned = state.models[name].pin is not None
-    unpin: tuple[Step, ...] = (UnpinStep(name),) if pinned else ()
+    unpin: tuple[Step, ...] = (UnpinStep(name, state.models[name].pin),) if pinned else ()
     match command:
         case Load(device=device):
             at = tuple(resident.device for resident in state.of(name))
@@ -58,12 +65,12 @@ def scripted_plan(state: State, command: Command) -> Plan | Refusal:
             leaving = tuple(_leave(resident, victim=False) for resident in state.of(name))
             return Plan(command, (*unpin, *leaving), _ASKED) if leaving else _nothing(command)
         case SetPin(device=device):
-            pin = PinStep(name, device)
+            pin = PinStep(name, device, state.models[name].pin)
             return _placed(state, command, (device,), after=(pin,)) if device else Plan(command, (pin,), _ASKED)
         case Unpin():
             return Plan(command, unpin, _ASKED) if pinned else _nothing(command)
         case ForceCpu():
-            return _placed(state, command, (CPU,), after=(PinStep(name, CPU),))
+            return _placed(state, command, (CPU,), after=(PinStep(name, CPU, state.models[name].pin),))
         case LeaveCpu():
             return _placed(state, command, _gpus(state), before=unpin)
         case _:
@@ -112,7 +119,7 @@ def _gpus(state: State) -> tuple[DeviceId, ...]:
 
 def _placed(
     state: State,
-    command: Command,
+    command: Single,
     candidates: tuple[DeviceId, ...],
     *,
     before: tuple[Step, ...] = (),
@@ -149,7 +156,7 @@ def _victims(state: State, name: ModelName, device: DeviceId) -> tuple[EvictStep
     return None if missing > 0 else tuple(victims)
 
 
-def _refused(state: State, command: Command, candidates: tuple[DeviceId, ...]) -> Refusal:
+def _refused(state: State, command: Single, candidates: tuple[DeviceId, ...]) -> Refusal:
     budgets = scripted_budgets(state)
     residents = [resident for device in candidates for resident in state.on(device)]
     return Refusal(
@@ -173,5 +180,5 @@ def _leave(resident: Resident, *, victim: bool) -> EvictStep:
     return EvictStep(resident.model, resident.device, size_bytes, resident.leases, victim, Prediction(0.01, 0.02))
 
 
-def _nothing(command: Command) -> Plan:
+def _nothing(command: Single) -> Plan:
     return Plan(command, (), ("nothing to do",))

@@ -18,7 +18,7 @@ from citadel_tui.cli.streams import ask, progress, somebody_can_answer, tell
 from citadel_tui.text import clean
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
 from engine.client import RemoteEngine
-from engine.core.commands import Command, Submission
+from engine.core.commands import Command, Submission, models_of
 from engine.core.plans import Plan, Refusal
 
 
@@ -31,18 +31,24 @@ async def _act(arguments: Namespace) -> Exit:
     async with at_hand(arguments) as engine:
         planned = await engine.plan(command)
         label = labels((await engine.snapshot()).state)
-        while isinstance(planned, Plan):
-            if not planned.steps:
-                print(clean("; ".join(planned.reasons)))
-                return Exit.DONE
-            if not arguments.yes and not _confirmed(planned, label):
-                return Exit.NOT_CONFIRMED
-            answer = await _submitted(engine, command, planned)
-            if not isinstance(answer, Changed):
-                return _reported(answer, label)
-            tell("the plan has changed in the meantime; nothing was done yet")
-            planned = answer.plan
-        return _refused(planned, label)
+        if isinstance(planned, Refusal):
+            return refused(planned, label)
+        if not planned.steps:
+            print(clean("; ".join(planned.reasons)))
+            return Exit.DONE
+        if not arguments.yes and not _confirmed(planned, label):
+            return Exit.NOT_CONFIRMED
+        return await carried_out(engine, command, planned, label, arguments)
+
+
+async def carried_out(engine: RemoteEngine, command: Command, plan: Plan, label: Label, arguments: Namespace) -> Exit:
+    """Have the agreed `plan` carried out; asks again when it has changed meanwhile."""
+    while isinstance(answer := await _submitted(engine, command, plan), Changed):
+        tell("the plan has changed in the meantime; nothing was done yet")
+        plan = answer.plan
+        if not arguments.yes and not _confirmed(plan, label):
+            return Exit.NOT_CONFIRMED
+    return _reported(answer, label)
 
 
 def _confirmed(plan: Plan, label: Label) -> bool:
@@ -51,6 +57,11 @@ def _confirmed(plan: Plan, label: Label) -> bool:
         return True
     tell("this plan touches more than its own model:")
     print(plan_text(plan, label), flush=True)
+    return agreed()
+
+
+def agreed() -> bool:
+    """Whether the person at the terminal says yes to what was shown."""
     if not somebody_can_answer():
         tell("nothing was done; run it again with --yes to agree to this")
         return False
@@ -82,7 +93,9 @@ async def _show_progress(engine: RemoteEngine, submission_id: str) -> None:
                 if isinstance(event, Updated):
                     for job in event.snapshot.jobs:
                         if job.id == submission_id:
-                            moving = [r for r in event.snapshot.state.of(job.command.model) if r.progress is not None]
+                            residents = event.snapshot.state.residents
+                            models = models_of(job.command)
+                            moving = [r for r in residents if r.model in models and r.progress is not None]
                             share = "".join(f" {100 * (r.progress or 0):.0f} %" for r in moving)
                             show(f"{job.phase}{share}  {job.elapsed_s:.1f} s  {job.waiting_for}")
 
@@ -94,7 +107,7 @@ def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exi
             print(f"{deeds(plan, label)}{took}")
             return Exit.DONE
         case Declined(refusal=refusal):
-            return _refused(refusal, label)
+            return refused(refusal, label)
         case Failed(reason=reason):
             tell(f"failed: {reason}")
             return Exit.FAILED
@@ -105,7 +118,7 @@ def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exi
             assert_never(answer)
 
 
-def _refused(refusal: Refusal, label: Label) -> Exit:
+def refused(refusal: Refusal, label: Label) -> Exit:
     for line in refusal_text(refusal, label).split("\n"):
         tell(line)
     return Exit.REFUSED

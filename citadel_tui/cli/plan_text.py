@@ -7,7 +7,9 @@ from typing import assert_never
 from citadel_tui.cli.figures import predicted_range
 from citadel_tui.cli.labels import Label
 from citadel_tui.text import clean
+from engine.core.commands import Batch
 from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
+from engine.core.proposals import Gain, Proposal
 from engine.core.sizes import format_size
 
 
@@ -22,9 +24,16 @@ def plan_text(plan: Plan, label: Label) -> str:
     return "\n".join(clean(line) for line in lines)
 
 
+def proposal_text(proposal: Proposal, label: Label) -> str:
+    """What is proposed, the worth of each part of it, and the whole plan."""
+    gains = [_gain(gain, label) for gain in proposal.gains]
+    said = [clean(line) for line in (*gains, *proposal.reasons)]
+    return "\n".join([*said, plan_text(proposal.plan, label)])
+
+
 def refusal_text(refusal: Refusal, label: Label) -> str:
     lines = [f"refused: {refusal.reason}"]
-    if refusal.needed_bytes:
+    if refusal.needed_bytes and not isinstance(refusal.command, Batch):
         lines.append(f"  {label(refusal.command.model)} needs {format_size(refusal.needed_bytes)}")
     lines += [_room(room) for room in refusal.rooms]
     lines += [_blocker(blocker, label) for blocker in refusal.blockers]
@@ -64,6 +73,14 @@ def _deed(step: Step, label: Label) -> str:
             return f"unpin {name}"
         case _:
             assert_never(step)
+
+
+def _gain(gain: Gain, label: Label) -> str:
+    way = f"{gain.source or 'memory'} to {gain.target or 'memory'}"
+    worth = (
+        f"saves {gain.gain_s:.2f} s of reloading" if gain.gain_s >= 0 else f"loses {-gain.gain_s:.2f} s of reloading"
+    )
+    return f"{label(gain.model)}: {way}, {worth}, takes {gain.cost_s:.2f} s; {gain.why}"
 
 
 def _alternative(other: Alternative, label: Label) -> str:

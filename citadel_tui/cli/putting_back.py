@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from engine.api import Done, EngineAPI
-from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission, Unpin
+from engine.core.commands import Evict, Load, Move, SetPin, Single, Submission, Unpin, command_text
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import State
 
@@ -17,32 +17,32 @@ async def put_back(api: EngineAPI, before: State) -> list[str]:
     for differences in (_pins_to_drop, _to_evict, _to_place, _pins_to_set):
         now = (await api.snapshot()).state
         for command in differences(before, now):
-            answer = await api.submit(Submission(f"put-back-{uuid.uuid4()}", command))
+            answer = await api.submit(Submission(f"put-back-{uuid.uuid4()}", command, "trial"))
             if not isinstance(answer, Done):
-                left.append(f"{command.__struct_config__.tag} {command.model} did not succeed")
+                left.append(f"{command_text(command)} did not succeed")
     return left
 
 
-def _pins_to_drop(before: State, now: State) -> Iterator[Command]:
+def _pins_to_drop(before: State, now: State) -> Iterator[Single]:
     for name, model in now.models.items():
         if model.pin is not None and model.pin != before.models[name].pin:
             yield Unpin(name)
 
 
-def _to_evict(before: State, now: State) -> Iterator[Command]:
+def _to_evict(before: State, now: State) -> Iterator[Single]:
     for name in now.models:
         if now.of(name) and _home(before, name) is None:
             yield Evict(name)
 
 
-def _to_place(before: State, now: State) -> Iterator[Command]:
+def _to_place(before: State, now: State) -> Iterator[Single]:
     """Moves before loads: what moves makes room for what comes."""
     misplaced = [(name, home) for name in now.models if (home := _home(before, name)) and not now.find(name, home)]
     for name, home in sorted(misplaced, key=lambda pair: not now.of(pair[0])):
         yield Move(name, home) if now.of(name) else Load(name, home)
 
 
-def _pins_to_set(before: State, now: State) -> Iterator[Command]:
+def _pins_to_set(before: State, now: State) -> Iterator[Single]:
     for name, model in before.models.items():
         if model.pin is not None and model.pin != now.models[name].pin:
             yield SetPin(name, model.pin.device)

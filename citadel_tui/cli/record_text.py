@@ -9,6 +9,7 @@ from citadel_tui.cli.figures import seconds
 from citadel_tui.cli.labels import Label
 from citadel_tui.cli.plan_text import deeds
 from citadel_tui.text import clean
+from engine.core.commands import command_text
 from engine.core.plans import Plan
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
@@ -24,7 +25,7 @@ def _words(entry: Entry, label: Label) -> str:
         case Switch():
             return _switch(entry, label)
         case Refused(refusal=refusal):
-            return f"refused: {refusal.command.__struct_config__.tag} {label(refusal.command.model)}: {refusal.reason}"
+            return f"refused: {command_text(refusal.command)}: {refusal.reason}"
         case Pinned(plan=plan):
             return deeds(plan, label)
         case Notice(level=level, text=text):

@@ -8,6 +8,7 @@ from citadel_tui.cli.labels import model_label
 from citadel_tui.cli.report import JobReport, ModelReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
+from engine.core.commands import command_text
 from engine.core.sizes import format_size
 
 
@@ -58,5 +59,5 @@ def _model_cells(model: ModelReport) -> list[str]:
 
 def _job(job: JobReport) -> str:
     waiting = f", waiting for {clean(job.waiting_for)}" if job.waiting_for else ""
-    verb = f"{job.command.__struct_config__.tag} {clean(job.command.model)}"
+    verb = clean(command_text(job.command))
     return f"under way: {verb}, {job.phase} {job.elapsed_s:.1f} s{waiting}"

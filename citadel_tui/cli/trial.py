@@ -11,7 +11,7 @@ from msgspec import Struct
 from citadel_tui.cli.embed import cosine
 from citadel_tui.text import clean
 from engine.api import Done, EngineAPI, EngineError, why_not_done
-from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission
+from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission, command_text
 from engine.core.models import ModelSpec
 from engine.core.names import DeviceId
 from engine.core.sizes import format_size
@@ -87,8 +87,8 @@ class Trial:
 
     async def _carry_out(self, command: Command) -> float:
         """Seconds that the engine says it took; 0 when there was nothing to move."""
-        verb = f"{command.__struct_config__.tag} {clean(command.model)}"
-        answer = await self._api.submit(Submission(f"selftest-{uuid.uuid4()}", command))
+        verb = clean(command_text(command))
+        answer = await self._api.submit(Submission(f"selftest-{uuid.uuid4()}", command, "trial"))
         if not isinstance(answer, Done):
             raise TrialFailed(f"{verb}: {why_not_done(answer)}")
         return answer.switch.total_s if answer.switch else 0.0

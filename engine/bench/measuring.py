@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from engine.api import Done, EngineAPI, why_not_done
 from engine.bench.records import Omission, Repeat, Series, Subject, repeat_of
-from engine.core.commands import Command, Evict, Load, Submission
+from engine.core.commands import Evict, Load, Single, Submission, command_text
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan
 from engine.core.records import Switch
@@ -111,11 +111,11 @@ class Bench:
             raise NotMeasured(f"somebody else loaded {model} meanwhile")
         return switch
 
-    async def _carried_out(self, command: Command, confirmed: str | None = None) -> Switch | None:
-        answer = await self._api.submit(Submission(f"bench-{uuid.uuid4()}", command, confirmed=confirmed))
+    async def _carried_out(self, command: Single, confirmed: str | None = None) -> Switch | None:
+        answer = await self._api.submit(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))
         if isinstance(answer, Done):
             return answer.switch
-        raise NotMeasured(f"{command.__struct_config__.tag} {command.model}: {why_not_done(answer)}")
+        raise NotMeasured(f"{command_text(command)}: {why_not_done(answer)}")
 
     async def _state(self) -> State:
         return (await self._api.snapshot()).state

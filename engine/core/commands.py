@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
 
-Origin: TypeAlias = Literal["operator", "request", "config", "restore"]
-"""Who asked: a person, a request for a model that was not ready, the preload list, or a restart."""
+Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial"]
+"""Who asked: a person, a request for a model that was not ready, the preload list, a restart, or a measurement that puts
+everything back."""
 
 
 class Load(Struct, frozen=True, tag="load"):
@@ -57,7 +58,54 @@ class Move(Struct, frozen=True, tag="move"):
     device: DeviceId
 
 
-Command: TypeAlias = Load | Evict | SetPin | Unpin | ForceCpu | LeaveCpu | Move
+Single: TypeAlias = Load | Evict | SetPin | Unpin | ForceCpu | LeaveCpu | Move
+"""A command for one model."""
+
+
+class Batch(Struct, frozen=True, tag="batch"):
+    """Several commands as one plan: previewed together, carried out in order, undone together."""
+
+    title: str
+    """What it does, as a person would say it: "rebalance", "evict 3 models"."""
+    commands: tuple[Single, ...]
+    undoes: str | None = None
+    """Id of the change that it takes back (`State.changes`)."""
+
+
+Command: TypeAlias = Single | Batch
+
+
+def singles_of(command: Command) -> tuple[Single, ...]:
+    """The commands for one model that `command` consists of, in order."""
+    return command.commands if isinstance(command, Batch) else (command,)
+
+
+def models_of(command: Command) -> tuple[ModelName, ...]:
+    """The models that `command` names, in order, each once."""
+    return tuple(dict.fromkeys(single.model for single in singles_of(command)))
+
+
+def command_text(command: Command) -> str:
+    """What the command asks for, in a few words: "load bge-base on gpu0"."""
+    match command:
+        case Load():
+            return f"load {command.model}" + (f" on {command.device}" if command.device else "")
+        case Evict():
+            return f"evict {command.model}"
+        case SetPin():
+            return f"pin {command.model}" + (f" on {command.device}" if command.device else "")
+        case Unpin():
+            return f"unpin {command.model}"
+        case ForceCpu():
+            return f"run {command.model} on the CPU"
+        case LeaveCpu():
+            return f"take {command.model} back from the CPU"
+        case Move():
+            return f"move {command.model} to {command.device}"
+        case Batch():
+            return command.title
+        case _:
+            assert_never(command)
 
 
 class Submission(Struct, frozen=True):

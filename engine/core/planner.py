@@ -6,7 +6,19 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
+from engine.core.batches import plan_batch
+from engine.core.commands import (
+    Batch,
+    Command,
+    Evict,
+    ForceCpu,
+    LeaveCpu,
+    Load,
+    Move,
+    SetPin,
+    Single,
+    Unpin,
+)
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
@@ -21,6 +33,12 @@ MAX_ALTERNATIVES = 3
 
 def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan | Refusal:
     """The plan that answers `command` in `state`, or a refusal that says what would let it."""
+    if isinstance(command, Batch):
+        return plan_batch(state, command, lambda before, single: _plan_single(before, single, policy, now_s), now_s)
+    return _plan_single(state, command, policy, now_s)
+
+
+def _plan_single(state: State, command: Single, policy: Policy, now_s: float) -> Plan | Refusal:
     if command.model not in state.models:
         return Refusal(command, f"no model is named {command.model}", advice=("citadel models list shows the catalog",))
     if (target := _named_device(command)) is not None and target not in state.devices:
@@ -49,7 +67,7 @@ def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan |
 class _Planner:
     """One command in one state; each method returns the whole answer."""
 
-    def __init__(self, state: State, command: Command, policy: Policy, now_s: float) -> None:
+    def __init__(self, state: State, command: Single, policy: Policy, now_s: float) -> None:
         self._state = state
         self._command = command
         self._policy = policy
@@ -77,7 +95,7 @@ class _Planner:
             return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("cancel the load first",))
         steps: list[Step] = [self._departure(r) for r in residents if r.stage == "ready"]
         if self._state.models[model].pin is not None:
-            steps.append(UnpinStep(model))
+            steps.append(UnpinStep(model, self._state.models[model].pin))
         tier = "RAM tier" if any(s.model == model for s in self._state.ram.slabs) else "disk"
         return self._plan(steps, f"its weights stay in the {tier}")
 
@@ -97,11 +115,12 @@ class _Planner:
     def unpin(self, model: ModelName) -> Plan:
         if self._state.models[model].pin is None:
             return self._nothing(f"{model} is not pinned")
-        return self._plan([UnpinStep(model)], f"{model} may be a victim again")
+        return self._plan([UnpinStep(model, self._state.models[model].pin)], f"{model} may be a victim again")
 
     def leave_cpu(self, model: ModelName) -> Plan | Refusal:
         here = self._staying(model)
-        steps: list[Step] = [UnpinStep(model)] if self._state.models[model].pin is not None else []
+        pin = self._state.models[model].pin
+        steps: list[Step] = [UnpinStep(model, pin)] if pin is not None else []
         if here is not None and here.device != CPU:
             return self._nothing(f"{model} is {_being(here)} on {here.device}, not on the CPU")
         if not gpus(self._state):
@@ -115,11 +134,12 @@ class _Planner:
         if here.device == device:
             return self._nothing(f"{model} is {_being(here)} on {device}")
         pin = self._state.models[model].pin
-        follows: list[Step] = [PinStep(model, device)] if pin is not None and pin.device is not None else []
+        follows: list[Step] = [PinStep(model, device, pin)] if pin is not None and pin.device is not None else []
         return self._then(self._bring(model, device), follows)
 
     def _pin_steps(self, model: ModelName, device: DeviceId | None) -> list[Step]:
-        return [] if self._state.models[model].pin == Pin(device) else [PinStep(model, device)]
+        before = self._state.models[model].pin
+        return [] if before == Pin(device) else [PinStep(model, device, before)]
 
     def _bring(
         self, model: ModelName, device: DeviceId | None, among: tuple[DeviceId, ...] | None = None
@@ -185,7 +205,7 @@ class _Planner:
         return Refusal(self._command, reason, blockers=blockers, advice=advice)
 
 
-def _named_device(command: Command) -> DeviceId | None:
+def _named_device(command: Single) -> DeviceId | None:
     return command.device if isinstance(command, Load | SetPin | Move) else None
 
 

@@ -6,8 +6,9 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from engine.core.commands import Command
+from engine.core.commands import Batch, Command
 from engine.core.latency import NOTHING, Prediction
+from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 
 Tier: TypeAlias = Literal["source", "disk", "ram"]
@@ -40,10 +41,14 @@ class LoadStep(Struct, frozen=True, tag="load"):
 class PinStep(Struct, frozen=True, tag="pin"):
     model: ModelName
     device: DeviceId | None = None
+    before: Pin | None = None
+    """The pin that it replaces, for undo."""
 
 
 class UnpinStep(Struct, frozen=True, tag="unpin"):
     model: ModelName
+    before: Pin | None = None
+    """The pin that it removes, for undo."""
 
 
 Step: TypeAlias = EvictStep | LoadStep | PinStep | UnpinStep
@@ -80,12 +85,18 @@ class Plan(Struct, frozen=True, tag="plan"):
 
     @property
     def load(self) -> LoadStep | None:
-        """The plan's load, if it has one."""
-        return next((s for s in self.steps if isinstance(s, LoadStep)), None)
+        """The plan's first load, if it has one; only a batch has several."""
+        return next(iter(self.loads), None)
+
+    @property
+    def loads(self) -> tuple[LoadStep, ...]:
+        return tuple(s for s in self.steps if isinstance(s, LoadStep))
 
     @property
     def has_side_effects(self) -> bool:
         """Whether it touches more than its own model, undoes the operator's word, or waits: ask first."""
+        if isinstance(self.command, Batch):
+            return bool(self.steps)
         if self.command.__struct_config__.tag in ("move", "leave-cpu") and self.load is not None:
             return True
         unpins = any(isinstance(s, UnpinStep) for s in self.steps) and self.command.__struct_config__.tag != "unpin"
@@ -98,7 +109,7 @@ class Plan(Struct, frozen=True, tag="plan"):
         return "; ".join(_effect(s) for s in self.steps)
 
 
-BlockerWhy: TypeAlias = Literal["pinned", "leased", "loading", "leaving", "too young"]
+BlockerWhy: TypeAlias = Literal["pinned", "leased", "loading", "leaving", "too young", "came since"]
 
 
 class Blocker(Struct, frozen=True):

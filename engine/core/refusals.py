@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.core.commands import Command
+from engine.core.commands import Single
 from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.placement import NoOffer
@@ -13,7 +13,7 @@ from engine.core.sizes import format_size
 from engine.core.state import ModelState
 
 
-def over_any_budget(command: Command, model: ModelState, rooms: Sequence[Room]) -> Refusal | None:
+def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -> Refusal | None:
     """The refusal of a model that is larger than every budget asked about; None when one is large enough."""
     need = model.footprint.total_bytes
     if any(room.budget_bytes >= need for room in rooms):
@@ -29,7 +29,7 @@ def over_any_budget(command: Command, model: ModelState, rooms: Sequence[Room]) 
     )
 
 
-def no_room(command: Command, model: ModelState, none: Sequence[NoOffer]) -> Refusal:
+def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refusal:
     """The refusal of a model that would fit if something were not in the way."""
     rooms = tuple(o.room for o in none)
     blockers = tuple(b for o in none for b in o.blockers)
@@ -44,7 +44,7 @@ def no_room(command: Command, model: ModelState, none: Sequence[NoOffer]) -> Ref
     )
 
 
-def _advice(command: Command, blockers: Sequence[Blocker], rooms: Sequence[Room]) -> tuple[str, ...]:
+def _advice(command: Single, blockers: Sequence[Blocker], rooms: Sequence[Room]) -> tuple[str, ...]:
     advice = [f"unpin {b.model}" for b in blockers if b.why == "pinned"]
     advice += [f"wait: {b.model} on {b.device} is {b.why}" for b in blockers if b.why != "pinned"]
     if all(room.device != CPU for room in rooms):

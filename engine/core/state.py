@@ -10,6 +10,7 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.latency import Rates
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Step
 
 Stage: TypeAlias = Literal["pending", "loading", "ready", "draining", "leaving"]
 """A resident's life. `pending`: its plan is accepted, its room not proven. `loading`: its bytes are reserved and moving.
@@ -94,6 +95,16 @@ class RamTier(Struct, frozen=True):
     slabs: tuple[Slab, ...] = ()
 
 
+class Change(Struct, frozen=True):
+    """Something that the operator had done, with every step of it: what undo takes back."""
+
+    id: str
+    """Of the submission."""
+    at_s: float
+    title: str
+    steps: tuple[Step, ...]
+
+
 class State(Struct, frozen=True):
     """Devices, models, residents and the RAM tier, in catalog and device order."""
 
@@ -104,6 +115,8 @@ class State(Struct, frozen=True):
     request_count: int = 0
     disk: Rates = field(default_factory=Rates)
     """Reading prepared slabs from disk into the RAM tier."""
+    changes: tuple[Change, ...] = ()
+    """The operator's last ones that have not been taken back, newest last."""
 
     def on(self, device: DeviceId) -> tuple[Resident, ...]:
         """Residents of `device`, in the order in which they came."""

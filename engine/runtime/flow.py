@@ -6,16 +6,16 @@ after each `yield`. It ends by returning, or by raising one of the endings below
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.commands import Load, Origin
+from engine.core.commands import Load, Origin, singles_of
 from engine.core.models import Pin
 from engine.core.names import DeviceId
 from engine.core.planner import plan
-from engine.core.plans import EvictStep, PinStep, Plan, Refusal, UnpinStep
+from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
 from engine.core.records import PhaseName
 from engine.core.state import State
@@ -52,24 +52,59 @@ def _missing(state: State, refused: NoRoom) -> int:
 
 
 def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
-    _keep_what_was_leaving(board, job)
-    coming = agreed.load
-    if coming is not None:
-        board.state = ledger.pend(board.state, coming.model, coming.device, board.now.wall_s)
+    """In the plan's order; evictions that follow one another happen side by side, under the claim of the load behind them."""
+    _keep_what_was_leaving(board, job, agreed)
+    for leaving, then in _turns(agreed.steps):
+        job.evicted += tuple(s for s in leaving if s.victim or any(s.model == load.model for load in agreed.loads))
+        if isinstance(then, LoadStep):
+            yield from _exchange(board, job, leaving, then)
+            continue
+        yield from _clear(board, job, leaving)
+        if then is not None:
+            _set_pin(board, then)
+
+
+def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], coming: LoadStep) -> Flow:
+    """Load `coming` into the room that `leaving` makes, and that nobody else is promised meanwhile."""
+    if any((s.model, s.device) == (coming.model, coming.device) for s in leaving):
+        yield from _clear(board, job, leaving)
+        leaving = ()
+    _claim(board, coming)
     try:
-        job.evicted += agreed.victims
-        yield from _clear(board, job, agreed.victims)
-        if coming is not None:
-            yield from load(board, job, coming)
+        yield from _clear(board, job, leaving)
+        yield from load(board, job, coming)
     finally:
-        _withdraw_claim(board, agreed)
-    yield from _clear(board, job, [s for s in agreed.steps if isinstance(s, EvictStep) and not s.victim])
-    _set_pins(board, agreed)
+        _withdraw_claim(board, coming)
+
+
+def _claim(board: Board, coming: LoadStep) -> None:
+    """Count the load's room as taken. While earlier steps of a batch ran, somebody else may have brought the model."""
+    model, device = coming.model, coming.device
+    if other := next(
+        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
+    ):
+        raise Broken(f"{model} has come to {other.device} meanwhile")
+    board.state = ledger.pend(board.state, model, device, board.now.wall_s)
+
+
+def _turns(
+    steps: Sequence[Step],
+) -> Iterator[tuple[tuple[EvictStep, ...], LoadStep | PinStep | UnpinStep | None]]:
+    """`steps` as groups of evictions, each with the step that comes after them."""
+    leaving: tuple[EvictStep, ...] = ()
+    for step in steps:
+        if isinstance(step, EvictStep):
+            leaving += (step,)
+        else:
+            yield leaving, step
+            leaving = ()
+    if leaving:
+        yield leaving, None
 
 
 def policy_for(origin: Origin, policy: Policy) -> Policy:
     """A person may evict a model that came a moment ago; what happens by itself may not, lest two models chase each other."""
-    return replace(policy, min_residency_s=0.0) if origin == "operator" else policy
+    return replace(policy, min_residency_s=0.0) if origin in ("operator", "trial") else policy
 
 
 def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Generator[PhaseName, None, Plan]:
@@ -103,7 +138,7 @@ def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     asked = [room.device for room in refusal.rooms]
     if any(board.state.devices[device].reading.health == "starting" for device in asked):
         return True
-    return job.submission.origin != "operator" and refusal.passes
+    return job.submission.origin not in ("operator", "trial") and refusal.passes
 
 
 def _clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
@@ -144,31 +179,26 @@ def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
     job.waiting_for = ""
 
 
-def _keep_what_was_leaving(board: Board, job: Job) -> None:
+def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
     """A load of a model that is on its way out, but not past rescue, rescues it: the plan for it has no steps."""
-    command = job.submission.command
-    if not isinstance(command, Load) or job.plan is None or job.plan.steps:
-        return
-    for resident in board.state.of(command.model):
-        if resident.stage == "draining" and command.device in (None, resident.device):
-            board.state = ledger.rescue(board.state, resident.model, resident.device, board.now.wall_s)
+    coming = {load.model for load in agreed.loads}
+    for single in singles_of(job.submission.command):
+        if not isinstance(single, Load) or single.model in coming:
+            continue
+        for resident in board.state.of(single.model):
+            if resident.stage == "draining" and single.device in (None, resident.device):
+                board.state = ledger.rescue(board.state, resident.model, resident.device, board.now.wall_s)
 
 
-def _withdraw_claim(board: Board, agreed: Plan) -> None:
-    coming = agreed.load
-    if coming is None:
-        return
+def _withdraw_claim(board: Board, coming: LoadStep) -> None:
     resident = board.state.find(coming.model, coming.device)
     if resident is not None and resident.stage == "pending":
         board.state = ledger.withdraw(board.state, coming.model, coming.device)
 
 
-def _set_pins(board: Board, agreed: Plan) -> None:
-    for step in agreed.steps:
-        if isinstance(step, PinStep):
-            board.state = ledger.set_pin(board.state, step.model, Pin(step.device))
-        elif isinstance(step, UnpinStep):
-            board.state = ledger.set_pin(board.state, step.model, None)
+def _set_pin(board: Board, step: PinStep | UnpinStep) -> None:
+    pin = Pin(step.device) if isinstance(step, PinStep) else None
+    board.state = ledger.set_pin(board.state, step.model, pin)
 
 
 def _stop_if_withdrawn(job: Job) -> None:

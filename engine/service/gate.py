@@ -26,7 +26,7 @@ from engine.wire import (
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_WATCHING: Final = {("POST", "/v1/plan")}
+_WATCHING: Final = {("POST", "/v1/plan"), ("POST", "/v1/propose")}
 """Calls that change nothing though they are not GET."""
 _STOP: Final = "/v1/stop"
 """Open to clients of any version: it is how one gets rid of an engine of another."""

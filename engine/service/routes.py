@@ -11,6 +11,7 @@ from aiohttp import web
 
 from engine.api import EngineAPI
 from engine.core.commands import Command, Submission
+from engine.core.proposals import Wish
 from engine.service.gate import gate, mark_protocol
 from engine.service.stream import send_events
 from engine.wire import MAX_BODY_BYTES, CancelReply, EmbedRequest, GenerateRequest
@@ -31,6 +32,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.get("/v1/events", routes.events),
             web.get("/v1/records", routes.records),
             web.post("/v1/plan", routes.plan),
+            web.post("/v1/propose", routes.propose),
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/embed", routes.embed),
@@ -48,6 +50,7 @@ class Routes:
         self._engine = engine
         self._stop = stop
         self._command: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
+        self._wish: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Wish)
 
     async def hello(self, _request: web.Request) -> web.Response:
         return _json(await self._engine.hello())
@@ -65,6 +68,9 @@ class Routes:
 
     async def plan(self, request: web.Request) -> web.Response:
         return _json(await self._engine.plan(self._command.decode(await request.read())))
+
+    async def propose(self, request: web.Request) -> web.Response:
+        return _json(await self._engine.propose(self._wish.decode(await request.read())))
 
     async def submit(self, request: web.Request) -> web.Response:
         submission = msgspec.json.decode(await request.read(), type=Submission)

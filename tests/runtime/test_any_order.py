@@ -8,21 +8,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
+from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.ledger import broken_invariants, budget, charged
 from engine.core.policy import Policy
+from engine.core.proposals import Proposal, Undo
+from engine.core.proposing import propose
 from engine.core.records import Switch
 from engine.runtime.board import Patience
 from engine.runtime.effects import BindModel, KillWorker, ReadSlab, StartWorker
 from engine.runtime.messages import BindFailed, SlabFailed
-from tests.core.boxes import box
+from tests.core.boxes import NOW_S, box
 from tests.runtime.world import World
 
 SIZES = {"tiny": 5, "small": 15, "middle": 35, "large": 60, "huge": 79}
 MODELS = st.sampled_from(sorted(SIZES))
 DEVICES = st.sampled_from(["gpu0", "gpu1", "cpu"])
 BIND_FAILURES: Final[tuple[Literal["passing", "broken", "no room"], ...]] = ("passing", "broken", "no room")
-COMMANDS: st.SearchStrategy[Command] = st.one_of(
+SINGLES: st.SearchStrategy[Single] = st.one_of(
     st.builds(Load, MODELS, st.none() | DEVICES),
     st.builds(Evict, MODELS),
     st.builds(SetPin, MODELS, st.none() | DEVICES),
@@ -30,6 +32,9 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(ForceCpu, MODELS),
     st.builds(LeaveCpu, MODELS),
     st.builds(Move, MODELS, DEVICES),
+)
+COMMANDS: st.SearchStrategy[Command] = SINGLES | st.builds(
+    Batch, st.just("several"), st.lists(SINGLES, max_size=4).map(tuple)
 )
 
 
@@ -43,6 +48,12 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(command=COMMANDS)
     def submit(self, command: Command) -> None:
         self.submitted.append(self.world.submit(command))
+
+    @rule()
+    def undo(self) -> None:
+        found = propose(self.world.state, Undo(), Policy(min_residency_s=0.0), NOW_S + self.world.now_s)
+        if isinstance(found, Proposal):
+            self.submitted.append(self.world.submit(found.command, confirmed=found.plan.effects))
 
     @rule(model=MODELS)
     def request(self, model: str) -> None:

@@ -22,10 +22,11 @@ from engine.api import (
     Updated,
 )
 from engine.client import connect
-from engine.core.commands import Command, Evict, ForceCpu, Load, Move, SetPin, Submission, Unpin
+from engine.core.commands import Batch, Command, Evict, ForceCpu, Load, Move, SetPin, Submission, Unpin
 from engine.core.models import Pin
 from engine.core.names import CPU
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
 from engine.paths import Paths
 from tests.runtime.engines import scripted_engine
@@ -163,6 +164,33 @@ async def test_a_moved_model_is_in_one_place_after_it(api: EngineAPI) -> None:
     await api.submit(_submission(Load(SMALL, "gpu0")))
     await api.submit(_submission(Move(SMALL, "gpu1")))
     assert [resident.device for resident in (await api.snapshot()).state.of(SMALL)] == ["gpu1"]
+
+
+async def test_a_batch_is_planned_as_a_whole_and_carried_out_in_order(api: EngineAPI) -> None:
+    batch = Batch("two at once", (Load(SMALL, "gpu1"), SetPin(SMALL), Load(LARGE, "gpu0")))
+    planned = await api.plan(batch)
+    answer = await api.submit(_submission(batch))
+    assert isinstance(planned, Plan)
+    assert isinstance(answer, Done)
+    assert answer.plan.effects == planned.effects
+    residents = (await api.snapshot()).state.residents
+    assert {(r.model, r.device, r.stage) for r in residents} == {(SMALL, "gpu1", "ready"), (LARGE, "gpu0", "ready")}
+
+
+async def test_the_last_change_can_be_taken_back_as_a_proposed_plan(api: EngineAPI) -> None:
+    await api.submit(_submission(Load(LARGE, "gpu0")))
+    await api.submit(_submission(Load(OTHER_LARGE, "gpu0")))
+    proposed = await api.propose(Undo())
+    assert isinstance(proposed, Proposal)
+    answer = await api.submit(_submission(proposed.command, proposed.plan.effects))
+    assert isinstance(answer, Done)
+    assert [(r.model, r.device) for r in (await api.snapshot()).state.residents] == [(LARGE, "gpu0")]
+
+
+async def test_a_wish_that_nothing_answers_is_refused_in_words(api: EngineAPI) -> None:
+    refused = await api.propose(Undo())
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "there is nothing to take back"
 
 
 async def test_an_evicted_model_is_nowhere(api: EngineAPI) -> None:
