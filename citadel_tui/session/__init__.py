@@ -1,0 +1,1 @@
+"""Recorded sessions: what an engine showed, kept in a file and played back in the console."""

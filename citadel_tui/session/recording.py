@@ -1,0 +1,128 @@
+"""The file of a recorded session: gzipped JSON lines, the first about the engine, then an event with its time in each."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.api import EngineAPI, EngineError, Event, Hello, Updated
+from engine.core.records import Record
+
+FORMAT: Final = 1
+PAST_RECORDS: Final = 100
+
+
+class Head(Struct, frozen=True):
+    """What a session begins with."""
+
+    citadel_session: int
+    hello: Hello
+    at_s: float
+    """When the recording began, seconds since the epoch."""
+    records: tuple[Record, ...]
+    """What the engine had recorded before."""
+
+
+class Line(Struct, frozen=True):
+    """An event, and when it came."""
+
+    at_s: float
+    event: Event
+
+
+class Session(Struct, frozen=True):
+    """A recorded session; its lines stay encoded until they are wanted."""
+
+    head: Head
+    times_s: tuple[float, ...]
+    lines: tuple[bytes, ...]
+    record_lines: tuple[int, ...]
+    """Numbers of the lines that are records; the others are snapshots."""
+    torn: bool
+    """Whether the file ends within a line, as when the recording was killed."""
+
+    def event(self, number: int) -> Event:
+        return msgspec.json.decode(self.lines[number], type=Line).event
+
+
+async def record(
+    engine: EngineAPI, path: Path, interval_s: float, now: Callable[[], float], on_line: Callable[[int], None]
+) -> None:
+    """Write what `engine` shows to `path` until cancelled or the engine ends, snapshots at most every `interval_s`.
+
+    Raises EngineError when the file can't be written. Each line is whole on disk as soon as it is written.
+    """
+    past = await engine.records(PAST_RECORDS)
+    head = Head(FORMAT, await engine.hello(), now(), past)
+    encoder, shown_s, written = msgspec.json.Encoder(), float("-inf"), 0
+    try:
+        with gzip.open(path, "wb", compresslevel=6) as file:
+            _write(file, encoder.encode(head))
+            async for event in engine.events(past[-1].seq if past else 0):
+                if isinstance(event, Updated):
+                    if now() - shown_s < interval_s:
+                        continue
+                    shown_s = now()
+                _write(file, encoder.encode(Line(now(), event)))
+                written += 1
+                on_line(written)
+    except OSError as error:
+        raise EngineError(f"{path} can't be written: {error.strerror}; the session is not recorded") from None
+
+
+def _write(file: gzip.GzipFile, line: bytes) -> None:
+    file.write(line + b"\n")
+    file.flush(zlib.Z_SYNC_FLUSH)
+
+
+async def read_session(path: Path) -> Session:
+    """The session in `path`. Raises EngineError when there is none; a torn end costs the last line only."""
+    return await asyncio.to_thread(_read, path)
+
+
+def _read(path: Path) -> Session:
+    lines, torn = _lines(path)
+    try:
+        head = msgspec.json.decode(lines[0], type=Head)
+        glances = [msgspec.json.decode(line, type=_Glance) for line in lines[1:]]
+    except (IndexError, msgspec.MsgspecError) as error:
+        raise EngineError(f"{path} is not a recorded session: {error}; `citadel record FILE` makes one") from None
+    if head.citadel_session != FORMAT:
+        raise EngineError(f"{path} has the session format {head.citadel_session}; this citadel reads {FORMAT}")
+    if not glances:
+        raise EngineError(f"{path} has no events: the recording ended as soon as it had begun")
+    records = tuple(number for number, glance in enumerate(glances) if glance.event.type == "recorded")
+    return Session(head, tuple(glance.at_s for glance in glances), tuple(lines[1:]), records, torn)
+
+
+class _Kind(Struct, frozen=True):
+    type: str
+
+
+class _Glance(Struct, frozen=True):
+    """As much of a line as is read before it is wanted."""
+
+    at_s: float
+    event: _Kind
+
+
+def _lines(path: Path) -> tuple[list[bytes], bool]:
+    lines: list[bytes] = []
+    try:
+        with gzip.open(path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return lines, True
+                lines.append(line)
+    except EOFError:
+        return lines, True
+    except (OSError, zlib.error) as error:
+        raise EngineError(f"{path} can't be read: {error}; it must be a file that `citadel record` wrote") from None
+    return lines, False
