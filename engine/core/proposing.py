@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from engine.core.changes import taken_back
 from engine.core.commands import Batch
+from engine.core.draining import drained, packed
 from engine.core.planner import plan
 from engine.core.plans import Blocker, Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.rebalance import rebalanced
 from engine.core.state import State
 
 
@@ -20,8 +22,12 @@ def propose(state: State, wish: Wish, policy: Policy, now_s: float) -> Proposal 
     match wish:
         case Undo():
             return _undo(state, wish, policy, now_s)
-        case Rebalance() | Drain() | Pack():
-            return Refusal(Batch("rebalance", ()), "not built")
+        case Rebalance():
+            return rebalanced(state, wish, policy, now_s)
+        case Drain():
+            return drained(state, wish, policy, now_s)
+        case Pack():
+            return packed(state, wish, policy, now_s)
         case _:
             assert_never(wish)
 
