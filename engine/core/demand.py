@@ -1,12 +1,14 @@
-"""Demand: how much each model is asked for, counted so that old requests weigh less.
+"""Demand: how much each model is asked for, learned from the requests so far.
 
-The weight that evictions use decays by the number of requests that came since, to any model, so that a quiet night forgets
-nothing; a run of requests for one model counts once, since only its first can cost a switch. The rate shown to people
+Requests are counted over several spans at once, from the last dozen to the last thousands, and each span is trusted as far as
+it has lately predicted the requests that came. Spans are counted in requests to any model, not in time, so that a quiet night
+forgets nothing; a run of requests for one model counts once, since only its first can cost a switch. The rate shown to people
 decays by time.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp
 from typing import Final
 
@@ -15,20 +17,26 @@ from msgspec.structs import replace
 from engine.core.names import ModelName
 from engine.core.state import Demand, State
 
-DECAY_REQUESTS_PER_MODEL: Final = 2
-"""A request weighs 1/e after this many others for each model of the catalog: the more models share the requests, the longer
-it takes to tell the wanted from the unwanted. On public demand traces results differ by 1.5 % from 1 to 4."""
-SHORTEST_DECAY_REQUESTS: Final = 50
-"""With a handful of models, so that one burst does not wipe out what is known of the others."""
+SPANS_REQUESTS: Final = (16, 48, 144, 432, 1296, 3888)
+"""After so many requests a request weighs 1/e: from a burst to a day, each three times as long as the one before."""
+HORIZON_REQUESTS: Final = 100
+"""The near future that losses are counted over. It scales all of them alike, so it decides nothing between models."""
+PRIOR_REQUESTS: Final = 0.25
+"""What each model weighs in each span before anybody asks for it: somebody put it there, so losing it is not free."""
+_FORGETTING: Final = 0.99
+"""A prediction counts so much less with each request after it: what a span was worth 100 requests ago counts 1/e."""
 
+_FADES: Final = tuple(exp(-1 / span) for span in SPANS_REQUESTS)
+_NOTHING: Final = (0.0,) * len(SPANS_REQUESTS)
+_EQUAL: Final = (1 / len(SPANS_REQUESTS),) * len(SPANS_REQUESTS)
 _RATE_WINDOW_S: Final = 60.0
 
 
-def decayed_weight(state: State, model: ModelName) -> float:
-    """How much `model` is asked for, as of the newest request to any model."""
-    demand = state.models[model].demand
-    decay_requests = max(SHORTEST_DECAY_REQUESTS, DECAY_REQUESTS_PER_MODEL * len(state.models))
-    return demand.weight * exp((demand.at_request - state.request_count) / decay_requests)
+def expected_requests(state: State, model: ModelName) -> float:
+    """How many of the next `HORIZON_REQUESTS` requests are expected to be for `model`, runs counted once."""
+    weights = _faded(state.models[model].demand, state.request_count)
+    shares = _shares(state.trust or _EQUAL, state.request_count, len(state.models))
+    return HORIZON_REQUESTS * sum([s * (w + PRIOR_REQUESTS) for s, w in zip(shares, weights, strict=True)])
 
 
 def requests_per_minute(demand: Demand, now_s: float) -> float:
@@ -41,14 +49,43 @@ def requests_per_minute(demand: Demand, now_s: float) -> float:
 def request_came(state: State, model: ModelName, now_s: float) -> State:
     """`state` with one more request for `model`."""
     known = state.models[model]
-    repeated = known.demand.requests > 0 and known.demand.at_request == state.request_count
-    if not repeated:
-        state = replace(state, request_count=state.request_count + 1)
-    demand = Demand(
-        weight=known.demand.weight if repeated else decayed_weight(state, model) + 1.0,
-        at_request=state.request_count,
+    demand = replace(
+        known.demand,
         requests=known.demand.requests + 1,
         last_s=now_s,
         per_minute=requests_per_minute(known.demand, now_s) + 60.0 / _RATE_WINDOW_S,
+        inflation=state.inflation,
     )
-    return replace(state, models={**state.models, model: replace(known, demand=demand)})
+    count, trust = state.request_count, state.trust
+    if known.demand.requests == 0 or known.demand.at_request != count:
+        trust = _trust(state, model)
+        count += 1
+        demand = replace(demand, weights=tuple([w + 1.0 for w in _faded(known.demand, count)]), at_request=count)
+    models = {**state.models, model: replace(known, demand=demand)}
+    return replace(state, models=models, request_count=count, trust=trust)
+
+
+def _faded(demand: Demand, at_request: int) -> tuple[float, ...]:
+    age = at_request - demand.at_request
+    return tuple([w * fade**age for w, fade in zip(demand.weights or _NOTHING, _FADES, strict=True)])
+
+
+@lru_cache(maxsize=16)
+def _shares(trust: tuple[float, ...], requests: int, models: int) -> tuple[float, ...]:
+    """Each span's part in the chance of a model to be the next one, for each request that it remembers of the model."""
+    seen = [(1 - fade**requests) / (1 - fade) for fade in _FADES]
+    return tuple(t / (s + PRIOR_REQUESTS * models) for t, s in zip(trust, seen, strict=True))
+
+
+def _trust(state: State, model: ModelName) -> tuple[float, ...]:
+    """The trust in each span, now that `model` was asked for: a mixture of experts with forgetting.
+
+    Raftery, Kárný and Ettler, "Online prediction under model uncertainty via dynamic model averaging", *Technometrics*
+    52(1), 2010: Bayes' rule, with the former odds drawn towards equality by a power a little below 1.
+    """
+    before = state.trust or _EQUAL
+    weights = _faded(state.models[model].demand, state.request_count)
+    chances = _shares(_EQUAL, state.request_count, len(state.models))
+    after = [t**_FORGETTING * c * (w + PRIOR_REQUESTS) for t, c, w in zip(before, chances, weights, strict=True)]
+    total = sum(after)
+    return tuple([t / total for t in after])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-Eviction: TypeAlias = Literal["expected_loss", "lru", "lfu"]
+Eviction: TypeAlias = Literal["expected_loss", "lru", "lfu", "gdsf", "ttl"]
 Balancing: TypeAlias = Literal["spread", "pack", "most_free"]
 
 
@@ -14,7 +14,8 @@ class Policy(Struct, frozen=True):
     """How room is made, where models go, and what a request may set in motion."""
 
     eviction: Eviction = "expected_loss"
-    """Which residents leave first: the cheapest to lose (demand × reload time), the longest unused, or the least used."""
+    """Which residents leave first: the cheapest to lose (demand × reload time), the longest unused, the least used, those of
+    the lowest GreedyDual priority (`core.greedydual`), or those idle for `ttl_s`, then the longest unused."""
     balancing: Balancing = "spread"
     """Among devices that cost the same: the one with the fewest models, the fullest, or the one with the most room."""
     cpu_fallback: bool = True
@@ -23,3 +24,5 @@ class Policy(Struct, frozen=True):
     """Whether a request may load a model that is not ready; if not, only the operator does."""
     min_residency_s: Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")] = 2.0
     """For so long after it became ready a model is not a victim, so that two models don't chase each other."""
+    ttl_s: Annotated[float, Meta(ge=1, le=604_800, description="seconds from 1 to 604800")] = 300.0
+    """With `ttl`: a model that nobody asked for in so long leaves before all others."""

@@ -1,11 +1,20 @@
-"""Which slabs the RAM tier lets go when it is short: first copies of models that are on a GPU, then the least wanted."""
+"""What the RAM tier lets go when it is short, and whether a victim's bytes are worth a place in it.
+
+Copies of models that are on a GPU go before those of models that rest in the tier; within each kind the policy chooses, as it
+chooses victims, by what reading the model again from disk would take.
+"""
 
 from __future__ import annotations
 
-from engine.core.demand import decayed_weight
+from collections.abc import Sequence
+
+from engine.core.latency import Prediction, predict
+from engine.core.leaving import Leaver, in_order, rank
 from engine.core.ledger import slab_in_use
-from engine.core.names import CPU, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.policy import Policy
 from engine.core.state import Slab, State
+from engine.core.victims import Candidate, Need, cheapest_cover, leading_cover
 
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
@@ -14,28 +23,81 @@ def tier_slabs(state: State) -> tuple[Slab, ...]:
     return tuple(s for s in state.ram.slabs if s.model not in on_cpu)
 
 
-def slabs_to_drop(state: State, coming_bytes: int = 0) -> tuple[ModelName, ...]:
+def resting(state: State) -> tuple[Slab, ...]:
+    """The slabs of models that are not on any device: the only ones that an exclusive tier holds."""
+    return tuple(s for s in state.ram.slabs if not _stays_on_a_device(state, s.model))
+
+
+def slabs_to_drop(state: State, policy: Policy, now_s: float, coming_bytes: int = 0) -> tuple[ModelName, ...]:
     """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it.
 
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
-    counted = list(tier_slabs(state))
-    idle = (s for s in counted if s.stage == "kept" and not slab_in_use(state, s.model))
-    droppable = sorted(idle, key=lambda s: _worth(state, s))
-    drops: list[ModelName] = []
-    for slab in droppable:
-        count = len(counted) + (1 if coming_bytes else 0)
-        if (
-            count <= state.ram.max_models
-            and sum(s.size_bytes for s in counted) + coming_bytes <= state.ram.budget_bytes
-        ):
-            break
-        counted.remove(slab)
-        drops.append(slab.model)
-    return tuple(drops)
+    counted = tier_slabs(state)
+    need = excess(state, counted, coming_bytes)
+    idle = [s for s in counted if _is_idle(state, s)]
+    copies = [s for s in idle if _stays_on_a_device(state, s.model)]
+    drops = let_go(state, copies, need, policy, now_s)
+    left = [s for s in counted if s.model not in drops]
+    rest = [s for s in idle if s not in copies]
+    return (*drops, *let_go(state, rest, excess(state, left, coming_bytes), policy, now_s))
 
 
-def _worth(state: State, slab: Slab) -> tuple[bool, float, float]:
-    resting = not any(r.stage in ("ready", "loading") for r in state.of(slab.model))
-    demand = decayed_weight(state, slab.model)
-    return (resting, demand * slab.size_bytes, slab.used_s)
+def excess(state: State, slabs: Sequence[Slab], coming_bytes: int = 0) -> Need:
+    """What must leave for the tier to hold `slabs` and one more of `coming_bytes`, if that is not 0."""
+    size_bytes = sum(s.size_bytes for s in slabs) + coming_bytes
+    count = len(slabs) + (1 if coming_bytes else 0)
+    return Need(size_bytes - state.ram.budget_bytes, count - state.ram.max_models)
+
+
+def let_go(state: State, slabs: Sequence[Slab], need: Need, policy: Policy, now_s: float) -> tuple[ModelName, ...]:
+    """Those of `slabs` that `policy` gives up to meet `need`, in order; all of them when that is not enough."""
+    if need.is_met:
+        return ()
+    ordered = in_order(state, [_leaver(state, s.model, s.size_bytes) for s in slabs], policy, now_s)
+    cover = _cover(ordered, need, policy)
+    return tuple(c.name for c in (ordered if cover is None else cover))
+
+
+def worth_copying_back(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> bool:
+    """Whether the bytes of `model`, which is to leave `device`, are worth copying back to the RAM tier.
+
+    They are not when the policy would sooner let them go than what rests there, and under `expected_loss` not either when the
+    reading that they are expected to save, less what they displace, takes no longer than the copy.
+    """
+    size_bytes = state.models[model].footprint.weights_bytes
+    others = [s for s in resting(state) if s.model != model]
+    returning = _leaver(state, model, size_bytes)
+    leavers = [_leaver(state, s.model, s.size_bytes) for s in others if _is_idle(state, s)]
+    ordered = in_order(state, [*leavers, returning], policy, now_s)
+    displaced = _cover(ordered, excess(state, others, size_bytes), policy)
+    if displaced is None or any(c.name == model for c in displaced):
+        return False
+    if policy.eviction != "expected_loss":
+        return True
+    # what the tier is short of already leaves it in any case
+    anyway = _cover([c for c in ordered if c.name != model], excess(state, others), policy) or ()
+    saved_s = rank(state, returning, policy, now_s) - sum(c.cost for c in displaced) + sum(c.cost for c in anyway)
+    return saved_s > copy_back_time(state, model, device).p50_s
+
+
+def copy_back_time(state: State, model: ModelName, device: DeviceId) -> Prediction:
+    """What copying the weights of `model` from `device` to the RAM tier will take."""
+    known = state.devices[device]
+    return predict(known.back or known.rates, state.models[model].footprint.weights_bytes)
+
+
+def _cover(ordered: Sequence[Candidate], need: Need, policy: Policy) -> tuple[Candidate, ...] | None:
+    return cheapest_cover(ordered, need) if policy.eviction == "expected_loss" else leading_cover(ordered, need)
+
+
+def _leaver(state: State, model: ModelName, size_bytes: int) -> Leaver:
+    return Leaver(model, size_bytes, predict(state.disk, size_bytes).p50_s)
+
+
+def _is_idle(state: State, slab: Slab) -> bool:
+    return slab.stage == "kept" and not slab_in_use(state, slab.model)
+
+
+def _stays_on_a_device(state: State, model: ModelName) -> bool:
+    return any(r.stage in ("ready", "loading") for r in state.of(model))

@@ -1,21 +1,83 @@
-"""What a finished load teaches: how fast its device took the bytes."""
+"""What a finished switch teaches of the devices and the disk: the same from the one just done as from one in the journal."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core.latency import learn
-from engine.core.names import DeviceId
-from engine.core.state import State
+from engine.core.latency import learn, predict
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import EvictStep, LoadStep
+from engine.core.records import Switch
+from engine.core.state import DeviceState, State
 
 
-def learned(state: State, device: DeviceId, size_bytes: int, copy_s: float, ready_s: float) -> State:
-    """`state` after a load of `size_bytes` whose copy took `copy_s`, and copy, bind and warm-up together `ready_s`."""
+def learned(state: State, switch: Switch) -> State:
+    """`state` with what `switch` showed. One that came to nothing, or that brought several models, whose phases nobody can tell
+    apart, shows nothing."""
+    if switch.outcome != "done" or len(switch.plan.loads) > 1:
+        return state
+    leaving = [s for s in switch.plan.steps if isinstance(s, EvictStep)]
+    if all(_is_known(state, s) for s in leaving):
+        for step in leaving:
+            state = _evicted(state, step, switch.phases.evict / len(leaving))
+    load = switch.plan.load
+    return state if load is None or not _is_known(state, load) else _loaded(state, load, switch)
+
+
+def warmed(state: State, model: ModelName, device: DeviceId) -> State:
+    """`state` once the worker of `device` knows `model`."""
     known = state.devices[device]
-    rate = size_bytes / copy_s if copy_s > 0 else 0.0
-    known = replace(
-        known,
-        rates=learn(known.rates, size_bytes, ready_s),
-        copy_bytes_per_s=max(rate, known.copy_bytes_per_s or 0.0) or None,
-    )
+    return state if model in known.warmed else _with(state, device, replace(known, warmed=(*known.warmed, model)))
+
+
+def _is_known(state: State, step: EvictStep | LoadStep) -> bool:
+    """A record may name what the configuration no longer holds."""
+    return step.model in state.models and step.device in state.devices
+
+
+def _evicted(state: State, step: EvictStep, seconds: float) -> State:
+    if step.copied_back:
+        return state  # the phase is the copy's, nearly all of it
+    known, weights_bytes = state.devices[step.device], state.models[step.model].footprint.weights_bytes
+    return _with(state, step.device, replace(known, evicting=learn(known.evicting, weights_bytes, seconds)))
+
+
+def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
+    weights_bytes, phases = state.models[load.model].footprint.weights_bytes, switch.phases
+    state = _with(state, load.device, _bound(state.devices[load.device], weights_bytes, switch))
+    if phases.drain or phases.settle:
+        return state  # the reading began earlier than its phase
+    match switch.tier:
+        case "disk":
+            return replace(state, disk=learn(state.disk, weights_bytes, phases.read))
+        case "source":
+            return replace(state, source=learn(state.source, weights_bytes, phases.read))
+        case "ram" | None:
+            return state
+
+
+def _bound(known: DeviceState, weights_bytes: int, switch: Switch) -> DeviceState:
+    """The device after the copy, the binding and, for a model that was new to its worker, the first run."""
+    phases = switch.phases
+    if known.spec.id != CPU:
+        known = _copied(known, weights_bytes, switch)
+    if phases.warm:
+        return replace(known, first_binding=learn(known.first_binding, weights_bytes, phases.bind + phases.warm))
+    return replace(known, binding=learn(known.binding, weights_bytes, phases.bind))
+
+
+def _copied(known: DeviceState, weights_bytes: int, switch: Switch) -> DeviceState:
+    """A copy beside a reading only shows how long it takes at most."""
+    copy_s = switch.phases.copy
+    if switch.tier == "ram":
+        rate = weights_bytes / copy_s if copy_s > 0 else 0.0
+        fastest = max(rate, known.copy_bytes_per_s or 0.0) or None
+        return replace(known, rates=learn(known.rates, weights_bytes, copy_s), copy_bytes_per_s=fastest)
+    at_most_s = switch.phases.read + copy_s
+    if at_most_s < predict(known.rates, weights_bytes).p50_s:
+        return replace(known, rates=learn(known.rates, weights_bytes, at_most_s))
+    return known
+
+
+def _with(state: State, device: DeviceId, known: DeviceState) -> State:
     return replace(state, devices={**state.devices, device: known})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import Rates
+from engine.core.latency import INSTANT, Rates
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Step
@@ -29,18 +30,23 @@ class Resident(Struct, frozen=True):
     leases: int = 0
     progress: float | None = None
     """Share of the bytes of a load that have moved, 0 to 1."""
+    given_up: bool = False
+    """It drains for a load that has waited long: requests for it wait too, instead of keeping it here."""
 
 
 class Demand(Struct, frozen=True):
     """Requests for a model, each counted less the more requests have come since (see `core.demand`)."""
 
-    weight: float = 0.0
+    weights: tuple[float, ...] = ()
+    """The requests as each span of `core.demand` remembers them; empty before the first."""
     at_request: int = 0
-    """Number of the engine's request at which `weight` was right."""
+    """Number of the engine's request at which `weights` were right."""
     requests: int = 0
     """All requests since the engine started."""
     last_s: float | None = None
     per_minute: float = 0.0
+    inflation: float = 0.0
+    """`State.inflation` at the last request."""
 
 
 class ModelState(Struct, frozen=True):
@@ -69,6 +75,7 @@ class DeviceState(Struct, frozen=True):
     spec: DeviceSpec
     reading: Reading
     rates: Rates
+    """Copying slabs from the RAM tier to it."""
     leaked_bytes: int = 0
     """Bytes of models that left and that the device did not show free again."""
     worker_pid: int | None = None
@@ -76,6 +83,16 @@ class DeviceState(Struct, frozen=True):
     """What its worker's CUDA context takes, beside the models; as long as that worker lives."""
     copy_bytes_per_s: float | None = None
     """The fastest copy from the RAM tier that was measured here; the floor of a switch is computed from it."""
+    back: Rates | None = None
+    """Copying slabs from here back to the RAM tier; None, for as fast as they come, before the first one."""
+    binding: Rates = INSTANT
+    """Pointing a model's parameters at its slab, messages included, once its worker knows the model."""
+    first_binding: Rates = INSTANT
+    """The same for a model that is new to its worker: building its modules and a first run come with it."""
+    evicting: Rates = INSTANT
+    """Unbinding a model and freeing its bytes."""
+    warmed: tuple[ModelName, ...] = ()
+    """The models that its worker knows: they have been bound since it was started."""
 
 
 class Slab(Struct, frozen=True):
@@ -83,16 +100,26 @@ class Slab(Struct, frozen=True):
 
     model: ModelName
     size_bytes: int
-    stage: Literal["reading", "kept"]
+    stage: Literal["reading", "filling", "returning", "kept"]
+    """`reading`: asked for, and prepared first where that is needed. `filling`: its bytes come from disk, in order.
+    `returning`: they are copied back from a device that the model leaves; of no use before all are there."""
     used_s: float
 
 
-class RamTier(Struct, frozen=True):
+class RamTier(Struct, frozen=True, dict=True):
     """The budgeted host copies. Slabs that a CPU resident runs from are charged to the CPU, not to the tier."""
 
     budget_bytes: int
     max_models: int
     slabs: tuple[Slab, ...] = ()
+
+    def find(self, model: ModelName) -> Slab | None:
+        """The slab of `model`, if there is one."""
+        return self._by_model.get(model)
+
+    @cached_property
+    def _by_model(self) -> dict[ModelName, Slab]:
+        return {slab.model: slab for slab in self.slabs}
 
 
 class Change(Struct, frozen=True):
@@ -105,7 +132,7 @@ class Change(Struct, frozen=True):
     steps: tuple[Step, ...]
 
 
-class State(Struct, frozen=True):
+class State(Struct, frozen=True, dict=True):
     """Devices, models, residents and the RAM tier, in catalog and device order."""
 
     devices: dict[DeviceId, DeviceState]
@@ -113,19 +140,39 @@ class State(Struct, frozen=True):
     ram: RamTier
     residents: tuple[Resident, ...] = ()
     request_count: int = 0
+    trust: tuple[float, ...] = ()
+    """How far each span of `core.demand` is trusted, summing to 1; empty, for equally, before the first request."""
+    inflation: float = 0.0
+    """The highest priority that has left (`core.greedydual`)."""
     disk: Rates = field(default_factory=Rates)
     """Reading prepared slabs from disk into the RAM tier."""
+    source: Rates = field(default_factory=Rates)
+    """Preparing checkpoints, and reading the slabs that come of it."""
     changes: tuple[Change, ...] = ()
     """The operator's last ones that have not been taken back, newest last."""
 
     def on(self, device: DeviceId) -> tuple[Resident, ...]:
         """Residents of `device`, in the order in which they came."""
-        return tuple(r for r in self.residents if r.device == device)
+        return self._by_device.get(device, ())
 
     def of(self, model: ModelName) -> tuple[Resident, ...]:
         """Where `model` is: none, one, or two while it moves."""
-        return tuple(r for r in self.residents if r.model == model)
+        return self._by_model.get(model, ())
 
     def find(self, model: ModelName, device: DeviceId) -> Resident | None:
         """The resident `model` on `device`, if there is one."""
-        return next((r for r in self.residents if r.model == model and r.device == device), None)
+        return next((r for r in self.of(model) if r.device == device), None)
+
+    @cached_property
+    def _by_device(self) -> dict[DeviceId, tuple[Resident, ...]]:
+        devices: dict[DeviceId, list[Resident]] = {}
+        for resident in self.residents:
+            devices.setdefault(resident.device, []).append(resident)
+        return {device: tuple(residents) for device, residents in devices.items()}
+
+    @cached_property
+    def _by_model(self) -> dict[ModelName, tuple[Resident, ...]]:
+        models: dict[ModelName, tuple[Resident, ...]] = {}
+        for resident in self.residents:
+            models[resident.model] = (*models.get(resident.model, ()), resident)
+        return models

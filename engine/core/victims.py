@@ -1,13 +1,17 @@
-"""The cheapest set of victims that frees enough bytes: a minimum knapsack cover, solved exactly where sets are small.
+"""Sets that free enough: the cheapest one, exactly where sets are small, and those that keep to an order of leaving.
 
-Branch and bound over candidates in order of cost per byte, bounded by the fractional relaxation (Dantzig 1957). The density
-greedy, with what turned out to be superfluous taken out again, gives the first bound and stands when the search is cut off.
+The cheapest is a minimum knapsack cover, by branch and bound over candidates in order of cost per byte, bounded by the
+fractional relaxation (Dantzig 1957). The density greedy, with what turned out to be superfluous taken out again, gives the
+first bound and stands when the search is cut off.
 """
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final
+from itertools import accumulate
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -16,7 +20,7 @@ SEARCH_LIMIT: Final = 2_000
 
 
 class Candidate(Struct, frozen=True):
-    """A resident that may leave."""
+    """Something that may leave."""
 
     name: str
     size_bytes: int
@@ -24,64 +28,138 @@ class Candidate(Struct, frozen=True):
     """What losing it is expected to cost; never negative."""
 
 
-def cheapest_cover(candidates: Sequence[Candidate], needed_bytes: int) -> tuple[Candidate, ...] | None:
-    """The cheapest candidates whose sizes sum to `needed_bytes` or more; None when all together do not.
+class Need(Struct, frozen=True):
+    """What leaving must bring."""
+
+    size_bytes: int
+    count: int = 0
+    """So many must leave, whatever their sizes."""
+
+    @property
+    def is_met(self) -> bool:
+        return self.size_bytes <= 0 and self.count <= 0
+
+    def without(self, leaving: Candidate) -> Need:
+        """What is missing yet when `leaving` has left."""
+        return Need(self.size_bytes - leaving.size_bytes, self.count - 1)
+
+
+def cheapest_cover(candidates: Sequence[Candidate], need: Need) -> tuple[Candidate, ...] | None:
+    """The cheapest candidates that meet `need`, by cost per byte; None when all together do not.
 
     The same candidates give the same cover, in whatever order they come.
     """
-    if needed_bytes <= 0:
+    if need.is_met:
         return ()
-    if sum(c.size_bytes for c in candidates) < needed_bytes:
-        return None
     ordered = sorted((c for c in candidates if c.size_bytes > 0), key=lambda c: (c.cost / c.size_bytes, c.name))
-    search = _Search(ordered, needed_bytes)
-    search.descend(0, needed_bytes, ())
-    return tuple(sorted(search.best, key=lambda c: c.name))
+    if not _suffice(ordered, need):
+        return None
+    return _Search(ordered, need).cheapest()
+
+
+def first_cover(ordered: Sequence[Candidate], need: Need) -> tuple[Candidate, ...] | None:
+    """The first of `ordered` that meet `need`, each spared that the earlier ones make superfluous; None when all do not.
+
+    No other cover spares a later candidate and loses only earlier ones.
+    """
+    if not _suffice(ordered, need):
+        return None
+    surplus_bytes = sum(c.size_bytes for c in ordered) - need.size_bytes
+    surplus = len(ordered) - need.count
+    leaving: list[Candidate] = []
+    for candidate in reversed(ordered):
+        if candidate.size_bytes <= surplus_bytes and surplus > 0:
+            surplus_bytes -= candidate.size_bytes
+            surplus -= 1
+        else:
+            leaving.append(candidate)
+    return tuple(reversed(leaving))
+
+
+def leading_cover(ordered: Sequence[Candidate], need: Need) -> tuple[Candidate, ...] | None:
+    """The first of `ordered`, one after the other until they meet `need`; None when all do not."""
+    missing, leaving = need, list[Candidate]()
+    for candidate in ordered:
+        if missing.is_met:
+            break
+        leaving.append(candidate)
+        missing = missing.without(candidate)
+    return tuple(leaving) if missing.is_met else None
+
+
+_Chosen: TypeAlias = "tuple[Candidate, _Chosen] | None"
+"""The candidates of a branch, the last one first."""
+_Branch: TypeAlias = tuple[int, int, int, float, int, _Chosen]
+"""Where in the order to go on, the bytes and the number missing yet, the cost so far, the bits of the spared, the chosen."""
 
 
 class _Search:
-    def __init__(self, ordered: list[Candidate], needed_bytes: int) -> None:
+    def __init__(self, ordered: list[Candidate], need: Need) -> None:
         self._ordered = ordered
-        self._nodes = 0
-        self.best = _greedy(ordered, needed_bytes)
-        self._best_cost = _cost(self.best)
+        self._need = need
+        self._costs = [0.0, *accumulate(c.cost for c in ordered)]
+        self._sizes = [0, *accumulate(c.size_bytes for c in ordered)]
+        self._least = [*accumulate((c.cost for c in reversed(ordered)), min)][::-1]
+        """For each place in the order, the lowest cost from there on."""
+        self._betters: dict[int, int] = {}
 
-    def descend(self, index: int, missing_bytes: int, chosen: tuple[Candidate, ...]) -> None:
-        """Try every cover that extends `chosen` by candidates from `index` on and could beat the best."""
+    def cheapest(self) -> tuple[Candidate, ...]:
+        """The best cover that can be found within `SEARCH_LIMIT` nodes."""
+        best = _greedy(self._ordered, self._need)
+        best_cost = sum(c.cost for c in best)
+        branches: list[_Branch] = [(0, self._need.size_bytes, self._need.count, 0.0, 0, None)]
+        for _ in range(SEARCH_LIMIT):
+            if not branches:
+                break
+            index, missing_bytes, missing, cost, spared, chosen = branches.pop()
+            if missing_bytes <= 0 and missing <= 0:
+                if cost < best_cost:
+                    best, best_cost = _listed(chosen), cost
+            elif cost + self._bound(index, missing_bytes, missing) < best_cost:
+                branches.append((index + 1, missing_bytes, missing, cost, spared | 1 << index, chosen))
+                if not spared & self._better(index):
+                    candidate = self._ordered[index]
+                    taken = missing_bytes - candidate.size_bytes, missing - 1, cost + candidate.cost
+                    branches.append((index + 1, *taken, spared, (candidate, chosen)))
+        return best
+
+    def _better(self, index: int) -> int:
+        """The bits of those before that free as much and cost no more: who spares one of them does not take this one."""
+        if index not in self._betters:
+            this = self._ordered[index]
+            before = enumerate(self._ordered[:index])
+            bits = (1 << n for n, c in before if c.size_bytes >= this.size_bytes and c.cost <= this.cost)
+            self._betters[index] = sum(bits)
+        return self._betters[index]
+
+    def _bound(self, index: int, missing_bytes: int, missing: int) -> float:
+        """No cover from `index` on costs less: the last candidate is counted by the share that is needed of it."""
+        if index + max(missing, 1) > len(self._ordered):
+            return math.inf
+        by_count = missing * self._least[index]
         if missing_bytes <= 0:
-            if (cost := _cost(chosen)) < self._best_cost:
-                self.best, self._best_cost = chosen, cost
-            return
-        self._nodes += 1
-        if self._nodes > SEARCH_LIMIT or self._bound(index, missing_bytes, chosen) >= self._best_cost:
-            return
-        if index < len(self._ordered):
-            candidate = self._ordered[index]
-            self.descend(index + 1, missing_bytes - candidate.size_bytes, (*chosen, candidate))
-            self.descend(index + 1, missing_bytes, chosen)
-
-    def _bound(self, index: int, missing_bytes: int, chosen: tuple[Candidate, ...]) -> float:
-        """No cover of this branch costs less: the last candidate is counted by the share that is needed."""
-        cost = _cost(chosen)
-        for candidate in self._ordered[index:]:
-            if candidate.size_bytes >= missing_bytes:
-                return cost + candidate.cost * missing_bytes / candidate.size_bytes
-            cost += candidate.cost
-            missing_bytes -= candidate.size_bytes
-        return float("inf")
+            return by_count
+        target_bytes = self._sizes[index] + missing_bytes
+        last = bisect_left(self._sizes, target_bytes) - 1
+        if last >= len(self._ordered):
+            return math.inf
+        share = (target_bytes - self._sizes[last]) / self._ordered[last].size_bytes
+        return max(by_count, self._costs[last] - self._costs[index] + share * self._ordered[last].cost)
 
 
-def _greedy(ordered: list[Candidate], needed_bytes: int) -> tuple[Candidate, ...]:
-    taken: list[Candidate] = []
-    for candidate in ordered:
-        if sum(c.size_bytes for c in taken) >= needed_bytes:
-            break
-        taken.append(candidate)
-    for candidate in sorted(taken, key=lambda c: -c.cost):
-        if sum(c.size_bytes for c in taken) - candidate.size_bytes >= needed_bytes:
-            taken.remove(candidate)
-    return tuple(taken)
+def _suffice(candidates: Sequence[Candidate], need: Need) -> bool:
+    return len(candidates) >= need.count and sum(c.size_bytes for c in candidates) >= need.size_bytes
 
 
-def _cost(cover: tuple[Candidate, ...]) -> float:
-    return sum(c.cost for c in cover)
+def _greedy(ordered: list[Candidate], need: Need) -> tuple[Candidate, ...]:
+    taken = leading_cover(ordered, need) or ()
+    needed = {c.name for c in first_cover(sorted(taken, key=lambda c: c.cost), need) or ()}
+    return tuple(c for c in taken if c.name in needed)
+
+
+def _listed(chosen: _Chosen) -> tuple[Candidate, ...]:
+    found: list[Candidate] = []
+    while chosen is not None:
+        candidate, chosen = chosen
+        found.append(candidate)
+    return tuple(reversed(found))

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from engine.core.demand import SPANS_REQUESTS
 from engine.core.names import ModelName
 from engine.core.state import State
 
@@ -45,13 +46,14 @@ class Clairvoyance:
         models = {
             name: replace(
                 known,
-                demand=replace(known.demand, weight=self._nearness(name, number), at_request=state.request_count),
+                demand=replace(known.demand, weights=self._weights(name, number), at_request=state.request_count),
             )
             for name, known in state.models.items()
         }
         return replace(state, models=models)
 
-    def _nearness(self, model: ModelName, number: int) -> float:
+    def _weights(self, model: ModelName, number: int) -> tuple[float, ...]:
         asked_at = self._asked_at.get(model, [])
         later = bisect_right(asked_at, number)
-        return _SCALE / (asked_at[later] - number) if later < len(asked_at) else 0.0
+        nearness = _SCALE / (asked_at[later] - number) if later < len(asked_at) else 0.0
+        return (nearness,) * len(SPANS_REQUESTS)

@@ -14,8 +14,8 @@ from engine.core.names import ModelName
 from engine.core.planner import plan
 from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Policy
+from engine.core.ramtier import excess, let_go, resting, worth_copying_back
 from engine.core.state import Slab, State
-from engine.replay.exclusive import slabs_to_forget
 from engine.replay.foresight import Outlook
 
 
@@ -90,8 +90,21 @@ def _switch(state: State, model: ModelName, policy: Policy, now_s: float) -> tup
     state = ledger.reserve(state, model, load.device, now_s)
     state = ledger.arrive(state, model, load.device, now_s)
     state = ledger.put_slab(state, Slab(model, load.size_bytes, "kept", now_s))
-    forgotten = slabs_to_forget(state, policy)
-    for name in forgotten:
-        state = ledger.drop_slab(state, name)
-    kept_bytes = sum(step.size_bytes for step in found.victims if step.model not in forgotten)
-    return state, _Switch(load, bool(found.victims), kept_bytes)
+    state = _tier_kept(state, found, policy, now_s)
+    copied = [step.size_bytes for step in found.victims if state.ram.find(step.model) is not None]
+    return state, _Switch(load, bool(found.victims), sum(copied))
+
+
+def _tier_kept(state: State, done: Plan, policy: Policy, now_s: float) -> State:
+    """`state` with the victims that pay for it copied back to the RAM tier, and the tier within its limits.
+
+    The tier is exclusive. A resident keeps its slab on the books, so that the planner prices its reload from where it would
+    land; only slabs at rest count.
+    """
+    for step in done.victims:
+        if not worth_copying_back(state, step.model, step.device, policy, now_s):
+            state = ledger.drop_slab(state, step.model)
+    slabs = resting(state)
+    for model in let_go(state, slabs, excess(state, slabs), policy, now_s):
+        state = ledger.drop_slab(state, model)
+    return state

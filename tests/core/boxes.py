@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from engine.core.demand import SPANS_REQUESTS
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.latency import Rates
 from engine.core.models import Footprint, ModelSpec, Pin
@@ -71,7 +72,8 @@ def with_pin(state: State, model: ModelName, device: DeviceId | None = None) -> 
 
 def with_demand(state: State, model: ModelName, weight: float, *, last_s: float = NOW_S - 10) -> State:
     known = state.models[model]
-    demand = replace(known.demand, weight=weight, at_request=state.request_count, requests=int(weight), last_s=last_s)
+    weights = (weight,) * len(SPANS_REQUESTS)
+    demand = replace(known.demand, weights=weights, at_request=state.request_count, requests=int(weight), last_s=last_s)
     return replace(state, models={**state.models, model: replace(known, demand=demand)})
 
 

@@ -1,4 +1,4 @@
-"""The cheapest cover, against trying every set."""
+"""The covers, against trying every set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.victims import Candidate, cheapest_cover
+from engine.core.victims import Candidate, Need, cheapest_cover, first_cover, leading_cover
 
 SIZES = st.integers(0, 50)
 COSTS = st.floats(0, 10).map(lambda cost: round(cost, 2))
@@ -19,28 +19,64 @@ def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
     return [Candidate(f"m{n}", size, cost) for n, (size, cost) in enumerate(figures)]
 
 
-@given(candidate_lists(), st.integers(-5, 200))
-def test_no_other_set_that_frees_enough_is_cheaper(candidates: list[Candidate], needed: int) -> None:
-    cover = cheapest_cover(candidates, needed)
-
-    covers = [
+def covers(candidates: list[Candidate], need: Need) -> list[tuple[Candidate, ...]]:
+    """All sets that meet the need."""
+    return [
         chosen
         for count in range(len(candidates) + 1)
         for chosen in combinations(candidates, count)
-        if sum(c.size_bytes for c in chosen) >= needed
+        if sum(c.size_bytes for c in chosen) >= need.size_bytes and len(chosen) >= need.count
     ]
+
+
+@given(candidate_lists(), st.integers(-5, 200), st.integers(-2, 9))
+def test_no_other_set_that_frees_enough_is_cheaper(candidates: list[Candidate], needed: int, count: int) -> None:
+    need = Need(needed, count)
+    cover = cheapest_cover(candidates, need)
+
+    others = covers([c for c in candidates if c.size_bytes], need)
     if cover is None:
-        assert not covers
+        assert not others
     else:
         assert sum(c.size_bytes for c in cover) >= needed
-        assert sum(c.cost for c in cover) <= min(sum(c.cost for c in other) for other in covers) + 1e-9
+        assert len(cover) >= count
+        assert sum(c.cost for c in cover) <= min(sum(c.cost for c in other) for other in others) + 1e-9
+
+
+@given(candidate_lists(), st.integers(1, 200))
+def test_no_other_set_that_frees_enough_spares_one_that_is_later_in_the_order(
+    candidates: list[Candidate], needed: int
+) -> None:
+    def latest_first(cover: tuple[Candidate, ...]) -> list[int]:
+        return sorted((candidates.index(c) for c in cover), reverse=True)
+
+    cover = first_cover(candidates, Need(needed))
+
+    others = covers(candidates, Need(needed))
+    assert cover is None if not others else cover is not None
+    if cover is not None:
+        assert latest_first(cover) == min(latest_first(other) for other in others)
+
+
+@given(candidate_lists(), st.integers(-5, 200), st.integers(-2, 9))
+def test_one_after_the_other_leaves_until_there_is_enough_and_no_further(
+    candidates: list[Candidate], needed: int, count: int
+) -> None:
+    cover = leading_cover(candidates, Need(needed, count))
+
+    enough = [
+        number
+        for number in range(len(candidates) + 1)
+        if sum(c.size_bytes for c in candidates[:number]) >= needed and number >= count
+    ]
+    assert cover == (tuple(candidates[: enough[0]]) if enough else None)
 
 
 @given(candidate_lists(), st.integers(1, 200), st.randoms(use_true_random=False))
 def test_the_order_in_which_candidates_come_does_not_matter(
     candidates: list[Candidate], needed: int, random: object
 ) -> None:
-    assert cheapest_cover(candidates, needed) == cheapest_cover(candidates[::-1], needed)
+    assert cheapest_cover(candidates, Need(needed)) == cheapest_cover(candidates[::-1], Need(needed))
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), COSTS), min_size=100, max_size=200))
@@ -48,7 +84,7 @@ def test_large_sets_still_get_a_cover_without_superfluous_victims(figures: list[
     candidates = [Candidate(f"m{n}", size, cost) for n, (size, cost) in enumerate(figures)]
     needed = sum(c.size_bytes for c in candidates) // 3
 
-    cover = cheapest_cover(candidates, needed)
+    cover = cheapest_cover(candidates, Need(needed))
 
     assert cover is not None
     freed = sum(c.size_bytes for c in cover)
@@ -57,4 +93,4 @@ def test_large_sets_still_get_a_cover_without_superfluous_victims(figures: list[
 
 
 def test_nothing_leaves_when_nothing_is_needed() -> None:
-    assert cheapest_cover([Candidate("a", 10, 0.0)], 0) == ()
+    assert cheapest_cover([Candidate("a", 10, 0.0)], Need(0)) == ()

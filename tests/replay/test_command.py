@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from citadel_tui.cli import main
-from tests.replay.demands import demand, written
+from engine.replay.comparison import EVICTIONS
+from engine.replay.generated import demand
+from tests.replay.demands import written
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def test_each_policy_has_a_row_and_the_bound_says_that_it_is_one(
     assert main(["replay", str(trace)]) == 0
 
     shown = capsys.readouterr().out
-    assert [line.split()[0] for line in shown.splitlines()[4:8]] == ["expected_loss", "lru", "lfu", "clairvoyant*"]
+    assert [line.split()[0] for line in shown.splitlines()[4:10]] == [*EVICTIONS, "clairvoyant*"]
     assert "a bound to measure against, not a policy" in shown
 
 
@@ -60,3 +63,49 @@ def test_a_box_too_small_for_a_model_is_refused(trace: Path, capsys: pytest.Capt
     assert main(["replay", str(trace), "--gpus", "2x3GB"]) == 1
 
     assert "m007 takes 4.00 GB" in capsys.readouterr().err
+
+
+def test_a_timed_replay_tells_waits_delays_and_denials(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(trace), "--timed", "--policy", "lru"]) == 0
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[3].split()[:8] == ["POLICY", "SWITCH", "s", "WAIT", "mean", "p99", "DELAY", "mean"]
+    assert shown[4].split()[0] == "lru"
+    assert "DELAY: seconds from its arrival to its answer" in shown[-1]
+
+
+def test_faster_requests_wait_no_less(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waited = []
+    for speed in ("1", "50"):
+        assert main(["replay", str(trace), "--timed", "--policy", "lru", "--json", "--speed-up", speed]) == 0
+        waited.append(json.loads(capsys.readouterr().out)["policies"]["lru"]["waits"]["mean_s"])
+
+    assert waited[0] < waited[1]
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    assert main(["replay", str(trace), "--plot", str(tmp_path / "replay.svg")]) == 1
+
+    assert "pip install 'citadel-tui[plot]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [[], ["--timed"]])
+def test_a_replay_can_be_drawn(trace: Path, tmp_path: Path, form: list[str]) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "replay.svg"
+
+    assert main(["replay", str(trace), *form, "--plot", str(picture)]) == 0
+
+    assert "<svg" in picture.read_text()
+
+
+def test_an_unknown_form_of_picture_is_refused(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+
+    assert main(["replay", str(trace), "--plot", str(tmp_path / "replay.doc")]) == 1
+
+    assert "replay.doc can't be drawn" in capsys.readouterr().err

@@ -10,9 +10,9 @@ from engine.core.policy import Eviction, Policy
 from engine.replay.box import Box, starting_state
 from engine.replay.comparison import EVICTIONS, Comparison, compare
 from engine.replay.foresight import Clairvoyance, Hindsight
+from engine.replay.generated import demand
 from engine.replay.sizes import GB, cycled_sizes
 from engine.replay.untimed import Outcome, replay
-from tests.replay.demands import demand
 
 DEMANDS = [(12, 1.0, 1.0), (20, 1.5, 2.0), (40, 2.1, 3.0), (40, 1.0, 2.0)]
 
@@ -94,4 +94,4 @@ def test_the_same_replay_gives_the_same_figures() -> None:
 
 
 def test_all_policies_are_compared() -> None:
-    assert tuple(generated(12, 1.0, 1.0).policies) == EVICTIONS == ("expected_loss", "lru", "lfu")
+    assert tuple(generated(12, 1.0, 1.0).policies) == EVICTIONS == ("expected_loss", "lru", "lfu", "gdsf", "ttl")
