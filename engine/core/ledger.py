@@ -6,10 +6,12 @@ of the caller, never a way to ask whether there is room.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from msgspec.structs import replace
 
+from engine.core.greedydual import inflated
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import Resident, Slab, Stage, State
@@ -70,10 +72,11 @@ def pend(state: State, model: ModelName, device: DeviceId, now_s: float) -> Stat
 
 
 def reserve(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
-    """`pending` → `loading`: the bytes are charged from here on."""
-    need = _get(state, model, device).footprint.total_bytes
-    if need > free(state, device):
+    """`pending` → `loading`: the bytes are charged from here on, as many as the model is taken to need by now."""
+    footprint = state.models[model].footprint
+    if (need := footprint.total_bytes) > free(state, device):
         raise LedgerError(f"{model} needs {need} bytes on {device}, {free(state, device)} are free")
+    state = _put(state, replace(_get(state, model, device), footprint=footprint))
     return _enter(state, model, device, "loading", now_s)
 
 
@@ -104,15 +107,27 @@ def drain(state: State, model: ModelName, device: DeviceId, now_s: float) -> Sta
     return _enter(state, model, device, "draining", now_s)
 
 
+def give_up(state: State, model: ModelName, device: DeviceId) -> State:
+    """Requests that come for a draining model from now on wait, instead of keeping it."""
+    resident = _get(state, model, device)
+    if resident.stage != "draining":
+        raise LedgerError(f"{model} on {device} is {resident.stage}, not draining")
+    return _put(state, replace(resident, given_up=True))
+
+
 def rescue(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
-    """`draining` → `ready`: somebody asked for it in time."""
-    return _enter(state, model, device, "ready", now_s)
+    """`draining` → `ready`: somebody asked for it in time, or what it was to leave for came to nothing."""
+    state = _enter(state, model, device, "ready", now_s)
+    return _put(state, replace(_get(state, model, device), given_up=False))
 
 
 def leave(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
     """→ `leaving`: past rescue; still charged."""
-    if _get(state, model, device).leases:
+    resident = _get(state, model, device)
+    if resident.leases:
         raise LedgerError(f"{model} on {device} is leased")
+    if resident.stage != "loading":
+        state = inflated(state, resident)
     return _enter(state, model, device, "leaving", now_s)
 
 
@@ -138,7 +153,7 @@ def lose_worker(state: State, device: DeviceId) -> State:
     """The device's process died: what it held is gone, leaks too. Pending loads have lost nothing."""
     gone = [r for r in state.on(device) if r.stage != "pending"]
     kept = tuple(r for r in state.residents if r not in gone)
-    known = replace(state.devices[device], leaked_bytes=0, context_bytes=0, worker_pid=None)
+    known = replace(state.devices[device], leaked_bytes=0, context_bytes=0, worker_pid=None, warmed=())
     return replace(state, residents=kept, devices={**state.devices, device: known})
 
 
@@ -179,8 +194,8 @@ def drop_slab(state: State, model: ModelName) -> State:
 
 
 def slab_in_use(state: State, model: ModelName) -> bool:
-    """Whether a CPU resident runs from the model's slab or a load copies from it."""
-    return any(r.stage == "loading" or (r.device == CPU and r.stage != "pending") for r in state.of(model))
+    """Whether a CPU resident runs from the model's slab, or a load copies from it or is about to."""
+    return any(r.stage in ("pending", "loading") or r.device == CPU for r in state.of(model))
 
 
 # ── the invariants ───────────────────────────────────────────────────────────────────────────────
@@ -197,13 +212,10 @@ def broken_invariants(state: State) -> list[str]:
             wrong.append(f"{resident.model} on {resident.device} has a negative figure")
         if resident.leases and resident.stage not in ("ready", "draining"):
             wrong.append(f"{resident.model} on {resident.device} is leased while {resident.stage}")
-    for model in state.models:
-        places = [r.device for r in state.of(model)]
-        loads = [r for r in state.of(model) if r.stage in ("pending", "loading")]
-        if len(loads) > 1:
-            wrong.append(f"{model} is loaded twice at once")
-        if len(places) != len(set(places)):
-            wrong.append(f"{model} stands twice on one device")
+    loads = Counter(r.model for r in state.residents if r.stage in ("pending", "loading"))
+    wrong += [f"{model} is loaded twice at once" for model, count in loads.items() if count > 1]
+    places = Counter((r.model, r.device) for r in state.residents)
+    wrong += [f"{model} stands twice on {device}" for (model, device), count in places.items() if count > 1]
     kept = {slab.model for slab in state.ram.slabs}
     wrong += [
         f"{r.model} runs from a slab that is gone"

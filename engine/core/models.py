@@ -49,6 +49,16 @@ class Pin(Struct, frozen=True):
     """Where it must stay, or None for wherever it is."""
 
 
+class RunRange(Struct, frozen=True):
+    """What measured runs of a model took beside its weights."""
+
+    count: int
+    near_limits: int
+    """Of the newest, those that filled at least three quarters of what the model's limits allow."""
+    least_bytes: int
+    most_bytes: int
+
+
 class Footprint(Struct, frozen=True):
     """Bytes that a model needs on a device."""
 
@@ -56,10 +66,20 @@ class Footprint(Struct, frozen=True):
     workspace_bytes: int
     """Activations and KV cache at the model's limits."""
     label: Literal["estimated", "measured", "learned"] = "estimated"
+    """`measured`: the weights, when they were read. `learned`: the workspace too, from runs (`core.run_peaks`)."""
+    runs: RunRange | None = None
+    """None where no run was measured yet: only cards can tell what one takes."""
 
     @property
     def total_bytes(self) -> int:
         return self.weights_bytes + self.workspace_bytes
+
+    @property
+    def run_bytes(self) -> tuple[int, int] | None:
+        """What the smallest and the largest measured run needed, weights included."""
+        if self.runs is None:
+            return None
+        return self.weights_bytes + self.runs.least_bytes, self.weights_bytes + self.runs.most_bytes
 
 
 _PAGE_BYTES: Final = 4096

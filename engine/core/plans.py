@@ -26,6 +26,12 @@ class EvictStep(Struct, frozen=True, tag="evict"):
     victim: bool = True
     """Whether it leaves to make room for another model, not because the command names it."""
     predicted: Prediction = NOTHING
+    loss_s: float | None = None
+    """Seconds of reloading that a victim's leaving is expected to cost: expected requests × `reload_s`."""
+    reload_s: float | None = None
+    """Seconds that bringing it back once is expected to take."""
+    copied_back: bool = False
+    """Whether its weights are copied back to the RAM tier before they go."""
 
 
 class LoadStep(Struct, frozen=True, tag="load"):
@@ -73,6 +79,8 @@ class Plan(Struct, frozen=True, tag="plan"):
     reasons: tuple[str, ...]
     """Why so, each one sentence."""
     alternatives: tuple[Alternative, ...] = ()
+    rooms: tuple[Room, ...] = ()
+    """What the devices that were asked had, the chosen one first; not those beyond the alternatives shown."""
 
     @property
     def predicted(self) -> Prediction:

@@ -29,6 +29,12 @@ def mib(size_bytes: int) -> int:
     return -(-size_bytes // MIB)
 
 
+def mib_range(least_bytes: int, most_bytes: int) -> str:
+    """Two sizes that belong together: "380–412 MiB", or "412 MiB" when they show alike."""
+    least, most = mib(least_bytes), mib(most_bytes)
+    return f"{most} MiB" if least == most else f"{least}–{most} MiB"
+
+
 def format_size(size_bytes: int) -> str:
     """A size for a sentence: "438 MiB", "5.6 GiB"."""
     if size_bytes >= 10 * GIB:

@@ -1,0 +1,48 @@
+"""`citadel why MODEL`: how the model came to be where it is, or isn't, and what would happen if it were asked for now."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.session import attached
+from citadel_tui.words.labels import labels
+from citadel_tui.words.why_text import explanation_text
+from engine.api import UnknownModel
+from engine.core.commands import Load
+from engine.core.plans import Plan, Refusal
+from engine.core.why import Explanation, explain
+
+_RECORDS: Final = 1000
+"""All that the engine keeps at hand."""
+
+
+class _Answer(Struct, frozen=True):
+    """What `--json` prints."""
+
+    explanation: Explanation
+    asked_now: Plan | Refusal
+
+
+def run(arguments: Namespace) -> int:
+    return asyncio.run(_why(arguments))
+
+
+async def _why(arguments: Namespace) -> Exit:
+    async with attached(arguments) as engine:
+        snapshot = await engine.snapshot()
+        known = snapshot.state.models
+        if arguments.model not in known:
+            raise UnknownModel(f"no model is named {arguments.model}; the catalog has {', '.join(known)}")
+        explained = explain(snapshot.state, await engine.records(_RECORDS), arguments.model)
+        asked_now = await engine.plan(Load(arguments.model))
+    if arguments.json:
+        print(msgspec.json.encode(_Answer(explained, asked_now)).decode())
+    else:
+        print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
+    return Exit.DONE

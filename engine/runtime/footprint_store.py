@@ -1,0 +1,124 @@
+"""What runs taught of the models' footprints, kept over restarts in one small file that is written whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.models import Dtype, Limits
+from engine.core.names import ModelName
+from engine.core.run_peaks import RunPeaks
+from engine.core.state import ModelState
+
+_log: Final = logging.getLogger(__name__)
+_VERSION: Final = 1
+KEPT_LESSONS: Final = 1000
+"""The newest; others are of models, limits or builds of torch that were in use long ago."""
+
+
+class Subject(Struct, frozen=True):
+    """What peaks hold for: anything else about a model changes nothing about its runs."""
+
+    model: ModelName
+    source: str
+    dtype: Dtype
+    limits: Limits
+    kind: str
+    """The device's title."""
+    torch: str
+    """Version, with its build."""
+
+
+class _Lesson(Struct, frozen=True):
+    subject: Subject
+    peaks: RunPeaks
+
+
+class _File(Struct, frozen=True):
+    version: int
+    lessons: tuple[_Lesson, ...]
+    """Oldest first."""
+
+
+class Recalled(NamedTuple):
+    """What earlier runs of the engine kept for these models."""
+
+    peaks: dict[tuple[ModelName, str], RunPeaks]
+    """By model and kind of device."""
+    warning: str = ""
+    """Why nothing is known, when there was something to know."""
+
+
+class FootprintStore:
+    """Reads the file once and rewrites it with each lesson. A file that can't be written costs what was learned, no more."""
+
+    def __init__(self, path: Path, models: Mapping[ModelName, ModelState], torch: str) -> None:
+        self._path = path
+        self._models = dict(models)
+        self._torch = torch
+        self._lessons: dict[Subject, RunPeaks] = {}
+        self._writing = asyncio.Lock()
+
+    def read(self) -> Recalled:
+        """Lessons for the models as they are now. A file that can't be understood is put aside, and the warning says so."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=_File)
+        except FileNotFoundError:
+            return Recalled({})
+        except (OSError, msgspec.MsgspecError) as error:
+            return Recalled({}, self._put_aside(str(error)))
+        if found.version != _VERSION:
+            return Recalled({}, self._put_aside(f"it is of version {found.version}, not {_VERSION}"))
+        self._lessons = {lesson.subject: lesson.peaks for lesson in found.lessons}
+        return Recalled(
+            {
+                (subject.model, subject.kind): peaks
+                for subject, peaks in self._lessons.items()
+                if subject.model in self._models and subject == self._subject(subject.model, subject.kind)
+            }
+        )
+
+    async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
+        """Write the lesson beside the others."""
+        subject = self._subject(model, kind)
+        self._lessons.pop(subject, None)
+        self._lessons[subject] = peaks
+        async with self._writing:
+            lessons = tuple(_Lesson(*item) for item in self._lessons.items())[-KEPT_LESSONS:]
+            try:
+                await asyncio.to_thread(self._write, _File(_VERSION, lessons))
+            except OSError as error:
+                _log.warning(
+                    "%s can't be written: %s; what runs taught is lost at a restart", self._path, error.strerror
+                )
+
+    def _subject(self, model: ModelName, kind: str) -> Subject:
+        known = self._models[model]
+        return Subject(model, known.source, known.spec.dtype, known.spec.limits, kind, self._torch)
+
+    def _write(self, file: _File) -> None:
+        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(msgspec.json.encode(file))
+            os.replace(temporary, self._path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def _put_aside(self, why: str) -> str:
+        aside = self._path.with_suffix(".damaged")
+        start = f"{self._path} can't be read ({why}); footprints are learned anew"
+        try:
+            self._path.replace(aside)
+        except OSError as error:
+            return f"{start}, and the file could not be put aside: {error.strerror}"
+        return f"{start}. The file is kept as {aside.name}"
