@@ -1,32 +1,31 @@
-"""The records that are kept at hand, and the task that writes them to the journal."""
+"""The records that are kept at hand, each handed on to be written to the journal."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Final
 
 from engine.core.records import Entry, Notice, Record
-from engine.runtime.journal import Journal, JournalBroken
+from engine.recording.journal import Journal
+from engine.recording.writing import Writer
 from engine.runtime.ports import Clock
 
 KEPT_RECORDS: Final = 1000
 
 
 class History:
-    """Numbers entries, keeps the newest, and hands them to the journal in order. A broken journal is told once."""
+    """Numbers entries, keeps the newest, and has them written in order. A journal that can't be written is an entry, too."""
 
     def __init__(self, journal: Journal, past: list[Record], clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
         self._records: deque[Record] = deque(past, maxlen=KEPT_RECORDS)
-        self._unwritten: asyncio.Queue[Record] = asyncio.Queue()
-        self._broken = False
+        self._writer = Writer(journal.append, self._tell)
 
     def add(self, entry: Entry) -> None:
         record = self._journal.number(entry)
         self._records.append(record)
-        self._unwritten.put_nowait(record)
+        self._writer.put(record)
 
     @property
     def last_seq(self) -> int:
@@ -42,19 +41,11 @@ class History:
 
     async def write(self) -> None:
         """Write records as they come, until cancelled."""
-        while True:
-            await self._write(await self._unwritten.get())
-            self._unwritten.task_done()
+        await self._writer.run()
 
     async def written(self) -> None:
         """Wait until `write`, which must be running, has written everything."""
-        await self._unwritten.join()
+        await self._writer.written()
 
-    async def _write(self, record: Record) -> None:
-        try:
-            await self._journal.append(record)
-            self._broken = False
-        except JournalBroken as broken:
-            if not self._broken:
-                self._broken = True
-                self.add(Notice(self._clock.now(), "error", str(broken)))
+    def _tell(self, text: str) -> None:
+        self.add(Notice(self._clock.now(), "error", text))

@@ -136,6 +136,15 @@ class Journal(Struct, frozen=True):
     """Closed files that are kept."""
 
 
+class Recording(Struct, frozen=True):
+    """The record of what was asked of the engine, and that of its devices' memory: each as large as this says."""
+
+    max_bytes: SizeText = field(name="max_size", default=Size(4 * MIB))
+    """A file that has grown so large is closed and the next begun."""
+    files: Files = 5
+    """Closed files that are kept."""
+
+
 class Allocation(Struct, frozen=True):
     """`gpu_allocation.yaml`."""
 
@@ -147,6 +156,7 @@ class Allocation(Struct, frozen=True):
     loading: Loading = Loading()
     monitoring: Monitoring = Monitoring()
     journal: Journal = Journal()
+    recording: Recording = Recording()
     restore_after_restart: bool = True
     """Whether a started engine loads what was resident when the last one ended."""
 

@@ -1,0 +1,116 @@
+"""`citadel drive`: a trace, or generated demand, played against the live engine with real requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from citadel_tui.cli.drive_text import outcome_text, tally_text
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.reading import read_lines
+from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.streams import progress, tell
+from citadel_tui.words.labels import labels
+from engine.api import EngineAPI, EngineError, EngineUnreachable
+from engine.core.state import State
+from engine.drive.calls import Call, calls
+from engine.drive.casting import Cast, by_rank, in_turn, read_cast
+from engine.drive.outcome import Outcome, outcome
+from engine.drive.playing import Player
+from engine.drive.watching import Watch
+from engine.replay.trace import Request, TraceError, read_trace
+
+_LEFT: Final = "nothing was sent"
+
+
+def run(arguments: Namespace) -> int:
+    if (arguments.trace is None) == (arguments.generated is None):
+        tell("drive takes a trace, or --generated and no trace")
+        return Exit.NO_ENGINE
+    return asyncio.run(_drive(arguments, _requests(arguments)))
+
+
+def _requests(arguments: Namespace) -> tuple[Request, ...]:
+    if arguments.trace is not None:
+        return read_lines(arguments.trace, read_trace, _LEFT)
+    from engine.replay.generated import demand  # numpy, which nothing else here needs
+
+    wanted = arguments.generated
+    return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
+
+
+async def _drive(arguments: Namespace, requests: Sequence[Request]) -> Exit:
+    async with at_hand(arguments) as engine:
+        state = (await engine.snapshot()).state
+        cast = _cast(arguments.models, requests, state)
+        specs = {name: known.spec for name, known in state.models.items()}
+        planned = calls(requests, cast, specs, arguments.speed, arguments.limit)
+        if banner := (await engine.hello()).banner:
+            tell(banner)
+        watch = Watch(engine)
+        played = await _played(engine, watch, arguments, cast, planned)
+    print(msgspec.json.encode(played).decode() if arguments.json else outcome_text(played, labels(state)))
+    if watch.lost:
+        raise EngineUnreachable(watch.lost)
+    if played.stopped and arguments.duration is None:
+        return Exit.INTERRUPTED
+    return Exit.FAILED if played.failed else Exit.DONE
+
+
+async def _played(
+    engine: EngineAPI, watch: Watch, arguments: Namespace, cast: Cast, planned: Sequence[Call]
+) -> Outcome:
+    with progress() as show:
+        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(watch.follow())
+            following.add_done_callback(lambda _gone: player.stop())
+            with _ended_by(player, arguments.duration):
+                ended = await player.play()
+            await watch.caught_up()
+            following.cancel()
+    named = str(arguments.trace) if arguments.trace is not None else arguments.generated.text
+    return outcome(named, arguments.speed, cast, stopped=len(ended) < len(planned), ended=ended, watch=watch)
+
+
+@contextlib.contextmanager
+def _ended_by(player: Player, duration_s: float | None) -> Iterator[None]:
+    """The first Ctrl+C, and the end of `duration_s`, end the play in order; a second Ctrl+C ends the command."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        tell("no more requests; waiting for those under way (Ctrl+C again: don't wait)")
+        player.stop()
+
+    with contextlib.suppress(ValueError, RuntimeError):  # signals belong to the main thread, and tests run elsewhere
+        loop.add_signal_handler(signal.SIGINT, stop)
+    timer = None if duration_s is None else loop.call_later(duration_s, player.stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        if timer is not None:
+            timer.cancel()
+
+
+def _cast(models: str, requests: Sequence[Request], state: State) -> Cast:
+    """Raises EngineError."""
+    catalog = [name for name, known in state.models.items() if not known.trouble]
+    try:
+        match models:
+            case "cycle":
+                return in_turn(requests, catalog)
+            case "by-rank":
+                return by_rank(requests, catalog)
+            case _:
+                return read_lines(Path(models), lambda lines: read_cast(lines, requests, catalog), _LEFT)
+    except TraceError as error:
+        raise EngineError(str(error)) from None

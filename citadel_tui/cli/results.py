@@ -1,0 +1,55 @@
+"""`citadel report`: the results document, written from what the engine has recorded. Needs no engine, and starts none."""
+
+from __future__ import annotations
+
+import os
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Final
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.results_text import TITLE, document
+from citadel_tui.cli.session import our_paths
+from citadel_tui.cli.streams import tell
+from engine.api import EngineError
+from engine.results.criteria import criteria
+from engine.results.gathering import NothingRecorded, Recorded, gather
+
+_HEADING: Final = f"{TITLE}\n"
+
+
+def run(arguments: Namespace) -> int:
+    recorded = _gathered()
+    _write(arguments.output, document(recorded, time.time()))
+    for trouble in recorded.troubles:
+        tell(f"left out: {trouble}")
+    for criterion in criteria(recorded):
+        wanting = f"; wanting: {criterion.wanting}" if criterion.wanting else ""
+        print(f"{criterion.verdict}  {criterion.name}: {criterion.figure}{wanting}")
+    tell(f"written to {arguments.output}")
+    return Exit.DONE
+
+
+def _gathered() -> Recorded:
+    """Raises EngineError."""
+    paths = our_paths()
+    try:
+        return gather(paths.journal, paths.memory, paths.demand)
+    except NothingRecorded as nothing:
+        raise EngineError(f"{nothing}; nothing was written") from None
+    except OSError as error:
+        raise EngineError(f"{error.filename} can't be read: {error.strerror}; nothing was written") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and never over a file that is something else. Raises EngineError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.exists() and not path.read_bytes().startswith(_HEADING.encode()):
+            raise EngineError(f"{path} is there and is no report; it was left alone. Name another file with --output")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise EngineError(f"{path} can't be written: {error.strerror}") from None

@@ -1,0 +1,97 @@
+"""Sends calls when they are due, many in flight, and notes how each ended. Late answers delay no other call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from engine.api import EngineAPI, EngineError, EngineUnreachable
+from engine.core.names import DeviceId, ModelName
+from engine.drive.calls import Call
+
+MOST_IN_FLIGHT: Final = 256
+"""Calls beyond it wait here; their delay counts from when they were due all the same."""
+
+
+class Ended(Struct, frozen=True):
+    """A call that was answered, or was not."""
+
+    model: ModelName
+    due_at_s: float
+    """Seconds since the epoch."""
+    delay_s: float
+    """From when it was due until its answer was here."""
+    device: DeviceId | None = None
+    """Where it ran; None when it failed."""
+    failure: str = ""
+
+
+class Tally(Struct, frozen=True):
+    """How far it is."""
+
+    sent: int
+    ended: int
+    failed: int
+
+
+class Player:
+    """One play of `calls` against `api`. `stop` ends it in order: nothing more is sent, what runs is waited for."""
+
+    def __init__(self, api: EngineAPI, calls: Sequence[Call], show: Callable[[Tally], None]) -> None:
+        self._api: Final = api
+        self._calls: Final = calls
+        self._show: Final = show
+        self._slots: Final = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._stopping: Final = asyncio.Event()
+        self._ended: list[Ended] = []
+        self._sent = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def play(self) -> tuple[Ended, ...]:
+        """The calls that were sent, in the order in which they ended."""
+        began_s, began_at_s = time.monotonic(), time.time()
+        async with asyncio.TaskGroup() as tasks:
+            for call in self._calls:
+                if await self._stopped_before(began_s + call.due_s):
+                    break
+                await self._slots.acquire()
+                self._sent += 1
+                tasks.create_task(self._make(call, began_at_s + call.due_s))
+                self._tell()
+        return tuple(self._ended)
+
+    async def _stopped_before(self, due_s: float) -> bool:
+        try:
+            async with asyncio.timeout(max(0.0, due_s - time.monotonic())):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def _make(self, call: Call, due_at_s: float) -> None:
+        device, failure = None, ""
+        try:
+            device = await self._answering(call)
+        except EngineUnreachable as lost:
+            failure = str(lost)
+            self.stop()
+        except EngineError as error:
+            failure = str(error)
+        finally:
+            self._slots.release()
+        self._ended.append(Ended(call.model, due_at_s, time.time() - due_at_s, device, failure))
+        self._tell()
+
+    async def _answering(self, call: Call) -> DeviceId:
+        if call.texts:
+            return (await self._api.embed(call.model, list(call.texts))).device
+        return (await self._api.generate(call.model, call.prompt, call.tokens)).device
+
+    def _tell(self) -> None:
+        failed = sum(bool(ended.failure) for ended in self._ended)
+        self._show(Tally(self._sent, len(self._ended), failed))

@@ -1,0 +1,93 @@
+"""The engine's own demand, as a trace that a replay reads.
+
+Seconds go on counting from file to file and over restarts, so that the files put one after the other are one trace. They
+count from the first request of all; when that was follows from the newest file's own time of last change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from engine.core.names import ModelName
+from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
+from engine.replay.trace import HEADING, Request, TraceError, read_trace
+
+DEMAND_FILE: Final = "demand.csv"
+
+
+class Asked(Struct, frozen=True):
+    """A request as it came."""
+
+    at_s: float
+    """Seconds since the epoch."""
+    model: ModelName
+    work: int
+    """Texts to embed, or tokens to write at most."""
+
+
+class OwnDemand(Struct, frozen=True):
+    """What was asked of the engine, as far as it is kept."""
+
+    began_s: float
+    """Second 0 of the requests, in seconds since the epoch."""
+    requests: tuple[Request, ...]
+
+
+class DemandLog:
+    """Appends requests to the files in `folder`."""
+
+    def __init__(self, folder: Path, bounds: Bounds) -> None:
+        self._folder = folder
+        self._file = RotatedFile(folder, DEMAND_FILE, bounds, f"{HEADING}\n".encode())
+        self._began_s: float | None = None
+        self._last_s = 0.0
+
+    async def append(self, asked: Asked) -> None:
+        """Write one line. Raises NotWritten, saying what is not kept because of it."""
+        try:
+            began_s = self._began(asked.at_s)
+            # a wall clock that was put back must not make the trace go back
+            t_s = max(self._last_s, asked.at_s - began_s)
+            await self._file.append(f"{t_s:.3f},{asked.model},{asked.work}\n".encode())
+        except NotWritten as trouble:
+            raise NotWritten(f"{trouble}; requests are not recorded") from trouble
+        self._last_s = t_s
+
+    def _began(self, now_s: float) -> float:
+        """When the trace began: now, or as long before its last change as its last line says. Raises NotWritten."""
+        if self._began_s is None:
+            try:
+                self._last_s, changed_s = _last_request(self._folder) or (0.0, now_s)
+            except OSError as error:
+                raise NotWritten(f"{error.filename} can't be read: {error.strerror}") from error
+            self._began_s = min(changed_s, now_s) - self._last_s
+        return self._began_s
+
+
+def own_demand(folder: Path) -> OwnDemand:
+    """The requests that the files in `folder` hold. Raises TraceError, also when there is none, and OSError."""
+    paths = kept_paths(folder, DEMAND_FILE)
+    if not paths:
+        raise TraceError(f"{folder} holds no recorded demand; it grows with every request that the engine gets")
+    lines = [HEADING]
+    for path in paths:
+        heading, *rows = whole_lines(path) or [b""]
+        if heading != HEADING.encode():
+            raise TraceError(f"{path}, line 1: the heading is {heading.decode(errors='replace')!r}, not {HEADING}")
+        lines += [row.decode(errors="replace") for row in rows]
+    requests = read_trace(lines)
+    return OwnDemand(paths[-1].stat().st_mtime - requests[-1].at_s, requests)
+
+
+def _last_request(folder: Path) -> tuple[float, float] | None:
+    """The second of the newest request, and when its file was last changed; None without a request."""
+    for path in reversed(kept_paths(folder, DEMAND_FILE)):
+        second = (last_line(path) or b"").split(b",")[0]
+        try:
+            return float(second), path.stat().st_mtime
+        except ValueError:
+            continue  # only the heading is there
+    return None

@@ -1,0 +1,124 @@
+"""The recorded monitor: each device's memory over time, one JSON line a sample, and what the samples were taken on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from engine.api import Hello, Snapshot
+from engine.bench.records import Machine
+from engine.core.devices import DeviceSpec, Health
+from engine.core.models import Dtype, Task
+from engine.core.names import DeviceId, ModelName
+from engine.core.policy import Policy
+from engine.core.state import DeviceState
+from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+
+MEMORY_FILE: Final = "memory.jsonl"
+PRESSURE_S: Final = 60.0
+"""Evictions of models for others that are no further apart than this are one spell of pressure."""
+
+
+class ModelFacts(Struct, frozen=True):
+    """A model of the catalog, as the engine found it when it started."""
+
+    name: ModelName
+    task: Task
+    dtype: Dtype
+    source: str
+    synthetic: bool
+    footprint_bytes: int
+    trouble: str = ""
+    """Why it can't be loaded; empty when it can."""
+
+
+class EngineFacts(Struct, frozen=True, tag="engine"):
+    """An engine has started; the samples that follow are its own."""
+
+    at_s: float
+    hello: Hello
+    machine: Machine
+    devices: tuple[DeviceSpec, ...]
+    models: tuple[ModelFacts, ...]
+    policy: Policy
+    interval_s: float
+    """Between two samples, when no model is evicted for another."""
+
+
+class DeviceSample(Struct, frozen=True, omit_defaults=True):
+    """A device at one moment. A figure that it did not give is None, never 0."""
+
+    id: DeviceId
+    health: Health
+    budget_bytes: int
+    used_bytes: int | None = None
+    external_bytes: int | None = None
+    age_s: float | None = None
+    """How old its figures were; None before the first."""
+    models: dict[ModelName, int] = {}
+    """Bytes of each resident, weights and workspace, loads under way included."""
+    leases: int = 0
+    """Running uses of its residents."""
+
+    @property
+    def models_bytes(self) -> int:
+        return sum(self.models.values())
+
+
+class Sample(Struct, frozen=True, tag="sample"):
+    """All devices at one moment."""
+
+    at_s: float
+    devices: tuple[DeviceSample, ...]
+
+
+Line: TypeAlias = EngineFacts | Sample
+
+
+class MemoryLog:
+    """Appends lines to the files in `folder`."""
+
+    def __init__(self, folder: Path, bounds: Bounds) -> None:
+        self._file = RotatedFile(folder, MEMORY_FILE, bounds)
+        self._encoder = msgspec.json.Encoder()
+
+    async def append(self, line: Line) -> None:
+        """Write one line. Raises NotWritten, saying what is not kept because of it."""
+        try:
+            await self._file.append(self._encoder.encode(line) + b"\n")
+        except NotWritten as trouble:
+            raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
+
+
+def recorded_memory(folder: Path) -> Iterator[Line]:
+    """The lines in `folder`, oldest first; what can't be read is left out. Raises OSError."""
+    decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+    for path in kept_paths(folder, MEMORY_FILE):
+        for line in whole_lines(path):
+            try:
+                yield decoder.decode(line)
+            except msgspec.MsgspecError:
+                continue
+
+
+def sample_of(snapshot: Snapshot) -> Sample:
+    return Sample(snapshot.at_s, tuple(_device_sample(snapshot, device) for device in snapshot.state.devices.values()))
+
+
+def _device_sample(snapshot: Snapshot, device: DeviceState) -> DeviceSample:
+    spec, reading = device.spec, device.reading
+    residents = [r for r in snapshot.state.on(spec.id) if r.stage != "pending"]
+    return DeviceSample(
+        spec.id,
+        reading.health,
+        snapshot.budgets.get(spec.id, 0),
+        reading.used_bytes,
+        reading.external_bytes,
+        round(max(0.0, snapshot.at_s - reading.at_s), 3) if reading.at_s else None,
+        {r.model: r.footprint.total_bytes for r in residents},
+        sum(r.leases for r in residents),
+    )

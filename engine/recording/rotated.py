@@ -1,0 +1,89 @@
+"""Files that only grow, line by line, and never without bound: a full one is closed, a few closed ones are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import aiofiles
+from msgspec import Struct
+
+TAIL_BYTES: Final = 1 << 16
+"""Longer than any line that is written here."""
+
+
+class NotWritten(Exception):
+    """The file can't be written, and why."""
+
+
+class Bounds(Struct, frozen=True):
+    """How much of a file is kept."""
+
+    max_bytes: int
+    """A file that has grown so large is closed, and the next one begun."""
+    files: int
+    """Closed files that are kept."""
+
+
+class RotatedFile:
+    """`name` in `folder`, with its closed predecessors `name.1`, `name.2`, … beside it, the oldest last."""
+
+    def __init__(self, folder: Path, name: str, bounds: Bounds, heading: bytes = b"") -> None:
+        self.path: Final = folder / name
+        self._bounds: Final = bounds
+        self._heading: Final = heading
+        self._closed: Final = [folder / f"{name}.{number}" for number in range(1, bounds.files + 1)]
+        self._may_be_torn = True
+
+    async def append(self, lines: bytes) -> None:
+        """Write whole lines. Raises NotWritten; a line of which only a part got onto the disk is taken off it again."""
+        try:
+            self._drop_torn_line()
+            self._rotate_if_full()
+            self._may_be_torn = True
+            async with aiofiles.open(self.path, "ab") as file:
+                await file.write(lines if await file.tell() else self._heading + lines)
+            self._may_be_torn = False
+        except OSError as error:
+            raise NotWritten(f"{self.path} can't be written: {error.strerror}") from error
+
+    def _drop_torn_line(self) -> None:
+        if not self._may_be_torn or not self.path.exists():
+            return
+        with self.path.open("r+b") as file:
+            tail = _tail(file)
+            torn_bytes = len(tail) - tail.rfind(b"\n") - 1
+            if torn_bytes:
+                file.truncate(os.fstat(file.fileno()).st_size - torn_bytes)
+
+    def _rotate_if_full(self) -> None:
+        if not self.path.exists() or self.path.stat().st_size < self._bounds.max_bytes:
+            return
+        for older, newer in zip(reversed(self._closed), [*reversed(self._closed[:-1]), self.path], strict=True):
+            if newer.exists():
+                newer.replace(older)
+
+
+def kept_paths(folder: Path, name: str) -> list[Path]:
+    """The files that a RotatedFile has left in `folder`, oldest first."""
+    closed = {int(path.suffix[1:]): path for path in folder.glob(f"{name}.*") if path.suffix[1:].isdecimal()}
+    current = folder / name
+    return [closed[number] for number in sorted(closed, reverse=True)] + ([current] if current.exists() else [])
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of `path` that were written to their end. Raises OSError."""
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def last_line(path: Path) -> bytes | None:
+    """The last whole line of `path`, without reading the rest; None when there is none. Raises OSError."""
+    with path.open("rb") as file:
+        lines = _tail(file).split(b"\n")[:-1]
+    return lines[-1] if lines else None
+
+
+def _tail(file: BinaryIO) -> bytes:
+    file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+    return file.read()

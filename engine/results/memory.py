@@ -1,0 +1,152 @@
+"""How full devices were, and how well that was watched, from the recorded monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from engine.core.names import CPU, DeviceId
+from engine.core.records import Switch
+from engine.recording.memory import PRESSURE_S, EngineFacts, Sample
+
+_LATE: Final = 1.5
+"""A sample that comes later than so many intervals after the one before is a gap."""
+
+
+class Share(Struct, frozen=True):
+    """Of 1, over time."""
+
+    mean: float
+    peak: float
+
+
+class DeviceUse(Struct, frozen=True):
+    """How full a device was."""
+
+    device: DeviceId
+    of_budget: Share
+    """What models took of what the engine may fill."""
+    of_total: Share | None
+    """What was in use of all of its memory, others' included; None when it never told."""
+
+
+class Pressure(Struct, frozen=True):
+    """From one eviction of a model for another to the next, where that came within a minute."""
+
+    seconds: float
+    of_budget: Share
+    """Of all GPUs' budgets together."""
+    of_total: Share | None
+    """Of all GPUs' memory together, what was in use, others' included; None when a GPU did not tell."""
+
+
+class Monitoring(Struct, frozen=True):
+    """How well memory was watched."""
+
+    since_s: float
+    until_s: float
+    samples: int
+    longest_gap_s: float
+    """Between two samples of one engine; 0 with a single sample."""
+    gaps: int
+    """How many samples came late."""
+    oldest_s: float | None
+    """The greatest age of a healthy device's figures in any sample; None when none was healthy."""
+
+
+class _Span(NamedTuple):
+    """A sample, and for how long it speaks."""
+
+    sample: Sample
+    seconds: float
+
+
+def device_uses(samples: Sequence[Sample], engines: Sequence[EngineFacts]) -> tuple[DeviceUse, ...]:
+    """By device, in the engine's order; a device that never had a budget is left out."""
+    spans = _spans(samples, engines)
+    totals = {spec.id: spec.total_bytes for spec in engines[-1].devices}
+    uses = (_use(device, total_bytes, spans) for device, total_bytes in totals.items())
+    return tuple(use for use in uses if use is not None)
+
+
+def pressure(samples: Sequence[Sample], engines: Sequence[EngineFacts], switches: Iterable[Switch]) -> Pressure | None:
+    """None when no two models were evicted for others within a minute."""
+    spells = _spells(switches)
+    spans = [one for one in _spans(samples, engines) if any(a <= one.sample.at_s < b for a, b in spells)]
+    totals = {spec.id: spec.total_bytes for spec in engines[-1].devices if spec.id != CPU}
+    filled = [(share, span.seconds) for span in spans if (share := _filled(span.sample)) is not None]
+    used = [(share, span.seconds) for span in spans if (share := _used(span.sample, totals)) is not None]
+    if sum(seconds for _, seconds in filled) <= 0:
+        return None
+    return Pressure(sum(seconds for _, seconds in filled), _share(filled), _share(used) if used else None)
+
+
+def monitoring(samples: Sequence[Sample], engines: Sequence[EngineFacts]) -> Monitoring | None:
+    """None without a sample."""
+    if not samples:
+        return None
+    interval_s = engines[-1].interval_s
+    steps_s = [later.at_s - earlier.at_s for earlier, later in _neighbours(samples, engines)]
+    late = sum(step_s > _LATE * interval_s for step_s in steps_s)
+    return Monitoring(
+        samples[0].at_s, samples[-1].at_s, len(samples), max(steps_s, default=0.0), late, _oldest_s(samples)
+    )
+
+
+def _spans(samples: Sequence[Sample], engines: Sequence[EngineFacts]) -> list[_Span]:
+    """Each sample speaks until the next one of its engine, yet not for longer than a sample may be late."""
+    longest_s = _LATE * engines[-1].interval_s
+    return [_Span(a, min(b.at_s - a.at_s, longest_s)) for a, b in _neighbours(samples, engines)]
+
+
+def _neighbours(samples: Iterable[Sample], engines: Iterable[EngineFacts]) -> list[tuple[Sample, Sample]]:
+    """Consecutive samples of the same engine: between the last of one and the first of the next nobody could watch."""
+    starts_s = [facts.at_s for facts in engines]
+    return [(a, b) for a, b in pairwise(samples) if not any(a.at_s < start_s <= b.at_s for start_s in starts_s)]
+
+
+def _oldest_s(samples: Iterable[Sample]) -> float | None:
+    healthy = (device for sample in samples for device in sample.devices if device.health == "ok")
+    return max((device.age_s for device in healthy if device.age_s is not None), default=None)
+
+
+def _use(device: DeviceId, total_bytes: int, spans: Iterable[_Span]) -> DeviceUse | None:
+    seen = [(one, span.seconds) for span in spans for one in span.sample.devices if one.id == device]
+    of_budget = [(one.models_bytes / one.budget_bytes, seconds) for one, seconds in seen if one.budget_bytes]
+    of_total = [(one.used_bytes / total_bytes, seconds) for one, seconds in seen if one.used_bytes is not None]
+    if not of_budget:
+        return None
+    return DeviceUse(device, _share(of_budget), _share(of_total) if of_total else None)
+
+
+def _spells(switches: Iterable[Switch]) -> list[tuple[float, float]]:
+    """Begin and end of the times between two evictions for room that belong together."""
+    evicted = [s.at_s + s.total_s for s in switches if s.outcome == "done" and s.plan.victims]
+    return [(a, b) for a, b in pairwise(sorted(evicted)) if b - a <= PRESSURE_S]
+
+
+def _filled(sample: Sample) -> float | None:
+    """The share of all GPUs' budgets that models fill; None without a budget."""
+    gpus = [device for device in sample.devices if device.id != CPU]
+    budget_bytes = sum(gpu.budget_bytes for gpu in gpus)
+    return sum(gpu.models_bytes for gpu in gpus) / budget_bytes if budget_bytes else None
+
+
+def _used(sample: Sample, totals: Mapping[DeviceId, int]) -> float | None:
+    """The share of all GPUs' memory that is in use; None when one does not tell."""
+    used = [device.used_bytes for device in sample.devices if device.id in totals]
+    known = [used_bytes for used_bytes in used if used_bytes is not None]
+    return sum(known) / sum(totals.values()) if known and len(known) == len(totals) else None
+
+
+def _share(weighted: Sequence[tuple[float, float]]) -> Share:
+    """The mean by seconds, or the plain one when no time passed."""
+    seconds = sum(weight for _, weight in weighted)
+    if seconds <= 0:
+        mean = sum(value for value, _ in weighted) / len(weighted)
+    else:
+        mean = sum(value * weight for value, weight in weighted) / seconds
+    return Share(mean, max(value for value, _ in weighted))

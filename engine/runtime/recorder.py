@@ -1,0 +1,109 @@
+"""Keeps the engine's books beside its work: what was asked of it, and how its devices' memory was used over time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from msgspec import Struct
+
+from engine.api import Hello, Snapshot
+from engine.bench.machine import this_machine
+from engine.core.names import ModelName
+from engine.core.policy import Policy
+from engine.core.records import Notice, Switch
+from engine.core.state import State
+from engine.recording.demand import Asked, DemandLog
+from engine.recording.memory import PRESSURE_S, EngineFacts, Line, MemoryLog, ModelFacts, sample_of
+from engine.recording.writing import Writer
+from engine.runtime.history import History
+from engine.runtime.ports import Clock
+
+
+class Pace(Struct, frozen=True):
+    """Seconds between two samples."""
+
+    quiet_s: float
+    pressed_s: float
+    """While models are evicted for others: what happens then is over before the next quiet sample."""
+
+
+class Recorder:
+    """Writes in tasks of its own: no request and no decision waits for it."""
+
+    def __init__(self, demand: DemandLog, memory: MemoryLog, history: History, clock: Clock, pace: Pace) -> None:
+        self._history: Final = history
+        self._clock: Final = clock
+        self._pace: Final = pace
+        self._demand: Final = Writer[Asked](demand.append, self._tell)
+        self._memory: Final = Writer[Line](memory.append, self._tell)
+        self._seen_seq = history.last_seq
+        self._evicted_at_s = float("-inf")
+
+    def asked(self, model: ModelName, work: int) -> None:
+        """A request came."""
+        self._demand.put(Asked(self._clock.now(), model, work))
+
+    async def run(self, hello: Hello, policy: Policy, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+        """Sample and write, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._demand.run())
+            tasks.create_task(self._memory.run())
+            first = await snapshot()
+            self._memory.put(_facts(hello, policy, self._pace.quiet_s, first))
+            while True:
+                self._memory.put(sample_of(await snapshot()))
+                await self._pause()
+
+    async def written(self) -> None:
+        """Wait until `run`, which must be running, has written all that there is."""
+        await self._demand.written()
+        await self._memory.written()
+
+    async def _pause(self) -> None:
+        """Until the next sample is due: sooner, when models begin to be evicted for others meanwhile."""
+        ends_s = self._clock.monotonic() + self._pace.quiet_s
+        while (left_s := ends_s - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left_s, self._pace.pressed_s))
+            if self._is_pressed():
+                return
+
+    def _is_pressed(self) -> bool:
+        for record in self._history.after(self._seen_seq):
+            self._seen_seq = record.seq
+            entry = record.entry
+            if isinstance(entry, Switch) and entry.plan.victims and entry.outcome == "done":
+                self._evicted_at_s = entry.at_s + entry.total_s
+        return self._clock.now() - self._evicted_at_s < PRESSURE_S
+
+    def _tell(self, text: str) -> None:
+        self._history.add(Notice(self._clock.now(), "error", text))
+
+
+def _facts(hello: Hello, policy: Policy, interval_s: float, first: Snapshot) -> EngineFacts:
+    state = first.state
+    return EngineFacts(
+        at_s=first.at_s,
+        hello=hello,
+        machine=this_machine(state.devices.values()),
+        devices=tuple(device.spec for device in state.devices.values()),
+        models=_models(state),
+        policy=policy,
+        interval_s=interval_s,
+    )
+
+
+def _models(state: State) -> tuple[ModelFacts, ...]:
+    return tuple(
+        ModelFacts(
+            known.spec.name,
+            known.spec.task,
+            known.spec.dtype,
+            known.source,
+            known.synthetic,
+            known.footprint.total_bytes,
+            known.trouble,
+        )
+        for known in state.models.values()
+    )

@@ -1,0 +1,90 @@
+"""The recorded demand: one trace over all files and restarts, which a replay can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.recording.demand import DEMAND_FILE, Asked, DemandLog, own_demand
+from engine.recording.rotated import Bounds, NotWritten
+from engine.replay.trace import HEADING, TraceError, read_trace
+
+NOW_S = 1_800_000_000.0
+BOUNDS = Bounds(1 << 20, 3)
+
+
+async def ask(log: DemandLog, folder: Path, *requests: tuple[float, str, int]) -> None:
+    """Requests so many seconds after NOW_S; the file's time of last change is theirs, as it would be."""
+    for after_s, model, work in requests:
+        await log.append(Asked(NOW_S + after_s, model, work))
+        os.utime(folder / DEMAND_FILE, (NOW_S + after_s, NOW_S + after_s))
+
+
+async def test_the_file_is_a_trace_that_counts_from_the_first_request(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (2.5, "b", 16))
+
+    text = (tmp_path / DEMAND_FILE).read_text()
+    assert text == f"{HEADING}\n0.000,a,1\n2.500,b,16\n"
+    assert len(read_trace(text.splitlines())) == 2
+
+
+async def test_seconds_go_on_after_a_restart_with_the_time_between_included(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (10, "a", 1))
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (3600, "b", 1))
+
+    demand = own_demand(tmp_path)
+    assert [request.at_s for request in demand.requests] == [0, 10, 3600]
+    assert demand.began_s == NOW_S
+
+
+async def test_seconds_go_on_from_file_to_file(tmp_path: Path) -> None:
+    log = DemandLog(tmp_path, Bounds(60, 5))
+    await ask(log, tmp_path, *((float(second), "model", 1) for second in range(12)))
+
+    assert (tmp_path / f"{DEMAND_FILE}.1").exists()
+    assert [request.at_s for request in own_demand(tmp_path).requests] == list(range(12))
+
+
+async def test_seconds_go_on_when_the_disk_was_full_just_as_a_new_file_began(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (10, "a", 1))
+    (tmp_path / DEMAND_FILE).rename(tmp_path / f"{DEMAND_FILE}.1")
+    (tmp_path / DEMAND_FILE).write_text(HEADING[:5])
+
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (20, "b", 1))
+    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 10, 20]
+
+
+async def test_a_clock_that_was_put_back_does_not_put_the_trace_back(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (50, "a", 1), (20, "b", 1))
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (-500, "c", 1))
+
+    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 50, 50, 50]
+
+
+async def test_a_torn_last_line_costs_that_line_only(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (5, "b", 1))
+    path = tmp_path / DEMAND_FILE
+    path.write_bytes(path.read_bytes()[:-3])
+    os.utime(path, (NOW_S + 5, NOW_S + 5))
+    assert [request.model for request in own_demand(tmp_path).requests] == ["a"]
+
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (9, "c", 1))
+    assert [request.model for request in own_demand(tmp_path).requests] == ["a", "c"]
+
+
+async def test_demand_that_cannot_be_written_says_what_is_lost_by_it(tmp_path: Path) -> None:
+    (tmp_path / DEMAND_FILE).mkdir()
+
+    with pytest.raises(NotWritten, match=r"demand\.csv can't be read: Is a directory; requests are not recorded"):
+        await DemandLog(tmp_path, BOUNDS).append(Asked(NOW_S, "a", 1))
+
+
+def test_no_demand_and_damaged_demand_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="holds no recorded demand"):
+        own_demand(tmp_path)
+
+    (tmp_path / DEMAND_FILE).write_text("t_s,model\n1,a\n")
+    with pytest.raises(TraceError, match=r"demand\.csv, line 1: the heading is 't_s,model'"):
+        own_demand(tmp_path)
