@@ -1,4 +1,4 @@
-"""What the benchmark found: every time of every contender, and whether all models gave the same answers."""
+"""What the benchmark found: every time of every way, what each answered, and what it took of memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from engine.bench.records import Machine
 
 ENGINE_RAM: Final = "Citadel, RAM tier"
 ENGINE_DISK: Final = "Citadel, page cache"
+ENGINE_COLD: Final = "Citadel, cold disk"
 FROM_PRETRAINED: Final = "from_pretrained, to(device)"
 
 
@@ -20,14 +21,19 @@ class Result(Struct, frozen=True):
     synthetic: bool
     size_bytes: int
     times: dict[str, tuple[float, ...]]
-    """Seconds by contender; the n-th of each is from the n-th round."""
-    answers: tuple[str, ...]
-    """SHA-256 of the vectors that the first load of each way gave: Citadel from RAM and from the page cache,
-    from_pretrained, load_file + assign."""
+    """Seconds until every byte is on the device, by way; the n-th of each is from the n-th round."""
+    answers_s: dict[str, tuple[float, ...]]
+    """Seconds from there until the first answer, of the ways that give one."""
+    hashes: dict[str, tuple[str, ...]]
+    """SHA-256 of the vectors of each of these answers."""
+    peaks_bytes: dict[str, int]
+    """By how much each way's highest memory rose above what its processes held before, in one run of its own."""
+    not_run: dict[str, str]
+    """Ways that could not be run, and why."""
 
     @property
     def same_answers(self) -> bool:
-        return len(set(self.answers)) == 1
+        return len({each for hashes in self.hashes.values() for each in hashes}) == 1
 
     def ratios(self, name: str, *floor: str) -> tuple[float, ...]:
         """Round by round, how many times longer `name` took than all of `floor` together."""

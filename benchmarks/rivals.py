@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from benchmarks.readers import Reader
 from engine.core.models import Limits
 from engine.weights.header import checkpoint_files
 from engine.worker.embedding import Embedder
@@ -85,21 +85,23 @@ class BareRead:
 
 
 class FromPretrained:
-    """`AutoModel.from_pretrained(folder).to(device)`."""
+    """`AutoModel.from_pretrained(folder, **options).to(device)`."""
 
-    def __init__(self, checkpoint: Path, memory: Memory) -> None:
+    def __init__(self, checkpoint: Path, memory: Memory, **options: object) -> None:
         self._checkpoint: Final = checkpoint
         self._memory: Final = memory
-
-    def load(self) -> PreTrainedModel:
-        module: PreTrainedModel = AutoModel.from_pretrained(self._checkpoint, local_files_only=True)
-        self._memory.take_in(module)
-        return module
+        self._options: Final = options
+        self.module: PreTrainedModel = self._load()
 
     def run(self) -> float:
         started_s = time.perf_counter()
-        self.load()
+        self.module = self._load()
         return time.perf_counter() - started_s
+
+    def _load(self) -> PreTrainedModel:
+        module: PreTrainedModel = AutoModel.from_pretrained(self._checkpoint, local_files_only=True, **self._options)
+        self._memory.take_in(module)
+        return module
 
 
 class FromPretrainedFresh:
@@ -117,12 +119,13 @@ class FromPretrainedFresh:
 
 
 class Assign:
-    """`safetensors.torch.load_file`, `load_state_dict(assign=True)` and `.to(device)`, on modules that were built beforehand
-    and have the tensors already that no checkpoint stores."""
+    """A reader's tensors, `load_state_dict(assign=True)` and `.to(device)`, on modules that were built beforehand and have
+    the tensors already that no checkpoint stores."""
 
-    def __init__(self, checkpoint: Path, memory: Memory, whole: PreTrainedModel) -> None:
+    def __init__(self, checkpoint: Path, memory: Memory, whole: PreTrainedModel, reader: Reader) -> None:
         self._files: Final = checkpoint_files(checkpoint)
         self._memory: Final = memory
+        self._reader: Final = reader
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True)
         with torch.device("meta"):
             self.module: Final[PreTrainedModel] = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
@@ -132,9 +135,9 @@ class Assign:
 
     def run(self) -> float:
         started_s = time.perf_counter()
-        weights = {name: tensor for path in self._files for name, tensor in load_file(path).items()}
-        self.module.load_state_dict(weights, strict=False, assign=True)
-        self._memory.take_in(self.module)
+        with self._reader(self._files) as weights:
+            self.module.load_state_dict(weights, strict=False, assign=True)
+            self._memory.take_in(self.module)
         return time.perf_counter() - started_s
 
 
@@ -154,9 +157,15 @@ class OutAndIn:
         return time.perf_counter() - started_s
 
 
-def answer(module: PreTrainedModel, checkpoint: Path, texts: list[str]) -> list[list[float]]:
-    """What the module makes of the texts, pooled and normalised as Citadel does it."""
-    module.train(False)
-    runner = Embedder(module, load_tokenizer(checkpoint), read_pooling(checkpoint), Limits())
-    vectors: list[list[float]] = runner.embed(texts).tolist()
-    return vectors
+class Answering:
+    """What a module makes of texts, pooled and normalised as Citadel does it; the tokenizer is kept, as Citadel keeps it."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._tokenizer: Final = load_tokenizer(checkpoint)
+        self._pooling: Final = read_pooling(checkpoint)
+
+    def answer(self, module: PreTrainedModel, texts: list[str]) -> list[list[float]]:
+        module.train(False)
+        vectors, _ = Embedder(module, self._tokenizer, self._pooling, Limits()).embed(texts)
+        found: list[list[float]] = vectors.tolist()
+        return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+from citadel_tui.cli.catalog import models_of_catalog
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import our_paths
 from citadel_tui.cli.streams import tell
@@ -27,10 +27,5 @@ def run(arguments: Namespace) -> int:
 
 
 def _kinds_of_catalog(config: Path | None) -> list[str]:
-    from engine.settings import find_config_folder, find_dotenv, load_settings
-
-    folder = find_config_folder(config, os.environ, Path.cwd())
-    # Only the catalog is wanted: which cards there are need not be known for it.
-    settings = load_settings(folder, {**os.environ, "CUDA_ENABLED": "false"}, find_dotenv(folder, Path.cwd()))
-    sources = [source for model in settings.models for source in model.sources]
+    sources = [source for model in models_of_catalog(config) for source in model.sources]
     return [source.removeprefix("synthetic:") for source in sources if source.startswith("synthetic:")]

@@ -9,7 +9,7 @@ from engine.bench.statistics import Change, change_of_median, spread
 
 
 class Comparison(Struct, frozen=True):
-    """One subject in both runs; seconds are medians of whole switches."""
+    """One subject in both runs; seconds are medians of what its series is about."""
 
     subject: Subject
     synthetic: bool
@@ -43,9 +43,9 @@ def _compared(before: Series, after: Series) -> Comparison:
     return Comparison(
         after.subject,
         before.synthetic or after.synthetic,
-        spread(before.switch_seconds).p50,
-        spread(after.switch_seconds).p50,
-        change_of_median(before.switch_seconds, after.switch_seconds),
+        spread(before.seconds).p50,
+        spread(after.seconds).p50,
+        change_of_median(before.seconds, after.seconds),
     )
 
 

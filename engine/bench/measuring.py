@@ -1,127 +1,116 @@
-"""Measuring switches through the engine's API: each subject brought to its tier, warmed up, and switched over and over.
+"""Measuring through the engine's API: each subject brought to its tier, warmed up, and switched over and over.
 
 What may be evicted is agreed on beforehand; a load whose plan has any other victim is left out, with the reason.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection
-from typing import Final, TypeAlias
+from contextlib import suppress
+from typing import Final, TypeAlias, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from engine.api import Done, EngineAPI, why_not_done
-from engine.bench.records import Omission, Repeat, Series, Subject, repeat_of
-from engine.core.commands import Evict, Load, Single, Submission, command_text
-from engine.core.names import DeviceId, ModelName
-from engine.core.plans import Plan
-from engine.core.records import Switch
-from engine.core.state import State
+from engine.api import EngineAPI, EngineError
+from engine.bench.records import NotMeasured, Omission, Repeat, Series, Subject, repeat_of
+from engine.bench.switching import Switching
+from engine.bench.tiers import SlabFiles, advice, as_the_engine_says, bring_to_tier
+from engine.core.names import ModelName
 
-Show: TypeAlias = Callable[[str], None]
+_TEXT: Final = "a cat sits on the mat"
 
 
 class Protocol(Struct, frozen=True):
-    """How often each subject is switched."""
+    """How often each subject is measured."""
 
     repeats: int
     warm_up: int
 
 
-class NotMeasured(Exception):
-    """A subject that gives no figures; the text says why."""
+class Progress(Struct, frozen=True):
+    """Where a measurement is."""
+
+    subject: Subject
+    turn: str
+    """Which repeat is under way: "warming up", "3 of 7"."""
+    seconds: tuple[float, ...]
+    """Of the repeats that are done."""
+
+
+Show: TypeAlias = Callable[[Progress], None]
 
 
 class Bench:
     """Measures one subject after another. Who is resident changes meanwhile; putting that back is the caller's."""
 
-    def __init__(self, api: EngineAPI, protocol: Protocol, may_leave: Collection[ModelName], show: Show) -> None:
+    def __init__(
+        self, api: EngineAPI, protocol: Protocol, may_leave: Collection[ModelName], files: SlabFiles, show: Show
+    ) -> None:
         self._api = api
+        self._switching = Switching(api, may_leave)
         self._protocol = protocol
-        self._may_leave = may_leave
+        self._files = files
         self._show = show
 
     async def measure(self, subject: Subject) -> Series | Omission:
-        """The subject's repeats; the model is off its device afterwards."""
-        synthetic = (await self._state()).models[subject.model].synthetic
+        """The subject's figures; its models are off their device afterwards."""
+        synthetic = (await self._switching.state()).models[subject.model].synthetic
+        found: Series | Omission
         try:
-            repeats = await self._repeats(subject)
+            found = await self._repeated(Series(subject, synthetic, 0, ()))
         except NotMeasured as reason:
-            return Omission(subject, synthetic, str(reason))
-        model = (await self._state()).models[subject.model]  # the first load may have corrected its size
-        return Series(subject, synthetic, model.footprint.weights_bytes, repeats)
+            found = Omission(subject, synthetic, str(reason))
+        for model in filter(None, (subject.model, subject.leaving)):
+            with suppress(NotMeasured):  # the figures stand, whether it has left or not
+                await self._switching.take_off(model)
+        return found
 
-    async def _repeats(self, subject: Subject) -> tuple[Repeat, ...]:
-        await self._take_off(subject.model)
-        await self._load(subject.model, subject.device)
-        kept: list[Repeat] = []
+    async def _repeated(self, series: Series) -> Series:
+        """`series` with its repeats and requests, and the size that the first load may have corrected."""
+        subject = series.subject
+        await self._switching.take_off(subject.model)
+        await self._switching.load(subject.model, subject.device)
         for number in range(-self._protocol.warm_up, self._protocol.repeats):
             turn = f"{number + 1} of {self._protocol.repeats}" if number >= 0 else "warming up"
-            self._show(f"{subject.model} on {subject.device} from {subject.tier}: {turn}")
-            repeat = await self._repeat(subject)
+            self._show(Progress(subject, turn, series.seconds))
+            once = await self._once(series)
             if number >= 0:
-                kept.append(repeat)
-        await self._take_off(subject.model)
-        return tuple(kept)
+                series = once
+        model = (await self._switching.state()).models[subject.model]
+        return replace(series, weights_bytes=model.footprint.weights_bytes)
 
-    async def _repeat(self, subject: Subject) -> Repeat:
-        evicted = await self._take_off(subject.model)
+    async def _once(self, series: Series) -> Series:
+        """`series` and one figure more."""
+        if series.subject.tier == "resident":
+            return replace(series, requests_s=(*series.requests_s, await self._request(series.subject.model)))
+        return replace(series, repeats=(*series.repeats, await self._switched(series.subject)))
+
+    async def _switched(self, subject: Subject) -> Repeat:
+        if subject.leaving:
+            await self._switching.take_off(subject.model)
+            await self._switching.load(subject.leaving, subject.device)
+        evicted = await self._switching.take_off(subject.leaving or subject.model)
         if evicted is None:
             raise NotMeasured("somebody else evicted it meanwhile")
-        if subject.tier == "disk":
-            await self._crowd_out(subject)
-        loaded = await self._load(subject.model, subject.device)
-        if loaded.tier != subject.tier:
-            raise NotMeasured(f"its load started from {loaded.tier}; {_ADVICE[subject.tier]}")
+        await bring_to_tier(subject, self._switching, self._files)
+        loaded = await self._switching.load(subject.model, subject.device)
+        if loaded is None:
+            raise NotMeasured(f"somebody else loaded {subject.model} meanwhile")
+        if loaded.tier != as_the_engine_says(subject.tier):
+            raise NotMeasured(f"its load started from {loaded.tier}; {advice(subject.tier)}")
         return repeat_of(evicted, loaded)
 
-    async def _crowd_out(self, subject: Subject) -> None:
-        """Have the RAM tier let go of the subject's slab, by loading and evicting others in its place."""
-        before = await self._state()
-        for name, model in before.models.items():
-            state = await self._state()
-            if all(slab.model != subject.model for slab in state.ram.slabs):
-                return
-            if name == subject.model or state.of(name) or model.trouble:
-                continue
-            if await self._victims(name, subject.device) == ():
-                await self._load(name, subject.device)
-                await self._take_off(name)
-
-    async def _victims(self, model: ModelName, device: DeviceId) -> tuple[ModelName, ...] | None:
-        """Who would leave for the model; None when there is no plan."""
-        plan = await self._api.plan(Load(model, device))
-        return tuple(victim.model for victim in plan.victims) if isinstance(plan, Plan) else None
-
-    async def _take_off(self, model: ModelName) -> Switch | None:
-        """None when it was nowhere."""
-        return await self._carried_out(Evict(model)) if (await self._state()).of(model) else None
-
-    async def _load(self, model: ModelName, device: DeviceId) -> Switch:
-        command = Load(model, device)
-        plan = await self._api.plan(command)
-        if not isinstance(plan, Plan):
-            raise NotMeasured(plan.reason)
-        others = [victim.model for victim in plan.victims if victim.model not in self._may_leave]
-        if others:
-            raise NotMeasured(f"{', '.join(others)} would have to leave for it, which nobody agreed to")
-        switch = await self._carried_out(command, plan.effects)
-        if switch is None:
-            raise NotMeasured(f"somebody else loaded {model} meanwhile")
-        return switch
-
-    async def _carried_out(self, command: Single, confirmed: str | None = None) -> Switch | None:
-        answer = await self._api.submit(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))
-        if isinstance(answer, Done):
-            return answer.switch
-        raise NotMeasured(f"{command_text(command)}: {why_not_done(answer)}")
-
-    async def _state(self) -> State:
-        return (await self._api.snapshot()).state
-
-
-_ADVICE: Final = {
-    "ram": "the RAM tier has no room to keep it: raise ram_tier.budget",
-    "disk": "too few other models fit beside it to crowd it out of the RAM tier: lower ram_tier.max_models",
-}
+    async def _request(self, model: ModelName) -> float:
+        """Seconds until the ready model has answered the shortest request that is worth one."""
+        task = (await self._switching.state()).models[model].spec.task
+        try:
+            match task:
+                case "embedding":
+                    return (await self._api.embed(model, [_TEXT])).seconds
+                case "generation":
+                    return (await self._api.generate(model, _TEXT, max_tokens=1)).seconds
+                case _:
+                    assert_never(task)
+        except EngineError as error:
+            raise NotMeasured(f"it did not answer: {error}") from None

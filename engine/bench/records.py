@@ -12,18 +12,21 @@ from msgspec.structs import astuple
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Phases, Switch
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
-FromTier: TypeAlias = Literal["ram", "disk"]
-"""Where a measured load starts: the RAM tier, or a prepared slab on disk, which the kernel's page cache may hold."""
+FromTier: TypeAlias = Literal["resident", "ram", "page-cache", "disk"]
+"""Where a measured load starts: the RAM tier, a prepared slab that the kernel's page cache holds, or one that it does not.
+`resident`: there is no load, and a request on the ready model is measured."""
 
 _CSV_COLUMNS: Final = (
     "model",
     "synthetic",
     "device",
     "tier",
+    "leaving",
     "weights_bytes",
     "repeat",
+    "request_s",
     "switch_s",
     "evict_s",
     "load_s",
@@ -33,7 +36,7 @@ _CSV_COLUMNS: Final = (
 
 
 class Repeat(Struct, frozen=True):
-    """One switch: the model taken off its device and made ready there again."""
+    """One switch: a model taken off its device, and the subject's made ready there."""
 
     evict_s: float
     load_s: float
@@ -48,8 +51,9 @@ class Repeat(Struct, frozen=True):
 
     @property
     def efficiency(self) -> float | None:
-        """Floor ÷ measured copy, bind and warm time, as `core.records.Switch` has it; None without a floor."""
-        measured_s = self.load_phases.copy + self.load_phases.bind + self.load_phases.warm
+        """Floor ÷ measured read, copy, bind and warm time, as `core.records.Switch` has it; None without a floor."""
+        phases = self.load_phases
+        measured_s = phases.read + phases.copy + phases.bind + phases.warm
         return self.floor_s / measured_s if self.floor_s and measured_s else None
 
 
@@ -59,6 +63,12 @@ class Subject(Struct, frozen=True, order=True):
     model: ModelName
     device: DeviceId
     tier: FromTier
+    leaving: ModelName = ""
+    """Which other model is taken off the device for it; empty when it is the model itself, out and in again."""
+
+
+class NotMeasured(Exception):
+    """A subject that gives no figures; the text says why."""
 
 
 class Series(Struct, frozen=True):
@@ -69,10 +79,15 @@ class Series(Struct, frozen=True):
     """Whether the model's weights are random, made from a real configuration."""
     weights_bytes: int
     repeats: tuple[Repeat, ...]
+    """None for the tier `resident`."""
+    requests_s: tuple[float, ...] = ()
+    """For that tier, seconds of each request, a text or a token, as the engine answered it. Only for that tier: requests
+    count as demand, which decides what the RAM tier keeps."""
 
     @property
-    def switch_seconds(self) -> tuple[float, ...]:
-        return tuple(repeat.switch_s for repeat in self.repeats)
+    def seconds(self) -> tuple[float, ...]:
+        """What the series is about: whole switches, or requests where nothing was switched."""
+        return self.requests_s or tuple(repeat.switch_s for repeat in self.repeats)
 
 
 class Omission(Struct, frozen=True):
@@ -131,7 +146,9 @@ def write_csv(file: TextIO, run: Run) -> None:
     rows.writerow(_CSV_COLUMNS)
     for series in run.series:
         about = series.subject
-        named = (about.model, series.synthetic, about.device, about.tier, series.weights_bytes)
+        named = (about.model, series.synthetic, about.device, about.tier, about.leaving, series.weights_bytes)
+        for number, seconds in enumerate(series.requests_s, start=1):
+            rows.writerow((*named, number, seconds))
         for number, repeat in enumerate(series.repeats, start=1):
             times = (repeat.switch_s, repeat.evict_s, repeat.load_s, repeat.floor_s)
-            rows.writerow((*named, number, *times, *astuple(repeat.load_phases)))
+            rows.writerow((*named, number, None, *times, *astuple(repeat.load_phases)))

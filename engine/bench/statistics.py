@@ -43,9 +43,14 @@ def spread(values: Sequence[float]) -> Spread:
     """Raises ValueError when there is no value."""
     if not values:
         raise ValueError("no values, no spread")
-    ordered = sorted(values)
-    rank = math.ceil(0.95 * len(ordered))
-    return Spread(len(ordered), median(ordered), ordered[rank - 1], ordered[-1])
+    return Spread(len(values), median(values), nearest_rank(values, 0.95), max(values))
+
+
+def nearest_rank(values: Sequence[float], share: float) -> float:
+    """The smallest of `values` that at least `share` of them, over 0 to 1, do not exceed. Raises ValueError without one."""
+    if not values:
+        raise ValueError("no values, no rank")
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def change_of_median(before: Sequence[float], after: Sequence[float]) -> Change:

@@ -11,16 +11,19 @@ from typing import Final
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.regions import Region
 from engine.weights.sparse import SparseMemory
+from engine.weights.touching import Touching
 
-PIECE_BYTES: Final = 32 << 20
+PIECE_BYTES: Final = 8 << 20
 """Read at once: large enough for the disk, small enough that a stop is heard soon."""
 
 
 class Arena:
-    """Memory for slabs, `size_bytes` in sum."""
+    """Memory for slabs, `size_bytes` in sum, of which the first `touched_bytes` are touched before their first use."""
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, touched_bytes: int = 0) -> None:
         self._memory: Final = SparseMemory("citadel-ram-tier", size_bytes)
+        self._touching: Final = Touching(self._memory, touched_bytes)
+        self._touching.start()
 
     @property
     def fd(self) -> int:
@@ -49,16 +52,20 @@ class Arena:
         path: Path,
         file_offset: int,
         region: Region,
-        on_progress: Callable[[float], None],
+        on_read: Callable[[int], None],
         stop: threading.Event,
     ) -> None:
         """Fill the region from the file at `file_offset`. Blocks: call it in a thread.
 
-        `on_progress` gets the share that is there, 0 to 1. Raises ReadStopped once `stop` is set, BadCheckpoint when
-        the file can't be read or ends too soon; the region stays the caller's.
+        `on_read` gets the bytes that are there, from the region's beginning. Raises ReadStopped once `stop` is set,
+        BadCheckpoint when the file can't be read or ends too soon; the region stays the caller's.
         """
         try:
-            with path.open("rb", buffering=0) as file, memoryview(self._memory.mapping) as whole:
+            with (
+                self._touching.paused(),
+                path.open("rb", buffering=0) as file,
+                memoryview(self._memory.mapping) as whole,
+            ):
                 done = 0
                 while done < region.length:
                     if stop.is_set():
@@ -70,7 +77,7 @@ class Arena:
                     if count == 0:
                         raise BadCheckpoint(f"{path} ends {region.length - done} bytes too soon; prepare it again")
                     done += count
-                    on_progress(done / region.length)
+                    on_read(done)
         except OSError as error:
             raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
 
@@ -81,4 +88,5 @@ class Arena:
 
     def close(self) -> None:
         """Unmap the memory. Workers that still map it keep it alive."""
+        self._touching.end()
         self._memory.close()

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,6 +25,7 @@ from engine.weights.layout import (
     data_length,
     header_bytes,
 )
+from engine.weights.workplace import publish, workplace
 
 HASH_PIECE_BYTES: Final = 8 << 20
 COMPANIONS: Final = (
@@ -82,15 +82,23 @@ def open_prepared(folder: Path) -> Prepared:
     return Prepared(folder, slab_path, layout.data_offset, layout.length, layout)
 
 
-def verify_checksum(prepared: Prepared) -> None:
-    """Read the whole slab and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
+def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) -> None:
+    """Read the whole slab from the disk and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
     digest = hashlib.sha256()
-    with prepared.slab_path.open("rb") as file:
-        file.seek(prepared.data_offset)
-        while piece := file.read(HASH_PIECE_BYTES):
-            digest.update(piece)
+    try:
+        with prepared.slab_path.open("rb") as file:
+            # else the bytes would come from the page cache, which says nothing about the disk
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            file.seek(prepared.data_offset)
+            while piece := file.read(HASH_PIECE_BYTES):
+                digest.update(piece)
+                on_progress((file.tell() - prepared.data_offset) / prepared.length)
+    except OSError as error:
+        raise BadCheckpoint(f"{prepared.slab_path} can't be read: {error.strerror}") from error
     if digest.hexdigest() != prepared.layout.sha256:
-        raise BadCheckpoint(f"{prepared.slab_path} does not have the bytes that were written; prepare the model again")
+        raise BadCheckpoint(
+            f"{prepared.slab_path} does not have the bytes that were written; `citadel prepare MODEL --check` mends it"
+        )
 
 
 def write_prepared(
@@ -100,28 +108,26 @@ def write_prepared(
     bytes_of: Callable[[Entry], memoryview],
     on_progress: Callable[[float], None],
 ) -> Prepared:
-    """Write a prepared folder, replacing a damaged one. Raises DiskFull; nothing is left behind when it fails."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Write a prepared folder, in the place of the one that is there. Raises DiskFull; when it fails, all is as it was."""
     header = header_bytes(contents.entries)
     needed_bytes = len(header) + data_length(contents.entries)
-    free_bytes = shutil.disk_usage(folder.parent).free
-    if needed_bytes > free_bytes:
-        raise DiskFull(_disk_full(folder, needed_bytes, free_bytes))
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        with (temporary / SLAB_FILE).open("wb") as file:
-            file.write(header)
-            sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
-            _sync(file)
-        _write_layout(temporary, contents, len(header), sha256)
-        _copy_companions(checkpoint, temporary)
-        return _publish(temporary, folder)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull(_disk_full(folder, needed_bytes, shutil.disk_usage(folder.parent).free)) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with workplace(folder) as temporary:
+        free_bytes = shutil.disk_usage(folder.parent).free
+        if needed_bytes > free_bytes:
+            raise DiskFull(_disk_full(folder, needed_bytes, free_bytes))
+        try:
+            with (temporary / SLAB_FILE).open("wb") as file:
+                file.write(header)
+                sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
+                _sync(file)
+            _write_layout(temporary, contents, len(header), sha256)
+            _copy_companions(checkpoint, temporary)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFull(_disk_full(folder, needed_bytes, free_bytes)) from error
+            raise
+        publish(temporary, folder)
+    return open_prepared(folder)
 
 
 def _write_data(
@@ -166,19 +172,9 @@ def _copy_companions(checkpoint: Path, folder: Path) -> None:
     for path in paths:
         target = folder / path.relative_to(checkpoint)
         target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
-
-
-def _publish(temporary: Path, folder: Path) -> Prepared:
-    """Give the finished folder its name, unless somebody else has finished the same one meanwhile."""
-    try:
-        prepared = open_prepared(folder)
-    except BadCheckpoint:
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-        prepared = open_prepared(folder)
-    return prepared
+        with path.open("rb") as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+            _sync(copy)
 
 
 def _sync(file: BinaryIO) -> None:

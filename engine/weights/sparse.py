@@ -13,6 +13,8 @@ from typing import Final
 from engine.weights.regions import PAGE_BYTES, Region, Regions
 
 ADDRESSES_PER_BYTE: Final = 4
+_POPULATE_WRITE: Final = 23
+"""MADV_POPULATE_WRITE of Linux 5.14: maps the pages of a range as if they were written."""
 
 
 class SparseMemory:
@@ -51,6 +53,16 @@ class SparseMemory:
     def free(self, region: Region) -> None:
         """Take the region back; its bytes may be overwritten from now on."""
         self._regions.free(region)
+
+    def touch(self, offset: int, length: int) -> bool:
+        """Have the pages of a part there before they are written, whoever owns it; what they hold stays. False where the host
+        has no memory for them, or no way of doing so."""
+        try:
+            os.posix_fallocate(self.fd, offset, length)  # clears the pages, which takes longest, beside the interpreter
+            self.mapping.madvise(_POPULATE_WRITE, offset, length)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Unmap the memory. Other processes that map it keep it alive."""

@@ -9,11 +9,14 @@ from engine.worker.cuda_device import TorchCuda, cuda_ordinal
 from engine.worker.memory import Backing, HostBacking, RamBacking
 
 
-def backing_for(backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False) -> Backing:
-    """`page_locks`: whether the RAM tier may be page-locked, which it is only for a card."""
+def backing_for(
+    backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False, touched_bytes: int = 0
+) -> Backing:
+    """`page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a
+    device in host RAM is touched ahead."""
     match backing:
         case "ram":
-            return RamBacking(arena, limit_bytes)
+            return RamBacking(arena, limit_bytes, touched_bytes)
         case "host":
             return HostBacking(arena, limit_bytes)
         case "none":

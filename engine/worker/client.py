@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from engine.worker.framing import BrokenStream, encode_frame, read
-from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request
+from engine.worker.protocol import Advanced, FromWorker, News, Ready, Reply, Request
 
 CLOSE_GRACE_S: Final = 3.0
 """How long a worker may take to end by itself."""
@@ -69,6 +69,11 @@ class WorkerProcess:
             return await answer
         finally:
             self._pending.pop(request.id, None)
+
+    def tell(self, news: News) -> None:
+        """Say something that has no answer; nothing happens when the process has ended."""
+        if not self._listening.done() and not self._writer.is_closing():
+            self._writer.write(encode_frame(news))
 
     async def died(self) -> str:
         """Waits until the process has ended; how it ended, in words."""

@@ -70,13 +70,7 @@ class CudaBacking:
             self._locks.lock(source, original.address)
         allocation = self._allocate(source.length)
         self._charges[allocation] = charge_bytes
-        try:
-            copy_s = self._device.copy(allocation.bytes[: source.length], original.bytes)
-        except BaseException:
-            allocation.close()
-            self._give_back(allocation, source)
-            raise
-        return CopiedPlacement(allocation, copy_s, lambda: self._give_back(allocation, source))
+        return CopiedPlacement(allocation, original, self._device.copy, lambda: self._give_back(allocation, source))
 
     def unlock(self, region: Region) -> None:
         if self._locks is not None:

@@ -34,16 +34,20 @@ class Embedder:
         self._memory: Final = memory
 
     @torch.inference_mode()
-    def embed(self, texts: list[str]) -> torch.Tensor:
-        """One float32 row a text, of unit length, in the order of the texts."""
+    def embed(self, texts: list[str]) -> tuple[torch.Tensor, float]:
+        """One float32 row a text, of unit length, in the order of the texts; and how much of what the limits allow ran at
+        once, 0 to 1."""
         rows = [self._tokens(text) for text in texts]
+        most_tokens = self._limits.max_batch * longest_input(self._tokenizer, self._limits)
+        at_once = 0
         vectors = torch.empty((len(texts), self._module.config.hidden_size), dtype=torch.float32)
         for batch in split([len(row) for row in rows], self._limits):
             for part, result in in_parts(
                 batch, lambda part: self._embed_batch([rows[row] for row in part]), self._memory
             ):
                 vectors[part] = result
-        return vectors
+                at_once = max(at_once, len(part) * max(len(rows[row]) for row in part))
+        return vectors, min(1.0, at_once / most_tokens)
 
     def _tokens(self, text: str) -> list[int]:
         length = longest_input(self._tokenizer, self._limits)

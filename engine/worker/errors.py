@@ -22,6 +22,10 @@ class NotResident(Exception):
     """The model is not on this device."""
 
 
+class SlabNotRead(Exception):
+    """The slab that a load copies from will not come into the RAM tier."""
+
+
 def failure_of(request_id: int, error: Exception) -> Failure:
     """What the engine is told of `error`."""
     match error:
@@ -35,5 +39,7 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "device unusable", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
+        case SlabNotRead():
+            return Failure(request_id, "not read", str(error))
         case _:
             return Failure(request_id, "internal", f"{type(error).__name__}: {error}")

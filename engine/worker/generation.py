@@ -31,16 +31,18 @@ class Generator:
         self._memory: Final = memory
 
     @torch.inference_mode()
-    def generate(self, prompt: str, max_tokens: int) -> tuple[str, int]:
-        """What the model writes, and how many tokens that is."""
+    def generate(self, prompt: str, max_tokens: int) -> tuple[str, int, float]:
+        """What the model writes, how many tokens that is, and how much of a row's limit it filled with its prompt, 0 to 1."""
         row: list[int] = self._tokenizer(prompt)["input_ids"]
         if not row:
             raise BadRequest("the prompt is empty")
-        kept, new = share(len(row), max_tokens, longest_input(self._tokenizer, self._limits))
+        limit = longest_input(self._tokenizer, self._limits)
+        kept, new = share(len(row), max_tokens, limit)
         written = once_more(lambda: self._continue(row[-kept:], new), self._memory)
         if written is None:
             raise self._memory.shortage(1)
-        return str(self._tokenizer.decode(written, skip_special_tokens=True)), len(written)
+        text = str(self._tokenizer.decode(written, skip_special_tokens=True))
+        return text, len(written), min(1.0, (kept + len(written)) / limit)
 
     def _continue(self, row: list[int], new: int) -> torch.Tensor:
         tokens = torch.tensor([row], device=self._module.device)

@@ -20,6 +20,7 @@ from engine.worker.errors import BadRequest, failure_of
 from engine.worker.framing import encode_frame, receive
 from engine.worker.generation import Generator
 from engine.worker.prepare import prepare
+from engine.worker.progress import in_hundredths
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
     Advanced,
@@ -35,9 +36,13 @@ from engine.worker.protocol import (
     Release,
     Reply,
     Request,
+    SlabGrew,
+    SlabStopped,
+    ToWorker,
     Unlock,
     WorkerConfig,
 )
+from engine.worker.reading import Reading
 from engine.worker.residents import Residents
 from engine.worker.running import breaks_the_context
 
@@ -53,16 +58,17 @@ def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> No
         else:
             os.environ[VISIBLE] = config.card
         name = ONLY_CARD
-    worker = Worker(Residents(backing_for(name, arena, config.limit_bytes, config.page_locks)), stream)
+    backing = backing_for(name, arena, config.limit_bytes, config.page_locks, config.touched_bytes)
+    worker = Worker(Residents(backing), stream)
     worker.send(Ready(os.getpid(), str(torch.__version__)))
-    decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-    while (request := receive(stream, decoder)) is not None:
-        worker.take(request)
+    decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+    while (message := receive(stream, decoder)) is not None:
+        worker.take(message)
     # what still runs has nobody left to answer: the caller ends the process without waiting for it
 
 
 class Worker:
-    """Sends each request to its lane. Loads and releases keep their order; a running model holds up neither."""
+    """Sends each request to its lane. A load that waits for its slab holds up no release, and a running model neither."""
 
     def __init__(
         self, residents: Residents, stream: socket.socket, end_process: Callable[[int], object] = os._exit
@@ -71,11 +77,28 @@ class Worker:
         self._stream: Final = stream
         self._end_process: Final = end_process
         self._sending: Final = threading.Lock()
-        self._copy_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._readings: Final[dict[int, Reading]] = {}
+        """Of loads under way, by their number."""
+        self._load_lanes: Final = ThreadPoolExecutor(thread_name_prefix="load")
+        self._release_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="release")
         self._prepare_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="prepare")
 
-    def take(self, request: Request) -> None:
-        """Start the request, in the lane that it belongs to."""
+    def take(self, message: ToWorker) -> None:
+        """Start a request, in the lane that it belongs to; news reach the load that waits for them."""
+        match message:
+            case SlabGrew(bind, read_bytes):
+                if reading := self._readings.get(bind):
+                    reading.advance(read_bytes)
+            case SlabStopped(bind, reason):
+                if reading := self._readings.get(bind):
+                    reading.stop(reason)
+            case _:
+                self._start(message)
+
+    def _start(self, request: Request) -> None:
+        if isinstance(request, Bind):
+            there_bytes = request.length if request.read_bytes is None else request.read_bytes
+            self._readings[request.id] = Reading(request.length, there_bytes)
         try:
             self._lane(request).submit(self._answer, request)
         except Exception as error:
@@ -91,8 +114,10 @@ class Worker:
 
     def _lane(self, request: Request) -> ThreadPoolExecutor:
         match request:
-            case Bind() | Release() | Unlock():
-                return self._copy_lane
+            case Bind():
+                return self._load_lanes
+            case Release() | Unlock():
+                return self._release_lane
             case Prepare():
                 return self._prepare_lane
             case Embed() | Generate():
@@ -107,11 +132,13 @@ class Worker:
             self.send(failure_of(request.id, error))
             if breaks_the_context(error):
                 self._end_process(BROKEN_CONTEXT_STATUS)
+        finally:
+            self._readings.pop(request.id, None)
 
     def _carry_out(self, request: Request) -> Reply:
         match request:
             case Bind():
-                return self._residents.bind(request)
+                return self._residents.bind(request, self._readings[request.id])
             case Release():
                 return self._residents.release(request)
             case Unlock():
@@ -121,7 +148,7 @@ class Worker:
             case Generate():
                 return self._generate(request)
             case Prepare():
-                return Prepared(request.id, prepare(request, self._teller(request.id)).length)
+                return Prepared(request.id, prepare(request, in_hundredths(self._teller(request.id))).length)
             case _:
                 assert_never(request)
 
@@ -130,25 +157,16 @@ class Worker:
         if not isinstance(runner, Embedder):
             raise BadRequest(f"{request.model} generates text; it makes no embeddings")
         with self._residents.measure() as took:
-            vectors = runner.embed(request.texts)
-        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes(), took.workspace_bytes)
+            vectors, filled = runner.embed(request.texts)
+        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes(), took.workspace_bytes, filled)
 
     def _generate(self, request: Generate) -> Generated:
         runner = self._residents.find(request.model).runner
         if not isinstance(runner, Generator):
             raise BadRequest(f"{request.model} makes embeddings; it generates no text")
         with self._residents.measure() as took:
-            text, tokens = runner.generate(request.prompt, request.max_tokens)
-        return Generated(request.id, text, tokens, took.workspace_bytes)
+            text, tokens, filled = runner.generate(request.prompt, request.max_tokens)
+        return Generated(request.id, text, tokens, took.workspace_bytes, filled)
 
     def _teller(self, request_id: int) -> Callable[[float], None]:
-        """Sends progress, but not more often than each hundredth."""
-        told = 0.0
-
-        def tell(done: float) -> None:
-            nonlocal told
-            if done - told >= 0.01 or done >= 1.0:
-                told = done
-                self.send(Advanced(request_id, done))
-
-        return tell
+        return lambda done: self.send(Advanced(request_id, done))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import mmap
 import time
+import traceback
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import torch
 
@@ -16,22 +17,28 @@ from engine.core.sizes import format_size
 from engine.weights.layout import Entry
 from engine.weights.regions import Region
 from engine.weights.sparse import SparseMemory
+from engine.weights.touching import Touching
 from engine.worker.errors import OutOfMemory
+from engine.worker.moving import NOTHING_MOVED, Moved, follow
 from engine.worker.protocol import Card
+from engine.worker.reading import Reading
 from engine.worker.running import HOST_RUNS, RunMemory
 from engine.worker.window import Views, Window
 
+Copy: TypeAlias = Callable[[torch.Tensor, torch.Tensor], float]
+"""Copies all bytes to the first from the second; the seconds until they were there."""
+
 
 class Placement(Protocol):
-    """A slab on the device."""
+    """Room for a slab on the device, and the slab in it once it is filled."""
 
-    @property
-    def copy_s(self) -> float:
-        """Time that moving the bytes took."""
+    def fill(self, reading: Reading) -> Moved:
+        """Have the slab's bytes there, as they are read. Waits without holding anything; raises SlabNotRead."""
         ...
 
     def tensor(self, entry: Entry) -> torch.Tensor:
-        """The entry's tensor: a view of the slab, or a copy where the slab is shared and the tensor may be written to."""
+        """The entry's tensor, once the slab is there: a view of it, or a copy where the slab is shared and the tensor may be
+        written to."""
         ...
 
     def vacate(self) -> int:
@@ -56,7 +63,7 @@ class Backing(Protocol):
         ...
 
     def place(self, source: Region, workspace_bytes: int) -> Placement:
-        """Bring the slab at `source` of the RAM tier to the device. Raises OutOfMemory."""
+        """Make room for the slab at `source` of the RAM tier. Raises OutOfMemory."""
         ...
 
     def unlock(self, region: Region) -> None:
@@ -75,11 +82,14 @@ class _InHostRam:
 
 
 class RamBacking(_InHostRam):
-    """Host RAM that plays a GPU of `limit_bytes`: real copies, and a limit that is kept."""
+    """Host RAM that plays a GPU of `limit_bytes`: real copies, and a limit that is kept. Its first `touched_bytes` are touched
+    before their first use, as a card's memory needs no touching."""
 
-    def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
+    def __init__(self, arena: mmap.mmap, limit_bytes: int, touched_bytes: int = 0) -> None:
         self._arena: Final = arena
         self._memory: Final = SparseMemory("citadel-virtual-gpu", limit_bytes)
+        self._touching: Final = Touching(self._memory, touched_bytes)
+        self._touching.start()
         self._quarantine: Final[list[tuple[Region, Window]]] = []
 
     @property
@@ -95,9 +105,13 @@ class RamBacking(_InHostRam):
             raise over_the_limit(needed_bytes, self._memory.free_bytes, self._memory.limit_bytes)
         window = Window(self._memory.mapping, region.offset, source.length)
         original = Window(self._arena, source.offset, source.length)
+        return CopiedPlacement(window, original, self._copy, lambda: self._give_back(region, window))
+
+    def _copy(self, target: torch.Tensor, source: torch.Tensor) -> float:
         started_s = time.perf_counter()
-        window.fill_from(original)
-        return CopiedPlacement(window, time.perf_counter() - started_s, lambda: self._give_back(region, window))
+        with self._touching.paused():
+            target.copy_(source)
+        return time.perf_counter() - started_s
 
     def _give_back(self, region: Region, window: Window) -> int:
         if not window.is_held:
@@ -114,17 +128,29 @@ class RamBacking(_InHostRam):
 
 
 class CopiedPlacement:
-    """A slab in memory of its own."""
+    """A slab in memory of its own, copied from the RAM tier."""
 
-    def __init__(self, views: Views, copy_s: float, give_back: Callable[[], int]) -> None:
+    def __init__(self, views: Views, original: Window, copy: Copy, give_back: Callable[[], int]) -> None:
         self._views: Final = views
+        self._original: Final = original
+        self._copy: Final = copy
         self._give_back: Final = give_back
-        self.copy_s: Final = copy_s
+
+    def fill(self, reading: Reading) -> Moved:
+        def copy(begin: int, end: int) -> float:
+            return self._copy(self._views.bytes[begin:end], self._original.bytes[begin:end])
+
+        try:
+            return follow(reading, self._original.length, copy)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # or it would hold tensors of ours, which then look leaked
+            raise
 
     def tensor(self, entry: Entry) -> torch.Tensor:
         return self._views.tensor(entry)
 
     def vacate(self) -> int:
+        self._original.close()
         self._views.close()
         return self._give_back()
 
@@ -155,12 +181,14 @@ class HostBacking(_InHostRam):
 class SharedPlacement:
     """A slab that others read too. Buffers are copied out of it, since some models write to theirs."""
 
-    copy_s: Final = 0.0
-
     def __init__(self, window: Window, length: int, uncharge: Callable[[SharedPlacement], int]) -> None:
         self._window: Final = window
         self._length: Final = length
         self._uncharge: Final = uncharge
+
+    def fill(self, reading: Reading) -> Moved:
+        reading.beyond(self._length - 1)
+        return NOTHING_MOVED
 
     def tensor(self, entry: Entry) -> torch.Tensor:
         view = self._window.tensor(entry)

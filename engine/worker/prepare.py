@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from engine.core.models import Task
@@ -26,19 +27,23 @@ UNUSED_WEIGHTS: Final = "pooler."
 
 
 def prepare(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
-    """The prepared folder that was asked for, made now unless it is there and whole. Raises WeightsError."""
-    folder, checkpoint = Path(request.folder), Path(request.checkpoint)
+    """The prepared folder that was asked for, built now unless it is there and whole. Raises WeightsError."""
     try:
-        return open_prepared(folder)
+        return open_prepared(Path(request.folder))
     except BadCheckpoint:
-        pass  # missing, half written or damaged: made anew
+        return build(request, on_progress)
+
+
+def build(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
+    """The prepared folder that was asked for, made anew whatever is there. Raises WeightsError."""
+    checkpoint = Path(request.checkpoint)
     form, _, kind = request.source.partition(":")
     if form == "synthetic" and not checkpoint.is_dir():
         make(RECIPES[kind], checkpoint)
     if request.sha256 is not None:
         verify_sha256(checkpoint / WEIGHTS_FILE, request.sha256)
     module = load_module(checkpoint, request.task, getattr(torch, request.dtype))
-    return write_module(module, folder, checkpoint, request.source, on_progress)
+    return write_module(module, Path(request.folder), checkpoint, request.source, on_progress)
 
 
 def verify_sha256(path: Path, expected: str) -> None:
@@ -69,7 +74,7 @@ def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedM
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(f"{checkpoint} can't be loaded: {error}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED_WEIGHTS))
     if missing:

@@ -36,6 +36,8 @@ class WorkerConfig(Struct, frozen=True):
     the one that the backing numbers."""
     page_locks: bool = False
     """The engine says Unlock before it gives up a region of the RAM tier: a card's worker may page-lock what it copies."""
+    touched_bytes: int = 0
+    """So much of a device in host RAM is touched before its first use."""
 
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────
@@ -54,6 +56,23 @@ class Bind(Struct, frozen=True, tag="bind"):
     """Charged to the device beside the weights."""
     task: Task
     limits: Limits
+    read_bytes: int | None = None
+    """So many of its bytes are in the RAM tier; the rest comes in order, and SlabGrew tells of it. None: all of them are."""
+
+
+class SlabGrew(Struct, frozen=True, tag="grew"):
+    """More of the slab that a Bind copies is there. No answer."""
+
+    bind: int
+    """Number of the Bind."""
+    read_bytes: int
+
+
+class SlabStopped(Struct, frozen=True, tag="stopped"):
+    """The rest of the slab that a Bind copies will not come: the Bind is to fail. No answer but the Bind's."""
+
+    bind: int
+    reason: str
 
 
 class Release(Struct, frozen=True, tag="release"):
@@ -107,6 +126,9 @@ class Unlock(Struct, frozen=True, tag="unlock"):
 
 
 Request: TypeAlias = Bind | Release | Embed | Generate | Prepare | Unlock
+News: TypeAlias = SlabGrew | SlabStopped
+"""What a worker is told and does not answer."""
+ToWorker: TypeAlias = Request | News
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
@@ -134,11 +156,14 @@ class Card(Struct, frozen=True):
 class Bound(Struct, frozen=True, tag="bound"):
     id: int
     copy_s: float
+    """Time in which bytes moved."""
     bind_s: float
     warm_s: float
     used_bytes: int
     """All that the device holds now."""
     card: Card | None = None
+    tail_s: float | None = None
+    """What was left to copy once the whole slab had been read; None: all of `copy_s`."""
 
 
 class Released(Struct, frozen=True, tag="released"):
@@ -157,6 +182,8 @@ class Embedded(Struct, frozen=True, tag="embedded"):
     """Row-major float32, little-endian; one row a text, unit length."""
     workspace_bytes: int | None = None
     """What the run took beside the weights at its peak; None where the device can't tell, or others used it meanwhile."""
+    filled: float = 0.0
+    """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
 
 
 class Generated(Struct, frozen=True, tag="generated"):
@@ -165,6 +192,8 @@ class Generated(Struct, frozen=True, tag="generated"):
     tokens: int
     workspace_bytes: int | None = None
     """As in Embedded."""
+    filled: float = 0.0
+    """As in Embedded, of one row: a prompt runs alone."""
 
 
 class Advanced(Struct, frozen=True, tag="advanced"):
@@ -188,7 +217,9 @@ class Failure(Struct, frozen=True, tag="failure"):
     """The request came to nothing; what the worker held before is as it was."""
 
     id: int
-    kind: Literal["out of memory", "device unusable", "bad checkpoint", "bad request", "not resident", "internal"]
+    kind: Literal[
+        "out of memory", "device unusable", "bad checkpoint", "bad request", "not resident", "not read", "internal"
+    ]
     message: str
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked
+from engine.worker.reading import Reading, all_read
 from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
 from engine.worker.text import load_tokenizer
@@ -37,14 +39,24 @@ class BoundModel(Struct, frozen=True):
     """One thread of its own, so that its runs wait neither for loads nor for other models."""
 
 
+class Kept(Struct, frozen=True):
+    """What is built once for a model and serves each of its loads."""
+
+    skeleton: Skeleton
+    runner: Runner
+
+
 class Residents:
-    """Bound models by name. `bind` and `release` are called from one thread, in order."""
+    """Bound models by name. Loads, releases and runs may come from threads of their own."""
 
     def __init__(self, backing: Backing) -> None:
         self._backing: Final = backing
         self._bound: Final[dict[ModelName, BoundModel]] = {}
-        self._skeletons: Final[dict[tuple[ModelName, str], tuple[Skeleton, PreTrainedTokenizerBase]]] = {}
+        self._built: Final[dict[tuple[ModelName, str], Kept]] = {}
         self._warmed: Final[set[tuple[ModelName, str]]] = set()
+        self._changing: Final = threading.Lock()
+        """Held while room is taken or given back and while modules change; never while bytes are waited for."""
+        self._fillers: Final = ThreadPoolExecutor(thread_name_prefix="fill")
 
     def find(self, model: ModelName) -> BoundModel:
         """Raises NotResident."""
@@ -59,64 +71,75 @@ class Residents:
 
     def unlock(self, request: Unlock) -> Unlocked:
         """End the page-lock of a region of the RAM tier."""
-        self._backing.unlock(Region(request.offset, request.length))
+        with self._changing:
+            self._backing.unlock(Region(request.offset, request.length))
         return Unlocked(request.id)
 
-    def bind(self, request: Bind) -> Bound:
-        """Make the model ready; on failure the device is as it was."""
-        if request.model in self._bound:
-            raise BadRequest(f"{request.model} is on this device already")
+    def bind(self, request: Bind, reading: Reading | None = None) -> Bound:
+        """Make the model ready, from a slab that may still be read; on failure the device is as it was. Waiting for the slab
+        holds up nothing else."""
         started_s = time.perf_counter()
-        skeleton, tokenizer = self._skeleton(request)
-        if skeleton.layout.length != request.length:
-            raise BadRequest(f"{request.folder} holds {skeleton.layout.length} bytes, not {request.length}")
-        placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
+        with self._changing:
+            kept = self._kept(request)
+            placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
         try:
-            bind(skeleton, placement)
-            bound_s = time.perf_counter()
-            runner = _runner(request, skeleton, tokenizer, self._backing.runs)
-            self._warm_once(request, runner)
+            placed_s = time.perf_counter()
+            filling = self._fillers.submit(placement.fill, reading or all_read(request.length))
+            kept.skeleton.reset()
+            moved = filling.result()
+            waited_s = time.perf_counter() - placed_s
+            with self._changing:
+                bind(kept.skeleton, placement)
+                bind_s = time.perf_counter() - started_s - waited_s
+                warm_s = self._warm_once(request, kept.runner)
+                self._bound[request.model] = BoundModel(kept.skeleton, placement, kept.runner, _lane(request.model))
+                used_bytes, card = self._backing.used_bytes, self._backing.card
         except BaseException:
-            unbind(skeleton)
-            placement.vacate()
+            with self._changing:
+                unbind(kept.skeleton)
+                placement.vacate()
             raise
-        warmed_s = time.perf_counter()
-        lane = ThreadPoolExecutor(1, thread_name_prefix=f"run-{request.model}")
-        self._bound[request.model] = BoundModel(skeleton, placement, runner, lane)
-        return Bound(
-            id=request.id,
-            copy_s=placement.copy_s,
-            bind_s=bound_s - started_s - placement.copy_s,
-            warm_s=warmed_s - bound_s,
-            used_bytes=self._backing.used_bytes,
-            card=self._backing.card,
-        )
+        return Bound(request.id, moved.copy_s, bind_s, warm_s, used_bytes, card, moved.tail_s)
 
     def release(self, request: Release) -> Released:
         """Unbind the model and give its memory back. Nothing of it runs any more: the engine waits for leases."""
-        bound = self.find(request.model)
-        started_s = time.perf_counter()
-        del self._bound[request.model]
-        bound.lane.shutdown(wait=False)
-        unbind(bound.skeleton)
-        leaked_bytes = bound.placement.vacate()
-        evict_s = time.perf_counter() - started_s
-        return Released(request.id, evict_s, self._backing.used_bytes, leaked_bytes, self._backing.card)
+        with self._changing:
+            bound = self.find(request.model)
+            started_s = time.perf_counter()
+            del self._bound[request.model]
+            bound.lane.shutdown(wait=False)
+            unbind(bound.skeleton)
+            leaked_bytes = bound.placement.vacate()
+            evict_s = time.perf_counter() - started_s
+            return Released(request.id, evict_s, self._backing.used_bytes, leaked_bytes, self._backing.card)
 
-    def _skeleton(self, request: Bind) -> tuple[Skeleton, PreTrainedTokenizerBase]:
+    def _kept(self, request: Bind) -> Kept:
+        if request.model in self._bound:
+            raise BadRequest(f"{request.model} is on this device already")
         key = (request.model, request.folder)  # two models may share a folder, but never the modules
-        if key not in self._skeletons:
+        if key not in self._built:
             folder = Path(request.folder)
-            self._skeletons[key] = (Skeleton(folder), load_tokenizer(folder))
-        return self._skeletons[key]
+            skeleton = Skeleton(folder)
+            runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
+            self._built[key] = Kept(skeleton, runner)
+        kept = self._built[key]
+        if kept.skeleton.layout.length != request.length:
+            raise BadRequest(f"{request.folder} holds {kept.skeleton.layout.length} bytes, not {request.length}")
+        return kept
 
-    def _warm_once(self, request: Bind, runner: Runner) -> None:
-        """A first run, so that the first request does not pay for what torch sets up lazily. That lasts for the process's
-        life: a model that comes back is warm, and such a run would take longer than its copy."""
+    def _warm_once(self, request: Bind, runner: Runner) -> float:
+        """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
+        the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
+        started_s = time.perf_counter()
         key = (request.model, request.folder)
         if key not in self._warmed:
             _run(runner)
             self._warmed.add(key)
+        return time.perf_counter() - started_s
+
+
+def _lane(model: ModelName) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=f"run-{model}")
 
 
 def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, memory: RunMemory) -> Runner:

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
-import tempfile
 from itertools import count, islice, product
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
@@ -22,25 +23,28 @@ from engine.core.sizes import format_size
 from engine.weights.errors import DiskFull
 from engine.weights.header import checkpoint_files
 from engine.weights.recipes import RECIPES, Recipe, checkpoint_folder
+from engine.weights.workplace import publish, workplace
 
 SPECIAL_TOKENS: Final = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
 SYLLABLES: Final = tuple("".join(pair) for pair in product("bdfgklmnprstvz", "aeiou"))
 
 
 def make(recipe: Recipe, folder: Path) -> None:
-    """Write the checkpoint to `folder`, which appears only when it is whole. Raises DiskFull."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(recipe, folder.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _random_module(recipe).save_pretrained(temporary)
-        _tokenizer(recipe).save_pretrained(temporary)
-        _write_notes(recipe, temporary)
-        temporary.chmod(0o755)
-        if not folder.exists():
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Write the checkpoint to `folder`, which appears only when it is whole. Raises DiskFull; then nothing is left behind."""
+    needed_bytes = recipe.parameters * torch.finfo(getattr(torch, recipe.stored_dtype)).bits // 8
+    with workplace(folder) as temporary:
+        free_bytes = shutil.disk_usage(folder.parent).free
+        if needed_bytes > free_bytes:
+            raise DiskFull(_disk_full(recipe, folder.parent, needed_bytes, free_bytes))
+        try:
+            _random_module(recipe).save_pretrained(temporary)
+            _tokenizer(recipe).save_pretrained(temporary)
+            _write_notes(recipe, temporary)
+        except (OSError, SafetensorError) as error:
+            if _is_for_want_of_room(error):
+                raise DiskFull(_disk_full(recipe, folder.parent, needed_bytes, free_bytes)) from error
+            raise
+        publish(temporary, folder)
 
 
 def main(arguments: list[str]) -> int:
@@ -57,16 +61,6 @@ def main(arguments: list[str]) -> int:
         size_bytes = sum(path.stat().st_size for path in checkpoint_files(folder))
         sys.stdout.write(f"{kind}: {format_size(size_bytes)} of random weights in {folder}\n")
     return 0
-
-
-def _check_room(recipe: Recipe, parent: Path) -> None:
-    needed_bytes = recipe.parameters * torch.finfo(getattr(torch, recipe.stored_dtype)).bits // 8
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes > free_bytes:
-        raise DiskFull(
-            f"making the synthetic {recipe.kind} needs {format_size(needed_bytes)} on the disk of {parent}, which has"
-            f" {format_size(free_bytes)} free; nothing was kept. Free some room or set another cache folder"
-        )
 
 
 def _random_module(recipe: Recipe) -> PreTrainedModel:
@@ -130,6 +124,18 @@ def _write_notes(recipe: Recipe, folder: Path) -> None:
 
 def _pooling_modes(recipe: Recipe) -> dict[str, bool]:
     return {"cls_token": recipe.pooling == "cls", "mean_tokens": recipe.pooling == "mean"}
+
+
+def _is_for_want_of_room(error: OSError | SafetensorError) -> bool:
+    """The library's own error has the number of the system's in its text only."""
+    return f"os error {errno.ENOSPC}" in str(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+
+
+def _disk_full(recipe: Recipe, parent: Path, needed_bytes: int, free_bytes: int) -> str:
+    return (
+        f"making the synthetic {recipe.kind} needs {format_size(needed_bytes)} on the disk of {parent}, which has"
+        f" {format_size(free_bytes)} free; nothing was kept. Free some room or set another cache folder"
+    )
 
 
 if __name__ == "__main__":

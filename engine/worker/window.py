@@ -56,6 +56,7 @@ class Window(Views):
     """A part of a mapping. Torch holds its buffer for as long as any tensor lies on it."""
 
     def __init__(self, mapping: mmap.mmap, offset: int, length: int) -> None:
+        self.length: Final = length
         buffer = memoryview(mapping)[offset : offset + length]
         self._buffer_alive: Final = weakref.ref(buffer)
         super().__init__(torch.frombuffer(buffer, dtype=torch.uint8))
@@ -69,10 +70,6 @@ class Window(Views):
     def is_held(self) -> bool:
         """Whether any tensor lies on the window, our own included until `close`."""
         return self._buffer_alive() is not None
-
-    def fill_from(self, other: Window) -> None:
-        """One copy of all bytes."""
-        self.bytes.copy_(other.bytes)
 
 
 class Allocation(Views):

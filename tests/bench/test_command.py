@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -61,16 +62,49 @@ async def test_everything_is_where_it_was_afterwards(citadel: Citadel, engine: S
 async def test_each_repeat_is_a_row_of_the_csv(citadel: Citadel, engine: ScriptedEngine, tmp_path: Path) -> None:
     await citadel("bench", "e5-small", "--on", "gpu0", "-n", "2", "--csv", str(tmp_path / "run.csv"))
     heading, *rows = (tmp_path / "run.csv").read_text().splitlines()
-    assert heading.startswith("model,synthetic,device,tier,weights_bytes,repeat,switch_s,evict_s,load_s,floor_s,")
-    assert [row.split(",")[:6] for row in rows] == [
-        ["e5-small", "True", "gpu0", "ram", "134217728", number] for number in ("1", "2")
+    assert heading.startswith(
+        "model,synthetic,device,tier,leaving,weights_bytes,repeat,request_s,switch_s,evict_s,load_s,floor_s,"
+    )
+    assert [row.split(",")[:8] for row in rows] == [
+        ["e5-small", "True", "gpu0", "ram", "", "134217728", number, ""] for number in ("1", "2")
     ]
 
 
 async def test_a_benchmark_without_any_figure_has_failed(citadel: Citadel, engine: ScriptedEngine) -> None:
-    ran = await citadel("bench", "e5-small", "--from", "disk")
+    ran = await citadel("bench", "all-MiniLM-L6-v2", "--on", "gpu0", "--from", "disk")
     assert ran.status == 1
-    assert "not measured: e5-small (synthetic) on gpu0 from disk: its load started from ram" in ran.out
+    assert "not measured: all-MiniLM-L6-v2 on gpu0 from disk: its slab can't be found from here" in ran.out
+
+
+async def test_several_tiers_and_pairs_are_measured_in_one_run(citadel: Citadel, engine: ScriptedEngine) -> None:
+    chosen = ("e5-small", "bge-base", "--pairs", "--on", "gpu1", "--from", "resident", "ram")
+    ran = await citadel("bench", *chosen, "-n", "1", "--warm-up", "0")
+    assert ran.status == 0
+    subjects = [line.split(")")[0:2] for line in ran.out.splitlines() if "gpu1" in line]
+    assert [(name.split()[0], " ".join(rest.split()[1:4])) for name, rest in subjects] == [
+        ("bge-base", "resident 418 1"),
+        ("bge-base", "ram, for e5-small"),
+        ("e5-small", "resident 128 1"),
+        ("e5-small", "ram, for bge-base"),
+    ]
+
+
+async def test_a_run_can_be_drawn(citadel: Citadel, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
+    run = saved(tmp_path / "run.json", run_of(series("m", [1.0, 1.2])))
+    assert (await citadel("bench", "plot", run, "-o", str(tmp_path / "run.svg"))).status == 0
+    assert "m on gpu0 from ram" in (tmp_path / "run.svg").read_text()
+
+
+async def test_without_matplotlib_the_remedy_is_told_and_nothing_is_written(
+    citadel: Citadel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    run = saved(tmp_path / "run.json", run_of(series("m", [1.0])))
+    ran = await citadel("bench", "plot", run, "-o", str(tmp_path / "run.svg"))
+    assert ran.status == 1
+    assert "pip install 'citadel-tui[plot]'" in ran.err
+    assert not (tmp_path / "run.svg").exists()
 
 
 @pytest.mark.parametrize(
@@ -115,6 +149,8 @@ async def test_a_file_that_is_no_run_is_refused_by_name(citadel: Citadel, tmp_pa
     assert "can't be read: No such file" in (await citadel("bench", "compare", missing, other)).err
 
 
-@pytest.mark.parametrize("arguments", [("compare", "one.json"), ("-n", "0"), ("--threshold", "none"), ("--on", "card")])
+@pytest.mark.parametrize(
+    "arguments", [("compare", "one.json"), ("plot", "one.json"), ("-n", "0"), ("--threshold", "none"), ("--on", "card")]
+)
 async def test_wrong_usage_is_told(citadel: Citadel, arguments: tuple[str, ...]) -> None:
     assert (await citadel("bench", *arguments)).status == 2

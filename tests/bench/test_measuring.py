@@ -5,24 +5,46 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.bench.measuring import Bench, Protocol
-from engine.bench.records import FromTier, Omission, Series, Subject
-from engine.core.commands import Load, Submission
+from engine.bench.measuring import Bench, Progress, Protocol, Show
+from engine.bench.records import FromTier, NotMeasured, Omission, Series, Subject
+from engine.bench.tiers import SlabFiles
+from engine.core.commands import Load, Submission, models_of
 from engine.core.models import Pin
 from engine.core.state import Slab
 from tests.scripted import ScriptedEngine
 
 
-def bench(engine: ScriptedEngine, *may_leave: str, repeats: int = 2, warm_up: int = 1) -> Bench:
-    return Bench(engine, Protocol(repeats, warm_up), may_leave, lambda _: None)
+class NotedFiles:
+    """Slab files of which only what was done to them is known."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    def warm(self, model: str) -> None:
+        self.done.append(("warm", model))
+
+    def drop(self, model: str) -> None:
+        self.done.append(("drop", model))
 
 
-def subject(model: str, device: str = "gpu0", tier: FromTier = "ram") -> Subject:
-    return Subject(model, device, tier)
+def bench(
+    engine: ScriptedEngine,
+    *may_leave: str,
+    repeats: int = 2,
+    warm_up: int = 1,
+    files: SlabFiles | None = None,
+    show: Show = lambda _: None,
+) -> Bench:
+    return Bench(engine, Protocol(repeats, warm_up), may_leave, files or NotedFiles(), show)
+
+
+def subject(model: str, device: str = "gpu0", tier: FromTier = "ram", leaving: str = "") -> Subject:
+    return Subject(model, device, tier, leaving)
 
 
 def deeds(engine: ScriptedEngine) -> list[tuple[str, str]]:
-    return [(str(s.command.__struct_config__.tag), s.command.model) for s in engine.submissions]
+    commands = [submission.command for submission in engine.submissions]
+    return [(str(command.__struct_config__.tag), models_of(command)[0]) for command in commands]
 
 
 async def test_a_repeat_is_an_eviction_and_a_load_as_the_engine_timed_them() -> None:
@@ -80,17 +102,66 @@ async def test_a_load_that_breaks_leaves_its_subject_out() -> None:
 
 
 async def test_figures_of_another_tier_are_not_taken_for_the_one_asked_for() -> None:
-    found = await bench(ScriptedEngine()).measure(subject("bge-base", tier="disk"))
+    files = NotedFiles()
+    found = await bench(ScriptedEngine(), files=files).measure(subject("bge-base", tier="disk"))
+    assert files.done == [("drop", "bge-base")]
     assert isinstance(found, Omission)
     assert "started from ram" in found.reason
-    assert "ram_tier.max_models" in found.reason
+    assert "ram_tier.budget" in found.reason
 
 
-async def test_for_a_load_from_disk_other_models_crowd_it_out_of_the_ram_tier() -> None:
+async def test_for_a_load_from_the_page_cache_other_models_crowd_it_out_of_the_ram_tier() -> None:
     engine = ScriptedEngine()
     state = (await engine.snapshot()).state
     kept = Slab("e5-small", 128 << 20, "kept", 0.0)
     engine.set_state(replace(state, ram=replace(state.ram, slabs=(kept,))))
-    await bench(engine, repeats=1, warm_up=0).measure(subject("e5-small", tier="disk"))
+    files = NotedFiles()
+    await bench(engine, repeats=1, warm_up=0, files=files).measure(subject("e5-small", tier="page-cache"))
+    assert files.done == [("warm", "e5-small")]
     loaded = [model for verb, model in deeds(engine) if verb == "load"]
     assert loaded == ["e5-small", "all-MiniLM-L6-v2", "bge-base", "phi-3-mini", "e5-small"]
+
+
+async def test_on_a_resident_model_only_requests_are_measured() -> None:
+    engine = ScriptedEngine()
+    found = await bench(engine, repeats=3).measure(subject("phi-3-mini", tier="resident"))
+    assert isinstance(found, Series)
+    assert found.repeats == ()
+    assert found.seconds == (0.01, 0.01, 0.01)
+    assert deeds(engine) == [("load", "phi-3-mini"), ("evict", "phi-3-mini")]
+
+
+async def test_a_model_that_could_not_be_measured_is_not_in_the_next_ones_way() -> None:
+    engine = ScriptedEngine()
+    found = await bench(engine).measure(subject("phi-3-mini", tier="disk"))
+    assert isinstance(found, Omission)
+    assert isinstance(await bench(engine).measure(subject("bge-base")), Series)
+
+
+async def test_a_pair_is_the_one_out_and_the_other_in() -> None:
+    engine = ScriptedEngine()
+    pair = subject("e5-small", leaving="bge-base")
+    found = await bench(engine, repeats=1, warm_up=0).measure(pair)
+    assert isinstance(found, Series)
+    assert found.subject == pair
+    assert deeds(engine) == [
+        ("load", "e5-small"),  # once, so that it is prepared
+        *[("evict", "e5-small"), ("load", "bge-base")],
+        *[("evict", "bge-base"), ("load", "e5-small")],  # this is measured
+        ("evict", "e5-small"),
+    ]
+
+
+async def test_who_watches_sees_the_times_so_far() -> None:
+    seen: list[Progress] = []
+    await bench(ScriptedEngine(), repeats=2, warm_up=1, show=seen.append).measure(subject("e5-small"))
+    assert [(now.turn, len(now.seconds)) for now in seen] == [("warming up", 0), ("1 of 2", 0), ("2 of 2", 1)]
+
+
+async def test_a_file_that_the_kernel_keeps_leaves_its_subject_out() -> None:
+    class KeptFiles(NotedFiles):
+        def drop(self, model: str) -> None:
+            raise NotMeasured("the kernel keeps 80% of its slab in memory")
+
+    found = await bench(ScriptedEngine(), files=KeptFiles()).measure(subject("e5-small", tier="disk"))
+    assert found == Omission(subject("e5-small", tier="disk"), True, "the kernel keeps 80% of its slab in memory")

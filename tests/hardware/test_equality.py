@@ -14,7 +14,7 @@ from engine.worker.embedding import Embedder
 from engine.worker.prepare import load_module
 from engine.worker.skeleton import Skeleton
 from engine.worker.text import load_tokenizer
-from tests.worker.models import EMBEDDING, GENERATION, Tier, prepare_random, run
+from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 
 TEXTS = ["a cat", "a stock market " * 30, "", "a kitten that sleeps on a very warm windowsill"]
@@ -30,7 +30,7 @@ def test_a_bound_model_equals_from_pretrained_bit_for_bit(
     skeleton = Skeleton(prepared.folder)
     source = tier.read(prepared)
     for _ in range(2):
-        placement = backing.place(source, 0)
+        placement = filled(backing, source)
         bind(skeleton, placement)
         bound = run(skeleton.module)
         assert bound.is_cuda
@@ -46,10 +46,10 @@ def test_embeddings_equal_those_of_from_pretrained_and_lie_on_the_cpu(
     reference = load_module(tmp_path / f"{SMALL_EMBEDDER.kind}-checkpoint", "embedding", torch.float32)
     torch.nn.Module.to(reference, "cuda")
     skeleton = Skeleton(prepared.folder)
-    bind(skeleton, backing.place(tier.read(prepared), 0))
+    bind(skeleton, filled(backing, tier.read(prepared)))
     tokenizer = load_tokenizer(prepared.folder)
     made, expected = (
-        Embedder(module, tokenizer, SMALL_EMBEDDER.pooling, Limits(max_batch=4, max_sequence=64)).embed(TEXTS)
+        Embedder(module, tokenizer, SMALL_EMBEDDER.pooling, Limits(max_batch=4, max_sequence=64)).embed(TEXTS)[0]
         for module in (skeleton.module, reference)
     )
     assert made.device.type == "cpu"

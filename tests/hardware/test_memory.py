@@ -12,6 +12,7 @@ from engine.weights.regions import Region
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import TorchCuda
 from engine.worker.errors import OutOfMemory
+from engine.worker.reading import all_read
 from engine.worker.running import in_parts
 from tests.hardware.conftest import LIMIT_BYTES, TIER_BYTES
 from tests.worker.models import Tier
@@ -120,7 +121,8 @@ def test_locked_pages_are_pinned_until_they_are_unlocked(
     with torch.no_grad():
         whole = torch.frombuffer(tier.mapping, dtype=torch.uint8)[source.offset : source.offset + source.length]
         whole.fill_(7)
-        pinned = backing.place(source, 0)
+        placement = backing.place(source, 0)
+        pinned = placement.fill(all_read(source.length))
         assert whole.is_pinned()
         backing.unlock(source)
         assert not whole.is_pinned()
@@ -131,4 +133,4 @@ def test_locked_pages_are_pinned_until_they_are_unlocked(
         assert int(target[-1].item()) == 7
     record_property("pinned GB/s", round(source.length / pinned.copy_s / 1e9, 2))
     record_property("pageable GB/s", round(source.length / pageable_s / 1e9, 2))
-    assert pinned.vacate() == 0
+    assert placement.vacate() == 0

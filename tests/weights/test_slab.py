@@ -60,7 +60,7 @@ def test_a_slab_that_was_cut_short_is_recognised_and_written_again(tmp_path: Pat
     os.truncate(prepared.slab_path, prepared.data_offset + 10)
     with pytest.raises(BadCheckpoint, match="not what its layout says; prepare it again"):
         open_prepared(prepared.folder)
-    verify_checksum(write(tmp_path / "m", checkpoint))
+    verify_checksum(write(tmp_path / "m", checkpoint), lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["layout.json", "slab.safetensors"])
@@ -73,12 +73,38 @@ def test_a_folder_with_a_file_missing_is_not_whole(tmp_path: Path, name: str) ->
 
 def test_a_changed_byte_is_found_by_the_checksum(tmp_path: Path) -> None:
     prepared = write(tmp_path / "m", write_checkpoint(tmp_path / "checkpoint"))
-    verify_checksum(prepared)
+    shares: list[float] = []
+    verify_checksum(prepared, shares.append)
+    assert shares[-1] == 1.0
     with prepared.slab_path.open("r+b") as file:
         file.seek(prepared.data_offset + 3)
         file.write(b"\xff")
-    with pytest.raises(BadCheckpoint, match="does not have the bytes that were written"):
-        verify_checksum(prepared)
+    with pytest.raises(
+        BadCheckpoint, match=r"does not have the bytes that were written; `citadel prepare MODEL --check`"
+    ):
+        verify_checksum(prepared, lambda _: None)
+
+
+def test_writing_again_replaces_what_is_there(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    prepared = write(tmp_path / "prepared" / "m", checkpoint)
+    prepared.slab_path.write_bytes(b"damaged")
+    with prepared.slab_path.open("rb") as reader:
+        verify_checksum(write(tmp_path / "prepared" / "m", checkpoint), lambda _: None)
+        assert reader.read() == b"damaged"  # who was reading goes on with the file that it opened
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["m"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    def broken(entry: Entry) -> memoryview:
+        raise OSError(errno.EIO, "Input/output error")
+
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    before = write(tmp_path / "prepared" / "m", checkpoint)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_prepared(tmp_path / "prepared" / "m", checkpoint, CONTENTS, broken, lambda _: None)
+    verify_checksum(before, lambda _: None)
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["m"]
 
 
 def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from engine.core.models import Task
 from engine.weights.arena import Arena
 from engine.weights.regions import Region
 from engine.weights.slab import Prepared
+from engine.worker.memory import Backing, Placement
 from engine.worker.prepare import load_module, write_module
+from engine.worker.reading import all_read
 
 SMALL: Final = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 LONG_ROPE: Final = {
@@ -82,6 +84,13 @@ class Tier:
         assert region is not None
         self.arena.read_file(prepared.slab_path, prepared.data_offset, region, lambda _: None, threading.Event())
         return region
+
+
+def filled(backing: Backing, source: Region, workspace_bytes: int = 0) -> Placement:
+    """The slab at `source`, brought to the device."""
+    placement = backing.place(source, workspace_bytes)
+    placement.fill(all_read(source.length))
+    return placement
 
 
 @torch.no_grad()

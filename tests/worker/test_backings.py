@@ -18,7 +18,7 @@ from engine.worker.cuda import CudaBacking
 from engine.worker.errors import OutOfMemory
 from engine.worker.memory import Backing
 from engine.worker.skeleton import Skeleton
-from tests.worker.models import Tier, prepare_random, run
+from tests.worker.models import Tier, filled, prepare_random, run
 from tests.worker.scripted_card import ScriptedCard
 
 LIMIT_BYTES = 8 * MIB
@@ -58,7 +58,7 @@ def test_a_slab_is_there_byte_for_byte_and_its_memory_comes_back(backing: Backin
     assert source is not None
     tier.mapping[source.offset : source.offset + 8] = b"citadel!"
     empty_bytes = backing.used_bytes
-    placement = backing.place(source, MIB)
+    placement = filled(backing, source, MIB)
     assert backing.used_bytes > empty_bytes
     entry = Entry("x", "parameter", "U8", (8,), (1,), 8, offset=0)
     assert bytes(placement.tensor(entry).tolist()) == b"citadel!"
@@ -69,7 +69,7 @@ def test_a_slab_is_there_byte_for_byte_and_its_memory_comes_back(backing: Backin
 @pytest.mark.parametrize("backing", OF_ITS_OWN, indirect=True)
 def test_a_slab_does_not_change_when_its_place_in_the_ram_tier_is_used_again(backing: Backing, tier: Tier) -> None:
     tier.mapping[:4] = b"abcd"
-    placement = backing.place(Region(0, 4096), 0)
+    placement = filled(backing, Region(0, 4096))
     backing.unlock(Region(0, 4096))
     tier.mapping[:4] = b"efgh"
     entry = Entry("x", "parameter", "U8", (4,), (1,), 4, offset=0)
@@ -91,7 +91,7 @@ def test_a_view_that_is_kept_is_reported_and_its_memory_comes_back_with_it(
 ) -> None:
     empty_bytes = backing.used_bytes
     skeleton = Skeleton(prepared.folder)
-    placement = backing.place(tier.read(prepared), 0)
+    placement = filled(backing, tier.read(prepared))
     bind(skeleton, placement)
     kept = skeleton.module.get_parameter("embeddings.word_embeddings.weight").detach()[3:5]
     before = kept.clone()
@@ -111,7 +111,7 @@ def test_models_come_and_go_and_answer_the_same(family: str, backing: Backing, t
     skeleton, source = Skeleton(made.folder), tier.read(made)
     answers = []
     for _ in range(3):
-        placement = backing.place(source, 0)
+        placement = filled(backing, source)
         bind(skeleton, placement)
         answers.append(run(skeleton.module, tokens=40).cpu())
         unbind(skeleton)

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
+from engine.core.models import Dtype
 from engine.weights.errors import BadCheckpoint
 from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind
 from engine.worker.memory import Backing, HostBacking, RamBacking
+from engine.worker.prepare import prepare
+from engine.worker.protocol import Prepare
 from engine.worker.skeleton import Skeleton
-from tests.worker.models import EMBEDDING, GENERATION, Tier, prepare_random, run
+from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run, write_random_checkpoint
 
 FAMILIES = [*EMBEDDING, *GENERATION]
 DEVICE_BYTES = 4 << 20
@@ -29,13 +34,47 @@ def test_a_bound_model_equals_from_pretrained_bit_for_bit(
 ) -> None:
     reference, prepared = prepare_random(family, tmp_path, dtype)
     skeleton = Skeleton(prepared.folder)
-    placement = RamBacking(tier.mapping, DEVICE_BYTES).place(tier.read(prepared), 0)
+    placement = filled(RamBacking(tier.mapping, DEVICE_BYTES), tier.read(prepared))
     bind(skeleton, placement)
     assert torch.equal(run(skeleton.module), run(reference))
     bound = dict(skeleton.module.named_buffers())
     for path, buffer in reference.named_buffers():
         assert bound[path].dtype == buffer.dtype
         assert torch.equal(bound[path], buffer)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_float32_checkpoint_prepared_as_another_dtype_equals_from_pretrained_with_that_dtype(
+    family: str, dtype: Dtype, tier: Tier, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    task = write_random_checkpoint(family, checkpoint)
+    request = Prepare(1, "m", f"path:{checkpoint}", str(checkpoint), str(tmp_path / "m"), task, dtype, None)
+    prepared = prepare(request, lambda _: None)
+    reference = getattr(transformers, prepared.layout.model_class).from_pretrained(checkpoint, dtype=dtype).eval()
+    skeleton = Skeleton(prepared.folder)
+    bind(skeleton, filled(RamBacking(tier.mapping, DEVICE_BYTES), tier.read(prepared)))
+    assert getattr(torch, dtype) in {parameter.dtype for parameter in reference.parameters()}
+    assert torch.equal(run(skeleton.module), run(reference))
+    assert state_of(skeleton.module) == state_of(reference)
+    assert ties_of(skeleton.module) == ties_of(reference)
+
+
+def state_of(module: PreTrainedModel) -> dict[str, tuple[torch.dtype, bytes]]:
+    """Every parameter and buffer, also those that a checkpoint does not store: its dtype and its bytes."""
+    tensors = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    return {
+        path: (t.dtype, t.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for path, t in tensors
+    }
+
+
+def ties_of(module: PreTrainedModel) -> set[frozenset[str]]:
+    """The groups of names that are one parameter."""
+    names: dict[int, set[str]] = {}
+    for path, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), set()).add(path)
+    return {frozenset(group) for group in names.values() if len(group) > 1}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -48,7 +87,7 @@ def test_a_model_that_comes_back_to_a_region_others_used_is_the_same(
     source, other_source = tier.read(prepared), tier.read(other_prepared)
     for _ in range(2):
         for each, region in ((skeleton, source), (other, other_source)):
-            placement = backing.place(region, 0)
+            placement = filled(backing, region)
             bind(each, placement)
             output = run(each.module)
             assert each is other or torch.equal(output, run(reference))
@@ -65,7 +104,7 @@ def test_a_long_input_does_not_change_a_rotary_model_that_is_loaded_again(
     skeleton = Skeleton(prepared.folder)
     source = tier.read(prepared)
     for _ in range(2):
-        placement = backing.place(source, 0)
+        placement = filled(backing, source)
         bind(skeleton, placement)
         assert torch.equal(run(skeleton.module, tokens=8), short)
         assert torch.equal(run(skeleton.module, tokens=40), long)
@@ -78,7 +117,7 @@ def test_a_host_models_run_never_writes_to_the_slab_that_others_read(tier: Tier,
     skeleton = Skeleton(prepared.folder)
     source = tier.read(prepared)
     before = tier.mapping[source.offset : source.offset + source.length]
-    bind(skeleton, HostBacking(tier.mapping, DEVICE_BYTES).place(source, 0))
+    bind(skeleton, filled(HostBacking(tier.mapping, DEVICE_BYTES), source))
     run(skeleton.module, tokens=40)
     assert tier.mapping[source.offset : source.offset + source.length] == before
 
@@ -87,7 +126,7 @@ def test_a_host_models_run_never_writes_to_the_slab_that_others_read(tier: Tier,
 def test_a_run_that_comes_after_the_release_raises(family: str, backing: Backing, tier: Tier, tmp_path: Path) -> None:
     _, prepared = prepare_random(family, tmp_path)
     skeleton = Skeleton(prepared.folder)
-    placement = backing.place(tier.read(prepared), 0)
+    placement = filled(backing, tier.read(prepared))
     bind(skeleton, placement)
     unbind(skeleton)
     placement.vacate()
@@ -99,7 +138,7 @@ def test_tied_weights_are_stored_once_and_stay_tied(tier: Tier, tmp_path: Path) 
     _, prepared = prepare_random("qwen2", tmp_path)
     assert [alias.path for alias in prepared.layout.aliases] == ["lm_head.weight"]
     skeleton = Skeleton(prepared.folder)
-    bind(skeleton, RamBacking(tier.mapping, DEVICE_BYTES).place(tier.read(prepared), 0))
+    bind(skeleton, filled(RamBacking(tier.mapping, DEVICE_BYTES), tier.read(prepared)))
     module = skeleton.module
     assert module.get_parameter("lm_head.weight") is module.get_parameter("model.embed_tokens.weight")
 

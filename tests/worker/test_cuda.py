@@ -14,6 +14,7 @@ from engine.worker.cuda_device import cuda_ordinal, see_only
 from engine.worker.errors import DeviceUnusable, OutOfMemory, failure_of
 from engine.worker.memory import Placement
 from engine.worker.protocol import Card
+from engine.worker.reading import all_read
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
 
@@ -130,9 +131,10 @@ def test_a_model_that_runs_meanwhile_does_not_look_like_a_leak(card: ScriptedCar
 
 def test_a_copy_that_fails_leaves_nothing(card: ScriptedCard, backing: CudaBacking) -> None:
     card.copy_error = RuntimeError("CUDA error: unspecified launch failure")
+    placement = backing.place(SOURCE, 0)
     with pytest.raises(RuntimeError, match="launch failure"):
-        backing.place(SOURCE, 0)
-    card.copy_error = None
+        placement.fill(all_read(SOURCE.length))
+    assert placement.vacate() == 0
     assert backing.used_bytes == CONTEXT_BYTES
 
 

@@ -34,18 +34,18 @@ def test_embeddings_equal_those_of_sentence_transformers(minilm: torch.nn.Module
     expected = SentenceTransformer(str(MINILM), device="cpu").encode(
         TEXTS, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
     )
-    torch.testing.assert_close(embedder(minilm, limits).embed(TEXTS), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(embedder(minilm, limits).embed(TEXTS)[0], expected, atol=1e-5, rtol=0)
 
 
 def test_splitting_a_batch_changes_neither_the_order_nor_the_vectors(minilm: torch.nn.Module) -> None:
-    one_by_one = torch.cat([embedder(minilm, Limits()).embed([text]) for text in TEXTS])
-    together = embedder(minilm, Limits(max_batch=4)).embed(TEXTS)
+    one_by_one = torch.cat([embedder(minilm, Limits()).embed([text])[0] for text in TEXTS])
+    together = embedder(minilm, Limits(max_batch=4)).embed(TEXTS)[0]
     torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=0)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(len(TEXTS)))
 
 
 def test_no_texts_give_no_vectors(minilm: torch.nn.Module) -> None:
-    assert embedder(minilm, Limits()).embed([]).shape == (0, 384)
+    assert embedder(minilm, Limits()).embed([])[0].shape == (0, 384)
 
 
 @given(st.lists(st.integers(1, 32), max_size=40), st.integers(1, 8))
@@ -56,3 +56,9 @@ def test_every_row_is_in_one_batch_within_the_limits(lengths: list[int], max_bat
     for batch in batches:
         assert len(batch) <= max_batch
         assert len(batch) * max(lengths[row] for row in batch) <= max_batch * 32
+
+
+def test_a_run_says_how_much_of_its_limits_it_filled(minilm: torch.nn.Module) -> None:
+    limits = Limits(max_batch=4, max_sequence=8)
+    long = "one two three four five six seven eight nine"
+    assert [embedder(minilm, limits).embed(texts)[1] for texts in ([long] * 4, [long], [])] == [1.0, 0.25, 0.0]

@@ -179,11 +179,12 @@ async def test_ctrl_c_does_not_end_a_worker_and_a_closed_stream_does(fork_server
 async def test_a_cancelled_request_leaves_the_worker_usable(
     worker: WorkerProcess, minilm: tuple[Prepared, Region]
 ) -> None:
-    asking = asyncio.create_task(worker.request(binding(minilm)))
+    asking = asyncio.create_task(worker.request(Release(next(ids), "nobody")))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    assert isinstance(await worker.request(binding(minilm)), Bound)
     assert isinstance(await worker.request(Release(next(ids), "minilm")), Released)
 
 

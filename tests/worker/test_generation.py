@@ -40,14 +40,15 @@ def generator(checkpoint: Path) -> Generator:
 
 
 def test_a_continuation_is_greedy_and_repeatable(generator: Generator) -> None:
-    text, tokens = generator.generate("hello", 8)
-    assert (text, tokens) == generator.generate("hello", 8)
+    text, tokens, filled = generator.generate("hello", 8)
+    assert (text, tokens, filled) == generator.generate("hello", 8)
     assert 1 <= tokens <= 8
 
 
 def test_a_prompt_that_is_too_long_is_cut_to_its_end(generator: Generator) -> None:
-    _, tokens = generator.generate("x" * 500, 100)
+    _, tokens, filled = generator.generate("x" * 500, 100)
     assert 1 <= tokens <= 16
+    assert filled == (16 + tokens) / 32
 
 
 def test_asking_for_no_tokens_is_refused(generator: Generator) -> None:

@@ -11,7 +11,7 @@ from engine.worker.binding import bind, unbind
 from engine.worker.errors import OutOfMemory
 from engine.worker.memory import HostBacking, RamBacking
 from engine.worker.skeleton import Skeleton
-from tests.worker.models import Tier, prepare_random
+from tests.worker.models import Tier, filled, prepare_random
 
 MIB = 1 << 20
 
@@ -40,7 +40,7 @@ def test_a_view_that_is_kept_is_reported_and_its_region_not_used_again(tier: Tie
     source = tier.read(prepared)
     backing = RamBacking(tier.mapping, Region(0, prepared.length).span_bytes)
     skeleton = Skeleton(prepared.folder)
-    placement = backing.place(source, 0)
+    placement = filled(backing, source)
     bind(skeleton, placement)
     kept = skeleton.module.get_parameter("embeddings.word_embeddings.weight").detach()[3:5]
     before = kept.clone()

@@ -40,7 +40,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_the_real_minilm_has_the_hash_of_the_catalog(tmp_path: Path) -> None:
     prepared = prepare(request(MINILM, tmp_path / "m", MINILM_SHA256), lambda _: None)
     assert prepared.layout.model_class == "BertModel"
-    verify_checksum(prepared)
+    verify_checksum(prepared, lambda _: None)
 
 
 def test_a_checkpoint_with_another_hash_is_refused_and_nothing_is_written(checkpoint: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_whole_prepared_folder_is_used_as_it_is(checkpoint: Path, tmp_path: Pa
 def test_a_half_written_slab_is_made_anew(checkpoint: Path, tmp_path: Path) -> None:
     first = prepare(request(checkpoint, tmp_path / "m"), lambda _: None)
     os.truncate(first.slab_path, first.length // 2)
-    verify_checksum(prepare(request(checkpoint, tmp_path / "m"), lambda _: None))
+    verify_checksum(prepare(request(checkpoint, tmp_path / "m"), lambda _: None), lambda _: None)
 
 
 def test_progress_ends_at_one(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""`citadel prepare`: models written as slabs before anybody asks for them, checked, or written again. Needs no engine; one
+that runs is not disturbed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from typing import assert_never
+
+from citadel_tui.cli.catalog import models_of_catalog
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.session import our_paths
+from citadel_tui.cli.streams import progress, tell
+from citadel_tui.text import clean
+from citadel_tui.words.figures import seconds
+from engine.api import UnknownModel
+from engine.core.models import ModelSpec
+from engine.core.names import ModelName
+from engine.core.preparation import Building, Built, Checking, Kept, News, NotPrepared, Order, Outcome
+from engine.core.sizes import format_size
+from engine.paths import make_folders
+from engine.preparing import preparing
+
+
+def run(arguments: Namespace) -> int:
+    models = _chosen(models_of_catalog(arguments.config), arguments.models)
+    paths = our_paths()
+    make_folders(paths)
+    complete = True
+    with preparing(Order(models, str(paths.cache), arguments.depth)) as news:
+        for _ in models:
+            with progress() as show:
+                outcome = _outcome(news, show)
+            _say(outcome)
+            complete &= not isinstance(outcome, NotPrepared)
+    return Exit.DONE if complete else Exit.FAILED
+
+
+def _chosen(models: Sequence[ModelSpec], names: Sequence[ModelName]) -> tuple[ModelSpec, ...]:
+    """In the order of the names; all models when none is named. Raises UnknownModel."""
+    known = {model.name: model for model in models}
+    for name in names:
+        if name not in known:
+            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(known)}")
+    return tuple(known[name] for name in names) if names else tuple(models)
+
+
+def _outcome(news: Iterator[News], show: Callable[[str], None]) -> Outcome:
+    """What becomes of the next model, its progress shown meanwhile."""
+    for item in news:
+        match item:
+            case Checking(model, done):
+                show(f"{model}: reading its slab, {done:.0%}")
+            case Building(model, done):
+                show(f"{model}: writing its slab, {done:.0%}" if done else f"{model}: loading its checkpoint …")
+            case Kept() | Built() | NotPrepared():
+                return item
+            case _:
+                assert_never(item)
+    raise AssertionError("the process that prepares has an outcome for every model, or breaks")
+
+
+def _say(outcome: Outcome) -> None:
+    match outcome:
+        case Kept(model, size_bytes, "checksum"):
+            print(f"{clean(model)}: its checksum is right, {format_size(size_bytes)}")
+        case Kept(model, size_bytes, "sizes"):
+            print(f"{clean(model)}: prepared already, {format_size(size_bytes)}")
+        case Built(model, size_bytes, took_s, damage):
+            if damage:
+                tell(f"{model}: {damage}; it was built again")
+            print(f"{clean(model)}: prepared, {format_size(size_bytes)} in {seconds(took_s)}")
+        case NotPrepared(model, reason):
+            tell(f"{model} is not prepared: {reason}")

@@ -1,0 +1,70 @@
+"""Having a file in the kernel's page cache, or not having it there, and being sure of it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from engine.api import EngineError
+from engine.bench.records import NotMeasured
+from engine.core.names import ModelName
+
+_PIECE_BYTES: Final = 8 << 20
+COLD_SHARE: Final = 0.01
+"""A file counts as cold when the kernel keeps no more of it."""
+
+
+class PageCache:
+    """The page cache's hold on the slabs that `find` names. `find` raises EngineError for one that is not there."""
+
+    def __init__(self, find: Callable[[ModelName], Path]) -> None:
+        self._find = find
+
+    def warm(self, model: ModelName) -> None:
+        """Have the whole slab in the page cache. Raises NotMeasured."""
+        path = self._path(model)
+        with path.open("rb", buffering=0) as file:
+            piece = bytearray(_PIECE_BYTES)
+            while file.readinto(piece):
+                pass
+        if (share := cached_share(path)) < 1 - COLD_SHARE:
+            raise NotMeasured(f"the page cache holds only {share:.0%} of its slab: the host is short of memory")
+
+    def drop(self, model: ModelName) -> None:
+        """Have nothing of the slab in the page cache. Raises NotMeasured."""
+        path = self._path(model)
+        if (share := drop_file(path)) > COLD_SHARE:
+            raise NotMeasured(f"the kernel keeps {share:.0%} of its slab in memory: {path} is in use, or on no disk")
+
+    def _path(self, model: ModelName) -> Path:
+        try:
+            return self._find(model)
+        except EngineError as error:
+            raise NotMeasured(f"its slab can't be found from here: {error}") from None
+
+
+def drop_file(path: Path) -> float:
+    """Have the page cache let go of the file; the share that it keeps all the same. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # pages that are not on the disk yet would stay
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return cached_share(path)
+
+
+def cached_share(path: Path) -> float:
+    """How much of the file the page cache holds, 0 to 1, as `mincore` says. Raises OSError; an empty file has no share."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapping:
+        pages = (ctypes.c_ubyte * -(-len(mapping) // mmap.PAGESIZE))()
+        start = ctypes.c_char.from_buffer(mapping)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            address, length = ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapping))
+            if libc.mincore(address, length, pages):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+        finally:
+            del start  # a mapping that is pointed at can't be closed
+        return sum(page & 1 for page in pages) / len(pages)

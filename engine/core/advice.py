@@ -1,0 +1,49 @@
+"""What to tell the operator of a catalog that fits its devices but can't be switched in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.core.latency import predict
+from engine.core.ledger import budget
+from engine.core.names import CPU
+from engine.core.reference import SWITCH_TARGET_S
+from engine.core.sizes import format_size
+from engine.core.state import ModelState, State
+
+
+def slow_switches(state: State) -> Iterator[str]:
+    """Each model whose switch from disk is predicted to miss the target even on the quickest GPU that can hold it, and what
+    helps: a RAM tier with room for it, or fewer bytes."""
+    for model in state.models.values():
+        name, weights_bytes = model.spec.name, model.footprint.weights_bytes
+        from_ram_s = _quickest_copy_s(state, model)
+        if from_ram_s is None:
+            continue
+        from_disk_s = from_ram_s + predict(state.disk, weights_bytes).p50_s
+        if from_ram_s >= SWITCH_TARGET_S:
+            yield (
+                f"{name} takes about {from_ram_s:.1f} s to a GPU even from the RAM tier, more than the"
+                f" {SWITCH_TARGET_S:g} s that a switch is to take. Pin it where it is, or give it a smaller dtype."
+            )
+        elif from_disk_s >= SWITCH_TARGET_S:
+            yield (
+                f"{name} takes about {from_disk_s:.1f} s to a GPU from disk, more than the {SWITCH_TARGET_S:g} s that a"
+                f" switch is to take; from the RAM tier about {from_ram_s:.1f} s. {_ram_tier(state, weights_bytes)}"
+            )
+
+
+def _quickest_copy_s(state: State, model: ModelState) -> float | None:
+    """None when no GPU can hold it, or its sizes are not known."""
+    footprint = model.footprint
+    gpus = [d for d in state.devices if d != CPU and footprint.total_bytes <= budget(state, d)]
+    if model.trouble or not gpus:
+        return None
+    return min(predict(state.devices[d].rates, footprint.weights_bytes).p50_s for d in gpus)
+
+
+def _ram_tier(state: State, weights_bytes: int) -> str:
+    has, needs = format_size(state.ram.budget_bytes), format_size(weights_bytes)
+    if weights_bytes <= state.ram.budget_bytes:
+        return f"The RAM tier of {has} has room for its {needs}: prepare and load it before it is needed."
+    return f"The RAM tier of {has} has no room for its {needs}: raise ram_tier.budget."

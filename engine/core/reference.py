@@ -1,0 +1,94 @@
+"""The reference box by calculation: how long its four models take from its RAM and from its disk, dtype by dtype, and what
+its cards can hold. Nothing here is measured; a machine's own figures come from its own switches."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+SWITCH_TARGET_S: Final = 2.0
+"""A switch is to take less."""
+BUS_BYTES_PER_S: Final = 3.2e9
+"""PCIe 3.0 with 4 lanes, from page-locked memory: 3.94 GB/s of line rate, less the headers of its packets."""
+DISK_BYTES_PER_S: Final = 0.5e9
+"""A SATA SSD, read in order."""
+BUDGET_BYTES: Final = 4_800_000_000
+"""0.8 of a card of 6 GB."""
+
+ReferenceDtype: TypeAlias = Literal["float32", "float16", "bfloat16", "nf4"]
+REFERENCE_DTYPES: Final[tuple[ReferenceDtype, ...]] = ("float32", "float16", "bfloat16", "nf4")
+NF4_BYTES: Final = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight: 4 bits, an 8-bit scale for 64 weights, and a 32-bit one for 256 of these scales (QLoRA, Dettmers et al. 2023,
+double quantisation)."""
+
+
+class ReferenceModel(Struct, frozen=True):
+    """A model of the reference box, by its published configuration."""
+
+    name: str
+    linear_weights: int
+    """Of the matrices that NF4 quantises: attention, feed-forward and pooler."""
+    other_parameters: int
+    """Embeddings, output head, norms and biases, which NF4 keeps in 16 bits."""
+
+    def weights_bytes(self, dtype: ReferenceDtype) -> int:
+        match dtype:
+            case "float32":
+                return 4 * (self.linear_weights + self.other_parameters)
+            case "float16" | "bfloat16":
+                return 2 * (self.linear_weights + self.other_parameters)
+            case "nf4":
+                return round(NF4_BYTES * self.linear_weights) + 2 * self.other_parameters
+
+
+REFERENCE_MODELS: Final = (
+    ReferenceModel("all-MiniLM-L6-v2", 10_764_288, 11_948_928),
+    ReferenceModel("e5-small", 21_381_120, 11_978_880),
+    ReferenceModel("bge-base", 85_524_480, 23_957_760),
+    ReferenceModel("phi-3-mini", 3_623_878_656, 197_200_896),
+)
+
+
+class ReferenceRow(Struct, frozen=True):
+    """One model in one dtype on the reference box."""
+
+    model: str
+    dtype: ReferenceDtype
+    weights_bytes: int
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether Citadel can load it; NF4 is shown for its bytes only."""
+        return self.dtype != "nf4"
+
+    @property
+    def from_ram_s(self) -> float:
+        """RAM tier to card: bytes ÷ bus."""
+        return self.weights_bytes / BUS_BYTES_PER_S
+
+    @property
+    def from_disk_s(self) -> float:
+        """Disk to RAM tier, then to the card: bytes ÷ disk + bytes ÷ bus."""
+        return self.weights_bytes / DISK_BYTES_PER_S + self.from_ram_s
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights alone fit the budget; the workspace for the model's limits comes on top."""
+        return self.weights_bytes <= BUDGET_BYTES
+
+    @property
+    def needs(self) -> Literal["nothing", "RAM tier", "smaller dtype"]:
+        """What a switch under the target needs. A smaller dtype also where the weights don't fit."""
+        if not self.fits or self.from_ram_s >= SWITCH_TARGET_S:
+            return "smaller dtype"
+        return "RAM tier" if self.from_disk_s >= SWITCH_TARGET_S else "nothing"
+
+
+def reference_table() -> tuple[ReferenceRow, ...]:
+    """Every model in every dtype."""
+    return tuple(
+        ReferenceRow(model.name, dtype, model.weights_bytes(dtype))
+        for model in REFERENCE_MODELS
+        for dtype in REFERENCE_DTYPES
+    )
