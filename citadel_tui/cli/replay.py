@@ -1,99 +1,52 @@
-"""`citadel replay`: what each policy would have done with a recorded demand. Needs no engine, and starts none."""
+"""`citadel replay`: what each policy would have done with a recorded demand. Starts no engine."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.replay_inputs import Inputs, read_inputs
+from citadel_tui.cli.replay_plot import plot_timed, plot_untimed
+from citadel_tui.cli.replay_text import replay_text
+from citadel_tui.cli.replay_timed_text import timed_text
+from citadel_tui.cli.streams import tell
 from engine.api import EngineError
-from engine.replay.box import Box
-from engine.replay.comparison import EVICTIONS, Comparison, compare
-from engine.replay.sizes import GB, cycled_sizes, read_sizes
-from engine.replay.trace import TraceError, read_trace
-from engine.replay.untimed import Outcome
-
-_Read = TypeVar("_Read")
+from engine.core.policy import Eviction
+from engine.replay.comparison import EVICTIONS, compare
+from engine.replay.trace import TraceError, sped_up
+from engine.simulation.comparison import compare_timed
+from engine.simulation.compute import Compute
 
 
 def run(arguments: Namespace) -> int:
-    requests = _read(arguments.trace, read_trace)
-    models = {request.model for request in requests}
-    given = {"gpus_bytes": arguments.gpus, "ram_bytes": arguments.ram}
-    box = replace(Box(), **{name: value for name, value in given.items() if value is not None})
-    if arguments.sizes == "cycle":
-        sizes = cycled_sizes(models)
-    else:
-        sizes = _read(Path(arguments.sizes), lambda lines: read_sizes(lines, models))
+    inputs = read_inputs(arguments)
     evictions = EVICTIONS if arguments.policy == "all" else (arguments.policy,)
+    replay = _timed if arguments.timed else _untimed
     try:
-        compared = compare(requests, box, sizes, evictions)
+        text = replay(arguments, inputs, evictions)
     except TraceError as error:
-        raise EngineError(f"{arguments.trace} can't be replayed on this box: {error}") from None
-    print(msgspec.json.encode(compared).decode() if arguments.json else replay_text(compared))
+        source = "the engine's demand" if arguments.own else arguments.trace
+        raise EngineError(f"{source} can't be replayed on this box: {error}") from None
+    print(text)
+    if arguments.plot is not None:
+        tell(f"drawn to {arguments.plot}")
     return Exit.DONE
 
 
-def _read(path: Path, read: Callable[[Iterable[str]], _Read]) -> _Read:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return read(file)
-    except OSError as error:
-        raise EngineError(f"{path} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise EngineError(f"{path} is not text in UTF-8") from None
-    except TraceError as error:
-        raise EngineError(f"{path}, {error}; nothing was replayed") from None
+def _untimed(arguments: Namespace, inputs: Inputs, evictions: Sequence[Eviction]) -> str:
+    compared = compare(inputs.requests, inputs.box, inputs.sizes, evictions)
+    if arguments.plot is not None:
+        plot_untimed(compared, arguments.plot)
+    return msgspec.json.encode(compared).decode() if arguments.json else replay_text(compared)
 
 
-def replay_text(compared: Comparison) -> str:
-    """The box in two lines, then a row for each policy and one for the clairvoyant reference."""
-    headings = [
-        "POLICY",
-        "SWITCH s",
-        "REGRET",
-        "HITS",
-        "LOADS",
-        "FROM DISK",
-        "TO GPU GB",
-        "DISK GB",
-        "BACK GB",
-        "FILLED",
-    ]
-    outcomes = [*compared.policies.items(), ("clairvoyant*", compared.clairvoyant)]
-    rows = [_cells(name, outcome, compared.regret(outcome)) for name, outcome in outcomes]
-    note = "* knows the future: a bound to measure against, not a policy. REGRET: switch seconds beyond it."
-    return "\n\n".join([_box(compared), table(headings, rows, right=tuple(headings[1:])), note])
-
-
-def _box(compared: Comparison) -> str:
-    box = compared.box
-    cards = " + ".join(f"{size_bytes / GB:.2f}" for size_bytes in box.gpus_bytes)
-    served = compared.clairvoyant.requests
-    return (
-        f"{compared.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
-        f"{served} when repeats count once; untimed, in order\n"
-        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB (exclusive), "
-        f"copies {box.copy_bytes_per_s / GB:g} GB/s, disk {box.disk_bytes_per_s / GB:g} GB/s"
-    )
-
-
-def _cells(name: str, outcome: Outcome, regret: float) -> list[str]:
-    return [
-        name,
-        f"{outcome.switch_s:.1f}",
-        f"{100 * regret:.0f} %",
-        f"{100 * outcome.hit_ratio:.1f} %",
-        str(outcome.loads),
-        str(outcome.disk_loads),
-        f"{outcome.to_gpu_bytes / GB:.1f}",
-        f"{outcome.from_disk_bytes / GB:.1f}",
-        f"{outcome.to_ram_bytes / GB:.1f}",
-        "-" if outcome.utilization is None else f"{100 * outcome.utilization:.1f} %",
-    ]
+def _timed(arguments: Namespace, inputs: Inputs, evictions: Sequence[Eviction]) -> str:
+    compute = Compute(arguments.work_per_s, arguments.cpu_slowdown, arguments.cpu)
+    requests = sped_up(inputs.requests, arguments.speed_up)
+    compared = compare_timed(requests, inputs.box, compute, inputs.sizes, evictions)
+    if arguments.plot is not None:
+        plot_timed(compared, arguments.plot)
+    return msgspec.json.encode(compared).decode() if arguments.json else timed_text(compared)

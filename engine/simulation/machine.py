@@ -1,0 +1,180 @@
+"""The simulated box at work: performs the scheduler's effects as the executor would, and tells what comes of them and when.
+
+Decides nothing. Reads share the disk equally, and copies to a device its link; a model that is copied while it is still read
+is ready when both have ended. A release takes no time, and a worker is there as soon as it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias, assert_never
+
+from msgspec import Struct
+
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.replay.box import Box
+from engine.runtime.effects import (
+    BindModel,
+    DropSlab,
+    KeepPeaks,
+    KillWorker,
+    ReadSlab,
+    ReleaseModel,
+    StartWorker,
+    StopReading,
+)
+from engine.runtime.messages import (
+    BindFailed,
+    Message,
+    ModelBound,
+    ModelReleased,
+    Return,
+    SlabFailed,
+    SlabOpened,
+    SlabRead,
+    WorkerDown,
+    WorkerUp,
+)
+from engine.simulation.agenda import Agenda
+from engine.simulation.compute import Compute
+from engine.simulation.device import Run, SimulatedDevice
+from engine.simulation.outcome import Moved
+from engine.simulation.sharing import SharedRate
+from engine.worker.protocol import Bound
+
+Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
+
+_PID: Final = 1
+
+
+class _Copied(Struct, frozen=True):
+    """A copy that has ended, or has caught up with the reading that it runs behind."""
+
+    device: DeviceId
+    copy_s: float
+
+
+class Machine:
+    """Disk, devices and what is under way on them."""
+
+    def __init__(self, box: Box, compute: Compute, sizes: Mapping[ModelName, int]) -> None:
+        self._box = box
+        self._compute = compute
+        self._sizes = sizes
+        self._disk: SharedRate[ModelName] = SharedRate(box.disk_bytes_per_s)
+        self._read_began_s: dict[ModelName, float] = {}
+        """Of the reads under way."""
+        self._copy_began_s: dict[ModelName, float] = {}
+        self._waiting: dict[ModelName, _Copied] = {}
+        """Copies that wait for their reading."""
+        self._devices: dict[DeviceId, SimulatedDevice] = {}
+        self._reports: Agenda[Message] = Agenda()
+        self.moved = Moved()
+
+    @property
+    def next_s(self) -> float:
+        """When something happens next; infinity when nothing is under way."""
+        devices = self._devices.values()
+        ends_s = [end_s for device in devices for end_s in (device.run_ends_s, device.copies.next_s)]
+        return min(self._reports.next_s, self._disk.next_s, *ends_s)
+
+    def take(self) -> Message | None:
+        """What is reported at `next_s`; None for the end of a copy that waits for its reading."""
+        now_s = self.next_s
+        if self._reports.next_s == now_s:
+            return self._reports.take()
+        if self._disk.next_s == now_s:
+            return self._has_read(self._disk.take(), now_s)
+        for name, device in self._devices.items():
+            if device.copies.next_s == now_s:
+                return self._has_copied(device.copies.take(), name, now_s)
+            if device.run_ends_s == now_s:
+                return Return(device.take_ended().lease)
+        raise AssertionError("something is under way, or next_s is infinity")
+
+    def run(self, device: DeviceId, model: ModelName, run: Run, now_s: float) -> None:
+        """Run a request that has its lease; Return when it has ended."""
+        self._devices[device].run(model, run, now_s)
+
+    def perform(self, effect: Move, now_s: float) -> None:
+        """Set `effect` in motion."""
+        match effect:
+            case ReadSlab(model):
+                self._read(model, now_s)
+            case StopReading(model):
+                self._stop_reading(model, now_s)
+            case BindModel(model, device):
+                self._bind(model, device, now_s)
+            case ReleaseModel(model, device):
+                self._release(model, device, now_s)
+            case StartWorker(device, after_s):
+                self._devices[device] = SimulatedDevice(self._box.copy_bytes_per_s, self._compute.speed(device))
+                self._reports.put(now_s + after_s, WorkerUp(device, _PID))
+            case KillWorker(device):
+                self._kill(device, now_s)
+            case DropSlab() | KeepPeaks():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _read(self, model: ModelName, now_s: float) -> None:
+        self._read_began_s[model] = now_s
+        self._disk.start(model, self._sizes[model], now_s)
+        self._reports.put(now_s, SlabOpened(model, "disk", self._sizes[model]))
+
+    def _has_read(self, model: ModelName, now_s: float) -> SlabRead:
+        size_bytes = self._sizes[model]
+        self.moved.reads += 1
+        self.moved.from_disk_bytes += size_bytes
+        if copied := self._waiting.pop(model, None):
+            self._reports.put(now_s, self._bound(model, copied.device, copied.copy_s, tail_s=0.0))
+        return SlabRead(model, "disk", size_bytes, now_s - self._read_began_s.pop(model))
+
+    def _stop_reading(self, model: ModelName, now_s: float) -> None:
+        """Give the reading up, and with it the copy that runs behind it."""
+        if not self._disk.stop(model, now_s):
+            return
+        del self._read_began_s[model]
+        self._reports.put(now_s, SlabFailed(model, "stopped", "it was taken back"))
+        for name, device in self._devices.items():
+            if device.copies.stop(model, now_s):
+                del self._copy_began_s[model]
+                self._reports.put(now_s, BindFailed(model, name, "not read", "its slab will not come"))
+        if copied := self._waiting.pop(model, None):
+            self._reports.put(now_s, BindFailed(model, copied.device, "not read", "its slab will not come"))
+
+    def _bind(self, model: ModelName, device: DeviceId, now_s: float) -> None:
+        """A copy to a GPU; the CPU runs from the slab itself."""
+        size_bytes = 0 if device == CPU else self._sizes[model]
+        self._copy_began_s[model] = now_s
+        self._devices[device].copies.start(model, size_bytes, now_s)
+
+    def _has_copied(self, model: ModelName, device: DeviceId, now_s: float) -> ModelBound | None:
+        copy_s = now_s - self._copy_began_s.pop(model)
+        if model in self._read_began_s:
+            self._waiting[model] = _Copied(device, copy_s)
+            return None
+        return self._bound(model, device, copy_s, tail_s=copy_s)
+
+    def _bound(self, model: ModelName, device: DeviceId, copy_s: float, tail_s: float) -> ModelBound:
+        if device == CPU:
+            self.moved.cpu_loads += 1
+        else:
+            self.moved.gpu_loads += 1
+            self.moved.to_gpu_bytes += self._sizes[model]
+        on = self._devices[device]
+        on.bound_bytes[model] = self._sizes[model]
+        return ModelBound(model, device, Bound(0, copy_s, 0.0, 0.0, on.used_bytes, tail_s=tail_s))
+
+    def _release(self, model: ModelName, device: DeviceId, now_s: float) -> None:
+        on = self._devices[device]
+        del on.bound_bytes[model]
+        self.moved.evictions += 1
+        self._reports.put(now_s, ModelReleased(model, device, leaked_bytes=0, used_bytes=on.used_bytes))
+
+    def _kill(self, device: DeviceId, now_s: float) -> None:
+        """The worker ends with all that it was doing; none of that is reported."""
+        self._devices[device] = SimulatedDevice(self._box.copy_bytes_per_s, self._compute.speed(device))
+        self._waiting = {model: copied for model, copied in self._waiting.items() if copied.device != device}
+        self._reports.forget(lambda report: isinstance(report, ModelBound | ModelReleased) and report.device == device)
+        self._reports.put(now_s, WorkerDown(device, "was killed by SIGKILL"))

@@ -1,0 +1,124 @@
+"""A timed replay: requests at their times, through the engine's own scheduler, on a simulated box."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from engine.core.names import ModelName
+from engine.core.policy import Policy
+from engine.replay.box import Box
+from engine.replay.trace import Request
+from engine.runtime.board import Instant, Patience
+from engine.runtime.effects import Deny, Effect, Grant, ReleaseModel, Reply, StartWorker, Write
+from engine.runtime.messages import Ask, Message, Return, Tick, WorkerDown
+from engine.runtime.scheduler import Scheduler
+from engine.simulation.compute import Compute, timed_start
+from engine.simulation.device import Run
+from engine.simulation.filling import Filling
+from engine.simulation.machine import Machine
+from engine.simulation.outcome import TimedOutcome
+from engine.simulation.tally import Tally
+
+TICK_S: Final = 0.25
+"""While anything waits the scheduler looks at its deadlines so often, as in the engine."""
+
+
+def replay_timed(
+    requests: Sequence[Request], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
+) -> TimedOutcome:
+    """Serve `requests` at their times from an empty `box`. Raises TraceError for a model that no GPU can hold."""
+    replay = _Replay(requests, box, compute, sizes, policy)
+    replay.run()
+    return replay.outcome()
+
+
+class _Replay:
+    def __init__(
+        self, requests: Sequence[Request], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
+    ) -> None:
+        self._to_come = deque(enumerate(requests, 1))
+        self._box = box
+        self._compute = compute
+        self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience())
+        self._machine = Machine(box, compute, sizes)
+        self._tally = Tally()
+        self._filling = Filling()
+        self._models: dict[int, ModelName] = {}
+        self._now_s = 0.0
+
+    def run(self) -> None:
+        for device in self._scheduler.state.devices:
+            self._machine.perform(StartWorker(device), self._now_s)
+        while self._to_come or not self._tally.all_settled:
+            self._step()
+
+    def _step(self) -> None:
+        """Go on to the next moment at which anything happens."""
+        machine_s = self._machine.next_s
+        next_s = min(machine_s, self._to_come[0][1].at_s) if self._to_come else machine_s
+        if self._scheduler.is_waiting and self._now_s + TICK_S < next_s:
+            self._now_s += TICK_S
+            self._handle(Tick())
+        elif next_s == machine_s:
+            self._now_s = machine_s
+            if report := self._machine.take():
+                self._reported(report)
+        else:
+            self._now_s = next_s
+            self._ask()
+
+    def _ask(self) -> None:
+        lease, request = self._to_come.popleft()
+        self._models[lease] = request.model
+        self._tally.came(lease, request.work / self._compute.work_per_s, self._now_s)
+        self._handle(Ask(lease, request.model))
+
+    def _reported(self, report: Message) -> None:
+        match report:
+            case Return(lease):
+                self._tally.ended(lease, self._now_s)
+            case WorkerDown(device):
+                self._tally.worker_died(device)
+            case _:
+                pass
+        self._handle(report)
+
+    def _handle(self, message: Message) -> None:
+        before = self._scheduler.state
+        for effect in self._scheduler.handle(message, Instant(self._now_s, self._now_s)):
+            self._perform(effect)
+        if self._scheduler.state is not before:
+            self._filling.note(self._scheduler.state, self._now_s)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Grant(lease, device):
+                work_s = self._tally.granted(lease, device, self._now_s)
+                self._machine.run(device, self._models.pop(lease), Run(lease, work_s), self._now_s)
+            case Deny(lease):
+                del self._models[lease]
+                self._tally.was_denied(lease)
+            case Reply() | Write():
+                pass
+            case _:
+                if isinstance(effect, ReleaseModel):
+                    self._filling.begin(self._now_s)
+                self._machine.perform(effect, self._now_s)
+
+    def outcome(self) -> TimedOutcome:
+        tally, moved = self._tally, self._machine.moved
+        copying_s = moved.to_gpu_bytes / self._box.copy_bytes_per_s
+        return TimedOutcome(
+            requests=tally.requests,
+            denied=tally.denied,
+            hits=tally.hits,
+            on_cpu=tally.on_cpu,
+            waits=tally.waits(),
+            delays=tally.delays(),
+            switch_s=copying_s + moved.from_disk_bytes / self._box.disk_bytes_per_s,
+            moved=moved,
+            filled=self._filling.mean(self._now_s),
+            simulated_s=self._now_s,
+        )

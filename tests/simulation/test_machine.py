@@ -1,0 +1,123 @@
+"""The simulated box, effect by effect: disk 0.5 GB/s, links 3 GB/s, models of 3 GB."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine.core.names import CPU
+from engine.replay.box import Box
+from engine.replay.sizes import GB
+from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
+from engine.runtime.messages import BindFailed, Message, ModelBound, Return, SlabFailed, SlabRead, WorkerDown
+from engine.simulation.compute import Compute
+from engine.simulation.device import Run
+from engine.simulation.machine import Machine
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """With its workers up."""
+    machine = Machine(Box(), Compute(), dict.fromkeys("ab", 3 * GB))
+    for device in ("gpu0", CPU):
+        machine.perform(StartWorker(device), 0.0)
+        machine.take()
+    return machine
+
+
+def reports(machine: Machine) -> list[tuple[float, Message]]:
+    """All that is still to come, with its time."""
+    told = []
+    while (now_s := machine.next_s) < math.inf:
+        if report := machine.take():
+            told.append((now_s, report))
+    return told
+
+
+def kinds(machine: Machine) -> list[tuple[float, type[Message]]]:
+    return [(now_s, type(report)) for now_s, report in reports(machine)]
+
+
+def test_a_copy_behind_a_reading_ends_with_it(machine: Machine) -> None:
+    machine.perform(ReadSlab("a"), 0.0)
+    machine.take()
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+
+    assert kinds(machine) == [(6.0, SlabRead), (6.0, ModelBound)]
+    assert (machine.moved.from_disk_bytes, machine.moved.to_gpu_bytes) == (3 * GB, 3 * GB)
+
+
+def test_copies_to_one_device_share_its_link(machine: Machine) -> None:
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+    machine.perform(BindModel("b", "gpu0", 0), 0.0)
+
+    assert kinds(machine) == [(2.0, ModelBound), (2.0, ModelBound)]
+
+
+def test_the_cpu_runs_from_the_slab_itself(machine: Machine) -> None:
+    machine.perform(BindModel("a", CPU, 0), 5.0)
+
+    assert kinds(machine) == [(5.0, ModelBound)]
+    assert machine.moved.to_gpu_bytes == 0
+
+
+def test_a_reading_that_is_given_up_ends_the_copy_behind_it(machine: Machine) -> None:
+    machine.perform(ReadSlab("a"), 0.0)
+    machine.take()
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+    machine.perform(StopReading("a"), 0.5)
+
+    assert kinds(machine) == [(0.5, SlabFailed), (0.5, BindFailed)]
+
+
+def test_a_copy_that_has_caught_up_ends_too_when_the_reading_is_given_up(machine: Machine) -> None:
+    machine.perform(ReadSlab("a"), 0.0)
+    machine.take()
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+    assert machine.take() is None
+
+    machine.perform(StopReading("a"), 2.0)
+
+    assert kinds(machine) == [(2.0, SlabFailed), (2.0, BindFailed)]
+
+
+def test_it_is_too_late_to_give_up_a_reading_that_has_ended(machine: Machine) -> None:
+    machine.perform(ReadSlab("a"), 0.0)
+    reports(machine)
+    machine.perform(StopReading("a"), 7.0)
+
+    assert reports(machine) == []
+
+
+def test_a_killed_worker_reports_nothing_of_what_it_was_doing(machine: Machine) -> None:
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+    machine.take()
+    machine.run("gpu0", "a", Run(1, 10.0), 1.0)
+    machine.perform(BindModel("b", "gpu0", 0), 1.0)
+    machine.perform(KillWorker("gpu0"), 1.5)
+
+    assert kinds(machine) == [(1.5, WorkerDown)]
+
+
+def test_a_model_runs_one_request_at_a_time(machine: Machine) -> None:
+    machine.run("gpu0", "a", Run(1, 2.0), 0.0)
+    machine.run("gpu0", "a", Run(2, 2.0), 0.0)
+
+    assert reports(machine) == [(2.0, Return(1)), (4.0, Return(2))]
+
+
+def test_the_cpu_takes_longer(machine: Machine) -> None:
+    machine.run(CPU, "a", Run(1, 2.0), 0.0)
+
+    assert reports(machine) == [(16.0, Return(1))]
+
+
+def test_a_release_tells_what_the_device_still_holds(machine: Machine) -> None:
+    for model in "ab":
+        machine.perform(BindModel(model, "gpu0", 0), 0.0)
+    reports(machine)
+    machine.perform(ReleaseModel("a", "gpu0"), 3.0)
+
+    [(_, released)] = reports(machine)
+    assert getattr(released, "used_bytes", None) == 3 * GB
