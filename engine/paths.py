@@ -26,7 +26,7 @@ class Paths:
     run: Path
     """The socket; only its owner may enter."""
     state: Path
-    """What must outlive a restart: log and journal."""
+    """What must outlive a restart: log, journal, what was recorded of demand and memory, benchmarks and screenshots."""
     cache: Path
     """What can be made again: prepared models."""
 
@@ -41,6 +41,27 @@ class Paths:
     @property
     def journal(self) -> Path:
         return self.state / "journal"
+
+    @property
+    def footprints(self) -> Path:
+        return self.state / "footprints.json"
+
+    @property
+    def demand(self) -> Path:
+        return self.state / "demand"
+
+    @property
+    def memory(self) -> Path:
+        return self.state / "memory"
+
+    @property
+    def bench(self) -> Path:
+        """Benchmarks that the console has saved."""
+        return self.state / "bench"
+
+    @property
+    def screenshots(self) -> Path:
+        return self.state / "screenshots"
 
 
 def find_paths(environment: Mapping[str, str]) -> Paths:
@@ -66,12 +87,19 @@ def config_home(environment: Mapping[str, str]) -> Path:
     return _xdg(environment, "XDG_CONFIG_HOME", ".config")
 
 
+def console_file(environment: Mapping[str, str]) -> Path:
+    """What the console remembers, and its operator's keys."""
+    home = environment.get("CITADEL_HOME")
+    folder = Path(home).expanduser().absolute() if home else config_home(environment)
+    return folder / "console.yaml"
+
+
 def make_folders(paths: Paths) -> None:
     """Create what is missing; the run folder must be ours alone. Raises PathRefused."""
     try:
         paths.run.parent.mkdir(parents=True, exist_ok=True)
         paths.run.mkdir(mode=0o700, exist_ok=True)
-        for folder in (paths.state, paths.journal, paths.cache):
+        for folder in (paths.state, paths.journal, paths.demand, paths.memory, paths.cache):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise PathRefused(

@@ -37,11 +37,12 @@ def plan_batch(state: State, batch: Batch, plan_single: PlanSingle, now_s: float
 
 
 def after(state: State, steps: Iterable[Step], now_s: float) -> State:
-    """`state` once `steps` are done, as far as plans can know: leases have ended, and all that was read is in the RAM tier."""
+    """`state` once `steps` are done, as far as plans can know: leases have ended, and all that was read or copied back
+    is in the RAM tier."""
     for step in steps:
         match step:
             case EvictStep():
-                state = _without(state, step.model, step.device)
+                state = _without(state, step, now_s)
             case LoadStep():
                 state = _with(state, step.model, step.device, now_s)
             case PinStep():
@@ -53,12 +54,18 @@ def after(state: State, steps: Iterable[Step], now_s: float) -> State:
     return state
 
 
-def _without(state: State, model: ModelName, device: DeviceId) -> State:
-    gone = state.find(model, device)
+def _without(state: State, step: EvictStep, now_s: float) -> State:
+    gone = state.find(step.model, step.device)
+    if step.copied_back:
+        state = _with_slab(state, step.model, now_s)
     return replace(state, residents=tuple(r for r in state.residents if r is not gone))
 
 
 def _with(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
     footprint = state.models[model].footprint
-    state = ledger.put_slab(state, Slab(model, footprint.weights_bytes, "kept", now_s))
+    state = _with_slab(state, model, now_s)
     return replace(state, residents=(*state.residents, Resident(model, device, "ready", footprint, now_s)))
+
+
+def _with_slab(state: State, model: ModelName, now_s: float) -> State:
+    return ledger.put_slab(state, Slab(model, state.models[model].footprint.weights_bytes, "kept", now_s))

@@ -68,10 +68,15 @@ class _Net(Struct):
 
     model: ModelName
     before: DeviceId | None = None
-    after: DeviceId | None = None
+    places: list[DeviceId] = []
+    """Where the change has brought it and it still is, the newest last."""
     pin_before: Pin | None = None
     pin_after: Pin | None = None
     pin_touched: bool = False
+
+    @property
+    def after(self) -> DeviceId | None:
+        return self.places[-1] if self.places else None
 
     @property
     def counts(self) -> bool:
@@ -85,9 +90,9 @@ def _nets(steps: Iterable[Step]) -> Iterable[_Net]:
         net = nets.setdefault(step.model, _Net(step.model))
         match step:
             case LoadStep():
-                net.after = step.device
-            case EvictStep() if net.after == step.device:
-                net.after = None
+                net.places.append(step.device)
+            case EvictStep() if step.device in net.places:
+                net.places.remove(step.device)
             case EvictStep():
                 net.before = net.before or step.device
             case PinStep() | UnpinStep():

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from engine.core.forecast import load_step, loss_s, victim_costs
+from engine.core.forecast import load_step, loss_s, reload_s
+from engine.core.leaving import Leaver, victims
 from engine.core.ledger import budget, headroom
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Alternative, Blocker, BlockerWhy, LoadStep, Room
 from engine.core.policy import Policy
 from engine.core.sizes import format_size
 from engine.core.state import Resident, State
-from engine.core.victims import Candidate, cheapest_cover
+from engine.core.victims import Need
 
 
 class Offer(Struct, frozen=True):
@@ -21,11 +22,13 @@ class Offer(Struct, frozen=True):
 
     load: LoadStep
     victims: tuple[Resident, ...]
-    victims_cost: float
-    """In the policy's own unit; compares offers."""
+    victims_cost: tuple[float, ...]
+    """In the policy's own unit; compares offers, the lowest first."""
     loss_s: float
     """Expected seconds of reloading the victims."""
     free_after_bytes: int
+    room: Room
+    """What the device has before anything leaves it."""
 
     @property
     def device(self) -> DeviceId:
@@ -62,30 +65,29 @@ def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
     evictable, blockers = _evictable(state, device, policy, now_s)
-    costs = victim_costs(state, policy)
-    candidates = [Candidate(r.model, r.footprint.total_bytes, costs[r.model]) for r in evictable]
-    missing = need - headroom(state, device)
-    cover = cheapest_cover(candidates, missing)
-    if cover is None:
+    leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
+    missing_bytes = need - headroom(state, device)
+    choice = victims(state, leavers, Need(missing_bytes), policy, now_s)
+    if choice is None:
         return NoOffer(room, blockers)
-    names = {c.name for c in cover}
-    victims = tuple(r for r in evictable if r.model in names)
+    chosen = tuple(r for r in evictable if r.model in choice.models)
     return Offer(
         load=load_step(state, model, device),
-        victims=victims,
-        victims_cost=sum(c.cost for c in cover),
-        loss_s=sum(loss_s(state, v) for v in victims),
-        free_after_bytes=sum(c.size_bytes for c in cover) - missing,
+        victims=chosen,
+        victims_cost=choice.cost,
+        loss_s=sum(loss_s(state, v) for v in chosen),
+        free_after_bytes=choice.freed_bytes - missing_bytes,
+        room=room,
     )
 
 
 def best_first(state: State, offers: Iterable[Offer], policy: Policy) -> list[Offer]:
     """Offers in the order of preference: fewest expected losses, the catalog's preferred device, then the balancing."""
 
-    def rank(offered: Offer) -> tuple[float, int, bool, float, list[DeviceId]]:
+    def rank(offered: Offer) -> tuple[list[float], int, bool, float, list[DeviceId]]:
         preferred = state.models[offered.load.model].spec.preferred_device
         return (
-            round(offered.victims_cost, 6),
+            [round(cost, 6) for cost in offered.victims_cost],
             len(offered.victims),
             offered.device != preferred,
             _balance_key(state, offered, policy),

@@ -19,6 +19,8 @@ from engine.core.commands import (
     Single,
     Unpin,
 )
+from engine.core.copying_back import with_copies_back
+from engine.core.forecast import load_step, loss_s
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
@@ -93,11 +95,11 @@ class _Planner:
             return self._nothing(f"{model} is not on any device")
         if under_way := self._under_way(model):
             return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("cancel the load first",))
-        steps: list[Step] = [self._departure(r) for r in residents if r.stage == "ready"]
+        departures = [self._departure(r) for r in residents if r.stage == "ready"]
+        steps: list[Step] = [*with_copies_back(self._state, departures, None, self._policy, self._now_s)]
         if self._state.models[model].pin is not None:
             steps.append(UnpinStep(model, self._state.models[model].pin))
-        tier = "RAM tier" if any(s.model == model for s in self._state.ram.slabs) else "disk"
-        return self._plan(steps, f"its weights stay in the {tier}")
+        return self._plan(steps, self._why_nothing_is_lost(model, steps))
 
     def pin(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
         here = self._staying(model)
@@ -165,15 +167,31 @@ class _Planner:
         if not good:
             budgets = [o.room for o in none]
             return over_any_budget(self._command, known, budgets) or no_room(self._command, known, none)
-        return self._accept(model, good, why)
+        return self._accept(model, good, none, why)
 
-    def _accept(self, model: ModelName, good: list[Offer], why: str) -> Plan:
+    def _accept(self, model: ModelName, good: list[Offer], none: list[NoOffer], why: str) -> Plan:
         best, *others = good
-        steps: list[Step] = [EvictStep(v.model, v.device, v.footprint.total_bytes) for v in best.victims]
-        steps.append(best.load)
+        victims = [self._victim(v) for v in best.victims]
+        steps: list[Step] = [*with_copies_back(self._state, victims, best.load, self._policy, self._now_s), best.load]
         steps += [self._departure(r) for r in self._state.of(model) if r.stage == "ready"]
         lost = tuple(o.as_alternative(_why_lost(o, best)) for o in others[:MAX_ALTERNATIVES])
-        return Plan(self._command, tuple(steps), (why,), lost)
+        rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
+        return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
+
+    def _victim(self, resident: Resident) -> EvictStep:
+        reload_s = load_step(self._state, resident.model, resident.device).predicted.p50_s
+        return EvictStep(
+            resident.model,
+            resident.device,
+            resident.footprint.total_bytes,
+            loss_s=loss_s(self._state, resident),
+            reload_s=reload_s,
+        )
+
+    def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
+        if any(isinstance(s, EvictStep) and s.copied_back for s in steps):
+            return "its weights go back to the RAM tier"
+        return f"its weights stay in the {'disk' if self._state.ram.find(model) is None else 'RAM tier'}"
 
     def _then(self, answer: Plan | Refusal, steps: list[Step]) -> Plan | Refusal:
         return answer if isinstance(answer, Refusal) else replace(answer, steps=(*answer.steps, *steps))
@@ -188,7 +206,7 @@ class _Planner:
         return min(staying, key=lambda r: r.stage == "ready", default=None)
 
     def _draining(self, model: ModelName, device: DeviceId | None) -> Resident | None:
-        draining = (r for r in self._state.of(model) if r.stage == "draining" and device in (None, r.device))
+        draining = (r for r in self._state.of(model) if r.stage == "draining" and not r.given_up and device in (None, r.device))
         return next(draining, None)
 
     def _under_way(self, model: ModelName) -> tuple[Blocker, ...]:

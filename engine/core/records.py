@@ -63,9 +63,14 @@ class Switch(Struct, frozen=True, tag="switch"):
         return self.plan.predicted
 
     @property
+    def moving_s(self) -> float:
+        """Seconds without the waits for room and for running uses to end: what `predicted` predicts."""
+        return self.total_s - self.phases.queue - self.phases.drain
+
+    @property
     def efficiency(self) -> float | None:
-        """Floor ÷ measured copy, bind and warm time; None without a floor."""
-        measured = self.phases.copy + self.phases.bind + self.phases.warm
+        """Floor ÷ measured read, copy, bind and warm time; None without a floor."""
+        measured = self.phases.read + self.phases.copy + self.phases.bind + self.phases.warm
         return self.floor_s / measured if self.floor_s and measured else None
 
 

@@ -34,6 +34,8 @@ def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refu
     rooms = tuple(o.room for o in none)
     blockers = tuple(b for o in none for b in o.blockers)
     shown = ", ".join(f"{r.device} {r.note or format_size(r.free_bytes) + ' free'}" for r in rooms)
+    if busy := " and ".join(b.model for b in blockers if b.why == "leased"):
+        shown += f"; {busy} in use"
     return Refusal(
         command,
         f"{model.spec.name} needs {_footprint(model.footprint)}; {shown}",

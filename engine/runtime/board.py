@@ -24,6 +24,8 @@ class Patience(Struct, frozen=True):
 
     queue_s: float = 30.0
     """For room that may come by itself."""
+    in_use_s: float = 20.0
+    """For running requests to end by themselves, before another one's model goes to the CPU or takes a place in use."""
     drain_s: float = 60.0
     """For the leases of a model that is to leave."""
     load_s: float = 120.0

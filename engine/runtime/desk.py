@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from engine.core import ledger
 from engine.core.demand import request_came
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import Resident
 from engine.runtime.board import Board
 from engine.runtime.effects import Deny, Grant
@@ -53,9 +53,9 @@ class LeaseDesk:
 
     def _ready_device(self, model: ModelName) -> DeviceId | None:
         residents = self._board.state.of(model)
-        if ready := next((r for r in residents if r.stage == "ready"), None):
+        if ready := min((r for r in residents if r.stage == "ready"), key=lambda r: r.device == CPU, default=None):
             return ready.device
-        leaving = next((r for r in residents if r.stage == "draining"), None)
+        leaving = next((r for r in residents if r.stage == "draining" and not r.given_up), None)
         return self._rescued(leaving) if leaving else None
 
     def _rescued(self, resident: Resident) -> DeviceId:

@@ -9,10 +9,12 @@ from msgspec import Struct
 from engine.api import Answer
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Entry
+from engine.core.run_peaks import RunPeaks
 
 
 class ReadSlab(Struct, frozen=True):
-    """Bring the model's slab into the RAM tier, preparing it first when needed. Report: SlabRead or SlabFailed."""
+    """Bring the model's slab into the RAM tier, preparing it first when needed. Reports: SlabOpened, SlabAdvanced…, then
+    SlabRead or SlabFailed."""
 
     model: ModelName
 
@@ -23,6 +25,15 @@ class StopReading(Struct, frozen=True):
     model: ModelName
 
 
+class ReturnSlab(Struct, frozen=True):
+    """Copy the slab of a model that leaves the device, on which nothing of it runs any more, back to the RAM tier. Report:
+    SlabReturned or SlabNotReturned."""
+
+    model: ModelName
+    device: DeviceId
+    size_bytes: int
+
+
 class DropSlab(Struct, frozen=True):
     """Free the slab's region of the RAM tier."""
 
@@ -30,7 +41,8 @@ class DropSlab(Struct, frozen=True):
 
 
 class BindModel(Struct, frozen=True):
-    """Copy the slab to the device and make the model ready. Report: ModelBound or BindFailed."""
+    """Copy the slab to the device, as far as it has been read and the rest as it comes, and make the model ready. Report:
+    ModelBound, which comes after SlabRead, or BindFailed."""
 
     model: ModelName
     device: DeviceId
@@ -78,6 +90,15 @@ class Deny(Struct, frozen=True):
     reason: str
 
 
+class KeepPeaks(Struct, frozen=True):
+    """Keep what runs of the model took on this kind of device over restarts."""
+
+    model: ModelName
+    kind: str
+    """The device's title."""
+    peaks: RunPeaks
+
+
 class Write(Struct, frozen=True):
     """Write the entry to the journal."""
 
@@ -87,6 +108,7 @@ class Write(Struct, frozen=True):
 Effect: TypeAlias = (
     ReadSlab
     | StopReading
+    | ReturnSlab
     | DropSlab
     | BindModel
     | ReleaseModel
@@ -95,5 +117,6 @@ Effect: TypeAlias = (
     | Reply
     | Grant
     | Deny
+    | KeepPeaks
     | Write
 )

@@ -21,20 +21,23 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
-from engine.core.commands import Command, Submission
+from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
 from engine.core.models import Task
 from engine.core.names import DeviceId, ModelName
 from engine.core.planner import plan
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
+from engine.core.proposing import propose
 from engine.core.records import Notice, Record
 from engine.runtime.board import Instant
 from engine.runtime.effects import Deny, Effect, Grant, Reply, StartWorker, Write
 from engine.runtime.executor import Executor
 from engine.runtime.flow import policy_for
 from engine.runtime.history import History
-from engine.runtime.messages import Ask, Message, RanShort, Return, Submit, Tick, Withdraw
+from engine.runtime.messages import Ask, Message, Ran, RanShort, Return, Submit, Tick, Withdraw
 from engine.runtime.ports import Clock
+from engine.runtime.recorder import Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.vectors import rows
@@ -57,10 +60,11 @@ MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup
 class Engine:
     """`EngineAPI` over one scheduler. `live` is its life; every other method talks to it through the inbox or reads its state."""
 
-    def __init__(self, hello: Hello, scheduler: Scheduler, history: History, clock: Clock) -> None:
+    def __init__(self, hello: Hello, scheduler: Scheduler, history: History, recorder: Recorder, clock: Clock) -> None:
         self._hello = hello
         self._scheduler = scheduler
         self._history = history
+        self._recorder = recorder
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
@@ -94,6 +98,7 @@ class Engine:
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor, self.post)),
                 ]
+                recording = tasks.create_task(self._recorder.run(self._hello, self._scheduler.policy, self.snapshot))
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
                 await self._stopping.wait()
@@ -101,6 +106,8 @@ class Engine:
                     task.cancel()
                 await executor.close()
                 await sampler.close()
+                await self._recorder.written()
+                recording.cancel()
                 await self._history.written()
                 writer.cancel()
         except* Exception:
@@ -214,10 +221,17 @@ class Engine:
         policy = policy_for("operator", self._scheduler.policy)
         return plan(self._scheduler.state, command, policy, self._clock.now())
 
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        self._refuse_if_ended()
+        state, policy = self._scheduler.state, policy_for("operator", self._scheduler.policy)
+        # in a thread: the best arrangement of many models takes longer than the loop may stand still
+        return await asyncio.to_thread(propose, state, wish, policy, self._clock.now())
+
     async def submit(self, submission: Submission) -> Answer:
         """Cancelling stops the waiting, not the command."""
         self._refuse_if_ended()
-        self._known(submission.command.model)
+        for model in models_of(submission.command):
+            self._known(model)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(submission.id, []).append(answer)
         self.post(Submit(submission))
@@ -232,6 +246,7 @@ class Engine:
 
     async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
         self._known(model, "embedding")
+        self._recorder.asked(model, len(texts))
         began_s = self._clock.monotonic()
         device, reply = await self._run(model, lambda number: Embed(number, model, texts))
         if not isinstance(reply, Embedded):
@@ -242,6 +257,7 @@ class Engine:
 
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         self._known(model, "generation")
+        self._recorder.asked(model, max_tokens)
         began_s = self._clock.monotonic()
         device, reply = await self._run(model, lambda number: Generate(number, model, prompt, max_tokens))
         if not isinstance(reply, Generated):
@@ -276,17 +292,20 @@ class Engine:
         finally:
             del self._leases[lease]
         work = asyncio.ensure_future(self._executor.ask(device, make))
-        work.add_done_callback(lambda done: self._worked(lease, done))
+        work.add_done_callback(lambda done: self._worked(lease, model, device, done))
         try:
             reply = await asyncio.shield(work)
         except WorkerDied as died:
             raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
         return device, reply
 
-    def _worked(self, lease: int, done: asyncio.Future[WorkerReply]) -> None:
+    def _worked(self, lease: int, model: ModelName, device: DeviceId, done: asyncio.Future[WorkerReply]) -> None:
         self.post(Return(lease))
-        if not done.cancelled():
-            done.exception()  # a caller who left does not want it
+        if done.cancelled() or done.exception():  # a caller who left does not want it
+            return
+        reply = done.result()
+        if isinstance(reply, Embedded | Generated) and reply.workspace_bytes is not None:
+            self.post(Ran(model, device, reply.workspace_bytes, reply.filled))
 
     def _known(self, model: ModelName, task: Task | None = None) -> None:
         known = self._scheduler.state.models.get(model)

@@ -10,36 +10,44 @@ from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from engine.core.names import DeviceId, ModelName
-from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
+from engine.runtime.effects import (
+    BindModel,
+    DropSlab,
+    KeepPeaks,
+    KillWorker,
+    ReadSlab,
+    ReleaseModel,
+    StartWorker,
+    StopReading,
+)
+from engine.runtime.footprint_store import FootprintStore
 from engine.runtime.messages import (
     BindFailed,
     Message,
     ModelBound,
     ModelReleased,
-    SlabAdvanced,
-    SlabFailed,
-    SlabRead,
     WorkerDown,
     WorkerUp,
     context_of,
 )
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
-from engine.runtime.slabs import PassingFailure, SlabStore
-from engine.weights.errors import ReadStopped, WeightsError
+from engine.runtime.slab_reads import SlabReads
+from engine.runtime.slabs import SlabStore
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Reply, Request, Unlock, WorkerConfig
+from engine.worker.protocol import Bind, Bound, Failure, News, Release, Released, Reply, Request, Unlock, WorkerConfig
 
 _log: Final = logging.getLogger(__name__)
 
-_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable"]]] = {
+_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read"]]] = {
     "internal": "passing",
+    "not read": "not read",
     "out of memory": "no room",
     "device unusable": "unusable",
 }
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
 
-Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker
+Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
 
 
 class Executor:
@@ -50,6 +58,7 @@ class Executor:
         store: SlabStore,
         workers: Mapping[DeviceId, WorkerConfig],
         spawner: WorkerSpawner,
+        footprints: FootprintStore,
         clock: Clock,
         post: Callable[[Message], None],
         tasks: asyncio.TaskGroup,
@@ -57,11 +66,13 @@ class Executor:
         self._store = store
         self._configs = workers
         self._spawner = spawner
+        self._footprints = footprints
         self._clock = clock
         self._post = post
         self._tasks = tasks
         self._workers: dict[DeviceId, WorkerHandle] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._reads = SlabReads(store, post, self._tell, self._give_up)
         self._numbers = itertools.count(1)
         self.pids: dict[DeviceId, int] = {}
         """Of the workers that are up."""
@@ -72,9 +83,9 @@ class Executor:
         """Set `effect` in motion."""
         match effect:
             case ReadSlab(model):
-                self._start(self._read(model))
+                self._start(self._reads.read(model))
             case StopReading(model):
-                self._store.stop(model)
+                self._reads.stop(model)
             case DropSlab(model):
                 if region := self._store.take(model):
                     self._start(self._give_up(region))
@@ -87,6 +98,8 @@ class Executor:
             case KillWorker(device):
                 if worker := self._workers.get(device):
                     worker.kill()
+            case KeepPeaks(model, kind, peaks):
+                self._start(self._footprints.keep(model, kind, peaks))
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
         """A request to the device's worker. Raises WorkerDied."""
@@ -94,6 +107,10 @@ class Executor:
         if worker is None:
             raise WorkerDied("is not running")
         return await worker.request(make(next(self._numbers)))
+
+    def _tell(self, device: DeviceId, news: News) -> None:
+        if worker := self._workers.get(device):
+            worker.tell(news)
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""
@@ -110,44 +127,25 @@ class Executor:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _read(self, model: ModelName) -> None:
-        def advanced(done: float) -> None:
-            self._post(SlabAdvanced(model, done))
-
-        try:
-            fetched = await self._store.fetch(model, advanced)
-        except ReadStopped as stopped:
-            self._post(SlabFailed(model, "stopped", str(stopped)))
-        except WeightsError as error:
-            self._post(SlabFailed(model, "broken", str(error)))
-        except (PassingFailure, WorkerDied) as error:
-            self._post(SlabFailed(model, "passing", str(error)))
-        except OSError as error:
-            self._post(SlabFailed(model, "passing", f"reading {model} failed: {error}"))
-        else:
-            self._post(SlabRead(model, fetched.tier, fetched.size_bytes, fetched.read_s))
-
     async def _bind(self, effect: BindModel) -> None:
         model, device = effect.model, effect.device
         spec, region = self._store.spec(model), self._store.region(model)
+        if region is None:
+            self._post(BindFailed(model, device, "not read", f"{model} is not being read any more"))
+            return
         folder = str(self._store.folder(model))
 
         def request(number: int) -> Bind:
-            return Bind(
-                number,
-                model,
-                folder,
-                region.offset,
-                region.length,
-                effect.workspace_bytes,
-                spec.task,
-                spec.limits,
-            )
+            read_bytes = self._reads.follow(model, device, number)
+            place = (region.offset, region.length, effect.workspace_bytes)
+            return Bind(number, model, folder, *place, spec.task, spec.limits, read_bytes)
 
         try:
             reply = await self.ask(device, request)
         except WorkerDied:
             return  # the task that keeps the worker says so
+        finally:
+            self._reads.leave(model)
         match reply:
             case Bound():
                 self.used_bytes[device] = reply.used_bytes

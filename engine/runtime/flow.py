@@ -20,10 +20,11 @@ from engine.core.policy import Policy
 from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.runtime.board import Board
-from engine.runtime.effects import ReleaseModel
-from engine.runtime.jobs import Flow, Job
+from engine.runtime.clearing import clear, drain
+from engine.runtime.jobs import Flow, Job, stop_if_withdrawn
 from engine.runtime.loading import load
 from engine.runtime.outcomes import Broken, NoRoom, NotAllowed, PlanChanged, Withdrawn
+from engine.runtime.slab_waits import read_meanwhile, stop_reading
 
 
 def carry_out(board: Board, job: Job) -> Flow:
@@ -59,7 +60,7 @@ def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
         if isinstance(then, LoadStep):
             yield from _exchange(board, job, leaving, then)
             continue
-        yield from _clear(board, job, leaving)
+        yield from clear(board, job, leaving)
         if then is not None:
             _set_pin(board, then)
 
@@ -67,11 +68,13 @@ def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
 def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], coming: LoadStep) -> Flow:
     """Load `coming` into the room that `leaving` makes, and that nobody else is promised meanwhile."""
     if any((s.model, s.device) == (coming.model, coming.device) for s in leaving):
-        yield from _clear(board, job, leaving)
+        yield from clear(board, job, leaving)
         leaving = ()
     _claim(board, coming)
     try:
-        yield from _clear(board, job, leaving)
+        drain(board, job, leaving)
+        read_meanwhile(board, job, coming.model)
+        yield from clear(board, job, leaving)
         yield from load(board, job, coming)
     finally:
         _withdraw_claim(board, coming)
@@ -109,10 +112,12 @@ def policy_for(origin: Origin, policy: Policy) -> Policy:
 
 def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Generator[PhaseName, None, Plan]:
     """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
-    deadline_s = board.now.mono_s + board.patience.queue_s
+    began_s = board.now.mono_s
+    deadline_s = began_s + board.patience.queue_s
     while True:
-        state, policy = _without(board.state, missing_bytes), policy_for(job.submission.origin, board.policy)
-        found = plan(state, job.submission.command, policy, board.now.wall_s)
+        state = _without(board.state, missing_bytes)
+        in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0
+        found = _found(board, job, state, has_waited=board.now.mono_s >= began_s + in_use_s)
         if isinstance(found, Plan):
             if job.submission.confirmed not in (None, found.effects):
                 raise PlanChanged(found)
@@ -121,7 +126,30 @@ def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Gen
             raise NotAllowed(found)
         job.waiting_for = found.reason
         yield "queue"
-        _stop_if_withdrawn(job)
+        stop_if_withdrawn(job)
+
+
+def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | Refusal:
+    """The plan for the job in `state`. A request first waits for running ones to end by themselves; when it has, its model goes
+    to the CPU or, where that can't be, takes the place of models in use once their leases end."""
+    command, now_s = job.submission.command, board.now.wall_s
+    policy = policy_for(job.submission.origin, board.policy)
+    if job.submission.origin != "request":
+        return plan(state, command, policy, now_s)
+    on_gpu = replace(policy, cpu_fallback=False)
+    found = plan(state, command, on_gpu, now_s)
+    if isinstance(found, Plan) or (found.passes and not has_waited):
+        return found
+    if isinstance(fallback := plan(state, command, policy, now_s), Plan):
+        return fallback
+    insisted = plan(_as_if_idle(state), command, on_gpu, now_s)
+    job.insists = isinstance(insisted, Plan)
+    return insisted if job.insists else fallback
+
+
+def _as_if_idle(state: State) -> State:
+    """`state` as if no request were running on a resident."""
+    return replace(state, residents=tuple(replace(r, leases=0) for r in state.residents))
 
 
 def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
@@ -141,44 +169,6 @@ def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     return job.submission.origin not in ("operator", "trial") and refusal.passes
 
 
-def _clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
-    """Drain and release the residents of `steps`, side by side."""
-    for step in steps:
-        if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
-            board.state = ledger.drain(board.state, step.model, step.device, board.now.wall_s)
-    yield from _drained(board, job, steps)
-    for step in steps:
-        if (resident := board.state.find(step.model, step.device)) and resident.stage == "draining":
-            board.state = ledger.leave(board.state, step.model, step.device, board.now.wall_s)
-            board.emit(ReleaseModel(step.model, step.device))
-    while any((r := board.state.find(s.model, s.device)) and r.stage == "leaving" for s in steps):
-        yield "evict"
-
-
-def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
-    """Wait for the leases of what is to leave; whoever is not past rescue stays when that comes to nothing."""
-    deadline_s = board.now.mono_s + board.patience.drain_s
-    try:
-        while leased := [s for s in steps if (r := board.state.find(s.model, s.device)) and r.leases]:
-            names = " and ".join(s.model for s in leased)
-            if board.now.mono_s >= deadline_s:
-                raise Broken(
-                    f"the leases of {names} did not end within {board.patience.drain_s:.0f} s; nothing was evicted"
-                )
-            job.waiting_for = f"the leases of {names}"
-            yield "drain"
-            _stop_if_withdrawn(job)
-            for step in leased:
-                if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
-                    raise Withdrawn(f"a request for {step.model} came while it was leaving; it stays on {step.device}")
-    except (Broken, Withdrawn):
-        for step in steps:
-            if (resident := board.state.find(step.model, step.device)) and resident.stage == "draining":
-                board.state = ledger.rescue(board.state, step.model, step.device, board.now.wall_s)
-        raise
-    job.waiting_for = ""
-
-
 def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
     """A load of a model that is on its way out, but not past rescue, rescues it: the plan for it has no steps."""
     coming = {load.model for load in agreed.loads}
@@ -194,13 +184,9 @@ def _withdraw_claim(board: Board, coming: LoadStep) -> None:
     resident = board.state.find(coming.model, coming.device)
     if resident is not None and resident.stage == "pending":
         board.state = ledger.withdraw(board.state, coming.model, coming.device)
+        stop_reading(board, coming.model)
 
 
 def _set_pin(board: Board, step: PinStep | UnpinStep) -> None:
     pin = Pin(step.device) if isinstance(step, PinStep) else None
     board.state = ledger.set_pin(board.state, step.model, pin)
-
-
-def _stop_if_withdrawn(job: Job) -> None:
-    if job.withdrawn:
-        raise Withdrawn(job.withdrawn)

@@ -19,10 +19,13 @@ from engine.weights.footprints import estimate_footprint
 from engine.weights.slab import open_prepared
 from engine.weights.sources import Source, prepared_folder, resolve
 
-_COPY_GUESS: Final = Rates(guess_bytes_per_s=2e9, overhead_s=0.005)
-_CPU_BIND_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.02)
-_DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.001)
-"""What is predicted with until a load has been measured; slow enough to disappoint nobody."""
+_COPY_GUESS: Final = Rates(guess_bytes_per_s=4e9, overhead_s=0.002)
+_BINDING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
+_FIRST_BINDING_GUESS: Final = Rates(guess_bytes_per_s=5e9, overhead_s=0.03)
+_EVICTING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
+_DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.002)
+_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=200e6, overhead_s=0.1)
+"""What is predicted with until something has been measured; a device's own copy rates, where they are known, go first."""
 
 
 class Start(Struct, frozen=True):
@@ -56,7 +59,7 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     warnings += _check_fit(settings, specs, models)
     devices = {spec.id: _device(spec) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
-    return Start(State(devices, models, ram, disk=_DISK_GUESS), sources, tuple(warnings))
+    return Start(State(devices, models, ram, disk=_DISK_GUESS, source=_SOURCE_GUESS), sources, tuple(warnings))
 
 
 def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
@@ -71,8 +74,14 @@ def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[Mod
 
 
 def _device(spec: DeviceSpec) -> DeviceState:
-    rates = _CPU_BIND_GUESS if spec.id == CPU else _COPY_GUESS
-    return DeviceState(spec, Reading("starting", "its worker is being started"), rates)
+    return DeviceState(
+        spec,
+        Reading("starting", "its worker is being started"),
+        _COPY_GUESS,
+        binding=_BINDING_GUESS,
+        first_binding=_FIRST_BINDING_GUESS,
+        evicting=_EVICTING_GUESS,
+    )
 
 
 def _is_prepared(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from engine.api import Job as JobView
 from engine.core.commands import Submission
 from engine.core.plans import EvictStep, Plan, Tier
 from engine.core.records import PhaseName, Phases
+from engine.runtime.outcomes import Withdrawn
 
 Flow: TypeAlias = Generator[PhaseName, None, None]
 """Yields the phase that it waits in; resumed after every message."""
@@ -62,6 +63,8 @@ class Job(Struct, eq=False):
     """Where its load really started from."""
     evicted: tuple[EvictStep, ...] = ()
     """Victims so far, to bring back when it comes to nothing."""
+    insists: bool = False
+    """Whether it has waited so long that residents in use make room for it."""
     flow: Flow | None = None
 
     def view(self, mono_s: float) -> JobView:
@@ -75,3 +78,9 @@ class Job(Struct, eq=False):
             elapsed_s=self.clock.elapsed_s(mono_s),
             waiting_for=self.waiting_for,
         )
+
+
+def stop_if_withdrawn(job: Job) -> None:
+    """Raises Withdrawn when the job has been taken back."""
+    if job.withdrawn:
+        raise Withdrawn(job.withdrawn)

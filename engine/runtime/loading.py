@@ -1,21 +1,28 @@
-"""The load of one model as a flow: wait for proven room, reserve, read into the RAM tier, bind on the device."""
+"""The load of one model as a flow: wait for proven room, reserve, and bind on the device while the slab is being read."""
 
 from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final
 
 from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import LoadStep
-from engine.core.ramtier import slabs_to_drop
 from engine.core.rates import learned
+from engine.core.records import PhaseName
 from engine.core.sizes import format_size
-from engine.core.state import Slab
 from engine.runtime.board import Board
-from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
+from engine.runtime.effects import BindModel, KillWorker, ReleaseModel
 from engine.runtime.jobs import Flow, Job
 from engine.runtime.messages import BindFailed, ModelBound
 from engine.runtime.outcomes import Broken, NoRoom, Withdrawn
+from engine.runtime.slab_waits import is_whole, read_too_long, slab_of, stop_reading, wait_until_open
+from engine.worker.protocol import Bound
+
+STOP_GRACE_S: Final = 5.0
+"""Within which a worker has to answer that the slab it copies will not come."""
 
 
 def load(board: Board, job: Job, step: LoadStep) -> Flow:
@@ -36,7 +43,7 @@ def load(board: Board, job: Job, step: LoadStep) -> Flow:
 def _try(board: Board, job: Job, step: LoadStep) -> Flow:
     deadline_s = board.now.mono_s + board.patience.load_s
     yield from _reserve(board, job, step, deadline_s)
-    yield from _read(board, job, step, deadline_s)
+    yield from wait_until_open(board, job, step, deadline_s)
     _fit_footprint(board, step)
     yield from _bind(board, job, step, deadline_s)
 
@@ -60,36 +67,6 @@ def _reserve(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
     board.state = ledger.reserve(board.state, model, device, board.now.wall_s)
 
 
-def _read(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
-    """Have the model's slab in the RAM tier."""
-    model = step.model
-    board.slab_failures.pop(model, None)
-    job.tier = job.tier or "ram"
-    while (slab := _slab(board, model)) is None or slab.stage != "kept":
-        if failure := board.slab_failures.pop(model, None):
-            raise Broken(failure.reason, passing=failure.kind == "passing")
-        if slab is None:
-            _start_reading(board, job, model)
-        yield "read"
-        if board.state.find(model, step.device) is None:
-            raise Broken(f"the worker of {step.device} ended while {model} was read", passing=True)
-        if job.withdrawn or board.now.mono_s >= deadline_s:
-            board.emit(StopReading(model))
-            if job.withdrawn:
-                raise Withdrawn(job.withdrawn)
-            raise Broken(f"reading {model} took longer than {board.patience.load_s:.0f} s", passing=True)
-
-
-def _start_reading(board: Board, job: Job, model: ModelName) -> None:
-    size_bytes = board.state.models[model].footprint.weights_bytes
-    for name in slabs_to_drop(board.state, size_bytes):
-        board.state = ledger.drop_slab(board.state, name)
-        board.emit(DropSlab(name))
-    job.tier = "disk" if board.state.models[model].prepared else "source"
-    board.state = ledger.put_slab(board.state, Slab(model, size_bytes, "reading", board.now.wall_s))
-    board.emit(ReadSlab(model))
-
-
 def _fit_footprint(board: Board, step: LoadStep) -> None:
     """The slab tells the weights' true size; charge that instead of the estimate."""
     resident = board.state.find(step.model, step.device)
@@ -106,42 +83,75 @@ def _fit_footprint(board: Board, step: LoadStep) -> None:
 
 
 def _bind(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
-    """Copy and bind. A copy under way can't be called back: a withdrawn job waits for it, then lets the model go again."""
+    """Copy and bind, while the rest is read. A copy of a slab that is there can't be called back: a withdrawn job waits for it,
+    then lets the model go again."""
     model, device = step.model, step.device
     board.bind_reports.pop(model, None)
+    was_whole, copied_s = is_whole(board, model), job.clock.spent_s("copy")
     board.emit(BindModel(model, device, board.state.models[model].footprint.workspace_bytes))
-    killed = False
-    while (report := board.bind_reports.pop(model, None)) is None:
-        if board.state.find(model, device) is None:
-            why = f"took longer than {board.patience.load_s:.0f} s" if killed else "ended with its worker"
-            raise Broken(f"loading {model} on {device} {why}; the worker is started again", passing=True)
-        if board.now.mono_s >= deadline_s and not killed:
-            killed = True
-            board.emit(KillWorker(device))
-        yield "copy"
-    if isinstance(report, BindFailed) and report.kind in ("no room", "unusable"):
-        size_bytes = board.state.models[model].footprint.total_bytes
-        raise NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
+    report = yield from _bind_report(board, job, step, deadline_s)
     if isinstance(report, BindFailed):
-        raise Broken(f"{device} could not take {model}: {report.reason}", passing=report.kind == "passing")
-    _arrived(board, job, step, report)
+        raise _why_not_bound(board, job, step, report)
+    _split_time(board, job, report.bound, copied_s)
+    _arrived(board, step, report.bound, was_whole)
     if job.withdrawn:
         board.state = ledger.leave(board.state, model, device, board.now.wall_s)
         board.emit(ReleaseModel(model, device))
         raise Withdrawn(job.withdrawn)
 
 
-def _arrived(board: Board, job: Job, step: LoadStep, report: ModelBound) -> None:
-    model, device, bound = step.model, step.device, report.bound
+def _bind_report(
+    board: Board, job: Job, step: LoadStep, deadline_s: float
+) -> Generator[PhaseName, None, ModelBound | BindFailed]:
+    """Wait for what the worker says. Whoever takes too long is stopped: the reading first, else the worker."""
+    model, device = step.model, step.device
+    stopped = killed = False
+    while (report := board.bind_reports.pop(model, None)) is None:
+        if board.state.find(model, device) is None:
+            why = f"took longer than {board.patience.load_s:.0f} s" if killed else "ended with its worker"
+            raise Broken(f"loading {model} on {device} {why}; the worker is started again", passing=True)
+        is_late, whole = board.now.mono_s >= deadline_s, is_whole(board, model)
+        if not (stopped or whole) and (job.withdrawn or is_late):
+            stopped, deadline_s = True, board.now.mono_s + STOP_GRACE_S
+            stop_reading(board, model)
+        elif is_late and not killed:
+            killed = True
+            board.emit(KillWorker(device))
+        yield "copy" if whole else "read"
+    return report
+
+
+def _why_not_bound(board: Board, job: Job, step: LoadStep, report: BindFailed) -> Broken | Withdrawn:
+    model, device = step.model, step.device
+    if report.kind in ("no room", "unusable"):
+        size_bytes = board.state.models[model].footprint.total_bytes
+        return NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
+    if report.kind != "not read":
+        return Broken(f"{device} could not take {model}: {report.reason}", passing=report.kind == "passing")
+    if job.withdrawn:
+        return Withdrawn(job.withdrawn)
+    if failure := board.slab_failures.pop(model, None):
+        return Broken(failure.reason, passing=failure.kind == "passing")
+    return read_too_long(board, model)
+
+
+def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:
+    """Of the time since all was read, what the copy did not take is binding, messages included; `copied_s` had been spent on
+    copies before."""
+    tail_s = bound.copy_s if bound.tail_s is None else bound.tail_s
     job.clock.enter("copy", board.now.mono_s)
     job.clock.reassign("copy", "warm", bound.warm_s)
-    job.clock.reassign("copy", "bind", job.clock.spent_s("copy") - bound.copy_s)
+    job.clock.reassign("copy", "bind", job.clock.spent_s("copy") - copied_s - tail_s)
+
+
+def _arrived(board: Board, step: LoadStep, bound: Bound, was_whole: bool) -> None:
+    model, device = step.model, step.device
     board.state = ledger.arrive(board.state, model, device, board.now.wall_s)
-    if device != CPU:
+    if device != CPU and was_whole:  # a copy behind a reading is as slow as the reading
         weights_bytes = board.state.models[model].footprint.weights_bytes
         ready_s = bound.copy_s + bound.bind_s + bound.warm_s
         board.state = learned(board.state, device, weights_bytes, bound.copy_s, ready_s)
-    if slab := _slab(board, model):
+    if slab := slab_of(board, model):
         board.state = ledger.put_slab(board.state, replace(slab, used_s=board.now.wall_s))
 
 
@@ -151,7 +161,3 @@ def _let_go(board: Board, model: ModelName, device: DeviceId) -> None:
     if resident is not None and resident.stage == "loading":
         board.state = ledger.leave(board.state, model, device, board.now.wall_s)
         board.state = ledger.release_bytes(board.state, model, device, leaked_bytes=0)
-
-
-def _slab(board: Board, model: ModelName) -> Slab | None:
-    return next((s for s in board.state.ram.slabs if s.model == model), None)

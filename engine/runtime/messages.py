@@ -36,6 +36,17 @@ class Return(Struct, frozen=True):
     lease: int
 
 
+class Ran(Struct, frozen=True):
+    """A run of the model has ended well, and its device could tell what it took."""
+
+    model: ModelName
+    device: DeviceId
+    workspace_bytes: int
+    """At its peak, beside the weights."""
+    filled: float
+    """Share of what the model's limits allow, 0 to 1."""
+
+
 class RanShort(Struct, frozen=True):
     """A run of the model found no room on the device, even for one row with nothing else cached: its workspace was
     underestimated."""
@@ -47,6 +58,15 @@ class RanShort(Struct, frozen=True):
 class SlabAdvanced(Struct, frozen=True):
     model: ModelName
     done: float
+
+
+class SlabOpened(Struct, frozen=True):
+    """The model's slab has its place in the RAM tier; from now on its bytes come in order."""
+
+    model: ModelName
+    tier: Tier
+    """As in SlabRead."""
+    size_bytes: int
 
 
 class SlabRead(Struct, frozen=True):
@@ -66,6 +86,21 @@ class SlabFailed(Struct, frozen=True):
     reason: str
 
 
+class SlabReturned(Struct, frozen=True):
+    """The model's slab has been copied back to the RAM tier."""
+
+    model: ModelName
+    device: DeviceId
+    size_bytes: int
+    copy_s: float
+
+
+class SlabNotReturned(Struct, frozen=True):
+    """It could not be; the disk has it."""
+
+    model: ModelName
+
+
 class ModelBound(Struct, frozen=True):
     model: ModelName
     device: DeviceId
@@ -75,8 +110,9 @@ class ModelBound(Struct, frozen=True):
 class BindFailed(Struct, frozen=True):
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing", "no room", "unusable"]
-    """`unusable`: the device can't run any model, as with a torch that was not built for its card."""
+    kind: Literal["broken", "passing", "no room", "unusable", "not read"]
+    """`not read`: the slab did not come. `unusable`: the device can't run any model, as with a torch that was not built for
+    its card."""
     reason: str
 
 
@@ -120,10 +156,14 @@ Message: TypeAlias = (
     | Withdraw
     | Ask
     | Return
+    | Ran
     | RanShort
+    | SlabOpened
     | SlabAdvanced
     | SlabRead
     | SlabFailed
+    | SlabReturned
+    | SlabNotReturned
     | ModelBound
     | BindFailed
     | ModelReleased

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.worker.protocol import Reply, Request, WorkerConfig
+from engine.worker.protocol import News, Reply, Request, WorkerConfig
 
 
 class WorkerHandle(Protocol):
@@ -16,6 +16,10 @@ class WorkerHandle(Protocol):
 
     async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
         """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+        ...
+
+    def tell(self, news: News) -> None:
+        """Say something that has no answer; nothing happens when the process has ended."""
         ...
 
     async def died(self) -> str:

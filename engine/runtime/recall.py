@@ -8,11 +8,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from engine.core.changes import remembered
+from engine.core.commands import Submission
 from engine.core.ledger import set_pin
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId
 from engine.core.rates import learned
-from engine.core.records import Record, Residency, Switch
+from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import State
 from engine.doctor.copy_rates import Circumstances, recall
 
@@ -31,6 +33,20 @@ def with_pins(state: State, residency: Residency) -> State:
     return state
 
 
+def with_changes(state: State, past: Iterable[Record]) -> State:
+    """`state` with the operator's last changes, so that they can still be taken back after a restart."""
+    for record in past:
+        entry = record.entry
+        if isinstance(entry, Pinned) or (isinstance(entry, Switch) and entry.outcome == "done"):
+            known = all(s.model in state.models for s in entry.plan.steps)
+            state = (
+                remembered(state, Submission(entry.id, entry.plan.command, entry.origin), entry.plan, entry.at_s)
+                if known
+                else state
+            )
+    return state
+
+
 def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | None, cache: Path) -> State:
     """`state` with the copy rates that `citadel gpus --measure` has found for its cards, with this driver and torch."""
     devices = dict(state.devices)
@@ -44,10 +60,16 @@ def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | N
 
 
 def with_rates(state: State, past: Iterable[Record]) -> State:
-    """`state` with the rates that recorded switches showed."""
+    """`state` with the rates that recorded switches showed: those from the RAM tier, since a copy behind a reading is as slow
+    as the reading."""
     for record in past:
         switch = record.entry
-        if not isinstance(switch, Switch) or switch.outcome != "done" or switch.plan.load is None:
+        if (
+            not isinstance(switch, Switch)
+            or switch.outcome != "done"
+            or switch.plan.load is None
+            or switch.tier != "ram"
+        ):
             continue
         load, phases = switch.plan.load, switch.phases
         known = state.models.get(load.model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, assert_never
 
 from msgspec.structs import replace
@@ -10,21 +10,26 @@ from msgspec.structs import replace
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.api import Job as JobView
 from engine.core import ledger
-from engine.core.commands import Evict, Load, Submission
+from engine.core.changes import remembered
+from engine.core.commands import Evict, LeaveCpu, Load, Submission, models_of
 from engine.core.latency import learn
-from engine.core.models import Footprint, whole_pages
+from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planner import plan
 from engine.core.plans import PinStep, Plan, UnpinStep
 from engine.core.policy import Policy
 from engine.core.ramtier import slabs_to_drop
 from engine.core.records import Pinned, Refused, Residency, Switch
+from engine.core.returning import worth_returning
+from engine.core.run_peaks import RunPeaks
 from engine.core.state import Slab, State
 from engine.runtime.board import Board, Instant, Patience
 from engine.runtime.desk import LeaseDesk
 from engine.runtime.effects import DropSlab, Effect, Reply, Write
-from engine.runtime.flow import carry_out
+from engine.runtime.flow import carry_out, policy_for
 from engine.runtime.health import DeviceHealth
 from engine.runtime.jobs import Job, PhaseClock
+from engine.runtime.learning import FootprintLearning
 from engine.runtime.messages import (
     Ask,
     BindFailed,
@@ -32,11 +37,15 @@ from engine.runtime.messages import (
     Message,
     ModelBound,
     ModelReleased,
+    Ran,
     RanShort,
     Return,
     SlabAdvanced,
     SlabFailed,
+    SlabNotReturned,
+    SlabOpened,
     SlabRead,
+    SlabReturned,
     Submit,
     Tick,
     Withdraw,
@@ -45,6 +54,8 @@ from engine.runtime.messages import (
     context_of,
 )
 from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
+from engine.runtime.readahead import Readahead
+from engine.runtime.thrash_watch import ThrashWatch
 
 REMEMBERED_ANSWERS: Final = 1000
 
@@ -56,6 +67,9 @@ class Scheduler:
         self._board = Board(state, policy, patience)
         self._desk = LeaseDesk(self._board)
         self._health = DeviceHealth(self._board)
+        self._learning = FootprintLearning(self._board)
+        self._readahead = Readahead(self._board)
+        self._thrash = ThrashWatch(self._board)
         self._jobs: dict[str, Job] = {}
         self._answers: dict[str, Answer] = {}
         self._submitted = 0
@@ -73,6 +87,10 @@ class Scheduler:
         """Who was resident before a restart: each is loaded again when its device is there."""
         self._health.expect_back(residents)
 
+    def recall(self, peaks: Mapping[tuple[ModelName, str], RunPeaks]) -> None:
+        """What runs took before a restart, by model and kind of device."""
+        self._learning.recall(peaks)
+
     def jobs(self, mono_s: float) -> tuple[JobView, ...]:
         """What is under way."""
         return tuple(job.view(mono_s) for job in self._jobs.values())
@@ -89,6 +107,7 @@ class Scheduler:
         self._take(message)
         self._run()
         self._trim_ram_tier()
+        self._readahead.consider(len(self._jobs))
         self._note_residency()
         return self._board.effects
 
@@ -102,18 +121,29 @@ class Scheduler:
                     job.withdrawn = "it was taken back"
             case Ask(lease, model):
                 self._desk.ask(lease, model)
+                self._bring_back(model)
             case Return(lease):
                 self._desk.give_back(lease)
+            case Ran(model, device, workspace_bytes, filled):
+                self._learning.ran(model, device, workspace_bytes, filled)
             case RanShort(model, device):
                 self._ran_short(model, device)
             case SlabAdvanced(model, done):
                 self._advance(model, done)
+            case SlabOpened(model, _, size_bytes):
+                self._measured(model, size_bytes)
+                board.state = ledger.put_slab(board.state, Slab(model, size_bytes, "filling", board.now.wall_s))
             case SlabRead():
                 self._slab_read(message)
             case SlabFailed(model, kind):
                 board.state = ledger.drop_slab(board.state, model)
-                if kind != "stopped":
+                self._readahead.failed(model, for_good=kind != "stopped")
+                if kind != "stopped" and any(r.stage in ("pending", "loading") for r in board.state.of(model)):
                     board.slab_failures[model] = message
+            case SlabReturned():
+                self._slab_returned(message)
+            case SlabNotReturned(model):
+                board.state = ledger.drop_slab(board.state, model)
             case ModelBound(model, device, bound):
                 board.bind_reports[model] = message
                 self._health.used(device, bound.used_bytes, context_of(bound.card))
@@ -162,6 +192,19 @@ class Scheduler:
             self._submitted += 1
             self._submit(Submission(f"request-{self._submitted}", Load(model), "request"))
 
+    def _bring_back(self, model: ModelName) -> None:
+        """A request is for a model that fell back to the CPU, which answers it: let it return to a GPU, if one would take it."""
+        board, command = self._board, LeaveCpu(model)
+        fell_back = [r.device for r in board.state.of(model)] == [CPU] and board.state.models[model].pin is None
+        under_way = any(job.submission.command == command for job in self._jobs.values())
+        if not fell_back or under_way or not board.policy.dynamic_loading:
+            return
+        policy = policy_for("request", board.policy)
+        found = plan(board.state, command, policy, board.now.wall_s)
+        if isinstance(found, Plan) and worth_returning(board.state, found, policy, board.now.wall_s):
+            self._submitted += 1
+            self._submit(Submission(f"return-{self._submitted}", command, "request"))
+
     def _run(self) -> None:
         """Serve leases and resume jobs until nothing moves any more."""
         while True:
@@ -204,6 +247,7 @@ class Scheduler:
         match outcome:
             case "done":
                 assert job.plan is not None
+                self._board.state = remembered(self._board.state, job.submission, job.plan, now.wall_s)
                 self._answer(job, Done(job.plan, switch), "")
             case "failed":
                 self._answer(job, Failed(reason), reason)
@@ -222,14 +266,18 @@ class Scheduler:
         floor_s = self._floor_s(plan)
         switch = Switch(sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier, floor_s)
         self._board.emit(Write(switch))
+        self._thrash.switched(switch)
         return switch
 
     def _floor_s(self, plan: Plan) -> float | None:
-        """The time that the load's bytes need at the fastest copy measured on its device."""
-        if plan.load is None or plan.load.device == CPU:
-            return None
-        rate = self._board.state.devices[plan.load.device].copy_bytes_per_s
-        return self._board.state.models[plan.load.model].footprint.weights_bytes / rate if rate else None
+        """The time that the loads' bytes need at the fastest copies measured on their devices; None when one is not known."""
+        state, floor_s = self._board.state, 0.0
+        for load in plan.loads:
+            rate = state.devices[load.device].copy_bytes_per_s
+            if load.device == CPU or not rate:
+                return None
+            floor_s += state.models[load.model].footprint.weights_bytes / rate
+        return floor_s or None
 
     def _answer(self, job: Job, answer: Answer, reason: str) -> None:
         del self._jobs[job.submission.id]
@@ -238,7 +286,8 @@ class Scheduler:
             del self._answers[next(iter(self._answers))]
         self._board.emit(Reply(job.submission.id, answer))
         if not isinstance(answer, Done) and job.submission.origin == "request":
-            self._desk.deny(job.submission.command.model, reason)
+            for model in models_of(job.submission.command):
+                self._desk.deny(model, reason)
 
     def _restore_victims(self, job: Job) -> None:
         """A plan that failed leaves the state it would have had without it: its victims come back."""
@@ -246,16 +295,12 @@ class Scheduler:
         self._submit_all(Load(v.model, v.device) for v in gone)
 
     def _ran_short(self, model: ModelName, device: DeviceId) -> None:
-        """Double the model's workspace and take it off the device: placed anew, it finds a victim, another device or the CPU.
+        """Charge the model more and take it off the device: placed anew, it finds a victim, another device or the CPU.
 
         A pinned model stays; its request fails with the figures.
         """
-        board = self._board
-        known = board.state.models[model]
-        footprint = replace(known.footprint, workspace_bytes=2 * known.footprint.workspace_bytes, label="learned")
-        models = {**board.state.models, model: replace(known, footprint=footprint)}
-        board.state = replace(board.state, models=models)
-        if board.state.find(model, device) and known.pin is None:
+        self._learning.ran_short(model, device)
+        if self.state.find(model, device) and self.state.models[model].pin is None:
             self._submitted += 1
             self._submit(Submission(f"short-{self._submitted}", Evict(model), "request"))
 
@@ -265,21 +310,31 @@ class Scheduler:
         for resident in self._board.state.of(model):
             self._board.state = ledger.advance(self._board.state, model, resident.device, done)
 
+    def _measured(self, model: ModelName, size_bytes: int) -> None:
+        """The slab tells the weights' true size."""
+        board = self._board
+        known = board.state.models[model]
+        label: Literal["measured", "learned"] = "learned" if known.footprint.label == "learned" else "measured"
+        footprint = whole_pages(replace(known.footprint, weights_bytes=size_bytes, label=label))
+        known = replace(known, prepared=True, footprint=footprint)
+        board.state = replace(board.state, models={**board.state.models, model: known})
+
     def _slab_read(self, report: SlabRead) -> None:
         board = self._board
-        known = board.state.models[report.model]
-        label: Literal["measured", "learned"] = "learned" if known.footprint.label == "learned" else "measured"
-        footprint = whole_pages(Footprint(report.size_bytes, known.footprint.workspace_bytes, label))
-        known = replace(known, prepared=True, footprint=footprint)
-        state = replace(board.state, models={**board.state.models, report.model: known})
+        self._readahead.ended(report.model)
+        self._measured(report.model, report.size_bytes)
         if report.read_s > 0:
-            state = replace(state, disk=learn(state.disk, report.size_bytes, report.read_s))
-        board.state = ledger.put_slab(state, Slab(report.model, report.size_bytes, "kept", board.now.wall_s))
+            board.state = replace(board.state, disk=learn(board.state.disk, report.size_bytes, report.read_s))
+        board.state = ledger.put_slab(board.state, Slab(report.model, report.size_bytes, "kept", board.now.wall_s))
+
+    def _slab_returned(self, report: SlabReturned) -> None:
+        state = ledger.put_slab(self.state, Slab(report.model, report.size_bytes, "kept", self._board.now.wall_s))
+        self._board.state = learned_back(state, report.device, report.size_bytes, report.copy_s)
 
     # ── after every message ──────────────────────────────────────────────────────────────────────
 
     def _trim_ram_tier(self) -> None:
-        for model in slabs_to_drop(self._board.state):
+        for model in slabs_to_drop(self._board.state, self._board.policy, self._board.now.wall_s):
             self._board.state = ledger.drop_slab(self._board.state, model)
             self._board.emit(DropSlab(model))
 

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -34,6 +34,22 @@ class Fetched(Struct, frozen=True):
     read_s: float
 
 
+class FetchReports(Protocol):
+    """Who hears, on the loop, how a fetch goes."""
+
+    def prepared(self, done: float) -> None:
+        """The share of the slab that has been prepared, 0 to 1."""
+        ...
+
+    def opened(self, tier: Tier, region: Region) -> None:
+        """The slab has its region, which is the listener's to give up should the fetch fail."""
+        ...
+
+    def grew(self, read_bytes: int) -> None:
+        """So many bytes are there, from the beginning."""
+        ...
+
+
 class PassingFailure(Exception):
     """Trying again may help."""
 
@@ -44,6 +60,8 @@ class _Fetch:
     def __init__(self) -> None:
         self.stopped: Final = threading.Event()
         self.preparer: WorkerHandle | None = None
+        self.region: Region | None = None
+        self.read_bytes = 0
 
     def stop(self) -> None:
         self.stopped.set()
@@ -81,9 +99,15 @@ class SlabStore:
         """The model's prepared folder, whether it is there yet or not."""
         return prepared_folder(self._specs[model], self._sources[model], self._cache)
 
-    def region(self, model: ModelName) -> Region:
-        """Where its slab lies in the arena. Raises KeyError when it is not there."""
-        return self._regions[model]
+    def region(self, model: ModelName) -> Region | None:
+        """Where its slab lies in the arena, or comes to lie; None where it has no place there."""
+        fetch = self._fetches.get(model)
+        return self._regions.get(model) if fetch is None else fetch.region
+
+    def read_bytes(self, model: ModelName) -> int | None:
+        """How many bytes of a slab that is being fetched are there; None of one that is there."""
+        fetch = self._fetches.get(model)
+        return None if fetch is None else fetch.read_bytes
 
     def take(self, model: ModelName) -> Region | None:
         """The region of a slab that is to go: from now on the model has none, and a fetch makes another."""
@@ -102,29 +126,36 @@ class SlabStore:
         """Give the arena back; no fetch may be under way."""
         self._arena.close()
 
-    async def fetch(self, model: ModelName, on_progress: Callable[[float], None]) -> Fetched:
+    async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
         """Have the model's slab in the arena. Raises WeightsError, and PassingFailure where trying again may help."""
         fetch = self._fetches[model] = _Fetch()
         try:
-            prepared, tier = await self._prepared(model, fetch, on_progress)
-            region = self._arena.allocate(prepared.length)
-            if region is None:
-                room = format_size(self._arena.free_bytes)
-                raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
+            prepared, tier = await self._prepared(model, fetch, reports.prepared)
+            fetch.region = self._allocate(model, prepared.length)
+            reports.opened(tier, fetch.region)
             began_s = self._clock.monotonic()
-            await self._read(prepared, region, on_progress, fetch)
-            self._regions[model] = region
+            await self._read(prepared, fetch.region, fetch, reports)
+            self._regions[model] = fetch.region
             return Fetched(tier, prepared.length, self._clock.monotonic() - began_s)
         finally:
             del self._fetches[model]
 
-    async def _read(
-        self, prepared: Prepared, region: Region, on_progress: Callable[[float], None], fetch: _Fetch
-    ) -> None:
+    def _allocate(self, model: ModelName, length: int) -> Region:
+        region = self._arena.allocate(length)
+        if region is None:
+            room = format_size(self._arena.free_bytes)
+            raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
+        return region
+
+    async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> None:
         loop = asyncio.get_running_loop()
 
-        def report(done: float) -> None:
-            loop.call_soon_threadsafe(on_progress, done)
+        def grew(read_bytes: int) -> None:
+            fetch.read_bytes = read_bytes
+            reports.grew(read_bytes)
+
+        def report(read_bytes: int) -> None:
+            loop.call_soon_threadsafe(grew, read_bytes)
 
         reading = asyncio.ensure_future(
             asyncio.to_thread(
@@ -136,7 +167,6 @@ class SlabStore:
         except BaseException:
             fetch.stopped.set()
             await asyncio.wait([reading])  # until the thread has ended it may write to the region
-            self._arena.free(region)
             raise
 
     async def _prepared(

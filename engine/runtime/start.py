@@ -6,10 +6,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from engine.api import PROTOCOL, Hello
+from engine.core.advice import slow_switches
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.names import CPU
@@ -18,20 +22,27 @@ from engine.core.state import State
 from engine.devices.host import read_host_memory
 from engine.devices.library import Library
 from engine.devices.nvml import NvmlProbe
-from engine.paths import find_paths, make_folders
+from engine.paths import Paths, find_paths, make_folders
+from engine.recording.demand import DemandLog
+from engine.recording.journal import Journal
+from engine.recording.memory import MemoryLog
+from engine.recording.rotated import Bounds
 from engine.runtime.board import Patience
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
-from engine.runtime.history import History
+from engine.runtime.footprint_store import FootprintStore
+from engine.runtime.history import KEPT_RECORDS, History
 from engine.runtime.initial import initial_state
-from engine.runtime.journal import Journal
 from engine.runtime.messages import Message, Submit
-from engine.runtime.recall import last_residency, with_copy_rates, with_pins, with_rates
+from engine.runtime.ports import Clock
+from engine.runtime.recall import last_residency, with_changes, with_copy_rates, with_pins, with_rates
+from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.runtime.slabs import SlabStore
+from engine.runtime.touched_ahead import touched_ahead
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
 from engine.version import VERSION
 from engine.weights.arena import Arena
@@ -39,6 +50,9 @@ from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import Arena as ArenaSize
 from engine.worker.protocol import WorkerConfig
 
+IN_USE_SHARE: Final = 2 / 3
+"""Of a request's patience: so long it waits for running requests to end by themselves. Of 30 s, 20 s: with 10 s single heavy
+requests went to the CPU in the timed replay, which kept others waiting for minutes."""
 VIRTUAL_BANNER: Final = "virtual GPUs in host RAM: no NVIDIA GPU is in use"
 CPU_ONLY_BANNER: Final = "CPU only: no GPU is configured or visible"
 
@@ -56,27 +70,36 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     settings = load_settings(config, environment, find_dotenv(config, Path.cwd()), probe.facts)
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
-    journal = Journal(paths.journal, settings.journal.max_bytes, settings.journal.files)
-    past = await asyncio.to_thread(journal.read_back)
+    journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
+    past = (await asyncio.to_thread(journal.read_back))[-KEPT_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
     scheduler = _scheduler(settings, with_rates(known, past), past)
+    footprints = FootprintStore(paths.footprints, known.models, version("torch"))
+    recalled = footprints.read()
+    scheduler.recall(recalled.peaks)
     history = History(journal, past, clock)
-    engine = Engine(_hello(config, clock.now(), _banner(specs, library)), scheduler, history, clock)
-    for warning in start.warnings:
+    recorder = _recorder(settings, paths, history, clock)
+    engine = Engine(_hello(config, clock.now(), _banner(specs, library)), scheduler, history, recorder, clock)
+    for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
 
-    arena = Arena(_arena_bytes(scheduler.state))
+    ahead = touched_ahead(scheduler.state, read_host_memory().available_bytes)
+    arena = Arena(_arena_bytes(scheduler.state), ahead.ram_tier_bytes)
     spawner = ForkServer(arena.fd)
     store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner, clock)
     workers = {
-        spec.id: _worker(spec, len(specs) - 1, arena.size_bytes, settings.card_uuids.get(spec.id)) for spec in specs
+        spec.id: replace(
+            _worker(spec, len(specs) - 1, arena.size_bytes, settings.card_uuids.get(spec.id)),
+            touched_bytes=ahead.device_bytes.get(spec.id, 0),
+        )
+        for spec in specs
     }
     sampler = Sampler(
         {spec.id: spec for spec in specs}, CardReader(probe, settings.card_uuids), clock, settings.monitoring.sample_s
     )
 
     def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
-        return Executor(store, workers, spawner, clock, post, tasks)
+        return Executor(store, workers, spawner, footprints, clock, post, tasks)
 
     engine.start(make_executor, sampler)
     for model in settings.models:
@@ -88,10 +111,17 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
 def _scheduler(settings: Settings, state: State, past: Sequence[Record]) -> Scheduler:
     """One that goes on where the last run ended, if that is wanted."""
     before = last_residency(past) if settings.restore_after_restart else None
-    scheduler = Scheduler(with_pins(state, before) if before else state, settings.policy, _patience(settings))
+    state = with_pins(with_changes(state, past), before) if before else state
+    scheduler = Scheduler(state, settings.policy, _patience(settings))
     if before is not None:
         scheduler.expect_back(before.residents)
     return scheduler
+
+
+def _recorder(settings: Settings, paths: Paths, history: History, clock: Clock) -> Recorder:
+    bounds = Bounds(settings.recording.max_bytes, settings.recording.files)
+    pace = Pace(settings.monitoring.interval_s, settings.monitoring.sample_s)
+    return Recorder(DemandLog(paths.demand, bounds), MemoryLog(paths.memory, bounds), history, clock, pace)
 
 
 def _hello(config: Path, now_s: float, banner: str) -> Hello:
@@ -111,7 +141,13 @@ def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
 
 def _patience(settings: Settings) -> Patience:
     loading = settings.loading
-    return Patience(loading.queue_deadline_s, loading.drain_deadline_s, loading.timeout_s, loading.retries)
+    return Patience(
+        loading.queue_deadline_s,
+        loading.queue_deadline_s * IN_USE_SHARE,
+        loading.drain_deadline_s,
+        loading.timeout_s,
+        loading.retries,
+    )
 
 
 def _arena_bytes(state: State) -> int:

@@ -15,6 +15,10 @@ from engine.core.records import Record
 from engine.core.sizes import GIB
 from engine.devices.clock import Clock
 from engine.devices.nvml import Deadlines, NvmlProbe
+from engine.recording.demand import DemandLog
+from engine.recording.journal import Journal
+from engine.recording.memory import MemoryLog
+from engine.recording.rotated import Bounds
 from engine.runtime.board import Patience
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
@@ -22,15 +26,15 @@ from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.initial import initial_state
-from engine.runtime.journal import Journal
 from engine.runtime.messages import Message
 from engine.runtime.recall import last_residency, with_pins
+from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
 from engine.worker.protocol import Arena, WorkerConfig
 from tests.nvml.script import NvmlScript
-from tests.runtime.scripted import ScriptedSpawner, ScriptedStore
+from tests.runtime.scripted import ScriptedFootprints, ScriptedSpawner, ScriptedStore
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -41,6 +45,7 @@ class Box(Struct):
     engine: Engine
     spawner: ScriptedSpawner
     store: ScriptedStore
+    footprints: ScriptedFootprints
 
 
 @asynccontextmanager
@@ -73,7 +78,8 @@ async def _opened(folder: Path, probe: NvmlProbe, policy: Policy | None, sample_
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
     box_store, spawner, clock = ScriptedStore(specs, sizes), ScriptedSpawner(), SystemClock()
-    journal = Journal(folder, 1 << 20, 2)
+    bounds = Bounds(1 << 20, 2)
+    journal = Journal(folder, bounds)
     past: list[Record] = journal.read_back()
     before = last_residency(past)
     state = with_pins(start.state, before) if before else start.state
@@ -81,18 +87,22 @@ async def _opened(folder: Path, probe: NvmlProbe, policy: Policy | None, sample_
     if before is not None:
         scheduler.expect_back(before.residents)
     hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(CONFIG), "scripted workers")
-    engine = Engine(hello, scheduler, History(journal, past, clock), clock)
+    history = History(journal, past, clock)
+    pace = Pace(quiet_s=30.0, pressed_s=sample_s)
+    recorder = Recorder(DemandLog(folder, bounds), MemoryLog(folder, bounds), history, clock, pace)
+    engine = Engine(hello, scheduler, history, recorder, clock)
     configs = {device: WorkerConfig(device, "ram", 0, Arena(0)) for device in state.devices}
+    footprints = ScriptedFootprints(state.models)
 
     def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
-        return Executor(box_store, configs, spawner, clock, post, tasks)
+        return Executor(box_store, configs, spawner, footprints, clock, post, tasks)
 
     devices = {device: known.spec for device, known in state.devices.items()}
     sampler = Sampler(devices, CardReader(probe, settings.card_uuids), clock, sample_s)
     engine.start(make_executor, sampler)
     try:
         await all_devices_up(engine)
-        yield Box(engine, spawner, box_store)
+        yield Box(engine, spawner, box_store, footprints)
     finally:
         await engine.stop()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.runtime.slabs import Fetched, SlabStore
+from engine.core.run_peaks import RunPeaks
+from engine.core.state import ModelState
+from engine.runtime.footprint_store import FootprintStore
+from engine.runtime.slabs import Fetched, FetchReports, SlabStore
+from engine.weights.errors import ReadStopped
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
@@ -21,11 +25,14 @@ from engine.worker.protocol import (
     Failure,
     Generate,
     Generated,
+    News,
     Prepare,
     Release,
     Released,
     Reply,
     Request,
+    SlabGrew,
+    SlabStopped,
     Unlock,
     Unlocked,
     WorkerConfig,
@@ -40,18 +47,25 @@ class ScriptedWorker:
         self.config = config
         self.bound: dict[ModelName, int] = {}
         self.unlocked: list[int] = []
+        self.heard: list[News] = []
         self.runs_out_of_memory = False
+        self.workspace_bytes: int | None = None
+        """What a run is found to take; each fills half of the model's limits."""
         self.running = asyncio.Event()
         """Set when a run has begun."""
         self.may_finish = asyncio.Event()
         self.may_finish.set()
+        self.following = asyncio.Event()
+        """Set when a load waits for the rest of its slab."""
+        self._following: dict[int, Bind] = {}
+        self._whole: dict[int, asyncio.Future[bool]] = {}
+        """Whether the slab of each load that follows its reading came."""
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
         match request:
             case Bind():
-                self.bound[request.model] = request.length + request.workspace_bytes
-                return Bound(request.id, 0.001, 0.001, 0.001, sum(self.bound.values()))
+                return await self._bind(request)
             case Release():
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
@@ -63,21 +77,48 @@ class ScriptedWorker:
             case Prepare():
                 return Failure(request.id, "bad request", "the script prepares nothing")
 
-    async def _run(self, request: Embed | Generate) -> Reply:
-        self.running.set()
-        finish: asyncio.Task[object] = asyncio.create_task(self.may_finish.wait())
+    def tell(self, news: News) -> None:
+        self.heard.append(news)
+        match news:
+            case SlabGrew(bind, read_bytes):
+                if read_bytes == self._following[bind].length:
+                    self._whole[bind].set_result(True)
+            case SlabStopped(bind):
+                if not self._whole[bind].done():
+                    self._whole[bind].set_result(False)
+
+    async def _bind(self, request: Bind) -> Reply:
+        """Ready as soon as the slab has been read."""
+        if request.read_bytes is not None:
+            self._following[request.id] = request
+            whole: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._whole[request.id] = whole
+            self.following.set()
+            await self._or_death(whole)
+            if not whole.result():
+                return Failure(request.id, "not read", "its slab did not come")
+        self.bound[request.model] = request.length + request.workspace_bytes
+        return Bound(request.id, 0.001, 0.001, 0.001, sum(self.bound.values()))
+
+    async def _or_death(self, work: Awaitable[bool]) -> None:
+        """Wait for `work`. Raises WorkerDied when the worker ends before that."""
+        done: asyncio.Task[object] = asyncio.create_task(_awaited(work))
         end: asyncio.Task[object] = asyncio.create_task(self.died())
-        await asyncio.wait([finish, end], return_when=asyncio.FIRST_COMPLETED)
-        finish.cancel()
+        await asyncio.wait([done, end], return_when=asyncio.FIRST_COMPLETED)
+        done.cancel()
         end.cancel()
         if self._ended.done():
             raise WorkerDied(self._ended.result())
+
+    async def _run(self, request: Embed | Generate) -> Reply:
+        self.running.set()
+        await self._or_death(self.may_finish.wait())
         if self.runs_out_of_memory:
             return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
         if isinstance(request, Generate):
             return Generated(request.id, request.prompt[::-1], min(len(request.prompt), request.max_tokens))
         vectors = array("f", [x for _ in request.texts for x in (0.6, 0.8)])
-        return Embedded(request.id, 2, vectors.tobytes())
+        return Embedded(request.id, 2, vectors.tobytes(), self.workspace_bytes, 0.5)
 
     async def died(self) -> str:
         return await asyncio.shield(self._ended)
@@ -89,6 +130,10 @@ class ScriptedWorker:
     async def close(self) -> None:
         if not self._ended.done():
             self._ended.set_result("exited with status 0")
+
+
+async def _awaited(work: Awaitable[bool]) -> bool:
+    return await work
 
 
 class ScriptedSpawner:
@@ -107,6 +152,17 @@ class ScriptedSpawner:
         self.closed = True
 
 
+class ScriptedFootprints(FootprintStore):
+    """Keeps lessons until the test looks."""
+
+    def __init__(self, models: Mapping[ModelName, ModelState]) -> None:
+        super().__init__(Path("/nowhere"), models, "2.13.0+cpu")
+        self.kept: asyncio.Queue[tuple[ModelName, str, RunPeaks]] = asyncio.Queue()
+
+    async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
+        self.kept.put_nowait((model, kind, peaks))
+
+
 class ScriptedStore(SlabStore):
     """A RAM tier without memory: a fetch ends when `may_fetch` is set."""
 
@@ -115,7 +171,12 @@ class ScriptedStore(SlabStore):
         self._sizes = sizes
         self.may_fetch = asyncio.Event()
         self.may_fetch.set()
+        self.failure: Exception | None = None
+        """With which a fetch ends."""
         self.held: set[ModelName] = set()
+        self.filling: dict[ModelName, int] = {}
+        """Bytes that are there of slabs on their way."""
+        self.given_up: list[Region] = []
 
     def spec(self, model: ModelName) -> ModelSpec:
         return self._scripted_specs[model]
@@ -123,22 +184,34 @@ class ScriptedStore(SlabStore):
     def folder(self, model: ModelName) -> Path:
         return Path("/prepared") / model
 
-    def region(self, model: ModelName) -> Region:
-        assert model in self.held
-        return Region(0, self._sizes[model])
+    def region(self, model: ModelName) -> Region | None:
+        return Region(0, self._sizes[model]) if model in self.held or model in self.filling else None
+
+    def read_bytes(self, model: ModelName) -> int | None:
+        return self.filling.get(model)
 
     def take(self, model: ModelName) -> Region | None:
         self.held.discard(model)
         return None
 
+    def give_up(self, region: Region) -> None:
+        self.given_up.append(region)
+
     def stop(self, model: ModelName) -> None:
+        self.failure = ReadStopped("taken back")
         self.may_fetch.set()
 
     def close(self) -> None:
         self.held.clear()
 
-    async def fetch(self, model: ModelName, on_progress: Callable[[float], None]) -> Fetched:
-        on_progress(0.5)
-        await self.may_fetch.wait()
+    async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
+        self.filling[model] = 0
+        try:
+            reports.opened("disk", Region(0, self._sizes[model]))
+            await self.may_fetch.wait()
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            del self.filling[model]
         self.held.add(model)
         return Fetched("disk", self._sizes[model], 0.001)

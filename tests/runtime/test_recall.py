@@ -31,7 +31,7 @@ def test_pins_of_the_last_run_replace_the_catalogs_where_their_devices_still_exi
 def test_recorded_switches_teach_how_fast_a_device_is() -> None:
     state = box({"a": 100})
     plan = Plan(Load("a"), (LoadStep("a", "gpu0", 1, "ram"),), ())
-    switch = Switch("1", plan, "operator", 0.0, 0.2, Phases(copy=0.1, bind=0.05, warm=0.05))
+    switch = Switch("1", plan, "operator", 0.0, 0.2, Phases(copy=0.1, bind=0.05, warm=0.05), tier="ram")
     taught = with_rates(state, [Record(1, switch)])
 
     assert taught.devices["gpu0"].copy_bytes_per_s == state.models["a"].footprint.weights_bytes / 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from engine.api import Answer
 from engine.core.commands import Command, Origin, Submission
@@ -19,6 +19,7 @@ from engine.runtime.effects import (
     DropSlab,
     Effect,
     Grant,
+    KeepPeaks,
     KillWorker,
     ReadSlab,
     ReleaseModel,
@@ -35,6 +36,7 @@ from engine.runtime.messages import (
     ModelReleased,
     Return,
     SlabFailed,
+    SlabOpened,
     SlabRead,
     Submit,
     Tick,
@@ -137,6 +139,9 @@ class World:
                 if reading := self.find(ReadSlab, lambda e: e.model == model):
                     self.waiting.remove(reading)
                     self.send(SlabFailed(model, "stopped", "taken back"))
+                if follower := self.find(BindModel, lambda e: e.model == model):
+                    self.waiting.remove(follower)
+                    self.send(BindFailed(model, follower.device, "not read", "taken back"))
             case BindModel(model, device):
                 self.send(ModelBound(model, device, Bound(0, 0.06, 0.01, 0.02, 0)))
             case ReleaseModel(model, device):
@@ -145,17 +150,29 @@ class World:
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
                 self.kill_worker(device)
-            case DropSlab():
+            case DropSlab() | KeepPeaks():
                 pass
 
+    def open_slab(self, model: ModelName) -> None:
+        """The reading of the model's slab begins to bring bytes."""
+        self.expect(ReadSlab, lambda e: e.model == model)
+        self.send(SlabOpened(model, "disk", self.state.models[model].footprint.weights_bytes))
+
     def fail_read(self, model: ModelName, reason: str) -> None:
+        """The reading fails, and with it the load that copies behind it."""
         self.waiting.remove(self.expect(ReadSlab, lambda e: e.model == model))
         self.send(SlabFailed(model, "passing", reason))
+        if follower := self.find(BindModel, lambda e: e.model == model):
+            self.waiting.remove(follower)
+            self.send(BindFailed(model, follower.device, "not read", reason))
 
     def fail_bind(self, model: ModelName, reason: str) -> None:
+        self.refuse_bind(model, "broken", reason)
+
+    def refuse_bind(self, model: ModelName, kind: Literal["broken", "not read"], reason: str) -> None:
         effect = self.expect(BindModel, lambda e: e.model == model)
         self.waiting.remove(effect)
-        self.send(BindFailed(model, effect.device, "broken", reason))
+        self.send(BindFailed(model, effect.device, kind, reason))
 
     def find(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E | None:
         return next((e for e in self.waiting if isinstance(e, kind) and where(e)), None)

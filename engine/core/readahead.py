@@ -1,0 +1,47 @@
+"""What to read into the RAM tier before anybody asks: only into room that is free, so that nothing has to go for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from engine.core.demand import expected_requests
+from engine.core.latency import predict
+from engine.core.names import ModelName
+from engine.core.policy import Policy
+from engine.core.ramtier import excess, slabs_to_drop, tier_slabs
+from engine.core.state import ModelState, State
+
+
+def wanted_next(state: State, unreadable: Collection[ModelName] = ()) -> ModelName | None:
+    """The prepared model that rests on disk and whose reading is expected to cost most: requests to come × seconds of reading.
+
+    None where nobody has asked for such a model yet, or none fits into the free room of the tier.
+    """
+    slabs = tier_slabs(state)
+    if not excess(state, slabs, 1).is_met:
+        return None  # it is full, as it mostly is
+    wanted = [
+        name
+        for name, known in state.models.items()
+        if name not in unreadable
+        and _rests_on_disk(state, known)
+        and excess(state, slabs, known.footprint.weights_bytes).is_met
+    ]
+    return max(wanted, key=lambda name: _expected_s(state, name), default=None)
+
+
+def has_room(state: State, policy: Policy, now_s: float, coming_bytes: int) -> bool:
+    """Whether the tier holds its limits with `coming_bytes` more, once it has let go what it would for them."""
+    drops = slabs_to_drop(state, policy, now_s, coming_bytes)
+    return excess(state, [s for s in tier_slabs(state) if s.model not in drops], coming_bytes).is_met
+
+
+def _rests_on_disk(state: State, known: ModelState) -> bool:
+    name = known.spec.name
+    anywhere = bool(state.of(name)) or any(s.model == name for s in state.ram.slabs)
+    return known.prepared and not known.trouble and known.demand.requests > 0 and not anywhere
+
+
+def _expected_s(state: State, model: ModelName) -> float:
+    size_bytes = state.models[model].footprint.weights_bytes
+    return expected_requests(state, model) * predict(state.disk, size_bytes).p50_s

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from engine.core.commands import Load
+from engine.core.state import State
+from engine.runtime.effects import DropSlab, ReadSlab, StopReading
+from engine.runtime.messages import SlabFailed, Tick
+from tests.core.boxes import box, with_demand
+from tests.runtime.world import World
+
+
+def wanted() -> State:
+    """`a` rests on disk and is asked for; `b` has never been asked for."""
+    return with_demand(box({"a": 40, "b": 40}), "a", 5.0)
+
+
+def reads(world: World) -> list[str]:
+    return [e.model for e in world.waiting if isinstance(e, ReadSlab)]
+
+
+def test_the_most_wanted_slab_is_read_while_nothing_else_is_under_way() -> None:
+    world = World(wanted())
+    world.send(Tick())
+    assert reads(world) == ["a"]
+
+    world.settle()
+
+    assert [s.model for s in world.state.ram.slabs] == ["a"]
+    assert world.where() == {}
+
+
+def test_a_load_of_another_model_comes_first_and_the_reading_begins_again_after_it() -> None:
+    world = World(wanted())
+    world.send(Tick())
+    world.submit(Load("b"))
+    assert sum(isinstance(e, StopReading) for e in world.waiting) == 1
+    world.perform(world.expect(StopReading))
+    assert reads(world) == ["b"]
+
+    world.perform(world.expect(ReadSlab))
+    world.settle()
+
+    assert sorted(s.model for s in world.state.ram.slabs) == ["a", "b"]
+    assert world.where() == {"b": "gpu0 ready"}
+
+
+def test_a_load_of_the_model_itself_goes_on_with_the_reading_under_way() -> None:
+    world = World(wanted())
+    world.send(Tick())
+    world.open_slab("a")
+    world.submit(Load("a"))
+    assert world.find(StopReading) is None
+    assert reads(world) == ["a"]
+
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_slab_that_can_not_be_read_ahead_is_left_to_the_load_that_will_say_why() -> None:
+    world = World(wanted())
+    world.send(Tick())
+    world.waiting.clear()
+    world.send(SlabFailed("a", "broken", "damaged"))
+    world.send(Tick())
+    assert reads(world) == []
+
+    world.submit(Load("a"))
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_nothing_is_dropped_to_read_ahead() -> None:
+    state = wanted()
+    world = World(replace(state, ram=replace(state.ram, budget_bytes=state.models["a"].footprint.weights_bytes - 1)))
+    world.send(Tick())
+    assert reads(world) == []
+    assert world.find(DropSlab) is None
