@@ -23,6 +23,7 @@ from engine.bench.machine import this_machine
 from engine.bench.records import Machine
 from engine.core.commands import Load
 from engine.core.demand import request_came
+from engine.core.latency import Movement
 from engine.core.ledger import free
 from engine.core.models import Footprint
 from engine.core.names import ModelName
@@ -39,7 +40,7 @@ SIZES: Final = ((4, 2), (10, 2), (30, 2), (100, 8), (300, 20), (1000, 64))
 FITTING: Final = 0.7
 """The share of all models' bytes that the GPUs hold."""
 _NOW_S: Final = 1e6
-_SAMPLES: Final = tuple(3e-10 * (1 + number / 50) for number in range(15))
+_SAMPLES: Final = tuple(Movement(size, 3e-10 * size * (1 + number / 50)) for number, size in enumerate(CYCLE_BYTES * 4))
 
 
 class Timed(Struct, frozen=True):
@@ -98,7 +99,7 @@ def under_pressure(models: int, gpus: int) -> State:
     budget_bytes = max(int(FITTING * sum(sizes.values()) / gpus), max(sizes.values()))
     state = starting_state(Box((budget_bytes,) * gpus, sum(sizes.values()) // 4), sizes)
     devices = {
-        name: replace(known, rates=replace(known.rates, seconds_per_byte=_SAMPLES))
+        name: replace(known, rates=replace(known.rates, samples=_SAMPLES))
         for name, known in state.devices.items()
     }
     state = replace(state, devices=devices)

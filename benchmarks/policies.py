@@ -50,10 +50,14 @@ def main() -> int:
 
 def compared(requests: Sequence[Request], assignment: int) -> Comparison:
     """All policies on the default box, with the sizes of `assignment`."""
+    return compare(requests, Box(), sizes_of(requests, assignment))
+
+
+def sizes_of(requests: Sequence[Request], assignment: int) -> dict[ModelName, int]:
+    """The sizes of the requests' models under one of `ASSIGNMENTS`."""
     models = sorted({request.model for request in requests})
     cycle = np.random.default_rng(assignment).permutation(CYCLE_BYTES) if assignment else np.array(CYCLE_BYTES)
-    sizes: dict[ModelName, int] = {model: int(cycle[rank % len(cycle)]) for rank, model in enumerate(models)}
-    return compare(requests, Box(), sizes)
+    return {model: int(cycle[rank % len(cycle)]) for rank, model in enumerate(models)}
 
 
 def _demands() -> list[tuple[Request, ...]]:

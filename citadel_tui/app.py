@@ -14,19 +14,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
+from msgspec.structs import replace
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from citadel_tui.actions import BY_ID, with_keys
+from citadel_tui.clipboard import sequence
 from citadel_tui.crash import sentence, write_trace
 from citadel_tui.desk import GOODBYE, Desk
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect, Link
-from citadel_tui.look import THEMES, Look, look_for
-from citadel_tui.screens.dashboard import Dashboard
+from citadel_tui.look import THEMES, Look, colours_of, look_for
+from citadel_tui.screens.dashboard import Dashboard, keys_of
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.settings.file import load, save
+from citadel_tui.settings.settings import AT_FIRST, Settings
+from citadel_tui.sharing import Sharing
 from citadel_tui.viewmodel.scene import Scene
-from engine.paths import find_paths
+from engine.paths import console_file, find_paths
 
 HAND_OVER_S: Final = 0.25
 """Least time between two scenes that are shown because the engine changed."""
@@ -48,18 +55,41 @@ class CitadelApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False),
         Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
+        Binding(BY_ID["picture"].key, "picture", show=False, id="picture"),
     ]
 
-    def __init__(self, connect: Connect, look: Look, *, read_only: bool, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        look: Look,
+        *,
+        read_only: bool,
+        settings: Settings = AT_FIRST,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = look.theme
+        self.theme = self._theme_at_first = look.theme
         self.link = Link(connect, now, read_only=read_only)
         self.crash: Exception | None = None
         self._now = now
-        self._dashboard = Dashboard(look.glyphs)
-        self._desk = Desk(self, self.link, self._dashboard, look.glyphs)
+        self._settings = settings
+        actions = with_keys(settings.keys)
+        self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
+        self._dashboard = Dashboard(look.glyphs, actions, settings)
+        self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs)
+        self._desk = Desk(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
+
+    @property
+    def settings(self) -> Settings:
+        """As the operator has them now."""
+        chosen = (
+            replace(self._settings, colours=colours_of(self.theme))
+            if self.theme != self._theme_at_first
+            else self._settings
+        )
+        return self._dashboard.as_left(chosen)
 
     def get_default_screen(self) -> Screen[Any]:
         return self._dashboard
@@ -89,6 +119,7 @@ class CitadelApp(App[int]):
         self.set_timer(1.001 - self._now() % 1, self._tick)
 
     def _show(self) -> None:
+        self.link.remember()
         scene = self.link.scene()
         for screen in self.screen_stack:
             if isinstance(screen, ShowsScene):
@@ -102,8 +133,39 @@ class CitadelApp(App[int]):
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
         self._desk.open_device(wanted.device)
 
+    def on_dialog_copy_wanted(self, wanted: Dialog.CopyWanted) -> None:
+        self._sharing.copy(wanted.text)
+
+    def on_dialog_command_wanted(self, wanted: Dialog.CommandWanted) -> None:
+        self._sharing.copy_line(wanted.command)
+
+    def say(self, message: Message) -> None:
+        """Show a line until it has been seen."""
+        self._dashboard.say(message)
+
+    def _say_on_top(self, message: Message) -> None:
+        self.say(message)
+        if isinstance(self.screen, Dialog):
+            self.screen.tell(message.text)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Have the terminal copy `text`, through tmux or screen where the console runs in one."""
+        self._clipboard = text
+        if self._driver is not None:
+            self._driver.write(sequence(text, os.environ))
+
+    def action_picture(self) -> None:
+        self._sharing.take_picture()
+
     def action_leave(self) -> None:
-        self.exit(0, message=GOODBYE)
+        self._leave(0, GOODBYE)
+
+    def _leave(self, status: int, message: str | None = None) -> None:
+        self.run_worker(self._put_back_and_exit(status, message), name="leaving", exit_on_error=False)
+
+    async def _put_back_and_exit(self, status: int, message: str | None) -> None:
+        await self._desk.put_back()
+        self.exit(return_code=status, message=message)
 
     # ── breaking ─────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +176,7 @@ class CitadelApp(App[int]):
         error = event.worker.error
         if event.worker.name in ("link", "hand over"):
             raise RuntimeError(f"the {event.worker.name} worker broke") from error
-        self._dashboard.say(Message(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
+        self.say(Message(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = self.crash or error
@@ -127,17 +189,36 @@ class CitadelApp(App[int]):
     def _leave_on_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
+            loop.add_signal_handler(number, self._leave, 128 + number)
 
 
-def run_console(connect: Connect, *, read_only: bool) -> int:
+class MakeApp(Protocol):
+    """Makes the app, given what every console has."""
+
+    def __call__(self, connect: Connect, look: Look, *, read_only: bool, settings: Settings) -> CitadelApp: ...
+
+
+def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: MakeApp = CitadelApp) -> int:
     """Run the console until the operator leaves; its exit status. `connect` is called again to reconnect."""
-    look = look_for(os.environ, sys.stdout.encoding or "")
-    app = CitadelApp(connect, look, read_only=read_only)
-    app.run()
+    loaded = load(console_file(os.environ))
+    look = look_for(os.environ, sys.stdout.encoding or "", loaded.settings.colours)
+    app = make(connect, look, read_only=read_only, settings=loaded.settings)
+    if loaded.complaint:
+        app.say(Message(loaded.complaint, "warn"))
+    app.run(mouse=mouse)
     if app.crash is not None:
         sys.stderr.write(f"{sentence(app.crash, write_trace(app.crash, _state_folder()))}\n")
+    elif not loaded.complaint and app.settings != loaded.settings:
+        _remember(app.settings)
     return app.return_code or 0
+
+
+def _remember(settings: Settings) -> None:
+    """For the next time."""
+    try:
+        save(console_file(os.environ), settings)
+    except OSError as error:
+        sys.stderr.write(f"citadel: how you left the console could not be kept: {error}\n")
 
 
 def _state_folder() -> Path:

@@ -1,89 +1,152 @@
-"""Where the operator's keys become commands: pickers and pages are opened here, and each command is taken to its end.
+"""Where the operator's keys become deeds: each command is taken to its end, and what only shows something is opened.
 
 Implements `flow.Operator` with the app's screens. Questions are asked from workers of the app, so that nothing waits for them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final
 
 from textual.app import App
 
-from citadel_tui.actions import Action, choices_of
-from citadel_tui.flow import Message, carry_out
+from citadel_tui.actions import Action, Registry, choices_of
+from citadel_tui.flow import Message, carry_out, fulfil
 from citadel_tui.link import Link
+from citadel_tui.look import next_theme
+from citadel_tui.pages import Pages
 from citadel_tui.resending import Resending
 from citadel_tui.screens.dashboard import Dashboard
+from citadel_tui.sharing import Sharing
+from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.history import TIER
 from engine.api import EngineError
 from engine.core.commands import Command
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import DeviceId
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+
+if TYPE_CHECKING:
+    from citadel_tui.bench.benchmark import Benchmark
+    from citadel_tui.screens.palette import Picked
 
 GOODBYE: Final = "The engine goes on and its models stay. `citadel` comes back to them; `citadel stop` ends the engine."
 
 
 class Desk:
-    """Does what the dashboard asks for. Screens are imported when they are first needed: the first paint must not wait."""
+    """Does what the dashboard asks for."""
 
-    def __init__(self, app: App[int], link: Link, dashboard: Dashboard, glyphs: Glyphs) -> None:
+    def __init__(
+        self,
+        app: App[int],
+        link: Link,
+        dashboard: Dashboard,
+        actions: Registry,
+        glyphs: Glyphs,
+        sharing: Sharing,
+    ) -> None:
         self._app = app
         self._link = link
         self._dashboard = dashboard
+        self._sharing = sharing
+        self._pages = Pages(app, link, dashboard, actions, glyphs, sharing)
         self._glyphs = glyphs
+        self._benchmark: Benchmark | None = None
+
+    async def put_back(self) -> None:
+        """End a benchmark under way; returns when everything is where it was."""
+        if self._benchmark is not None:
+            await self._benchmark.stop()
 
     def do(self, asked: Dashboard.Asked) -> None:
         """The action of a key that the dashboard does not do itself."""
-        if asked.action.choices is not None:
-            self._begin(asked.action, asked.model)
-            return
+        why_not = asked.action.why_not(self._link.scene(), asked.models)
+        if why_not:
+            self.say(Message(f"{asked.action.word}: {why_not}", "warn"))
+        elif asked.action.verb is not None:
+            self._begin(asked.action, asked.models)
+        elif asked.action.wish is not None:
+            self._wish(asked.action.wish)
+        else:
+            self._open(asked)
+
+    def _open(self, asked: Dashboard.Asked) -> None:
         match asked.action.id:
-            case "details":
-                self._open_details(asked)
+            case "details" if asked.record is not None:
+                self._pages.open_record(asked.record)
+            case "details" if asked.models:
+                self._pages.open_model(asked.models[0])
             case "help":
-                self._open_help()
+                self._pages.open_help()
             case "palette":
-                self._open_palette()
+                self._pages.open_palette(asked.models, self._take)
+            case "tier":
+                self.open_device(TIER)
+            case "alerts":
+                self._pages.open_alerts()
+            case "bench":
+                self._measure(asked.models)
+            case "copy":
+                self._sharing.copy_selection(asked.models, asked.record)
+            case "command":
+                self._sharing.copy_command(asked.models, asked.record)
+            case "picture":
+                self._sharing.take_picture()
+            case "colours":
+                self._app.theme = next_theme(self._app.theme)
             case "back":
-                self._app.run_worker(self._take_back(asked.model), name="taking a command back", exit_on_error=False)
+                self._app.run_worker(self._take_back(asked.models), name="taking a command back", exit_on_error=False)
             case "quit":
                 self._app.exit(0, message=GOODBYE)
 
+    def _measure(self, models: Models) -> None:
+        from citadel_tui.bench.benchmark import Benchmark
+
+        self._benchmark = self._benchmark or Benchmark(self._app, self._link, self.say, self._glyphs)
+        self._app.run_worker(self._benchmark.run(models), name="the benchmark", exit_on_error=False)
+
     # ── commands ─────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, action: Action, model: ModelName | None) -> None:
-        """Carry a verb out for `model`, first asking how when there is more than one way."""
+    def _begin(self, action: Action, models: Models) -> None:
+        """Carry a verb out for `models`, first asking how when there is more than one way."""
         scene = self._link.scene()
-        why_not = action.why_not(scene, model)
-        if why_not or model is None or scene.snapshot is None:
-            self.say(Message(f"{action.verb}: {why_not}", "warn"))
-            return
-        choices = choices_of(action, scene, model)
+        choices = choices_of(action, scene, models)
         if len(choices) == 1:
             self._start(choices[0].command)
-        elif choices:
+        elif choices and scene.snapshot is not None:
             from citadel_tui.screens.picker import Picker
 
-            title = f"{action.verb} {self._glyphs.text(model)}: on which device?"
-            self._app.push_screen(Picker(title, choices, scene.snapshot, self._glyphs), self._start)
+            whom = self._glyphs.text(models[0]) if len(models) == 1 else f"{len(models)} models"
+            question = "on which device?" if action.id in ("load", "move") else "which way?"
+            picker = Picker(f"{action.word} {whom}: {question}", choices, scene.snapshot, self._glyphs)
+            self._app.push_screen(picker, self._start)
         else:
-            self.say(Message(f"{action.verb}: no device is ready to take a model", "warn"))
+            self.say(Message(f"{action.word}: no device is ready to take a model", "warn"))
 
     def _start(self, command: Command | None) -> None:
         if command is not None:
-            self._app.run_worker(self._carry_out(command), name="the command", exit_on_error=False)
+            self._run(carry_out(command, Resending(self._link, self.say), self))
 
-    async def _carry_out(self, command: Command) -> None:
+    def _wish(self, wish: Wish | None) -> None:
+        if wish is not None:
+            self._run(fulfil(wish, Resending(self._link, self.say), self))
+
+    def _run(self, deed: Coroutine[None, None, None]) -> None:
+        self._app.run_worker(self._to_its_end(deed), name="the command", exit_on_error=False)
+
+    async def _to_its_end(self, deed: Coroutine[None, None, None]) -> None:
         try:
-            await carry_out(command, Resending(self._link, self.say), self)
+            await deed
         except EngineError as error:
             self.say(Message(str(error), "bad"))
 
-    async def _take_back(self, model: ModelName | None) -> None:
-        """Cancel what is under way for the selected model; nothing to cancel is nothing to say."""
+    async def _take_back(self, models: Models) -> None:
+        """Cancel what is under way for the selected models; nothing to cancel is nothing to say."""
+        jobs = {job.id for model in models for job in self._link.scene().jobs_of(model)}
         try:
-            for job in self._link.scene().jobs_of(model or ""):
-                await self._link.engine.cancel(job.id)
+            for job in jobs:
+                await self._link.engine.cancel(job)
         except EngineError as error:
             self.say(Message(str(error), "bad"))
 
@@ -92,48 +155,39 @@ class Desk:
     async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
         from citadel_tui.screens.preview import Preview
 
-        return await self._app.push_screen_wait(Preview(plan, self._glyphs, changed=changed))
+        return await self._app.push_screen_wait(Preview(plan, self._glyphs, self._sharing.label, changed=changed))
+
+    async def agree(self, proposal: Proposal) -> bool:
+        from citadel_tui.screens.proposal import ProposalScreen
+
+        agreed: bool | None = await self._app.push_screen_wait(
+            ProposalScreen(proposal, self._glyphs, self._sharing.label)
+        )
+        return agreed is True
 
     async def read(self, refusal: Refusal) -> None:
         from citadel_tui.screens.refusal import RefusalScreen
 
-        await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs))
+        await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs, self._sharing.label))
 
     def say(self, message: Message) -> None:
         self._dashboard.say(message)
 
-    # ── pages ────────────────────────────────────────────────────────────────────────────────────
-
-    def _open_details(self, asked: Dashboard.Asked) -> None:
-        from citadel_tui.screens.details import ModelDetails, RecordDetails
-
-        if asked.record is not None:
-            self._app.push_screen(RecordDetails(asked.record, self._glyphs))
-        elif asked.model is not None:
-            self._app.push_screen(ModelDetails(self._link.scene(), asked.model, self._glyphs))
+    # ── picking ──────────────────────────────────────────────────────────────────────────────────
 
     def open_device(self, device: DeviceId) -> None:
-        """The page of a device, if there is one of that name."""
-        scene = self._link.scene()
-        if scene.snapshot is None or device not in scene.snapshot.state.devices:
-            self.say(Message(f"Device: there is no {device}", "warn"))
-            return
-        from citadel_tui.screens.details import DeviceDetails
+        """The page of `device`, and what the operator wants the engine to propose there."""
+        self._pages.open_device(device, self._wish)
 
-        self._app.push_screen(DeviceDetails(scene, device, self._glyphs))
-
-    def _open_help(self) -> None:
-        from citadel_tui.screens.help import Help
-
-        self._app.push_screen(Help(self._glyphs))
-
-    def _open_palette(self) -> None:
-        from citadel_tui.screens.palette import Palette
-
-        self._app.push_screen(Palette(self._link.scene(), self._glyphs), self._take)
-
-    def _take(self, picked: Command | DeviceId | None) -> None:
-        if isinstance(picked, str):
-            self.open_device(picked)
-        else:
-            self._start(picked)
+    def _take(self, picked: Picked | None) -> None:
+        match picked:
+            case None:
+                return
+            case str():
+                self.open_device(picked)
+            case Action():
+                self._dashboard.action_act(picked.id)
+            case Rebalance() | Drain() | Pack() | Undo():
+                self._wish(picked)
+            case _:
+                self._start(picked)

@@ -1,4 +1,5 @@
-"""The way of a command from key to outcome: plan, ask when it touches more than its own model, submit, say how it ended."""
+"""The way of a command from key to outcome: plan or propose, ask when it touches more than its own model, submit, say how it
+ended."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from msgspec import Struct
 
 from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.viewmodel.words import command_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
-from engine.core.commands import Command, Submission
+from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
 
 
 class Message(Struct, frozen=True):
@@ -27,6 +28,8 @@ class Engine(Protocol):
 
     async def plan(self, command: Command) -> Plan | Refusal: ...
 
+    async def propose(self, wish: Wish) -> Proposal | Refusal: ...
+
     async def submit(self, submission: Submission) -> Answer: ...
 
 
@@ -40,6 +43,10 @@ class Operator(Protocol):
         """
         ...
 
+    async def agree(self, proposal: Proposal) -> bool:
+        """Show what the engine proposes; whether it is to be done."""
+        ...
+
     async def read(self, refusal: Refusal) -> None:
         """Show why it can't be done."""
         ...
@@ -50,24 +57,43 @@ class Operator(Protocol):
 async def carry_out(command: Command, engine: Engine, operator: Operator) -> None:
     """Take `command` to its end. Raises EngineError when `engine` does."""
     plan = await engine.plan(command)
-    changed = False
     while isinstance(plan, Plan):
-        if not plan.steps:
-            operator.say(Message(f"{command_text(plan.command)}: nothing to do; {'; '.join(plan.reasons)}"))
-            return
-        if changed or plan.has_side_effects:
-            wanted = await operator.confirm(plan, changed=changed)
+        if plan.steps and plan.has_side_effects:
+            wanted = await operator.confirm(plan, changed=False)
             if wanted is None:
                 return
             if wanted != plan.command:
-                plan, changed = await engine.plan(wanted), False
+                plan = await engine.plan(wanted)
                 continue
+        await _submit(plan, engine, operator)
+        return
+    await operator.read(plan)
+
+
+async def fulfil(wish: Wish, engine: Engine, operator: Operator) -> None:
+    """Have the engine propose what would answer `wish`, and do it when the operator agrees. Raises EngineError."""
+    found = await engine.propose(wish)
+    if isinstance(found, Refusal):
+        await operator.read(found)
+    elif not found.plan.steps or await operator.agree(found):
+        await _submit(found.plan, engine, operator)
+
+
+async def _submit(plan: Plan, engine: Engine, operator: Operator) -> None:
+    """Have `plan` done; one that has changed meanwhile is shown again first, whatever it touches."""
+    while plan.steps:
         answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects))
         if not isinstance(answer, Changed):
             await _report(plan.command, answer, operator)
             return
-        plan, changed = answer.plan, True
-    await operator.read(plan)
+        plan = answer.plan
+        wanted = await operator.confirm(plan, changed=True) if plan.steps else plan.command
+        if wanted is None:
+            return
+        if wanted != plan.command:
+            await carry_out(wanted, engine, operator)
+            return
+    operator.say(Message(f"{command_text(plan.command)}: nothing to do; {'; '.join(plan.reasons)}"))
 
 
 async def _report(command: Command, answer: Done | Declined | Failed | Cancelled, operator: Operator) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
+from citadel_tui.viewmodel.history import History, with_snapshot
 from citadel_tui.viewmodel.scene import Lost, Scene
 from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
 from engine.core.records import Record
@@ -21,8 +22,12 @@ Connect: TypeAlias = Callable[[], Awaitable[EngineAPI]]
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 
+class StartedOver(EngineError):
+    """What the engine shows begins anew, as when a recorded session is wound back: connect again at once."""
+
+
 class Link:
-    """Newest snapshot, newest records, and whether the engine answers."""
+    """Newest snapshot, newest records, the last hour, and whether the engine answers."""
 
     def __init__(
         self, connect: Connect, now: Callable[[], float], *, read_only: bool, sleep: Sleep = asyncio.sleep
@@ -36,6 +41,7 @@ class Link:
         self._snapshot: Snapshot | None = None
         self._records: tuple[Record, ...] = ()
         self._lost: Lost | None = None
+        self._history = History()
         self._pause_s = FIRST_PAUSE_S
         self._connected = asyncio.Event()
         self.connections = 0
@@ -63,13 +69,22 @@ class Link:
 
     def scene(self) -> Scene:
         """What is known now."""
-        return Scene(self._now(), self._hello, self._snapshot, self._records, self._lost, self._read_only)
+        return Scene(
+            self._now(), self._hello, self._snapshot, self._records, self._lost, self._read_only, self._history
+        )
+
+    def remember(self) -> None:
+        """Add what goes on now to the history; while the line is down nothing is known, and nothing is added."""
+        if self._snapshot is not None and self._lost is None:
+            self._history = with_snapshot(self._history, self._snapshot, self._now())
 
     async def run(self) -> None:
         """Follow the engine until cancelled, reconnecting with growing pauses."""
         while True:
             try:
                 await self._follow(await self._connect())
+            except StartedOver:
+                continue
             except EngineError as error:
                 self._lose(str(error))
             await self._sleep(self._pause_s)

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 from textual.theme import Theme
 
+from citadel_tui.settings.settings import Colours
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 
 _DARK: Final = Theme(
@@ -36,6 +37,35 @@ _DARK: Final = Theme(
         "block-b": "#3b9b8b",
         "block-b-under": "#23695e",
         "block-name": "#ffffff",
+    },
+)
+_LIGHT: Final = Theme(
+    name="citadel-light",
+    dark=False,
+    primary="#2b6cb0",
+    secondary="#1f7a6d",
+    warning="#8a5a00",
+    error="#b3261e",
+    success="#2e6b1f",
+    accent="#0f6b5c",
+    foreground="#1c242c",
+    background="#fbfbf8",
+    surface="#f1f2ee",
+    panel="#e6e8e2",
+    variables={
+        "line-dim": "#5b6670",
+        "line-dim-style": "none",
+        "line-rule": "#b4bcc4",
+        "line-room": "#8d99a5",
+        "line-outside": "#6d7781",
+        "line-cursor": "#d7e3f0",
+        "line-cursor-style": "none",
+        "line-banner": "#f6e7c1",
+        "block-a": "#3f7ab3",
+        "block-a-under": "#a9c8e6",
+        "block-b": "#2f8a7b",
+        "block-b-under": "#a3d6cc",
+        "block-name": "#0c1420",
     },
 )
 _ANSI: Final = Theme(
@@ -79,7 +109,7 @@ _ANSI: Final = Theme(
         "block-name": "ansi_default",
     },
 )
-THEMES: Final = (_DARK, _ANSI)
+THEMES: Final = (_DARK, _LIGHT, _ANSI)
 _PLAIN_TERMS: Final = ("linux", "dumb", "vt100", "vt220")
 
 
@@ -90,11 +120,26 @@ class Look(Struct, frozen=True):
     theme: str
 
 
-def look_for(environment: Mapping[str, str], encoding: str) -> Look:
-    """The look for a terminal with this environment, written to in `encoding`."""
+_THEME_OF: Final[Mapping[Colours, str]] = {"dark": _DARK.name, "light": _LIGHT.name, "terminal": _ANSI.name}
+
+
+def next_theme(theme: str) -> str:
+    """The name of the theme after the one of this name, around and around."""
+    names = [known.name for known in THEMES]
+    return names[(names.index(theme) + 1) % len(names)]
+
+
+def colours_of(theme: str) -> Colours:
+    """What the settings call the theme of this name."""
+    return next(colours for colours, name in _THEME_OF.items() if name == theme)
+
+
+def look_for(environment: Mapping[str, str], encoding: str, colours: Colours = "auto") -> Look:
+    """The look for a terminal with this environment, written to in `encoding`, in the colours that its operator chose."""
     term = environment.get("TERM", "")
     unicode = encoding.replace("-", "").lower() == "utf8" and term not in _PLAIN_TERMS
     wants_ascii = environment.get("CITADEL_ASCII", "") not in ("", "0")
     truecolor = environment.get("COLORTERM", "").lower() in ("truecolor", "24bit")
-    plain_colours = not truecolor or "NO_COLOR" in environment
-    return Look(UNICODE if unicode and not wants_ascii else ASCII, (_ANSI if plain_colours else _DARK).name)
+    fitting: Colours = "terminal" if not truecolor or "NO_COLOR" in environment else "dark"
+    theme = _THEME_OF[fitting if colours == "auto" else colours]
+    return Look(UNICODE if unicode and not wants_ascii else ASCII, theme)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from citadel_tui.flow import Message
 from citadel_tui.link import Link
-from citadel_tui.viewmodel.words import command_text
 from engine.api import Answer, EngineAPI, EngineUnreachable
-from engine.core.commands import Command, Submission
+from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
 
 
 class Resending:
@@ -25,6 +25,9 @@ class Resending:
 
     async def plan(self, command: Command) -> Plan | Refusal:
         return await self._link.engine.plan(command)
+
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        return await self._link.engine.propose(wish)
 
     async def submit(self, submission: Submission) -> Answer:
         """The answer, however often the line breaks before it comes.

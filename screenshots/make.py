@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
 from citadel_tui.look import Look
+from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.table import ModelTable
@@ -122,7 +123,7 @@ async def show_preview(app: CitadelApp, engine: EngineAPI) -> None:
     plan = await engine.plan(Load("bge-base"))
     if not isinstance(plan, Plan):
         raise RuntimeError(f"no picture of a preview: {plan.reason}")
-    app.push_screen(Preview(plan, UNICODE, changed=False))
+    app.push_screen(Preview(plan, UNICODE, clean, changed=False))
 
 
 async def sees(pilot: Pilot[int], text: str) -> None:

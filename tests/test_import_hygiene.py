@@ -26,7 +26,18 @@ def _imported_by(program: str) -> set[str]:
     return set(ran.stderr.split())
 
 
-@pytest.mark.parametrize("module", ["citadel_tui.app", "citadel_tui.cli", "engine.client", "engine.spawn"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "citadel_tui.app",
+        "citadel_tui.cli",
+        "citadel_tui.cli.bench",
+        "citadel_tui.cli.prepare",
+        "citadel_tui.cli.replay",
+        "engine.client",
+        "engine.spawn",
+    ],
+)
 def test_the_consoles_process_never_imports_what_only_workers_need(module: str) -> None:
     assert not _imported_by(f"import {module}") & (HEAVY | {"aiohttp"})
 

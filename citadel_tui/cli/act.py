@@ -9,13 +9,13 @@ from argparse import Namespace
 from typing import assert_never
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.figures import seconds
-from citadel_tui.cli.labels import Label, labels
-from citadel_tui.cli.plan_text import deeds, plan_text, refusal_text
 from citadel_tui.cli.requested import requested
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import ask, progress, somebody_can_answer, tell
 from citadel_tui.text import clean
+from citadel_tui.words.figures import seconds
+from citadel_tui.words.labels import Label, labels
+from citadel_tui.words.plan_text import deeds, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
 from engine.client import RemoteEngine
 from engine.core.commands import Command, Submission, models_of

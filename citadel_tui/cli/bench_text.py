@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from statistics import median
 from typing import Final
 
-from citadel_tui.cli.labels import model_label
-from citadel_tui.cli.selftest import TARGET_S
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.streams import can_draw, table
 from citadel_tui.text import clean
+from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
+from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
+from citadel_tui.words.labels import model_label
 from engine.bench.compare import Compared, Comparison
-from engine.bench.records import Omission, Run, Series
+from engine.bench.histogram import histogram
+from engine.bench.measuring import Progress
+from engine.bench.records import Repeat, Run, Series
 from engine.bench.statistics import spread
+from engine.core.reference import SWITCH_TARGET_S
 
 _HEADINGS: Final = (
     *("MODEL", "DEVICE", "FROM", "MIB", "N", "P50", "P95", "MAX"),
-    *("EVICT", "READ", "COPY", "BIND", "WARM", "REST", "FLOOR", "EFF", f"<{TARGET_S:g} s"),
+    *("EVICT", "READ", "COPY", "BIND", "WARM", "REST", "FLOOR", "EFF", f"<{SWITCH_TARGET_S:g} s"),
 )
 _TEXT_HEADINGS: Final = ("MODEL", "DEVICE", "FROM")
 _LEGEND: Final = (
-    "ms of whole switches (the model out of its device and in again); then medians of their parts. REST: waiting and"
-    " messages.\nFLOOR: bytes ÷ the fastest copy seen on the device. EFF: floor ÷ copy, bind and warm. "
-    f"<{TARGET_S:g} s: whether the slowest kept to it."
+    "ms of whole switches (a model out of the device and this one in); then medians of their parts. REST: waiting and"
+    " messages.\nFLOOR: bytes ÷ the fastest copy seen on the device. EFF: floor ÷ read, copy, bind and warm. "
+    f"<{SWITCH_TARGET_S:g} s: whether the slowest kept to it.\nFrom resident: requests on the ready model, a text"
+    " or a token."
 )
+_STEPS: Final = 16
+"""Of the histogram, a cell each."""
+_ENOUGH_FOR_A_SHAPE: Final = 3
 _COMPARED_HEADINGS: Final = ("MODEL", "DEVICE", "FROM", "BEFORE", "AFTER", "CHANGE", "95 % BETWEEN", "VERDICT")
 
 
@@ -32,14 +40,14 @@ def run_text(run: Run) -> str:
     if run.series:
         right = [heading for heading in _HEADINGS if heading not in _TEXT_HEADINGS]
         lines += [table(_HEADINGS, [_row(series) for series in run.series], right), _LEGEND]
-    lines += [f"not measured: {_name(o)}: {clean(o.reason)}" for o in run.omissions]
+    lines += [f"not measured: {result_name(o)}: {clean(o.reason)}" for o in run.omissions]
     return "\n".join(lines)
 
 
 def comparison_text(compared: Compared, threshold: float) -> str:
     lines = [f"not the same in both: {clean(difference)}" for difference in compared.differences]
-    lines += [f"only before: {_name(series)}" for series in compared.only_before]
-    lines += [f"only after: {_name(series)}" for series in compared.only_after]
+    lines += [f"only before: {result_name(series)}" for series in compared.only_before]
+    lines += [f"only after: {result_name(series)}" for series in compared.only_after]
     if compared.comparisons:
         rows = [_compared_row(comparison, threshold) for comparison in compared.comparisons]
         lines.append(table(_COMPARED_HEADINGS, rows, ("BEFORE", "AFTER", "CHANGE")))
@@ -49,25 +57,39 @@ def comparison_text(compared: Compared, threshold: float) -> str:
     return "\n".join(lines)
 
 
+def progress_line(now: Progress) -> str:
+    """Which repeat is under way, and how the times so far spread."""
+    text = f"{subject_name(now.subject)}: {now.turn}"
+    if len(now.seconds) < _ENOUGH_FOR_A_SHAPE:
+        return text
+    shape = histogram(now.seconds, _STEPS)
+    levels = (UNICODE if can_draw(sys.stderr) else ASCII).levels
+    bars = "".join(levels[-(-count * (len(levels) - 1) // max(shape.counts))] for count in shape.counts)
+    return f"{text}  {ms_text(shape.low)} {bars} {ms_text(shape.high)} ms"
+
+
 def _row(series: Series) -> tuple[str, ...]:
-    about, repeats = series.subject, series.repeats
-    whole = spread(series.switch_seconds)
+    whole = spread(series.seconds)
+    return (
+        model_label(series.subject.model, synthetic=series.synthetic),
+        series.subject.device,
+        start_text(series.subject),
+        f"{series.weights_bytes / (1 << 20):.0f}",
+        str(whole.count),
+        *(ms_text(seconds) for seconds in (whole.p50, whole.p95, whole.largest)),
+        *_parts(series.repeats),
+        efficiency_text(series),
+        "yes" if whole.largest < SWITCH_TARGET_S else "NO",
+    )
+
+
+def _parts(repeats: Sequence[Repeat]) -> tuple[str, ...]:
+    """Medians of what the switches were made of; dashes where nothing was switched."""
     phases = [repeat.load_phases for repeat in repeats]
     parts = [[p.read for p in phases], [p.copy for p in phases], [p.bind for p in phases], [p.warm for p in phases]]
     rest = [p.queue + p.drain + p.evict + p.settle for p in phases]
     floors = [repeat.floor_s for repeat in repeats if repeat.floor_s is not None]
-    efficiencies = [repeat.efficiency for repeat in repeats if repeat.efficiency is not None]
-    return (
-        model_label(about.model, synthetic=series.synthetic),
-        about.device,
-        about.tier,
-        f"{series.weights_bytes / (1 << 20):.0f}",
-        str(whole.count),
-        *(_ms(seconds) for seconds in (whole.p50, whole.p95, whole.largest)),
-        *(_middle(values) for values in ([repeat.evict_s for repeat in repeats], *parts, rest, floors)),
-        f"{median(efficiencies):.0%}" if efficiencies else "-",
-        "yes" if whole.largest < TARGET_S else "NO",
-    )
+    return tuple(middle_text(values) for values in ([repeat.evict_s for repeat in repeats], *parts, rest, floors))
 
 
 def _compared_row(comparison: Comparison, threshold: float) -> tuple[str, ...]:
@@ -75,23 +97,10 @@ def _compared_row(comparison: Comparison, threshold: float) -> tuple[str, ...]:
     return (
         model_label(about.model, synthetic=comparison.synthetic),
         about.device,
-        about.tier,
-        _ms(comparison.before_s),
-        _ms(comparison.after_s),
+        start_text(about),
+        ms_text(comparison.before_s),
+        ms_text(comparison.after_s),
         f"{change.share:+.1%}",
         f"{change.low:+.1%} and {change.high:+.1%}",
         "SLOWER" if change.is_worse_than(threshold) else "ok",
     )
-
-
-def _name(result: Series | Omission) -> str:
-    about = result.subject
-    return f"{model_label(about.model, synthetic=result.synthetic)} on {about.device} from {about.tier}"
-
-
-def _middle(values: Sequence[float]) -> str:
-    return _ms(median(values)) if values else "-"
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.1f}"

@@ -26,4 +26,4 @@ def run(arguments: Namespace) -> int:
     asyncio.run(attach() if arguments.read_only else start_if_missing(arguments))
     from citadel_tui.app import run_console
 
-    return run_console(attach, read_only=arguments.read_only)
+    return run_console(attach, read_only=arguments.read_only, mouse=arguments.mouse)

@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.figures import seconds
-from citadel_tui.cli.labels import model_label
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import progress, table
 from citadel_tui.text import clean
+from citadel_tui.words.figures import seconds
+from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
 
 _SHOWN_FIGURES: Final = 5

@@ -6,11 +6,11 @@ import asyncio
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.figures import seconds
-from citadel_tui.cli.labels import model_label
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import progress, tell
 from citadel_tui.text import clean_lines
+from citadel_tui.words.figures import seconds
+from citadel_tui.words.labels import model_label
 
 
 def run(arguments: Namespace) -> int:

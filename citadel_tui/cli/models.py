@@ -6,10 +6,12 @@ import asyncio
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.figures import mib_text
-from citadel_tui.cli.labels import model_label
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import table
+from citadel_tui.words.figures import mib_text
+from citadel_tui.words.labels import model_label
+from engine.core.models import Footprint
+from engine.core.sizes import mib_range
 from engine.core.state import ModelState
 
 
@@ -25,6 +27,11 @@ async def _models(arguments: Namespace) -> Exit:
     return Exit.DONE
 
 
+def _how_known(footprint: Footprint) -> str:
+    """The label, and what measured runs needed with the weights."""
+    return footprint.label + (f", runs {mib_range(*footprint.run_bytes)}" if footprint.run_bytes else "")
+
+
 def _cells(model: ModelState) -> list[str]:
     spec, footprint = model.spec, model.footprint
     return [
@@ -33,7 +40,7 @@ def _cells(model: ModelState) -> list[str]:
         spec.dtype,
         mib_text(footprint.weights_bytes),
         mib_text(footprint.workspace_bytes),
-        footprint.label,
+        _how_known(footprint),
         model.source or "-",
         model.trouble or "-",
     ]

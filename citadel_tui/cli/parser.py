@@ -6,9 +6,11 @@ import math
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
+from citadel_tui.cli.generated import EXAMPLE, Generated, read_generated
 from engine.core.names import is_device_id
+from engine.core.policy import Eviction
 from engine.replay.sizes import parse_bytes
 from engine.version import VERSION
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _EPILOG: Final = """\
 exit status: 0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted
 """
+RESULTS_FILE: Final = Path("GPU_Memory_Allocation_Strategy_Results.md")
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 
 
@@ -37,19 +40,26 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help=_CONFIG_HELP)
     parser.add_argument("--read-only", action="store_true", help="watch, and change nothing")
+    parser.add_argument("--no-mouse", action="store_false", dest="mouse", help="leave the mouse to the terminal")
     parser.add_argument("--version", action="version", version=f"citadel {VERSION}", help="show the version and exit")
     parser.set_defaults(module="console")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for add in (
         _engine_commands,
         _looking_commands,
+        _session_commands,
         _verb_commands,
         _plan_command,
+        _proposal_commands,
+        _why_command,
         _using_commands,
         _models_command,
+        _prepare_command,
         _machine_commands,
         _bench_command,
         _replay_command,
+        _drive_command,
+        _report_command,
     ):
         add(commands)
     return parser
@@ -90,6 +100,17 @@ def _looking_commands(commands: Commands) -> None:
     monitor.add_argument("--output", type=Path, metavar="FILE", help="instead of the standard output")
 
 
+def _session_commands(commands: Commands) -> None:
+    record = _add(commands, "record", "keep what the engine shows in a file, until Ctrl+C")
+    record.set_defaults(module="record")
+    record.add_argument("file", type=Path, metavar="FILE")
+    record.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds between snapshots (1)")
+    played = _add(commands, "replay-session", "watch a recorded session in the console")
+    played.set_defaults(module="replay_session")
+    played.add_argument("file", type=Path, metavar="FILE")
+    played.add_argument("--speed", type=_seconds, default=1.0, metavar="X", help="times as fast as it was (1)")
+
+
 def _verbs(commands: Commands) -> list[ArgumentParser]:
     """The commands that change who is resident, in the form that running and planning them share."""
     load = _add(commands, "load", "make a model ready")
@@ -117,12 +138,32 @@ def _verb_commands(commands: Commands) -> None:
         verb.set_defaults(module="act")
 
 
+def _proposal_commands(commands: Commands) -> None:
+    rebalance = _add(commands, "rebalance", "put models where the present demand is served with the least reloading")
+    drain = _add(commands, "drain", "take everything off a device, to others as far as that pays")
+    drain.add_argument("device", type=_device)
+    pack = _add(commands, "pack", "free one device entirely")
+    pack.add_argument("device", type=_device, nargs="?", help="the one that is cheapest to free when left out")
+    undo = _add(commands, "undo", "take your last change back")
+    for wish in (rebalance, drain, pack, undo):
+        wish.add_argument("--apply", "--yes", "-y", dest="yes", action="store_true", help="do it without asking")
+        wish.add_argument("--json", action="store_true", help="the proposal or refusal as JSON; nothing is done")
+        wish.set_defaults(module="propose")
+
+
 def _plan_command(commands: Commands) -> None:
     plan = _add(commands, "plan", "what a command would do now; changes nothing")
     verbs = plan.add_subparsers(title="commands", metavar="COMMAND", dest="verb", required=True)
     for verb in _verbs(verbs):
         verb.add_argument("--json", action="store_true", help="the plan or refusal as JSON")
         verb.set_defaults(module="preview")
+
+
+def _why_command(commands: Commands) -> None:
+    why = _add(commands, "why", "how a model came to be where it is, and what a load of it would do now")
+    why.set_defaults(module="why")
+    why.add_argument("model")
+    why.add_argument("--json", action="store_true", help="the records and figures as JSON")
 
 
 def _using_commands(commands: Commands) -> None:
@@ -150,6 +191,24 @@ def _models_command(commands: Commands) -> None:
     made.add_argument("kinds", nargs="*", metavar="KIND", help="those of the catalog when left out")
 
 
+def _prepare_command(commands: Commands) -> None:
+    prepare = _add(commands, "prepare", "write models' slabs before they are asked for; needs no engine")
+    prepare.set_defaults(module="prepare")
+    prepare.add_argument("models", nargs="*", metavar="MODEL", help="all of the catalog when left out")
+    depth = prepare.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--check",
+        action="store_const",
+        dest="depth",
+        const="checksum",
+        help="read every byte and compare its checksum; a damaged slab is built again",
+    )
+    depth.add_argument(
+        "--again", action="store_const", dest="depth", const="nothing", help="build it again, whatever is there"
+    )
+    prepare.set_defaults(depth="sizes")
+
+
 def _machine_commands(commands: Commands) -> None:
     doctor = _add(commands, "doctor", "what stands between a model and a GPU here, and what to do about it")
     doctor.set_defaults(module="doctor")
@@ -163,24 +222,29 @@ def _machine_commands(commands: Commands) -> None:
 def _bench_command(commands: Commands) -> None:
     bench = _add(commands, "bench", "how long switches take here; puts back what it moves")
     bench.usage = (
-        "citadel bench [MODEL …] [--on DEVICE …] [--from {ram,disk}] [-n N] [--warm-up N] [--yes]\n"
-        "                     [--output FILE.json] [--csv FILE]\n"
-        "       citadel bench compare BEFORE.json AFTER.json [--threshold PERCENT]"
+        "citadel bench [MODEL …] [--on DEVICE …] [--from {resident,ram,page-cache,disk} …] [--pairs] [-n N]\n"
+        "                     [--warm-up N] [--yes] [--output FILE.json] [--csv FILE]\n"
+        "       citadel bench compare BEFORE.json AFTER.json [--threshold PERCENT]\n"
+        "       citadel bench plot RUN.json -o RUN.svg"
     )
     bench.set_defaults(module="bench")
     bench.add_argument("models", nargs="*", metavar="MODEL", help="all of the catalog when left out")
     bench.add_argument("--on", type=_device, nargs="+", metavar="DEVICE", help="every GPU when left out")
     bench.add_argument(
         "--from",
-        dest="tier",
-        choices=("ram", "disk"),
-        default="ram",
-        help="where loads start (ram); disk may be cached",
+        dest="tiers",
+        nargs="+",
+        choices=("resident", "ram", "page-cache", "disk"),
+        default=("ram",),
+        help="where loads start (ram); disk: the page cache is emptied of the slab; resident: requests on a ready model",
     )
+    bench.add_argument("--pairs", action="store_true", help="every model out for every other, not only for itself")
     bench.add_argument("-n", type=_count, default=7, dest="repeats", metavar="N", help="switches that count (7)")
     bench.add_argument("--warm-up", type=_count_or_none, default=1, metavar="N", help="switches before them (1)")
     bench.add_argument("--yes", "-y", action="store_true", help="don't ask, whoever is taken off a device meanwhile")
-    bench.add_argument("--output", type=Path, metavar="FILE.json", help="keep every repeat, with the machine's facts")
+    bench.add_argument(
+        "--output", "-o", type=Path, metavar="FILE", help="keep every repeat and the machine's facts; plot: the picture"
+    )
     bench.add_argument("--csv", type=Path, metavar="FILE", help="a row a repeat")
     bench.add_argument(
         "--threshold", type=_percent, default=0.1, metavar="PERCENT", help="compare: slower by more fails (10%%)"
@@ -190,12 +254,43 @@ def _bench_command(commands: Commands) -> None:
 def _replay_command(commands: Commands) -> None:
     replay = _add(commands, "replay", "what each policy would have done with a recorded demand")
     replay.set_defaults(module="replay")
-    replay.add_argument("trace", type=Path, metavar="TRACE", help="lines of t_s,model,work under that heading")
-    replay.add_argument("--policy", choices=("all", "expected_loss", "lru", "lfu"), default="all")
+    demand = replay.add_mutually_exclusive_group(required=True)
+    demand.add_argument(
+        "trace", type=Path, nargs="?", metavar="TRACE", help="lines of t_s,model,work under that heading"
+    )
+    demand.add_argument("--own", action="store_true", help="what the engine itself was asked; its sizes, its box")
+    replay.add_argument("--policy", choices=("all", *get_args(Eviction)), default="all")
     replay.add_argument("--gpus", type=_gpus, metavar="NxSIZE", help="their budgets (2x4.8GB)")
     replay.add_argument("--ram", type=_size, metavar="SIZE", help="the RAM tier's budget (11.26GB)")
-    replay.add_argument("--sizes", default="cycle", metavar="cycle|FILE", help="lines of model,size; or in turn")
+    replay.add_argument("--sizes", metavar="cycle|FILE", help="lines of model,size; or in turn (cycle)")
     replay.add_argument("--json", action="store_true", help="all of it, in bytes and seconds")
+    replay.add_argument("--plot", type=Path, metavar="FILE.svg|png", help="draw it; needs matplotlib")
+    timed = replay.add_argument_group("requests at their times, through the engine's own scheduler")
+    timed.add_argument("--timed", action="store_true", help="delays, denials and the CPU's share; else order is all")
+    timed.add_argument("--speed-up", type=_factor, default=1.0, metavar="X", help="requests come X times as fast (1)")
+    timed.add_argument("--work-per-s", type=_factor, default=1.0, metavar="N", help="of the trace's work, on a GPU (1)")
+    timed.add_argument("--cpu-slowdown", type=_factor, default=8.0, metavar="X", help="of the CPU against a GPU (8)")
+    timed.add_argument("--cpu", type=_size, default="8GB", metavar="SIZE", help="what models on the CPU may take (8GB)")
+
+
+def _drive_command(commands: Commands) -> None:
+    drive = _add(commands, "drive", "play a trace against the live engine with real requests")
+    drive.set_defaults(module="drive")
+    drive.add_argument(
+        "trace", nargs="?", type=Path, metavar="TRACE", help="lines of t_s,model,work, under that heading"
+    )
+    drive.add_argument("--generated", type=_generated, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]")
+    drive.add_argument("--speed", type=_factor, default=1.0, metavar="X", help="so many times as fast (1)")
+    drive.add_argument("--models", default="cycle", metavar="cycle|by-rank|FILE", help="who plays the trace's models")
+    drive.add_argument("--limit", type=_count, metavar="N", help="the first N requests")
+    drive.add_argument("--duration", type=_seconds, metavar="S", help="for S seconds")
+    drive.add_argument("--json", action="store_true", help="all of it, in seconds and shares")
+
+
+def _report_command(commands: Commands) -> None:
+    report = _add(commands, "report", "write the results document, from what was recorded; needs no engine")
+    report.set_defaults(module="results")
+    report.add_argument("--output", type=Path, default=RESULTS_FILE, metavar="FILE", help=f"instead of {RESULTS_FILE}")
 
 
 def _gpus(text: str) -> tuple[int, ...]:
@@ -232,6 +327,17 @@ def _positive(convert: Callable[[str], float], text: str, what: str) -> float:
 
 def _seconds(text: str) -> float:
     return _positive(float, text, "a number of seconds above 0")
+
+
+def _factor(text: str) -> float:
+    return _positive(float, text, "a number above 0")
+
+
+def _generated(text: str) -> Generated:
+    try:
+        return read_generated(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _percent(text: str) -> float:

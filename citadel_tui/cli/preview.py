@@ -8,10 +8,10 @@ from argparse import Namespace
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.labels import labels
-from citadel_tui.cli.plan_text import plan_text, refusal_text
 from citadel_tui.cli.requested import requested
 from citadel_tui.cli.session import at_hand
+from citadel_tui.words.labels import labels
+from citadel_tui.words.plan_text import plan_text, refusal_text
 from engine.core.plans import Plan
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from engine.api import Hello, Job, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
-from engine.core.models import Dtype, Pin, Task
+from engine.core.models import Dtype, Pin, RunRange, Task
 from engine.core.names import DeviceId, ModelName
 from engine.core.ramtier import tier_slabs
 from engine.core.records import PhaseName
@@ -67,6 +67,8 @@ class ModelReport(Struct, frozen=True):
     workspace_bytes: int
     footprint: str
     """How the bytes are known: estimated, measured or learned."""
+    runs: RunRange | None
+    """What measured runs took beside the weights; None where the devices can't tell."""
     pin: Pin | None
     places: list[Place]
     requests: int
@@ -170,6 +172,7 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
         weights_bytes=model.footprint.weights_bytes,
         workspace_bytes=model.footprint.workspace_bytes,
         footprint=model.footprint.label,
+        runs=model.footprint.runs,
         pin=model.pin,
         places=[Place(r.device, r.stage, r.progress, r.leases, r.since_s) for r in residents],
         requests=model.demand.requests,

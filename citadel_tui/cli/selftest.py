@@ -10,13 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.figures import seconds
-from citadel_tui.cli.labels import labels
-from citadel_tui.cli.putting_back import put_back
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.trial import Trial, TrialFailed
 from citadel_tui.text import clean
+from citadel_tui.words.figures import seconds
+from citadel_tui.words.labels import labels
 from engine.api import EngineAPI
+from engine.bench.putting_back import put_back
 from engine.core.names import CPU, DeviceId
 from engine.core.state import ModelState, State
 

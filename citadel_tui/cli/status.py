@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import sys
 from argparse import Namespace
 from typing import Final
@@ -16,6 +15,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.report import VERSION, Report, Unavailable, report
 from citadel_tui.cli.session import attached
 from citadel_tui.cli.status_table import status_table
+from citadel_tui.cli.streams import can_draw
 from engine.api import EngineAPI, EngineUnreachable
 
 _REDRAW: Final = "\x1b[H\x1b[J"
@@ -50,7 +50,7 @@ def _rendered(shown: Report, arguments: Namespace) -> str:
         return msgspec.json.encode(shown).decode()
     if arguments.csv is not None:
         return _csv(shown, arguments.csv)
-    return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and _can_draw())
+    return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and can_draw(sys.stdout))
 
 
 def _csv(shown: Report, subject: str) -> str:
@@ -60,10 +60,3 @@ def _csv(shown: Report, subject: str) -> str:
     else:
         write_model_rows(text, shown.models)
     return text.getvalue().rstrip()
-
-
-def _can_draw() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" and os.environ.get("TERM") not in (
-        "dumb",
-        "linux",
-    )

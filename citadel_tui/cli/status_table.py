@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from citadel_tui.cli.device_table import device_table
-from citadel_tui.cli.figures import duration, mib_text
-from citadel_tui.cli.labels import model_label
 from citadel_tui.cli.report import JobReport, ModelReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
+from citadel_tui.words.figures import duration, mib_text
+from citadel_tui.words.labels import model_label
 from engine.core.commands import command_text
 from engine.core.sizes import format_size
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
+from typing import TextIO
 
 from citadel_tui.text import clean
 
@@ -47,6 +49,14 @@ def progress() -> Iterator[Callable[[str], None]]:
     finally:
         stream.write(f"\r{' ' * width}\r")
         stream.flush()
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Whether its terminal has more characters than ASCII's."""
+    return (stream.encoding or "").lower().replace("-", "") == "utf8" and os.environ.get("TERM") not in (
+        "dumb",
+        "linux",
+    )
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Container[str] = ()) -> str:

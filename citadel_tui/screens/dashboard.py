@@ -1,24 +1,31 @@
-"""The dashboard: bars, table and log, and what each key does here."""
+"""The dashboard: bars, graphs, table and log, and what each key does here."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Input
 
-from citadel_tui.actions import ACTIONS, BY_ID, Action
+from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
 from citadel_tui.flow import Message
+from citadel_tui.settings.settings import Settings
+from citadel_tui.verbs import Models
+from citadel_tui.viewmodel.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.table import MOVING_WIDTH
+from citadel_tui.widgets.alert_line import AlertLine
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.footer import FooterKeys
 from citadel_tui.widgets.header import HeaderLine
 from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.over_time import OverTime
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.seam import Seam
 from citadel_tui.widgets.status import StatusLine
@@ -26,70 +33,128 @@ from citadel_tui.widgets.table import ModelTable
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
-_KEYS: Final = {"palette": "colon,ctrl+p"}
-"""Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one."""
-_OTHERS: Final = ("other", "device")
-"""Actions that are bound in another way: tab by Textual itself, a device's by its digit."""
+KEYS_BESIDE: Final = {"palette": "ctrl+p", "copy": "ctrl+y"}
+"""Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one; in a question y means yes."""
+_OTHERS: Final = ("other", "device", "picture")
+"""Actions that are bound in another way: tab by Textual itself, a device's by its digit, the picture on every screen."""
+
+
+def keys_of(action: Action) -> str:
+    """All keys of the action, as Textual takes them."""
+    return ",".join(filter(None, (action.key, KEYS_BESIDE.get(action.id, ""))))
 
 
 class Dashboard(Screen[None]):
-    """Shows the scene; hands verbs to the app."""
+    """Shows the scene; hands to the app what it can't do itself."""
 
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(_KEYS.get(a.id, a.key), f"act({a.id!r})", a.verb, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
-        *(Binding(digit, f"device('gpu{digit}')", BY_ID["device"].verb) for digit in "0123456789"),
+        *(Binding(keys_of(a), f"act({a.id!r})", a.word, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
+        *(Binding(device[-1], f"device({device!r})", BY_ID["device"].word) for device in DEVICE_IDS),
     ]
 
     class Asked(TextualMessage):
-        """A key was pressed whose action is not the dashboard's own."""
+        """Something is to be done that is not the dashboard's own."""
 
-        def __init__(self, action: Action, model: str | None, record: Record | None) -> None:
+        def __init__(self, action: Action, models: Models, record: Record | None = None) -> None:
             super().__init__()
             self.action = action
-            self.model = model
+            self.models = models
             self.record = record
             """The log line under the cursor, when the log has the keys."""
 
     class DeviceWanted(TextualMessage):
-        """The digit of a GPU was pressed."""
+        """The page of a device, or of the RAM tier, is to open."""
 
         def __init__(self, device: DeviceId) -> None:
             super().__init__()
             self.device = device
 
-    def __init__(self, glyphs: Glyphs) -> None:
+    def __init__(self, glyphs: Glyphs, actions: Registry, settings: Settings) -> None:
         super().__init__()
         self._header = HeaderLine(glyphs)
         self._bars = DeviceBars(glyphs)
-        self._table = ModelTable(glyphs)
+        self._graphs = OverTime(glyphs, settings.graphs)
+        self._table = ModelTable(glyphs, settings.sorting, settings.wanted)
         self._log = SwitchLog(glyphs)
-        self._find = Input(id="find", placeholder="part of a model's name", restrict=r"[A-Za-z0-9._-]*", compact=True)
+        self._find = Input(
+            id="find",
+            placeholder="parts of names, state:ready on:gpu0 pin:",
+            restrict=r"[A-Za-z0-9._: -]*",
+            compact=True,
+        )
+        self._alerts = AlertLine(glyphs, next(a.key_text for a in actions if a.id == "alerts"))
         self._status = StatusLine(glyphs)
-        self._footer = FooterKeys(glyphs)
+        self._footer = FooterKeys(glyphs, actions)
 
     def compose(self) -> ComposeResult:
         self._find.cursor_blink = False
         yield Seam(MOVING_WIDTH)
-        yield from (self._header, self._bars, self._table, self._log, self._find, self._status, self._footer)
+        yield from (self._header, self._bars, self._graphs)
+        yield Vertical(self._table, self._log, id="lists")
+        yield from (self._find, self._status, self._alerts, self._footer)
 
     @property
-    def model(self) -> str | None:
-        """The model that keys act on."""
-        return self._table.cursor
+    def models(self) -> Models:
+        """The models that keys act on."""
+        return self._table.selection
+
+    def read_alerts(self) -> tuple[Alert, ...]:
+        """All alerts there are; they count as seen from now on."""
+        self._alerts.see()
+        return self._alerts.alerts
+
+    def as_left(self, settings: Settings) -> Settings:
+        """`settings` with what the operator has changed here."""
+        return self._graphs.as_left(self._table.as_left(settings))
 
     def show_scene(self, scene: Scene) -> None:
-        for view in (self._header, self._bars, self._table, self._log, self._status, self._footer):
+        views = (
+            self._header,
+            self._bars,
+            self._graphs,
+            self._table,
+            self._log,
+            self._alerts,
+            self._status,
+            self._footer,
+        )
+        for view in views:
             view.show_scene(scene)
 
     def say(self, message: Message) -> None:
         """Show a line until it has been seen."""
         self._status.say(message)
 
+    def on_mount(self) -> None:
+        self._find.value = self._table.wanted
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._graphs.fit(event.size)
+
+    # ── what widgets tell ────────────────────────────────────────────────────────────────────────
+
     def on_row_list_moved(self, message: RowList.Moved) -> None:
         if message.control is self._table:
-            self._status.select(self.model)
-            self._footer.select(self.model)
+            self._status.select(self._table.cursor)
+            self._footer.select(self.models)
+
+    def on_row_list_opened(self) -> None:
+        self.action_act("details")
+
+    def on_footer_keys_clicked(self, message: FooterKeys.Clicked) -> None:
+        self.action_act("palette" if message.action.id == "device" else message.action.id)
+
+    def on_device_bars_opened(self, message: DeviceBars.Opened) -> None:
+        self.post_message(self.DeviceWanted(message.name))
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        self._table.find(message.value)
+
+    def on_input_submitted(self) -> None:
+        self._close_find()
+
+    # ── what keys do ─────────────────────────────────────────────────────────────────────────────
 
     def action_act(self, id: str) -> None:
         """Do what the key of the action `id` stands for; what is not the dashboard's own goes to the app."""
@@ -99,19 +164,30 @@ class Dashboard(Screen[None]):
                 self._find.focus()
             case "sort":
                 self._table.sort_next()
+            case "order":
+                self._table.turn_order()
+            case "mark":
+                self._table.toggle_mark()
+            case "graphs":
+                self._graphs.toggle()
+            case "other":
+                (self._table if self._log.has_focus else self._log).focus()
             case "back":
                 self._back()
+            case "details":
+                self.post_message(self.Asked(BY_ID[id], self._table.under_cursor, self._record))
+            case "copy" | "command":
+                self.post_message(self.Asked(BY_ID[id], self.models, self._record))
             case _:
-                self.post_message(self.Asked(BY_ID[id], self.model, self._log.record if self._log.has_focus else None))
+                self.post_message(self.Asked(BY_ID[id], self.models))
 
     def action_device(self, device: DeviceId) -> None:
         self.post_message(self.DeviceWanted(device))
 
-    def on_input_changed(self, message: Input.Changed) -> None:
-        self._table.find(message.value)
-
-    def on_input_submitted(self) -> None:
-        self._close_find()
+    @property
+    def _record(self) -> Record | None:
+        """The log line under the cursor, when the log has the keys."""
+        return self._log.record if self._log.has_focus else None
 
     def _close_find(self) -> None:
         self._table.focus()
@@ -126,5 +202,7 @@ class Dashboard(Screen[None]):
             self._status.say(None)
         elif self._table.wanted:
             self._find.value = ""
+        elif self._table.marked:
+            self._table.unmark()
         else:
-            self.post_message(self.Asked(BY_ID["back"], self.model, None))
+            self.post_message(self.Asked(BY_ID["back"], self._table.under_cursor))

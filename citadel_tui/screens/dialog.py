@@ -8,13 +8,16 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message as TextualMessage
 from textual.screen import ModalScreen
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, wrapped
+from citadel_tui.viewmodel.spans import Line, Span, cut, wrapped
 from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import MakeLines, Page
+from engine.core.commands import Command
 
 T = TypeVar("T")
 
@@ -32,7 +35,23 @@ class Dialog(ModalScreen[T | None]):
         Binding("down,j", "scroll(1)", show=False),
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("y,ctrl+y", "copy", show=False, id="copy"),
+        Binding("Y", "copy_command", show=False, id="command"),
     ]
+
+    class CopyWanted(TextualMessage):
+        """The dialog is to be copied as text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class CommandWanted(TextualMessage):
+        """The shell command is to be copied that does what the dialog is about; None when there is none."""
+
+        def __init__(self, command: Command | None) -> None:
+            super().__init__()
+            self.command = command
 
     def __init__(self, title: str, make: MakeLines, options: tuple[Option[T | None], ...], glyphs: Glyphs) -> None:
         super().__init__()
@@ -56,6 +75,21 @@ class Dialog(ModalScreen[T | None]):
         self._page.styles.max_height = max(event.size.height - _AROUND_THE_PAGE, 3)
         self.call_after_refresh(self._tell_of_more)
 
+    @property
+    def text(self) -> str:
+        """What copying takes: the page, where there is nothing better."""
+        return self._page.plain
+
+    @property
+    def command(self) -> Command | None:
+        """What the dialog is about, if that is a command."""
+        return None
+
+    def tell(self, text: str) -> None:
+        """Show a line at the lower edge: the status line may be hidden."""
+        room = self.size.width // 2
+        self.query_one(".dialog").border_subtitle = Content(cut(self._glyphs.text(text), room, self._glyphs.ellipsis))
+
     def show_scene(self, scene: Scene) -> None:
         """Dialogs that show what goes on follow the scene; the others stay as they were opened."""
 
@@ -70,6 +104,12 @@ class Dialog(ModalScreen[T | None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
+
+    def action_copy(self) -> None:
+        self.post_message(self.CopyWanted(self.text))
+
+    def action_copy_command(self) -> None:
+        self.post_message(self.CommandWanted(self.command))
 
     def action_scroll(self, rows: int) -> None:
         self._page.scroll_to(y=self._page.scroll_offset.y + rows, animate=False)

@@ -1,8 +1,8 @@
-"""The palette: every verb for every model, and each device's page, found by typing parts of the words."""
+"""The palette: every verb for every model, each device's page, and everything else that has a key, found by typing."""
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,18 +10,20 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from citadel_tui.actions import BY_ID, VERBS, choices_of
+from citadel_tui.actions import ACTIONS, BY_ID, VERBS, Action, choices_of
+from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Span
-from citadel_tui.viewmodel.words import command_text
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
-from engine.core.commands import Command
+from engine.core.commands import Command, command_text
 from engine.core.names import DeviceId
+from engine.core.proposals import Drain, Pack, Wish
 
-Picked: TypeAlias = Command | DeviceId
-"""A command to carry out, or the device whose page is to open."""
+Picked: TypeAlias = Command | Wish | DeviceId | Action
+"""A command to carry out, what the engine is to propose, the device whose page is to open, or an action without a model."""
+_LISTED_OTHERWISE: Final = ("device", "palette")
 
 
 class Palette(ModalScreen[Picked | None]):
@@ -34,15 +36,15 @@ class Palette(ModalScreen[Picked | None]):
         Binding("down", "move(1)", show=False, priority=True),
     ]
 
-    def __init__(self, scene: Scene, glyphs: Glyphs) -> None:
+    def __init__(self, scene: Scene, models: Models, glyphs: Glyphs) -> None:
         super().__init__()
         self._glyphs = glyphs
-        self._offered = _offered(scene)
+        self._offered = _offered(scene, models)
         self._list: RowList[str] = RowList(glyphs)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Verb and model, or device", "title"),)], classes="title")
+            yield Page(lambda width: [(Span("Verb and model, device, or anything else", "title"),)], classes="title")
             search = Input(restrict=r"[A-Za-z0-9._ -]*", compact=True)
             search.cursor_blink = False
             yield search
@@ -58,8 +60,10 @@ class Palette(ModalScreen[Picked | None]):
         self._search(message.value)
 
     def on_input_submitted(self) -> None:
-        picked = self._list.cursor
-        self.dismiss(None if picked is None else self._offered[picked])
+        self._take()
+
+    def on_row_list_opened(self) -> None:
+        self._take()
 
     def action_leave(self) -> None:
         self.dismiss(None)
@@ -67,22 +71,41 @@ class Palette(ModalScreen[Picked | None]):
     def action_move(self, rows: int) -> None:
         self._list.action_move(rows)
 
+    def _take(self) -> None:
+        picked = self._list.cursor
+        self.dismiss(None if picked is None else self._offered[picked])
+
     def _search(self, typed: str) -> None:
         words = typed.casefold().split()
         found = [text for text in self._offered if all(word in text.casefold() for word in words)]
         self._list.show_rows((), {text: (Span("  "), Span(text)) for text in found})
 
 
-def _offered(scene: Scene) -> dict[str, Picked]:
-    """What can be done now, by its text."""
-    if scene.snapshot is None:
-        return {}
-    state = scene.snapshot.state
-    commands = {
-        command_text(choice.command): choice.command
-        for model in state.models
-        for action in VERBS
-        if not action.why_not(scene, model)
-        for choice in choices_of(action, scene, model)
+def _offered(scene: Scene, models: Models) -> dict[str, Picked]:
+    """What can be done now, by its text: for the marked models together, for each model, for each device, for none."""
+    actions: dict[str, Picked] = {
+        f"{action.word.casefold()}: {action.help}": action
+        for action in ACTIONS
+        if action.verb is None and action.id not in _LISTED_OTHERWISE and not action.why_not(scene, models)
     }
-    return {**commands, **{f"{BY_ID['device'].verb.casefold()} {device}": device for device in state.devices}}
+    if scene.snapshot is None:
+        return actions
+    state = scene.snapshot.state
+    singly: tuple[Models, ...] = tuple((model,) for model in state.models)
+    commands: dict[str, Picked] = {
+        command_text(choice.command): choice.command
+        for group in ((models, *singly) if len(models) > 1 else singly)
+        for action in VERBS
+        if not action.why_not(scene, group)
+        for choice in choices_of(action, scene, group)
+    }
+    devices: dict[str, Picked] = {f"{BY_ID['device'].word.casefold()} {device}": device for device in state.devices}
+    return {**commands, **devices, **(_wishes(scene) if not BY_ID["rebalance"].why_not(scene, ()) else {}), **actions}
+
+
+def _wishes(scene: Scene) -> dict[str, Picked]:
+    """What only the palette and the devices' pages offer."""
+    devices = scene.snapshot.state.devices if scene.snapshot else {}
+    drains: dict[str, Picked] = {f"drain {device}": Drain(device) for device in devices}
+    packs: dict[str, Picked] = {f"pack {device} free": Pack(device) for device in devices}
+    return {**drains, **packs, "pack whichever device is cheapest to free": Pack()}

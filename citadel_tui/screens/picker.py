@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from citadel_tui.actions import Choice
+from citadel_tui.verbs import Choice
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.segments import occupancy
@@ -17,7 +17,7 @@ from citadel_tui.viewmodel.spans import Line, Span, left
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
 from engine.api import Snapshot
-from engine.core.commands import Command, Load, Move
+from engine.core.commands import Command, Load, Move, singles_of
 from engine.core.sizes import format_size
 
 
@@ -50,6 +50,9 @@ class Picker(ModalScreen[Command | None]):
     def show_scene(self, scene: Scene) -> None:
         """Stays as it was opened: a list that changes under the finger is a trap."""
 
+    def on_row_list_opened(self) -> None:
+        self.action_take()
+
     def action_leave(self) -> None:
         self.dismiss(None)
 
@@ -58,11 +61,12 @@ class Picker(ModalScreen[Command | None]):
         self.dismiss(None if picked is None else self._choices[picked].command)
 
     def _line(self, choice: Choice) -> Line:
-        command = choice.command
-        device = command.device if isinstance(command, Load | Move) else None
+        first = singles_of(choice.command)[0]
+        count = f", {choice.count} models" if choice.count > 1 else ""
+        device = first.device if isinstance(first, Load | Move) else None
         if device is None or device not in self._snapshot.state.devices:
-            return (Span("  "), Span(choice.label))
+            return (Span("  "), Span(f"{choice.label}{count}"))
         parts = occupancy(self._snapshot, device)
         free = max(parts.budget_bytes - parts.charged_bytes, 0)
         room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
-        return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"))
+        return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"), Span(count))

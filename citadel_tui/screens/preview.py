@@ -7,16 +7,17 @@ from msgspec.structs import replace
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.plan_page import plan_lines
-from citadel_tui.viewmodel.words import command_text
 from citadel_tui.widgets.choices import Option
-from engine.core.commands import Command, Load, Move
+from citadel_tui.words.labels import Label
+from citadel_tui.words.plan_text import plan_text
+from engine.core.commands import Command, Load, Move, command_text
 from engine.core.plans import Alternative, Plan
 
 
 class Preview(Dialog[Command]):
     """Ends with the plan's command, with another one to plan instead, or with None."""
 
-    def __init__(self, plan: Plan, glyphs: Glyphs, *, changed: bool) -> None:
+    def __init__(self, plan: Plan, glyphs: Glyphs, label: Label, *, changed: bool) -> None:
         options: list[Option[Command | None]] = [Option("Cancel", None), Option("Do it", plan.command, "y")]
         options.extend(_instead(plan.command, other) for other in plan.alternatives if _steerable(plan.command))
         title = command_text(plan.command)
@@ -26,6 +27,16 @@ class Preview(Dialog[Command]):
             tuple(options),
             glyphs,
         )
+        self._plan = plan
+        self._label = label
+
+    @property
+    def text(self) -> str:
+        return plan_text(self._plan, self._label)
+
+    @property
+    def command(self) -> Command:
+        return self._plan.command
 
 
 def _steerable(command: Command) -> bool:

@@ -5,10 +5,12 @@ A device without figures has words in the bar's place, never an empty bar; one w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.bar import bar
 from citadel_tui.viewmodel.bar_figures import WIDE, device_figures, no_figures, tier_figures
+from citadel_tui.viewmodel.folding import shown_devices, together
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.segments import Occupancy, occupancy, tier_occupancy
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, filled, greyed, left, right, width_of, wrapped
@@ -36,19 +38,29 @@ class _Row(NamedTuple):
     role: Role = "text"
 
 
-def bar_rows(snapshot: Snapshot, width: int, now_s: float, glyphs: Glyphs) -> tuple[Line, ...]:
-    """All rows, each exactly `width` cells wide, their bars of one length; a device in trouble has up to two more."""
-    rows = [_device_row(known, snapshot, width, now_s, glyphs) for known in snapshot.state.devices.values()]
+def bar_rows(snapshot: Snapshot, width: int, most: int, now_s: float, glyphs: Glyphs) -> tuple[Line, ...]:
+    """At most `most` rows, each exactly `width` cells wide, their bars of one length.
+
+    Devices that there is no room for are one row together. A device in trouble has up to two rows more, where they fit.
+    """
+    devices = tuple(snapshot.state.devices.values())
+    shown = shown_devices(devices, most - 1)
+    rows = [_device_row(known, snapshot, width, now_s, glyphs) for known in devices if known.spec.id in shown]
+    rows += _folded_row([known for known in devices if known.spec.id not in shown], snapshot, width, glyphs)
     rows.append(_tier_row(snapshot.state, width))
     head = max(len(row.head) for row in rows)
     columns = [max(map(len, column)) for column in zip(*(row.figures for row in rows), strict=True)]
-    room = max(width - _LABEL - head - sum(size + 1 for size in columns if size) - 1, 0)
+    label = max(_LABEL, *(len(row.label) + 2 for row in rows))
+    room = max(width - label - head - sum(size + 1 for size in columns if size) - 1, 0)
     lines: list[Line] = []
+    spare = most - len(rows)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        lines.append(_line(row, head, room, columns, glyphs))
+        lines.append(_line(row, label, head, room, columns, glyphs))
         # A broken driver gives all its cards the same reason, which stands once, under the last of them.
         if following is None or not _is_said_by(following, row):
-            lines.extend(_below(row, room, width, glyphs))
+            below = _below(row, label, room, width, glyphs)[: max(spare, 0)]
+            lines.extend(below)
+            spare -= len(below)
     return tuple(filled(line, width, glyphs.ellipsis) for line in lines)
 
 
@@ -63,6 +75,20 @@ def _device_row(known: DeviceState, snapshot: Snapshot, width: int, now_s: float
         return row
     words = health_text(reading, now_s, glyphs), glyphs.text(reading.reason), health_role(reading)
     return _Row(*row[:4], *words)
+
+
+def _folded_row(hidden: Sequence[DeviceState], snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[_Row]:
+    """One row for all of `hidden`; those that tell nothing are counted and add nothing. No row for none."""
+    if not hidden:
+        return []
+    telling = [occupancy(snapshot, known.spec.id) for known in hidden if has_figures(known.reading)]
+    ill = sum(known.reading.health != "ok" for known in hidden)
+    which = f"{hidden[0].spec.id} to {hidden[-1].spec.id} " if width >= WIDE else ""
+    head = which + (f"{glyphs.no} {ill} not ok " if ill else "")
+    if not telling:
+        return [_Row(f"+{len(hidden)}", head, None, no_figures(glyphs), f"{glyphs.no} none tells anything", role="bad")]
+    parts = together(telling)
+    return [_Row(f"+{len(hidden)}", head, parts, device_figures(parts, width, glyphs))]
 
 
 def _tier_row(state: State, width: int) -> _Row:
@@ -85,12 +111,12 @@ def _head(known: DeviceState, width: int, glyphs: Glyphs) -> str:
     return "".join(f"{part} " for part in (title, *sensors) if part)
 
 
-def _line(row: _Row, head: int, room: int, columns: list[int], glyphs: Glyphs) -> Line:
+def _line(row: _Row, label: int, head: int, room: int, columns: list[int], glyphs: Glyphs) -> Line:
     figures = "".join(" " + right(text, size) for text, size in zip(row.figures, columns, strict=True) if size)
     body = _body(row, room, glyphs)
     told: Role = "dim" if row.health else "text"
-    label = Span(left(f" {row.label}", _LABEL), "strong")
-    return (label, Span(left(row.head, head), "dim"), *body, Span(figures + " ", told))
+    name = Span(left(f" {row.label}", label), "strong")
+    return (name, Span(left(row.head, head), "dim"), *body, Span(figures + " ", told))
 
 
 def _body(row: _Row, room: int, glyphs: Glyphs) -> Line:
@@ -110,12 +136,12 @@ def _is_said_by(following: _Row, row: _Row) -> bool:
     return row.parts is following.parts and row.reason == following.reason
 
 
-def _below(row: _Row, room: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _below(row: _Row, label: int, room: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     """What the row itself has no room to say of its trouble, in two lines; it ends with the key of the device's page."""
     words = _sentence(row) if row.parts is not None else row.reason
     if not row.health or not words or (row.parts is None and width_of((Span(_sentence(row)),)) <= room):
         return ()
-    inner = width - _LABEL - 1
+    inner = width - label - 1
     pieces = wrapped(words, inner)
     if len(pieces) > _REASON_LINES:
         more = f"{glyphs.ellipsis} ({row.label.removeprefix('gpu')} for more)"
@@ -123,7 +149,7 @@ def _below(row: _Row, room: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]
             *pieces[: _REASON_LINES - 1],
             cut(pieces[_REASON_LINES - 1], inner - width_of((Span(more),)), "") + more,
         ]
-    return tuple((Span(" " * _LABEL), Span(piece, row.role)) for piece in pieces)
+    return tuple((Span(" " * label), Span(piece, row.role)) for piece in pieces)
 
 
 def _sentence(row: _Row) -> str:

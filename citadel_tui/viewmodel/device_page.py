@@ -6,6 +6,7 @@ from typing import Final
 
 from citadel_tui.viewmodel.budget_lines import budget_lines, use_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.over_time import memory_lines
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, left, right
@@ -29,6 +30,7 @@ def device_lines(scene: Scene, device: DeviceId, width: int, glyphs: Glyphs) -> 
         *_facts(known, scene.now_s, width, glyphs),
         *section("Budget, in MiB", budget_lines(scene.snapshot, device, width, glyphs)),
         *section("In use, in MiB", use_lines(scene.snapshot, device, width, glyphs)),
+        *memory_lines(scene, device, width, glyphs),
         *section("Other programs on the card", _neighbours(known, width, glyphs)),
     )
 

@@ -37,6 +37,8 @@ class Glyphs(Struct, frozen=True):
     pinned: str
     synthetic: str
     cursor: str
+    marked: str
+    """At a model that the next verb is for."""
     arrow: str
     out: str
     """Before the models that had to leave."""
@@ -50,6 +52,8 @@ class Glyphs(Struct, frozen=True):
     no: str
     bar: str
     """Fills a waterfall's bars."""
+    levels: str
+    """The cell of a graph, from empty to full."""
 
     def text(self, raw: str) -> str:
         """`raw`, from wherever it came, fit to be shown on this terminal."""
@@ -82,6 +86,7 @@ UNICODE: Final = Glyphs(
     pinned="●",
     synthetic="≈",
     cursor="▸",
+    marked="◆",
     arrow="→",
     out="⤫",
     bullet="·",
@@ -93,6 +98,7 @@ UNICODE: Final = Glyphs(
     yes="✓",
     no="✗",
     bar="█",
+    levels=" ▁▂▃▄▅▆▇█",
 )
 
 ASCII: Final = Glyphs(
@@ -113,6 +119,7 @@ ASCII: Final = Glyphs(
     pinned="*",
     synthetic="~",
     cursor=">",
+    marked="+",
     arrow="->",
     out="x",
     bullet="-",
@@ -124,4 +131,5 @@ ASCII: Final = Glyphs(
     yes="ok",
     no="!",
     bar="#",
+    levels=" .:#",
 )

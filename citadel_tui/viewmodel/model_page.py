@@ -7,14 +7,16 @@ from typing import Final
 from citadel_tui.viewmodel.figures import age_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import log_lines
+from citadel_tui.viewmodel.over_time import demand_lines
 from citadel_tui.viewmodel.prose import fact, section
+from citadel_tui.viewmodel.residency import residency_lines
 from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.switch_page import switch_lines
 from engine.core.models import Footprint
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch
-from engine.core.sizes import format_size
+from engine.core.sizes import format_size, mib_range
 from engine.core.state import ModelState, Resident
 
 _LABEL: Final = 10
@@ -31,6 +33,8 @@ def model_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> t
     return (
         *_spec_lines(state, width, glyphs),
         *section("Now", _now_lines(scene, state, scene.snapshot.state.of(model), width, glyphs)),
+        *demand_lines(scene, model, width, glyphs),
+        *residency_lines(scene, model, width, glyphs),
         *_last_switch(about, width, glyphs),
         *section("Switches before", log_lines(about[:-1][-_KEPT:], width, glyphs).values()),
     )
@@ -45,6 +49,7 @@ def _spec_lines(state: ModelState, width: int, glyphs: Glyphs) -> tuple[Line, ..
         "source": glyphs.text(state.source or ", ".join(spec.sources)) + _revision(state),
         "weights": "synthetic: random, made from the real configuration" if state.synthetic else "real",
         "footprint": footprint_text(state.footprint),
+        "runs": glyphs.text(runs_text(state.footprint)),
         "pin": _pin_text(state),
         "prefers": spec.preferred_device or "",
         "trouble": glyphs.text(state.trouble),
@@ -58,6 +63,17 @@ def footprint_text(footprint: Footprint) -> str:
     """Bytes on a device, part by part, and how they are known."""
     weights, workspace = format_size(footprint.weights_bytes), format_size(footprint.workspace_bytes)
     return f"{format_size(footprint.total_bytes)} {footprint.label}: {weights} weights + {workspace} workspace"
+
+
+def runs_text(footprint: Footprint) -> str:
+    """What runs were measured to need, and whether they tell anything of the limits; empty where none was measured."""
+    if footprint.runs is None or footprint.run_bytes is None:
+        return ""
+    runs = footprint.runs
+    near = f"{runs.near_limits or 'none'} of the newest came near the limits"
+    if not runs.near_limits and footprint.label != "learned":
+        near += ": the estimate stays, lower limits would give room back"
+    return f"{mib_range(*footprint.run_bytes)} with weights, {runs.count} measured; {near}"
 
 
 def _revision(state: ModelState) -> str:

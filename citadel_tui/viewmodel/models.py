@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, assert_never
+from collections.abc import Mapping
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -11,11 +12,9 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
 from engine.api import Job, Snapshot
 from engine.core.names import ModelName
+from engine.core.records import Switch
 from engine.core.sizes import mib
 from engine.core.state import ModelState, Resident
-
-SortKey: TypeAlias = Literal["catalog", "name", "where", "size", "requests", "idle"]
-SORT_KEYS: Final[tuple[SortKey, ...]] = ("catalog", "name", "where", "size", "requests", "idle")
 
 
 class ModelRow(Struct, frozen=True):
@@ -25,6 +24,8 @@ class ModelRow(Struct, frozen=True):
     synthetic: bool
     where: str
     """Its device, `from→to` while it moves, or the tier it rests in."""
+    places: tuple[str, ...]
+    """The same, one by one."""
     state: str
     state_role: Role
     size_mib: int
@@ -40,45 +41,29 @@ class ModelRow(Struct, frozen=True):
     """In words: what is wrong with it, or what it waits for."""
 
 
-def model_rows(scene: Scene, glyphs: Glyphs, sort: SortKey = "catalog", wanted: str = "") -> list[ModelRow]:
-    """Rows of the models whose name holds `wanted`, in the order of `sort`; equal ones in catalog order."""
-    snapshot = scene.snapshot
-    if snapshot is None:
+def model_rows(scene: Scene, glyphs: Glyphs) -> list[ModelRow]:
+    """Rows of all models, in catalog order."""
+    if scene.snapshot is None:
         return []
-    names = [name for name in snapshot.state.models if wanted.casefold() in name.casefold()]
-    rows = [_row(scene, snapshot, name, glyphs) for name in names]
-    return _sorted(rows, sort)
+    switches = scene.last_switches()
+    return [_row(scene, scene.snapshot, name, switches, glyphs) for name in scene.snapshot.state.models]
 
 
-def _sorted(rows: list[ModelRow], sort: SortKey) -> list[ModelRow]:
-    match sort:
-        case "catalog":
-            return rows
-        case "name":
-            return sorted(rows, key=lambda r: r.name.casefold())
-        case "where":
-            return sorted(rows, key=lambda r: (not r.where.startswith("gpu"), r.where != "cpu", r.where))
-        case "size":
-            return sorted(rows, key=lambda r: -r.size_mib)
-        case "requests":
-            return sorted(rows, key=lambda r: -r.per_minute)
-        case "idle":
-            return sorted(rows, key=lambda r: float("inf") if r.idle_s is None else r.idle_s)
-        case _:
-            assert_never(sort)
-
-
-def _row(scene: Scene, snapshot: Snapshot, name: ModelName, glyphs: Glyphs) -> ModelRow:
+def _row(
+    scene: Scene, snapshot: Snapshot, name: ModelName, switches: Mapping[ModelName, Switch], glyphs: Glyphs
+) -> ModelRow:
     model = snapshot.state.models[name]
     residents = snapshot.state.of(name)
     jobs = scene.jobs_of(name)
     state, role = _state(snapshot, model, residents, jobs)
-    switch = scene.last_switch(name)
+    switch = switches.get(name)
+    places = _places(snapshot, name, residents)
     footprint = residents[-1].footprint if residents else model.footprint
     return ModelRow(
         name=name,
         synthetic=model.synthetic,
-        where=_where(snapshot, name, residents, glyphs),
+        where=glyphs.arrow.join(places),
+        places=places,
         state=state,
         state_role=role,
         size_mib=mib(footprint.total_bytes),
@@ -94,11 +79,11 @@ def _row(scene: Scene, snapshot: Snapshot, name: ModelName, glyphs: Glyphs) -> M
     )
 
 
-def _where(snapshot: Snapshot, name: ModelName, residents: tuple[Resident, ...], glyphs: Glyphs) -> str:
+def _places(snapshot: Snapshot, name: ModelName, residents: tuple[Resident, ...]) -> tuple[str, ...]:
     if residents:
         on_its_way = sorted(residents, key=lambda r: r.stage in ("pending", "loading"))
-        return glyphs.arrow.join(r.device for r in on_its_way)
-    return "ram" if any(s.model == name and s.stage == "kept" for s in snapshot.state.ram.slabs) else "disk"
+        return tuple(r.device for r in on_its_way)
+    return ("ram" if any(s.model == name and s.stage == "kept" for s in snapshot.state.ram.slabs) else "disk",)
 
 
 def _state(
@@ -110,7 +95,7 @@ def _state(
         return _moving(moving, jobs)
     if residents:
         return "ready", "good"
-    if any(s.model == model.spec.name and s.stage == "reading" for s in snapshot.state.ram.slabs):
+    if any(s.model == model.spec.name and s.stage != "kept" for s in snapshot.state.ram.slabs):
         return "reading", "warn"
     if model.trouble:
         return "trouble", "bad"

@@ -13,7 +13,7 @@ from engine.core.sizes import format_size
 
 _WHAT: Final = 8
 _SIZE: Final = 9
-_TIERS: Final = {"source": "from its source, to be prepared first", "disk": "from disk", "ram": "from the RAM tier"}
+TIERS: Final = {"source": "from its source, to be prepared first", "disk": "from disk", "ram": "from the RAM tier"}
 
 
 def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tuple[Line, ...]:
@@ -25,9 +25,8 @@ def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tupl
     return (
         *warning,
         *step_lines(plan, width, glyphs),
-        (),
-        *_predicted_lines(plan, width),
-        *section("Why", sentences(plan.reasons, width, glyphs)),
+        *predicted_lines(plan, width),
+        *section("Why", sentences(dict.fromkeys(plan.reasons), width, glyphs)),
         *section("Instead", alternative_lines(plan, width, glyphs)),
     )
 
@@ -51,7 +50,7 @@ def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Lin
             return _columns(what, step.model, f"from {step.device}", step.size_bytes, wait, names, width, glyphs)
         case LoadStep():
             what = Span(left(" loads", _WHAT), "good")
-            how = _TIERS[step.tier]
+            how = TIERS[step.tier]
             return _columns(what, step.model, f"on {step.device}", step.size_bytes, how, names, width, glyphs)
         case PinStep():
             where = f"on {step.device}" if step.device else ""
@@ -73,10 +72,13 @@ def _columns(
     return (facts, (Span(" " * _WHAT), Span(how, "dim")))
 
 
-def _predicted_lines(plan: Plan, width: int) -> tuple[Line, ...]:
+def predicted_lines(plan: Plan, width: int) -> tuple[Line, ...]:
+    """A blank line and how long the plan should take; nothing when nothing moves."""
+    if not any(isinstance(s, EvictStep | LoadStep) for s in plan.steps):
+        return ()
     waits = any(isinstance(s, EvictStep) and s.leases for s in plan.steps)
     after = ", once the running requests have ended" if waits else ""
-    return fact(" takes", range_text(plan.predicted.p50_s, plan.predicted.p90_s) + after, width, _WHAT - 1)
+    return ((), *fact(" takes", range_text(plan.predicted.p50_s, plan.predicted.p90_s) + after, width, _WHAT - 1))
 
 
 def _alternative_text(alternative: Alternative) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from citadel_tui.viewmodel.history import History
 from engine.api import Hello, Job, Snapshot
+from engine.core.commands import models_of
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch
 
@@ -26,6 +28,7 @@ class Scene(Struct, frozen=True):
     """Oldest first; the oldest are forgotten."""
     lost: Lost | None = None
     read_only: bool = False
+    history: History = History()
 
     @property
     def stale(self) -> bool:
@@ -34,11 +37,12 @@ class Scene(Struct, frozen=True):
 
     def jobs_of(self, model: ModelName) -> tuple[Job, ...]:
         """Commands under way for `model`."""
-        return tuple(j for j in self.snapshot.jobs if j.command.model == model) if self.snapshot else ()
+        return tuple(j for j in self.snapshot.jobs if model in models_of(j.command)) if self.snapshot else ()
 
-    def last_switch(self, model: ModelName) -> Switch | None:
-        """The newest switch that made `model` ready."""
-        return next((s for s in reversed(self.switches()) if s.outcome == "done" and loads(s, model)), None)
+    def last_switches(self) -> dict[ModelName, Switch]:
+        """The newest switch that made each model ready; those of several models at once tell nothing of one of them."""
+        alone = (s for s in self.switches() if s.outcome == "done" and len(s.plan.loads) == 1)
+        return {s.plan.loads[0].model: s for s in alone}
 
     def switches(self) -> list[Switch]:
         """All remembered switches, oldest first."""
@@ -47,4 +51,4 @@ class Scene(Struct, frozen=True):
 
 def loads(switch: Switch, model: ModelName) -> bool:
     """Whether the switch brought `model` to a device."""
-    return switch.plan.load is not None and switch.plan.load.model == model
+    return any(load.model == model for load in switch.plan.loads)

@@ -105,7 +105,7 @@ def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
 def tier_occupancy(state: State) -> Occupancy:
     """The parts of the RAM tier, which is all budget."""
     slabs = tuple(
-        Segment("ghost" if s.stage == "reading" else "held", s.size_bytes, s.model, s.size_bytes)
+        Segment("held" if s.stage == "kept" else "ghost", s.size_bytes, s.model, s.size_bytes)
         for s in tier_slabs(state)
     )
     taken = sum(s.size_bytes for s in slabs)

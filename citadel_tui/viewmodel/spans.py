@@ -28,6 +28,7 @@ Role: TypeAlias = Literal[
     "room",
     "mark",
     "outside",
+    "graph",
 ]
 """What a piece of text is to the reader; the style sheet says how that looks."""
 

@@ -9,10 +9,11 @@ from citadel_tui.viewmodel.figures import age_text, clock_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, filled, spread, width_of
-from citadel_tui.viewmodel.words import command_text
 from engine.api import Job
+from engine.core.commands import command_text, models_of
 
-_GAP: Final = Span("   ")
+_GAP: Final = Span("   ", "dim")
+"""Of the clock's role: from the seam on, the row is then one piece, which costs the line least each second."""
 
 
 def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
@@ -20,7 +21,7 @@ def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
     start: Line = (Span(" citadel", "title"),)
     if scene.hello is not None:
         start = (*start, Span(f"  {glyphs.text(scene.hello.host)}"))
-    parts: list[Line] = [(Span(f"{clock_text(scene.now_s)} ", "dim"),), _line_state(scene, glyphs)]
+    parts: list[Line] = [(Span(f" {clock_text(scene.now_s)} ", "dim"),), _line_state(scene, glyphs)]
     if scene.hello is not None and not scene.stale:
         parts.append((Span(f"engine up {_up(scene)}", "dim"),))
     if scene.read_only:
@@ -63,8 +64,8 @@ def jobs_line(jobs: Sequence[Job], selected: str | None, glyphs: Glyphs) -> Line
     """The command under way that matters most to the operator: the selected model's, or the oldest."""
     if not jobs:
         return ()
-    job = next((j for j in jobs if j.command.model == selected), jobs[0])
+    job = next((j for j in jobs if selected in models_of(j.command)), jobs[0])
     wait = f", waits for {glyphs.text(job.waiting_for)}" if job.waiting_for else ""
     others = f"  and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     text = Span(f" {command_text(job.command)}: {job.phase}{wait}{others}", "warn")
-    return (text, Span("   esc", "key"), Span(" takes it back")) if job.command.model == selected else (text,)
+    return (text, Span("   esc", "key"), Span(" takes it back")) if selected in models_of(job.command) else (text,)

@@ -29,16 +29,21 @@ class Summary(Struct, frozen=True):
 
 
 def summary(switches: Sequence[Switch]) -> Summary | None:
-    """The figures of loads that were carried out, or None before the first.
-
-    A model's very first load is left out: it prepares the model, once for all later switches.
-    """
-    done = [s for s in switches if s.outcome == "done" and s.plan.load is not None and s.tier != "source"]
+    """The figures of loads that were carried out, or None before the first."""
+    done = timed_loads(switches)
     if not done:
         return None
     totals = sorted(s.total_s for s in done)
     known = [s.efficiency for s in done if s.efficiency is not None]
     return Summary(len(done), _percentile(totals, 50), _percentile(totals, 95), median(known) if known else None)
+
+
+def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
+    """The switches whose time is that of one load.
+
+    A model's very first load is left out: it prepares the model, once for all later switches.
+    """
+    return [s for s in switches if s.outcome == "done" and len(s.plan.loads) == 1 and s.tier != "source"]
 
 
 def summary_line(found: Summary | None, width: int, glyphs: Glyphs) -> Line:

@@ -11,7 +11,7 @@ from citadel_tui.viewmodel.plan_page import alternative_lines, step_lines
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.refusal_page import refusal_lines
 from citadel_tui.viewmodel.spans import Line, Span, left, right
-from citadel_tui.viewmodel.words import command_text
+from engine.core.commands import command_text
 from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
 _LABEL: Final = 10

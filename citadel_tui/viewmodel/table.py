@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 from citadel_tui.viewmodel.figures import idle_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.models import ModelRow, SortKey
+from citadel_tui.viewmodel.models import ModelRow
+from citadel_tui.viewmodel.sorting import Sorting, SortKey
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
 
 
@@ -22,9 +23,9 @@ class Column(Struct, frozen=True):
     from_width: int
     """Narrowest screen that shows it."""
     text: Callable[[ModelRow], str]
-    role: Callable[[ModelRow], Role] = lambda _: "text"
-    sort: SortKey | None = None
+    sort: SortKey
     """The sort order that this column shows."""
+    role: Callable[[ModelRow], Role] = lambda _: "text"
     words: bool = False
     """Whether it holds words, which start at the left; figures end at the right."""
 
@@ -34,18 +35,18 @@ _MARK: Final = 2
 """Cells of the cursor's mark before a name."""
 
 COLUMNS: Final = (
-    Column("WHERE", 9, 0, lambda r: r.where, sort="where", words=True),
-    Column("STATE", 8, 0, lambda r: r.state, lambda r: r.state_role, words=True),
-    Column("MiB", 5, 0, lambda r: str(r.size_mib), sort="size"),
-    Column("PIN", 4, 0, lambda r: r.pin, lambda _: "strong", words=True),
-    Column("TASK", 10, 96, lambda r: r.task, lambda _: "dim", words=True),
-    Column("DTYPE", 8, 106, lambda r: r.dtype, lambda _: "dim", words=True),
-    Column("SOURCE", 32, 140, lambda r: r.source, lambda _: "dim", words=True),
-    Column("NOTE", 30, 184, lambda r: r.note, lambda _: "warn", words=True),
-    Column("SWITCH", 6, 0, lambda r: _last_switch(r), lambda _: "dim"),
-    Column("LEASES", 6, 76, lambda r: str(r.leases) if r.leases else ""),
-    Column("REQ/MIN", 7, 76, lambda r: _rate(r.per_minute), sort="requests"),
-    Column("IDLE", 4, 0, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), sort="idle"),
+    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True),
+    Column("STATE", 8, 0, lambda r: r.state, "state", lambda r: r.state_role, words=True),
+    Column("MiB", 5, 0, lambda r: str(r.size_mib), "size"),
+    Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True),
+    Column("TASK", 10, 96, lambda r: r.task, "task", lambda _: "dim", words=True),
+    Column("DTYPE", 8, 106, lambda r: r.dtype, "dtype", lambda _: "dim", words=True),
+    Column("SOURCE", 32, 140, lambda r: r.source, "source", lambda _: "dim", words=True),
+    Column("NOTE", 30, 184, lambda r: r.note, "note", lambda _: "warn", words=True),
+    Column("SWITCH", 6, 0, lambda r: _last_switch(r), "switch", lambda _: "dim"),
+    Column("LEASES", 6, 76, lambda r: str(r.leases) if r.leases else "", "leases"),
+    Column("REQ/MIN", 7, 76, lambda r: _rate(r.per_minute), "requests"),
+    Column("IDLE", 4, 0, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), "idle"),
 )
 _FIRST_FIGURE: Final = "SWITCH"
 MOVING_WIDTH: Final = 13
@@ -69,25 +70,47 @@ def layout_for(width: int, longest_name: int) -> Layout:
     return Layout(columns, names, room - names)
 
 
-def head_line(layout: Layout, sort: SortKey, glyphs: Glyphs) -> Line:
+def head_line(layout: Layout, sorting: Sorting, glyphs: Glyphs) -> Line:
     """The column titles, the one sorted by marked."""
-    mark = glyphs.below
-    title = f"MODEL{mark}" if sort == "name" else "MODEL"
+    mark = glyphs.above if sorting.reverse else glyphs.below
+    title = f"MODEL{mark}" if sorting.key == "name" else "MODEL"
     spans = [Span(" " * _MARK + left(title, layout.names), "head")]
     for column in layout.columns:
-        text = column.title + (mark if column.sort == sort else "")
+        text = column.title + (mark if column.sort == sorting.key else "")
         spans.append(Span(_before(column, layout) + _aligned(column, text, ""), "head"))
     return tuple(spans)
 
 
-def model_line(row: ModelRow, layout: Layout, glyphs: Glyphs) -> Line:
-    """A row, without the cursor's mark, which the widget sets."""
+def sort_keys(layout: Layout) -> tuple[SortKey, ...]:
+    """The orders that `layout` has a column for, from left to right; the catalog's own first."""
+    return ("catalog", "name", *(column.sort for column in layout.columns))
+
+
+def sort_key_at(layout: Layout, x: int) -> SortKey:
+    """The order that the column over the cell `x` shows."""
+    right_edge = _MARK + layout.names
+    if x < right_edge:
+        return "name"
+    for column in layout.columns:
+        right_edge += cell_len(_before(column, layout)) + column.width
+        if x < right_edge:
+            return column.sort
+    return layout.columns[-1].sort
+
+
+def model_line(row: ModelRow, layout: Layout, glyphs: Glyphs, *, marked: bool) -> Line:
+    """A row, without the cursor's mark, which the widget sets in the first cell."""
     mark = f" {glyphs.synthetic}" if row.synthetic else ""
     name = cut(glyphs.text(row.name), layout.names - len(mark), glyphs.ellipsis)
     facts = tuple(
         Span(_before(c, layout) + _aligned(c, c.text(row), glyphs.ellipsis), c.role(row)) for c in layout.columns
     )
-    return (Span(" " * _MARK), Span(name, "strong"), Span(left(mark, layout.names - cell_len(name)), "warn"), *facts)
+    return (
+        Span(f" {glyphs.marked}" if marked else " " * _MARK, "key"),
+        Span(name, "strong"),
+        Span(left(mark, layout.names - cell_len(name)), "warn"),
+        *facts,
+    )
 
 
 def _before(column: Column, layout: Layout) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -46,6 +47,8 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
         self._options = options
         self._glyphs = glyphs
         self._at = 0
+        self._ends: list[tuple[int, int]] = []
+        """Of each option, its row and the cell after its last one."""
 
     @property
     def chosen(self) -> Option[T]:
@@ -53,6 +56,12 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
 
     def on_resize(self) -> None:
         self._paint()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on an option takes it."""
+        index = self._option_at(event.x, event.y)
+        if index is not None:
+            self.post_message(self.Taken(index))
 
     def action_choose(self, by: int) -> None:
         self._at = (self._at + by) % len(self._options)
@@ -64,12 +73,17 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
     def _paint(self) -> None:
         """The options one behind the other, in as many rows as they need."""
         rows: list[Line] = [()]
+        self._ends = []
         for index, option in enumerate(self._options):
             part = self._part(option, index == self._at)
             if rows[-1] and width_of((*rows[-1], *part)) > self.size.width:
                 rows.append(())
             rows[-1] = (*rows[-1], *part)
+            self._ends.append((len(rows) - 1, width_of(rows[-1])))
         self.show(rows)
+
+    def _option_at(self, x: int, y: int) -> int | None:
+        return next((index for index, (row, end) in enumerate(self._ends) if row == y and x < end), None)
 
     def _part(self, option: Option[T], chosen: bool) -> Line:
         key = f" ({option.key})" if option.key else ""

@@ -30,8 +30,8 @@ class LineView(ScrollView, can_focus=False):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"line--{role}" for role in get_args(Role)), "line--cursor"}
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines: tuple[Line, ...] = ()
         self.muted = False
         """Whether everything is shown greyed, because it may no longer be true."""

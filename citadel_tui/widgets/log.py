@@ -18,8 +18,8 @@ class SwitchLog(RowList[int]):
 
     mark_unfocused: ClassVar[bool] = False
 
-    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
-        super().__init__(glyphs, id=id)
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__(glyphs)
         self.scene: Scene | None = None
         self._painted: tuple[tuple[Record, ...], int, bool] | None = None
 

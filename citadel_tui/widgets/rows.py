@@ -18,7 +18,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class RowList(LineView, Generic[Key], can_focus=True):
-    """Rows by key, each beginning with a blank span that the cursor's mark takes the place of."""
+    """Rows by key, each beginning with a span whose first cell the cursor's mark takes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", show=False),
@@ -42,8 +42,19 @@ class RowList(LineView, Generic[Key], can_focus=True):
         def control(self) -> RowList[Any]:
             return self.rows
 
-    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    class Opened(Message):
+        """A row was double-clicked."""
+
+    class HeadClicked(Message):
+        """The head was clicked."""
+
+        def __init__(self, x: int, y: int) -> None:
+            super().__init__()
+            self.x = x
+            self.y = y
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__()
         self.glyphs = glyphs
         self._head: tuple[Line, ...] = ()
         self._rows: tuple[Line, ...] = ()
@@ -91,8 +102,13 @@ class RowList(LineView, Generic[Key], can_focus=True):
         self.on_focus()
 
     def on_click(self, event: events.Click) -> None:
-        if event.y >= len(self._head):
-            self._put(self.index_at(event.y) - len(self._head))
+        row = self.index_at(event.y) - len(self._head)
+        if event.y < len(self._head):
+            self.post_message(self.HeadClicked(event.x, event.y))
+        elif row < len(self._keys):
+            self._put(row)
+            if event.chain == 2:
+                self.post_message(self.Opened())
 
     def row_on_screen(self, index: int) -> int:
         return index if index < len(self._head) else super().row_on_screen(index) if self._in_view(index) else -1
@@ -132,5 +148,6 @@ class RowList(LineView, Generic[Key], can_focus=True):
     def _compose_lines(self) -> None:
         rows = list(self._rows)
         if rows and (self.has_focus or self.mark_unfocused):
-            rows[self._at] = (Span(f"{self.glyphs.cursor} ", "key"), *rows[self._at][1:])
+            first, *rest = rows[self._at]
+            rows[self._at] = (Span(self.glyphs.cursor, "key"), Span(first.text[1:], first.role), *rest)
         self.show((*self._head, *rows))

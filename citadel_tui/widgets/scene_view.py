@@ -16,8 +16,8 @@ class SceneView(LineView):
     fades: ClassVar[bool] = True
     """Whether it is greyed while the scene is stale."""
 
-    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__()
         self.glyphs = glyphs
         self.scene: Scene | None = None
 

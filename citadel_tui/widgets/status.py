@@ -15,8 +15,8 @@ class StatusLine(SceneView):
 
     fades = False
 
-    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
-        super().__init__(glyphs, id=id)
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__(glyphs)
         self._model: str | None = None
         self.message: Message | None = None
 

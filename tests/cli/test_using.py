@@ -77,7 +77,7 @@ async def test_a_load_that_breaks_fails_the_self_test(citadel: Citadel, engine: 
     engine.fail_next(words)
     ran = await citadel("selftest")
     assert ran.status == 1
-    assert f"FAIL  load all-MiniLM-L6-v2: {words}" in ran.out.splitlines()
+    assert f"FAIL  load all-MiniLM-L6-v2 on gpu0: {words}" in ran.out.splitlines()
     assert "PASS  put back: every model and pin is where it was" in ran.out.splitlines()
 
 

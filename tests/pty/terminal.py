@@ -27,6 +27,8 @@ class Terminal:
         self.pid = pid
         self.written = b""
         """All that the program has written."""
+        self.answers: Mapping[bytes, bytes] = {}
+        """What it says to the queries that a program may write; a silent terminal unless a caller fills it."""
         self._seen = 0
         self._master = master
         self._modes = modes(master)
@@ -109,6 +111,9 @@ class Terminal:
         except OSError:
             return False
         self.written += data
+        for query, answer in self.answers.items():
+            if query in data:
+                self.send(answer)
         return bool(data)
 
 

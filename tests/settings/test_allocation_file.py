@@ -51,6 +51,7 @@ policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: n
 loading: {timeout_s: 5, retries: 0, queue_deadline_s: 1.5, drain_deadline_s: 2}
 monitoring: {interval_s: 10, sample_s: 0.5}
 journal: {max_size: 1MiB, files: 2}
+recording: {max_size: 2MiB, files: 3}
 restore_after_restart: false
 """,
     )
@@ -62,6 +63,7 @@ restore_after_restart: false
     assert (settings.loading.timeout_s, settings.loading.retries) == (5, 0)
     assert (settings.monitoring.interval_s, settings.monitoring.sample_s) == (10, 0.5)
     assert (settings.journal.max_bytes, settings.journal.files) == (MIB, 2)
+    assert (settings.recording.max_bytes, settings.recording.files) == (2 * MIB, 3)
     assert not settings.restore_after_restart
 
 

@@ -17,6 +17,7 @@ def test_citadel_home_holds_everything(tmp_path: Path) -> None:
     assert paths.socket == tmp_path / "run" / "engine.sock"
     assert paths.log == tmp_path / "state" / "engine.log"
     assert paths.journal == tmp_path / "state" / "journal"
+    assert (paths.demand, paths.memory) == (tmp_path / "state" / "demand", tmp_path / "state" / "memory")
 
 
 def test_the_base_directories_of_the_user_are_respected_but_for_the_one_that_logout_empties() -> None:
@@ -57,9 +58,8 @@ def test_folders_are_made_closed_to_others(tmp_path: Path) -> None:
     make_folders(paths)
     make_folders(paths)
 
-    assert [folder.stat().st_mode & 0o777 for folder in (paths.run, paths.state, paths.journal, paths.cache)] == [
-        0o700
-    ] * 4
+    made = (paths.run, paths.state, paths.journal, paths.demand, paths.memory, paths.cache)
+    assert {folder.stat().st_mode & 0o777 for folder in made} == {0o700}
 
 
 def test_a_run_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:

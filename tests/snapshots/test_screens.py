@@ -15,6 +15,8 @@ from engine.api import EngineAPI, EngineUnreachable
 from tests.scripted import ScriptedEngine
 from tests.tui.pilots import NOON_S, Console
 from tests.tui.scenes import busy_engine
+from tests.tui.test_folding import with_gpus
+from tests.tui.test_proposals import Proposing, busy_state
 
 SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]
 Compare: TypeAlias = Callable[..., bool]
@@ -52,6 +54,42 @@ async def waterfall(console: Console, engine: ScriptedEngine) -> None:
     await console.sees("Phases")
 
 
+async def marked(console: Console, engine: ScriptedEngine) -> None:
+    await console.press("s", "s", "s")
+    for model in ("phi-3-mini", "e5-small"):
+        await console.select(model)
+        await console.press("space")
+    await console.sees("2 marked")
+
+
+async def batch(console: Console, engine: ScriptedEngine) -> None:
+    await marked(console, engine)
+    await console.press("e")
+    await console.sees("[Cancel]")
+
+
+async def tier(console: Console, engine: ScriptedEngine) -> None:
+    await console.press("t")
+    await console.sees("Kept, the first to go")
+
+
+async def alerts(console: Console, engine: ScriptedEngine) -> None:
+    engine.add_notice("the journal can't be written: the disk is full", "error")
+    await console.sees("2 alerts")
+    await console.press("exclamation_mark")
+    await console.sees("Alerts")
+
+
+async def palette(console: Console, engine: ScriptedEngine) -> None:
+    await console.press("colon", *"gpu1")
+    await console.sees("drain gpu1")
+
+
+async def graphs(console: Console, engine: ScriptedEngine) -> None:
+    await console.press("g")
+    await console.sees("OVER TIME")
+
+
 async def help_page(console: Console, engine: ScriptedEngine) -> None:
     await console.press("question_mark")
     await console.sees("Keys")
@@ -69,6 +107,9 @@ async def loading(console: Console, engine: ScriptedEngine) -> None:
 async def disconnected(console: Console, engine: ScriptedEngine) -> None:
     await engine.stop()
     await console.sees("no engine answers")
+
+
+SCREENS = [dashboard, preview, refusal, details, marked, batch, tier, alerts, palette, help_page, disconnected]
 
 
 def app_over(held: list[ScriptedEngine], look: Look) -> CitadelApp:
@@ -97,12 +138,14 @@ def compare(snap_compare: Compare, steps: Steps, size: tuple[int, int], look: Lo
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("steps", [dashboard, preview, refusal, details, help_page, disconnected])
+@pytest.mark.parametrize(
+    "steps", [dashboard, preview, refusal, details, marked, batch, tier, alerts, palette, help_page, disconnected]
+)
 def test_a_screen_looks_as_it_did(snap_compare: Compare, steps: Steps, size: tuple[int, int]) -> None:
     assert compare(snap_compare, steps, size, Look(UNICODE, "citadel"))
 
 
-@pytest.mark.parametrize("steps", [waterfall, loading])
+@pytest.mark.parametrize("steps", [waterfall, loading, graphs])
 def test_a_screen_with_bars_looks_as_it_did(snap_compare: Compare, steps: Steps) -> None:
     assert compare(snap_compare, steps, (80, 24), Look(UNICODE, "citadel"))
 
@@ -111,3 +154,42 @@ def test_a_screen_with_bars_looks_as_it_did(snap_compare: Compare, steps: Steps)
 @pytest.mark.parametrize("look", [Look(UNICODE, "citadel-ansi"), Look(ASCII, "citadel-ansi")], ids=["ansi", "ascii"])
 def test_a_screen_in_sixteen_colours_looks_as_it_did(snap_compare: Compare, steps: Steps, look: Look) -> None:
     assert compare(snap_compare, steps, (80, 24), look)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
+def test_light_colours_look_as_they_did(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert compare(snap_compare, dashboard, size, Look(UNICODE, "citadel-light"))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_proposal_looks_as_it_did(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def connect() -> EngineAPI:
+        return Proposing(await busy_state())
+
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S)
+
+    async def before(pilot: Pilot[int]) -> None:
+        console = Console(pilot, app)
+        await console.sees("live")
+        await console.press("r")
+        await console.sees("Rebalance?")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_sixteen_devices_and_two_hundred_models_look_as_they_did(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def connect() -> EngineAPI:
+        engine = await busy_engine(models=200)
+        engine.set_state(with_gpus(engine.state, 16, "gpu11"))
+        return engine
+
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S)
+
+    async def before(pilot: Pilot[int]) -> None:
+        console = Console(pilot, app)
+        await console.sees("MODELS 200")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=before)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
+from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState, Resident, Stage, State
 from engine.devices.nvml import REOPEN_EVERY_S, Deadlines, NvmlProbe
@@ -67,7 +68,7 @@ def _engine(specs: dict[DeviceId, DeviceSpec], readings: dict[DeviceId, Reading]
     engine.set_state(replace(state, devices={**state.devices, **cards}, residents=placed))
     for name, reading in readings.items():
         if reading.health != "ok":
-            engine.add_notice(f"{name} is {reading.health}: {reading.reason}", "error")
+            engine.add_entry(Notice(START_S, "error", f"{name} is {reading.health}: {reading.reason}", name))
     return engine
 
 

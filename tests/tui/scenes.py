@@ -49,7 +49,7 @@ def small_model(name: ModelName) -> ModelState:
 def lived_in(state: State) -> State:
     """Some requests, a program of somebody else's on gpu0, and a slab kept."""
     models = {
-        name: replace(model, demand=Demand(1.0, 1, 12 * at, START_S - 7 * at, 4.1 * at))
+        name: replace(model, demand=Demand((), 1, 12 * at, START_S - 7 * at, 4.1 * at))
         for at, (name, model) in enumerate(state.models.items())
     }
     gpu0 = state.devices["gpu0"]

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, choices_of
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.keys import footer_line, help_lines
+from citadel_tui.viewmodel.keys import footer_keys, footer_line, help_lines
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.core.commands import ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
@@ -26,7 +26,7 @@ async def test_every_key_and_every_id_is_given_once() -> None:
 
 
 async def test_load_offers_auto_first_and_then_each_device() -> None:
-    choices = choices_of(BY_ID["load"], await busy_scene(), "bge-base")
+    choices = choices_of(BY_ID["load"], await busy_scene(), ("bge-base",))
     assert [c.command for c in choices] == [
         Load("bge-base"),
         Load("bge-base", "gpu0"),
@@ -42,11 +42,11 @@ async def test_a_device_that_is_not_ok_is_not_offered() -> None:
     lost = replace(state.devices["gpu1"], reading=Reading("lost", "gone"))
     state = replace(state, devices={**state.devices, "gpu1": lost})
     scene = replace(scene, snapshot=replace(scene.snapshot, state=state))
-    assert "gpu1" not in [c.label for c in choices_of(BY_ID["load"], scene, "bge-base")]
+    assert "gpu1" not in [c.label for c in choices_of(BY_ID["load"], scene, ("bge-base",))]
 
 
 async def test_move_offers_the_other_devices_only() -> None:
-    choices = choices_of(BY_ID["move"], await busy_scene(), "phi-3-mini")
+    choices = choices_of(BY_ID["move"], await busy_scene(), ("phi-3-mini",))
     assert [c.command for c in choices] == [Move("phi-3-mini", "gpu1"), Move("phi-3-mini", "cpu")]
 
 
@@ -54,7 +54,7 @@ async def test_pin_and_cpu_are_toggles() -> None:
     scene = await busy_scene()
 
     def command(action: str, model: str) -> object:
-        return choices_of(BY_ID[action], scene, model)[0].command
+        return choices_of(BY_ID[action], scene, (model,))[0].command
 
     assert command("pin", "phi-3-mini") == SetPin("phi-3-mini")
     assert command("pin", "all-MiniLM-L6-v2") == Unpin("all-MiniLM-L6-v2")
@@ -64,26 +64,28 @@ async def test_pin_and_cpu_are_toggles() -> None:
 
 async def test_what_can_not_be_done_now_says_why() -> None:
     scene = await busy_scene()
-    assert BY_ID["evict"].why_not(scene, "bge-base") == "bge-base is on no device"
-    assert BY_ID["load"].why_not(scene, "phi-3-mini") == "phi-3-mini is on gpu0 already; m moves it"
-    assert BY_ID["load"].why_not(scene, None) == "no model is selected"
+    assert BY_ID["evict"].why_not(scene, ("bge-base",)) == "bge-base is on no device"
+    assert BY_ID["load"].why_not(scene, ("phi-3-mini",)) == "phi-3-mini is on gpu0 already; it can be moved"
+    assert BY_ID["load"].why_not(scene, ()) == "no model is selected"
 
 
 async def test_no_verb_works_without_a_line_or_in_a_read_only_console() -> None:
     scene = await busy_scene()
     for verb in VERBS:
-        assert verb.why_not(replace(scene, lost=Lost(START_S, "gone")), "bge-base") == "there is no line to the engine"
-        assert verb.why_not(replace(scene, read_only=True), "bge-base") == "this console is read-only"
+        assert (
+            verb.why_not(replace(scene, lost=Lost(START_S, "gone")), ("bge-base",)) == "there is no line to the engine"
+        )
+        assert verb.why_not(replace(scene, read_only=True), ("bge-base",)) == "this console is read-only"
 
 
 async def test_the_help_page_names_every_action() -> None:
-    text = "\n".join("".join(span.text for span in line) for line in help_lines(100, UNICODE))
-    assert all(a.help in text and a.verb in text for a in ACTIONS)
+    text = "\n".join("".join(span.text for span in line) for line in help_lines(ACTIONS, 100, UNICODE))
+    assert all(a.help in " ".join(text.split()) and a.word in text for a in ACTIONS)
 
 
 async def test_a_narrow_footer_keeps_help_and_quit() -> None:
     for width in (30, 60, 80):
-        line = footer_line([(a, "") for a in ACTIONS], width, UNICODE)
+        line = footer_line(footer_keys([(a, "") for a in ACTIONS], width), width, UNICODE)
         text = "".join(span.text for span in line)
         assert width_of(line) == width
         assert "Help" in text

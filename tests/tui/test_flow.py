@@ -7,6 +7,7 @@ from engine.api import Answer, Cancelled, Changed
 from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
 from engine.core.latency import Prediction
 from engine.core.plans import LoadStep, Plan, Refusal
+from engine.core.proposals import Proposal
 from engine.core.sizes import MIB
 from tests.scripted import ScriptedEngine
 from tests.tui.scenes import busy_engine
@@ -24,6 +25,9 @@ class Answering:
     async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
         self.asked.append((plan, changed))
         return self._answers.pop(0)
+
+    async def agree(self, proposal: Proposal) -> bool:
+        return self._answers.pop(0) is not None
 
     async def read(self, refusal: Refusal) -> None:
         self.refusals.append(refusal)

@@ -79,7 +79,7 @@ def test_a_bar_takes_exactly_the_cells_that_it_is_given(
 def test_every_row_of_bars_is_as_wide_as_the_screen(
     found: list[Resident], external: int, width: int, glyphs: Glyphs
 ) -> None:
-    rows = bar_rows(snapshot_with(found, 0, external, 0), width, START_S, glyphs)
+    rows = bar_rows(snapshot_with(found, 0, external, 0), width, 20, START_S, glyphs)
     assert {width_of(row) for row in rows} == {width}
 
 
@@ -102,7 +102,7 @@ def lost_gpu1() -> State:
 
 def test_a_lost_device_says_so_in_words_with_the_age_of_its_last_figures_instead_of_a_bar() -> None:
     state = lost_gpu1()
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), 160, START_S, UNICODE)
+    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), 160, 20, START_S, UNICODE)
     text = "".join(span.text for span in rows[1])
     assert "lost, last read 12 s ago" in text
     assert "–/– MiB" in text
@@ -113,5 +113,5 @@ def test_a_lost_device_says_so_in_words_with_the_age_of_its_last_figures_instead
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_an_ascii_terminal_gets_ascii_bars(width: int) -> None:
     state = scripted_state()
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), width, START_S, ASCII)
+    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), width, 20, START_S, ASCII)
     assert all(span.text.isascii() for row in rows for span in row)

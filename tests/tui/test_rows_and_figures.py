@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from citadel_tui.viewmodel.figures import age_text, clock_text, idle_text, phase_text, seconds_text
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
-from citadel_tui.viewmodel.models import ModelRow, SortKey, model_rows
+from citadel_tui.viewmodel.models import ModelRow, model_rows
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of, wrapped
 from citadel_tui.viewmodel.summary import summary, summary_line
@@ -52,8 +52,8 @@ async def busy_scene() -> Scene:
     return Scene(START_S + 60, await engine.hello(), await engine.snapshot(), await engine.records(100))
 
 
-async def rows_by_name(scene: Scene | None = None, sort: SortKey = "catalog") -> dict[str, ModelRow]:
-    return {row.name: row for row in model_rows(scene or await busy_scene(), UNICODE, sort)}
+async def rows_by_name(scene: Scene | None = None) -> dict[str, ModelRow]:
+    return {row.name: row for row in model_rows(scene or await busy_scene(), UNICODE)}
 
 
 async def test_a_row_says_where_a_model_is_and_where_it_rests_when_it_is_nowhere() -> None:
@@ -77,19 +77,14 @@ async def test_a_model_on_the_move_shows_both_places_and_its_progress() -> None:
 async def test_a_synthetic_model_is_marked_and_a_real_one_is_not() -> None:
     rows = await rows_by_name()
     layout = layout_for(80, 18)
-    assert UNICODE.synthetic in text_of(model_line(rows["bge-base"], layout, UNICODE))
-    assert UNICODE.synthetic not in text_of(model_line(rows["all-MiniLM-L6-v2"], layout, UNICODE))
+    assert UNICODE.synthetic in text_of(model_line(rows["bge-base"], layout, UNICODE, marked=False))
+    assert UNICODE.synthetic not in text_of(model_line(rows["all-MiniLM-L6-v2"], layout, UNICODE, marked=False))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200, 300])
 async def test_a_row_is_as_wide_as_the_screen(width: int) -> None:
     for row in (await rows_by_name()).values():
-        assert width_of(model_line(row, layout_for(width, 18), UNICODE)) == width
-
-
-async def test_sorting_by_size_puts_the_largest_first_and_keeps_the_catalog_order_of_equals() -> None:
-    assert next(iter(await rows_by_name(sort="size"))) == "phi-3-mini"
-    assert list(await rows_by_name(sort="where"))[-1] == "bge-base"
+        assert width_of(model_line(row, layout_for(width, 18), UNICODE, marked=False)) == width
 
 
 async def test_an_idle_time_under_a_minute_moves_in_steps_so_that_a_quiet_table_is_not_repainted() -> None:

@@ -67,7 +67,7 @@ def page(snapshot: Snapshot, width: int = 80, glyphs: Glyphs = UNICODE) -> list[
 
 
 def row(snapshot: Snapshot, width: int, glyphs: Glyphs = UNICODE) -> str:
-    return "".join(span.text for span in bar_rows(snapshot, width, START_S, glyphs)[0])
+    return "".join(span.text for span in bar_rows(snapshot, width, 20, START_S, glyphs)[0])
 
 
 def summed_in_row(text: str) -> int:
@@ -160,7 +160,7 @@ def test_a_device_that_is_silent_shows_words_and_no_figure(health: Health, width
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_stale_device_keeps_its_figures_greyed_and_says_how_old_they_are(width: int) -> None:
     reading = Reading("stale", "the driver has not answered for 2 s", 300 * MIB, 300 * MIB, at_s=START_S - 12)
-    rows = bar_rows(snapshot_of(reading), width, START_S, UNICODE)
+    rows = bar_rows(snapshot_of(reading), width, 20, START_S, UNICODE)
     text = "".join(span.text for span in rows[0])
     assert "✗ stale ▐" in text
     assert "▒300" in text
@@ -173,7 +173,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
     broken = Reading("failed", "the NVIDIA library and the loaded driver are of different versions", at_s=START_S)
     devices = {name: replace(known, reading=broken) for name, known in state.devices.items() if name != "cpu"}
     state = State({**devices, "cpu": state.devices["cpu"]}, state.models, state.ram)
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), 80, START_S, UNICODE)
+    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), 80, 20, START_S, UNICODE)
     texts = ["".join(span.text for span in row) for row in rows]
     assert sum("different versions" in text for text in texts) == 1
     assert [text[1:5] for text in texts] == ["gpu0", "gpu1", "    ", "cpu ", "ram "]
@@ -181,7 +181,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
 
 def test_a_reason_that_is_too_long_names_the_key_of_the_page_that_has_it_whole() -> None:
     reading = Reading("failed", "a reason of many words " * 20, at_s=START_S)
-    rows = bar_rows(snapshot_of(reading), 60, START_S, UNICODE)
+    rows = bar_rows(snapshot_of(reading), 60, 20, START_S, UNICODE)
     assert "".join(span.text for span in rows[2]).rstrip().endswith("… (0 for more)")
     assert "a reason of many words " * 2 in " ".join(line.strip() for line in page(snapshot_of(reading), 200))
 

@@ -71,7 +71,7 @@ async def test_a_preview_says_what_leaves_and_what_comes() -> None:
         await console.press("l", "down", "enter")
         await console.sees("LEAVES phi-3-mini from gpu0")
         await console.sees("loads  bge-base   on gpu0     438 MiB  from the RAM tier")
-        await console.sees("0.21 to 0.42 s")
+        await console.sees("0.21 to 0.41 s")
 
 
 async def test_a_refusal_says_what_is_in_the_way_and_what_to_do() -> None:

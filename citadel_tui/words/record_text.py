@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import assert_never
 
-from citadel_tui.cli.figures import seconds
-from citadel_tui.cli.labels import Label
-from citadel_tui.cli.plan_text import deeds
 from citadel_tui.text import clean
-from engine.core.commands import command_text
+from citadel_tui.words.figures import seconds
+from citadel_tui.words.labels import Label
+from citadel_tui.words.plan_text import deeds
+from engine.core.commands import Batch, Command
 from engine.core.plans import Plan
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
@@ -25,7 +25,7 @@ def _words(entry: Entry, label: Label) -> str:
         case Switch():
             return _switch(entry, label)
         case Refused(refusal=refusal):
-            return f"refused: {command_text(refusal.command)}: {refusal.reason}"
+            return f"refused: {_asked(refusal.command, label)}: {refusal.reason}"
         case Pinned(plan=plan):
             return deeds(plan, label)
         case Notice(level=level, text=text):
@@ -40,7 +40,7 @@ def _switch(switch: Switch, label: Label) -> str:
     ended = "" if switch.outcome == "done" else f"  {switch.outcome}: {switch.reason}"
     predicted = f"predicted {seconds(switch.predicted.p50_s)}"
     return (
-        f"{_movement(switch.plan, label)}  {seconds(switch.total_s)} ({predicted})  {_phases(switch.phases)}".rstrip()
+        f"{_movement(switch.plan, label)}  {seconds(switch.total_s)} ({predicted})  {phases_text(switch.phases)}".rstrip()
         + ended
     )
 
@@ -52,7 +52,11 @@ def _movement(plan: Plan, label: Label) -> str:
     return f"{label(plan.load.model)} → {plan.load.device}" + (f", out: {leaving}" if leaving else "")
 
 
-def _phases(phases: Phases) -> str:
+def phases_text(phases: Phases) -> str:
     """Those that took time at all."""
     taken = {name: getattr(phases, name) for name in phases.__struct_fields__}
     return " ".join(f"{name} {value:.2f}" for name, value in taken.items() if value >= 0.005)
+
+
+def _asked(command: Command, label: Label) -> str:
+    return command.title if isinstance(command, Batch) else f"{command.__struct_config__.tag} {label(command.model)}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from citadel_tui.cli.figures import predicted_range
-from citadel_tui.cli.labels import Label
 from citadel_tui.text import clean
+from citadel_tui.words.figures import predicted_range
+from citadel_tui.words.labels import Label
 from engine.core.commands import Batch
 from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.proposals import Gain, Proposal
@@ -35,7 +35,7 @@ def refusal_text(refusal: Refusal, label: Label) -> str:
     lines = [f"refused: {refusal.reason}"]
     if refusal.needed_bytes and not isinstance(refusal.command, Batch):
         lines.append(f"  {label(refusal.command.model)} needs {format_size(refusal.needed_bytes)}")
-    lines += [_room(room) for room in refusal.rooms]
+    lines += [room_text(room) for room in refusal.rooms]
     lines += [_blocker(blocker, label) for blocker in refusal.blockers]
     lines += [f"  try: {advice}" for advice in refusal.advice]
     return "\n".join(clean(line) for line in lines)
@@ -88,7 +88,8 @@ def _alternative(other: Alternative, label: Label) -> str:
     return f"not {other.device}{leaving}: {other.why_not} (cost {other.cost_s:.2f} s)"
 
 
-def _room(room: Room) -> str:
+def room_text(room: Room) -> str:
+    """What a device had, in a line."""
     note = f"; {room.note}" if room.note else ""
     return f"  {room.device}: {format_size(room.free_bytes)} free of {format_size(room.budget_bytes)}{note}"
 

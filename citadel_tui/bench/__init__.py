@@ -1,0 +1,1 @@
+"""The benchmark in the console: chosen, watched, saved, and held against earlier ones."""

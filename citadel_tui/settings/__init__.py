@@ -1,0 +1,1 @@
+"""What the console remembers from one day to the next, and the keys that its operator chose: one file, `console.yaml`."""

@@ -1,0 +1,137 @@
+"""The verbs that act on models: when each can be done, the ways to do it, and all of it for several models at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.core.commands import (
+    Batch,
+    Command,
+    Evict,
+    ForceCpu,
+    LeaveCpu,
+    Load,
+    Move,
+    SetPin,
+    Single,
+    Unpin,
+    command_text,
+)
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.state import State
+
+Models: TypeAlias = tuple[ModelName, ...]
+
+
+class Way(Struct, frozen=True):
+    """One way to carry a verb out for one model."""
+
+    label: str
+    command: Single
+
+
+class Choice(Struct, frozen=True):
+    """One way to carry a verb out, for one model or for several."""
+
+    label: str
+    command: Command
+    count: int = 1
+    """Models that it is for."""
+
+
+class Verb(Struct, frozen=True):
+    """What can be done to a model."""
+
+    why_not: Callable[[State, ModelName], str]
+    """Why it can't be done now, in words; empty when it can."""
+    ways: Callable[[State, ModelName], tuple[Way, ...]]
+    """The likeliest first."""
+
+
+def why_not(verb: Verb, state: State, models: Models) -> str:
+    """Why `verb` can be done for none of `models`; empty when it can for some of them."""
+    reasons = [verb.why_not(state, model) for model in models if model in state.models]
+    if not reasons:
+        return "no model is selected"
+    if "" in reasons:
+        return ""
+    return reasons[0] if len(models) == 1 else f"for none of the {len(models)} marked models: {reasons[0]}"
+
+
+def choices(verb: Verb, state: State, models: Models) -> tuple[Choice, ...]:
+    """The ways to carry `verb` out; for several models each way takes those of them that have it."""
+    able = [model for model in models if model in state.models and not verb.why_not(state, model)]
+    ways: dict[str, list[Single]] = {}
+    for model in able:
+        for way in verb.ways(state, model):
+            ways.setdefault(way.label, []).append(way.command)
+    return tuple(Choice(label, _together(commands, len(models)), len(commands)) for label, commands in ways.items())
+
+
+def _together(commands: list[Single], asked: int) -> Command:
+    """One command, or a batch with a title such as "load 2 of 3 models on gpu0"."""
+    if len(commands) == 1:
+        return commands[0]
+    count = f"{len(commands)} models" if len(commands) == asked else f"{len(commands)} of {asked} models"
+    return Batch(command_text(replace(commands[0], model=count)), tuple(commands))
+
+
+def _why_not_load(state: State, model: ModelName) -> str:
+    trouble = state.models[model].trouble
+    ready = next((r for r in state.of(model) if r.stage == "ready"), None)
+    if ready is not None:
+        return f"{model} is on {ready.device} already; it can be moved"
+    return f"{model} can't be loaded: {trouble}" if trouble else ""
+
+
+def _why_not_evict(state: State, model: ModelName) -> str:
+    return "" if state.of(model) else f"{model} is on no device"
+
+
+def _why_not_move(state: State, model: ModelName) -> str:
+    return _why_not_evict(state, model) or ("" if _move(state, model) else "there is no other device")
+
+
+def _placeable(state: State) -> list[DeviceId]:
+    return [device for device, known in state.devices.items() if known.reading.health == "ok"]
+
+
+def _load(state: State, model: ModelName) -> tuple[Way, ...]:
+    devices = _placeable(state)
+    best = (Way("auto: the cheapest device", Load(model)),) if len(devices) > 1 else ()
+    return best + tuple(Way(device, Load(model, device)) for device in devices)
+
+
+def _evict(state: State, model: ModelName) -> tuple[Way, ...]:
+    return (Way("evict", Evict(model)),)
+
+
+def _pin(state: State, model: ModelName) -> tuple[Way, ...]:
+    return (Way("pin", SetPin(model)) if state.models[model].pin is None else Way("unpin", Unpin(model)),)
+
+
+def _cpu(state: State, model: ModelName) -> tuple[Way, ...]:
+    pin = state.models[model].pin
+    if pin is not None and pin.device == CPU:
+        return (Way("back to a GPU", LeaveCpu(model)),)
+    return (Way("run on the CPU", ForceCpu(model)),)
+
+
+def _move(state: State, model: ModelName) -> tuple[Way, ...]:
+    here = {r.device for r in state.of(model)}
+    return tuple(Way(device, Move(model, device)) for device in _placeable(state) if device not in here)
+
+
+def _always(state: State, model: ModelName) -> str:
+    return ""
+
+
+LOAD = Verb(_why_not_load, _load)
+EVICT = Verb(_why_not_evict, _evict)
+PIN = Verb(_always, _pin)
+FORCE_CPU = Verb(_always, _cpu)
+MOVE = Verb(_why_not_move, _move)

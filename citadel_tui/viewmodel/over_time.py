@@ -1,0 +1,95 @@
+"""The graphs of the dashboard: memory of the devices and the time that switches took, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.graph import graph
+from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
+from citadel_tui.viewmodel.prose import section
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
+from citadel_tui.viewmodel.strips import rule_line
+from citadel_tui.viewmodel.summary import TARGET_S, timed_loads
+from engine.api import Snapshot
+from engine.core.names import DeviceId
+from engine.core.sizes import mib
+
+_BLOCK: Final = 38
+"""Least cells of a graph."""
+_GAP: Final = 2
+_PAGE_ROWS: Final = 4
+
+
+class _Block(NamedTuple):
+    title: str
+    note: str
+    values: Sequence[float | None]
+    top: float
+
+
+def panel_lines(scene: Scene, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """A rule, the titles and `rows` rows of graphs: as many devices as there is room for, and the switches last."""
+    if scene.snapshot is None:
+        return ()
+    count = max(width // (_BLOCK + _GAP), 1)
+    tracks = _tracks(scene, scene.snapshot)
+    blocks = [*(_memory(scene.snapshot, name, track) for name, track in tracks[: count - 1]), _switches(scene)]
+    each = (width - _GAP * len(blocks)) // len(blocks)
+    more = len(tracks) - (len(blocks) - 1)
+    told = f"a column: {BUCKET_S} s or a switch" + (f"; +{more} on their pages" if more > 0 else "")
+    drawn = [_drawn(block, each, rows, glyphs) for block in blocks]
+    joined = (
+        tuple(span for line in lines for span in (Span(" "), *line, Span(" "))) for lines in zip(*drawn, strict=True)
+    )
+    head = rule_line("OVER TIME", (Span(told, "dim"),), "", width, glyphs)
+    return (head, *(filled(line, width, glyphs.ellipsis) for line in joined))
+
+
+def memory_lines(scene: Scene, name: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The section of a page that shows the memory of the device `name`, or of the RAM tier; none before there is a past."""
+    track = scene.history.memory.get(name, ())
+    if scene.snapshot is None or len(track) < 2:
+        return ()
+    block = _memory(scene.snapshot, name, track)
+    return section(f"Memory over time, a column is {BUCKET_S} s", _drawn(block, width, _PAGE_ROWS, glyphs))
+
+
+def demand_lines(scene: Scene, name: str, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The section of a page that shows how often the model `name` was asked for; none when nobody asked."""
+    track = scene.history.requests.get(name, ())
+    most = max((value or 0 for value in track), default=0)
+    if not most:
+        return ()
+    block = _Block("requests", f"up to {most} within {BUCKET_S} s", track, most)
+    return section(f"Demand over time, a column is {BUCKET_S} s", _drawn(block, width, _PAGE_ROWS, glyphs))
+
+
+def _tracks(scene: Scene, snapshot: Snapshot) -> list[tuple[DeviceId, Track]]:
+    """Of the devices in their order, the RAM tier last."""
+    return [(name, scene.history.memory.get(name, ())) for name in (*snapshot.state.devices, TIER)]
+
+
+def _memory(snapshot: Snapshot, name: DeviceId, track: Track) -> _Block:
+    known = snapshot.state.devices.get(name)
+    total = known.spec.total_bytes if known else snapshot.state.ram.budget_bytes
+    most = max((value for value in track if value is not None), default=None)
+    note = "nothing known yet" if most is None else f"up to {mib(most)} of {mib(total)} MiB"
+    return _Block("RAM tier" if name == TIER else name, note, track, total)
+
+
+def _switches(scene: Scene) -> _Block:
+    times = [switch.total_s for switch in timed_loads(scene.switches())]
+    longest = max(times, default=0.0)
+    note = f"up to {seconds_text(longest)}, target {TARGET_S:.0f} s" if times else "none yet"
+    return _Block("switches", note, times, max(longest, TARGET_S))
+
+
+def _drawn(block: _Block, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    title = Span(block.title, "strong")
+    note = Span(cut(block.note, max(width - width_of((title,)) - 1, 0), glyphs.ellipsis), "dim")
+    drawn = graph(block.values, block.top, width, rows, glyphs)
+    return (spread((title,), (note,), width), *((Span(row, "graph"),) for row in drawn))

@@ -1,0 +1,39 @@
+"""What a benchmark measures, in a phrase; times in ms, as its tables have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from citadel_tui.text import clean
+from engine.bench.records import Omission, Series, Subject
+
+
+def result_name(result: Series | Omission) -> str:
+    """The subject, and that its model's weights are random where they are."""
+    return f"{subject_name(result.subject)}{' (synthetic)' if result.synthetic else ''}"
+
+
+def subject_name(about: Subject) -> str:
+    """Model, device and tier, in a phrase."""
+    return f"{clean(about.model)} on {about.device} from {start_text(about)}"
+
+
+def start_text(about: Subject) -> str:
+    """The tier that loads start from, and who leaves for them."""
+    return f"{about.tier}, for {clean(about.leaving)}" if about.leaving else about.tier
+
+
+def efficiency_text(series: Series) -> str:
+    """The median of the repeats' floor ÷ measured; a dash without a floor."""
+    known = [repeat.efficiency for repeat in series.repeats if repeat.efficiency is not None]
+    return f"{median(known):.0%}" if known else "-"
+
+
+def middle_text(values: Sequence[float]) -> str:
+    """The median of these seconds, in ms; a dash without any."""
+    return ms_text(median(values)) if values else "-"
+
+
+def ms_text(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f}"

@@ -1,0 +1,105 @@
+"""An explanation in words: where the model is, what decided it, what was weighed, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from citadel_tui.text import clean
+from citadel_tui.words.figures import duration, seconds
+from citadel_tui.words.labels import Label
+from citadel_tui.words.plan_text import plan_text, refusal_text, room_text
+from citadel_tui.words.record_text import phases_text
+from engine.core.plans import EvictStep, Plan, Refusal
+from engine.core.records import Pinned, Refused, Switch
+from engine.core.why import Decision, Explanation, Part
+
+_PARTS: Final[dict[Part, str]] = {
+    "came": "it was brought there",
+    "victim": "it left to make room for another",
+    "taken off": "it was taken off, as asked",
+    "pinned": "its pin was changed",
+    "refused": "it was refused",
+    "in the way": "it could not leave for another, which was refused",
+    "spared": "it would have left on a device that was not chosen",
+}
+_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+
+
+def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
+    """All of it, in paragraphs: how things are, the decisions that led there, and what a load would do now."""
+    parts = [_standing(explained, now_s, label)]
+    if explained.last is None:
+        parts.append(_NOTHING)
+    else:
+        parts.append(f"last decision, {_decision(explained.last, label)}")
+    if explained.placed is not None:
+        parts.append(f"how it came to be where it is, {_decision(explained.placed, label)}")
+    parts += [f"since then, {_clock(notice.at_s)}: {clean(notice.text)}" for notice in explained.since]
+    next_ = plan_text(asked_now, label) if isinstance(asked_now, Plan) else refusal_text(asked_now, label)
+    parts.append("if it were loaded now:\n" + _indented(next_))
+    return "\n\n".join(parts)
+
+
+def _standing(explained: Explanation, now_s: float, label: Label) -> str:
+    name = label(explained.model)
+    places = [f"{r.stage} on {r.device} for {duration(now_s - r.since_s)}" for r in explained.residents]
+    where = " and ".join(places) or f"on no device; its weights are in {_TIERS[explained.tier]}"
+    pin = explained.pin
+    pinned = "not pinned" if pin is None else f"pinned to {pin.device}" if pin.device else "pinned"
+    demand = explained.demand
+    last = "" if demand.last_s is None else f", the last {duration(now_s - demand.last_s)} ago"
+    return f"{name} is {where}\n{pinned}; {demand.requests} requests since the engine started{last}"
+
+
+_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
+
+
+def _decision(decision: Decision, label: Label) -> str:
+    entry = decision.entry
+    head = f"{_clock(entry.at_s)}, {_ASKED[entry.origin]} (record {decision.seq}): {_PARTS[decision.part]}"
+    match entry:
+        case Switch():
+            body = [*_weighed(entry.plan, label), _outcome(entry)]
+        case Refused(refusal=refusal):
+            body = [refusal_text(refusal, label)]
+        case Pinned(plan=plan):
+            body = [plan_text(plan, label)]
+    return head + "\n" + _indented("\n".join(body))
+
+
+_ASKED: Final = {
+    "operator": "asked by a person",
+    "request": "for a request",
+    "config": "from the preload list",
+    "restore": "to restore it",
+}
+
+
+def _weighed(plan: Plan, label: Label) -> list[str]:
+    """The plan with the figures that it was chosen by."""
+    lines = [plan_text(plan, label)]
+    for step in plan.steps:
+        if isinstance(step, EvictStep) and step.loss_s is not None and step.reload_s:
+            requests = step.loss_s / step.reload_s
+            cost = f"{requests:.2f} expected requests × {step.reload_s:.2f} s to bring it back"
+            lines.append(clean(f"losing {label(step.model)}: {step.loss_s:.2f} s = {cost}"))
+    rooms = [clean(room_text(room)) for room in plan.rooms]
+    return [*lines, *(["what the devices had then:", *rooms] if rooms else [])]
+
+
+def _outcome(switch: Switch) -> str:
+    """What was predicted beside what was measured."""
+    reason = f": {clean(switch.reason)}" if switch.reason else ""
+    predicted = f"predicted {seconds(switch.predicted.p50_s)} to {seconds(switch.predicted.p90_s)}"
+    return (
+        f"{switch.outcome}{reason}; took {seconds(switch.total_s)}, {predicted}  {phases_text(switch.phases)}".rstrip()
+    )
+
+
+def _clock(at_s: float) -> str:
+    return time.strftime("%m-%d %H:%M:%S", time.localtime(at_s))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

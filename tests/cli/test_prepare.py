@@ -1,0 +1,30 @@
+"""`citadel prepare`: which models it takes, and what it says when one can't be prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Citadel
+
+
+async def test_a_model_that_the_catalog_lacks_is_told_by_name(citadel: Citadel) -> None:
+    ran = await citadel("prepare", "nobody")
+    assert ran.status == 1
+    assert "'nobody'; it has all-MiniLM-L6-v2" in ran.err
+
+
+async def test_a_model_whose_source_is_not_there_fails_with_the_remedy(citadel: Citadel, tmp_path: Path) -> None:
+    (tmp_path / "model_gpu_mapping.json").write_text(
+        '{"models": [{"name": "m", "source": "package:no_such_package", "task": "embedding"}]}'
+    )
+    (tmp_path / "gpu_allocation.yaml").write_text("")
+    ran = await citadel("prepare", "m", "--config", str(tmp_path))
+    assert (ran.status, ran.out) == (1, "")
+    assert "`pip install no-such-package` installs it" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [("--check", "--again"), ("--on", "gpu0")])
+async def test_wrong_usage_is_told(citadel: Citadel, arguments: tuple[str, ...]) -> None:
+    assert (await citadel("prepare", *arguments)).status == 2

@@ -1,0 +1,102 @@
+"""Every action of the registry does its work by its key, and from the palette too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from msgspec import Struct
+
+from citadel_tui.actions import ACTIONS, BY_ID
+from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.table import ModelTable
+from engine.core.commands import Evict, ForceCpu, Load, Move, SetPin
+from tests.scripted import ScriptedEngine
+from tests.tui.pilots import Console, open_console
+from tests.tui.scenes import busy_engine
+
+
+class Deed(Struct, frozen=True):
+    """What an action does to phi-3-mini in the busy engine, which is under the cursor."""
+
+    happened: Callable[[Console, ScriptedEngine], object]
+    typed: str = ""
+    """What finds it in the palette; its own words when empty."""
+    after_key: tuple[str, ...] = ()
+    """Answers to what its key asks."""
+    after_palette: tuple[str, ...] = ()
+    model: str = "phi-3-mini"
+
+
+def says(text: str) -> Callable[[Console, ScriptedEngine], object]:
+    return lambda console, engine: text in console.text
+
+
+def does(command: object) -> Callable[[Console, ScriptedEngine], object]:
+    return lambda console, engine: engine.submissions[-1].command == command
+
+
+def table(console: Console) -> ModelTable:
+    return console.app.screen_stack[0].query_one(ModelTable)
+
+
+DEEDS: Final[dict[str, Deed]] = {
+    "load": Deed(does(Load("bge-base", "cpu")), "load bge cpu", ("end", "enter"), model="bge-base"),
+    "evict": Deed(does(Evict("phi-3-mini")), "evict phi"),
+    "pin": Deed(does(SetPin("phi-3-mini")), "pin phi"),
+    "cpu": Deed(does(ForceCpu("phi-3-mini")), "run phi"),
+    "move": Deed(does(Move("phi-3-mini", "cpu")), "move phi cpu", ("end", "enter", "y"), ("y",)),
+    "rebalance": Deed(says("ebalance"), after_key=("escape",), after_palette=("escape",)),
+    "undo": Deed(says("Undo: pin all-MiniLM-L6-v2?")),
+    "find": Deed(lambda console, engine: console.app.focused is console.app.screen.query_one("#find")),
+    "mark": Deed(lambda console, engine: table(console).marked == ("phi-3-mini",)),
+    "sort": Deed(says("by name")),
+    "order": Deed(says("by catalog, reversed")),
+    "device": Deed(says("Budget, in MiB"), "device gpu0"),
+    "tier": Deed(says("Kept, the first to go on top")),
+    "graphs": Deed(lambda console, engine: console.app.screen.query_one("OverTime").display),
+    "colours": Deed(lambda console, engine: console.app.theme == "citadel-light"),
+    "alerts": Deed(says("Alerts")),
+    "details": Deed(says("480 MiB estimated")),
+    "other": Deed(lambda console, engine: console.app.screen.query_one(SwitchLog).has_focus),
+    "palette": Deed(says("Verb and model")),
+    "back": Deed(lambda console, engine: len(console.app.screen_stack) == 1),
+    "help": Deed(says("Memory bars, table and log")),
+    "quit": Deed(lambda console, engine: console.app.return_code == 0),
+}
+KEYS: Final = {"device": "0"}
+
+
+def test_no_action_is_without_a_deed() -> None:
+    assert set(DEEDS) == set(BY_ID)
+
+
+@pytest.mark.parametrize("id", BY_ID)
+async def test_an_action_does_its_work_by_its_key(id: str) -> None:
+    deed, engine = DEEDS[id], await busy_engine()
+    async with open_console(engine) as console:
+        await console.select(deed.model)
+        await console.press(KEYS.get(id, BY_ID[id].key))
+        await answered(console, deed.after_key)
+        await console.until(lambda: deed.happened(console, engine))
+
+
+@pytest.mark.parametrize("id", [action.id for action in ACTIONS if action.id != "palette"])
+async def test_an_action_does_its_work_from_the_palette(id: str) -> None:
+    deed, engine = DEEDS[id], await busy_engine()
+    async with open_console(engine) as console:
+        await console.select(deed.model)
+        await console.press("colon")
+        await console.sees("Verb and model")
+        await console.press(*(deed.typed or " ".join(BY_ID[id].help.replace(":", " ").split()[:4])).replace("/", " "))
+        await console.press("enter")
+        await answered(console, deed.after_palette)
+        await console.until(lambda: deed.happened(console, engine))
+
+
+async def answered(console: Console, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if key == "y":
+            await console.sees("[Cancel]")
+        await console.press(key)

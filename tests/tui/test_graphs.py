@@ -1,0 +1,142 @@
+"""What the console remembers, and the graphs that it draws of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
+from citadel_tui.viewmodel.graph import graph
+from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, History, with_snapshot
+from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import width_of
+from citadel_tui.widgets.over_time import OverTime
+from engine.api import Snapshot
+from engine.core.sizes import MIB
+from engine.core.state import State
+from tests.scripted_plans import START_S, scripted_state
+from tests.tui.pilots import Console, open_console
+from tests.tui.scenes import busy_engine
+
+
+def using(used_mib: int | None, requests: int = 0) -> Snapshot:
+    """gpu0 with so much in use, and so many requests for e5-small so far."""
+    state: State = scripted_state()
+    gpu0 = state.devices["gpu0"]
+    used = None if used_mib is None else used_mib * MIB
+    e5 = state.models["e5-small"]
+    return Snapshot(
+        1,
+        START_S,
+        replace(
+            state,
+            devices={**state.devices, "gpu0": replace(gpu0, reading=replace(gpu0.reading, used_bytes=used))},
+            models={**state.models, "e5-small": replace(e5, demand=replace(e5.demand, requests=requests))},
+        ),
+    )
+
+
+def seen(*looks: tuple[float, Snapshot]) -> History:
+    history = History()
+    for after_s, snapshot in looks:
+        history = with_snapshot(history, snapshot, START_S + after_s)
+    return history
+
+
+def test_a_bucket_holds_the_most_that_was_in_use_within_it() -> None:
+    history = seen((0, using(10)), (1, using(30)), (9, using(20)), (10, using(5)))
+    assert history.memory["gpu0"] == (30 * MIB, 5 * MIB)
+    assert history.memory[TIER] == (0, 0)
+
+
+def test_what_was_not_seen_is_not_known_and_a_silent_device_tells_nothing() -> None:
+    history = seen((0, using(10)), (30, using(20)), (40, using(None)))
+    assert history.memory["gpu0"] == (10 * MIB, None, None, 20 * MIB, None)
+
+
+def test_requests_are_counted_from_the_first_look_and_over_a_new_engine() -> None:
+    history = seen((0, using(1, 100)), (10, using(1, 103)), (11, using(1, 104)), (20, using(1, 2)), (30, using(1, 5)))
+    assert history.requests["e5-small"] == (4, 0, 3)
+    assert "bge-base" not in history.requests
+
+
+def test_an_hour_is_remembered_and_no_more() -> None:
+    history = seen(
+        (0, using(1, 0)), (BUCKET_S, using(1, 1)), *((n * BUCKET_S, using(1, n)) for n in range(2, 2 * KEPT))
+    )
+    assert len(history.memory["gpu0"]) == len(history.requests["e5-small"]) == KEPT
+    assert len(seen((0, using(1)), (1e7, using(2))).memory["gpu0"]) == KEPT
+
+
+def test_a_graph_fills_columns_from_below_with_the_newest_at_the_right() -> None:
+    assert graph([0, 50, 100], 100, 5, 2, UNICODE) == ("    █", "   ██")
+    assert graph([0, 1, None, 25, 100], 100, 5, 1, UNICODE) == (" ▁ ▂█",)
+    assert graph([0, 30, 100], 100, 3, 1, ASCII) == (" .#",)
+
+
+values = st.lists(st.none() | st.floats(0, 1e6), max_size=80)
+
+
+@given(values, st.floats(0, 1e5), st.integers(1, 60), st.integers(1, 6))
+def test_a_graph_has_its_size_whatever_it_shows(found: list[float | None], top: float, width: int, height: int) -> None:
+    for glyphs in (UNICODE, ASCII):
+        rows = graph(found, top, width, height, glyphs)
+        assert [len(row) for row in rows] == [width] * height
+
+
+def text(lines: object) -> str:
+    assert isinstance(lines, tuple)
+    return "\n".join("".join(span.text for span in line) for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160, 200, 300])
+async def test_the_panel_shows_as_many_devices_as_fit_and_always_the_switches(width: int) -> None:
+    engine = await busy_engine()
+    history = with_snapshot(History(), await engine.snapshot(), START_S)
+    scene = Scene(START_S, None, await engine.snapshot(), await engine.records(), history=history)
+    lines = panel_lines(scene, width, 3, UNICODE)
+    assert [width_of(line) for line in lines] == [width] * 5
+    assert "up to 0.20 s, target 2 s" in text(lines)
+    assert ("gpu1" in text(lines)) == (width >= 120)
+    assert ("on their pages" in text(lines)) == (width < 200)
+
+
+def test_pages_have_a_graph_once_there_is_a_past() -> None:
+    first = Scene(START_S, snapshot=using(10), history=seen((0, using(10))))
+    assert memory_lines(first, "gpu0", 60, UNICODE) == demand_lines(first, "e5-small", 60, UNICODE) == ()
+    later = replace(first, history=seen((0, using(10)), (10, using(320, 7))))
+    assert "up to 320 of 640 MiB" in text(memory_lines(later, "gpu0", 60, UNICODE))
+    assert "up to 7 within 10 s" in text(demand_lines(later, "e5-small", 60, UNICODE))
+
+
+def shown(console: Console) -> bool:
+    return bool(console.app.screen_stack[0].query_one(OverTime).display)
+
+
+async def test_graphs_are_there_where_there_is_room_and_g_shows_or_hides_them_anywhere() -> None:
+    async with open_console(await busy_engine(), size=(120, 36)) as console:
+        await console.sees("OVER TIME")
+        await console.press("g")
+        await console.until(lambda: not shown(console))
+        await console.press("g")
+        await console.until(lambda: shown(console))
+    async with open_console(await busy_engine(), size=(80, 24)) as console:
+        assert not shown(console)
+        await console.press("g")
+        await console.until(lambda: shown(console))
+        assert console.app.screen.query("FooterKeys").first().region.bottom == 24
+
+
+async def test_the_link_remembers_what_it_sees_and_nothing_while_the_line_is_down() -> None:
+    engine = await busy_engine()
+    async with open_console(engine) as console:
+        console.app.link.remember()
+        known = console.app.link.scene().history
+        assert known.memory["gpu0"] == (540 * MIB,)
+        await engine.stop()
+        await console.until(lambda: console.app.link.scene().stale)
+        console.app.link.remember()
+        assert console.app.link.scene().history == known
