@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from engine.core.ledger import LedgerError, broken_invariants
@@ -10,6 +12,9 @@ from engine.core.policy import Policy
 from engine.core.state import State
 from engine.runtime.effects import Effect
 from engine.runtime.messages import BindFailed, ModelBound, SlabFailed
+
+TICK_S: Final = 0.25
+"""How late a deadline may be noticed."""
 
 
 class Instant(Struct, frozen=True):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.replay.box import Box
 from engine.replay.trace import Request
-from engine.runtime.board import Instant, Patience
+from engine.runtime.board import TICK_S, Instant, Patience
 from engine.runtime.effects import Deny, Effect, Grant, ReleaseModel, Reply, StartWorker, Write
 from engine.runtime.messages import Ask, Message, Return, Tick, WorkerDown
 from engine.runtime.scheduler import Scheduler
@@ -20,9 +19,6 @@ from engine.simulation.filling import Filling
 from engine.simulation.machine import Machine
 from engine.simulation.outcome import TimedOutcome
 from engine.simulation.tally import Tally
-
-TICK_S: Final = 0.25
-"""While anything waits the scheduler looks at its deadlines so often, as in the engine."""
 
 
 def replay_timed(

@@ -61,10 +61,10 @@ def test_a_request_joins_the_load_under_way_and_runs_after_the_ones_before_it() 
     assert delays(outcome) == pytest.approx([6, 5 + 5])
 
 
-def test_loads_for_two_gpus_share_the_disk_and_copy_side_by_side() -> None:
+def test_loads_for_two_gpus_are_read_one_after_the_other() -> None:
     outcome = replayed(TWO_GPUS, NO_CPU, (0, "a", 1), (0, "b", 1))
 
-    assert waits(outcome) == pytest.approx([12, 12])
+    assert waits(outcome) == pytest.approx([6, 12])
     assert outcome.switch_s == pytest.approx(2 * (6 + 1))
 
 
