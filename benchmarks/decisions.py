@@ -99,8 +99,7 @@ def under_pressure(models: int, gpus: int) -> State:
     budget_bytes = max(int(FITTING * sum(sizes.values()) / gpus), max(sizes.values()))
     state = starting_state(Box((budget_bytes,) * gpus, sum(sizes.values()) // 4), sizes)
     devices = {
-        name: replace(known, rates=replace(known.rates, samples=_SAMPLES))
-        for name, known in state.devices.items()
+        name: replace(known, rates=replace(known.rates, samples=_SAMPLES)) for name, known in state.devices.items()
     }
     state = replace(state, devices=devices)
     for request in requests:

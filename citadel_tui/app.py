@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from msgspec.structs import replace
@@ -20,20 +18,18 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from citadel_tui.actions import BY_ID, with_keys
+from citadel_tui.actions import with_keys
 from citadel_tui.clipboard import sequence
-from citadel_tui.crash import sentence, write_trace
-from citadel_tui.desk import GOODBYE, Desk
+from citadel_tui.desk import Desk
+from citadel_tui.driver import TerminalDriver
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect, Link
-from citadel_tui.look import THEMES, Look, colours_of, look_for
+from citadel_tui.look import THEMES, Look, colours_of
 from citadel_tui.screens.dashboard import Dashboard, keys_of
 from citadel_tui.screens.dialog import Dialog
-from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import AT_FIRST, Settings
 from citadel_tui.sharing import Sharing
 from citadel_tui.viewmodel.scene import Scene
-from engine.paths import console_file, find_paths
 
 HAND_OVER_S: Final = 0.25
 """Least time between two scenes that are shown because the engine changed."""
@@ -52,10 +48,12 @@ class CitadelApp(App[int]):
     TITLE = "citadel"
     CSS_PATH = "citadel.tcss"
     ENABLE_COMMAND_PALETTE = False
+    GOODBYE: ClassVar[str | None] = (
+        "The engine goes on and its models stay. `citadel` comes back to them; `citadel stop` ends the engine."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False),
         Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
-        Binding(BY_ID["picture"].key, "picture", show=False, id="picture"),
     ]
 
     def __init__(
@@ -65,9 +63,10 @@ class CitadelApp(App[int]):
         *,
         read_only: bool,
         settings: Settings = AT_FIRST,
+        first: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._theme_at_first = look.theme
@@ -77,7 +76,7 @@ class CitadelApp(App[int]):
         self._settings = settings
         actions = with_keys(settings.keys)
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
-        self._dashboard = Dashboard(look.glyphs, actions, settings)
+        self._dashboard = Dashboard(look.glyphs, actions, settings, first=first)
         self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs)
         self._desk = Desk(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
 
@@ -90,6 +89,11 @@ class CitadelApp(App[int]):
             else self._settings
         )
         return self._dashboard.as_left(chosen)
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether this was somebody's first console; the settings that are left behind end that."""
+        return self._dashboard.welcomed
 
     def get_default_screen(self) -> Screen[Any]:
         return self._dashboard
@@ -128,7 +132,10 @@ class CitadelApp(App[int]):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     def on_dashboard_asked(self, asked: Dashboard.Asked) -> None:
-        self._desk.do(asked)
+        if asked.action.id == "quit":
+            self.action_leave()
+        else:
+            self._desk.do(asked)
 
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
         self._desk.open_device(wanted.device)
@@ -158,7 +165,7 @@ class CitadelApp(App[int]):
         self._sharing.take_picture()
 
     def action_leave(self) -> None:
-        self._leave(0, GOODBYE)
+        self._leave(0, self.GOODBYE)
 
     def _leave(self, status: int, message: str | None = None) -> None:
         self.run_worker(self._put_back_and_exit(status, message), name="leaving", exit_on_error=False)
@@ -183,43 +190,10 @@ class CitadelApp(App[int]):
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """Textual would print the trace with the values of all variables; `run_console` writes it to a file instead."""
+        """Textual would print the trace with the values of all variables; `run.py` writes it to a file instead."""
         self._close_messages_no_wait()
 
     def _leave_on_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._leave, 128 + number)
-
-
-class MakeApp(Protocol):
-    """Makes the app, given what every console has."""
-
-    def __call__(self, connect: Connect, look: Look, *, read_only: bool, settings: Settings) -> CitadelApp: ...
-
-
-def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: MakeApp = CitadelApp) -> int:
-    """Run the console until the operator leaves; its exit status. `connect` is called again to reconnect."""
-    loaded = load(console_file(os.environ))
-    look = look_for(os.environ, sys.stdout.encoding or "", loaded.settings.colours)
-    app = make(connect, look, read_only=read_only, settings=loaded.settings)
-    if loaded.complaint:
-        app.say(Message(loaded.complaint, "warn"))
-    app.run(mouse=mouse)
-    if app.crash is not None:
-        sys.stderr.write(f"{sentence(app.crash, write_trace(app.crash, _state_folder()))}\n")
-    elif not loaded.complaint and app.settings != loaded.settings:
-        _remember(app.settings)
-    return app.return_code or 0
-
-
-def _remember(settings: Settings) -> None:
-    """For the next time."""
-    try:
-        save(console_file(os.environ), settings)
-    except OSError as error:
-        sys.stderr.write(f"citadel: how you left the console could not be kept: {error}\n")
-
-
-def _state_folder() -> Path:
-    return find_paths(os.environ).state

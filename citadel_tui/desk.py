@@ -6,7 +6,7 @@ Implements `flow.Operator` with the app's screens. Questions are asked from work
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from textual.app import App
 
@@ -30,8 +30,6 @@ from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 if TYPE_CHECKING:
     from citadel_tui.bench.benchmark import Benchmark
     from citadel_tui.screens.palette import Picked
-
-GOODBYE: Final = "The engine goes on and its models stay. `citadel` comes back to them; `citadel stop` ends the engine."
 
 
 class Desk:
@@ -97,8 +95,6 @@ class Desk:
                 self._app.theme = next_theme(self._app.theme)
             case "back":
                 self._app.run_worker(self._take_back(asked.models), name="taking a command back", exit_on_error=False)
-            case "quit":
-                self._app.exit(0, message=GOODBYE)
 
     def _measure(self, models: Models) -> None:
         from citadel_tui.bench.benchmark import Benchmark

@@ -111,6 +111,7 @@ _ANSI: Final = Theme(
 )
 THEMES: Final = (_DARK, _LIGHT, _ANSI)
 _PLAIN_TERMS: Final = ("linux", "dumb", "vt100", "vt220")
+"""Whose fonts and colours are few, whatever else the environment says."""
 
 
 class Look(Struct, frozen=True):
@@ -140,6 +141,7 @@ def look_for(environment: Mapping[str, str], encoding: str, colours: Colours = "
     unicode = encoding.replace("-", "").lower() == "utf8" and term not in _PLAIN_TERMS
     wants_ascii = environment.get("CITADEL_ASCII", "") not in ("", "0")
     truecolor = environment.get("COLORTERM", "").lower() in ("truecolor", "24bit")
-    fitting: Colours = "terminal" if not truecolor or "NO_COLOR" in environment else "dark"
+    sixteen = not truecolor or term in _PLAIN_TERMS or "NO_COLOR" in environment
+    fitting: Colours = "terminal" if sixteen else "dark"
     theme = _THEME_OF[fitting if colours == "auto" else colours]
     return Look(UNICODE if unicode and not wants_ascii else ASCII, theme)

@@ -75,8 +75,8 @@ class Sharing:
         self._app.copy_to_clipboard(taken)
         short = "" if taken == text else f" (only the first {len(taken)} of {len(text)} characters)"
         first, *more = taken.splitlines() or [""]
-        lines = f" and {len(more)} more lines" if more else ""
-        self._say(Message(f"copied{short}: {first}{lines}", "good"))
+        lines = f" {len(more) + 1} lines" if more else ""
+        self._say(Message(f"copied{lines}{short}: {first}", "good"))
 
     def take_picture(self) -> None:
         """An SVG of what is shown, among the state's screenshots."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import our_paths, start_if_missing
 from citadel_tui.cli.streams import tell
+from citadel_tui.cli.terminal import why_no_console
 from engine.client import RemoteEngine, connect
 
 
 def run(arguments: Namespace) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if why_not := why_no_console():
         tell(
-            "the console needs a terminal; `citadel status` prints the same figures, `citadel --help` lists the commands"
+            f"{why_not}; `citadel status --watch --plain` prints the same figures, `citadel log --follow` what happens, "
+            "`citadel --help` lists the commands"
         )
         return Exit.NO_ENGINE
     paths = our_paths()
@@ -24,6 +25,6 @@ def run(arguments: Namespace) -> int:
         return await connect(paths, read_only=arguments.read_only)
 
     asyncio.run(attach() if arguments.read_only else start_if_missing(arguments))
-    from citadel_tui.app import run_console
+    from citadel_tui.run import run_console
 
     return run_console(attach, read_only=arguments.read_only, mouse=arguments.mouse)

@@ -60,6 +60,7 @@ def _parser() -> ArgumentParser:
         _replay_command,
         _drive_command,
         _report_command,
+        _help_command,
     ):
         add(commands)
     return parser
@@ -291,6 +292,13 @@ def _report_command(commands: Commands) -> None:
     report = _add(commands, "report", "write the results document, from what was recorded; needs no engine")
     report.set_defaults(module="results")
     report.add_argument("--output", type=Path, default=RESULTS_FILE, metavar="FILE", help=f"instead of {RESULTS_FILE}")
+
+
+def _help_command(commands: Commands) -> None:
+    shown = commands.add_parser("help", help="explain keys, colours, placement and more")
+    shown.set_defaults(module="help")
+    topics = ("keys", "colours", "placement", "bench", "troubles", "files")
+    shown.add_argument("topic", nargs="?", choices=topics, metavar="TOPIC", help=", ".join(topics))
 
 
 def _gpus(text: str) -> tuple[int, ...]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.streams import tell
+from citadel_tui.cli.terminal import why_no_console
 from citadel_tui.session.playback import Playback
 from citadel_tui.session.recording import read_session
 
 
 def run(arguments: Namespace) -> int:
     session = asyncio.run(read_session(arguments.file))
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        tell("a session is watched in a terminal; `citadel log` prints what an engine has recorded")
+    if why_not := why_no_console():
+        tell(f"{why_not}, which is where a session is watched; `citadel log` prints what an engine has recorded")
         return Exit.NO_ENGINE
     if session.torn:
         tell(f"{arguments.file} ends within a line, as after a crash; it is played up to there")

@@ -24,6 +24,7 @@ _HEADINGS: Final = (
     "FILLED",
     "TO GPU GB",
     "DISK GB",
+    "BACK GB",
 )
 _NOTE: Final = (
     "WAIT: seconds until a request's model was ready for it.\n"
@@ -61,6 +62,7 @@ def _cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
         "-" if outcome.filled is None else f"{100 * outcome.filled:.1f} %",
         f"{outcome.moved.to_gpu_bytes / GB:.1f}",
         f"{outcome.moved.from_disk_bytes / GB:.1f}",
+        f"{outcome.moved.to_ram_bytes / GB:.1f}",
     ]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from citadel_tui.cli.markdown import percent, rows
 from citadel_tui.words.labels import Label
 from engine.bench.statistics import Spread
+from engine.core.plans import Tier
 from engine.core.records import Switch
-from engine.results.switching import Latency, calibration, latencies
+from engine.results.switching import Calibration, Latency, calibrations, latencies
+
+_FROM: Final[dict[Tier, str]] = {"ram": "RAM tier", "disk": "disk", "source": "checkpoint"}
 
 
 def switching(switches: Sequence[Switch], label: Label) -> str:
@@ -29,14 +33,17 @@ def switching(switches: Sequence[Switch], label: Label) -> str:
 
 
 def predictions(switches: Sequence[Switch]) -> str:
-    found = calibration(switches)
-    if found is None:
+    """How the loads' times compare with what their plans had said."""
+    found = calibrations(switches)
+    if not found:
         return "No switch was predicted."
-    return (
-        f"Of {found.switches} loads of prepared weights on GPUs, {percent(found.within_p90)} took no longer than the "
-        "plan said nine in ten would; "
-        f"the median of measured ÷ predicted was {found.median_ratio:.2f}. Waits are not predicted, and not measured here."
-    )
+    headings = ("from", "loads", "within the time predicted for nine in ten", "measured ÷ predicted, median")
+    text = "Loads on GPUs, with the evictions before them. Waits are not predicted, and not measured here."
+    return f"{text}\n\n{rows(headings, [_calibrated(one) for one in found])}"
+
+
+def _calibrated(one: Calibration) -> tuple[str, ...]:
+    return _FROM[one.tier], str(one.switches), percent(one.within_p90), f"{one.median_ratio:.2f}"
 
 
 def _table(found: Sequence[Latency], label: Label) -> str:
@@ -46,8 +53,7 @@ def _table(found: Sequence[Latency], label: Label) -> str:
 
 def _cells(one: Latency, label: Label) -> tuple[str, ...]:
     efficiency = "-" if one.efficiency is None else f"{100 * one.efficiency:.0f} %"
-    tier = {"ram": "RAM tier", "disk": "disk", "source": "checkpoint"}[one.tier]
-    return label(one.model), tier, str(one.moving.count), *_ms(one.moving), *_ms(one.total), efficiency
+    return label(one.model), _FROM[one.tier], str(one.moving.count), *_ms(one.moving), *_ms(one.total), efficiency
 
 
 def _ms(spread: Spread) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from citadel_tui.screens.dialog import PICTURE
 from citadel_tui.viewmodel.bench_choice import Choice, Item, choice_rows, told_line
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
@@ -17,8 +18,8 @@ from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
 
-_AROUND_THE_LIST: Final = 9
-"""Rows of the screen's edge, the border, the title, and what stands below."""
+_AROUND_THE_LIST: Final = 8
+"""Rows of the border, the title, and what stands below."""
 _KEYS: Final = "space ticks, a all, enter measures, esc goes back"
 
 
@@ -28,6 +29,7 @@ class BenchChoice(ModalScreen[Choice | None]):
     AUTO_FOCUS = "RowList"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", show=False),
+        PICTURE,
         Binding("space", "tick", show=False),
         Binding("a", "tick_group", show=False),
         Binding("left,h", "repeat(-1)", show=False),

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from citadel_tui.screens.dialog import Dialog
+from citadel_tui.screens.dialog import PICTURE, Dialog
 from citadel_tui.viewmodel.bench_page import compared_lines, result_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import section, sentences
@@ -46,6 +46,7 @@ class EarlierRuns(ModalScreen[Path | None]):
     AUTO_FOCUS = "RowList"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", show=False),
+        PICTURE,
         Binding("enter", "take", show=False),
     ]
 

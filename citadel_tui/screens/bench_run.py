@@ -31,12 +31,13 @@ class BenchRun(Dialog[None]):
         self.troubles: list[str] = []
 
     def on_mount(self) -> None:
-        self.set_interval(_PAINT_EVERY_S, self.page.paint)
+        self.set_interval(_PAINT_EVERY_S, self._paint)
 
     def action_leave(self) -> None:
         self._stop()
 
     def on_choice_bar_taken(self, message: ChoiceBar.Taken) -> None:
+        message.prevent_default()  # Textual would go on to the dialog's own handler, which closes it.
         self.action_leave()
 
     # ── what the benchmark's end is told by ──────────────────────────────────────────────────────
@@ -48,7 +49,7 @@ class BenchRun(Dialog[None]):
 
     def stopping(self) -> None:
         self._ending = "stopping, and putting everything back"
-        self.page.paint()
+        self._paint()
 
     def broke(self, error: BaseException) -> None:
         self.troubles.append(str(error) or type(error).__name__)
@@ -66,6 +67,12 @@ class BenchRun(Dialog[None]):
 
     def not_put_back(self, what: str) -> None:
         self.troubles.append(f"not put back: {what}")
+
+    def _paint(self) -> None:
+        rows = len(self.page.lines)
+        self.page.paint()
+        if len(self.page.lines) != rows:
+            self.call_after_refresh(self._tell_of_more)
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         progress = progress_lines(self._now, len(self.results), self._count, width, self._glyphs)

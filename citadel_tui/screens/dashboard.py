@@ -30,13 +30,14 @@ from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.seam import Seam
 from citadel_tui.widgets.status import StatusLine
 from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.welcome import Welcome
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
 KEYS_BESIDE: Final = {"palette": "ctrl+p", "copy": "ctrl+y"}
 """Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one; in a question y means yes."""
-_OTHERS: Final = ("other", "device", "picture")
-"""Actions that are bound in another way: tab by Textual itself, a device's by its digit, the picture on every screen."""
+_OTHERS: Final = ("other", "device")
+"""Actions that are bound in another way: tab by Textual itself, a device's by its digit."""
 
 
 def keys_of(action: Action) -> str:
@@ -70,8 +71,9 @@ class Dashboard(Screen[None]):
             super().__init__()
             self.device = device
 
-    def __init__(self, glyphs: Glyphs, actions: Registry, settings: Settings) -> None:
+    def __init__(self, glyphs: Glyphs, actions: Registry, settings: Settings, *, first: bool = False) -> None:
         super().__init__()
+        self._welcome = Welcome(glyphs, actions, wanted=first)
         self._header = HeaderLine(glyphs)
         self._bars = DeviceBars(glyphs)
         self._graphs = OverTime(glyphs, settings.graphs)
@@ -92,12 +94,17 @@ class Dashboard(Screen[None]):
         yield Seam(MOVING_WIDTH)
         yield from (self._header, self._bars, self._graphs)
         yield Vertical(self._table, self._log, id="lists")
-        yield from (self._find, self._status, self._alerts, self._footer)
+        yield from (self._welcome, self._find, self._status, self._alerts, self._footer)
 
     @property
     def models(self) -> Models:
         """The models that keys act on."""
         return self._table.selection
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether somebody was told how to begin."""
+        return self._welcome.was_shown
 
     def read_alerts(self) -> tuple[Alert, ...]:
         """All alerts there are; they count as seen from now on."""
@@ -115,6 +122,7 @@ class Dashboard(Screen[None]):
             self._graphs,
             self._table,
             self._log,
+            self._welcome,
             self._alerts,
             self._status,
             self._footer,
@@ -158,6 +166,7 @@ class Dashboard(Screen[None]):
 
     def action_act(self, id: str) -> None:
         """Do what the key of the action `id` stands for; what is not the dashboard's own goes to the app."""
+        self._welcome.end()
         match id:
             case "find":
                 self.add_class("-finding")
@@ -182,6 +191,7 @@ class Dashboard(Screen[None]):
                 self.post_message(self.Asked(BY_ID[id], self.models))
 
     def action_device(self, device: DeviceId) -> None:
+        self._welcome.end()
         self.post_message(self.DeviceWanted(device))
 
     @property

@@ -21,6 +21,8 @@ from engine.core.commands import Command
 
 T = TypeVar("T")
 
+PICTURE: Final = Binding("S", "app.picture", show=False, id="picture")
+"""Every screen over the dashboard has it: Textual keeps the app's own keys from modal screens."""
 _AROUND_THE_PAGE: Final = 8
 """Rows of the screen's edge, the border, the title and the options."""
 
@@ -37,6 +39,7 @@ class Dialog(ModalScreen[T | None]):
         Binding("pagedown,space", "scroll(10)", show=False),
         Binding("y,ctrl+y", "copy", show=False, id="copy"),
         Binding("Y", "copy_command", show=False, id="command"),
+        PICTURE,
     ]
 
     class CopyWanted(TextualMessage):

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from citadel_tui.screens.dialog import PICTURE
 from citadel_tui.verbs import Choice
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
@@ -27,6 +28,7 @@ class Picker(ModalScreen[Command | None]):
     AUTO_FOCUS = "RowList"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", show=False),
+        PICTURE,
         Binding("enter", "take", show=False),
     ]
 

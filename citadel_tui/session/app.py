@@ -7,21 +7,23 @@ from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 
-from citadel_tui.app import CitadelApp, run_console
+from citadel_tui.app import CitadelApp
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect
 from citadel_tui.look import Look
+from citadel_tui.run import run_console
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import Settings
 from citadel_tui.viewmodel.figures import clock_text
 
-KEYS: Final = "space pauses, , and . go 10 s, ctrl+left and ctrl+right a minute, < and > change the speed, q leaves"
+KEYS: Final = "space pauses, , . seek 10 s, ctrl+arrows a minute, < > speed"
 
 
 class SessionApp(CitadelApp):
     """The console, with keys for the playback instead of those for the engine."""
 
     CSS_PATH = "../citadel.tcss"
+    GOODBYE = None
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "steer('pause')", show=False, priority=True),
         Binding("comma", "seek(-10)", show=False, priority=True),
@@ -33,13 +35,20 @@ class SessionApp(CitadelApp):
     ]
 
     def __init__(
-        self, connect: Connect, look: Look, *, playback: Playback, read_only: bool, settings: Settings
+        self,
+        connect: Connect,
+        look: Look,
+        *,
+        playback: Playback,
+        read_only: bool,
+        settings: Settings,
+        first: bool = False,
     ) -> None:
         super().__init__(connect, look, read_only=read_only, settings=settings, now=playback.now_s)
         self._playback = playback
 
     def on_mount(self) -> None:
-        self.say(Message(f"a recorded session: {KEYS}", "strong"))
+        self.say(Message(f"recorded: {KEYS}", "strong"))
 
     def action_steer(self, how: str) -> None:
         {"pause": self._playback.pause, "slower": self._playback.slower, "faster": self._playback.faster}[how]()
@@ -52,9 +61,7 @@ class SessionApp(CitadelApp):
     def _tell(self) -> None:
         now, end = clock_text(self._playback.now_s()), clock_text(self._playback.ends_s)
         paused = ", paused" if self._playback.paused else ""
-        self.say(
-            Message(f"{now} of a session that ends at {end}, {self._playback.speed:g} times as fast{paused}", "strong")
-        )
+        self.say(Message(f"recorded: {now} of {end}, {self._playback.speed:g} times as fast{paused}", "strong"))
         self._show()
 
 

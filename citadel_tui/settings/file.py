@@ -20,12 +20,14 @@ class Loaded(Struct, frozen=True):
     settings: Settings = AT_FIRST
     complaint: str = ""
     """Why the file is ignored, in words; it is not written to then."""
+    first: bool = False
+    """Whether there is no file yet: nobody has left this console before."""
 
 
 def load(path: Path) -> Loaded:
     """The settings in `path`; those of a new console when there is no such file, or one that can't be used."""
     if not path.exists():
-        return Loaded()
+        return Loaded(first=True)
     # Only now: a console without a file must not pay for them.
     from citadel_tui.settings.checking import settings_of
     from engine.settings.documents import read_yaml

@@ -8,7 +8,7 @@ from typing import Final
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.prose import section, sentences
-from citadel_tui.viewmodel.spans import Line, Role, Span, left, right
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
 from citadel_tui.words.bench import efficiency_text, ms_text, result_name, start_text, subject_name
 from engine.bench.compare import Compared, Comparison
 from engine.bench.histogram import histogram
@@ -19,7 +19,7 @@ from engine.core.reference import SWITCH_TARGET_S
 
 THRESHOLD: Final = 0.1
 """A median that has grown by more, and by more than chance, is called slower, as `citadel bench compare` does."""
-_NUMBER: Final = 9
+_NUMBER: Final = 8
 _STEPS: Final = 32
 _ROWS: Final = 4
 _ENOUGH_FOR_A_SHAPE: Final = 3
@@ -85,13 +85,15 @@ def run_title(run: Run) -> str:
 
 def _names(subjects: Iterable[Subject], width: int, glyphs: Glyphs) -> int:
     """Cells for what is measured, as far as the figures leave room for it."""
-    longest = max((len(_name(subject, glyphs)) for subject in subjects), default=0)
-    figures = 4 * _NUMBER + 12 if width >= _WIDE else 3 * _NUMBER
+    longest = max((len(_name(subject, _MOST_NAME, glyphs)) for subject in subjects), default=0)
+    figures = 3 * _NUMBER + 11 if width >= _WIDE else 3 * _NUMBER
     return max(min(longest + 1, _MOST_NAME, width - figures), 8)
 
 
-def _name(subject: Subject, glyphs: Glyphs) -> str:
-    return glyphs.text(f"{subject.model} {subject.device} {start_text(subject)}")
+def _name(subject: Subject, cells: int, glyphs: Glyphs) -> str:
+    """Of what is too long the model is cut: its other series have the same name."""
+    where = f" {subject.device} {glyphs.text(start_text(subject))}"
+    return cut(glyphs.text(subject.model), max(cells - len(where), 3), glyphs.ellipsis) + where
 
 
 def _heads(names: int, width: int) -> Line:
@@ -107,7 +109,7 @@ def _row(series: Series, names: int, width: int, glyphs: Glyphs) -> Line:
     kept = whole.largest < SWITCH_TARGET_S
     mark = glyphs.synthetic if series.synthetic else ""
     return (
-        Span(left(mark + _name(series.subject, glyphs), names, glyphs.ellipsis), "strong"),
+        Span(left(mark + _name(series.subject, names - len(mark), glyphs), names, glyphs.ellipsis), "strong"),
         Span("".join(right(ms_text(seconds), _NUMBER) for seconds in times) + efficiency),
         Span(right("yes" if kept else "NO", 6), "good" if kept else "bad"),
     )
@@ -120,7 +122,7 @@ def _compared(comparison: Comparison, names: int, width: int, glyphs: Glyphs) ->
     between = f"{verdict}, 95 % between {change.low:+.1%} and {change.high:+.1%}"
     figures = (ms_text(comparison.before_s), ms_text(comparison.after_s), f"{change.share:+.1%}")
     row = (
-        Span(left(_name(comparison.subject, glyphs), names, glyphs.ellipsis), "strong"),
+        Span(left(_name(comparison.subject, names, glyphs), names, glyphs.ellipsis), "strong"),
         Span("".join(right(figure, _NUMBER) for figure in figures)),
     )
     told = Span(f"  {between}", role)

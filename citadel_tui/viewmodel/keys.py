@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from citadel_tui.actions import Action, Registry
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.prose import fact, heading
+from citadel_tui.viewmodel.meanings import meaning_lines
+from citadel_tui.viewmodel.prose import fact, heading, section
 from citadel_tui.viewmodel.spans import Line, Span, filled, left, width_of
 
 _KEY_WIDTH: Final = 7
@@ -50,10 +51,18 @@ def _key_part(action: Action, why_not: str) -> Line:
 
 
 def help_lines(actions: Registry, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """All keys with what they do, then the marks of the memory bars."""
-    keys = [line for action in actions for line in _help(action, width)]
-    marks = [line for mark, meaning in _marks(glyphs) for line in fact(mark, meaning, width, _KEY_WIDTH)]
-    return (heading("Keys"), *keys, (), heading("Memory bars, table and log"), *marks)
+    """All keys with what they do, then what is seen and what it means."""
+    return (
+        heading("Keys"),
+        *key_lines(actions, width),
+        *meaning_lines(width, glyphs),
+        *section("More", fact("shell", "citadel help lists what else is explained", width, _KEY_WIDTH)),
+    )
+
+
+def key_lines(actions: Registry, width: int) -> tuple[Line, ...]:
+    """Every key, its verb, and what that does."""
+    return tuple(line for action in actions for line in _help(action, width))
 
 
 def _help(action: Action, width: int) -> tuple[Line, ...]:
@@ -61,21 +70,3 @@ def _help(action: Action, width: int) -> tuple[Line, ...]:
     first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
     blank = Span(" " * _KEY_WIDTH)
     return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
-
-
-def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
-    return (
-        (glyphs.weights, "a resident's weights, behind its name"),
-        (glyphs.workspace, "its workspace: what a request may need; as a figure: reserved and not in use now"),
-        (glyphs.ghost, "a load under way"),
-        (glyphs.leaving, "a model that is leaving; its bytes count until the device shows them free"),
-        (glyphs.room, "room inside the budget"),
-        (glyphs.budget, "where the budget ends"),
-        (glyphs.context, "taken by the engine's worker itself, as its CUDA context is"),
-        (glyphs.external, "in use by other programs"),
-        (glyphs.leaked, "bytes that did not come back when a model left"),
-        (glyphs.marked, "marked: the next verb is for all models with this mark"),
-        (glyphs.synthetic, "synthetic: random weights made from the real configuration"),
-        (glyphs.pinned, "pinned; a device's name means pinned to that device"),
-        (glyphs.out, "in the log: before the models that had to leave"),
-    )

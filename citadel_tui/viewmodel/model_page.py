@@ -13,6 +13,7 @@ from citadel_tui.viewmodel.residency import residency_lines
 from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.switch_page import switch_lines
+from citadel_tui.viewmodel.why import why_lines
 from engine.core.models import Footprint
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch
@@ -35,6 +36,7 @@ def model_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> t
         *section("Now", _now_lines(scene, state, scene.snapshot.state.of(model), width, glyphs)),
         *demand_lines(scene, model, width, glyphs),
         *residency_lines(scene, model, width, glyphs),
+        *why_lines(scene, model, width, glyphs),
         *_last_switch(about, width, glyphs),
         *section("Switches before", log_lines(about[:-1][-_KEPT:], width, glyphs).values()),
     )

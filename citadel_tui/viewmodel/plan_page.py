@@ -47,7 +47,9 @@ def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Lin
         case EvictStep():
             what = Span(left(" LEAVES" if step.victim else " leaves", _WHAT), "leaving")
             wait = f"after {step.leases} running request{'s' * (step.leases != 1)}" if step.leases else ""
-            return _columns(what, step.model, f"from {step.device}", step.size_bytes, wait, names, width, glyphs)
+            back = "back to the RAM tier" if step.copied_back else ""
+            how = ", ".join(filter(None, (wait, back)))
+            return _columns(what, step.model, f"from {step.device}", step.size_bytes, how, names, width, glyphs)
         case LoadStep():
             what = Span(left(" loads", _WHAT), "good")
             how = TIERS[step.tier]

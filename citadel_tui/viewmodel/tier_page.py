@@ -73,6 +73,8 @@ def _rows(scene: Scene, state: State, slabs: list[Slab], width: int, glyphs: Gly
 def _why(state: State, slab: Slab) -> str:
     rate = state.models[slab.model].demand.per_minute if slab.model in state.models else 0.0
     asked = f"asked for {rate:.1f} times a minute"
+    if slab.stage == "returning":
+        return "is being copied back from the device that its model leaves"
     if slab.stage != "kept":
         return "is being read from disk"
     if any(r.device == CPU for r in state.of(slab.model)):

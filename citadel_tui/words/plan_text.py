@@ -51,7 +51,8 @@ def _step(step: Step, label: Label) -> str:
         case EvictStep():
             why = "to make room" if step.victim else "as asked"
             waits = f", after its {step.leases} running uses" if step.leases else ""
-            return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{waits}"
+            back = "; its weights go back to the RAM tier" if step.copied_back else ""
+            return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{waits}{back}"
         case LoadStep():
             return f"{_deed(step, label)} ({format_size(step.size_bytes)}) from {step.tier}"
         case PinStep() | UnpinStep():

@@ -10,6 +10,7 @@ from citadel_tui.words.figures import duration, seconds
 from citadel_tui.words.labels import Label
 from citadel_tui.words.plan_text import plan_text, refusal_text, room_text
 from citadel_tui.words.record_text import phases_text
+from engine.core.commands import Origin
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Pinned, Refused, Switch
 from engine.core.why import Decision, Explanation, Part
@@ -28,7 +29,14 @@ _NOTHING: Final = "no record that is kept says how: it has not been asked for si
 
 def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
     """All of it, in paragraphs: how things are, the decisions that led there, and what a load would do now."""
-    parts = [_standing(explained, now_s, label)]
+    next_ = plan_text(asked_now, label) if isinstance(asked_now, Plan) else refusal_text(asked_now, label)
+    asked = "if it were loaded now:\n" + _indented(next_)
+    return "\n\n".join([_standing(explained, now_s, label), *decisions(explained, label), asked])
+
+
+def decisions(explained: Explanation, label: Label) -> list[str]:
+    """A paragraph for each decision that led there, and for what happened since."""
+    parts = []
     if explained.last is None:
         parts.append(_NOTHING)
     else:
@@ -36,9 +44,7 @@ def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: f
     if explained.placed is not None:
         parts.append(f"how it came to be where it is, {_decision(explained.placed, label)}")
     parts += [f"since then, {_clock(notice.at_s)}: {clean(notice.text)}" for notice in explained.since]
-    next_ = plan_text(asked_now, label) if isinstance(asked_now, Plan) else refusal_text(asked_now, label)
-    parts.append("if it were loaded now:\n" + _indented(next_))
-    return "\n\n".join(parts)
+    return parts
 
 
 def _standing(explained: Explanation, now_s: float, label: Label) -> str:
@@ -68,11 +74,12 @@ def _decision(decision: Decision, label: Label) -> str:
     return head + "\n" + _indented("\n".join(body))
 
 
-_ASKED: Final = {
+_ASKED: Final[dict[Origin, str]] = {
     "operator": "asked by a person",
     "request": "for a request",
     "config": "from the preload list",
     "restore": "to restore it",
+    "trial": "to measure or test it",
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Collection
 from typing import Final
 
-from engine.api import Done, EngineAPI, why_not_done
+from engine.api import Answer, Done, EngineAPI, why_not_done
 from engine.bench.records import NotMeasured
 from engine.core.commands import Evict, Load, Single, Submission
 from engine.core.names import DeviceId, ModelName
@@ -46,7 +47,17 @@ class Switching:
         return await self._carried_out(command, plan.effects)
 
     async def _carried_out(self, command: Single, confirmed: str | None = None) -> Switch | None:
-        answer = await self._api.submit(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))
+        answer = await self._answer(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))
         if isinstance(answer, Done):
             return answer.switch
         raise NotMeasured(f"{command.__struct_config__.tag} {command.model}: {why_not_done(answer)}")
+
+    async def _answer(self, submission: Submission) -> Answer:
+        """What came of it. When nobody wants to know any more, the command is taken back."""
+        try:
+            return await self._api.submit(submission)
+        except asyncio.CancelledError:
+            # It outlives the wait for it, and must have ended before anything is put back.
+            await self._api.cancel(submission.id)
+            await self._api.submit(submission)
+            raise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from engine.core.latency import predict
+from engine.core.forecast import load_time
 from engine.core.ledger import budget
-from engine.core.names import CPU
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import Tier
 from engine.core.reference import SWITCH_TARGET_S
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
@@ -17,10 +18,10 @@ def slow_switches(state: State) -> Iterator[str]:
     helps: a RAM tier with room for it, or fewer bytes."""
     for model in state.models.values():
         name, weights_bytes = model.spec.name, model.footprint.weights_bytes
-        from_ram_s = _quickest_copy_s(state, model)
-        if from_ram_s is None:
+        gpus = _possible_gpus(state, model)
+        if not gpus:
             continue
-        from_disk_s = from_ram_s + predict(state.disk, weights_bytes).p50_s
+        from_ram_s, from_disk_s = (_quickest_s(state, name, gpus, tier) for tier in ("ram", "disk"))
         if from_ram_s >= SWITCH_TARGET_S:
             yield (
                 f"{name} takes about {from_ram_s:.1f} s to a GPU even from the RAM tier, more than the"
@@ -33,13 +34,15 @@ def slow_switches(state: State) -> Iterator[str]:
             )
 
 
-def _quickest_copy_s(state: State, model: ModelState) -> float | None:
-    """None when no GPU can hold it, or its sizes are not known."""
-    footprint = model.footprint
-    gpus = [d for d in state.devices if d != CPU and footprint.total_bytes <= budget(state, d)]
-    if model.trouble or not gpus:
-        return None
-    return min(predict(state.devices[d].rates, footprint.weights_bytes).p50_s for d in gpus)
+def _possible_gpus(state: State, model: ModelState) -> tuple[DeviceId, ...]:
+    """Those that can hold it; none when its sizes are not known."""
+    if model.trouble:
+        return ()
+    return tuple(d for d in state.devices if d != CPU and model.footprint.total_bytes <= budget(state, d))
+
+
+def _quickest_s(state: State, model: ModelName, gpus: Iterable[DeviceId], tier: Tier) -> float:
+    return min(load_time(state, model, device, tier).p50_s for device in gpus)
 
 
 def _ram_tier(state: State, weights_bytes: int) -> str:

@@ -22,8 +22,12 @@ def tier_of(state: State, model: ModelName) -> Tier:
 def load_step(state: State, model: ModelName, device: DeviceId) -> LoadStep:
     """The load of `model` to `device`, with its predicted time."""
     tier, footprint = tier_of(state, model), state.models[model].footprint
-    predicted = _arrival(state, model, device, tier) + _binding(state, model, device)
-    return LoadStep(model, device, footprint.total_bytes, tier, predicted)
+    return LoadStep(model, device, footprint.total_bytes, tier, load_time(state, model, device, tier))
+
+
+def load_time(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Prediction:
+    """Time for bringing `model` from `tier` to `device` and binding it there."""
+    return _arrival(state, model, device, tier) + _binding(state, model, device)
 
 
 def eviction(state: State, model: ModelName, device: DeviceId) -> Prediction:

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-KEPT_SAMPLES: Final = 30
+KEPT_SAMPLES: Final = 15
 _ENOUGH: Final = 3
 """Of so many samples the median stands one that is far off."""
 _SLOWEST_YET: Final = 2.0

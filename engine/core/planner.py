@@ -20,7 +20,7 @@ from engine.core.commands import (
     Unpin,
 )
 from engine.core.copying_back import with_copies_back
-from engine.core.forecast import load_step, loss_s
+from engine.core.forecast import eviction, loss_s, reload_s
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
@@ -179,13 +179,13 @@ class _Planner:
         return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
 
     def _victim(self, resident: Resident) -> EvictStep:
-        reload_s = load_step(self._state, resident.model, resident.device).predicted.p50_s
         return EvictStep(
             resident.model,
             resident.device,
             resident.footprint.total_bytes,
+            predicted=eviction(self._state, resident.model, resident.device),
             loss_s=loss_s(self._state, resident),
-            reload_s=reload_s,
+            reload_s=reload_s(self._state, resident),
         )
 
     def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
@@ -197,8 +197,14 @@ class _Planner:
         return answer if isinstance(answer, Refusal) else replace(answer, steps=(*answer.steps, *steps))
 
     def _departure(self, resident: Resident) -> EvictStep:
-        size = resident.footprint.total_bytes
-        return EvictStep(resident.model, resident.device, size, resident.leases, victim=False)
+        return EvictStep(
+            resident.model,
+            resident.device,
+            resident.footprint.total_bytes,
+            resident.leases,
+            victim=False,
+            predicted=eviction(self._state, resident.model, resident.device),
+        )
 
     def _staying(self, model: ModelName) -> Resident | None:
         """Where the model is or will be, not counting places that it is leaving."""
@@ -206,7 +212,9 @@ class _Planner:
         return min(staying, key=lambda r: r.stage == "ready", default=None)
 
     def _draining(self, model: ModelName, device: DeviceId | None) -> Resident | None:
-        draining = (r for r in self._state.of(model) if r.stage == "draining" and not r.given_up and device in (None, r.device))
+        draining = (
+            r for r in self._state.of(model) if r.stage == "draining" and not r.given_up and device in (None, r.device)
+        )
         return next(draining, None)
 
     def _under_way(self, model: ModelName) -> tuple[Blocker, ...]:

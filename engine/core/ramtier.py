@@ -6,15 +6,16 @@ chooses victims, by what reading the model again from disk would take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from engine.core.latency import Prediction, predict
-from engine.core.leaving import Leaver, in_order, rank
+from engine.core.leaving import Leaver, in_order
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.policy import Policy
 from engine.core.state import Slab, State
-from engine.core.victims import Candidate, Need, cheapest_cover, leading_cover
+from engine.core.victims import Candidate, Need, cheapest_cover, cost_bounds, leading_cover
 
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
@@ -43,6 +44,11 @@ def slabs_to_drop(state: State, policy: Policy, now_s: float, coming_bytes: int 
     return (*drops, *let_go(state, rest, excess(state, left, coming_bytes), policy, now_s))
 
 
+def has_room(state: State, coming_bytes: int) -> bool:
+    """Whether the tier can hold its limits with `coming_bytes` more, letting go of what it may."""
+    return excess(state, [s for s in tier_slabs(state) if not _is_idle(state, s)], coming_bytes).is_met
+
+
 def excess(state: State, slabs: Sequence[Slab], coming_bytes: int = 0) -> Need:
     """What must leave for the tier to hold `slabs` and one more of `coming_bytes`, if that is not 0."""
     size_bytes = sum(s.size_bytes for s in slabs) + coming_bytes
@@ -67,18 +73,41 @@ def worth_copying_back(state: State, model: ModelName, device: DeviceId, policy:
     """
     size_bytes = state.models[model].footprint.weights_bytes
     others = [s for s in resting(state) if s.model != model]
-    returning = _leaver(state, model, size_bytes)
     leavers = [_leaver(state, s.model, s.size_bytes) for s in others if _is_idle(state, s)]
-    ordered = in_order(state, [*leavers, returning], policy, now_s)
-    displaced = _cover(ordered, excess(state, others, size_bytes), policy)
-    if displaced is None or any(c.name == model for c in displaced):
-        return False
+    ordered = in_order(state, [*leavers, _leaver(state, model, size_bytes)], policy, now_s)
+    need = excess(state, others, size_bytes)
     if policy.eviction != "expected_loss":
-        return True
+        displaced = leading_cover(ordered, need)
+        return displaced is not None and all(c.name != model for c in displaced)
+    [returning] = [c for c in ordered if c.name == model]
     # what the tier is short of already leaves it in any case
-    anyway = _cover([c for c in ordered if c.name != model], excess(state, others), policy) or ()
-    saved_s = rank(state, returning, policy, now_s) - sum(c.cost for c in displaced) + sum(c.cost for c in anyway)
-    return saved_s > copy_back_time(state, model, device).p50_s
+    anyway = excess(state, others)
+    return _saves_more_than(copy_back_time(state, model, device).p50_s, returning, ordered, need, anyway)
+
+
+def _saves_more_than(
+    copy_s: float, returning: Candidate, ordered: Sequence[Candidate], need: Need, anyway: Need
+) -> bool:
+    """Whether keeping `returning`, less what must leave for `need` instead of for `anyway`, saves more than `copy_s`. The exact
+    sets are searched for only where their bounds leave that open."""
+    others = [c for c in ordered if c is not returning]
+    least_s, most_s = cost_bounds(others, need)
+    if math.isinf(least_s):
+        return False
+    least_anyway_s, most_anyway_s = cost_bounds(others, anyway)
+    if returning.cost - least_s + most_anyway_s <= copy_s:
+        return False
+    if most_s < returning.cost and returning.cost - most_s + least_anyway_s > copy_s:
+        return True
+    displaced = cheapest_cover(ordered, need) or ()
+    if returning in displaced:
+        return False
+    saved_s = returning.cost - _cost_s(displaced) + _cost_s(cheapest_cover(others, anyway) or ())
+    return saved_s > copy_s
+
+
+def _cost_s(cover: Iterable[Candidate]) -> float:
+    return sum(c.cost for c in cover)
 
 
 def copy_back_time(state: State, model: ModelName, device: DeviceId) -> Prediction:

@@ -45,8 +45,8 @@ def _evicted(state: State, step: EvictStep, seconds: float) -> State:
 def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
     weights_bytes, phases = state.models[load.model].footprint.weights_bytes, switch.phases
     state = _with(state, load.device, _bound(state.devices[load.device], weights_bytes, switch))
-    if phases.drain or phases.settle:
-        return state  # the reading began earlier than its phase
+    if phases.drain or phases.settle or any(isinstance(s, EvictStep) and s.copied_back for s in switch.plan.steps):
+        return state  # the reading began long before its phase did
     match switch.tier:
         case "disk":
             return replace(state, disk=learn(state.disk, weights_bytes, phases.read))
@@ -67,14 +67,14 @@ def _bound(known: DeviceState, weights_bytes: int, switch: Switch) -> DeviceStat
 
 
 def _copied(known: DeviceState, weights_bytes: int, switch: Switch) -> DeviceState:
-    """A copy beside a reading only shows how long it takes at most."""
+    """A copy beside a reading only shows how long it takes at most, which is better than a guess."""
     copy_s = switch.phases.copy
     if switch.tier == "ram":
         rate = weights_bytes / copy_s if copy_s > 0 else 0.0
         fastest = max(rate, known.copy_bytes_per_s or 0.0) or None
         return replace(known, rates=learn(known.rates, weights_bytes, copy_s), copy_bytes_per_s=fastest)
     at_most_s = switch.phases.read + copy_s
-    if at_most_s < predict(known.rates, weights_bytes).p50_s:
+    if known.copy_bytes_per_s is None and at_most_s < predict(known.rates, weights_bytes).p50_s:
         return replace(known, rates=learn(known.rates, weights_bytes, at_most_s))
     return known
 

@@ -7,8 +7,7 @@ from collections.abc import Collection
 from engine.core.demand import expected_requests
 from engine.core.latency import predict
 from engine.core.names import ModelName
-from engine.core.policy import Policy
-from engine.core.ramtier import excess, slabs_to_drop, tier_slabs
+from engine.core.ramtier import excess, tier_slabs
 from engine.core.state import ModelState, State
 
 
@@ -28,12 +27,6 @@ def wanted_next(state: State, unreadable: Collection[ModelName] = ()) -> ModelNa
         and excess(state, slabs, known.footprint.weights_bytes).is_met
     ]
     return max(wanted, key=lambda name: _expected_s(state, name), default=None)
-
-
-def has_room(state: State, policy: Policy, now_s: float, coming_bytes: int) -> bool:
-    """Whether the tier holds its limits with `coming_bytes` more, once it has let go what it would for them."""
-    drops = slabs_to_drop(state, policy, now_s, coming_bytes)
-    return excess(state, [s for s in tier_slabs(state) if s.model not in drops], coming_bytes).is_met
 
 
 def _rests_on_disk(state: State, known: ModelState) -> bool:

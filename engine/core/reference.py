@@ -69,8 +69,8 @@ class ReferenceRow(Struct, frozen=True):
 
     @property
     def from_disk_s(self) -> float:
-        """Disk to RAM tier, then to the card: bytes ÷ disk + bytes ÷ bus."""
-        return self.weights_bytes / DISK_BYTES_PER_S + self.from_ram_s
+        """Disk to card, copied as it is read: the slower of bytes ÷ disk and bytes ÷ bus."""
+        return max(self.weights_bytes / DISK_BYTES_PER_S, self.from_ram_s)
 
     @property
     def fits(self) -> bool:

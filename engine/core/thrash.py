@@ -51,7 +51,7 @@ class Alarm(Struct, frozen=True):
 
 def displacements(switch: Switch) -> list[Displacement]:
     """Whom the switch took off a device for whom. What a person asked for is no thrash, however often."""
-    if switch.outcome != "done" or switch.origin == "operator":
+    if switch.outcome != "done" or switch.origin in ("operator", "trial"):
         return []
     return [
         Displacement(load.device, load.model, victim.model, switch.at_s)

@@ -51,10 +51,16 @@ def cheapest_cover(candidates: Sequence[Candidate], need: Need) -> tuple[Candida
     """
     if need.is_met:
         return ()
-    ordered = sorted((c for c in candidates if c.size_bytes > 0), key=lambda c: (c.cost / c.size_bytes, c.name))
-    if not _suffice(ordered, need):
-        return None
-    return _Search(ordered, need).cheapest()
+    ordered = _by_density(candidates)
+    return _Search(ordered, need).cheapest() if _suffice(ordered, need) else None
+
+
+def cost_bounds(candidates: Sequence[Candidate], need: Need) -> tuple[float, float]:
+    """Between what the `cheapest_cover` costs, found without a search; infinite when all together do not meet `need`."""
+    if need.is_met:
+        return 0.0, 0.0
+    ordered = _by_density(candidates)
+    return _Search(ordered, need).bounds() if _suffice(ordered, need) else (math.inf, math.inf)
 
 
 def first_cover(ordered: Sequence[Candidate], need: Need) -> tuple[Candidate, ...] | None:
@@ -123,6 +129,11 @@ class _Search:
                     branches.append((index + 1, *taken, spared, (candidate, chosen)))
         return best
 
+    def bounds(self) -> tuple[float, float]:
+        """The relaxation's cost, and the greedy's."""
+        greedy = sum(c.cost for c in _greedy(self._ordered, self._need))
+        return self._bound(0, self._need.size_bytes, self._need.count), greedy
+
     def _better(self, index: int) -> int:
         """The bits of those before that free as much and cost no more: who spares one of them does not take this one."""
         if index not in self._betters:
@@ -145,6 +156,10 @@ class _Search:
             return math.inf
         share = (target_bytes - self._sizes[last]) / self._ordered[last].size_bytes
         return max(by_count, self._costs[last] - self._costs[index] + share * self._ordered[last].cost)
+
+
+def _by_density(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted((c for c in candidates if c.size_bytes > 0), key=lambda c: (c.cost / c.size_bytes, c.name))
 
 
 def _suffice(candidates: Sequence[Candidate], need: Need) -> bool:

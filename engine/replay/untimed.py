@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.commands import Load
 from engine.core.demand import request_came
+from engine.core.latency import predict
 from engine.core.names import ModelName
 from engine.core.planner import plan
 from engine.core.plans import LoadStep, Plan
@@ -59,7 +60,7 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
         if under_pressure:
             filled.append(sum(r.footprint.total_bytes for r in state.residents) / budget_bytes)
     return Outcome(
-        switch_s=sum(s.load.predicted.p50_s for s in switches),
+        switch_s=sum(_moving_s(start, s.load) for s in switches),
         requests=len(models),
         loads=len(switches),
         disk_loads=sum(s.load.tier == "disk" for s in switches),
@@ -68,6 +69,13 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
         to_ram_bytes=sum(s.to_ram_bytes for s in switches),
         utilization=sum(filled) / len(filled) if filled else None,
     )
+
+
+def _moving_s(box: State, load: LoadStep) -> float:
+    """Seconds that the bytes of `load` occupy the link to the GPU, plus those that they occupy the disk. A load is predicted
+    to take less than the sum, since it copies while it reads; what a policy costs is what it keeps busy."""
+    copy_s = predict(box.devices[load.device].rates, load.size_bytes).p50_s
+    return copy_s + (predict(box.disk, load.size_bytes).p50_s if load.tier == "disk" else 0.0)
 
 
 class _Switch(Struct, frozen=True):

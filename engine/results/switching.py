@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import median
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,6 +12,8 @@ from engine.bench.statistics import Spread, spread
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.core.records import Switch
+
+_QUICKEST_FIRST: Final[tuple[Tier, ...]] = ("ram", "disk", "source")
 
 
 class Latency(Struct, frozen=True):
@@ -26,8 +29,9 @@ class Latency(Struct, frozen=True):
 
 
 class Calibration(Struct, frozen=True):
-    """Predicted beside measured, over the loads of prepared weights on GPUs that were carried out."""
+    """Predicted beside measured, over the loads on GPUs that were carried out from one tier."""
 
+    tier: Tier
     switches: int
     within_p90: float
     """Share of them that took no longer than was predicted for nine in ten."""
@@ -55,14 +59,11 @@ def latencies(switches: Iterable[Switch]) -> tuple[Latency, ...]:
     return tuple(_latency(model, tier, kinds[model, tier]) for model, tier in sorted(kinds))
 
 
-def calibration(switches: Iterable[Switch]) -> Calibration | None:
-    """None without a switch that was predicted."""
-    predicted = [s for s in to_gpus(switches) if s.predicted.p50_s > 0 and is_prepared(s)]
-    if not predicted:
-        return None
-    within = sum(switch.moving_s <= switch.predicted.p90_s for switch in predicted)
-    ratio = median(switch.moving_s / switch.predicted.p50_s for switch in predicted)
-    return Calibration(len(predicted), within / len(predicted), ratio)
+def calibrations(switches: Iterable[Switch]) -> tuple[Calibration, ...]:
+    """By the tier where the load really started, the quickest first; of tiers from which a load was predicted."""
+    predicted = [switch for switch in to_gpus(switches) if switch.predicted.p50_s > 0]
+    from_tiers = ((tier, [s for s in predicted if s.tier == tier]) for tier in _QUICKEST_FIRST)
+    return tuple(_calibration(tier, found) for tier, found in from_tiers if found)
 
 
 def loads_by_device(switches: Iterable[Switch]) -> dict[DeviceId, int]:
@@ -72,6 +73,12 @@ def loads_by_device(switches: Iterable[Switch]) -> dict[DeviceId, int]:
         for load in switch.plan.loads if switch.outcome == "done" else ():
             loads[load.device] = loads.get(load.device, 0) + 1
     return loads
+
+
+def _calibration(tier: Tier, switches: Sequence[Switch]) -> Calibration:
+    within = sum(switch.moving_s <= switch.predicted.p90_s for switch in switches)
+    ratio = median(switch.moving_s / switch.predicted.p50_s for switch in switches)
+    return Calibration(tier, len(switches), within / len(switches), ratio)
 
 
 def _latency(model: ModelName, tier: Tier, switches: Sequence[Switch]) -> Latency:

@@ -105,18 +105,9 @@ class Write(Struct, frozen=True):
     entry: Entry
 
 
-Effect: TypeAlias = (
-    ReadSlab
-    | StopReading
-    | ReturnSlab
-    | DropSlab
-    | BindModel
-    | ReleaseModel
-    | StartWorker
-    | KillWorker
-    | Reply
-    | Grant
-    | Deny
-    | KeepPeaks
-    | Write
+Move: TypeAlias = (
+    ReadSlab | StopReading | ReturnSlab | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
 )
+"""What the executor does."""
+
+Effect: TypeAlias = Move | Reply | Grant | Deny | Write

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from engine.core.names import DeviceId, ModelName
 from engine.runtime.effects import (
@@ -15,8 +15,10 @@ from engine.runtime.effects import (
     DropSlab,
     KeepPeaks,
     KillWorker,
+    Move,
     ReadSlab,
     ReleaseModel,
+    ReturnSlab,
     StartWorker,
     StopReading,
 )
@@ -32,6 +34,7 @@ from engine.runtime.messages import (
 )
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
 from engine.runtime.slab_reads import SlabReads
+from engine.runtime.slab_returns import SlabReturns
 from engine.runtime.slabs import SlabStore
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
@@ -46,8 +49,6 @@ _FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read"]
     "device unusable": "unusable",
 }
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
-
-Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
 
 
 class Executor:
@@ -73,6 +74,7 @@ class Executor:
         self._workers: dict[DeviceId, WorkerHandle] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._reads = SlabReads(store, post, self._tell, self._give_up)
+        self._returns = SlabReturns(store, post, self.ask, self._give_up)
         self._numbers = itertools.count(1)
         self.pids: dict[DeviceId, int] = {}
         """Of the workers that are up."""
@@ -86,6 +88,8 @@ class Executor:
                 self._start(self._reads.read(model))
             case StopReading(model):
                 self._reads.stop(model)
+            case ReturnSlab():
+                self._start(self._returns.bring(effect))
             case DropSlab(model):
                 if region := self._store.take(model):
                     self._start(self._give_up(region))

@@ -23,7 +23,7 @@ from engine.runtime.board import Board
 from engine.runtime.clearing import clear, drain
 from engine.runtime.jobs import Flow, Job, stop_if_withdrawn
 from engine.runtime.loading import load
-from engine.runtime.outcomes import Broken, NoRoom, NotAllowed, PlanChanged, Withdrawn
+from engine.runtime.outcomes import Broken, NoRoom, NotAllowed, PlanChanged
 from engine.runtime.slab_waits import read_meanwhile, stop_reading
 
 
@@ -75,6 +75,7 @@ def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], coming: Load
         drain(board, job, leaving)
         read_meanwhile(board, job, coming.model)
         yield from clear(board, job, leaving)
+        stop_if_withdrawn(job)
         yield from load(board, job, coming)
     finally:
         _withdraw_claim(board, coming)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.latency import Rates
 from engine.core.models import Footprint
-from engine.core.names import CPU, ModelName
+from engine.core.names import ModelName
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.settings import Settings, SettingsError, check_fit
 from engine.weights.errors import BadCheckpoint, WeightsError

@@ -8,9 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import LoadStep
-from engine.core.rates import learned
+from engine.core.rates import warmed
 from engine.core.records import PhaseName
 from engine.core.sizes import format_size
 from engine.runtime.board import Board
@@ -87,13 +87,13 @@ def _bind(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
     then lets the model go again."""
     model, device = step.model, step.device
     board.bind_reports.pop(model, None)
-    was_whole, copied_s = is_whole(board, model), job.clock.spent_s("copy")
+    copied_s = job.clock.spent_s("copy")
     board.emit(BindModel(model, device, board.state.models[model].footprint.workspace_bytes))
     report = yield from _bind_report(board, job, step, deadline_s)
     if isinstance(report, BindFailed):
         raise _why_not_bound(board, job, step, report)
     _split_time(board, job, report.bound, copied_s)
-    _arrived(board, step, report.bound, was_whole)
+    _arrived(board, step)
     if job.withdrawn:
         board.state = ledger.leave(board.state, model, device, board.now.wall_s)
         board.emit(ReleaseModel(model, device))
@@ -144,13 +144,9 @@ def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:
     job.clock.reassign("copy", "bind", job.clock.spent_s("copy") - copied_s - tail_s)
 
 
-def _arrived(board: Board, step: LoadStep, bound: Bound, was_whole: bool) -> None:
+def _arrived(board: Board, step: LoadStep) -> None:
     model, device = step.model, step.device
-    board.state = ledger.arrive(board.state, model, device, board.now.wall_s)
-    if device != CPU and was_whole:  # a copy behind a reading is as slow as the reading
-        weights_bytes = board.state.models[model].footprint.weights_bytes
-        ready_s = bound.copy_s + bound.bind_s + bound.warm_s
-        board.state = learned(board.state, device, weights_bytes, bound.copy_s, ready_s)
+    board.state = warmed(ledger.arrive(board.state, model, device, board.now.wall_s), model, device)
     if slab := slab_of(board, model):
         board.state = ledger.put_slab(board.state, replace(slab, used_s=board.now.wall_s))
 

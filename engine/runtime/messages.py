@@ -76,7 +76,6 @@ class SlabRead(Struct, frozen=True):
     tier: Tier
     """Where it came from: `disk`, or `source` when it was prepared first."""
     size_bytes: int
-    read_s: float
 
 
 class SlabFailed(Struct, frozen=True):

@@ -12,7 +12,7 @@ from engine.core.changes import remembered
 from engine.core.commands import Submission
 from engine.core.ledger import set_pin
 from engine.core.models import Pin
-from engine.core.names import CPU, DeviceId
+from engine.core.names import DeviceId
 from engine.core.rates import learned
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import State
@@ -60,21 +60,8 @@ def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | N
 
 
 def with_rates(state: State, past: Iterable[Record]) -> State:
-    """`state` with the rates that recorded switches showed: those from the RAM tier, since a copy behind a reading is as slow
-    as the reading."""
+    """`state` with what recorded switches showed of the devices and the disk."""
     for record in past:
-        switch = record.entry
-        if (
-            not isinstance(switch, Switch)
-            or switch.outcome != "done"
-            or switch.plan.load is None
-            or switch.tier != "ram"
-        ):
-            continue
-        load, phases = switch.plan.load, switch.phases
-        known = state.models.get(load.model)
-        if known is None or load.device not in state.devices or load.device == CPU:
-            continue
-        ready_s = phases.copy + phases.bind + phases.warm
-        state = learned(state, load.device, known.footprint.weights_bytes, phases.copy, ready_s)
+        if isinstance(record.entry, Switch):
+            state = learned(state, record.entry)
     return state

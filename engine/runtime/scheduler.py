@@ -12,13 +12,14 @@ from engine.api import Job as JobView
 from engine.core import ledger
 from engine.core.changes import remembered
 from engine.core.commands import Evict, LeaveCpu, Load, Submission, models_of
-from engine.core.latency import learn
+from engine.core.copying_back import learned_back
 from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planner import plan
 from engine.core.plans import PinStep, Plan, UnpinStep
 from engine.core.policy import Policy
 from engine.core.ramtier import slabs_to_drop
+from engine.core.rates import learned
 from engine.core.records import Pinned, Refused, Residency, Switch
 from engine.core.returning import worth_returning
 from engine.core.run_peaks import RunPeaks
@@ -263,8 +264,9 @@ class Scheduler:
             self._board.emit(Write(Pinned(sub.id, plan, sub.origin, now.wall_s)))
             return None
         phases, total_s = job.clock.phases(), job.clock.elapsed_s(now.mono_s)
-        floor_s = self._floor_s(plan)
-        switch = Switch(sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier, floor_s)
+        switch = Switch(sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier)
+        self._board.state = learned(self._board.state, switch)
+        switch = replace(switch, floor_s=self._floor_s(plan))
         self._board.emit(Write(switch))
         self._thrash.switched(switch)
         return switch
@@ -323,8 +325,6 @@ class Scheduler:
         board = self._board
         self._readahead.ended(report.model)
         self._measured(report.model, report.size_bytes)
-        if report.read_s > 0:
-            board.state = replace(board.state, disk=learn(board.state.disk, report.size_bytes, report.read_s))
         board.state = ledger.put_slab(board.state, Slab(report.model, report.size_bytes, "kept", board.now.wall_s))
 
     def _slab_returned(self, report: SlabReturned) -> None:

@@ -56,7 +56,7 @@ class SlabReads:
             await self._failed(SlabFailed(model, "passing", f"reading {model} failed: {error}"), reports.region)
         else:
             # In this order: the load can't report before the scheduler knows that the slab is there.
-            self._post(SlabRead(model, fetched.tier, fetched.size_bytes, fetched.read_s))
+            self._post(SlabRead(model, fetched.tier, fetched.size_bytes))
             self.pass_on(model, fetched.size_bytes)
 
     def stop(self, model: ModelName) -> None:

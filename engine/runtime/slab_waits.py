@@ -10,8 +10,7 @@ from engine.core import ledger
 from engine.core.copying_back import goes_back
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import LoadStep
-from engine.core.ramtier import slabs_to_drop
-from engine.core.readahead import has_room
+from engine.core.ramtier import has_room, slabs_to_drop
 from engine.core.state import Slab
 from engine.runtime.board import Board
 from engine.runtime.effects import DropSlab, ReadSlab, ReturnSlab, StopReading
@@ -22,7 +21,7 @@ from engine.runtime.outcomes import Broken, Withdrawn
 def read_meanwhile(board: Board, job: Job, model: ModelName) -> None:
     """Begin to read the model's slab while its load still waits for room on the device, if the RAM tier has room for it."""
     size_bytes = board.state.models[model].footprint.weights_bytes
-    if has_room(board.state, board.policy, board.now.wall_s, size_bytes):
+    if has_room(board.state, size_bytes):
         _begin_reading(board, job, model)
 
 
@@ -33,7 +32,8 @@ def _begin_reading(board: Board, job: Job, model: ModelName) -> None:
         return
     if is_returning(board, model):
         return
-    job.tier = "disk" if board.state.models[model].prepared else "source"
+    if job.tier is None:  # once its preparing has ended, the model counts as prepared
+        job.tier = "disk" if board.state.models[model].prepared else "source"
     if slab_of(board, model) is None and not _disk_is_busy(board):
         begin_reading(board, model)
 

@@ -15,7 +15,7 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
 from engine.weights.regions import Region
@@ -31,7 +31,6 @@ class Fetched(Struct, frozen=True):
 
     tier: Tier
     size_bytes: int
-    read_s: float
 
 
 class FetchReports(Protocol):
@@ -79,14 +78,12 @@ class SlabStore:
         cache: Path,
         arena: Arena,
         spawner: WorkerSpawner,
-        clock: Clock,
     ) -> None:
         self._specs = specs
         self._sources = sources
         self._cache = cache
         self._arena = arena
         self._spawner = spawner
-        self._clock = clock
         self._regions: dict[ModelName, Region] = {}
         self._fetches: dict[ModelName, _Fetch] = {}
         self._numbers = itertools.count(1)
@@ -108,6 +105,18 @@ class SlabStore:
         """How many bytes of a slab that is being fetched are there; None of one that is there."""
         fetch = self._fetches.get(model)
         return None if fetch is None else fetch.read_bytes
+
+    def allocate(self, model: ModelName, length: int) -> Region:
+        """A region for a slab of the model, the caller's to keep or to give up. Raises PassingFailure where none is free."""
+        region = self._arena.allocate(length)
+        if region is None:
+            room = format_size(self._arena.free_bytes)
+            raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
+        return region
+
+    def keep(self, model: ModelName, region: Region) -> None:
+        """All of the model's slab is in the region."""
+        self._regions[model] = region
 
     def take(self, model: ModelName) -> Region | None:
         """The region of a slab that is to go: from now on the model has none, and a fetch makes another."""
@@ -131,21 +140,13 @@ class SlabStore:
         fetch = self._fetches[model] = _Fetch()
         try:
             prepared, tier = await self._prepared(model, fetch, reports.prepared)
-            fetch.region = self._allocate(model, prepared.length)
+            fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
-            began_s = self._clock.monotonic()
             await self._read(prepared, fetch.region, fetch, reports)
-            self._regions[model] = fetch.region
-            return Fetched(tier, prepared.length, self._clock.monotonic() - began_s)
+            self.keep(model, fetch.region)
+            return Fetched(tier, prepared.length)
         finally:
             del self._fetches[model]
-
-    def _allocate(self, model: ModelName, length: int) -> Region:
-        region = self._arena.allocate(length)
-        if region is None:
-            room = format_size(self._arena.free_bytes)
-            raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
-        return region
 
     async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> None:
         loop = asyncio.get_running_loop()

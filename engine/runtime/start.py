@@ -86,7 +86,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     ahead = touched_ahead(scheduler.state, read_host_memory().available_bytes)
     arena = Arena(_arena_bytes(scheduler.state), ahead.ram_tier_bytes)
     spawner = ForkServer(arena.fd)
-    store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner, clock)
+    store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner)
     workers = {
         spec.id: replace(
             _worker(spec, len(specs) - 1, arena.size_bytes, settings.card_uuids.get(spec.id)),

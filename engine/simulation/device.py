@@ -23,6 +23,8 @@ class SimulatedDevice:
 
     def __init__(self, copy_bytes_per_s: float, speed: float) -> None:
         self.copies: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
+        self.returns: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
+        """Copies back, which take nothing from the copies the other way."""
         self.bound_bytes: dict[ModelName, int] = {}
         self._running: SharedRate[ModelName] = SharedRate(speed)
         self._queues: dict[ModelName, deque[Run]] = {}
@@ -35,6 +37,11 @@ class SimulatedDevice:
     def run_ends_s(self) -> float:
         """When the next run ends; infinity when nothing runs."""
         return self._running.next_s
+
+    @property
+    def next_s(self) -> float:
+        """When a copy or a run ends next; infinity when nothing is under way."""
+        return min(self.run_ends_s, self.copies.next_s, self.returns.next_s)
 
     def run(self, model: ModelName, run: Run, now_s: float) -> None:
         """Run the request, after those that the model has already."""

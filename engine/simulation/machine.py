@@ -7,7 +7,7 @@ is ready when both have ended. A release takes no time, and a worker is there as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -18,8 +18,10 @@ from engine.runtime.effects import (
     DropSlab,
     KeepPeaks,
     KillWorker,
+    Move,
     ReadSlab,
     ReleaseModel,
+    ReturnSlab,
     StartWorker,
     StopReading,
 )
@@ -30,8 +32,10 @@ from engine.runtime.messages import (
     ModelReleased,
     Return,
     SlabFailed,
+    SlabNotReturned,
     SlabOpened,
     SlabRead,
+    SlabReturned,
     WorkerDown,
     WorkerUp,
 )
@@ -41,8 +45,6 @@ from engine.simulation.device import Run, SimulatedDevice
 from engine.simulation.outcome import Moved
 from engine.simulation.sharing import SharedRate
 from engine.worker.protocol import Bound
-
-Move: TypeAlias = ReadSlab | StopReading | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
 
 _PID: Final = 1
 
@@ -54,6 +56,13 @@ class _Copied(Struct, frozen=True):
     copy_s: float
 
 
+class _Returning(Struct, frozen=True):
+    """A copy back to the RAM tier."""
+
+    device: DeviceId
+    began_s: float
+
+
 class Machine:
     """Disk, devices and what is under way on them."""
 
@@ -62,11 +71,11 @@ class Machine:
         self._compute = compute
         self._sizes = sizes
         self._disk: SharedRate[ModelName] = SharedRate(box.disk_bytes_per_s)
-        self._read_began_s: dict[ModelName, float] = {}
-        """Of the reads under way."""
+        self._being_read: set[ModelName] = set()
         self._copy_began_s: dict[ModelName, float] = {}
         self._waiting: dict[ModelName, _Copied] = {}
         """Copies that wait for their reading."""
+        self._returning: dict[ModelName, _Returning] = {}
         self._devices: dict[DeviceId, SimulatedDevice] = {}
         self._reports: Agenda[Message] = Agenda()
         self.moved = Moved()
@@ -75,8 +84,7 @@ class Machine:
     def next_s(self) -> float:
         """When something happens next; infinity when nothing is under way."""
         devices = self._devices.values()
-        ends_s = [end_s for device in devices for end_s in (device.run_ends_s, device.copies.next_s)]
-        return min(self._reports.next_s, self._disk.next_s, *ends_s)
+        return min(self._reports.next_s, self._disk.next_s, *(device.next_s for device in devices))
 
     def take(self) -> Message | None:
         """What is reported at `next_s`; None for the end of a copy that waits for its reading."""
@@ -88,6 +96,8 @@ class Machine:
         for name, device in self._devices.items():
             if device.copies.next_s == now_s:
                 return self._has_copied(device.copies.take(), name, now_s)
+            if device.returns.next_s == now_s:
+                return self._has_returned(device.returns.take(), now_s)
             if device.run_ends_s == now_s:
                 return Return(device.take_ended().lease)
         raise AssertionError("something is under way, or next_s is infinity")
@@ -103,6 +113,9 @@ class Machine:
                 self._read(model, now_s)
             case StopReading(model):
                 self._stop_reading(model, now_s)
+            case ReturnSlab(model, device, size_bytes):
+                self._returning[model] = _Returning(device, now_s)
+                self._devices[device].returns.start(model, size_bytes, now_s)
             case BindModel(model, device):
                 self._bind(model, device, now_s)
             case ReleaseModel(model, device):
@@ -118,23 +131,24 @@ class Machine:
                 assert_never(effect)
 
     def _read(self, model: ModelName, now_s: float) -> None:
-        self._read_began_s[model] = now_s
+        self._being_read.add(model)
         self._disk.start(model, self._sizes[model], now_s)
         self._reports.put(now_s, SlabOpened(model, "disk", self._sizes[model]))
 
     def _has_read(self, model: ModelName, now_s: float) -> SlabRead:
         size_bytes = self._sizes[model]
+        self._being_read.remove(model)
         self.moved.reads += 1
         self.moved.from_disk_bytes += size_bytes
         if copied := self._waiting.pop(model, None):
             self._reports.put(now_s, self._bound(model, copied.device, copied.copy_s, tail_s=0.0))
-        return SlabRead(model, "disk", size_bytes, now_s - self._read_began_s.pop(model))
+        return SlabRead(model, "disk", size_bytes)
 
     def _stop_reading(self, model: ModelName, now_s: float) -> None:
         """Give the reading up, and with it the copy that runs behind it."""
         if not self._disk.stop(model, now_s):
             return
-        del self._read_began_s[model]
+        self._being_read.remove(model)
         self._reports.put(now_s, SlabFailed(model, "stopped", "it was taken back"))
         for name, device in self._devices.items():
             if device.copies.stop(model, now_s):
@@ -151,10 +165,15 @@ class Machine:
 
     def _has_copied(self, model: ModelName, device: DeviceId, now_s: float) -> ModelBound | None:
         copy_s = now_s - self._copy_began_s.pop(model)
-        if model in self._read_began_s:
+        if model in self._being_read:
             self._waiting[model] = _Copied(device, copy_s)
             return None
         return self._bound(model, device, copy_s, tail_s=copy_s)
+
+    def _has_returned(self, model: ModelName, now_s: float) -> SlabReturned:
+        size_bytes, returning = self._sizes[model], self._returning.pop(model)
+        self.moved.to_ram_bytes += size_bytes
+        return SlabReturned(model, returning.device, size_bytes, now_s - returning.began_s)
 
     def _bound(self, model: ModelName, device: DeviceId, copy_s: float, tail_s: float) -> ModelBound:
         if device == CPU:
@@ -173,8 +192,11 @@ class Machine:
         self._reports.put(now_s, ModelReleased(model, device, leaked_bytes=0, used_bytes=on.used_bytes))
 
     def _kill(self, device: DeviceId, now_s: float) -> None:
-        """The worker ends with all that it was doing; none of that is reported."""
+        """The worker ends with all that it was doing; none of that is reported, but that no slab comes back from it."""
         self._devices[device] = SimulatedDevice(self._box.copy_bytes_per_s, self._compute.speed(device))
         self._waiting = {model: copied for model, copied in self._waiting.items() if copied.device != device}
         self._reports.forget(lambda report: isinstance(report, ModelBound | ModelReleased) and report.device == device)
+        for model in [model for model, returning in self._returning.items() if returning.device == device]:
+            del self._returning[model]
+            self._reports.put(now_s, SlabNotReturned(model))
         self._reports.put(now_s, WorkerDown(device, "was killed by SIGKILL"))

@@ -16,6 +16,8 @@ class Moved(Struct):
     evictions: int = 0
     to_gpu_bytes: int = 0
     from_disk_bytes: int = 0
+    to_ram_bytes: int = 0
+    """Copied back from GPUs."""
 
 
 class Spread(Struct, frozen=True):

@@ -65,12 +65,16 @@ class CudaBacking:
         if charge_bytes > free_bytes:
             raise over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
         self.runs.disturb()
-        original = Window(self._arena, source.offset, source.length)
-        if self._locks is not None:
-            self._locks.lock(source, original.address)
+        original = self.window(source)
         allocation = self._allocate(source.length)
         self._charges[allocation] = charge_bytes
         return CopiedPlacement(allocation, original, self._device.copy, lambda: self._give_back(allocation, source))
+
+    def window(self, region: Region) -> Window:
+        window = Window(self._arena, region.offset, region.length)
+        if self._locks is not None:
+            self._locks.lock(region, window.address)
+        return window
 
     def unlock(self, region: Region) -> None:
         if self._locks is not None:

@@ -56,7 +56,7 @@ class CudaDevice(Protocol):
         ...
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> float:
-        """Copy host bytes to the card, beside running models; the seconds until all had arrived."""
+        """Copy bytes to the card or back from it, beside running models; the seconds until all had arrived."""
         ...
 
     def collect(self) -> None:

@@ -25,6 +25,7 @@ from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
     Advanced,
     Bind,
+    CopyBack,
     Embed,
     Embedded,
     FromWorker,
@@ -114,7 +115,7 @@ class Worker:
 
     def _lane(self, request: Request) -> ThreadPoolExecutor:
         match request:
-            case Bind():
+            case Bind() | CopyBack():
                 return self._load_lanes
             case Release() | Unlock():
                 return self._release_lane
@@ -139,6 +140,8 @@ class Worker:
         match request:
             case Bind():
                 return self._residents.bind(request, self._readings[request.id])
+            case CopyBack():
+                return self._residents.copy_back(request)
             case Release():
                 return self._residents.release(request)
             case Unlock():

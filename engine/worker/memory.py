@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
 import torch
@@ -18,7 +19,7 @@ from engine.weights.layout import Entry
 from engine.weights.regions import Region
 from engine.weights.sparse import SparseMemory
 from engine.weights.touching import Touching
-from engine.worker.errors import OutOfMemory
+from engine.worker.errors import BadRequest, OutOfMemory
 from engine.worker.moving import NOTHING_MOVED, Moved, follow
 from engine.worker.protocol import Card
 from engine.worker.reading import Reading
@@ -39,6 +40,10 @@ class Placement(Protocol):
     def tensor(self, entry: Entry) -> torch.Tensor:
         """The entry's tensor, once the slab is there: a view of it, or a copy where the slab is shared and the tensor may be
         written to."""
+        ...
+
+    def copy_back(self, target: Window) -> None:
+        """Write the slab as it lies here to `target`, a part of the RAM tier."""
         ...
 
     def vacate(self) -> int:
@@ -66,6 +71,10 @@ class Backing(Protocol):
         """Make room for the slab at `source` of the RAM tier. Raises OutOfMemory."""
         ...
 
+    def window(self, region: Region) -> Window:
+        """A region of the RAM tier, ready to be copied from or to."""
+        ...
+
     def unlock(self, region: Region) -> None:
         """The pages of this region of the RAM tier are about to be given up."""
         ...
@@ -77,6 +86,12 @@ class _InHostRam:
     card: Final = None
     runs: Final = HOST_RUNS
 
+    def __init__(self, arena: mmap.mmap) -> None:
+        self._arena: Final = arena
+
+    def window(self, region: Region) -> Window:
+        return Window(self._arena, region.offset, region.length)
+
     def unlock(self, region: Region) -> None:
         return  # nothing is page-locked
 
@@ -86,7 +101,7 @@ class RamBacking(_InHostRam):
     before their first use, as a card's memory needs no touching."""
 
     def __init__(self, arena: mmap.mmap, limit_bytes: int, touched_bytes: int = 0) -> None:
-        self._arena: Final = arena
+        super().__init__(arena)
         self._memory: Final = SparseMemory("citadel-virtual-gpu", limit_bytes)
         self._touching: Final = Touching(self._memory, touched_bytes)
         self._touching.start()
@@ -104,8 +119,7 @@ class RamBacking(_InHostRam):
         if region is None:
             raise over_the_limit(needed_bytes, self._memory.free_bytes, self._memory.limit_bytes)
         window = Window(self._memory.mapping, region.offset, source.length)
-        original = Window(self._arena, source.offset, source.length)
-        return CopiedPlacement(window, original, self._copy, lambda: self._give_back(region, window))
+        return CopiedPlacement(window, self.window(source), self._copy, lambda: self._give_back(region, window))
 
     def _copy(self, target: torch.Tensor, source: torch.Tensor) -> float:
         started_s = time.perf_counter()
@@ -140,14 +154,15 @@ class CopiedPlacement:
         def copy(begin: int, end: int) -> float:
             return self._copy(self._views.bytes[begin:end], self._original.bytes[begin:end])
 
-        try:
+        with _no_tensors_in_tracebacks():
             return follow(reading, self._original.length, copy)
-        except BaseException as error:
-            traceback.clear_frames(error.__traceback__)  # or it would hold tensors of ours, which then look leaked
-            raise
 
     def tensor(self, entry: Entry) -> torch.Tensor:
         return self._views.tensor(entry)
+
+    def copy_back(self, target: Window) -> None:
+        with _no_tensors_in_tracebacks():
+            self._copy(target.bytes, self._views.bytes[: target.length])
 
     def vacate(self) -> int:
         self._original.close()
@@ -159,7 +174,7 @@ class HostBacking(_InHostRam):
     """The CPU device: models run from the RAM tier itself, no bytes move; only the charge is kept here."""
 
     def __init__(self, arena: mmap.mmap, limit_bytes: int) -> None:
-        self._arena: Final = arena
+        super().__init__(arena)
         self._limit_bytes: Final = limit_bytes
         self._charges: Final[dict[SharedPlacement, int]] = {}
 
@@ -172,7 +187,7 @@ class HostBacking(_InHostRam):
         free_bytes = self._limit_bytes - self.used_bytes
         if charge_bytes > free_bytes:
             raise over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
-        window = Window(self._arena, source.offset, source.length)
+        window = self.window(source)
         placement = SharedPlacement(window, source.length, self._charges.pop)
         self._charges[placement] = charge_bytes
         return placement
@@ -194,10 +209,23 @@ class SharedPlacement:
         view = self._window.tensor(entry)
         return view if entry.kind == "parameter" else view.clone()
 
+    def copy_back(self, target: Window) -> None:
+        raise BadRequest("the CPU runs from the RAM tier itself; nothing is to be copied back")
+
     def vacate(self) -> int:
         self._window.close()
         self._uncharge(self)
         return self._length if self._window.is_held else 0
+
+
+@contextmanager
+def _no_tensors_in_tracebacks() -> Iterator[None]:
+    """Tensors of ours that an error holds would look leaked."""
+    try:
+        yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 def over_the_limit(needed_bytes: int, free_bytes: int, limit_bytes: int) -> OutOfMemory:

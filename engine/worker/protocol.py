@@ -75,6 +75,16 @@ class SlabStopped(Struct, frozen=True, tag="stopped"):
     reason: str
 
 
+class CopyBack(Struct, frozen=True, tag="copy-back"):
+    """Write the model's slab to a region of the RAM tier, every byte as its file has it; nothing of the model runs, and it
+    stays. Answer: CopiedBack or Failure, after which the region may hold anything."""
+
+    id: int
+    model: ModelName
+    offset: int
+    length: int
+
+
 class Release(Struct, frozen=True, tag="release"):
     """Unbind the model and free its region. Answer: Released or Failure."""
 
@@ -125,7 +135,7 @@ class Unlock(Struct, frozen=True, tag="unlock"):
     length: int
 
 
-Request: TypeAlias = Bind | Release | Embed | Generate | Prepare | Unlock
+Request: TypeAlias = Bind | CopyBack | Release | Embed | Generate | Prepare | Unlock
 News: TypeAlias = SlabGrew | SlabStopped
 """What a worker is told and does not answer."""
 ToWorker: TypeAlias = Request | News
@@ -164,6 +174,12 @@ class Bound(Struct, frozen=True, tag="bound"):
     card: Card | None = None
     tail_s: float | None = None
     """What was left to copy once the whole slab had been read; None: all of `copy_s`."""
+
+
+class CopiedBack(Struct, frozen=True, tag="copied-back"):
+    id: int
+    copy_s: float
+    """All that it took."""
 
 
 class Released(Struct, frozen=True, tag="released"):
@@ -223,5 +239,5 @@ class Failure(Struct, frozen=True, tag="failure"):
     message: str
 
 
-Reply: TypeAlias = Bound | Released | Embedded | Generated | Prepared | Unlocked | Failure
+Reply: TypeAlias = Bound | CopiedBack | Released | Embedded | Generated | Prepared | Unlocked | Failure
 FromWorker: TypeAlias = Ready | Advanced | Reply

@@ -20,10 +20,11 @@ from engine.worker.errors import BadRequest, NotResident
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.pooling import read_pooling
-from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked
+from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
 from engine.worker.reading import Reading, all_read
 from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
+from engine.worker.slab_writing import write_slab
 from engine.worker.text import load_tokenizer
 
 Runner: TypeAlias = Embedder | Generator
@@ -101,6 +102,18 @@ class Residents:
             raise
         return Bound(request.id, moved.copy_s, bind_s, warm_s, used_bytes, card, moved.tail_s)
 
+    def copy_back(self, request: CopyBack) -> CopiedBack:
+        """Write the model's slab to a region of the RAM tier. Holds up no other model."""
+        started_s = time.perf_counter()
+        with self._changing:
+            bound = self.find(request.model)
+            target = self._backing.window(Region(request.offset, request.length))
+        try:
+            write_slab(bound.skeleton, bound.placement, target)
+        finally:
+            target.close()
+        return CopiedBack(request.id, time.perf_counter() - started_s)
+
     def release(self, request: Release) -> Released:
         """Unbind the model and give its memory back. Nothing of it runs any more: the engine waits for leases."""
         with self._changing:
@@ -130,11 +143,12 @@ class Residents:
     def _warm_once(self, request: Bind, runner: Runner) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
         the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
-        started_s = time.perf_counter()
         key = (request.model, request.folder)
-        if key not in self._warmed:
-            _run(runner)
-            self._warmed.add(key)
+        if key in self._warmed:
+            return 0.0
+        started_s = time.perf_counter()
+        _run(runner)
+        self._warmed.add(key)
         return time.perf_counter() - started_s
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
+from engine.core.latency import Rates
 from engine.core.names import CPU
 from engine.core.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -72,6 +73,7 @@ def test_a_victim_that_is_in_the_ram_tier_is_cheaper_than_one_that_must_be_read_
     state = box({"on-disk": 60, "in-ram": 60, "new": 60})
     state = with_resident(with_resident(state, "on-disk", "gpu0"), "in-ram", "gpu1")
     state = with_slab(with_demand(with_demand(state, "on-disk", 5), "in-ram", 5), "in-ram")
+    state = replace(state, disk=Rates(0.5e9))
 
     assert planned(state, Load("new")).effects == "evict in-ram from gpu1; load new on gpu1"
 
@@ -243,7 +245,7 @@ def test_room_that_another_load_has_been_promised_is_not_offered_twice() -> None
 
 
 def test_a_prediction_counts_the_disk_only_when_the_slab_is_not_in_ram() -> None:
-    state = box({"a": 50})
+    state = replace(box({"a": 50}), disk=Rates(0.5e9))
     cold = planned(state, Load("a")).predicted
     warm = planned(with_slab(state, "a"), Load("a")).predicted
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.names import ModelName
-from engine.core.policy import Policy
-from engine.core.readahead import has_room, wanted_next
+from engine.core.ramtier import has_room
+from engine.core.readahead import wanted_next
 from engine.core.sizes import MIB
 from engine.core.state import State
-from tests.core.boxes import NOW_S, box, with_demand, with_resident, with_slab
+from tests.core.boxes import box, with_demand, with_resident, with_slab
 
 
 def on_disk(state: State, *models: ModelName) -> State:
@@ -64,10 +64,10 @@ def test_a_model_that_can_not_be_read_is_left_out() -> None:
 
 def test_a_load_has_room_in_the_tier_when_what_may_go_makes_it() -> None:
     state = with_tier(with_slab(box({"a": 40, "b": 40}), "a"), 50)
-    assert has_room(state, Policy(), NOW_S, 50 * MIB)
-    assert not has_room(state, Policy(), NOW_S, 51 * MIB)
+    assert has_room(state, 50 * MIB)
+    assert not has_room(state, 51 * MIB)
 
 
 def test_a_load_has_no_room_in_the_tier_beside_a_copy_that_is_in_use() -> None:
     state = with_tier(with_slab(with_resident(box({"a": 40, "b": 40}), "a", "gpu0", stage="loading"), "a"), 50)
-    assert not has_room(state, Policy(), NOW_S, 40 * MIB)
+    assert not has_room(state, 40 * MIB)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.victims import Candidate, Need, cheapest_cover, first_cover, leading_cover
+from engine.core.victims import Candidate, Need, cheapest_cover, cost_bounds, first_cover, leading_cover
 
 SIZES = st.integers(0, 50)
 COSTS = st.floats(0, 10).map(lambda cost: round(cost, 2))
@@ -41,6 +42,18 @@ def test_no_other_set_that_frees_enough_is_cheaper(candidates: list[Candidate], 
         assert sum(c.size_bytes for c in cover) >= needed
         assert len(cover) >= count
         assert sum(c.cost for c in cover) <= min(sum(c.cost for c in other) for other in others) + 1e-9
+
+
+@given(candidate_lists(), st.integers(-5, 200), st.integers(-2, 9))
+def test_the_cheapest_cover_costs_between_its_bounds(candidates: list[Candidate], needed: int, count: int) -> None:
+    need = Need(needed, count)
+    cover = cheapest_cover(candidates, need)
+    least, most = cost_bounds(candidates, need)
+
+    if cover is None:
+        assert (least, most) == (math.inf, math.inf)
+    else:
+        assert least - 1e-9 <= sum(c.cost for c in cover) <= most + 1e-9
 
 
 @given(candidate_lists(), st.integers(1, 200))

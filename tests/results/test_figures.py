@@ -10,7 +10,7 @@ from engine.results.criteria import Criterion, criteria
 from engine.results.fallbacks import fallbacks
 from engine.results.gathering import Recorded
 from engine.results.memory import device_uses, monitoring, pressure
-from engine.results.switching import calibration, latencies, loads_by_device
+from engine.results.switching import calibrations, latencies, loads_by_device
 from tests.results.books import BEGAN_S, facts, sample, switch
 
 QUIET = [sample(30 * number, 256, 0) for number in range(12)]
@@ -107,12 +107,17 @@ def test_latencies_are_kept_apart_by_model_and_tier() -> None:
 
 
 def test_predictions_are_held_against_what_was_measured_without_the_waits() -> None:
-    found = calibration([switch(0, copy_s=0.15), switch(1, copy_s=0.05), switch(2, copy_s=0.45)])
+    (found,) = calibrations([switch(0, copy_s=0.15), switch(1, copy_s=0.05), switch(2, copy_s=0.45)])
 
-    assert found is not None
     assert found.switches == 3
     assert found.within_p90 == pytest.approx(2 / 3)
     assert found.median_ratio == pytest.approx(1.0)
+
+
+def test_predictions_are_judged_by_the_tier_where_the_load_started() -> None:
+    found = calibrations([switch(0, tier="source", copy_s=9.0), switch(1, tier="disk", copy_s=0.35), switch(2)])
+
+    assert [(one.tier, one.within_p90) for one in found] == [("ram", 1.0), ("disk", 0.0), ("source", 0.0)]
 
 
 def test_fallbacks_that_a_restart_only_brought_back_do_not_count() -> None:

@@ -13,13 +13,15 @@ from engine.core.names import ModelName
 from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
 from engine.runtime.footprint_store import FootprintStore
-from engine.runtime.slabs import Fetched, FetchReports, SlabStore
+from engine.runtime.slabs import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
     Bind,
     Bound,
+    CopiedBack,
+    CopyBack,
     Embed,
     Embedded,
     Failure,
@@ -66,6 +68,8 @@ class ScriptedWorker:
         match request:
             case Bind():
                 return await self._bind(request)
+            case CopyBack():
+                return CopiedBack(request.id, 0.001)
             case Release():
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
@@ -177,6 +181,8 @@ class ScriptedStore(SlabStore):
         self.filling: dict[ModelName, int] = {}
         """Bytes that are there of slabs on their way."""
         self.given_up: list[Region] = []
+        self.free_bytes = 1 << 40
+        """Of the arena."""
 
     def spec(self, model: ModelName) -> ModelSpec:
         return self._scripted_specs[model]
@@ -189,6 +195,14 @@ class ScriptedStore(SlabStore):
 
     def read_bytes(self, model: ModelName) -> int | None:
         return self.filling.get(model)
+
+    def allocate(self, model: ModelName, length: int) -> Region:
+        if length > self.free_bytes:
+            raise PassingFailure(f"the RAM tier has no room in one piece for {model}")
+        return Region(0, length)
+
+    def keep(self, model: ModelName, region: Region) -> None:
+        self.held.add(model)
 
     def take(self, model: ModelName) -> Region | None:
         self.held.discard(model)
@@ -214,4 +228,4 @@ class ScriptedStore(SlabStore):
         finally:
             del self.filling[model]
         self.held.add(model)
-        return Fetched("disk", self._sizes[model], 0.001)
+        return Fetched("disk", self._sizes[model])

@@ -15,8 +15,8 @@ from engine.core.proposals import Proposal, Undo
 from engine.core.proposing import propose
 from engine.core.records import Switch
 from engine.runtime.board import Patience
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, StartWorker
-from engine.runtime.messages import BindFailed, SlabFailed
+from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReturnSlab, StartWorker
+from engine.runtime.messages import BindFailed, SlabFailed, SlabNotReturned
 from tests.core.boxes import NOW_S, box
 from tests.runtime.world import World
 
@@ -78,11 +78,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def let_one_thing_fail(self, data: st.DataObject) -> None:
-        fallible = [e for e in self.world.waiting if isinstance(e, ReadSlab | BindModel)]
+        fallible = [e for e in self.world.waiting if isinstance(e, ReadSlab | BindModel | ReturnSlab)]
         if fallible:
             effect = data.draw(st.sampled_from(fallible))
             self.world.waiting.remove(effect)
             match effect:
+                case ReturnSlab(model):
+                    self.world.send(SlabNotReturned(model))
                 case ReadSlab(model):
                     self.world.send(SlabFailed(model, "passing", "the disk coughed"))
                 case BindModel(model, device):
@@ -131,6 +133,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert not self.world.scheduler.is_waiting
         assert set(self.submitted) <= set(self.world.answers)
         assert all(r.stage == "ready" and r.leases == 0 for r in self.world.state.residents)
+        assert all(slab.stage == "kept" for slab in self.world.state.ram.slabs)
 
 
 AnyOrder.TestCase.settings = settings(

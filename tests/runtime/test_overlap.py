@@ -58,7 +58,7 @@ def test_a_copy_behind_a_reading_teaches_nothing_of_how_fast_the_device_is() -> 
     world.settle()
 
     assert world.state.devices["gpu0"].copy_bytes_per_s is None
-    assert not world.state.devices["gpu0"].rates.seconds_per_byte
+    assert not world.state.devices["gpu0"].rates.samples
 
 
 def test_a_read_that_fails_in_the_middle_of_the_copy_is_tried_again() -> None:
@@ -158,7 +158,7 @@ def test_a_reading_that_is_being_stopped_is_followed_by_nobody() -> None:
 
 
 def test_a_slab_is_read_while_its_victim_leaves() -> None:
-    world = World(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"))
+    world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     world.submit(Load("b"))
     assert [type(e) for e in world.waiting] == [ReadSlab, ReleaseModel]
 

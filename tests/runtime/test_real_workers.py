@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine import GPUManager
-from engine.api import Done
-from engine.core.commands import ForceCpu, Load, Move, Submission
+from engine.api import Done, Snapshot
+from engine.core.commands import Evict, ForceCpu, Load, Move, Submission
 from engine.core.sizes import MIB
 from engine.runtime.engine import Engine
 from engine.runtime.start import start_engine
@@ -117,3 +117,30 @@ def test_the_small_facade_for_scripts_works(config: Path) -> None:
     assert 0.7 < figures["gpu0"].of_budget < 1.0
     assert figures["gpu0"].of_total == pytest.approx(figures["gpu0"].of_budget * 0.8, abs=0.01)
     assert figures["cpu"].used_bytes == 0
+
+
+async def test_a_model_answers_alike_from_a_slab_that_was_copied_back(config: Path) -> None:
+    """The RAM tier holds one model, so that each reading lets the copy of the one on the GPU go."""
+    settings = config / "gpu_allocation.yaml"
+    settings.write_text(settings.read_text() + "ram_tier: {max_models: 1}\n")
+    engine = await start_engine(config, os.environ)
+    await all_devices_up(engine)
+    first = (await engine.embed("one", ["a cat"])).vectors
+    await engine.submit(Submission("1", Load("two")))
+    assert kept(await engine.snapshot()) == ["two"]
+
+    evicted = await engine.submit(Submission("2", Evict("one")))
+    assert isinstance(evicted, Done)
+    assert evicted.plan.reasons == ("its weights go back to the RAM tier",)
+    assert kept(await engine.snapshot()) == ["one"]
+    reloaded = await engine.submit(Submission("3", Load("one")))
+
+    assert isinstance(reloaded, Done)
+    assert reloaded.switch is not None
+    assert reloaded.switch.tier == "ram"
+    assert (await engine.embed("one", ["a cat"])).vectors == first
+    await engine.stop()
+
+
+def kept(snapshot: Snapshot) -> list[str]:
+    return [slab.model for slab in snapshot.state.ram.slabs if slab.stage == "kept"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from engine.core.commands import Load
 from engine.core.models import Pin
-from engine.core.plans import LoadStep, Plan
-from engine.core.records import Phases, Record, Residency, Switch
+from engine.core.records import Record, Residency
 from engine.doctor.copy_rates import Circumstances, CopyRates, keep
 from engine.runtime.recall import last_residency, with_copy_rates, with_pins, with_rates
-from tests.core.boxes import box, with_pin
+from tests.core.boxes import box, with_pin, with_resident, with_slab
+from tests.runtime.world import World
 
 
 def test_the_newest_residency_counts() -> None:
@@ -28,15 +28,21 @@ def test_pins_of_the_last_run_replace_the_catalogs_where_their_devices_still_exi
     assert [restored.models[name].pin for name in "abc"] == [Pin("gpu1"), None, None]
 
 
-def test_recorded_switches_teach_how_fast_a_device_is() -> None:
-    state = box({"a": 100})
-    plan = Plan(Load("a"), (LoadStep("a", "gpu0", 1, "ram"),), ())
-    switch = Switch("1", plan, "operator", 0.0, 0.2, Phases(copy=0.1, bind=0.05, warm=0.05), tier="ram")
-    taught = with_rates(state, [Record(1, switch)])
+def test_recorded_switches_teach_what_they_taught_when_they_happened() -> None:
+    before = with_slab(with_resident(box({"a": 100, "b": 60}, {"gpu0": 140}), "b", "gpu0"), "b")
+    world = World(before)
+    world.submit(Load("a"))
+    world.settle()
+    recorded = [Record(number, entry) for number, entry in enumerate(world.written)]
+    taught = with_rates(before, recorded)
 
-    assert taught.devices["gpu0"].copy_bytes_per_s == state.models["a"].footprint.weights_bytes / 0.1
-    assert len(taught.devices["gpu0"].rates.seconds_per_byte) == 1
-    assert taught.devices["gpu1"] == state.devices["gpu1"]
+    for name, known in taught.devices.items():
+        live = world.state.devices[name]
+        assert (known.rates, known.binding, known.first_binding) == (live.rates, live.binding, live.first_binding)
+        assert (known.evicting, known.copy_bytes_per_s) == (live.evicting, live.copy_bytes_per_s)
+        assert known.warmed == (), "its worker is a new one"
+    assert (taught.disk, taught.source) == (world.state.disk, world.state.source)
+    assert taught.disk != before.disk
 
 
 def test_copy_rates_that_were_measured_for_the_card_are_used_and_others_are_not(tmp_path: Path) -> None:

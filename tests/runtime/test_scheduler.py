@@ -42,7 +42,7 @@ def test_a_load_reads_binds_and_ends_ready() -> None:
 
 def test_the_phases_of_a_switch_sum_to_its_total() -> None:
     state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
-    world = World(state)
+    world = World(with_slab(state, "a"))
     name = world.submit(Load("b"))
     world.settle()
 
@@ -56,7 +56,7 @@ def test_the_phases_of_a_switch_sum_to_its_total() -> None:
 
 
 def test_a_load_waits_until_the_device_shows_the_victims_bytes_free() -> None:
-    world = World(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"))
+    world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     world.submit(Load("b"))
 
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
@@ -312,7 +312,7 @@ def test_a_failed_read_is_tried_again() -> None:
 
 def test_a_load_that_fails_for_good_brings_its_victims_back() -> None:
     state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
-    world = World(with_slab(state, "b"))
+    world = World(with_slab(with_slab(state, "a"), "b"))
     name = world.submit(Load("b"))
     world.perform(world.expect(ReleaseModel))
     world.fail_bind("b", "layout.json is damaged")
@@ -455,7 +455,7 @@ def test_a_device_that_refuses_gets_room_by_a_victim_when_there_is_no_other() ->
 
 def test_a_load_that_no_device_takes_is_refused_with_figures_and_its_victims_come_back() -> None:
     state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "b", "gpu0")
-    world = World(with_slab(state, "a"), Policy(cpu_fallback=False))
+    world = World(with_slab(with_slab(state, "a"), "b"), Policy(cpu_fallback=False))
     name = world.submit(Load("a"))
     world.perform(world.expect(ReleaseModel))
     refuse_bind(world, "a")

@@ -24,6 +24,7 @@ from engine.runtime.effects import (
     ReadSlab,
     ReleaseModel,
     Reply,
+    ReturnSlab,
     StartWorker,
     StopReading,
     Write,
@@ -36,8 +37,10 @@ from engine.runtime.messages import (
     ModelReleased,
     Return,
     SlabFailed,
+    SlabNotReturned,
     SlabOpened,
     SlabRead,
+    SlabReturned,
     Submit,
     Tick,
     Withdraw,
@@ -112,9 +115,13 @@ class World:
         self.send(Withdraw(name))
 
     def kill_worker(self, device: DeviceId, reason: str = "was killed by SIGKILL") -> None:
-        """The worker dies: what it was doing will not be reported."""
-        self.waiting = [e for e in self.waiting if not (isinstance(e, BindModel | ReleaseModel) and e.device == device)]
+        """The worker dies: what it was doing will not be reported, but that no slab comes back from it."""
+        ended = [e for e in self.waiting if isinstance(e, BindModel | ReleaseModel | ReturnSlab) and e.device == device]
+        self.waiting = [e for e in self.waiting if e not in ended]
         self.send(WorkerDown(device, reason))
+        for effect in ended:
+            if isinstance(effect, ReturnSlab):
+                self.send(SlabNotReturned(effect.model))
 
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
@@ -134,7 +141,7 @@ class World:
         match effect:
             case ReadSlab(model):
                 size_bytes = self.state.models[model].footprint.weights_bytes
-                self.send(SlabRead(model, "disk", size_bytes, 0.1))
+                self.send(SlabRead(model, "disk", size_bytes))
             case StopReading(model):
                 if reading := self.find(ReadSlab, lambda e: e.model == model):
                     self.waiting.remove(reading)
@@ -144,6 +151,8 @@ class World:
                     self.send(BindFailed(model, follower.device, "not read", "taken back"))
             case BindModel(model, device):
                 self.send(ModelBound(model, device, Bound(0, 0.06, 0.01, 0.02, 0)))
+            case ReturnSlab(model, device, size_bytes):
+                self.send(SlabReturned(model, device, size_bytes, 0.1))
             case ReleaseModel(model, device):
                 self.send(ModelReleased(model, device, leaked_bytes=0, used_bytes=0))
             case StartWorker(device):
@@ -165,6 +174,11 @@ class World:
         if follower := self.find(BindModel, lambda e: e.model == model):
             self.waiting.remove(follower)
             self.send(BindFailed(model, follower.device, "not read", reason))
+
+    def fail_return(self, model: ModelName) -> None:
+        """The slab can't be copied back."""
+        self.waiting.remove(self.expect(ReturnSlab, lambda e: e.model == model))
+        self.send(SlabNotReturned(model))
 
     def fail_bind(self, model: ModelName, reason: str) -> None:
         self.refuse_bind(model, "broken", reason)

@@ -9,8 +9,18 @@ import pytest
 from engine.core.names import CPU
 from engine.replay.box import Box
 from engine.replay.sizes import GB
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
-from engine.runtime.messages import BindFailed, Message, ModelBound, Return, SlabFailed, SlabRead, WorkerDown
+from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker, StopReading
+from engine.runtime.messages import (
+    BindFailed,
+    Message,
+    ModelBound,
+    Return,
+    SlabFailed,
+    SlabNotReturned,
+    SlabRead,
+    SlabReturned,
+    WorkerDown,
+)
 from engine.simulation.compute import Compute
 from engine.simulation.device import Run
 from engine.simulation.machine import Machine
@@ -88,6 +98,22 @@ def test_it_is_too_late_to_give_up_a_reading_that_has_ended(machine: Machine) ->
     machine.perform(StopReading("a"), 7.0)
 
     assert reports(machine) == []
+
+
+def test_a_copy_back_takes_nothing_from_the_copies_the_other_way(machine: Machine) -> None:
+    machine.perform(BindModel("a", "gpu0", 0), 0.0)
+    machine.perform(ReturnSlab("b", "gpu0", 3 * GB), 0.0)
+
+    assert sorted(kinds(machine), key=str) == [(1.0, ModelBound), (1.0, SlabReturned)]
+    assert (machine.moved.to_gpu_bytes, machine.moved.to_ram_bytes) == (3 * GB, 3 * GB)
+
+
+def test_what_a_killed_worker_was_copying_back_does_not_come(machine: Machine) -> None:
+    machine.perform(ReturnSlab("a", "gpu0", 3 * GB), 0.0)
+    machine.perform(KillWorker("gpu0"), 0.5)
+
+    assert reports(machine)[0] == (0.5, SlabNotReturned("a"))
+    assert machine.moved.to_ram_bytes == 0
 
 
 def test_a_killed_worker_reports_nothing_of_what_it_was_doing(machine: Machine) -> None:

@@ -17,6 +17,7 @@ XTERM = {"TERM": "xterm-256color"}
         (XTERM, "utf-8", UNICODE, "citadel-ansi"),
         ({**XTERM, "COLORTERM": "truecolor", "NO_COLOR": "1"}, "utf-8", UNICODE, "citadel-ansi"),
         ({"TERM": "linux"}, "utf-8", ASCII, "citadel-ansi"),
+        ({"TERM": "linux", "COLORTERM": "truecolor"}, "utf-8", ASCII, "citadel-ansi"),
         (XTERM, "iso8859-1", ASCII, "citadel-ansi"),
         ({**XTERM, "CITADEL_ASCII": "1"}, "UTF-8", ASCII, "citadel-ansi"),
         ({**XTERM, "CITADEL_ASCII": "0"}, "UTF8", UNICODE, "citadel-ansi"),

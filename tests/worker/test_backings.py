@@ -120,3 +120,23 @@ def test_models_come_and_go_and_answer_the_same(family: str, backing: Backing, t
     assert torch.equal(answers[0], answers[2])
     skeleton.reset()
     assert backing.used_bytes <= empty_bytes + 64 * MIB  # a real card's libraries keep some for the process's life
+
+
+@pytest.mark.parametrize("backing", OF_ITS_OWN, indirect=True)
+def test_a_slab_comes_back_to_the_ram_tier_byte_for_byte_and_holds_nothing(backing: Backing, tier: Tier) -> None:
+    source, target = tier.arena.allocate(3 * MIB), tier.arena.allocate(3 * MIB)
+    assert source is not None
+    assert target is not None
+    tier.mapping[source.offset : source.offset + 8] = b"citadel!"
+    tier.mapping[source.offset + source.length - 1] = 7
+    slab = tier.mapping[source.offset : source.offset + source.length]
+    placement = filled(backing, source)
+    window = backing.window(target)
+    placement.copy_back(window)
+    window.close()
+
+    assert tier.mapping[target.offset : target.offset + target.length] == slab
+    assert not window.is_held
+    assert placement.vacate() == 0
+    for region in (source, target):
+        backing.unlock(region)

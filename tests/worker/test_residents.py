@@ -13,7 +13,7 @@ from engine.weights.slab import Prepared
 from engine.worker.errors import BadRequest, NotResident
 from engine.worker.memory import RamBacking
 from engine.worker.prepare import prepare
-from engine.worker.protocol import Bind, Prepare, Release
+from engine.worker.protocol import Bind, CopyBack, Prepare, Release
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make
 from tests.worker.models import SMALL, Tier
@@ -72,6 +72,27 @@ def test_a_load_that_fails_leaves_the_device_as_it_was(prepared: Prepared, tier:
 def test_a_slab_of_another_length_is_refused(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
     with pytest.raises(BadRequest, match="bytes, not 4096"):
         Residents(backing).bind(binding(prepared, tier.read(prepared), 4096))
+
+
+def test_a_slab_that_is_copied_back_can_be_bound_again_and_its_model_stays_meanwhile(
+    prepared: Prepared, tier: Tier, backing: RamBacking
+) -> None:
+    residents = Residents(backing)
+    source, target = tier.read(prepared), tier.arena.allocate(prepared.length)
+    assert target is not None
+    residents.bind(binding(prepared, source))
+    answer = residents.copy_back(CopyBack(2, "m", target.offset, target.length))
+    assert (answer.id, answer.copy_s > 0) == (2, True)
+    residents.find("m")
+    slab = tier.mapping[source.offset : source.offset + source.length]
+    assert tier.mapping[target.offset : target.offset + target.length] == slab
+    residents.release(Release(3, "m"))
+    assert residents.bind(binding(prepared, target)).used_bytes == backing.used_bytes
+
+
+def test_what_is_not_there_can_not_be_copied_back(backing: RamBacking) -> None:
+    with pytest.raises(NotResident, match="nobody is not on this device"):
+        Residents(backing).copy_back(CopyBack(1, "nobody", 0, 4096))
 
 
 def test_what_is_not_there_can_not_be_released(backing: RamBacking) -> None:

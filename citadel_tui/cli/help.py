@@ -1,0 +1,28 @@
+"""`citadel help [TOPIC]`: explanations on the terminal, of the same text as the console's help page."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from typing import Final
+
+from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.streams import can_draw
+from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
+from citadel_tui.viewmodel.help_topics import TOPICS
+
+_WIDEST: Final = 100
+_NAME: Final = 12
+
+
+def run(arguments: Namespace) -> int:
+    if arguments.topic is None:
+        print("\n".join(f"citadel help {name:<{_NAME}}{topic.purpose}" for name, topic in TOPICS.items()))
+        print(f"citadel --help{'':<{_NAME - 1}}the commands")
+        return Exit.DONE
+    glyphs = UNICODE if can_draw(sys.stdout) else ASCII
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    for line in TOPICS[arguments.topic].lines(width, glyphs):
+        print("".join(span.text for span in line).rstrip())
+    return Exit.DONE

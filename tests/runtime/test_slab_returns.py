@@ -1,0 +1,73 @@
+"""How a slab gets back from a device into the RAM tier, with a scripted tier and a worker that answers what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from engine.runtime.effects import ReturnSlab
+from engine.runtime.messages import Message, SlabNotReturned, SlabReturned
+from engine.runtime.slab_returns import SlabReturns
+from engine.weights.regions import Region
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import CopiedBack, CopyBack, Failure, Reply, Request
+from tests.runtime.scripted import ScriptedStore
+
+EFFECT = ReturnSlab("a", "gpu0", 4096)
+REGION = Region(0, 4096)
+
+
+class Desk:
+    """Stands for the executor: one answer for the worker, and what was reported and given up."""
+
+    def __init__(self, answer: Reply | WorkerDied) -> None:
+        self.store = ScriptedStore({}, {})
+        self.answer = answer
+        self.asked: list[Request] = []
+        self.told: list[Message] = []
+        self.given_up: list[Region] = []
+        self.returns = SlabReturns(self.store, self.told.append, self._ask, self._give_up)
+
+    async def _ask(self, device: str, make: Callable[[int], Request]) -> Reply:
+        assert device == "gpu0"
+        assert not self.store.held, "a load could read what is not there yet"
+        self.asked.append(make(7))
+        if isinstance(self.answer, WorkerDied):
+            raise self.answer
+        return self.answer
+
+    async def _give_up(self, region: Region) -> None:
+        self.given_up.append(region)
+
+
+async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
+    desk = Desk(CopiedBack(7, 0.25))
+    await desk.returns.bring(EFFECT)
+
+    assert desk.asked == [CopyBack(7, "a", REGION.offset, REGION.length)]
+    assert desk.store.held == {"a"}
+    assert desk.told == [SlabReturned("a", "gpu0", 4096, 0.25)]
+    assert not desk.given_up
+
+
+@pytest.mark.parametrize(
+    "answer", [Failure(7, "bad checkpoint", "the model was prepared anew"), WorkerDied("killed by SIGKILL")], ids=str
+)
+async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied) -> None:
+    desk = Desk(answer)
+    await desk.returns.bring(EFFECT)
+
+    assert desk.told == [SlabNotReturned("a")]
+    assert desk.given_up == [REGION]
+    assert not desk.store.held
+
+
+async def test_a_full_arena_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(CopiedBack(7, 0.25))
+    desk.store.free_bytes = 0
+    await desk.returns.bring(EFFECT)
+
+    assert desk.told == [SlabNotReturned("a")]
+    assert not desk.asked
+    assert "a was not copied back from gpu0: the RAM tier has no room in one piece for a" in caplog.text
