@@ -1,0 +1,1 @@
+"""The arguments of each command, grouped by what the commands are for."""

@@ -1,0 +1,78 @@
+"""Values as people write them on a command line; what is wrong is refused with what to write."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+from citadel_tui.cli.generated import Generated, read_generated
+from engine.core.names import is_device_id
+from engine.replay.sizes import parse_bytes
+
+
+def _positive(convert: Callable[[str], float], text: str, what: str) -> float:
+    try:
+        value = convert(text)
+    except ValueError:
+        value = 0
+    if value <= 0 or not math.isfinite(value):
+        raise ArgumentTypeError(f"{text!r} is not {what}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A duration."""
+    return _positive(float, text, "a number of seconds above 0")
+
+
+def factor(text: str) -> float:
+    """How many times, or how much."""
+    return _positive(float, text, "a number above 0")
+
+
+def percent(text: str) -> float:
+    """A share of 1; the sign may be left out."""
+    return _positive(float, text.removesuffix("%"), "a percentage above 0, such as 10%") / 100
+
+
+def count(text: str) -> int:
+    """How many."""
+    return int(_positive(int, text, "a whole number above 0"))
+
+
+def count_or_none(text: str) -> int:
+    """How many, or 0."""
+    return 0 if text == "0" else count(text)
+
+
+def size(text: str) -> int:
+    """Bytes."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def budgets(text: str) -> tuple[int, ...]:
+    """Budgets such as 2x4.8GB, or 4.8GB,2x6GiB for cards that differ."""
+    found: list[int] = []
+    for part in text.split(","):
+        number, times, each = part.rpartition("x")
+        found += [size(each)] * (count(number) if times else 1)
+    return tuple(found)
+
+
+def device(text: str) -> str:
+    """A device's name."""
+    if not is_device_id(text):
+        raise ArgumentTypeError(f"{text!r} is not a device; write cpu, gpu0, gpu1, … as `citadel status` shows them")
+    return text
+
+
+def generated_demand(text: str) -> Generated:
+    """What `--generated` asks for."""
+    try:
+        return read_generated(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
