@@ -11,7 +11,7 @@ from typing import assert_never
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.requested import requested
 from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import ask, progress, somebody_can_answer, tell
+from citadel_tui.cli.streams import agreed, progress, tell
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds
 from citadel_tui.words.labels import Label, labels
@@ -58,17 +58,6 @@ def _confirmed(plan: Plan, label: Label) -> bool:
     tell("this plan touches more than its own model:")
     print(plan_text(plan, label), flush=True)
     return agreed()
-
-
-def agreed() -> bool:
-    """Whether the person at the terminal says yes to what was shown."""
-    if not somebody_can_answer():
-        tell("nothing was done; run it again with --yes to agree to this")
-        return False
-    if ask("Do it?"):
-        return True
-    tell("nothing was done")
-    return False
 
 
 async def _submitted(engine: RemoteEngine, command: Command, plan: Plan) -> Answer:

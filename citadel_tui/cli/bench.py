@@ -15,7 +15,7 @@ from citadel_tui.cli.bench_plot import plotted
 from citadel_tui.cli.bench_text import comparison_text, progress_line, run_text
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand, our_paths
-from citadel_tui.cli.streams import ask, progress, somebody_can_answer, tell
+from citadel_tui.cli.streams import agreed, progress, tell
 from citadel_tui.words.labels import labels
 from engine.bench.choosing import Chosen, gpus_of, subjects_of, touched
 from engine.bench.compare import compare
@@ -100,13 +100,7 @@ def _confirmed(state: State, touched: Sequence[Resident]) -> bool:
     for resident in touched:
         running = f", after its {resident.leases} running uses" if resident.leases else ""
         tell(f"  {label(resident.model)} on {resident.device}{running}")
-    if not somebody_can_answer():
-        tell("nothing was done; run it again with --yes to agree to this")
-        return False
-    if ask("Do it?"):
-        return True
-    tell("nothing was done")
-    return False
+    return agreed()
 
 
 def _compare(before: Path, after: Path, threshold: float) -> Exit:

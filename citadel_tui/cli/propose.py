@@ -7,9 +7,10 @@ from argparse import Namespace
 
 import msgspec
 
-from citadel_tui.cli.act import agreed, carried_out, refused
+from citadel_tui.cli.act import carried_out, refused
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.streams import agreed
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plan_text import proposal_text
 from engine.core.plans import Refusal

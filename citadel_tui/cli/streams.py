@@ -16,16 +16,27 @@ def tell(text: str) -> None:
     print(f"citadel: {clean(text)}", file=sys.stderr)
 
 
-def somebody_can_answer() -> bool:
+def _somebody_can_answer() -> bool:
     """Whether there is a terminal to ask on."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask(question: str) -> bool:
+def _ask(question: str) -> bool:
     """The operator's yes; anything else, and the end of the input, is no."""
     sys.stdout.flush()
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def agreed() -> bool:
+    """Whether the person at the terminal says yes to what was shown."""
+    if not _somebody_can_answer():
+        tell("nothing was done; run it again with --yes to agree to this")
+        return False
+    if _ask("Do it?"):
+        return True
+    tell("nothing was done")
+    return False
 
 
 @contextlib.contextmanager

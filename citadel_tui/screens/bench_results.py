@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-
-from citadel_tui.screens.dialog import PICTURE, Dialog
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.screens.picking import Picking
 from citadel_tui.viewmodel.bench_page import compared_lines, result_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import section, sentences
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Span
 from citadel_tui.widgets.choices import Option
-from citadel_tui.widgets.page import Page
-from citadel_tui.widgets.rows import RowList
 from engine.bench.compare import Compared
 from engine.bench.records import Omission, Series
 
@@ -40,43 +32,12 @@ class BenchResults(Dialog[bool]):
         )
 
 
-class EarlierRuns(ModalScreen[Path | None]):
+class EarlierRuns(Picking[Path]):
     """Ends with the run that was picked."""
 
-    AUTO_FOCUS = "RowList"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
-        PICTURE,
-        Binding("enter", "take", show=False),
-    ]
-
     def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
-        super().__init__()
-        self._runs = runs
-        self._glyphs = glyphs
-        self._list: RowList[Path] = RowList(glyphs)
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Compare with which run?", "title"),)], classes="title")
-            yield self._list
-            yield Page(lambda width: [(Span("enter picks, esc goes back", "dim"),)], classes="choices")
-
-    def on_mount(self) -> None:
-        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in self._runs}
-        self._list.show_rows((), rows)
-
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened."""
-
-    def on_row_list_opened(self) -> None:
-        self.action_take()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-    def action_take(self) -> None:
-        self.dismiss(self._list.cursor)
+        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
+        super().__init__("Compare with which run?", rows, glyphs)
 
 
 class BenchCompared(Dialog[None]):

@@ -2,73 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-
-from citadel_tui.screens.dialog import PICTURE
+from citadel_tui.screens.picking import Picking
 from citadel_tui.verbs import Choice
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.segments import occupancy
 from citadel_tui.viewmodel.spans import Line, Span, left
-from citadel_tui.widgets.page import Page
-from citadel_tui.widgets.rows import RowList
 from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of
 from engine.core.sizes import format_size
 
 
-class Picker(ModalScreen[Command | None]):
-    """Ends with the command picked, the first one chosen when it opens."""
-
-    AUTO_FOCUS = "RowList"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
-        PICTURE,
-        Binding("enter", "take", show=False),
-    ]
+class Picker(Picking[Command]):
+    """Ends with the command picked."""
 
     def __init__(self, title: str, choices: tuple[Choice, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
-        super().__init__()
-        self._title = title
-        self._choices = choices
-        self._snapshot = snapshot
-        self._glyphs = glyphs
-        self._list: RowList[int] = RowList(glyphs)
+        rows = {choice.command: _line(choice, snapshot) for choice in choices}
+        super().__init__(title, rows, glyphs, "dialog -narrow")
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span(self._title, "title"),)], classes="title")
-            yield self._list
-            yield Page(lambda width: [(Span("enter picks, esc goes back", "dim"),)], classes="choices")
 
-    def on_mount(self) -> None:
-        self._list.show_rows((), {index: self._line(choice) for index, choice in enumerate(self._choices)})
-
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened: a list that changes under the finger is a trap."""
-
-    def on_row_list_opened(self) -> None:
-        self.action_take()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-    def action_take(self) -> None:
-        picked = self._list.cursor
-        self.dismiss(None if picked is None else self._choices[picked].command)
-
-    def _line(self, choice: Choice) -> Line:
-        first = singles_of(choice.command)[0]
-        count = f", {choice.count} models" if choice.count > 1 else ""
-        device = first.device if isinstance(first, Load | Move) else None
-        if device is None or device not in self._snapshot.state.devices:
-            return (Span("  "), Span(f"{choice.label}{count}"))
-        parts = occupancy(self._snapshot, device)
-        free = max(parts.budget_bytes - parts.charged_bytes, 0)
-        room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
-        return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"), Span(count))
+def _line(choice: Choice, snapshot: Snapshot) -> Line:
+    first = singles_of(choice.command)[0]
+    count = f", {choice.count} models" if choice.count > 1 else ""
+    device = first.device if isinstance(first, Load | Move) else None
+    if device is None or device not in snapshot.state.devices:
+        return (Span("  "), Span(f"{choice.label}{count}"))
+    parts = occupancy(snapshot, device)
+    free = max(parts.budget_bytes - parts.charged_bytes, 0)
+    room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
+    return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"), Span(count))

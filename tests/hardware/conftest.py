@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 import torch
 from transformers.utils import logging
 
 from engine.core.sizes import MIB
-from engine.weights.arena import Arena
 from engine.worker.backings import backing_for
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import ONLY_CARD
-from engine.worker.forkserver import ForkServer
 from tests.worker.cards import why_no_card
+from tests.worker.conftest import arena, fork_server
 from tests.worker.models import Tier
+
+__all__ = ["arena", "fork_server"]
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -49,19 +48,3 @@ def backing(tier: Tier) -> Iterator[CudaBacking]:
     yield backing
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1.0, 0)
-
-
-@pytest.fixture(scope="session")
-def arena() -> Iterator[Arena]:
-    """The RAM tier of the workers that the fork server makes."""
-    arena = Arena(TIER_BYTES)
-    yield arena
-    arena.close()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def fork_server(arena: Arena) -> AsyncIterator[ForkServer]:
-    server = ForkServer(arena.fd)
-    yield server
-    async with asyncio.timeout(10):
-        await server.close()
