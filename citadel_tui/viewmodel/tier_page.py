@@ -75,6 +75,8 @@ def _why(state: State, slab: Slab) -> str:
     asked = f"asked for {rate:.1f} times a minute"
     if slab.stage == "returning":
         return "is being copied back from the device that its model leaves"
+    if slab.stage == "damaged":
+        return "is damaged: it goes once nobody runs on its bytes any more"
     if slab.stage != "kept":
         return "is being read from disk"
     if any(r.device == CPU for r in state.of(slab.model)):

@@ -17,7 +17,8 @@ def learned(state: State, switch: Switch) -> State:
     if switch.outcome != "done" or len(switch.plan.loads) > 1:
         return state
     leaving = [s for s in switch.plan.steps if isinstance(s, EvictStep)]
-    if all(_is_known(state, s) for s in leaving):
+    copied_back = any(s.copied_back for s in leaving)  # then the phase is the copies', nearly all of it
+    if not copied_back and all(_is_known(state, s) for s in leaving):
         for step in leaving:
             state = _evicted(state, step, switch.phases.evict / len(leaving))
     load = switch.plan.load
@@ -36,8 +37,6 @@ def _is_known(state: State, step: EvictStep | LoadStep) -> bool:
 
 
 def _evicted(state: State, step: EvictStep, seconds: float) -> State:
-    if step.copied_back:
-        return state  # the phase is the copy's, nearly all of it
     known, weights_bytes = state.devices[step.device], state.models[step.model].footprint.weights_bytes
     return _with(state, step.device, replace(known, evicting=learn(known.evicting, weights_bytes, seconds)))
 
@@ -45,15 +44,22 @@ def _evicted(state: State, step: EvictStep, seconds: float) -> State:
 def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
     weights_bytes, phases = state.models[load.model].footprint.weights_bytes, switch.phases
     state = _with(state, load.device, _bound(state.devices[load.device], weights_bytes, switch))
+    state = _with_fastest_reading(state, weights_bytes, switch)
     if phases.drain or phases.settle or any(isinstance(s, EvictStep) and s.copied_back for s in switch.plan.steps):
         return state  # the reading began long before its phase did
     match switch.tier:
         case "disk":
-            return replace(state, disk=learn(state.disk, weights_bytes, phases.read))
+            return replace(state, disk=learn(state.disk, weights_bytes, switch.reading_s or phases.read))
         case "source":
             return replace(state, source=learn(state.source, weights_bytes, phases.read))
         case "ram" | None:
             return state
+
+
+def _with_fastest_reading(state: State, weights_bytes: int, switch: Switch) -> State:
+    """Whenever the reading began: all of it was timed."""
+    rate = weights_bytes / switch.reading_s if switch.reading_s else 0.0
+    return replace(state, disk_bytes_per_s=max(rate, state.disk_bytes_per_s or 0.0) or None)
 
 
 def _bound(known: DeviceState, weights_bytes: int, switch: Switch) -> DeviceState:

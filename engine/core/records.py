@@ -55,8 +55,11 @@ class Switch(Struct, frozen=True, tag="switch"):
     """Why it failed or was cancelled."""
     tier: Tier | None = None
     """Where its load really started from."""
+    reading_s: float | None = None
+    """Seconds in which slabs of its loads were read from disk, also before the `read` phase; None when none was."""
     floor_s: float | None = None
-    """Bytes of the load ÷ the device's measured copy rate; None before there is a measurement."""
+    """The least time that the bytes of its loads need, from the tier where they started (`core.floor`); None before there is a
+    measurement."""
 
     @property
     def predicted(self) -> Prediction:

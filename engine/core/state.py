@@ -100,9 +100,10 @@ class Slab(Struct, frozen=True):
 
     model: ModelName
     size_bytes: int
-    stage: Literal["reading", "filling", "returning", "kept"]
+    stage: Literal["reading", "filling", "returning", "kept", "damaged"]
     """`reading`: asked for, and prepared first where that is needed. `filling`: its bytes come from disk, in order.
-    `returning`: they are copied back from a device that the model leaves; of no use before all are there."""
+    `returning`: they are copied back from a device that the model leaves; of no use before all are there. `damaged`: they
+    are not those that were prepared; it goes once nobody runs on them."""
     used_s: float
 
 
@@ -146,6 +147,8 @@ class State(Struct, frozen=True, dict=True):
     """The highest priority that has left (`core.greedydual`)."""
     disk: Rates = field(default_factory=Rates)
     """Reading prepared slabs from disk into the RAM tier."""
+    disk_bytes_per_s: float | None = None
+    """The fastest such reading that was measured; the floor of a switch that loads from disk is computed from it."""
     source: Rates = field(default_factory=Rates)
     """Preparing checkpoints, and reading the slabs that come of it."""
     changes: tuple[Change, ...] = ()

@@ -48,6 +48,10 @@ class Board:
         self.patience = patience
         self.now = Instant(0.0, 0.0)
         self.effects: list[Effect] = []
+        self.reading_since_s: dict[ModelName, float] = {}
+        """When the readings under way were asked for, on the steady clock."""
+        self.reading_s: dict[ModelName, float] = {}
+        """How long the last reading of each slab from disk took."""
         self.slab_failures: dict[ModelName, SlabFailed] = {}
         self.bind_reports: dict[ModelName, ModelBound | BindFailed] = {}
         """At most one load of a model is under way, so the model names the report."""

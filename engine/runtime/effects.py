@@ -40,6 +40,24 @@ class DropSlab(Struct, frozen=True):
     model: ModelName
 
 
+class VerifySlab(Struct, frozen=True):
+    """Compare the slab's bytes in the RAM tier with its checksum. Report: SlabVerified."""
+
+    model: ModelName
+
+
+class StopVerifying(Struct, frozen=True):
+    """Give up a VerifySlab; a DropSlab does so too."""
+
+    model: ModelName
+
+
+class DisownSlab(Struct, frozen=True):
+    """Have the model's slab on disk, which is damaged, never read again."""
+
+    model: ModelName
+
+
 class BindModel(Struct, frozen=True):
     """Copy the slab to the device, as far as it has been read and the rest as it comes, and make the model ready. Report:
     ModelBound, which comes after SlabRead, or BindFailed."""
@@ -106,7 +124,18 @@ class Write(Struct, frozen=True):
 
 
 Move: TypeAlias = (
-    ReadSlab | StopReading | ReturnSlab | DropSlab | BindModel | ReleaseModel | StartWorker | KillWorker | KeepPeaks
+    ReadSlab
+    | StopReading
+    | ReturnSlab
+    | DropSlab
+    | VerifySlab
+    | StopVerifying
+    | DisownSlab
+    | BindModel
+    | ReleaseModel
+    | StartWorker
+    | KillWorker
+    | KeepPeaks
 )
 """What the executor does."""
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from engine.core.names import DeviceId, ModelName
 from engine.runtime.effects import (
     BindModel,
+    DisownSlab,
     DropSlab,
     KeepPeaks,
     KillWorker,
@@ -21,6 +22,8 @@ from engine.runtime.effects import (
     ReturnSlab,
     StartWorker,
     StopReading,
+    StopVerifying,
+    VerifySlab,
 )
 from engine.runtime.footprint_store import FootprintStore
 from engine.runtime.messages import (
@@ -33,6 +36,7 @@ from engine.runtime.messages import (
     context_of,
 )
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.slab_checks import SlabChecks
 from engine.runtime.slab_reads import SlabReads
 from engine.runtime.slab_returns import SlabReturns
 from engine.runtime.slabs import SlabStore
@@ -74,6 +78,7 @@ class Executor:
         self._workers: dict[DeviceId, WorkerHandle] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._reads = SlabReads(store, post, self._tell, self._give_up)
+        self._checks = SlabChecks(store, post)
         self._returns = SlabReturns(store, post, self.ask, self._give_up)
         self._numbers = itertools.count(1)
         self.pids: dict[DeviceId, int] = {}
@@ -90,7 +95,14 @@ class Executor:
                 self._reads.stop(model)
             case ReturnSlab():
                 self._start(self._returns.bring(effect))
+            case VerifySlab(model):
+                self._start(self._checks.verify(model))
+            case StopVerifying(model):
+                self._checks.stop(model)
+            case DisownSlab(model):
+                self._checks.disown(model)
             case DropSlab(model):
+                self._checks.stop(model)
                 if region := self._store.take(model):
                     self._start(self._give_up(region))
             case BindModel():

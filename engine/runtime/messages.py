@@ -100,6 +100,16 @@ class SlabNotReturned(Struct, frozen=True):
     model: ModelName
 
 
+class SlabVerified(Struct, frozen=True):
+    """A check of the model's slab has ended."""
+
+    model: ModelName
+    finding: Literal["whole", "altered", "damaged", "stopped"]
+    """`altered`: the bytes in the RAM tier are not those that were prepared, but the file's are. `damaged`: neither are."""
+    path: str
+    """Of the file."""
+
+
 class ModelBound(Struct, frozen=True):
     model: ModelName
     device: DeviceId
@@ -163,6 +173,7 @@ Message: TypeAlias = (
     | SlabFailed
     | SlabReturned
     | SlabNotReturned
+    | SlabVerified
     | ModelBound
     | BindFailed
     | ModelReleased

@@ -13,6 +13,7 @@ from engine.core import ledger
 from engine.core.changes import remembered
 from engine.core.commands import Evict, LeaveCpu, Load, Submission, models_of
 from engine.core.copying_back import learned_back
+from engine.core.floor import floor_s, from_disk
 from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planner import plan
@@ -47,6 +48,7 @@ from engine.runtime.messages import (
     SlabOpened,
     SlabRead,
     SlabReturned,
+    SlabVerified,
     Submit,
     Tick,
     Withdraw,
@@ -57,6 +59,7 @@ from engine.runtime.messages import (
 from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
 from engine.runtime.readahead import Readahead
 from engine.runtime.thrash_watch import ThrashWatch
+from engine.runtime.verifying import Verifying
 
 REMEMBERED_ANSWERS: Final = 1000
 
@@ -70,6 +73,7 @@ class Scheduler:
         self._health = DeviceHealth(self._board)
         self._learning = FootprintLearning(self._board)
         self._readahead = Readahead(self._board)
+        self._verifying = Verifying(self._board)
         self._thrash = ThrashWatch(self._board)
         self._jobs: dict[str, Job] = {}
         self._answers: dict[str, Answer] = {}
@@ -106,9 +110,11 @@ class Scheduler:
         self._board.now = now
         self._board.effects = []
         self._take(message)
+        self._take_off_damaged()
         self._run()
         self._trim_ram_tier()
         self._readahead.consider(len(self._jobs))
+        self._verifying.consider(len(self._jobs))
         self._note_residency()
         return self._board.effects
 
@@ -145,6 +151,8 @@ class Scheduler:
                 self._slab_returned(message)
             case SlabNotReturned(model):
                 board.state = ledger.drop_slab(board.state, model)
+            case SlabVerified():
+                self._verifying.found(message, len(self._jobs))
             case ModelBound(model, device, bound):
                 board.bind_reports[model] = message
                 self._health.used(device, bound.used_bytes, context_of(bound.card))
@@ -264,22 +272,15 @@ class Scheduler:
             self._board.emit(Write(Pinned(sub.id, plan, sub.origin, now.wall_s)))
             return None
         phases, total_s = job.clock.phases(), job.clock.elapsed_s(now.mono_s)
-        switch = Switch(sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier)
+        read = [self._board.reading_s.get(load.model, 0.0) for load in from_disk(plan.loads, job.tier)]
+        switch = Switch(
+            sub.id, plan, sub.origin, job.arrived_s, total_s, phases, outcome, reason, job.tier, sum(read) or None
+        )
         self._board.state = learned(self._board.state, switch)
-        switch = replace(switch, floor_s=self._floor_s(plan))
+        switch = replace(switch, floor_s=floor_s(self._board.state, switch))
         self._board.emit(Write(switch))
         self._thrash.switched(switch)
         return switch
-
-    def _floor_s(self, plan: Plan) -> float | None:
-        """The time that the loads' bytes need at the fastest copies measured on their devices; None when one is not known."""
-        state, floor_s = self._board.state, 0.0
-        for load in plan.loads:
-            rate = state.devices[load.device].copy_bytes_per_s
-            if load.device == CPU or not rate:
-                return None
-            floor_s += state.models[load.model].footprint.weights_bytes / rate
-        return floor_s or None
 
     def _answer(self, job: Job, answer: Answer, reason: str) -> None:
         del self._jobs[job.submission.id]
@@ -306,6 +307,16 @@ class Scheduler:
             self._submitted += 1
             self._submit(Submission(f"short-{self._submitted}", Evict(model), "request"))
 
+    def _take_off_damaged(self) -> None:
+        """Whoever runs on the bytes of a damaged slab leaves once its leases have ended; requests wait for it to come anew."""
+        self._verifying.drop_damaged()
+        for model in self._verifying.to_take_off():
+            if not any(job.submission.command == Evict(model) for job in self._jobs.values()):
+                self._submitted += 1
+                leaving = Submission(f"damaged-{self._submitted}", Evict(model), "request")
+                self._submit(leaving)
+                self._jobs[leaving.id].insists = True
+
     # ── reports ──────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, model: ModelName, done: float) -> None:
@@ -324,6 +335,12 @@ class Scheduler:
     def _slab_read(self, report: SlabRead) -> None:
         board = self._board
         self._readahead.ended(report.model)
+        since_s = board.reading_since_s.pop(report.model, board.now.mono_s)
+        if report.tier == "source":
+            board.reading_s.pop(report.model, None)  # what it took to prepare it can't be told from that
+            self._verifying.prepared_anew(report.model)
+        else:
+            board.reading_s[report.model] = board.now.mono_s - since_s
         self._measured(report.model, report.size_bytes)
         board.state = ledger.put_slab(board.state, Slab(report.model, report.size_bytes, "kept", board.now.wall_s))
 

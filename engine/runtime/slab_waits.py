@@ -48,6 +48,7 @@ def _disk_is_busy(board: Board) -> bool:
 def begin_reading(board: Board, model: ModelName) -> None:
     """Read a slab that is not in the RAM tier, letting go of others where there is no room."""
     _put_slab(board, model, "reading")
+    board.reading_since_s[model] = board.now.mono_s
     board.emit(ReadSlab(model))
 
 

@@ -15,8 +15,10 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
+from engine.runtime.in_thread import in_thread
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
+from engine.weights.damage import Finding, find_damage
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
 from engine.weights.regions import Region
 from engine.weights.slab import Prepared, open_prepared
@@ -85,6 +87,8 @@ class SlabStore:
         self._arena = arena
         self._spawner = spawner
         self._regions: dict[ModelName, Region] = {}
+        self._origins: dict[ModelName, Prepared] = {}
+        """What each slab was last read from."""
         self._fetches: dict[ModelName, _Fetch] = {}
         self._numbers = itertools.count(1)
 
@@ -140,6 +144,7 @@ class SlabStore:
         fetch = self._fetches[model] = _Fetch()
         try:
             prepared, tier = await self._prepared(model, fetch, reports.prepared)
+            self._origins[model] = prepared
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
             await self._read(prepared, fetch.region, fetch, reports)
@@ -147,6 +152,13 @@ class SlabStore:
             return Fetched(tier, prepared.length)
         finally:
             del self._fetches[model]
+
+    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+        """Whether the model's slab has the bytes that were prepared. Raises ReadStopped, also when it has left the arena."""
+        region, origin = self._regions.get(model), self._origins.get(model)
+        if region is None or origin is None:
+            raise ReadStopped(f"the slab of {model} is not in the RAM tier any more")
+        return await in_thread(lambda: find_damage(self._arena, region, origin, stop), stop)
 
     async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> None:
         loop = asyncio.get_running_loop()
@@ -158,17 +170,8 @@ class SlabStore:
         def report(read_bytes: int) -> None:
             loop.call_soon_threadsafe(grew, read_bytes)
 
-        reading = asyncio.ensure_future(
-            asyncio.to_thread(
-                self._arena.read_file, prepared.slab_path, prepared.data_offset, region, report, fetch.stopped
-            )
-        )
-        try:
-            await asyncio.shield(reading)
-        except BaseException:
-            fetch.stopped.set()
-            await asyncio.wait([reading])  # until the thread has ended it may write to the region
-            raise
+        file = (prepared.slab_path, prepared.data_offset)
+        await in_thread(lambda: self._arena.read_file(*file, region, report, fetch.stopped), fetch.stopped)
 
     async def _prepared(
         self, model: ModelName, fetch: _Fetch, on_progress: Callable[[float], None]

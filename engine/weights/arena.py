@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -80,6 +81,18 @@ class Arena:
                     on_read(done)
         except OSError as error:
             raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
+
+    def sha256(self, region: Region, stop: threading.Event) -> str:
+        """The checksum of the region's bytes, in hexadecimal digits. Blocks: call it in a thread. Raises ReadStopped once `stop`
+        is set, so that whoever sets it may free the region."""
+        digest = hashlib.sha256()
+        with self.view(region) as whole:
+            for begin in range(0, region.length, PIECE_BYTES):
+                with whole[begin : begin + PIECE_BYTES] as piece:
+                    digest.update(piece)
+                if stop.is_set():
+                    raise ReadStopped("the region is given up")
+        return digest.hexdigest()
 
     def view(self, region: Region) -> memoryview:
         """The region's bytes. Release it before `close`."""

@@ -101,6 +101,12 @@ def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) ->
         )
 
 
+def disown(folder: Path) -> None:
+    """Have the prepared folder, whose slab is damaged, taken for whole no more. The slab stays, for whoever wants to look at it,
+    until the model is prepared again. Raises OSError."""
+    (folder / LAYOUT_FILE).unlink(missing_ok=True)
+
+
 def write_prepared(
     folder: Path,
     checkpoint: Path,

@@ -100,6 +100,20 @@ def test_a_reading_that_began_before_its_phase_teaches_nothing_of_the_disk() -> 
     assert learned(state, switched(copied_back, load(), tier="disk", evict=3.0)).disk == state.disk
 
 
+def test_the_fastest_reading_is_kept_whenever_it_began() -> None:
+    state = box({"a": 100})
+    for reading_s, drain_s in ((0.5, 0.0), (0.4, 3.0), (2.0, 0.0)):
+        state = learned(state, replace(switched(load(), tier="disk", drain=drain_s, read=0.01), reading_s=reading_s))
+
+    assert state.disk_bytes_per_s == pytest.approx(100 * MIB / 0.4)
+
+
+def test_a_phase_alone_does_not_tell_how_fast_the_disk_is() -> None:
+    state = box({"a": 100})
+    for switch in (switched(load(), tier="source", read=0.01), switched(load(), tier="disk", read=0.01)):
+        assert learned(state, switch).disk_bytes_per_s is None
+
+
 def test_an_eviction_is_predicted_from_what_evictions_took_each_its_share() -> None:
     leaving = [EvictStep(name, "gpu0", 100 * MIB) for name in ("a", "b")]
     state = taught(box({"a": 100, "b": 100}), switched(*leaving, tier=None, evict=0.06))
@@ -109,9 +123,9 @@ def test_an_eviction_is_predicted_from_what_evictions_took_each_its_share() -> N
 
 
 def test_an_eviction_that_copied_its_model_back_teaches_nothing_of_the_others() -> None:
-    state = box({"a": 100})
-    leaving = EvictStep("a", "gpu0", 100 * MIB, copied_back=True)
-    assert learned(state, switched(leaving, tier=None, evict=0.5)) == state
+    state = box({"a": 100, "b": 100})
+    copied_back, left = EvictStep("a", "gpu0", 100 * MIB, copied_back=True), EvictStep("b", "gpu0", 100 * MIB)
+    assert learned(state, switched(copied_back, left, tier=None, evict=0.5)) == state
 
 
 def test_the_cpu_moves_no_bytes_and_learns_its_binding() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ class Holding(Struct, frozen=True):
 
 def family(pid: int) -> tuple[int, ...]:
     """The process and all that descend from it, oldest first."""
-    children = [int(child) for task in _tasks(pid) for child in (task / "children").read_text().split()]
+    children = [int(child) for text in _texts(task / "children" for task in _tasks(pid)) for child in text.split()]
     return (pid, *(member for child in sorted(children) for member in family(child)))
 
 
@@ -38,10 +40,21 @@ def holding(pid: int) -> Holding:
 
 def ram_tier_bytes(pid: int) -> int:
     """Memory that the RAM tier's file has been given, whether a slab lies in it or not."""
-    descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    (found,) = {d.stat().st_blocks for d in descriptors if RAM_TIER in os.readlink(d)}
-    return found * 512
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if RAM_TIER in os.readlink(descriptor):
+                found.add(descriptor.stat().st_blocks)
+    (blocks,) = found
+    return blocks * 512
 
 
 def _tasks(pid: int) -> list[Path]:
     return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def _texts(files: Iterable[Path]) -> Iterator[str]:
+    """What stands in `files`, without those of threads that have ended since they were listed."""
+    for file in files:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield file.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from array import array
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
@@ -14,6 +15,7 @@ from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
 from engine.runtime.footprint_store import FootprintStore
 from engine.runtime.slabs import Fetched, FetchReports, PassingFailure, SlabStore
+from engine.weights.damage import Finding
 from engine.weights.errors import ReadStopped
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
@@ -181,6 +183,9 @@ class ScriptedStore(SlabStore):
         self.filling: dict[ModelName, int] = {}
         """Bytes that are there of slabs on their way."""
         self.given_up: list[Region] = []
+        self.finding: Finding = "whole"
+        """What checks of slabs find."""
+        self.checked: list[ModelName] = []
         self.free_bytes = 1 << 40
         """Of the arena."""
 
@@ -210,6 +215,10 @@ class ScriptedStore(SlabStore):
 
     def give_up(self, region: Region) -> None:
         self.given_up.append(region)
+
+    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+        self.checked.append(model)
+        return self.finding
 
     def stop(self, model: ModelName) -> None:
         self.failure = ReadStopped("taken back")

@@ -24,6 +24,12 @@ SIZES = {"tiny": 5, "small": 15, "middle": 35, "large": 60, "huge": 79}
 MODELS = st.sampled_from(sorted(SIZES))
 DEVICES = st.sampled_from(["gpu0", "gpu1", "cpu"])
 BIND_FAILURES: Final[tuple[Literal["passing", "broken", "no room"], ...]] = ("passing", "broken", "no room")
+FINDINGS: Final[tuple[Literal["whole", "altered", "damaged", "stopped"], ...]] = (
+    "whole",
+    "altered",
+    "damaged",
+    "stopped",
+)
 SINGLES: st.SearchStrategy[Single] = st.one_of(
     st.builds(Load, MODELS, st.none() | DEVICES),
     st.builds(Evict, MODELS),
@@ -90,6 +96,11 @@ class AnyOrder(RuleBasedStateMachine):
                 case BindModel(model, device):
                     kind = data.draw(st.sampled_from(BIND_FAILURES))
                     self.world.send(BindFailed(model, device, kind, "out of luck"))
+
+    @rule(finding=st.sampled_from(FINDINGS))
+    def end_a_check(self, finding: Literal["whole", "altered", "damaged", "stopped"]) -> None:
+        if self.world.checking is not None:
+            self.world.end_check(finding)
 
     @rule(device=DEVICES)
     def kill_a_worker(self, device: str) -> None:

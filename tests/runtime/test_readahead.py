@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from engine.api import Done
 from engine.core.commands import Load
+from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.runtime.effects import DropSlab, ReadSlab, StopReading
 from engine.runtime.messages import SlabFailed, Tick
@@ -78,3 +81,23 @@ def test_nothing_is_dropped_to_read_ahead() -> None:
     world.send(Tick())
     assert reads(world) == []
     assert world.find(DropSlab) is None
+
+
+def test_a_load_that_waits_for_the_rest_of_a_reading_is_measured_against_the_rest() -> None:
+    known = wanted()
+    gpu = replace(known.devices["gpu0"], copy_bytes_per_s=4000 * MIB)
+    world = World(replace(known, devices={**known.devices, "gpu0": gpu}))
+    world.send(Tick())
+    world.open_slab("a")
+    world.now_s = 3.0
+    name = world.submit(Load("a", "gpu0"))
+    world.now_s = 3.9
+    world.settle()
+
+    answer = world.answers[name]
+    assert isinstance(answer, Done)
+    assert answer.switch is not None
+    assert answer.switch.reading_s == pytest.approx(4.0)
+    assert answer.switch.phases.read == pytest.approx(1.0)
+    assert answer.switch.floor_s == pytest.approx(1.0)
+    assert world.state.disk_bytes_per_s == pytest.approx(10 * MIB)

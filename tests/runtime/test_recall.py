@@ -43,6 +43,8 @@ def test_recorded_switches_teach_what_they_taught_when_they_happened() -> None:
         assert known.warmed == (), "its worker is a new one"
     assert (taught.disk, taught.source) == (world.state.disk, world.state.source)
     assert taught.disk != before.disk
+    assert taught.disk_bytes_per_s == world.state.disk_bytes_per_s
+    assert taught.disk_bytes_per_s is not None
 
 
 def test_copy_rates_that_were_measured_for_the_card_are_used_and_others_are_not(tmp_path: Path) -> None:

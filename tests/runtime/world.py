@@ -16,6 +16,7 @@ from engine.runtime.board import Instant, Patience
 from engine.runtime.effects import (
     BindModel,
     Deny,
+    DisownSlab,
     DropSlab,
     Effect,
     Grant,
@@ -27,6 +28,8 @@ from engine.runtime.effects import (
     ReturnSlab,
     StartWorker,
     StopReading,
+    StopVerifying,
+    VerifySlab,
     Write,
 )
 from engine.runtime.messages import (
@@ -41,6 +44,7 @@ from engine.runtime.messages import (
     SlabOpened,
     SlabRead,
     SlabReturned,
+    SlabVerified,
     Submit,
     Tick,
     Withdraw,
@@ -66,6 +70,9 @@ class World:
         self.granted: dict[int, DeviceId] = {}
         self.denied: dict[int, str] = {}
         self.written: list[Entry] = []
+        self.checking: ModelName | None = None
+        """Whose slab is being checked; that takes until the test says what was found."""
+        self.check_is_stopped = False
         self._numbers = count(1)
 
     @property
@@ -95,6 +102,13 @@ class World:
                     self.denied[lease] = reason
                 case Write(entry):
                     self.written.append(entry)
+                case VerifySlab(model):
+                    assert self.checking is None
+                    self.checking = model
+                case StopVerifying(model):
+                    assert self.checking == model
+                    assert not self.check_is_stopped
+                    self.check_is_stopped = True
                 case _:
                     self.waiting.append(effect)
 
@@ -159,13 +173,19 @@ class World:
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
                 self.kill_worker(device)
-            case DropSlab() | KeepPeaks():
+            case DropSlab() | DisownSlab() | KeepPeaks():
                 pass
 
     def open_slab(self, model: ModelName) -> None:
         """The reading of the model's slab begins to bring bytes."""
         self.expect(ReadSlab, lambda e: e.model == model)
         self.send(SlabOpened(model, "disk", self.state.models[model].footprint.weights_bytes))
+
+    def end_check(self, finding: Literal["whole", "altered", "damaged", "stopped"]) -> None:
+        """The check of a slab ends, and finds this."""
+        assert self.checking is not None
+        model, self.checking, self.check_is_stopped = self.checking, None, False
+        self.send(SlabVerified(model, finding, f"/prepared/{model}/slab.safetensors"))
 
     def fail_read(self, model: ModelName, reason: str) -> None:
         """The reading fails, and with it the load that copies behind it."""

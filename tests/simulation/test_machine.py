@@ -9,7 +9,17 @@ import pytest
 from engine.core.names import CPU
 from engine.replay.box import Box
 from engine.replay.sizes import GB
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker, StopReading
+from engine.runtime.effects import (
+    BindModel,
+    KillWorker,
+    ReadSlab,
+    ReleaseModel,
+    ReturnSlab,
+    StartWorker,
+    StopReading,
+    StopVerifying,
+    VerifySlab,
+)
 from engine.runtime.messages import (
     BindFailed,
     Message,
@@ -19,6 +29,7 @@ from engine.runtime.messages import (
     SlabNotReturned,
     SlabRead,
     SlabReturned,
+    SlabVerified,
     WorkerDown,
 )
 from engine.simulation.compute import Compute
@@ -47,6 +58,13 @@ def reports(machine: Machine) -> list[tuple[float, Message]]:
 
 def kinds(machine: Machine) -> list[tuple[float, type[Message]]]:
     return [(now_s, type(report)) for now_s, report in reports(machine)]
+
+
+def test_a_slab_is_found_whole_at_once_and_once(machine: Machine) -> None:
+    machine.perform(VerifySlab("a"), 1.0)
+    machine.perform(StopVerifying("a"), 1.0)
+
+    assert reports(machine) == [(1.0, SlabVerified("a", "whole", "a.safetensors"))]
 
 
 def test_a_copy_behind_a_reading_ends_with_it(machine: Machine) -> None:
