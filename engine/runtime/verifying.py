@@ -17,6 +17,10 @@ from engine.runtime.effects import DisownSlab, DropSlab, StopVerifying, VerifySl
 from engine.runtime.messages import SlabVerified
 
 
+QUIET_S: Final = 5.0
+"""So long nothing must have been under way: between switches that follow one another a check would only be in the way."""
+
+
 class Verifying:
     """One slab at a time; any command and any reading comes first."""
 
@@ -24,6 +28,7 @@ class Verifying:
         self._board: Final = board
         self._checking: ModelName | None = None
         self._stopping = False
+        self._quiet_from_s = float("-inf")
         self._whole: Final[set[ModelName]] = set()
         """Not checked again while the engine lives, unless they are prepared anew."""
 
@@ -57,10 +62,12 @@ class Verifying:
                 board.emit(DropSlab(slab.model))
 
     def consider(self, jobs: int) -> None:
-        """Begin the next check when nothing is under way, and give up one when something is."""
-        slabs = self._board.state.ram.slabs
+        """Begin the next check when it has been quiet, and give up one when something is under way."""
+        slabs, now_s = self._board.state.ram.slabs, self._board.now.mono_s
         busy = jobs > 0 or any(slab.stage != "kept" for slab in slabs)
-        if self._checking is None and not busy:
+        if busy:
+            self._quiet_from_s = now_s + QUIET_S
+        if self._checking is None and not busy and now_s >= self._quiet_from_s:
             self._checking = next((s.model for s in slabs if s.model not in self._whole), None)
             if self._checking is not None:
                 self._board.emit(VerifySlab(self._checking))

@@ -12,6 +12,7 @@ from engine.core.records import Notice
 from engine.core.state import State
 from engine.runtime.effects import BindModel, DisownSlab, DropSlab, ReadSlab, ReleaseModel, ReturnSlab
 from engine.runtime.messages import SlabFailed, SlabRead, Tick
+from engine.runtime.verifying import QUIET_S
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
 
@@ -56,12 +57,15 @@ def test_every_slab_is_checked_once() -> None:
     assert notices(world) == []
 
 
-def test_a_command_stops_the_check_which_begins_again_after_it() -> None:
+def test_a_command_stops_the_check_which_begins_again_when_it_has_been_quiet() -> None:
     world = checking(resting())
     world.submit(Load("b"))
     assert world.check_is_stopped
     world.end_check("stopped")
     world.settle()
+    assert world.checking is None
+
+    world.pass_time(QUIET_S)
     assert world.checking == "a"
 
 
@@ -73,6 +77,7 @@ def test_what_a_check_finds_while_a_command_is_under_way_is_looked_at_again() ->
     assert notices(world) == []
 
     world.settle()
+    world.pass_time(QUIET_S)
     assert world.checking == "a"
 
 
@@ -83,6 +88,7 @@ def test_reading_ahead_comes_before_checking() -> None:
     assert world.checking is None
 
     world.settle()
+    world.pass_time(QUIET_S)
     assert world.checking == "a"
 
 
