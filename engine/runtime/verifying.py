@@ -16,7 +16,6 @@ from engine.runtime.board import Board
 from engine.runtime.effects import DisownSlab, DropSlab, StopVerifying, VerifySlab, Write
 from engine.runtime.messages import SlabVerified
 
-
 QUIET_S: Final = 5.0
 """So long nothing must have been under way: between switches that follow one another a check would only be in the way."""
 
