@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from msgspec.structs import replace
+from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -66,7 +68,8 @@ class CitadelApp(App[int]):
         first: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(driver_class=TerminalDriver)
+        # Textual chooses how to leave colours out before it knows the theme, and paints black on black.
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._theme_at_first = look.theme
@@ -94,6 +97,11 @@ class CitadelApp(App[int]):
     def welcomed(self) -> bool:
         """Whether this was somebody's first console; the settings that are left behind end that."""
         return self._dashboard.welcomed
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close the screen on top. Textual remembers what each of a thousand widgets was painted from, long after they closed."""
+        StylesCache.get_inner_outer.cache_clear()
+        return super().pop_screen()
 
     def get_default_screen(self) -> Screen[Any]:
         return self._dashboard

@@ -1,4 +1,4 @@
-"""Takes the README's pictures from the real program: a real engine with real work behind it, in a Citadel home of its own.
+"""Takes the README's pictures from the real program, over a real engine with real work behind it.
 
 `python -m screenshots.make` writes an SVG of each screen and size beside this file, and a PNG where rsvg-convert is installed.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -20,139 +19,156 @@ from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
 from citadel_tui.look import Look
-from citadel_tui.text import clean
-from citadel_tui.viewmodel.glyphs import UNICODE
+from citadel_tui.viewmodel.bench_choice import Item
+from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.table import ModelTable
-from engine.api import Declined, EngineAPI, Updated
+from engine.api import EngineAPI
 from engine.client import connect
-from engine.core.commands import Command, ForceCpu, Load, SetPin, Submission
-from engine.core.names import ModelName
-from engine.core.plans import Plan
-from engine.paths import Paths, find_paths
-from engine.spawn import ensure_engine, wait_until_gone
+from engine.core.commands import Load
+from engine.core.records import Switch
+from engine.paths import Paths
+from screenshots.stage import PATIENCE_S, carry_out, own_engine, work
 
 FOLDER: Final = Path(__file__).parent
-CONFIG: Final = FOLDER.parent / "config"
-SIZES: Final = ((80, 24), (160, 50))
-PATIENCE_S: Final = 60.0
+SMALL: Final = (80, 24)
+LARGE: Final = (160, 50)
+FITTING: Final = "font-size: 19.825px"
+"""At which a character of Fira Code, 1200/1950 of it, is as wide as the picture's cells: 12.2 pixels."""
+DARK: Final = Look(UNICODE, "citadel")
 
-STORY: Final[tuple[Command, ...]] = (
-    Load("all-MiniLM-L6-v2", "gpu1"),
-    Load("bge-base", "gpu0"),
-    ForceCpu("e5-small"),
-    Load("phi-3-mini", "gpu0"),
-    SetPin("all-MiniLM-L6-v2"),
-    Load("bge-base", "gpu0"),
-    Load("phi-3-mini", "gpu0"),
-)
-"""The first loads prepare the models; the last two come from the RAM tier, as switches do from then on."""
-TEXTS: Final = ["a cat", "a kitten", "a stock market"]
+
+class Camera:
+    """A console of one size and look, and what it takes of itself."""
+
+    def __init__(self, app: CitadelApp, pilot: Pilot[int], size: tuple[int, int]) -> None:
+        self._app = app
+        self._pilot = pilot
+        self._size = size
+
+    async def press(self, *keys: str) -> None:
+        await self._pilot.press(*keys)
+
+    async def sees(self, text: str) -> None:
+        await self._until(lambda: any(text in view.plain for view in self._app.screen.query(LineView)))
+
+    async def select(self, model: str) -> None:
+        self._app.screen.query_one(ModelTable).put_cursor(model)
+        await self._pilot.pause()
+
+    async def select_newest_load(self) -> None:
+        """In the log, where its waterfall opens."""
+        records = self._app.link.scene().records
+        newest = next(r for r in reversed(records) if isinstance(r.entry, Switch) and r.entry.plan.loads)
+        log = self._app.screen.query_one(SwitchLog)
+        log.focus()
+        log.put_cursor(newest.seq)
+        await self._pilot.pause()
+
+    async def untick(self, item: Item) -> None:
+        """In the choice of a benchmark."""
+        self._app.screen.query_one(RowList).put_cursor(item)
+        await self.press("space")
+
+    def save(self, screen: str) -> None:
+        """The SVG, and its PNG where the converter is installed."""
+        path = FOLDER / f"{screen}-{self._size[0]}x{self._size[1]}.svg"
+        drawn = self._app.export_screenshot(title="citadel")
+        path.write_text(drawn, encoding="utf-8")
+        if converter := shutil.which("rsvg-convert"):
+            # The converter drops blanks at the beginning of a text unless it is told to keep them, and knows no textLength.
+            kept = drawn.replace("<text ", '<text xml:space="preserve" ').replace("font-size: 20px", FITTING)
+            command = [converter, "--output", str(path.with_suffix(".png"))]
+            subprocess.run(command, input=kept.encode(), check=True)
+
+    async def _until(self, met: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not met():
+                await self._pilot.pause(0.05)
 
 
 @asynccontextmanager
-async def own_engine() -> AsyncIterator[Paths]:
-    """An engine of our own, which is gone with its folder afterwards."""
-    home = tempfile.mkdtemp(prefix="citadel-")
-    os.environ["CITADEL_HOME"] = home
-    paths = find_paths(os.environ)
-    try:
-        await ensure_engine(paths, CONFIG)
-        yield paths
-        await (await connect(paths)).stop()
-        await wait_until_gone(paths)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-async def work(engine: EngineAPI) -> None:
-    """Something to see: models on every device, requests counted, a victim, a pin, a model on the CPU."""
-    async for event in engine.events():
-        devices = event.snapshot.state.devices.values() if isinstance(event, Updated) else ()
-        if devices and all(device.reading.health == "ok" for device in devices):
-            break
-    for number, command in enumerate(STORY):
-        await carry_out(engine, command, f"picture-{number}")
-        await use(engine, command.model)
-
-
-async def carry_out(engine: EngineAPI, command: Command, id: str) -> None:
-    """Submits the command until it is done: a model that came only just now may not leave yet."""
-    async with asyncio.timeout(PATIENCE_S):
-        for attempt in count():
-            answer = await engine.submit(Submission(f"{id}-{attempt}", command))
-            if not isinstance(answer, Declined):
-                return
-            await asyncio.sleep(0.5)
-
-
-async def use(engine: EngineAPI, model: ModelName) -> None:
-    if model == "phi-3-mini":
-        await engine.generate(model, "The citadel", max_tokens=16)
-        return
-    for _ in range(4):
-        await engine.embed(model, TEXTS)
-
-
-async def take(paths: Paths, size: tuple[int, int]) -> None:
-    """The dashboard, the preview of a plan with a victim, and the details of a model."""
+async def camera(paths: Paths, size: tuple[int, int], look: Look = DARK) -> AsyncIterator[Camera]:
+    """A console that shows phi-3-mini under its cursor."""
 
     async def attach() -> EngineAPI:
         return await connect(paths)
 
-    app = CitadelApp(attach, Look(UNICODE, "citadel"), read_only=False)
+    app = CitadelApp(attach, look, read_only=False)
     async with app.run_test(size=size) as pilot:
-        await sees(pilot, "bge-base")
-        table = app.screen.query_one(ModelTable)
-        table.put_cursor("phi-3-mini")
-        await pilot.pause()
-        save(app, "dashboard", size)
-        await pilot.press("enter")
-        await sees(pilot, "Phases")
-        save(app, "details", size)
-        await pilot.press("escape")
-        await show_preview(app, await attach())
-        await sees(pilot, "[Cancel]")
-        save(app, "preview", size)
+        found = Camera(app, pilot, size)
+        await found.sees("bge-base")
+        await found.select("phi-3-mini")
+        yield found
 
 
-async def show_preview(app: CitadelApp, engine: EngineAPI) -> None:
-    """The preview of what would bring bge-base back; nobody agrees to it here."""
-    from citadel_tui.screens.preview import Preview
-
-    plan = await engine.plan(Load("bge-base"))
-    if not isinstance(plan, Plan):
-        raise RuntimeError(f"no picture of a preview: {plan.reason}")
-    app.push_screen(Preview(plan, UNICODE, clean, changed=False))
-
-
-async def sees(pilot: Pilot[int], text: str) -> None:
-    await until(lambda: any(text in view.plain for view in pilot.app.screen.query(LineView)), pilot)
-
-
-async def until(met: Callable[[], bool], pilot: Pilot[int]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not met():
-            await pilot.pause(0.05)
+async def take_daily_life(paths: Paths, size: tuple[int, int]) -> None:
+    """The dashboard, the details of a model, and the preview of a plan with a victim."""
+    async with camera(paths, size) as shot:
+        shot.save("dashboard")
+        await shot.press("enter")
+        await shot.sees("Phases")
+        shot.save("details")
+        await shot.press("escape")
+        await shot.select("bge-base")
+        await shot.press("l", "down", "enter")
+        await shot.sees("[Cancel]")
+        shot.save("preview")
+        await shot.press("escape")
 
 
-def save(app: CitadelApp, screen: str, size: tuple[int, int]) -> None:
-    """The SVG, and its PNG where the converter is installed."""
-    path = FOLDER / f"{screen}-{size[0]}x{size[1]}.svg"
-    drawn = app.export_screenshot(title="citadel")
-    path.write_text(drawn, encoding="utf-8")
-    if converter := shutil.which("rsvg-convert"):
-        # The converter drops blanks at the beginning of a text unless it is told to keep them.
-        kept = drawn.replace("<text ", '<text xml:space="preserve" ')
-        command = [converter, "--output", str(path.with_suffix(".png"))]
-        subprocess.run(command, input=kept.encode(), check=True)
+async def take_waterfall(paths: Paths) -> None:
+    async with camera(paths, SMALL) as shot:
+        await shot.select_newest_load()
+        await shot.press("enter")
+        await shot.sees("Phases")
+        shot.save("waterfall")
+
+
+async def take_benchmark(paths: Paths) -> None:
+    """What it has found, once everything is back in its place."""
+    async with camera(paths, SMALL) as shot:
+        await shot.press("b")
+        await shot.sees("enter measures")
+        await shot.untick(Item("devices", "gpu1"))
+        await shot.press("enter")
+        await shot.sees("[Cancel]")
+        await shot.press("y")
+        await shot.sees("Compare with an earlier run")
+        shot.save("benchmark")
+
+
+async def take_looks(paths: Paths) -> None:
+    """Light colours, and a terminal that has only ASCII."""
+    async with camera(paths, SMALL, Look(UNICODE, "citadel-light")) as shot:
+        shot.save("light")
+    async with camera(paths, SMALL, Look(ASCII, "citadel-ansi")) as shot:
+        shot.save("ascii")
+
+
+async def take_fault(paths: Paths) -> None:
+    """A worker is killed, as the kernel does when memory runs out."""
+    async with camera(paths, SMALL) as shot:
+        state = (await (await connect(paths)).snapshot()).state
+        worker = state.devices["gpu0"].worker_pid
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        await shot.sees("will be loaded")
+        shot.save("fault")
 
 
 async def main() -> None:
     async with own_engine() as paths:
         await work(await connect(paths))
-        for size in SIZES:
-            await take(paths, size)
+        for size in (SMALL, LARGE):
+            await take_daily_life(paths, size)
+        await take_waterfall(paths)
+        await take_looks(paths)
+        await take_fault(paths)
+        await carry_out(await connect(paths), Load("phi-3-mini", "gpu0"), "after-the-fault")
+        await take_benchmark(paths)
 
 
 if __name__ == "__main__":

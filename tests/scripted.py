@@ -126,9 +126,7 @@ class ScriptedEngine:
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
     async def plan(self, command: Command) -> Plan | Refusal:
-        for model in models_of(command):
-            self._check_model(model)
-        return scripted_plan(self._state, command)
+        return self._planned(command)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -145,7 +143,7 @@ class ScriptedEngine:
         return await asyncio.shield(self._answers[submission.id])
 
     async def _answer(self, submission: Submission) -> Answer:
-        plan = await self.plan(submission.command)
+        plan = self._planned(submission.command)
         self.submissions.append(submission)
         if isinstance(plan, Refusal):
             self.add_entry(Refused(submission.id, plan, submission.origin, self.now_s))
@@ -192,6 +190,11 @@ class ScriptedEngine:
         self.now_s += 0.1
         self._change.set()
         self._change = asyncio.Event()
+
+    def _planned(self, command: Command) -> Plan | Refusal:
+        for model in models_of(command):
+            self._check_model(model)
+        return scripted_plan(self._state, command)
 
     def _check_running(self) -> None:
         if self.stopped:

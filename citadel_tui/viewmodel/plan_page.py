@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
+from rich.cells import cell_len
+
 from citadel_tui.viewmodel.figures import range_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import fact, section, sentences
@@ -33,7 +35,7 @@ def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tupl
 
 def step_lines(plan: Plan, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     """A step's facts in columns, how it is done behind them or, where that is too narrow, below."""
-    names = min(max((len(s.model) for s in plan.steps), default=0), max(width - 40, 10))
+    names = min(max((cell_len(glyphs.text(s.model)) for s in plan.steps), default=0), max(width - 40, 10))
     return tuple(line for step in plan.steps for line in _step_lines(step, names, width, glyphs))
 
 
@@ -67,7 +69,7 @@ def _columns(
     what: Span, model: str, where: str, size_bytes: int | None, how: str, names: int, width: int, glyphs: Glyphs
 ) -> tuple[Line, ...]:
     size = "" if size_bytes is None else format_size(size_bytes)
-    name = Span(left(model, names, glyphs.ellipsis), "strong")
+    name = Span(left(glyphs.text(model), names, glyphs.ellipsis), "strong")
     facts: Line = (what, name, Span(f" {left(where, 10)}{right(size, _SIZE)}"))
     if width_of(facts) + len(how) + 2 <= width:
         return ((*facts, Span(f"  {how}")),)

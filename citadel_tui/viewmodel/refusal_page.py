@@ -43,6 +43,6 @@ def _room_lines(room: Room, refusal: Refusal, width: int, glyphs: Glyphs) -> tup
 
 
 def _blocker_line(blocker: Blocker, width: int, glyphs: Glyphs) -> Line:
-    name = left(blocker.model, min(24, max(width - 40, 10)), glyphs.ellipsis)
+    name = left(glyphs.text(blocker.model), min(24, max(width - 40, 10)), glyphs.ellipsis)
     facts = f" {left(blocker.device, 6)}{right(format_size(blocker.size_bytes), 9)}  "
     return (Span(f" {name}", "strong"), Span(facts), Span(_WHY[blocker.why], "warn"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from citadel_tui.app import run_console
+from citadel_tui.run import run_console
 from engine.api import EngineAPI
 from tests.scripted import ScriptedEngine
 from tests.tui.scenes import busy_engine, with_requests

@@ -53,7 +53,7 @@ def see_click(screen: Screen[Any], x: int, y: int, witness: Witness) -> None:
             _see_action(screen, action_under(shown, x - region.x), witness)
         case Palette(), RowList():
             witness.meant = said(shown[2:])
-        case (Preview() | ProposalScreen()), ChoiceBar():
+        case ((Preview() | ProposalScreen()), ChoiceBar()):
             _see_answer(screen, option_under(shown, x - region.x), witness)
         case _:
             _see_other(screen, witness)

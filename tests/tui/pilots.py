@@ -22,6 +22,16 @@ NOON_S = START_S + 60.0
 _PATIENCE_S = 10.0
 
 
+class Clock:
+    """The console's time, which passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = START_S
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class Line:
     """Gives the console an engine, until the test cuts it."""
 

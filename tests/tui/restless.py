@@ -53,7 +53,7 @@ def _a_model_goes(engine: ScriptedEngine, random: Random) -> None:
 def _needed(engine: ScriptedEngine) -> set[ModelName]:
     """Whom the rest of the state, or a command under way, still speaks of."""
     state = engine.state
-    placed = {item.model for item in (*state.residents, *state.ram.slabs)}
+    placed = {resident.model for resident in state.residents} | {slab.model for slab in state.ram.slabs}
     steps: list[Step] = [step for job in engine.jobs if job.plan for step in job.plan.steps]
     changed = [step for change in state.changes for step in change.steps]
     asked = {model for job in engine.jobs for model in models_of(job.command)}

@@ -48,6 +48,11 @@ async def test_what_the_cpu_runs_from_is_listed_apart_and_what_is_being_read_is_
     assert "is being read from disk" in found
 
 
+async def test_a_damaged_slab_is_said_to_be_so() -> None:
+    found = texts(tier_lines(await busy_scene(Slab("bge-base", 418 * MIB, "damaged", START_S)), 120, UNICODE))
+    assert "is damaged: it goes once nobody runs on its bytes any more" in found
+
+
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
 @pytest.mark.parametrize("width", [44, 60, 96])
 async def test_the_pages_keep_within_their_width(width: int, glyphs: Glyphs) -> None:
