@@ -10,9 +10,8 @@ from engine.worker.skeleton import Skeleton
 
 
 def bind(skeleton: Skeleton, placement: Placement) -> None:
-    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be
-    used outside it."""
-    skeleton.reset()
+    """Make every parameter and buffer of a skeleton that has been reset lie on the slab. Never call it in inference mode: views
+    made there can't be used outside it."""
     views = {entry.path: placement.tensor(entry) for entry in skeleton.layout.entries}
     for alias in skeleton.layout.aliases:
         views[alias.path] = views[alias.stored_as]

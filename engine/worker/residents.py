@@ -19,6 +19,7 @@ from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
+from engine.worker.moving import Moved
 from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
 from engine.worker.reading import Reading, all_read
@@ -85,7 +86,9 @@ class Residents:
             placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
         try:
             placed_s = time.perf_counter()
-            filling = self._fillers.submit(placement.fill, reading or all_read(request.length))
+            begun = threading.Event()
+            filling = self._fillers.submit(_fill, placement, reading or all_read(request.length), begun)
+            begun.wait()  # else the copy would wait for the interpreter, which resetting holds
             kept.skeleton.reset()
             moved = filling.result()
             waited_s = time.perf_counter() - placed_s
@@ -150,6 +153,11 @@ class Residents:
         _run(runner)
         self._warmed.add(key)
         return time.perf_counter() - started_s
+
+
+def _fill(placement: Placement, reading: Reading, begun: threading.Event) -> Moved:
+    begun.set()
+    return placement.fill(reading)
 
 
 def _lane(model: ModelName) -> ThreadPoolExecutor:
