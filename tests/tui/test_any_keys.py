@@ -27,7 +27,7 @@ from tests.tui.restless import stir
 from tests.tui.scenes import busy_engine
 from tests.tui.witness import Witness
 
-STEPS: Final = 300
+STEPS: Final = 500
 SEEDS: Final = (1, 2)
 SIZES: Final = ((60, 20), (80, 24), (120, 36), (160, 50), (200, 50))
 ACTING: Final = tuple(action.key for action in ACTIONS if action.id not in ("quit", "device", "bench"))
