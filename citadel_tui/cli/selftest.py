@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator
-from typing import Final
 
 from msgspec import Struct
 
@@ -18,10 +17,8 @@ from citadel_tui.words.labels import labels
 from engine.api import EngineAPI
 from engine.bench.putting_back import put_back
 from engine.core.names import CPU, DeviceId
+from engine.core.reference import SWITCH_TARGET_S
 from engine.core.state import ModelState, State
-
-TARGET_S: Final = 2.0
-"""What a switch may take."""
 
 
 class Check(Struct, frozen=True):
@@ -68,9 +65,10 @@ async def _checks(trial: Trial, before: State) -> AsyncIterator[Check]:
             yield Check(True, f"{label} loaded on {gpu}: {await trial.holding(gpu)}")
         for gpu in gpus[-1:]:
             switch_s = await trial.out_and_in_again(gpu)
-            passed = switch_s < TARGET_S
+            passed = switch_s < SWITCH_TARGET_S
             yield Check(
-                passed, f"switch: {label} out of {gpu} and in again, {seconds(switch_s)} (target < {TARGET_S:g} s)"
+                passed,
+                f"switch: {label} out of {gpu} and in again, {seconds(switch_s)} (target < {SWITCH_TARGET_S:g} s)",
             )
         yield await _falls_back(trial, label, gpus)
     except TrialFailed as failure:

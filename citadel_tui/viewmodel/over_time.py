@@ -13,9 +13,10 @@ from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
 from citadel_tui.viewmodel.strips import rule_line
-from citadel_tui.viewmodel.summary import TARGET_S, timed_loads
+from citadel_tui.viewmodel.summary import timed_loads
 from engine.api import Snapshot
 from engine.core.names import DeviceId
+from engine.core.reference import SWITCH_TARGET_S
 from engine.core.sizes import mib
 
 _BLOCK: Final = 38
@@ -84,8 +85,8 @@ def _memory(snapshot: Snapshot, name: DeviceId, track: Track) -> _Block:
 def _switches(scene: Scene) -> _Block:
     times = [switch.total_s for switch in timed_loads(scene.switches())]
     longest = max(times, default=0.0)
-    note = f"up to {seconds_text(longest)}, target {TARGET_S:.0f} s" if times else "none yet"
-    return _Block("switches", note, times, max(longest, TARGET_S))
+    note = f"up to {seconds_text(longest)}, target {SWITCH_TARGET_S:.0f} s" if times else "none yet"
+    return _Block("switches", note, times, max(longest, SWITCH_TARGET_S))
 
 
 def _drawn(block: _Block, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, ...]:

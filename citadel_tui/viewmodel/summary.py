@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from statistics import median
-from typing import Final
 
 from msgspec import Struct
 
 from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span
+from engine.bench.statistics import nearest_rank
 from engine.core.records import Switch
-
-TARGET_S: Final = 2.0
-"""A switch is to take less than this."""
+from engine.core.reference import SWITCH_TARGET_S
 
 
 class Summary(Struct, frozen=True):
@@ -33,9 +30,9 @@ def summary(switches: Sequence[Switch]) -> Summary | None:
     done = timed_loads(switches)
     if not done:
         return None
-    totals = sorted(s.total_s for s in done)
+    totals = [s.total_s for s in done]
     known = [s.efficiency for s in done if s.efficiency is not None]
-    return Summary(len(done), _percentile(totals, 50), _percentile(totals, 95), median(known) if known else None)
+    return Summary(len(done), nearest_rank(totals, 0.5), nearest_rank(totals, 0.95), median(known) if known else None)
 
 
 def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
@@ -50,7 +47,7 @@ def summary_line(found: Summary | None, width: int, glyphs: Glyphs) -> Line:
     """The figures in words, the lesser ones only where there is room."""
     if found is None:
         return (Span("no switch yet", "dim"),)
-    met = found.p95_s < TARGET_S
+    met = found.p95_s < SWITCH_TARGET_S
     verdict = Span(f"{glyphs.yes if met else glyphs.no}", "good" if met else "bad")
     line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]
     if found.efficiency is not None and width >= 76:
@@ -58,8 +55,3 @@ def summary_line(found: Summary | None, width: int, glyphs: Glyphs) -> Line:
     if width >= 100:
         line.append(Span(f"  {found.count} switches", "dim"))
     return tuple(line)
-
-
-def _percentile(ordered: Sequence[float], percent: int) -> float:
-    """The nearest-rank percentile: a value that was really measured."""
-    return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]

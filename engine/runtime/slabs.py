@@ -24,8 +24,9 @@ from engine.weights.regions import Region
 from engine.weights.slab import Prepared, open_prepared
 from engine.weights.sources import Source, prepared_folder
 from engine.worker.client import WorkerDied
+from engine.worker.ordering import preparation_of
 from engine.worker.protocol import Arena as ArenaSize
-from engine.worker.protocol import Failure, Prepare, WorkerConfig
+from engine.worker.protocol import Failure, WorkerConfig
 
 
 class Fetched(Struct, frozen=True):
@@ -203,11 +204,7 @@ class SlabStore:
     async def _ask_to_prepare(
         self, worker: WorkerHandle, model: ModelName, folder: Path, on_progress: Callable[[float], None]
     ) -> None:
-        spec, source = self._specs[model], self._sources[model]
-        given = f"path:{source.folder}" if source.synthetic_kind is None else source.text
-        request = Prepare(
-            next(self._numbers), model, given, str(source.folder), str(folder), spec.task, spec.dtype, spec.sha256
-        )
+        request = preparation_of(self._specs[model], self._sources[model], folder, next(self._numbers))
         reply = await worker.request(request, on_progress)
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure

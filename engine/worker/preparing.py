@@ -22,8 +22,8 @@ from engine.core.preparation import Building, Built, Checking, Depth, Kept, News
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.slab import open_prepared, verify_checksum
 from engine.weights.sources import Source, prepared_folder, resolve
+from engine.worker.ordering import preparation_of
 from engine.worker.progress import in_hundredths
-from engine.worker.protocol import Prepare
 
 Say: TypeAlias = Callable[[News], None]
 INTERRUPTED: Final = 130
@@ -79,14 +79,9 @@ def _built(spec: ModelSpec, source: Source, folder: Path, damage: str, say: Say)
     began_s = time.monotonic()
     from engine.worker.prepare import build  # here: torch takes seconds, which a slab that is kept does not need
 
-    request = _request(spec, source, folder)
+    request = preparation_of(spec, source, folder, request_id=1)
     prepared = build(request, in_hundredths(lambda done: say(Building(spec.name, done))))
     return Built(spec.name, prepared.length, time.monotonic() - began_s, damage)
-
-
-def _request(spec: ModelSpec, source: Source, folder: Path) -> Prepare:
-    given = f"path:{source.folder}" if source.synthetic_kind is None else source.text
-    return Prepare(1, spec.name, given, str(source.folder), str(folder), spec.task, spec.dtype, spec.sha256)
 
 
 if __name__ == "__main__":
