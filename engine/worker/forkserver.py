@@ -23,6 +23,9 @@ SERVER_GONE: Final = "ended, and its fork server with it"
 IMPORT_ROOT: Final = Path(__file__).parents[2]
 """Where this very `engine` package was imported from."""
 END_GRACE_S: Final = 5.0
+BRIEF_SPINNING: Final = {"GOMP_SPINCOUNT": "10000"}
+"""For torch's threads. After a copy they would spin for milliseconds by default, on processors that its caller waits for; a tenth
+of a millisecond bridges the gaps between the operations of a run as well."""
 
 
 class _Child(NamedTuple):
@@ -150,7 +153,7 @@ def _start(control: socket.socket) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
         stdin=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),
-        env=os.environ | quiet | fork_safe | {"PYTHONPATH": search_path},
+        env=BRIEF_SPINNING | os.environ | quiet | fork_safe | {"PYTHONPATH": search_path},
         start_new_session=True,  # a terminal's hang-up or ctrl+c is the engine's business
     )
 

@@ -19,7 +19,6 @@ from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
-from engine.worker.moving import Moved
 from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
 from engine.worker.reading import Reading, all_read
@@ -58,7 +57,6 @@ class Residents:
         self._warmed: Final[set[tuple[ModelName, str]]] = set()
         self._changing: Final = threading.Lock()
         """Held while room is taken or given back and while modules change; never while bytes are waited for."""
-        self._fillers: Final = ThreadPoolExecutor(thread_name_prefix="fill")
 
     def find(self, model: ModelName) -> BoundModel:
         """Raises NotResident."""
@@ -86,13 +84,10 @@ class Residents:
             placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
         try:
             placed_s = time.perf_counter()
-            begun = threading.Event()
-            filling = self._fillers.submit(_fill, placement, reading or all_read(request.length), begun)
-            begun.wait()  # else the copy would wait for the interpreter, which resetting holds
-            kept.skeleton.reset()
-            moved = filling.result()
+            moved = placement.fill(reading or all_read(request.length))
             waited_s = time.perf_counter() - placed_s
             with self._changing:
+                kept.skeleton.reset()
                 bind(kept.skeleton, placement)
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
@@ -153,11 +148,6 @@ class Residents:
         _run(runner)
         self._warmed.add(key)
         return time.perf_counter() - started_s
-
-
-def _fill(placement: Placement, reading: Reading, begun: threading.Event) -> Moved:
-    begun.set()
-    return placement.fill(reading)
 
 
 def _lane(model: ModelName) -> ThreadPoolExecutor:

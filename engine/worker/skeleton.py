@@ -3,6 +3,7 @@ the worker's life."""
 
 from __future__ import annotations
 
+from operator import is_
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,17 +26,16 @@ class Skeleton:
         self.module: Final[PreTrainedModel] = _build(folder, self.layout)
         self.tensors: Final = _empty_tensors(self.module, self.layout)
         """By path in the module tree; tied paths share one tensor."""
-        self._attributes: Final = {module: _plain_attributes(module) for module in self.module.modules()}
+        self._as_built: Final = {module: dict(vars(module)) for module in self.module.modules()}
 
     def reset(self) -> None:
         """Put the modules' plain attributes back as they were built: a rotary embedding that grew with long input
         remembers so, and would disagree with freshly bound tables."""
-        for module, original in self._attributes.items():
-            for name in _stray_tensors(module):
-                delattr(module, name)
-            for name, value in original.items():
-                if getattr(module, name) != value:
-                    setattr(module, name, value)
+        for module, built in self._as_built.items():
+            now = vars(module)
+            # Nearly always nothing has changed, and every load waits for this.
+            if len(now) != len(built) or not all(map(is_, now.values(), built.values())):
+                _restore(module, built)
 
 
 def _build(folder: Path, layout: Layout) -> PreTrainedModel:
@@ -89,9 +89,9 @@ def _stray_tensors(module: torch.nn.Module) -> list[str]:
     return [name for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
 
 
-def _plain_attributes(module: torch.nn.Module) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_") and isinstance(value, bool | int | float | str | None)
-    }
+def _restore(module: torch.nn.Module, built: dict[str, Any]) -> None:
+    for name in _stray_tensors(module):
+        delattr(module, name)
+    for name, value in built.items():
+        if not name.startswith("_") and isinstance(value, bool | int | float | str | None):
+            setattr(module, name, value)
