@@ -30,6 +30,7 @@ from engine.core.planner import plan
 from engine.core.policy import Policy
 from engine.core.records import Switch
 from engine.runtime.engine import Engine
+from engine.short_turns import ask_for_short_turns
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import Arena as ArenaSize
@@ -52,6 +53,7 @@ def main() -> int:
         "--deaths", type=int, default=2, help="of a worker, at most 2: a third in a minute is too many (2)"
     )
     arguments = parser.parse_args()
+    ask_for_short_turns()  # as the engine's own process does
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         asyncio.run(_measure(Path(folder), arguments))
     return 0

@@ -17,6 +17,7 @@ from engine.paths import Paths, find_paths, make_folders
 from engine.presence import sole_engine
 from engine.runtime.start import start_engine
 from engine.service.serve import serve
+from engine.short_turns import ask_for_short_turns
 from engine.wire import StartReport
 
 log = logging.getLogger("engine")
@@ -29,6 +30,7 @@ def main() -> int:
     try:
         paths = find_paths(os.environ)
         make_folders(paths)
+        ask_for_short_turns()
         with sole_engine(paths):
             asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
     except EngineError as error:
