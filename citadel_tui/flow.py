@@ -75,7 +75,9 @@ async def fulfil(wish: Wish, engine: Engine, operator: Operator) -> None:
     found = await engine.propose(wish)
     if isinstance(found, Refusal):
         await operator.read(found)
-    elif not found.plan.steps or await operator.agree(found):
+    elif not found.plan.steps:
+        _nothing_to_do(found.command, found.reasons or found.plan.reasons, operator)
+    elif await operator.agree(found):
         await _submit(found.plan, engine, operator)
 
 
@@ -93,7 +95,11 @@ async def _submit(plan: Plan, engine: Engine, operator: Operator) -> None:
         if wanted != plan.command:
             await carry_out(wanted, engine, operator)
             return
-    operator.say(Message(f"{command_text(plan.command)}: nothing to do; {'; '.join(plan.reasons)}"))
+    _nothing_to_do(plan.command, plan.reasons, operator)
+
+
+def _nothing_to_do(command: Command, reasons: tuple[str, ...], operator: Operator) -> None:
+    operator.say(Message("; ".join((f"{command_text(command)}: nothing to do", *reasons))))
 
 
 async def _report(command: Command, answer: Done | Declined | Failed | Cancelled, operator: Operator) -> None:

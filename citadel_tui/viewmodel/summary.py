@@ -43,10 +43,12 @@ def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
     return [s for s in switches if s.outcome == "done" and len(s.plan.loads) == 1 and s.tier != "source"]
 
 
-def summary_line(found: Summary | None, width: int, glyphs: Glyphs) -> Line:
-    """The figures in words, the lesser ones only where there is room."""
+def summary_line(switches: Sequence[Switch], width: int, glyphs: Glyphs) -> Line:
+    """Their figures in words, the lesser ones only where there is room."""
+    found = summary(switches)
     if found is None:
-        return (Span("no switch yet", "dim"),)
+        prepared = any(s.tier == "source" for s in switches)
+        return (Span("first loads prepare, and are not timed" if prepared else "no switch yet", "dim"),)
     met = found.p95_s < SWITCH_TARGET_S
     verdict = Span(f"{glyphs.yes if met else glyphs.no}", "good" if met else "bad")
     line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]

@@ -8,7 +8,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.strips import rule_line
-from citadel_tui.viewmodel.summary import summary, summary_line
+from citadel_tui.viewmodel.summary import summary_line
 from citadel_tui.widgets.rows import RowList
 from engine.core.records import Record
 
@@ -39,7 +39,7 @@ class SwitchLog(RowList[int]):
         if self.scene is None or not width or self._painted == (self.scene.records, width, self.muted):
             return
         self._painted = (self.scene.records, width, self.muted)
-        told = summary_line(summary(self.scene.switches()), width, self.glyphs)
+        told = summary_line(self.scene.switches(), width, self.glyphs)
         head = rule_line("SWITCHES", told, "", width, self.glyphs)
         follows = self._at == 0 and self.scroll_offset.y == 0
         self.show_rows((head,), log_lines(self.scene.records, width, self.glyphs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import predicted_range
+from citadel_tui.viewmodel.figures import range_text
 from citadel_tui.words.labels import Label
 from engine.core.commands import Batch
 from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
@@ -16,9 +16,10 @@ from engine.core.sizes import format_size
 def plan_text(plan: Plan, label: Label) -> str:
     lines = [_step(step, label) for step in plan.steps] or ["nothing to do"]
     if plan.predicted.p90_s:
-        lines.append(f"predicted: {predicted_range(plan.predicted)}")
-    victims = ", ".join(f"{label(victim.model)} ({victim.device})" for victim in plan.victims)
-    lines.append(f"victims: {victims or 'none'}")
+        lines.append(f"predicted: {range_text(plan.predicted.p50_s, plan.predicted.p90_s)}")
+    if plan.steps:
+        victims = ", ".join(f"{label(victim.model)} ({victim.device})" for victim in plan.victims)
+        lines.append(f"victims: {victims or 'none'}")
     lines += [f"because {reason}" for reason in plan.reasons]
     lines += [_alternative(alternative, label) for alternative in plan.alternatives]
     return "\n".join(clean(line) for line in lines)

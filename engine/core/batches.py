@@ -33,7 +33,7 @@ def plan_batch(state: State, batch: Batch, plan_single: PlanSingle, now_s: float
         reasons += found.reasons if found.steps else ()
         brought |= {load.model for load in found.loads}
         state = after(state, found.steps, now_s)
-    return Plan(batch, steps, reasons or ("there is nothing to do",))
+    return Plan(batch, steps, reasons)
 
 
 def after(state: State, steps: Iterable[Step], now_s: float) -> State:

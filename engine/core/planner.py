@@ -155,7 +155,7 @@ class _Planner:
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
         offers = [offer(self._state, model, d, self._policy, self._now_s) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
-        why = _why_best(good)
+        why = _why_best(good, device)
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
@@ -171,12 +171,23 @@ class _Planner:
 
     def _accept(self, model: ModelName, good: list[Offer], none: list[NoOffer], why: str) -> Plan:
         best, *others = good
+        others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
         steps: list[Step] = [*with_copies_back(self._state, victims, best.load, self._policy, self._now_s), best.load]
         steps += [self._departure(r) for r in self._state.of(model) if r.stage == "ready"]
-        lost = tuple(o.as_alternative(_why_lost(o, best)) for o in others[:MAX_ALTERNATIVES])
+        asked = _named_device(self._command)
+        lost = tuple(o.as_alternative(_why_lost(o, best, asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
         return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
+
+    def _elsewhere(self, model: ModelName, best: Offer) -> list[Offer]:
+        """What the GPUs that were not asked for would give, where the one that was asked for costs victims."""
+        asked = self._command.device if isinstance(self._command, Load | Move) else None
+        if asked in (None, CPU) or not best.victims or self._state.models[model].pin is not None:
+            return []
+        taken = {asked, *(r.device for r in self._state.of(model))}
+        offers = (offer(self._state, model, d, self._policy, self._now_s) for d in gpus(self._state) if d not in taken)
+        return best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
 
     def _victim(self, resident: Resident) -> EvictStep:
         return EvictStep(
@@ -244,7 +255,7 @@ def _being(resident: Resident) -> str:
     return "already ready" if resident.stage == "ready" else "being loaded"
 
 
-def _why_best(good: list[Offer]) -> str:
+def _why_best(good: list[Offer], asked: DeviceId | None) -> str:
     if not good:
         return ""
     best, others = good[0], good[1:]
@@ -252,10 +263,13 @@ def _why_best(good: list[Offer]) -> str:
         return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
     names = " and ".join(v.model for v in best.victims)
     what = f"losing {names} is expected to cost {best.loss_s:.2f} s of reloading"
-    return f"no device has room; {what}" + (f", less than on {others[0].device}" if others else "")
+    full = "no device has" if asked is None else f"{asked} has not enough"
+    return f"{full} room; {what}" + (f", less than on {others[0].device}" if others else "")
 
 
-def _why_lost(lost: Offer, best: Offer) -> str:
+def _why_lost(lost: Offer, best: Offer, asked: DeviceId | None) -> str:
+    if asked is not None:
+        return f"{asked} was asked for"
     if lost.victims and not best.victims:
         return "something would have to leave"
     if lost.victims_cost > best.victims_cost:

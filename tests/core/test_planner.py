@@ -69,6 +69,22 @@ def test_the_victim_is_the_one_whose_reload_is_expected_to_cost_least() -> None:
     assert "cost more to reload" in found.alternatives[0].why_not
 
 
+def test_a_device_that_was_asked_for_and_costs_victims_is_planned_and_the_others_are_shown() -> None:
+    state = with_resident(box({"here": 60, "new": 60}), "here", "gpu0")
+
+    found = planned(state, Load("new", "gpu0"))
+
+    assert found.effects == "evict here from gpu0; load new on gpu0"
+    assert found.reasons[0].startswith("gpu0 has not enough room; losing here")
+    assert [(a.device, a.victims, a.why_not) for a in found.alternatives] == [("gpu1", (), "gpu0 was asked for")]
+
+
+def test_a_model_that_is_pinned_to_a_device_is_offered_no_other() -> None:
+    state = with_pin(with_resident(box({"here": 60, "new": 60}), "here", "gpu0"), "new", "gpu0")
+
+    assert planned(state, Load("new", "gpu0")).alternatives == ()
+
+
 def test_a_victim_that_is_in_the_ram_tier_is_cheaper_than_one_that_must_be_read_from_disk() -> None:
     state = box({"on-disk": 60, "in-ram": 60, "new": 60})
     state = with_resident(with_resident(state, "on-disk", "gpu0"), "in-ram", "gpu1")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from citadel_tui.flow import Message, carry_out
+from citadel_tui.flow import Message, carry_out, fulfil
 from engine.api import Answer, Cancelled, Changed
 from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
 from engine.core.latency import Prediction
 from engine.core.plans import LoadStep, Plan, Refusal
-from engine.core.proposals import Proposal
+from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB
 from tests.scripted import ScriptedEngine
 from tests.tui.scenes import busy_engine
@@ -107,6 +107,13 @@ async def test_a_plan_without_steps_is_one_line() -> None:
     operator = Answering()
     await carry_out(Evict("bge-base"), ScriptedEngine(), operator)
     assert operator.messages == [Message("evict bge-base: nothing to do; nothing to do")]
+
+
+async def test_a_proposal_without_steps_is_one_line_with_its_reason() -> None:
+    operator = Answering()
+    await fulfil(Rebalance(), ScriptedEngine(), operator)
+    why = "every model is where it serves the present demand best"
+    assert operator.messages == [Message(f"rebalance: nothing to do; {why}")]
 
 
 async def test_a_failure_says_what_failed_and_that_nothing_else_changed() -> None:

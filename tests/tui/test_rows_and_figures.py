@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.figures import age_text, clock_text, idle_text, phase_text, seconds_text
+from citadel_tui.viewmodel.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.models import ModelRow, model_rows
@@ -136,10 +136,17 @@ def test_an_ascii_terminal_gets_an_ascii_log() -> None:
 
 
 def test_percentiles_are_measured_values_and_the_target_is_judged_by_the_95th() -> None:
-    found = summary([switch(seconds) for seconds in (0.1, 0.2, 0.3, 2.5)])
+    switches = [switch(seconds) for seconds in (0.1, 0.2, 0.3, 2.5)]
+    found = summary(switches)
     assert found is not None
     assert (found.p50_s, found.p95_s) == (0.2, 2.5)
-    assert UNICODE.no in text_of(summary_line(found, 100, UNICODE))
+    assert UNICODE.no in text_of(summary_line(switches, 100, UNICODE))
+
+
+def test_first_loads_are_told_of_where_nothing_else_was_timed() -> None:
+    assert text_of(summary_line([], 100, UNICODE)) == "no switch yet"
+    first = replace(switch(0.4), tier="source")
+    assert text_of(summary_line([first], 100, UNICODE)) == "first loads prepare, and are not timed"
 
 
 def test_failed_switches_do_not_count_in_the_percentiles() -> None:
