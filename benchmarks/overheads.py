@@ -11,20 +11,17 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from benchmarks.engines import carried_out, started, take_off, worker_pid
 from benchmarks.heartbeat import heartbeat
+from benchmarks.spread import say_spread
 from engine.api import Snapshot
-from engine.bench.statistics import nearest_rank
 from engine.core.commands import Evict, Load
 from engine.core.planner import plan
 from engine.core.policy import Policy
@@ -86,9 +83,9 @@ async def _switches(engine: Engine, tier: str, rounds: int) -> None:
         beside_s.append(_beside_bytes(evicted) + _beside_bytes(loaded))
         async with heartbeat(idle_s):
             await asyncio.sleep(time.perf_counter() - began_s)
-    _say(f"loop's lateness while switching from {tier}", busy_s)
-    _say("the same, idle", idle_s)
-    _say(f"a switch from {tier} beside reading and copying", beside_s)
+    say_spread(f"loop's lateness while switching from {tier}", busy_s)
+    say_spread("the same, idle", idle_s)
+    say_spread(f"a switch from {tier} beside reading and copying", beside_s)
     await take_off(engine, MODEL)
 
 
@@ -105,7 +102,7 @@ async def _planning(engine: Engine, rounds: int) -> None:
         began_s = time.perf_counter()
         plan(state, Load(MODEL, "gpu0"), policy, time.time())
         times_s.append(time.perf_counter() - began_s)
-    _say("a plan", times_s)
+    say_spread("a plan", times_s)
 
 
 async def _death(engine: Engine, tier: str) -> None:
@@ -122,8 +119,8 @@ async def _death(engine: Engine, tier: str) -> None:
     ready_s = time.perf_counter() - began_s
     while not _is_back(await engine.snapshot()):  # noqa: ASYNC110 - as above
         await asyncio.sleep(_LOOK_S)
-    _say("a killed worker until the next is ready", [ready_s])
-    _say(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
+    say_spread("a killed worker until the next is ready", [ready_s])
+    say_spread(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
 
 
 def _is_back(now: Snapshot) -> bool:
@@ -141,16 +138,10 @@ async def _round_trips(rounds: int) -> None:
         began_s = time.perf_counter()
         await worker.request(Release(next(numbers), "nobody"))
         times_s.append(time.perf_counter() - began_s)
-    _say("a round trip to a worker", times_s)
+    say_spread("a round trip to a worker", times_s)
     await worker.close()
     await server.close()
     arena.close()
-
-
-def _say(what: str, seconds: Sequence[float]) -> None:
-    middle, late, most = (1e3 * each for each in (median(seconds), nearest_rank(seconds, 0.99), max(seconds)))
-    sys.stdout.write(f"{what}: median {middle:.2f} ms, p99 {late:.2f}, most {most:.2f}, of {len(seconds)}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
