@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from engine.core.batches import plan_batch
+from engine.core.bringing import Bringing, departure, under_way
 from engine.core.commands import (
     Batch,
     Command,
@@ -20,17 +21,12 @@ from engine.core.commands import (
     Unpin,
 )
 from engine.core.copying_back import with_copies_back
-from engine.core.forecast import eviction, loss_s, reload_s
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
+from engine.core.placement import gpus
 from engine.core.plans import Blocker, EvictStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
-from engine.core.refusals import no_room, over_any_budget
-from engine.core.sizes import format_size
 from engine.core.state import Resident, State
-
-MAX_ALTERNATIVES = 3
 
 
 def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan | Refusal:
@@ -74,6 +70,7 @@ class _Planner:
         self._command = command
         self._policy = policy
         self._now_s = now_s
+        self._bring: Final = Bringing(state, command, policy, now_s).plan
 
     def load(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
         pin = self._state.models[model].pin
@@ -93,9 +90,9 @@ class _Planner:
         residents = self._state.of(model)
         if not residents:
             return self._nothing(f"{model} is not on any device")
-        if under_way := self._under_way(model):
-            return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("cancel the load first",))
-        departures = [self._departure(r) for r in residents if r.stage == "ready"]
+        if blockers := under_way(self._state, model):
+            return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
+        departures = [departure(self._state, r) for r in residents if r.stage == "ready"]
         steps: list[Step] = [*with_copies_back(self._state, departures, None, self._policy, self._now_s)]
         if self._state.models[model].pin is not None:
             steps.append(UnpinStep(model, self._state.models[model].pin))
@@ -143,62 +140,6 @@ class _Planner:
         before = self._state.models[model].pin
         return [] if before == Pin(device) else [PinStep(model, device, before)]
 
-    def _bring(
-        self, model: ModelName, device: DeviceId | None, among: tuple[DeviceId, ...] | None = None
-    ) -> Plan | Refusal:
-        """Victims out, the model in, and off the device where it was."""
-        known = self._state.models[model]
-        if known.trouble:
-            return self._refuse(known.trouble)
-        if under_way := self._under_way(model):
-            return self._refuse(f"{model} is being loaded", blockers=under_way, advice=("wait, or cancel the load",))
-        candidates = (device,) if device else among or gpus(self._state) or (CPU,)
-        offers = [offer(self._state, model, d, self._policy, self._now_s) for d in candidates]
-        good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
-        why = _why_best(good, device)
-        none = [o for o in offers if not isinstance(o, Offer)]
-        anywhere = device is None and among is None and CPU not in candidates
-        if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
-            on_cpu = offer(self._state, model, CPU, self._policy, self._now_s)
-            if isinstance(on_cpu, Offer):
-                good, why = [on_cpu], f"CPU fallback: {no_room(self._command, known, none).reason}"
-            else:
-                none.append(on_cpu)
-        if not good:
-            budgets = [o.room for o in none]
-            return over_any_budget(self._command, known, budgets) or no_room(self._command, known, none)
-        return self._accept(model, good, none, why)
-
-    def _accept(self, model: ModelName, good: list[Offer], none: list[NoOffer], why: str) -> Plan:
-        best, *others = good
-        others += self._elsewhere(model, best)
-        victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_copies_back(self._state, victims, best.load, self._policy, self._now_s), best.load]
-        steps += [self._departure(r) for r in self._state.of(model) if r.stage == "ready"]
-        asked = _named_device(self._command)
-        lost = tuple(o.as_alternative(_why_lost(o, best, asked)) for o in others[:MAX_ALTERNATIVES])
-        rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
-        return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
-
-    def _elsewhere(self, model: ModelName, best: Offer) -> list[Offer]:
-        """What the GPUs that were not asked for would give, where the one that was asked for costs victims."""
-        asked = self._command.device if isinstance(self._command, Load | Move) else None
-        if asked in (None, CPU) or not best.victims or self._state.models[model].pin is not None:
-            return []
-        taken = {asked, *(r.device for r in self._state.of(model))}
-        offers = (offer(self._state, model, d, self._policy, self._now_s) for d in gpus(self._state) if d not in taken)
-        return best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
-
-    def _victim(self, resident: Resident) -> EvictStep:
-        return EvictStep(
-            resident.model,
-            resident.device,
-            resident.footprint.total_bytes,
-            predicted=eviction(self._state, resident.model, resident.device),
-            loss_s=loss_s(self._state, resident),
-            reload_s=reload_s(self._state, resident),
-        )
-
     def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
         if any(isinstance(s, EvictStep) and s.copied_back for s in steps):
             return "its weights go back to the RAM tier"
@@ -206,16 +147,6 @@ class _Planner:
 
     def _then(self, answer: Plan | Refusal, steps: list[Step]) -> Plan | Refusal:
         return answer if isinstance(answer, Refusal) else replace(answer, steps=(*answer.steps, *steps))
-
-    def _departure(self, resident: Resident) -> EvictStep:
-        return EvictStep(
-            resident.model,
-            resident.device,
-            resident.footprint.total_bytes,
-            resident.leases,
-            victim=False,
-            predicted=eviction(self._state, resident.model, resident.device),
-        )
 
     def _staying(self, model: ModelName) -> Resident | None:
         """Where the model is or will be, not counting places that it is leaving."""
@@ -227,10 +158,6 @@ class _Planner:
             r for r in self._state.of(model) if r.stage == "draining" and not r.given_up and device in (None, r.device)
         )
         return next(draining, None)
-
-    def _under_way(self, model: ModelName) -> tuple[Blocker, ...]:
-        loading = (r for r in self._state.of(model) if r.stage in ("pending", "loading"))
-        return tuple(Blocker(r.model, r.device, r.footprint.total_bytes, "loading") for r in loading)
 
     def _plan(self, steps: list[Step], reason: str) -> Plan:
         return Plan(self._command, tuple(steps), (reason,))
@@ -246,32 +173,5 @@ def _named_device(command: Single) -> DeviceId | None:
     return command.device if isinstance(command, Load | SetPin | Move) else None
 
 
-def _soon(none: list[NoOffer]) -> bool:
-    """Whether a device will have room in a moment: not worth going to the CPU for."""
-    return any(blocker.why == "too young" for refused in none for blocker in refused.blockers)
-
-
 def _being(resident: Resident) -> str:
     return "already ready" if resident.stage == "ready" else "being loaded"
-
-
-def _why_best(good: list[Offer], asked: DeviceId | None) -> str:
-    if not good:
-        return ""
-    best, others = good[0], good[1:]
-    if not best.victims:
-        return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
-    names = " and ".join(v.model for v in best.victims)
-    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of reloading"
-    full = "no device has" if asked is None else f"{asked} has not enough"
-    return f"{full} room; {what}" + (f", less than on {others[0].device}" if others else "")
-
-
-def _why_lost(lost: Offer, best: Offer, asked: DeviceId | None) -> str:
-    if asked is not None:
-        return f"{asked} was asked for"
-    if lost.victims and not best.victims:
-        return "something would have to leave"
-    if lost.victims_cost > best.victims_cost:
-        return f"its victims cost more to reload: {lost.loss_s:.2f} s against {best.loss_s:.2f} s"
-    return f"as cheap; {best.device} is preferred or balances better"
