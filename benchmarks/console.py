@@ -27,17 +27,13 @@ from benchmarks.steered import READY, Mode
 from engine.bench.machine import this_machine
 from engine.bench.records import Machine
 from tests.nvml.library import environment_with
-from tests.pty.terminal import Terminal, terminal
+from tests.pty.terminal import ANSWERS, Terminal, terminal
 
 SIZES: Final = ((80, 24), (160, 50))
 SETTLE_S: Final = 4.0
 SAMPLE_KEYS: Final = 16
 QUIET_S: Final = 0.1
 """So long nothing is written: the first paint is complete."""
-
-
-_ANSWERS: Final = {b"\x1b[c": b"\x1b[?62;22c", b"\x1b[6n": b"\x1b[1;1R", b"\x1b[?2026$p": b"\x1b[?2026;2$y"}
-"""What every terminal says of itself, its cursor and its modes: some programs wait for it."""
 
 
 class Program(Struct, frozen=True):
@@ -120,7 +116,7 @@ def _steered(mode: Mode) -> Iterator[dict[str, str]]:
 
 def _cost(program: Program, size: tuple[int, int], mode: Mode, environment: Mapping[str, str], seconds: float) -> Cost:
     with terminal(*program.command, size=size, **environment) as term:
-        term.answers = _ANSWERS
+        term.answers = ANSWERS
         first_paint_s = _first_paint_s(term)
         term.bytes_in(SETTLE_S)
         before_s = _tree(term.pid)[0]

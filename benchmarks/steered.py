@@ -12,15 +12,12 @@ import sys
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from msgspec.structs import replace
-
-from engine.core.sizes import MIB
-from engine.core.state import State
 from engine.paths import find_paths, make_folders
 from engine.service.serve import serve
 from tests.nvml.script import NvmlScript, ScriptedCard
+from tests.pty.figures import CARDS, moved
 from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine, with_requests
+from tests.tui.scenes import busy_engine
 
 Mode: TypeAlias = Literal["changing", "still"]
 
@@ -53,9 +50,9 @@ async def _change(engine: ScriptedEngine, cards: list[ScriptedCard]) -> None:
     number = 0
     while True:
         number += 1
-        state = _moved(with_requests(engine.state, number), number)
+        state = moved(engine.state, number)
         engine.set_state(state)
-        for card, device in zip(cards, ("gpu0", "gpu1"), strict=True):
+        for card, device in zip(cards, CARDS, strict=True):
             reading = state.devices[device].reading
             card.says(
                 used=reading.used_bytes or 0,
@@ -63,25 +60,6 @@ async def _change(engine: ScriptedEngine, cards: list[ScriptedCard]) -> None:
                 utilization_percent=reading.utilization_percent or 0,
             )
         await asyncio.sleep(1)
-
-
-def _moved(state: State, number: int) -> State:
-    """`state` with other programs' memory, temperature and load moved on."""
-    devices = dict(state.devices)
-    for at, device in enumerate(("gpu0", "gpu1")):
-        known = devices[device]
-        external_bytes = 16 * MIB * ((number + 3 * at) % 4)
-        ours_bytes = sum(r.footprint.total_bytes for r in state.on(device))
-        reading = replace(
-            known.reading,
-            external_bytes=external_bytes,
-            used_bytes=ours_bytes + external_bytes,
-            temperature_c=45 + (number + at) % 9,
-            utilization_percent=(37 * number + 11 * at) % 100,
-            at_s=known.reading.at_s + 1,
-        )
-        devices[device] = replace(known, reading=reading)
-    return replace(state, devices=devices)
 
 
 if __name__ == "__main__":

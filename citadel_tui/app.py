@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from msgspec.structs import replace
+from textual import events
 from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.await_complete import AwaitComplete
@@ -55,6 +56,7 @@ class CitadelApp(App[int]):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False),
+        Binding("ctrl+l", "repaint", show=False, priority=True),
         Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
     ]
 
@@ -117,6 +119,17 @@ class CitadelApp(App[int]):
 
     # ── showing ──────────────────────────────────────────────────────────────────────────────────
 
+    def on_resize(self, event: events.Resize) -> None:
+        """A terminal that was resized there and back has lost what it showed; Textual repaints only when the size has changed."""
+        if event.size == self.size:
+            self.action_repaint()
+
+    def action_repaint(self) -> None:
+        """Write the whole screen again, since something else may have written over it."""
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.forget()
+        self.refresh()
+
     async def _hand_over(self) -> None:
         """Show what is new at once, but not more often than four times a second."""
         while True:
@@ -144,6 +157,13 @@ class CitadelApp(App[int]):
             self.action_leave()
         else:
             self._desk.do(asked)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        return not (action == "palette" and self._dashboard.is_finding)
+
+    def action_palette(self) -> None:
+        """Open it before the next key is looked at, which is typed into it."""
+        self._desk.open_palette(self._dashboard.models)
 
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
         self._desk.open_device(wanted.device)

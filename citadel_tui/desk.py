@@ -77,8 +77,6 @@ class Desk:
                 self._pages.open_model(asked.models[0])
             case "help":
                 self._pages.open_help()
-            case "palette":
-                self._pages.open_palette(asked.models, self._take)
             case "tier":
                 self.open_device(TIER)
             case "alerts":
@@ -170,6 +168,10 @@ class Desk:
         self._dashboard.say(message)
 
     # ── picking ──────────────────────────────────────────────────────────────────────────────────
+
+    def open_palette(self, models: Models) -> None:
+        """Every verb and page, of which one is taken."""
+        self._pages.open_palette(models, self._take)
 
     def open_device(self, device: DeviceId) -> None:
         """The page of `device`, and what the operator wants the engine to propose there."""

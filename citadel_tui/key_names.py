@@ -42,9 +42,9 @@ _SIGNS: Final = {
 }
 _WRITTEN: Final = {name: sign for sign, name in _SIGNS.items()}
 _OTHERS: Final = re.compile(
-    r"[A-Za-z]|f([1-9]|1[0-2])|ctrl\+[abdefgklnortuvwxy]|space|insert|delete|backspace|enter|tab"
+    r"[A-Za-z]|f([1-9]|1[0-2])|ctrl\+[abdefgknortuvwxy]|space|insert|delete|backspace|enter|tab"
 )
-"""Not among them: ctrl+c, ctrl+q and ctrl+z, which are the console's own; ctrl+s and ctrl+p, which terminals and docker
+"""Not among them: ctrl+c, ctrl+l, ctrl+q and ctrl+z, which are the console's own; ctrl+s and ctrl+p, which terminals and docker
 take; ctrl+h, ctrl+i, ctrl+j and ctrl+m, which arrive as other keys."""
 KEYS_ALLOWED: Final = "a letter, a sign such as ; or /, space, insert, delete, backspace, f1 to f12, ctrl+letter"
 TAKEN: Final = ("j", "k", "home", "end", "enter", "tab", "escape", "ctrl+p", "ctrl+y", *"0123456789")

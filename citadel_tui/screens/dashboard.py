@@ -19,7 +19,6 @@ from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.table import MOVING_WIDTH
 from citadel_tui.widgets.alert_line import AlertLine
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.footer import FooterKeys
@@ -27,7 +26,6 @@ from citadel_tui.widgets.header import HeaderLine
 from citadel_tui.widgets.log import SwitchLog
 from citadel_tui.widgets.over_time import OverTime
 from citadel_tui.widgets.rows import RowList
-from citadel_tui.widgets.seam import Seam
 from citadel_tui.widgets.status import StatusLine
 from citadel_tui.widgets.table import ModelTable
 from citadel_tui.widgets.welcome import Welcome
@@ -36,8 +34,9 @@ from engine.core.records import Record
 
 KEYS_BESIDE: Final = {"palette": "ctrl+p", "copy": "ctrl+y"}
 """Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one; in a question y means yes."""
-_OTHERS: Final = ("other", "device")
-"""Actions that are bound in another way: tab by Textual itself, a device's by its digit."""
+_OTHERS: Final = ("other", "device", "find", "palette")
+"""Actions that are bound in another way: tab by Textual itself, a device's by its digit, those that open a line to type in
+with priority."""
 
 
 def keys_of(action: Action) -> str:
@@ -51,6 +50,9 @@ class Dashboard(Screen[None]):
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(keys_of(a), f"act({a.id!r})", a.word, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
+        # With priority, so that what is typed right behind the key never acts as keys.
+        Binding(keys_of(BY_ID["find"]), "find", BY_ID["find"].word, id="find", priority=True),
+        Binding(keys_of(BY_ID["palette"]), "app.palette", BY_ID["palette"].word, id="palette", priority=True),
         *(Binding(device[-1], f"device({device!r})", BY_ID["device"].word) for device in DEVICE_IDS),
     ]
 
@@ -91,7 +93,6 @@ class Dashboard(Screen[None]):
 
     def compose(self) -> ComposeResult:
         self._find.cursor_blink = False
-        yield Seam(MOVING_WIDTH)
         yield from (self._header, self._bars, self._graphs)
         yield Vertical(self._table, self._log, id="lists")
         yield from (self._welcome, self._find, self._status, self._alerts, self._footer)
@@ -100,6 +101,11 @@ class Dashboard(Screen[None]):
     def models(self) -> Models:
         """The models that keys act on."""
         return self._table.selection
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether keys are typed into the line that finds models."""
+        return self._find.has_focus
 
     @property
     def welcomed(self) -> bool:
@@ -150,8 +156,11 @@ class Dashboard(Screen[None]):
     def on_row_list_opened(self) -> None:
         self.action_act("details")
 
-    def on_footer_keys_clicked(self, message: FooterKeys.Clicked) -> None:
-        self.action_act("palette" if message.action.id == "device" else message.action.id)
+    async def on_footer_keys_clicked(self, message: FooterKeys.Clicked) -> None:
+        if message.action.id in ("device", "palette"):
+            await self.run_action("app.palette")
+        else:
+            self.action_act(message.action.id)
 
     def on_device_bars_opened(self, message: DeviceBars.Opened) -> None:
         self.post_message(self.DeviceWanted(message.name))
@@ -164,13 +173,20 @@ class Dashboard(Screen[None]):
 
     # ── what keys do ─────────────────────────────────────────────────────────────────────────────
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        return not (action == "find" and self.is_finding)
+
+    def action_find(self) -> None:
+        self._welcome.end()
+        self.add_class("-finding")
+        self.set_focus(self._find)  # at once: `focus()` lets keys pass that are typed meanwhile
+
     def action_act(self, id: str) -> None:
         """Do what the key of the action `id` stands for; what is not the dashboard's own goes to the app."""
         self._welcome.end()
         match id:
             case "find":
-                self.add_class("-finding")
-                self._find.focus()
+                self.action_find()
             case "sort":
                 self._table.sort_next()
             case "order":
@@ -205,7 +221,7 @@ class Dashboard(Screen[None]):
 
     def _back(self) -> None:
         """Out of the innermost thing that is open; with nothing open, the load under way is taken back."""
-        if self._find.has_focus:
+        if self.is_finding:
             self._find.value = ""
             self._close_find()
         elif self._status.message is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, TypeAlias
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -41,13 +42,13 @@ class Palette(ModalScreen[Picked | None]):
         self._glyphs = glyphs
         self._offered = _offered(scene, models)
         self._list: RowList[str] = RowList(glyphs)
+        self._typed: Final = Input(restrict=r"[A-Za-z0-9._ -]*", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
             yield Page(lambda width: [(Span("Verb and model, device, or anything else", "title"),)], classes="title")
-            search = Input(restrict=r"[A-Za-z0-9._ -]*", compact=True)
-            search.cursor_blink = False
-            yield search
+            self._typed.cursor_blink = False
+            yield self._typed
             yield self._list
 
     def on_mount(self) -> None:
@@ -64,6 +65,17 @@ class Palette(ModalScreen[Picked | None]):
 
     def on_row_list_opened(self) -> None:
         self._take()
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys that came before the line to type in had the focus."""
+        if self._typed.has_focus:
+            return
+        if event.is_printable and event.character:
+            event.stop()
+            self._typed.insert_text_at_cursor(event.character)
+        elif event.key == "enter":
+            event.stop()
+            self._take()
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -9,11 +9,11 @@ from citadel_tui.viewmodel.figures import age_text, clock_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, filled, spread, width_of
+from citadel_tui.words.bench import quiet_text
 from engine.api import Job
 from engine.core.commands import command_text, models_of
 
 _GAP: Final = Span("   ", "dim")
-"""Of the clock's role: from the seam on, the row is then one piece, which costs the line least each second."""
 
 
 def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
@@ -26,6 +26,8 @@ def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
         parts.append((Span(f"engine up {_up(scene)}", "dim"),))
     if scene.read_only:
         parts.insert(2, (Span("read-only", "warn"),))
+    if scene.snapshot is not None and scene.snapshot.quiet_sample_s is not None:
+        parts.insert(2, (Span(quiet_text(scene.snapshot.quiet_sample_s), "warn"),))
     if scene.snapshot is not None:
         gpus = sum(d.spec.kind == "gpu" for d in scene.snapshot.state.devices.values())
         parts.append((Span(f"{gpus} GPU{'' if gpus == 1 else 's'}", "dim"),))

@@ -49,8 +49,6 @@ COLUMNS: Final = (
     Column("IDLE", 4, 0, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), "idle"),
 )
 _FIRST_FIGURE: Final = "SWITCH"
-MOVING_WIDTH: Final = 13
-"""Cells of the columns at the right edge whose figures move all the time, REQ/MIN and IDLE."""
 
 
 class Layout(Struct, frozen=True):

@@ -1,15 +1,11 @@
-"""Paints lines, and on a change only the cells between the first and the last that differ.
-
-Textual writes a refreshed region again in full, so that what is not refreshed is what a slow line saves.
-"""
+"""Paints lines, and on a change only those that differ; of these, the driver writes the cells that differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby, zip_longest
-from typing import ClassVar, Final, get_args
+from itertools import groupby
+from typing import ClassVar, get_args
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -17,9 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.spans import Line, Role, Span, greyed, width_of
-
-_NO_SPAN: Final = Span("")
+from citadel_tui.viewmodel.spans import Line, Role, greyed
 
 
 class LineView(ScrollView, can_focus=False):
@@ -55,7 +49,7 @@ class LineView(ScrollView, can_focus=False):
             return
         for index, (old, new) in enumerate(zip(before, self._lines, strict=True)):
             if old is not new and old != new:
-                self._refresh_difference(index, old, new)
+                self.refresh_index(index)
 
     def row_on_screen(self, index: int) -> int:
         """Where in the widget the line `index` is painted; out of the widget when it is scrolled away."""
@@ -66,8 +60,9 @@ class LineView(ScrollView, can_focus=False):
         return y + self.scroll_offset.y
 
     def refresh_index(self, index: int) -> None:
-        """Paint one line again."""
-        self.refresh(Region(0, self.row_on_screen(index), self.size.width, 1))
+        """Paint one line again, if it is in view."""
+        if 0 <= (y := self.row_on_screen(index)) < self.size.height:
+            self.refresh(Region(0, y, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
         index = self.index_at(y)
@@ -81,29 +76,6 @@ class LineView(ScrollView, can_focus=False):
     def style_of(self, role: Role, index: int) -> Style:
         """How `role` looks in the line `index`."""
         return self.get_component_rich_style(f"line--{role}")
-
-    def _refresh_difference(self, index: int, old: Line, new: Line) -> None:
-        y = self.row_on_screen(index)
-        if 0 <= y < self.size.height:
-            start, end = difference(old, new, self.size.width)
-            self.refresh(Region(start, y, end - start, 1))
-
-
-def difference(old: Line, new: Line, width: int) -> tuple[int, int]:
-    """The cells from the first span that differs up to where both lines are the same again."""
-    start = 0
-    for before, after in zip_longest(old, new, fillvalue=_NO_SPAN):
-        if before != after:
-            break
-        start += cell_len(after.text)
-    if width_of(old) != width_of(new):
-        return start, max(width, start + 1)
-    end = width_of(new)
-    for before, after in zip(reversed(old), reversed(new), strict=False):
-        if before != after or end <= start:
-            break
-        end -= cell_len(after.text)
-    return start, max(min(end, width), start + 1)
 
 
 def _safe(text: str) -> str:

@@ -7,17 +7,17 @@ import sys
 
 from citadel_tui.run import run_console
 from engine.api import EngineAPI
+from tests.pty.figures import moved
 from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine, with_requests
+from tests.tui.scenes import busy_engine
 
 
 async def change_every_second(engine: ScriptedEngine) -> None:
-    """All figures of all models move once a second, as on a busy box."""
     number = 0
     while True:
         await asyncio.sleep(1)
         number += 1
-        engine.set_state(with_requests((await engine.snapshot()).state, number))
+        engine.set_state(moved(engine.state, number))
 
 
 class Broken(ScriptedEngine):

@@ -13,11 +13,13 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 PATIENCE_S = 15.0
+ANSWERS: Final = {b"\x1b[c": b"\x1b[?62;22c", b"\x1b[6n": b"\x1b[1;1R", b"\x1b[?2026$p": b"\x1b[?2026;2$y"}
+"""What every terminal says of itself, its cursor and its modes: some programs wait for it."""
 
 
 class Terminal:

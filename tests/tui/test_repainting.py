@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from citadel_tui.viewmodel.spans import Line, Span
-from citadel_tui.widgets.lines import LineView, difference
+from citadel_tui.widgets.lines import LineView
 
 
 class Watched(LineView):
@@ -33,25 +32,7 @@ def row(*texts: str) -> Line:
     return tuple(Span(text) for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "cells"),
-    [
-        (row("name", " 1 ", "end"), row("name", " 2 ", "end"), (4, 7)),
-        (row("name", "1", "end"), row("name", "22", "end"), (4, 80)),
-        (row("a"), row("b"), (0, 1)),
-    ],
-)
-def test_the_difference_of_two_lines_is_the_cells_between_what_is_the_same(
-    old: Line, new: Line, cells: tuple[int, int]
-) -> None:
-    assert difference(old, new, 80) == cells
-
-
-def test_a_change_of_role_alone_is_a_difference() -> None:
-    assert difference((Span("ready", "good"),), (Span("ready", "bad"),), 80) == (0, 5)
-
-
-async def test_equal_lines_are_not_painted_again_and_changed_ones_only_where_they_changed() -> None:
+async def test_of_the_lines_only_those_that_changed_are_painted_again() -> None:
     from citadel_tui.look import THEMES
 
     app = OneView()
@@ -66,4 +47,6 @@ async def test_equal_lines_are_not_painted_again_and_changed_ones_only_where_the
         view.show([row("one ", "1"), row("two ", "2")])
         assert view.painted == []
         view.show([row("one ", "1"), row("two ", "3")])
-        assert view.painted == [Region(4, 1, 1, 1)]
+        assert view.painted == [Region(0, 1, 40, 1)]
+        view.show([row("one ", "1"), (Span("two "), Span("3", "bad"))])
+        assert view.painted == [Region(0, 1, 40, 1)] * 2
