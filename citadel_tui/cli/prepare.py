@@ -12,7 +12,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import our_paths
 from citadel_tui.cli.streams import progress, tell
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from engine.api import UnknownModel
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
@@ -50,7 +50,7 @@ def _outcome(news: Iterator[News], show: Callable[[str], None]) -> Outcome:
     for item in news:
         match item:
             case Checking(model, done):
-                show(f"{model}: reading its slab, {done:.0%}")
+                show(f"{model}: checking, {done:.0%}")
             case Building(model, done):
                 show(f"{model}: writing its slab, {done:.0%}" if done else f"{model}: loading its checkpoint …")
             case Kept() | Built() | NotPrepared():
@@ -62,13 +62,20 @@ def _outcome(news: Iterator[News], show: Callable[[str], None]) -> Outcome:
 
 def _say(outcome: Outcome) -> None:
     match outcome:
+        case Kept(model, size_bytes, "source"):
+            print(
+                f"{clean(model)}: its checksum is right, and its source is what it was made of, {format_size(size_bytes)}"
+            )
         case Kept(model, size_bytes, "checksum"):
-            print(f"{clean(model)}: its checksum is right, {format_size(size_bytes)}")
+            print(
+                f"{clean(model)}: its checksum is right; its source is not here to compare, {format_size(size_bytes)}"
+            )
         case Kept(model, size_bytes, "sizes"):
             print(f"{clean(model)}: prepared already, {format_size(size_bytes)}")
-        case Built(model, size_bytes, took_s, damage):
+        case Built(model, size_bytes, took_s, damage, int8_matrices):
             if damage:
                 tell(f"{model}: {damage}; it was built again")
-            print(f"{clean(model)}: prepared, {format_size(size_bytes)} in {seconds(took_s)}")
+            int8 = f", {int8_matrices} matrices in int8" if int8_matrices else ""
+            print(f"{clean(model)}: prepared, {format_size(size_bytes)}{int8} in {seconds_text(took_s)}")
         case NotPrepared(model, reason):
             tell(f"{model} is not prepared: {reason}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from engine.core.forecast import load_time
 from engine.core.ledger import budget
 from engine.core.names import CPU, DeviceId, ModelName
@@ -25,13 +27,23 @@ def slow_switches(state: State) -> Iterator[str]:
         if from_ram_s >= SWITCH_TARGET_S:
             yield (
                 f"{name} takes about {from_ram_s:.1f} s to a GPU even from the RAM tier, more than the"
-                f" {SWITCH_TARGET_S:g} s that a switch is to take. Pin it where it is, or give it a smaller dtype."
+                f" {SWITCH_TARGET_S:g} s that a switch is to take. Pin it where it is, or give it a smaller"
+                f" dtype{_in_int8(state, model, gpus)}."
             )
         elif from_disk_s >= SWITCH_TARGET_S:
             yield (
                 f"{name} takes about {from_disk_s:.1f} s to a GPU from disk, more than the {SWITCH_TARGET_S:g} s that a"
                 f" switch is to take; from the RAM tier about {from_ram_s:.1f} s. {_ram_tier(state, weights_bytes)}"
             )
+
+
+def _in_int8(state: State, model: ModelState, gpus: Iterable[DeviceId]) -> str:
+    """How long it would take then, where that is in time."""
+    if model.in_int8 is None:
+        return ""
+    smaller = replace(state, models={**state.models, model.spec.name: replace(model, footprint=model.in_int8)})
+    takes_s = _quickest_s(smaller, model.spec.name, gpus, "ram")
+    return f": in int8 about {takes_s:.1f} s" if takes_s < SWITCH_TARGET_S else ""
 
 
 def _possible_gpus(state: State, model: ModelState) -> tuple[DeviceId, ...]:

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from engine.core.names import DeviceId, ModelName
 
 Task: TypeAlias = Literal["embedding", "generation"]
-Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
+"""`int8` is weight-only: the matrices of linear layers are int8, the rest and the computing are float16."""
 
-DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
+DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 2}
+"""Of an activation, and of a weight, except in int8's matrices (`core.int8`)."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,8 +10,8 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 
 Depth: TypeAlias = Literal["sizes", "checksum", "nothing"]
-"""What is believed of a slab that is there: that it is whole when its sizes are right, only when its checksum is, or nothing,
-so that it is built again."""
+"""What is believed of a slab that is there: that it is whole when its sizes are right, only when its checksum and its source
+are, or nothing, so that it is built again."""
 
 
 class Order(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Order(Struct, frozen=True):
 
 
 class Checking(Struct, frozen=True, tag="checking"):
-    """The model's slab is being read."""
+    """The model's slab is being read, or its source."""
 
     model: ModelName
     done: float
@@ -44,8 +44,9 @@ class Kept(Struct, frozen=True, tag="kept"):
 
     model: ModelName
     size_bytes: int
-    proof: Literal["sizes", "checksum"]
-    """What was found right."""
+    proof: Literal["sizes", "checksum", "source"]
+    """What was found right: `checksum`, with nothing there to compare the source with; `source`, the checksum, and every file of
+    the source is the one that it was made of."""
 
 
 class Built(Struct, frozen=True, tag="built"):
@@ -53,7 +54,9 @@ class Built(Struct, frozen=True, tag="built"):
     size_bytes: int
     seconds: float
     damage: str = ""
-    """What was wrong with the slab that was there; empty when there was none, or it was not looked at."""
+    """What was wrong with the slab that was there, or had changed since; empty when there was none, or it was not looked at."""
+    int8_matrices: int = 0
+    """How many matrices were converted to int8."""
 
 
 class NotPrepared(Struct, frozen=True, tag="not prepared"):

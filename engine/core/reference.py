@@ -7,6 +7,8 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from engine.core.int8 import SCALE_BYTES
+
 SWITCH_TARGET_S: Final = 2.0
 """A switch is to take less."""
 BUS_BYTES_PER_S: Final = 3.2e9
@@ -16,8 +18,8 @@ DISK_BYTES_PER_S: Final = 0.5e9
 BUDGET_BYTES: Final = 4_800_000_000
 """0.8 of a card of 6 GB."""
 
-ReferenceDtype: TypeAlias = Literal["float32", "float16", "bfloat16", "nf4"]
-REFERENCE_DTYPES: Final[tuple[ReferenceDtype, ...]] = ("float32", "float16", "bfloat16", "nf4")
+ReferenceDtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "nf4"]
+REFERENCE_DTYPES: Final[tuple[ReferenceDtype, ...]] = ("float32", "float16", "bfloat16", "int8", "nf4")
 NF4_BYTES: Final = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight: 4 bits, an 8-bit scale for 64 weights, and a 32-bit one for 256 of these scales (QLoRA, Dettmers et al. 2023,
 double quantisation)."""
@@ -28,9 +30,11 @@ class ReferenceModel(Struct, frozen=True):
 
     name: str
     linear_weights: int
-    """Of the matrices that NF4 quantises: attention, feed-forward and pooler."""
+    """Of the matrices that int8 and NF4 quantise: attention, feed-forward and pooler."""
+    linear_rows: int
+    """Of these matrices together."""
     other_parameters: int
-    """Embeddings, output head, norms and biases, which NF4 keeps in 16 bits."""
+    """Embeddings, output head, norms and biases, which both keep in 16 bits."""
 
     def weights_bytes(self, dtype: ReferenceDtype) -> int:
         match dtype:
@@ -38,15 +42,17 @@ class ReferenceModel(Struct, frozen=True):
                 return 4 * (self.linear_weights + self.other_parameters)
             case "float16" | "bfloat16":
                 return 2 * (self.linear_weights + self.other_parameters)
+            case "int8":
+                return self.linear_weights + SCALE_BYTES * self.linear_rows + 2 * self.other_parameters
             case "nf4":
                 return round(NF4_BYTES * self.linear_weights) + 2 * self.other_parameters
 
 
 REFERENCE_MODELS: Final = (
-    ReferenceModel("all-MiniLM-L6-v2", 10_764_288, 11_948_928),
-    ReferenceModel("e5-small", 21_381_120, 11_978_880),
-    ReferenceModel("bge-base", 85_524_480, 23_957_760),
-    ReferenceModel("phi-3-mini", 3_623_878_656, 197_200_896),
+    ReferenceModel("all-MiniLM-L6-v2", 10_764_288, 21_120, 11_948_928),
+    ReferenceModel("e5-small", 21_381_120, 41_856, 11_978_880),
+    ReferenceModel("bge-base", 85_524_480, 83_712, 23_957_760),
+    ReferenceModel("phi-3-mini", 3_623_878_656, 1_015_808, 197_200_896),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.core.commands import Single
+from engine.core.int8 import int8_would_fit
 from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.placement import NoOffer
@@ -19,13 +20,15 @@ def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -
     if any(room.budget_bytes >= need for room in rooms):
         return None
     largest = max(rooms, key=lambda room: room.budget_bytes)
+    int8 = int8_would_fit(model.in_int8, largest.budget_bytes)
+    smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{int8 and f': {int8}'}"
     return Refusal(
         command,
         f"{model.spec.name} needs {_footprint(model.footprint)}; the largest budget is {format_size(largest.budget_bytes)}"
         f" on {largest.device}",
         needed_bytes=need,
         rooms=tuple(rooms),
-        advice=("lower its limits or choose a smaller dtype in model_gpu_mapping.json", "raise GPU_MEMORY_FRACTION"),
+        advice=(smaller, "raise GPU_MEMORY_FRACTION"),
     )
 
 

@@ -62,6 +62,8 @@ class ModelState(Struct, frozen=True):
     demand: Demand = Demand()
     trouble: str = ""
     """Why it can't be loaded now, in words; empty when it can."""
+    in_int8: Footprint | None = None
+    """What it would need with that dtype; None where it has it, or where its sizes are not known."""
 
     @property
     def synthetic(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.core.devices import DeviceSpec
+from engine.core.int8 import int8_would_fit
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
@@ -32,9 +33,13 @@ def device_specs(settings: Settings, host_total_bytes: int) -> tuple[DeviceSpec,
 
 
 def check_fit(
-    specs: Sequence[DeviceSpec], footprints: Mapping[ModelName, Footprint], models: Iterable[ModelSpec] = ()
+    specs: Sequence[DeviceSpec],
+    footprints: Mapping[ModelName, Footprint],
+    models: Iterable[ModelSpec] = (),
+    in_int8: Mapping[ModelName, Footprint] | None = None,
 ) -> Fit:
-    """Which models can never be placed on `specs`, and which only on the CPU. `models`: their pins are checked too."""
+    """Which models can never be placed on `specs`, and which only on the CPU. `models`: their pins are checked too.
+    `in_int8`: what they would need with that dtype, where they don't have it."""
     errors, warnings = [], []
     budgets = {spec.id: int(spec.fraction * spec.total_bytes) for spec in specs}
     largest = max(budgets, key=budgets.__getitem__)
@@ -42,14 +47,17 @@ def check_fit(
     for name, footprint in footprints.items():
         needed = footprint.total_bytes
         needs = f"{name} needs {format_size(needed)} ({footprint.label})"
+        smaller = in_int8.get(name) if in_int8 else None
         if needed > budgets[largest]:
             errors.append(
                 f"{needs} and fits no device; the largest budget is {format_size(budgets[largest])} on {largest}. "
-                f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog."
+                f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog"
+                f"{_remedy(smaller, budgets[largest])}."
             )
         elif gpus and all(needed > budgets[gpu] for gpu in gpus):
             most = max(budgets[gpu] for gpu in gpus)
-            warnings.append(f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}.")
+            why = f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}"
+            warnings.append(f"{why}{_remedy(smaller, most)}.")
     for model in models:
         device, wanted = model.pin.device if model.pin else None, footprints.get(model.name)
         if device and wanted and budgets[device] < wanted.total_bytes <= budgets[largest]:
@@ -58,6 +66,11 @@ def check_fit(
                 f"it needs {format_size(wanted.total_bytes)}. Pin it elsewhere, or give {device} more memory."
             )
     return Fit(tuple(errors), tuple(warnings))
+
+
+def _remedy(in_int8: Footprint | None, budget_bytes: int) -> str:
+    would_fit = int8_would_fit(in_int8, budget_bytes)
+    return would_fit and f"; {would_fit}"
 
 
 def _gpu(name: DeviceId, gpu: VirtualGpu | Card, settings: Settings) -> DeviceSpec:

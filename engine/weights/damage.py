@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.regions import Region
-from engine.weights.slab import Prepared, verify_checksum
+from engine.weights.slab import Prepared, is_current, verify_checksum
 
-Finding: TypeAlias = Literal["whole", "altered", "damaged"]
-"""`altered`: the bytes in memory are others, those of the file are right. `damaged`: the file's are wrong too."""
+Finding: TypeAlias = Literal["whole", "altered", "damaged", "replaced"]
+"""`altered`: the bytes in memory are others, those of the file are right. `damaged`: the file's are wrong too. `replaced`: the
+file is another one than was read."""
 
 
 def find_damage(arena: Arena, region: Region, prepared: Prepared, stop: threading.Event) -> Finding:
@@ -25,10 +26,13 @@ def find_damage(arena: Arena, region: Region, prepared: Prepared, stop: threadin
         if stop.is_set():
             raise ReadStopped(f"checking {prepared.slab_path} was taken back")
 
-    if arena.sha256(region, stop) == prepared.layout.sha256:
+    is_right = arena.sha256(region, stop) == prepared.layout.sha256
+    if not is_current(prepared):
+        return "replaced"
+    if is_right:
         return "whole"
     try:
         verify_checksum(prepared, go_on)
     except BadCheckpoint:
-        return "damaged"
+        return "damaged" if is_current(prepared) else "replaced"
     return "altered"

@@ -9,8 +9,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from engine.core.int8 import matrix_bytes
 from engine.core.models import DTYPE_BYTES, Dtype
 from engine.weights.errors import BadCheckpoint
+from engine.weights.int8 import is_int8_matrix
 
 LENGTH_PREFIX_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100 << 20
@@ -115,12 +117,16 @@ def checkpoint_files(folder: Path) -> tuple[Path, ...]:
 
 def weights_bytes(folder: Path, dtype: Dtype) -> int:
     """Bytes of the checkpoint's weights once they have been converted to `dtype`; integers keep theirs."""
-    total_bytes = 0
-    for path in checkpoint_files(folder):
-        for tensor in read_header(path).tensors.values():
-            is_floating = tensor.dtype in FLOATING
-            total_bytes += tensor.elements * (DTYPE_BYTES[dtype] if is_floating else DTYPE_SIZES[tensor.dtype])
-    return total_bytes
+    headers = map(read_header, checkpoint_files(folder))
+    return sum(_bytes_in(dtype, name, tensor) for header in headers for name, tensor in header.tensors.items())
+
+
+def _bytes_in(dtype: Dtype, name: str, tensor: StoredTensor) -> int:
+    if tensor.dtype not in FLOATING:
+        return tensor.elements * DTYPE_SIZES[tensor.dtype]
+    if dtype == "int8" and is_int8_matrix(name, tensor.shape):
+        return matrix_bytes(*tensor.shape)
+    return tensor.elements * DTYPE_BYTES[dtype]
 
 
 def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:

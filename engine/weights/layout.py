@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
 DATA_ALIGNMENT: Final = 4096
 LAYOUT_FILE: Final = "layout.json"
@@ -58,6 +58,8 @@ class Layout(Struct, frozen=True):
     model_class: str
     """Of transformers: `BertModel`."""
     source: str
+    source_sha256: dict[str, str]
+    """Of each file of the source that it was made of, by its name there."""
     entries: tuple[Entry, ...]
     aliases: tuple[Alias, ...]
     data_offset: int
@@ -66,6 +68,12 @@ class Layout(Struct, frozen=True):
     """Bytes of the data section."""
     sha256: str
     """Of the data section."""
+
+    @property
+    def int8_layers(self) -> tuple[str, ...]:
+        """Names in the module tree of the layers whose matrices are int8."""
+        paths = (entry.path for entry in self.entries if entry.kind == "parameter" and entry.dtype == "I8")
+        return tuple(path.removesuffix(".weight") for path in paths)
 
 
 def place(tensors: Iterable[TensorFacts]) -> tuple[Entry, ...]:

@@ -32,6 +32,11 @@ class Recipe(Struct, frozen=True):
     """Standard deviation of the weights, as these models start their training with."""
 
     @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of its linear layers, the output head excepted."""
+        return _phi3_matrices(self.config) if self.config["model_type"] == "phi3" else _bert_matrices(self.config)
+
+    @property
     def fingerprint(self) -> str:
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
 
@@ -71,6 +76,14 @@ def _bert_parameters(config: dict[str, Any]) -> int:
     return int(rows * hidden + norm + config["num_hidden_layers"] * (attention + feed_forward) + pooler)
 
 
+def _bert_matrices(config: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    hidden, intermediate, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    attention = ((hidden, hidden),) * 4
+    feed_forward = ((intermediate, hidden), (hidden, intermediate))
+    pooler = (hidden, hidden)
+    return (*((attention + feed_forward) * layers), pooler)
+
+
 def _phi3_config() -> dict[str, Any]:
     """Phi-3-mini-4k's values, with its sizes scaled down so that float16 weights are about 400 MiB."""
     return {
@@ -105,6 +118,14 @@ def _phi3_parameters(config: dict[str, Any]) -> int:
     feed_forward = 3 * hidden * intermediate
     layers = config["num_hidden_layers"] * (attention + feed_forward + 2 * hidden)
     return int(2 * config["vocab_size"] * hidden + layers + hidden)
+
+
+def _phi3_matrices(config: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """Query, key and value are one, and so are gate and up."""
+    hidden, intermediate, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    attention = ((3 * hidden, hidden), (hidden, hidden))
+    feed_forward = ((2 * intermediate, hidden), (hidden, intermediate))
+    return (*((attention + feed_forward) * layers),)
 
 
 def _bert(kind: Kind, hidden: int, intermediate: int, pooling: Pooling) -> Recipe:

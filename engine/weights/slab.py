@@ -6,9 +6,9 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -25,24 +25,8 @@ from engine.weights.layout import (
     data_length,
     header_bytes,
 )
+from engine.weights.source_files import HASH_PIECE_BYTES, companions, hashing
 from engine.weights.workplace import publish, workplace
-
-HASH_PIECE_BYTES: Final = 8 << 20
-COMPANIONS: Final = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-    "sentencepiece*.model",
-    "modules.json",
-    "*_Pooling/config.json",
-    "SYNTHETIC",
-)
-"""Files of a checkpoint that its model needs beside the weights. Never code."""
 
 
 class Prepared(Struct, frozen=True):
@@ -53,6 +37,16 @@ class Prepared(Struct, frozen=True):
     data_offset: int
     length: int
     layout: Layout
+    layout_id: str
+    """SHA-256 of the layout as it is written: where two are equal, so is every byte of the slab, and what lies where."""
+    stamp: tuple[int, int]
+    """Inode and time of change, in ns, of the file that the layout was read from."""
+
+
+class _Version(Struct, frozen=True):
+    """What a layout of any format begins with."""
+
+    format_version: int
 
 
 class SlabContents(Struct, frozen=True):
@@ -66,20 +60,33 @@ class SlabContents(Struct, frozen=True):
 
 def open_prepared(folder: Path) -> Prepared:
     """The prepared folder, its sizes checked against its layout. Raises BadCheckpoint when it is missing or damaged."""
-    path = folder / LAYOUT_FILE
+    slab_path = folder / SLAB_FILE
     try:
-        layout = msgspec.json.decode(path.read_bytes(), type=Layout)
-        slab_path = folder / SLAB_FILE
+        with (folder / LAYOUT_FILE).open("rb") as file:
+            written, stamp = file.read(), _stamp(os.fstat(file.fileno()))
+        version = msgspec.json.decode(written, type=_Version).format_version
+        if version != FORMAT_VERSION:
+            raise BadCheckpoint(f"{folder} was prepared in format {version}, not {FORMAT_VERSION}; prepare it again")
+        layout = msgspec.json.decode(written, type=Layout)
         slab_bytes = slab_path.stat().st_size
     except (OSError, msgspec.MsgspecError) as error:
         raise BadCheckpoint(f"{folder} is not a whole prepared model ({error}); prepare it again") from error
-    if layout.format_version != FORMAT_VERSION:
-        raise BadCheckpoint(
-            f"{folder} was prepared in format {layout.format_version}, not {FORMAT_VERSION}; prepare it again"
-        )
     if slab_bytes != layout.data_offset + layout.length or data_length(layout.entries) != layout.length:
         raise BadCheckpoint(f"{slab_path} has {slab_bytes} bytes, which is not what its layout says; prepare it again")
-    return Prepared(folder, slab_path, layout.data_offset, layout.length, layout)
+    layout_id = hashlib.sha256(written).hexdigest()
+    return Prepared(folder, slab_path, layout.data_offset, layout.length, layout, layout_id, stamp)
+
+
+def is_current(prepared: Prepared) -> bool:
+    """Whether the folder still holds what was opened; False once it was prepared anew, or is gone. Costs a look at one file."""
+    try:
+        return _stamp((prepared.folder / LAYOUT_FILE).stat()) == prepared.stamp
+    except OSError:
+        return False
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_ino, status.st_mtime_ns
 
 
 def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) -> None:
@@ -117,7 +124,7 @@ def write_prepared(
     """Write a prepared folder, in the place of the one that is there. Raises DiskFull; when it fails, all is as it was."""
     header = header_bytes(contents.entries)
     needed_bytes = len(header) + data_length(contents.entries)
-    with workplace(folder) as temporary:
+    with workplace(folder) as temporary, hashing(checkpoint) as source_sha256:
         free_bytes = shutil.disk_usage(folder.parent).free
         if needed_bytes > free_bytes:
             raise DiskFull(_disk_full(folder, needed_bytes, free_bytes))
@@ -126,7 +133,7 @@ def write_prepared(
                 file.write(header)
                 sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
                 _sync(file)
-            _write_layout(temporary, contents, len(header), sha256)
+            _write_layout(temporary, contents, source_sha256.result(), len(header), sha256)
             _copy_companions(checkpoint, temporary)
         except OSError as error:
             if error.errno == errno.ENOSPC:
@@ -157,11 +164,14 @@ def _write_data(
     return digest.hexdigest()
 
 
-def _write_layout(folder: Path, contents: SlabContents, data_offset: int, sha256: str) -> None:
+def _write_layout(
+    folder: Path, contents: SlabContents, source_sha256: dict[str, str], data_offset: int, sha256: str
+) -> None:
     layout = Layout(
         format_version=FORMAT_VERSION,
         model_class=contents.model_class,
         source=contents.source,
+        source_sha256=source_sha256,
         entries=contents.entries,
         aliases=contents.aliases,
         data_offset=data_offset,
@@ -174,8 +184,7 @@ def _write_layout(folder: Path, contents: SlabContents, data_offset: int, sha256
 
 
 def _copy_companions(checkpoint: Path, folder: Path) -> None:
-    paths: Iterable[Path] = (path for pattern in COMPANIONS for path in checkpoint.glob(pattern))
-    for path in paths:
+    for path in companions(checkpoint):
         target = folder / path.relative_to(checkpoint)
         target.parent.mkdir(exist_ok=True)
         with path.open("rb") as source, target.open("wb") as copy:

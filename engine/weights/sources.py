@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from engine.core.models import ModelSpec
 from engine.weights.architecture import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.header import checkpoint_files
-from engine.weights.layout import FORMAT_VERSION
 from engine.weights.recipes import RECIPES, checkpoint_folder
 
 PACKAGE_FOLDER: Final = "model"
 DEFAULT_REVISION: Final = "main"
+NAMING: Final = 1
+"""Of prepared folders; another number leaves all that there are behind, unused."""
 
 
 class Source(Struct, frozen=True):
@@ -52,13 +54,20 @@ def resolve(spec: ModelSpec, cache: Path) -> Source:
 
 
 def prepared_folder(spec: ModelSpec, source: Source, cache: Path) -> Path:
-    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint or the format changes."""
+    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint changes."""
     digest = hashlib.sha256("\n".join(_identity(spec, source)).encode()).hexdigest()[:12]
     return cache / "prepared" / f"{spec.name}-{spec.dtype}-{digest}"
 
 
+def earlier_folders(spec: ModelSpec, folder: Path) -> list[Path]:
+    """Prepared folders of the same model and dtype beside `folder`, newest first: made of another source, or of what it was."""
+    paths = folder.parent.glob(f"{glob.escape(spec.name)}-{spec.dtype}-*")
+    beside = [path for path in paths if path != folder and len(path.name) == len(folder.name)]
+    return sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
 def _identity(spec: ModelSpec, source: Source) -> Iterator[str]:
-    yield f"{FORMAT_VERSION} {spec.task} {spec.dtype} {spec.sha256 or ''} {source.folder}"
+    yield f"{NAMING} {spec.task} {spec.dtype} {spec.sha256 or ''} {source.folder}"
     if source.synthetic_kind is not None:
         return  # the recipe's fingerprint is in the folder's name, and the files may not be there yet
     for path in (*checkpoint_files(source.folder), source.folder / CONFIG_FILE):

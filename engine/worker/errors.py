@@ -26,6 +26,10 @@ class SlabNotRead(Exception):
     """The slab that a load copies from will not come into the RAM tier."""
 
 
+class SlabReplaced(Exception):
+    """The prepared folder is not what the slab in the RAM tier was read from any more."""
+
+
 def failure_of(request_id: int, error: Exception) -> Failure:
     """What the engine is told of `error`."""
     match error:
@@ -41,5 +45,7 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "not resident", str(error))
         case SlabNotRead():
             return Failure(request_id, "not read", str(error))
+        case SlabReplaced():
+            return Failure(request_id, "replaced", str(error))
         case _:
             return Failure(request_id, "internal", f"{type(error).__name__}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +11,14 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from engine.core.models import Task
+from engine.core.models import Dtype, Task
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
 from engine.weights.layout import Alias, Entry, TensorFacts, place
 from engine.weights.recipes import RECIPES
-from engine.weights.slab import HASH_PIECE_BYTES, Prepared, SlabContents, open_prepared, write_prepared
+from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
+from engine.weights.source_files import sha256_of
+from engine.worker.int8 import COMPUTE_DTYPE, convert
 from engine.worker.protocol import Prepare
 from engine.worker.synthetic import make
 from engine.worker.window import DTYPE_NAMES
@@ -42,24 +43,27 @@ def build(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
         make(RECIPES[kind], checkpoint)
     if request.sha256 is not None:
         verify_sha256(checkpoint / WEIGHTS_FILE, request.sha256)
-    module = load_module(checkpoint, request.task, getattr(torch, request.dtype))
+    module = load_in(checkpoint, request.task, request.dtype)
     return write_module(module, Path(request.folder), checkpoint, request.source, on_progress)
 
 
 def verify_sha256(path: Path, expected: str) -> None:
     """Raises BadCheckpoint when the file is not the one that the catalog means."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(HASH_PIECE_BYTES):
-                digest.update(piece)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
-    if digest.hexdigest() != expected:
+    found = sha256_of(path, lambda _: None)
+    if found != expected:
         raise BadCheckpoint(
-            f"{path} has the sha256 {digest.hexdigest()}, the catalog says {expected}; it is not the file that was"
+            f"{path} has the sha256 {found}, the catalog says {expected}; it is not the file that was"
             " meant and was not used. Fetch it again, or correct the catalog"
         )
+
+
+def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
+    """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
+    if dtype != "int8":
+        return load_module(checkpoint, task, getattr(torch, dtype))
+    module = load_module(checkpoint, task, COMPUTE_DTYPE)
+    convert(module)
+    return module
 
 
 def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:

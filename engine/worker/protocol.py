@@ -50,6 +50,8 @@ class Bind(Struct, frozen=True, tag="bind"):
     model: ModelName
     folder: str
     """The prepared folder: slab layout, config and tokenizer."""
+    layout_id: str
+    """Of the layout that these bytes have: the folder may have been prepared anew since they were read."""
     offset: int
     length: int
     workspace_bytes: int
@@ -234,7 +236,14 @@ class Failure(Struct, frozen=True, tag="failure"):
 
     id: int
     kind: Literal[
-        "out of memory", "device unusable", "bad checkpoint", "bad request", "not resident", "not read", "internal"
+        "out of memory",
+        "device unusable",
+        "bad checkpoint",
+        "bad request",
+        "not resident",
+        "not read",
+        "replaced",
+        "internal",
     ]
     message: str
 

@@ -14,9 +14,10 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
 from engine.weights.regions import Region
+from engine.weights.slab import is_current, open_prepared
 from engine.worker.binding import bind, unbind
 from engine.worker.embedding import Embedder
-from engine.worker.errors import BadRequest, NotResident
+from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.pooling import read_pooling
@@ -128,15 +129,22 @@ class Residents:
         if request.model in self._bound:
             raise BadRequest(f"{request.model} is on this device already")
         key = (request.model, request.folder)  # two models may share a folder, but never the modules
-        if key not in self._built:
-            folder = Path(request.folder)
-            skeleton = Skeleton(folder)
-            runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
-            self._built[key] = Kept(skeleton, runner)
-        kept = self._built[key]
+        kept = self._built.get(key)
+        if kept is None or kept.skeleton.layout_id != request.layout_id:
+            kept = self._built[key] = self._build(request)
         if kept.skeleton.layout.length != request.length:
             raise BadRequest(f"{request.folder} holds {kept.skeleton.layout.length} bytes, not {request.length}")
         return kept
+
+    def _build(self, request: Bind) -> Kept:
+        """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
+        folder = Path(request.folder)
+        prepared = open_prepared(folder)
+        skeleton = Skeleton(folder)
+        runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
+        if request.layout_id != skeleton.layout_id or not is_current(prepared):
+            raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
+        return Kept(skeleton, runner)
 
     def _warm_once(self, request: Bind, runner: Runner) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for

@@ -14,6 +14,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout
 from engine.weights.slab import open_prepared
+from engine.worker.int8 import make_places
 from engine.worker.window import TORCH_DTYPES
 
 
@@ -22,7 +23,9 @@ class Skeleton:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
-        self.layout: Final[Layout] = open_prepared(folder).layout
+        prepared = open_prepared(folder)
+        self.layout: Final[Layout] = prepared.layout
+        self.layout_id: Final = prepared.layout_id
         self.module: Final[PreTrainedModel] = _build(folder, self.layout)
         self.tensors: Final = _empty_tensors(self.module, self.layout)
         """By path in the module tree; tied paths share one tensor."""
@@ -45,6 +48,7 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         module: PreTrainedModel = model_class(config)
+    make_places(module, layout.int8_layers)
     if (folder / "generation_config.json").is_file():
         module.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     module.train(False)

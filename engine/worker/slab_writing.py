@@ -22,7 +22,7 @@ def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None
     if target.length != layout.length:
         raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
     prepared = open_prepared(folder)
-    if prepared.layout.sha256 != layout.sha256:
+    if prepared.layout_id != skeleton.layout_id:
         raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
     placement.copy_back(target)
     buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
 from engine.core.latency import Rates
+from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -147,6 +148,14 @@ def test_without_cpu_fallback_what_fits_no_gpu_is_refused_with_the_largest_budge
     assert "needs 300 MiB" in refusal.reason
     assert "largest budget is 80 MiB" in refusal.reason
     assert not refusal.passes
+
+
+def test_a_model_that_would_fit_in_int8_is_refused_with_that_advice() -> None:
+    state = box({"huge": 300})
+    known = replace(state.models["huge"], in_int8=Footprint(75 * MIB, 0))
+    refusal = refused(replace(state, models={"huge": known}), Load("huge"), Policy(cpu_fallback=False))
+
+    assert refusal.advice[0].endswith(': with "dtype": "int8" it would need 75 MiB and fit')
 
 
 def test_without_gpus_everything_runs_on_the_cpu_even_without_fallback() -> None:

@@ -6,8 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.advice import slow_switches
+from engine.core.footprint import Architecture, estimate
 from engine.core.latency import Rates
-from engine.core.reference import REFERENCE_DTYPES, REFERENCE_MODELS, ReferenceRow, reference_table
+from engine.core.models import Footprint, Limits
+from engine.core.reference import BUDGET_BYTES, REFERENCE_DTYPES, REFERENCE_MODELS, ReferenceRow, reference_table
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.weights.recipes import RECIPES
@@ -38,6 +40,24 @@ def test_phi_3_mini_in_float16_neither_fits_nor_switches_in_time() -> None:
     assert phi.from_ram_s == pytest.approx(2.39, abs=0.01)
     assert not phi.fits
     assert phi.needs == "smaller dtype"
+
+
+def test_phi_3_mini_in_int8_fits_with_its_workspace_and_switches_in_time_from_the_ram_tier() -> None:
+    phi = row("phi-3-mini", "int8")
+    shape = Architecture(hidden=3072, intermediate=8192, layers=32, kv_heads=32, head_dim=96, vocab=32064)
+    footprint = estimate(phi.weights_bytes, shape, Limits(max_batch=1, max_sequence=256), "generation", "int8")
+    assert phi.weights_bytes == 4_020_312_064
+    assert footprint.total_bytes < BUDGET_BYTES
+    assert phi.from_ram_s == pytest.approx(1.26, abs=0.01)
+    assert phi.needs == "RAM tier"
+
+
+@pytest.mark.parametrize("name", ["e5-small", "bge-base"])
+def test_the_int8_matrices_are_those_of_the_real_shapes(name: str) -> None:
+    model = next(model for model in REFERENCE_MODELS if model.name == name)
+    matrices = RECIPES[name].matrices
+    assert model.linear_weights == sum(rows * columns for rows, columns in matrices)
+    assert model.linear_rows == sum(rows for rows, _ in matrices)
 
 
 def test_phi_3_mini_in_nf4_would_fit_and_needs_the_ram_tier() -> None:
@@ -76,6 +96,21 @@ def test_a_model_that_no_tier_makes_quick_is_advised_otherwise() -> None:
     (advice,) = slow_switches(box({"huge": 2000}, {"gpu0": 3000}))
     assert "even from the RAM tier" in advice
     assert "smaller dtype" in advice
+
+
+def with_int8(state: State, model: str, mib: int) -> State:
+    known = replace(state.models[model], in_int8=Footprint(mib * MIB, 0))
+    return replace(state, models={**state.models, model: known})
+
+
+def test_int8_is_named_where_it_makes_a_model_quick_enough() -> None:
+    (advice,) = slow_switches(with_int8(box({"huge": 2000}, {"gpu0": 3000}), "huge", 1000))
+    assert advice.endswith("give it a smaller dtype: in int8 about 1.1 s.")
+
+
+def test_int8_is_not_named_where_it_does_not_help() -> None:
+    (advice,) = slow_switches(with_int8(box({"huge": 4000}, {"gpu0": 6000}), "huge", 2100))
+    assert advice.endswith("give it a smaller dtype.")
 
 
 def test_the_quickest_gpu_that_can_hold_it_counts() -> None:

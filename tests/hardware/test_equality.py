@@ -14,6 +14,7 @@ from engine.worker.embedding import Embedder
 from engine.worker.prepare import load_module
 from engine.worker.skeleton import Skeleton
 from engine.worker.text import load_tokenizer
+from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 
@@ -37,6 +38,19 @@ def test_a_bound_model_equals_from_pretrained_bit_for_bit(
         assert torch.equal(bound, run(reference))
         unbind(skeleton)
         assert placement.vacate() == 0
+
+
+@pytest.mark.parametrize("family", [*EMBEDDING, *GENERATION])
+def test_an_int8_model_equals_the_float16_model_with_its_matrices_rounded_bit_for_bit(
+    family: str, backing: CudaBacking, tier: Tier, tmp_path: Path
+) -> None:
+    prepared = prepare_in_int8(family, tmp_path)
+    reference = float16_model(family, tmp_path)
+    round_matrices(reference, prepared)
+    torch.nn.Module.to(reference, "cuda")
+    skeleton = Skeleton(prepared.folder)
+    bind(skeleton, filled(backing, tier.read(prepared)))
+    assert torch.equal(run(skeleton.module), run(reference))
 
 
 def test_embeddings_equal_those_of_from_pretrained_and_lie_on_the_cpu(

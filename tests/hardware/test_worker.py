@@ -55,8 +55,8 @@ async def slices(fork_server: ForkServer, arena: Arena) -> AsyncIterator[list[Wo
 
 def binding(slab: tuple[Prepared, Region], workspace_bytes: int = MIB) -> Bind:
     prepared, region = slab
-    folder = str(prepared.folder)
-    return Bind(next(ids), "m", folder, region.offset, region.length, workspace_bytes, "embedding", Limits())
+    made = (str(prepared.folder), prepared.layout_id)
+    return Bind(next(ids), "m", *made, region.offset, region.length, workspace_bytes, "embedding", Limits())
 
 
 async def test_two_slices_of_one_card_answer_alike_and_give_everything_back(

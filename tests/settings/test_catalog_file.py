@@ -78,7 +78,7 @@ def test_an_absolute_path_stays(tmp_path: Path) -> None:
         ({"source": ["hub:a/b", "path:"]}, "source: 'path:' is given; allowed: package:MODULE"),
         ({"source": 3}, "source: 3 is given; allowed: package:MODULE"),
         ({"task": "chat"}, "task: 'chat' is given; allowed: one of embedding, generation"),
-        ({"dtype": "int8"}, "dtype: 'int8' is given; allowed: one of float32, float16, bfloat16"),
+        ({"dtype": "int4"}, "dtype: 'int4' is given; allowed: one of float32, float16, bfloat16, int8"),
         ({"limits": {"max_batch": 0}}, "limits.max_batch: 0 is given; allowed: a whole number from 1 to 4096"),
         ({"preferred_device": "gpu7"}, "preferred_device: 'gpu7' is given; allowed: gpu0, gpu1, cpu"),
         ({"pin": "gpu01"}, "pin: 'gpu01' is given; allowed: gpu0, gpu1, cpu; did you mean gpu1?"),

@@ -65,6 +65,24 @@ def test_a_model_that_fits_only_the_cpu_is_a_warning() -> None:
     assert warnings == ("m needs 801 MiB (estimated) and fits only the CPU; the largest budget of a GPU is 800 MiB.",)
 
 
+def test_int8_is_named_where_a_gpu_would_hold_the_model_then() -> None:
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, in_int8={"m": footprint(410)})
+
+    assert warning.endswith('a GPU is 800 MiB; with "dtype": "int8" it would need 410 MiB and fit.')
+
+
+def test_int8_is_named_where_some_device_would_hold_the_model_then() -> None:
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(3000)}, in_int8={"m": footprint(1500)})
+
+    assert error.endswith('take it from the catalog; with "dtype": "int8" it would need 1.5 GiB and fit.')
+
+
+def test_int8_is_not_named_where_the_model_would_still_be_too_large() -> None:
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, in_int8={"m": footprint(2500)})
+
+    assert error.endswith("take it from the catalog.")
+
+
 def test_without_gpus_running_on_the_cpu_is_no_warning() -> None:
     assert check_fit((HOST,), {"m": footprint(801)}) == ((), ())
 

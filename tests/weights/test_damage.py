@@ -66,6 +66,19 @@ def test_bytes_that_changed_in_memory_are_not_held_against_the_file(arena: Arena
     assert find_damage(arena, region, prepared, threading.Event()) == "altered"
 
 
+def test_a_slab_whose_file_was_prepared_anew_is_replaced_and_the_new_file_is_not_called_damaged(
+    arena: Arena, prepared: Prepared, tmp_path: Path
+) -> None:
+    region = read(arena, prepared)
+    contents = SlabContents("BertModel", "path:/x", place([FACTS]), ())
+    other = (VALUES + 1).tobytes()
+    write_prepared(prepared.folder, tmp_path / "checkpoint", contents, lambda _: memoryview(other), lambda _: None)
+    assert find_damage(arena, region, prepared, threading.Event()) == "replaced"
+    with arena.view(region) as view:
+        view[-1] ^= 1
+    assert find_damage(arena, region, prepared, threading.Event()) == "replaced"
+
+
 def test_a_check_that_is_stopped_finds_nothing(arena: Arena, prepared: Prepared) -> None:
     stop = threading.Event()
     stop.set()

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine.core.footprint import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
 from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.errors import BadCheckpoint
-from engine.weights.footprints import estimate_footprint
+from engine.weights.footprints import estimate_footprint, estimate_in_int8
+from engine.weights.int8 import is_int8_matrix
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
 
@@ -38,6 +40,46 @@ def test_a_given_checkpoint_is_estimated_from_its_header(tmp_path: Path) -> None
 def test_a_synthetic_checkpoint_is_estimated_before_it_is_made(tmp_path: Path) -> None:
     spec = ModelSpec(name="m", sources=("synthetic:bge-base",), task="embedding")
     assert estimate_footprint(spec, resolve(spec, tmp_path)).weights_bytes == 109_482_240 * 4
+
+
+def test_in_int8_the_embeddings_keep_16_bits_and_every_row_of_a_matrix_has_a_scale(tmp_path: Path) -> None:
+    spec = ModelSpec(name="m", sources=("synthetic:bge-base",), task="embedding", dtype="int8")
+    expected = 85_524_480 + 2 * 83_712 + 2 * 23_957_760
+    assert estimate_footprint(spec, resolve(spec, tmp_path)).weights_bytes == expected
+
+
+def test_int8_computes_in_float16_and_needs_room_for_its_widest_matrix() -> None:
+    int8, float16 = (estimate(100, SMALL, LIMITS, "generation", dtype) for dtype in ("int8", "float16"))
+    assert int8.workspace_bytes - float16.workspace_bytes == 2 * 8 * 16 * 2
+
+
+def test_what_a_model_would_need_in_int8_is_told_of_one_that_is_not() -> None:
+    spec = ModelSpec(name="m", sources=("synthetic:phi-3-mini",), task="generation", dtype="float16")
+    source = resolve(spec, Path("cache"))
+    in_int8 = estimate_in_int8(spec, source)
+    assert in_int8 == estimate_footprint(replace(spec, dtype="int8"), source)
+    assert estimate_in_int8(replace(spec, dtype="int8"), source) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("encoder.layer.0.output.dense.weight", (8, 16), True),
+        ("model.layers.0.mlp.gate_up_proj.weight", (32, 8), True),
+        ("h.0.attn.c_attn.weight", (8, 24), True),
+        ("encoder.layer.0.output.dense.bias", (8,), False),
+        ("embeddings.word_embeddings.weight", (32, 8), False),
+        ("model.embed_tokens.weight", (32, 8), False),
+        ("lm_head.weight", (32, 8), False),
+        ("transformer.wte.weight", (32, 8), False),
+        ("encoder.relative_attention_bias.weight", (32, 4), False),
+        ("encoder.block.0.layer.1.DenseReluDense.wo.weight", (8, 16), False),
+    ],
+)
+def test_matrices_are_told_from_tables_and_heads_by_their_names(
+    name: str, shape: tuple[int, ...], expected: bool
+) -> None:
+    assert is_int8_matrix(name, shape) is expected
 
 
 @pytest.mark.parametrize(

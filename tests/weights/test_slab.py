@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import shutil
@@ -15,7 +16,7 @@ from safetensors import safe_open
 
 from engine.weights.errors import BadCheckpoint, DiskFull
 from engine.weights.layout import DATA_ALIGNMENT, TENSOR_ALIGNMENT, Entry, TensorFacts, data_length, header_bytes, place
-from engine.weights.slab import Prepared, SlabContents, open_prepared, verify_checksum, write_prepared
+from engine.weights.slab import Prepared, SlabContents, is_current, open_prepared, verify_checksum, write_prepared
 from tests.weights.checkpoints import write_checkpoint
 
 VALUES = {"a": np.arange(6, dtype=np.float32), "b": np.arange(300, dtype=np.float32)}
@@ -52,6 +53,29 @@ def test_what_a_model_needs_beside_its_weights_is_copied_and_code_is_not(tmp_pat
     folder = write(tmp_path / "m", checkpoint).folder
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {"slab.safetensors", "layout.json", "config.json", "tokenizer.json", "1_Pooling/config.json"}
+
+
+def test_a_layout_names_the_files_that_it_was_made_of_as_sha256sum_would(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    (checkpoint / "1_Pooling").mkdir()
+    (checkpoint / "1_Pooling" / "config.json").write_text("{}")
+    (checkpoint / "README.md").write_text("not needed")
+    known = write(tmp_path / "m", checkpoint).layout.source_sha256
+    assert set(known) == {"model.safetensors", "config.json", "1_Pooling/config.json"}
+    for name, sha256 in known.items():
+        assert hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() == sha256
+
+
+def test_what_was_opened_is_current_until_it_is_prepared_anew_or_gone(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    first = write(tmp_path / "m", checkpoint)
+    assert is_current(first)
+    again = write(tmp_path / "m", checkpoint)
+    assert not is_current(first)
+    assert is_current(again)
+    assert first.layout_id == again.layout_id
+    shutil.rmtree(again.folder)
+    assert not is_current(again)
 
 
 def test_a_slab_that_was_cut_short_is_recognised_and_written_again(tmp_path: Path) -> None:

@@ -51,7 +51,11 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
     with ours, theirs:
         residents = Residents(CudaBacking(ScriptedCard(), tier.mapping, 64 * MIB, page_locks=False))
         worker = Worker(residents, theirs, ended.append)
-        worker.take(Bind(1, "m", str(prepared.folder), region.offset, region.length, 0, "embedding", Limits()))
+        worker.take(
+            Bind(
+                1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, 0, "embedding", Limits()
+            )
+        )
         bound = receive(ours, decoder)
         with monkeypatch.context() as patched:
             patched.setattr(BertModel, "forward", failing)

@@ -37,7 +37,7 @@ async def test_a_worker_is_ready_before_cuda_is_looked_for_and_then_says_what_is
     fork_server: ForkServer, arena: Arena, prepared: Prepared
 ) -> None:
     worker = await fork_server.spawn(config(arena, "cuda:0"))
-    request = Bind(1, "m", str(prepared.folder), 0, prepared.length, 0, "embedding", Limits())
+    request = Bind(1, "m", str(prepared.folder), prepared.layout_id, 0, prepared.length, 0, "embedding", Limits())
     async with asyncio.timeout(30):
         refused = await worker.request(request)
     assert isinstance(refused, Failure)

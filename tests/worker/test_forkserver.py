@@ -79,8 +79,8 @@ async def minilm(
 
 def binding(minilm: tuple[Prepared, Region], model: str = "minilm", workspace_bytes: int = WORKSPACE_BYTES) -> Bind:
     prepared, region = minilm
-    folder = str(prepared.folder)
-    return Bind(next(ids), model, folder, region.offset, region.length, workspace_bytes, "embedding", Limits())
+    made = (str(prepared.folder), prepared.layout_id)
+    return Bind(next(ids), model, *made, region.offset, region.length, workspace_bytes, "embedding", Limits())
 
 
 async def test_a_model_is_bound_run_and_released(worker: WorkerProcess, minilm: tuple[Prepared, Region]) -> None:
@@ -140,7 +140,7 @@ async def test_a_request_that_can_not_be_met_is_answered_in_words(
 ) -> None:
     missing = await worker.request(Embed(next(ids), "nobody", ["x"]))
     assert missing == Failure(missing.id, "not resident", "nobody is not on this device")
-    broken = await worker.request(Bind(next(ids), "m", str(tmp_path), 0, 4096, 0, "embedding", Limits()))
+    broken = await worker.request(Bind(next(ids), "m", str(tmp_path), "", 0, 4096, 0, "embedding", Limits()))
     assert isinstance(broken, Failure)
     assert broken.kind == "bad checkpoint"
     await worker.request(binding(minilm))

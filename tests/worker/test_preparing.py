@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 
 from engine.core.models import ModelSpec
@@ -14,6 +15,7 @@ from engine.preparing import PreparingBroke, preparing
 from engine.weights.slab import Prepared, open_prepared, verify_checksum
 from engine.weights.sources import prepared_folder, resolve
 from engine.worker.prepare import prepare
+from engine.worker.preparing import carry_out
 from engine.worker.protocol import Prepare
 from tests.worker.models import write_random_checkpoint
 
@@ -36,8 +38,10 @@ def folder_of(spec: ModelSpec, cache: Path) -> Path:
 
 
 def all_news(spec: ModelSpec, cache: Path, depth: Depth = "sizes") -> list[News]:
-    with preparing(Order((spec,), str(cache), depth)) as news:
-        return list(news)
+    """What is said, in this process, which has torch already."""
+    news: list[News] = []
+    carry_out(Order((spec,), str(cache), depth), news.append)
+    return news
 
 
 def flip_a_byte(slab: Path) -> None:
@@ -55,12 +59,63 @@ def test_a_model_is_built_as_the_engine_would_have_built_it(spec: ModelSpec, tmp
     verify_checksum(open_prepared(folder_of(spec, tmp_path)), lambda _: None)
 
 
-@pytest.mark.parametrize("depth", ["sizes", "checksum"])
+@pytest.mark.parametrize(("depth", "proof"), [("sizes", "sizes"), ("checksum", "source")])
 def test_a_slab_that_the_engine_wrote_is_kept(
-    spec: ModelSpec, prepared: Prepared, tmp_path: Path, depth: Literal["sizes", "checksum"]
+    spec: ModelSpec, prepared: Prepared, tmp_path: Path, depth: Depth, proof: Literal["sizes", "source"]
 ) -> None:
     *_, kept = all_news(spec, tmp_path, depth)
-    assert kept == Kept("m", prepared.length, depth)
+    assert kept == Kept("m", prepared.length, proof)
+
+
+def change_in_secret(path: Path) -> None:
+    """Flip the file's last byte, and leave size and times as they were."""
+    times = path.stat()
+    flip_a_byte(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_source_that_has_changed_in_secret_is_found_by_a_check_and_prepared_again(
+    spec: ModelSpec, prepared: Prepared, tmp_path: Path
+) -> None:
+    change_in_secret(tmp_path / "checkpoint" / "model.safetensors")
+    assert isinstance(all_news(spec, tmp_path)[-1], Kept)
+    *_, built = all_news(spec, tmp_path, "checksum")
+    assert isinstance(built, Built)
+    assert f"has changed since {prepared.folder} was made of it: model.safetensors" in built.damage
+    assert isinstance(all_news(spec, tmp_path, "checksum")[-1], Kept)
+
+
+def test_a_source_that_is_another_file_now_is_told_apart_from_one_that_was_never_prepared(
+    spec: ModelSpec, prepared: Prepared, tmp_path: Path
+) -> None:
+    flip_a_byte(tmp_path / "checkpoint" / "model.safetensors")
+    (tmp_path / "checkpoint" / "tokenizer_config.json").write_text("{}")
+    *_, built = all_news(spec, tmp_path, "checksum")
+    assert isinstance(built, Built)
+    assert f"since {prepared.folder} was made of it: model.safetensors, tokenizer_config.json" in built.damage
+    assert "remove it" in built.damage
+
+
+def test_a_source_that_was_only_touched_is_prepared_without_a_word_of_damage(
+    spec: ModelSpec, prepared: Prepared, tmp_path: Path
+) -> None:
+    os.utime(tmp_path / "checkpoint" / "model.safetensors", ns=(1, 1))
+    *_, built = all_news(spec, tmp_path, "checksum")
+    assert isinstance(built, Built)
+    assert not built.damage
+
+
+def test_a_slab_of_an_earlier_format_is_built_again_in_its_place_with_words(
+    spec: ModelSpec, prepared: Prepared, tmp_path: Path
+) -> None:
+    layout = prepared.folder / "layout.json"
+    fields = msgspec.json.decode(layout.read_bytes())
+    del fields["source_sha256"]
+    layout.write_bytes(msgspec.json.encode(fields | {"format_version": 1}))
+    *_, built = all_news(spec, tmp_path)
+    assert isinstance(built, Built)
+    assert "was prepared in format 1, not 2" in built.damage
+    assert open_prepared(prepared.folder).layout.source_sha256
 
 
 @pytest.mark.parametrize("depth", ["checksum", "nothing"])

@@ -95,7 +95,9 @@ def prepared(tmp_path: Path) -> Prepared:
 
 def bind(number: int, prepared: Prepared, region: Region, read_bytes: int | None) -> Bind:
     place = (region.offset, region.length, MIB)
-    return Bind(number, f"m{number}", str(prepared.folder), *place, "embedding", Limits(), read_bytes)
+    return Bind(
+        number, f"m{number}", str(prepared.folder), prepared.layout_id, *place, "embedding", Limits(), read_bytes
+    )
 
 
 def test_a_load_whose_slab_comes_bit_by_bit_has_every_byte(loading: Loading, prepared: Prepared, tier: Tier) -> None:

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from safetensors.torch import load_file, save_file
 
 from engine.core.models import Limits
 from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import RECIPES
 from engine.weights.regions import Region
 from engine.weights.slab import Prepared
-from engine.worker.errors import BadRequest, NotResident
+from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.memory import RamBacking
-from engine.worker.prepare import prepare
+from engine.worker.prepare import build, prepare
 from engine.worker.protocol import Bind, CopyBack, Prepare, Release
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make
@@ -36,8 +37,9 @@ def backing(tier: Tier) -> RamBacking:
 
 
 def binding(prepared: Prepared, region: Region, length: int | None = None) -> Bind:
-    size_bytes = length or region.length
-    return Bind(1, "m", str(prepared.folder), region.offset, size_bytes, WORKSPACE_BYTES, "embedding", Limits())
+    made = (str(prepared.folder), prepared.layout_id)
+    place = (region.offset, length or region.length, WORKSPACE_BYTES)
+    return Bind(1, "m", *made, *place, "embedding", Limits())
 
 
 def test_times_and_bytes_of_a_load_are_told(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
@@ -72,6 +74,38 @@ def test_a_load_that_fails_leaves_the_device_as_it_was(prepared: Prepared, tier:
 def test_a_slab_of_another_length_is_refused(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
     with pytest.raises(BadRequest, match="bytes, not 4096"):
         Residents(backing).bind(binding(prepared, tier.read(prepared), 4096))
+
+
+def prepare_anew(prepared: Prepared) -> Prepared:
+    """The same model, of a source that has changed: as many bytes, others, in a layout of its own."""
+    checkpoint = prepared.folder.with_name("checkpoint")
+    weights = load_file(checkpoint / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, checkpoint / "model.safetensors")
+    folders = str(checkpoint), str(prepared.folder)
+    return build(Prepare(1, "m", "path:x", *folders, "embedding", "float32", None), lambda _: None)
+
+
+def test_a_folder_that_was_prepared_anew_is_never_bound_to_the_bytes_of_before(
+    prepared: Prepared, tier: Tier, backing: RamBacking
+) -> None:
+    before = tier.read(prepared)
+    again = prepare_anew(prepared)
+    assert (again.length, again.layout_id != prepared.layout_id) == (prepared.length, True)
+    with pytest.raises(SlabReplaced, match="was prepared anew since the slab of m was read"):
+        Residents(backing).bind(binding(prepared, before))
+    assert backing.used_bytes == 0
+
+
+def test_a_worker_that_knows_a_model_learns_its_new_layout(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    residents = Residents(backing)
+    residents.bind(binding(prepared, tier.read(prepared)))
+    first = residents.find("m").skeleton
+    residents.release(Release(2, "m"))
+    again = prepare_anew(prepared)
+    residents.bind(binding(again, tier.read(again)))
+    second = residents.find("m").skeleton
+    assert second is not first
+    assert second.layout_id == again.layout_id
 
 
 def test_a_slab_that_is_copied_back_can_be_bound_again_and_its_model_stays_meanwhile(

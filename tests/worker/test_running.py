@@ -59,7 +59,7 @@ def prepared(tmp_path: Path) -> Prepared:
 def binding(prepared: Prepared, tier: Tier, task: Task = "embedding") -> Bind:
     region = tier.read(prepared)
     limits = Limits(max_batch=8, max_sequence=32)
-    return Bind(1, "m", str(prepared.folder), region.offset, region.length, MIB, task, limits)
+    return Bind(1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, MIB, task, limits)
 
 
 def bound_embedder(residents: Residents, prepared: Prepared, tier: Tier) -> Embedder:
