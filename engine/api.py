@@ -14,11 +14,12 @@ from msgspec import Struct
 from engine.core.commands import Command, Origin, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
+from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
@@ -54,6 +55,8 @@ class Hello(Struct, frozen=True):
     """Folder of the configuration it runs on."""
     banner: str = ""
     """What every screen must say of this engine: that its GPUs are virtual."""
+    policy: Policy = Policy()
+    """What it decides by."""
 
 
 class Job(Struct, frozen=True):
@@ -81,6 +84,8 @@ class Snapshot(Struct, frozen=True):
     jobs: tuple[Job, ...] = ()
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
+    quiet_sample_s: float | None = None
+    """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
 
 class Updated(Struct, frozen=True, tag="updated"):
@@ -209,6 +214,13 @@ class EngineAPI(Protocol):
 
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""
+        ...
+
+    async def keep_quiet(self, for_s: float) -> float:
+        """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
+        read now and then, unless a command waits for a reading, and nothing is read ahead, checked or learned. Ask again in
+        time to go on; 0 ends it. The seconds between two readings meanwhile. Raises ReadOnly.
+        """
         ...
 
     async def stop(self) -> None:

@@ -32,6 +32,8 @@ from engine.wire import (
     CancelReply,
     EmbedRequest,
     GenerateRequest,
+    QuietReply,
+    QuietRequest,
     error_of,
     mismatch,
     same_protocol,
@@ -99,6 +101,10 @@ class RemoteEngine:
         request = GenerateRequest(model, prompt, max_tokens)
         body = await self._call("POST", "/v1/generate", request, deadline_s=None)
         return msgspec.json.decode(body, type=Generation)
+
+    async def keep_quiet(self, for_s: float) -> float:
+        body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))
+        return msgspec.json.decode(body, type=QuietReply).sample_s
 
     async def stop(self) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""

@@ -31,6 +31,14 @@ class GenerateRequest(Struct, frozen=True):
     max_tokens: int = 32
 
 
+class QuietRequest(Struct, frozen=True):
+    for_s: float
+
+
+class QuietReply(Struct, frozen=True):
+    sample_s: float
+
+
 class CancelReply(Struct, frozen=True):
     """Whether there was a command to take back."""
 

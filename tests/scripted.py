@@ -39,6 +39,8 @@ from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, 
 from engine.core.state import Resident, State
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state
 
+QUIET_SAMPLE_S = 10.0
+
 
 class ScriptedEngine:
     """Carries commands out in memory and at once, unless the test holds its loads."""
@@ -48,6 +50,8 @@ class ScriptedEngine:
         self.submissions: list[Submission] = []
         """Every submission that was carried out or declined, in order."""
         self.stopped = False
+        self.quiet = False
+        """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
         self._state = state or scripted_state()
         self._seq = 0
@@ -106,7 +110,8 @@ class ScriptedEngine:
 
     async def snapshot(self) -> Snapshot:
         self._check_running()
-        return Snapshot(self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state))
+        quiet = QUIET_SAMPLE_S if self.quiet else None
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after
@@ -173,6 +178,12 @@ class ScriptedEngine:
         device = await self._served_on(model)
         words = ["word"] * max_tokens
         return Generation(model, device, " ".join(words), max_tokens, 0.01, self._state.models[model].synthetic)
+
+    async def keep_quiet(self, for_s: float) -> float:
+        self._check_running()
+        self.quiet = for_s > 0
+        self._changed()
+        return QUIET_SAMPLE_S
 
     async def stop(self) -> None:
         self.stopped = True
@@ -248,5 +259,5 @@ class ScriptedEngine:
     async def _served_on(self, model: ModelName) -> DeviceId:
         self._check_model(model)
         if not self._state.of(model):
-            await self.submit(Submission(f"request-{self._seq}", Load(model), "request"))
+            await self.submit(Submission(f"request-{self._seq}-{model}", Load(model), "request"))
         return self._state.of(model)[0].device

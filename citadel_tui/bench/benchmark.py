@@ -15,6 +15,7 @@ from msgspec import Struct
 from textual.app import App
 
 from citadel_tui.bench.files import keep, kept_runs, saved_run
+from citadel_tui.dated_files import told
 from citadel_tui.flow import Message
 from citadel_tui.link import Link
 from citadel_tui.verbs import Models
@@ -54,7 +55,7 @@ async def _asked(engine: EngineAPI, choice: Choice) -> _Asked:
     before = await engine.snapshot()
     subjects = subjects_of(before.state, choice.what)
     leaving = await touched(engine, before.state, subjects)
-    return _Asked((await engine.hello()).version, before, tuple(subjects), tuple(leaving), choice.how)
+    return _Asked((await engine.hello()).version, before, subjects, tuple(leaving), choice.how)
 
 
 class Benchmark:
@@ -100,7 +101,7 @@ class Benchmark:
             return
         watched = await self._measured(engine, asked)
         after = self._link.scene().snapshot or asked.before
-        found = run_of(asked.version, asked.before, after, asked.how.warm_up, watched.results)
+        found = run_of(asked.version, asked.before, after, asked.how.warm_up, watched.sample_s, watched.results)
         await self._show(found, len(asked.subjects), watched)
 
     async def _agreed(self, leaving: tuple[Resident, ...]) -> bool:
@@ -167,7 +168,7 @@ def _saved(found: Run) -> tuple[Path | None, str]:
         path = keep(found, find_paths(os.environ).bench)
     except EngineError as error:
         return None, str(error)
-    return path, f"saved in {path}"
+    return path, f"saved in {told(path, os.environ.get('HOME'))}"
 
 
 def _runs() -> Iterator[tuple[Path, Run | str]]:

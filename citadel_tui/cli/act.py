@@ -13,7 +13,7 @@ from citadel_tui.cli.requested import requested
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import agreed, progress, tell
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.plan_text import deeds, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
@@ -92,7 +92,9 @@ async def _show_progress(engine: RemoteEngine, submission_id: str) -> None:
 def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exit:
     match answer:
         case Done(plan=plan, switch=switch):
-            took = f"  ({seconds(switch.total_s)}, predicted {seconds(plan.predicted.p50_s)})" if switch else ""
+            took = (
+                f"  ({seconds_text(switch.total_s)}, predicted {seconds_text(plan.predicted.p50_s)})" if switch else ""
+            )
             print(f"{deeds(plan, label)}{took}")
             return Exit.DONE
         case Declined(refusal=refusal):

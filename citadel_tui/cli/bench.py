@@ -58,7 +58,8 @@ async def _bench(arguments: Namespace) -> Exit:
             for trouble in watcher.troubles:
                 tell(f"not put back: {trouble}")
         hello = await engine.hello()
-        found = run_of(hello.version, before, await engine.snapshot(), arguments.warm_up, watcher.results)
+        after = await engine.snapshot()
+        found = run_of(hello.version, before, after, arguments.warm_up, watcher.sample_s, watcher.results)
         if hello.banner:
             tell(hello.banner)
     print(run_text(found))
@@ -72,8 +73,12 @@ class _Watcher:
     def __init__(self) -> None:
         self.show: Callable[[str], None] = tell
         """Where the progress line goes."""
+        self.sample_s: float | None = None
         self.results: list[Series | Omission] = []
         self.troubles: list[str] = []
+
+    def quietened(self, sample_s: float) -> None:
+        self.sample_s = sample_s
 
     def progress(self, now: Progress) -> None:
         self.show(progress_line(now))

@@ -40,8 +40,13 @@ def run_text(run: Run) -> str:
     if run.series:
         right = [heading for heading in _HEADINGS if heading not in _TEXT_HEADINGS]
         lines += [table(_HEADINGS, [_row(series) for series in run.series], right), _LEGEND]
+        lines += [_quiet(run.machine.sample_s)] if run.machine.sample_s is not None else []
     lines += [f"not measured: {result_name(o)}: {clean(o.reason)}" for o in run.omissions]
     return "\n".join(lines)
+
+
+def _quiet(sample_s: float) -> str:
+    return f"The engine kept quiet: devices read every {sample_s:g} s, sooner where a load waited; no idle work."
 
 
 def comparison_text(compared: Compared, threshold: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.words.figures import duration, seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import Label
 from engine.bench.statistics import Spread
 from engine.drive.outcome import Outcome
@@ -36,14 +36,15 @@ def _cast(played: Outcome, label: Label) -> str:
 
 def _rows(played: Outcome) -> Iterator[tuple[str, str]]:
     cut = ", stopped before its end" if played.stopped else ""
-    yield "requests", f"{played.requests} in {duration(played.seconds)}{cut}; {played.failed} failed"
+    yield "requests", f"{played.requests} in {seconds_text(played.seconds)}{cut}; {played.failed} failed"
     served = ", ".join(f"{device} {count}" for device, count in sorted(played.served.items()))
     yield "served by", served or "nobody"
     answered = sum(played.served.values())
     yield "hits", f"{played.hits} ({_share(played.hits / answered)})" if answered else "-"
     if played.delays is not None:
         delays = played.delays
-        yield "delay", f"mean {seconds(delays.mean_s)}, p50 {seconds(delays.p50_s)}, p99 {seconds(delays.p99_s)}"
+        mean, p50, p99 = (seconds_text(seconds) for seconds in (delays.mean_s, delays.p50_s, delays.p99_s))
+        yield "delay", f"mean {mean}, p50 {p50}, p99 {p99}"
     yield "switches", _spread(played.switches)
     yield "without waits", _spread(played.moving)
     yield (
@@ -58,7 +59,8 @@ def _rows(played: Outcome) -> Iterator[tuple[str, str]]:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "none"
-    return f"{spread.count}, p50 {seconds(spread.p50)}, p95 {seconds(spread.p95)}, longest {seconds(spread.largest)}"
+    p50, p95, longest = (seconds_text(seconds) for seconds in (spread.p50, spread.p95, spread.largest))
+    return f"{spread.count}, p50 {p50}, p95 {p95}, longest {longest}"
 
 
 def _filled(played: Outcome) -> str:

@@ -14,7 +14,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import progress, table
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
 
@@ -42,7 +42,7 @@ async def _embed(arguments: Namespace) -> Exit:
 def _described(embeddings: Embeddings, texts: Sequence[str]) -> str:
     label = model_label(embeddings.model, synthetic=embeddings.synthetic)
     dimensions = len(embeddings.vectors[0])
-    lines = [f"{label} on {embeddings.device}: {dimensions} dimensions, {seconds(embeddings.seconds)}"]
+    lines = [f"{label} on {embeddings.device}: {dimensions} dimensions, {seconds_text(embeddings.seconds)}"]
     for text, vector in zip(texts, embeddings.vectors, strict=True):
         figures = " ".join(f"{figure:+.4f}" for figure in vector[:_SHOWN_FIGURES])
         lines.append(f"  {figures} …  {_short(text)}")

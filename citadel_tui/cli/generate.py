@@ -9,7 +9,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import progress, tell
 from citadel_tui.text import clean_lines
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import model_label
 
 
@@ -24,5 +24,5 @@ async def _generate(arguments: Namespace) -> Exit:
             written = await engine.generate(arguments.model, arguments.prompt, arguments.max_tokens)
     print(clean_lines(written.text))
     label = model_label(written.model, synthetic=written.synthetic)
-    tell(f"{label} on {written.device}: {written.tokens} tokens in {seconds(written.seconds)}")
+    tell(f"{label} on {written.device}: {written.tokens} tokens in {seconds_text(written.seconds)}")
     return Exit.DONE

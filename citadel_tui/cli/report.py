@@ -100,6 +100,8 @@ class Report(Struct, frozen=True):
     models: list[ModelReport]
     ram: RamReport
     jobs: list[JobReport]
+    quiet_sample_s: float | None
+    """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
 
 class Unavailable(Struct, frozen=True):
@@ -124,6 +126,7 @@ def report(hello: Hello, snapshot: Snapshot) -> Report:
             [slab.model for slab in tier_slabs(state) if slab.stage == "kept"],
         ),
         jobs=[_job(job) for job in snapshot.jobs],
+        quiet_sample_s=snapshot.quiet_sample_s,
     )
 
 

@@ -9,7 +9,7 @@ from citadel_tui.cli.results_reference import reference
 from citadel_tui.cli.results_strategy import strategy
 from citadel_tui.cli.results_switching import predictions, switching
 from citadel_tui.text import clean
-from citadel_tui.words.figures import duration
+from citadel_tui.viewmodel.figures import age_text
 from citadel_tui.words.labels import Label, model_label
 from engine.core.names import CPU
 from engine.core.sizes import format_size
@@ -30,7 +30,7 @@ def document(recorded: Recorded, now_s: float) -> str:
         ("Success criteria", _criteria(recorded)),
         ("Devices", _devices(recorded)),
         ("Models", _models(recorded)),
-        ("Strategy", strategy(recorded.facts.policy)),
+        ("Strategy", strategy(recorded.facts.hello.policy)),
         ("Utilisation", _utilization(recorded)),
         ("Switch latency", switching(recorded.switches, label)),
         ("Predictions", predictions(recorded.switches)),
@@ -113,7 +113,7 @@ def _pressure(recorded: Recorded) -> str:
         return "No two models were evicted for others within a minute: memory was never under pressure."
     return (
         "Under pressure (from one eviction of a model for another to the next, where that came within a minute; "
-        f"{duration(found.seconds)} in all) models filled {percent(found.of_budget.mean)} of the GPUs' budget on average, "
+        f"{age_text(found.seconds)} in all) models filled {percent(found.of_budget.mean)} of the GPUs' budget on average, "
         f"{percent(found.of_budget.peak)} at most; of all their memory {_mean_and_peak(found.of_total)} was in use."
     )
 

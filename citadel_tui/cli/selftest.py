@@ -12,7 +12,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.trial import Trial, TrialFailed
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import labels
 from engine.api import EngineAPI
 from engine.bench.putting_back import put_back
@@ -68,7 +68,7 @@ async def _checks(trial: Trial, before: State) -> AsyncIterator[Check]:
             passed = switch_s < SWITCH_TARGET_S
             yield Check(
                 passed,
-                f"switch: {label} out of {gpu} and in again, {seconds(switch_s)} (target < {SWITCH_TARGET_S:g} s)",
+                f"switch: {label} out of {gpu} and in again, {seconds_text(switch_s)} (target < {SWITCH_TARGET_S:g} s)",
             )
         yield await _falls_back(trial, label, gpus)
     except TrialFailed as failure:

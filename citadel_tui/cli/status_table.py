@@ -6,7 +6,9 @@ from citadel_tui.cli.device_table import device_table
 from citadel_tui.cli.report import JobReport, ModelReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.words.figures import duration, mib_text
+from citadel_tui.viewmodel.figures import age_text
+from citadel_tui.words.bench import quiet_text
+from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label
 from engine.core.commands import command_text
 from engine.core.sizes import format_size
@@ -22,10 +24,12 @@ def _head(shown: Report) -> str:
     engine, ram = shown.engine, shown.ram
     lines = [
         f"engine {clean(engine.version)} on {clean(engine.host)}, process {engine.pid}, "
-        f"up {duration(shown.at_s - engine.started_at_s)}"
+        f"up {age_text(shown.at_s - engine.started_at_s)}"
     ]
     if engine.banner:
         lines.append(clean(engine.banner))
+    if shown.quiet_sample_s is not None:
+        lines.append(quiet_text(shown.quiet_sample_s))
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
     lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)

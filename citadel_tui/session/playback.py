@@ -158,6 +158,9 @@ class RecordedEngine:
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         raise ReadOnly(_PAST)
 
+    async def keep_quiet(self, for_s: float) -> float:
+        raise ReadOnly(_PAST)
+
     async def stop(self) -> None:
         raise ReadOnly(_PAST)
 

@@ -24,24 +24,29 @@ class Chosen(Struct, frozen=True):
     pairs: bool = False
     """Every model out for every other, not only for itself."""
 
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What there is to measure, each once; on a ready model nobody leaves for anybody."""
+        switches = list(permutations(self.models, 2)) if self.pairs else [("", name) for name in self.models]
+        wanted = product(switches, self.devices, self.tiers)
+        every = (Subject(name, at, tier, "" if tier == "resident" else out) for (out, name), at, tier in wanted)
+        return tuple(dict.fromkeys(every))
+
 
 def gpus_of(state: State) -> tuple[DeviceId, ...]:
     """The devices that are measured when nobody names any: the GPUs, or the CPU where there is none."""
     return tuple(device for device in state.devices if device != CPU) or (CPU,)
 
 
-def subjects_of(state: State, chosen: Chosen) -> list[Subject]:
-    """What there is to measure, each once. Raises UnknownModel, and EngineError for a device that is not there."""
+def subjects_of(state: State, chosen: Chosen) -> tuple[Subject, ...]:
+    """What there is to measure. Raises UnknownModel, and EngineError for a device that is not there."""
     for name in chosen.models:
         if name not in state.models:
             raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
     for device in chosen.devices:
         if device not in state.devices:
             raise EngineError(f"there is no device {device}; there are {', '.join(state.devices)}")
-    switches = list(permutations(chosen.models, 2)) if chosen.pairs else [("", name) for name in chosen.models]
-    wanted = product(switches, chosen.devices, chosen.tiers)
-    subjects = (Subject(name, at, tier, "" if tier == "resident" else out) for (out, name), at, tier in wanted)
-    return list(dict.fromkeys(subjects))
+    return chosen.subjects
 
 
 async def touched(api: EngineAPI, state: State, subjects: Sequence[Subject]) -> list[Resident]:

@@ -53,11 +53,16 @@ def _differences(before: Machine, after: Machine) -> tuple[str, ...]:
     facts = [
         (name, getattr(before, name), getattr(after, name)) for name in ("host", "cpu", "cores", "kernel", "python")
     ]
+    facts.append(("readings of devices", _readings(before), _readings(after)))
     packages = sorted(before.versions.keys() | after.versions.keys())
     facts += [(name, before.versions.get(name, "none"), after.versions.get(name, "none")) for name in packages]
     known = {device.id: device for device in before.devices}
     facts += [(d.id, known[d.id].title, d.title) for d in after.devices if d.id in known]
     return tuple(f"{name}: {old} before, {new} after" for name, old, new in facts if old != new)
+
+
+def _readings(machine: Machine) -> str:
+    return "as ever" if machine.sample_s is None else f"every {machine.sample_s:g} s"
 
 
 def _other_weights(old: dict[Subject, Series], new: dict[Subject, Series]) -> tuple[str, ...]:

@@ -120,6 +120,8 @@ class Machine(Struct, frozen=True):
     versions: dict[str, str]
     """Of torch and its company, as they are installed."""
     devices: tuple[BenchedDevice, ...]
+    sample_s: float | None = None
+    """Seconds between two readings of a device by the engine meanwhile; None where it was not asked to keep quiet."""
 
 
 class Run(Struct, frozen=True):

@@ -6,11 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol as Seam
 
+from msgspec.structs import replace
+
 from engine.api import EngineAPI, Snapshot
 from engine.bench.machine import this_machine
 from engine.bench.measuring import Bench, Progress, Protocol
 from engine.bench.page_cache import PageCache
 from engine.bench.putting_back import put_back
+from engine.bench.quiet import kept_quiet
 from engine.bench.records import FORMAT_VERSION, Omission, Run, Series, Subject
 from engine.core.state import Resident, State
 from engine.prepared import slab_file
@@ -18,6 +21,10 @@ from engine.prepared import slab_file
 
 class Watcher(Seam):
     """Whoever follows a benchmark."""
+
+    def quietened(self, sample_s: float) -> None:
+        """The engine reads its devices at this interval meanwhile."""
+        ...
 
     def progress(self, now: Progress) -> None: ...
 
@@ -37,7 +44,8 @@ async def measure_all(
     cache: Path,
     watcher: Watcher,
 ) -> None:
-    """Measure `subjects`, for which the `agreed` residents may leave, and bring back the state `before`.
+    """Measure `subjects`, for which the `agreed` residents may leave, while the engine keeps quiet, and bring back the state
+    `before`.
 
     `cache` is the engine's folder of prepared models. Cancelling it puts everything back too. Raises EngineError.
     """
@@ -45,21 +53,31 @@ async def measure_all(
     may_leave = {resident.model for resident in agreed} | {subject.leaving for subject in subjects}
     bench = Bench(api, protocol, may_leave, files, watcher.progress)
     try:
-        for subject in subjects:
-            watcher.measured(await bench.measure(subject))
+        async with kept_quiet(api) as sample_s:
+            watcher.quietened(sample_s)
+            for subject in subjects:
+                watcher.measured(await bench.measure(subject))
     finally:
         watcher.putting_back()
         for trouble in await put_back(api, before):
             watcher.not_put_back(trouble)
 
 
-def run_of(version: str, before: Snapshot, after: Snapshot, warm_up: int, results: Sequence[Series | Omission]) -> Run:
-    """The run of an engine of this version that began at `before`, with the facts of this machine."""
+def run_of(
+    version: str,
+    before: Snapshot,
+    after: Snapshot,
+    warm_up: int,
+    sample_s: float | None,
+    results: Sequence[Series | Omission],
+) -> Run:
+    """The run of an engine of this version that began at `before`, with the facts of this machine. `sample_s`: seconds between
+    two readings of a device meanwhile, if it got so far."""
     return Run(
         FORMAT_VERSION,
         before.at_s,
         version,
-        this_machine(after.state.devices.values()),
+        replace(this_machine(after.state.devices.values()), sample_s=sample_s),
         warm_up,
         tuple(result for result in results if isinstance(result, Series)),
         tuple(result for result in results if isinstance(result, Omission)),

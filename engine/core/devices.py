@@ -55,3 +55,8 @@ class Reading(Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""
+
+
+def condition(health: Health) -> str:
+    """What a sentence says of a device: "gpu0 has failed", "gpu1 is lost"."""
+    return "has failed" if health == "failed" else f"is {health}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from engine.core.devices import condition
 from engine.core.forecast import load_step, loss_s, reload_s
 from engine.core.leaving import Leaver, victims
 from engine.core.ledger import budget, headroom
@@ -58,7 +59,7 @@ def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_
     room = Room(device, budget(state, device), max(0, headroom(state, device)))
     reading = state.devices[device].reading
     if reading.health != "ok":
-        return NoOffer(_noted(room, f"is {reading.health}: {reading.reason}"), ())
+        return NoOffer(_noted(room, f"{condition(reading.health)}: {reading.reason}"), ())
     if need > room.budget_bytes:
         return NoOffer(_noted(room, f"its whole budget is {format_size(room.budget_bytes)}"), ())
     here = state.find(model, device)

@@ -13,6 +13,8 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal, Tier
 
 PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "read", "copy", "bind", "warm"]
+Outcome: TypeAlias = Literal["done", "failed", "cancelled"]
+"""How an accepted command ended."""
 
 
 class Phases(Struct, frozen=True):
@@ -50,7 +52,7 @@ class Switch(Struct, frozen=True, tag="switch"):
     """When the command came, seconds since the epoch."""
     total_s: float
     phases: Phases
-    outcome: Literal["done", "failed", "cancelled"] = "done"
+    outcome: Outcome = "done"
     reason: str = ""
     """Why it failed or was cancelled."""
     tier: Tier | None = None

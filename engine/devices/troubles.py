@@ -38,7 +38,8 @@ class DriverStuck(Exception):
     """A call that the driver has not answered in time."""
 
     def __init__(self, doing: str, waiting_s: float) -> None:
-        super().__init__(f"the NVIDIA driver has not answered for {waiting_s:.0f} s, {doing}")
+        waiting = f"{waiting_s:.0f} s" if waiting_s >= 1 else "a part of a second"
+        super().__init__(f"the NVIDIA driver has not answered for {waiting}, {doing}")
 
 
 class Verdict(NamedTuple):

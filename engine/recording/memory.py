@@ -14,7 +14,6 @@ from engine.bench.records import Machine
 from engine.core.devices import DeviceSpec, Health
 from engine.core.models import Dtype, Task
 from engine.core.names import DeviceId, ModelName
-from engine.core.policy import Policy
 from engine.core.state import DeviceState
 from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
 
@@ -44,7 +43,6 @@ class EngineFacts(Struct, frozen=True, tag="engine"):
     machine: Machine
     devices: tuple[DeviceSpec, ...]
     models: tuple[ModelFacts, ...]
-    policy: Policy
     interval_s: float
     """Between two samples, when no model is evicted for another."""
 

@@ -70,7 +70,7 @@ def _last_alike(engines: Sequence[EngineFacts]) -> tuple[EngineFacts, ...]:
 
 
 def _setting(facts: EngineFacts) -> object:
-    return facts.devices, [(model.name, model.source) for model in facts.models], facts.policy
+    return facts.devices, [(model.name, model.source) for model in facts.models], facts.hello.policy
 
 
 def _samples_since(lines: Iterable[Line], since_s: float) -> tuple[Sample, ...]:

@@ -34,7 +34,7 @@ class Patience(Struct, frozen=True):
     drain_s: float = 60.0
     """For the leases of a model that is to leave."""
     load_s: float = 120.0
-    """For one attempt of a load, from its reservation."""
+    """For one attempt of a load, from its reservation; and for copying a victim's weights back."""
     retries: int = 1
     """Further attempts after a load failed in a way that may pass."""
 
@@ -48,6 +48,8 @@ class Board:
         self.patience = patience
         self.now = Instant(0.0, 0.0)
         self.effects: list[Effect] = []
+        self.quiet_until_s = float("-inf")
+        """On the steady clock; until then somebody measures, and nothing is done that no command needs."""
         self.reading_since_s: dict[ModelName, float] = {}
         """When the readings under way were asked for, on the steady clock."""
         self.reading_s: dict[ModelName, float] = {}
@@ -65,6 +67,11 @@ class Board:
         if wrong := broken_invariants(state):
             raise LedgerError("; ".join(wrong))
         self._state = state
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether somebody measures at this moment."""
+        return self.now.mono_s < self.quiet_until_s
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from engine.core import ledger
 from engine.core.plans import EvictStep
+from engine.core.records import Notice
 from engine.runtime.board import Board
-from engine.runtime.effects import ReleaseModel
+from engine.runtime.effects import KillWorker, ReleaseModel, Write
 from engine.runtime.jobs import Flow, Job, stop_if_withdrawn
 from engine.runtime.outcomes import Broken, Withdrawn
 from engine.runtime.slab_waits import is_returning, return_if_worth_it
@@ -23,12 +24,30 @@ def clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
     for step in unreleased:
         board.state = ledger.leave(board.state, step.model, step.device, board.now.wall_s)
         return_if_worth_it(board, step.model, step.device)
+    deadline_s = board.now.mono_s + board.patience.load_s
     while any(_is_leaving(board, step) for step in steps):
+        if board.now.mono_s >= deadline_s:
+            deadline_s = float("inf")
+            _end_copies_back(board, unreleased)
         for step in [s for s in unreleased if not is_returning(board, s.model)]:
             unreleased.remove(step)
             if _is_leaving(board, step):
                 board.emit(ReleaseModel(step.model, step.device))
         yield "evict"
+
+
+def _end_copies_back(board: Board, steps: Sequence[EvictStep]) -> None:
+    """Replace the workers whose copies back take too long: a region that they may still write to can be freed only then. The
+    victims leave without their copies."""
+    late = [step for step in steps if is_returning(board, step.model)]
+    for device in dict.fromkeys(step.device for step in late):
+        models = " and ".join(step.model for step in late if step.device == device)
+        text = (
+            f"copying {models} back from {device} took longer than {board.patience.load_s:.0f} s and was given up;"
+            f" the worker of {device} is started again"
+        )
+        board.emit(Write(Notice(board.now.wall_s, "error", text, device)))
+        board.emit(KillWorker(device))
 
 
 def drain(board: Board, job: Job, steps: Sequence[EvictStep]) -> None:

@@ -147,6 +147,9 @@ class Engine:
         synthetic = self._scheduler.state.models[model].synthetic
         return Generation(model, device, reply.text, reply.tokens, seconds, synthetic)
 
+    async def keep_quiet(self, for_s: float) -> float:
+        return self._loop.keep_quiet(for_s)
+
     def _take_request(self, model: ModelName, task: Task, work: int) -> None:
         """Refuse what can't be served, and record the rest as demand."""
         self._loop.refuse_if_ended()

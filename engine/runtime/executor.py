@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from engine.core.names import DeviceId, ModelName
 from engine.runtime.effects import (
@@ -31,32 +30,32 @@ from engine.runtime.messages import (
     Message,
     ModelBound,
     ModelReleased,
-    WorkerDown,
-    WorkerUp,
     context_of,
 )
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.ports import Clock, WorkerSpawner
 from engine.runtime.slab_checks import SlabChecks
 from engine.runtime.slab_reads import SlabReads
 from engine.runtime.slab_returns import SlabReturns
 from engine.runtime.slabs import SlabStore
+from engine.runtime.workers import Workers
 from engine.weights.regions import Region
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Bind, Bound, Failure, News, Release, Released, Reply, Request, Unlock, WorkerConfig
+from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlock, WorkerConfig
 
 _log: Final = logging.getLogger(__name__)
 
-_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read"]]] = {
+_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read", "replaced"]]] = {
     "internal": "passing",
     "not read": "not read",
     "out of memory": "no room",
     "device unusable": "unusable",
+    "replaced": "replaced",
 }
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
 
 
 class Executor:
-    """Owns the worker processes."""
+    """Its work ends with `close`, and the workers with it."""
 
     def __init__(
         self,
@@ -70,21 +69,14 @@ class Executor:
     ) -> None:
         self._store = store
         self._configs = workers
-        self._spawner = spawner
         self._footprints = footprints
-        self._clock = clock
         self._post = post
         self._tasks = tasks
-        self._workers: dict[DeviceId, WorkerHandle] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._reads = SlabReads(store, post, self._tell, self._give_up)
+        self.workers: Final = Workers(workers, spawner, clock, post)
+        self._reads = SlabReads(store, post, self.workers.tell, self._give_up)
         self._checks = SlabChecks(store, post)
-        self._returns = SlabReturns(store, post, self.ask, self._give_up)
-        self._numbers = itertools.count(1)
-        self.pids: dict[DeviceId, int] = {}
-        """Of the workers that are up."""
-        self.used_bytes: dict[DeviceId, int] = dict.fromkeys(workers, 0)
-        """What each device last said that it holds."""
+        self._returns = SlabReturns(store, post, self.workers.ask, self._give_up)
 
     def perform(self, effect: Move) -> None:
         """Set `effect` in motion."""
@@ -110,23 +102,13 @@ class Executor:
             case ReleaseModel(model, device):
                 self._start(self._release(model, device))
             case StartWorker(device, after_s):
-                self._start(self._keep_worker(device, after_s))
+                self._start(self.workers.keep(device, after_s))
             case KillWorker(device):
-                if worker := self._workers.get(device):
-                    worker.kill()
+                self.workers.kill(device)
             case KeepPeaks(model, kind, peaks):
                 self._start(self._footprints.keep(model, kind, peaks))
-
-    async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
-        """A request to the device's worker. Raises WorkerDied."""
-        worker = self._workers.get(device)
-        if worker is None:
-            raise WorkerDied("is not running")
-        return await worker.request(make(next(self._numbers)))
-
-    def _tell(self, device: DeviceId, news: News) -> None:
-        if worker := self._workers.get(device):
-            worker.tell(news)
+            case _:
+                assert_never(effect)
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""
@@ -134,8 +116,7 @@ class Executor:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await asyncio.gather(*(worker.close() for worker in self._workers.values()), return_exceptions=True)
-        await self._spawner.close()
+        await self.workers.close()
         self._store.close()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -145,26 +126,29 @@ class Executor:
 
     async def _bind(self, effect: BindModel) -> None:
         model, device = effect.model, effect.device
-        spec, region = self._store.spec(model), self._store.region(model)
-        if region is None:
+        spec, region, origin = self._store.spec(model), self._store.region(model), self._store.origin(model)
+        if region is None or origin is None:
             self._post(BindFailed(model, device, "not read", f"{model} is not being read any more"))
             return
-        folder = str(self._store.folder(model))
+        if self._store.is_replaced(model):
+            self._post(BindFailed(model, device, "replaced", f"{origin.folder} was prepared anew since it was read"))
+            return
 
         def request(number: int) -> Bind:
             read_bytes = self._reads.follow(model, device, number)
             place = (region.offset, region.length, effect.workspace_bytes)
-            return Bind(number, model, folder, *place, spec.task, spec.limits, read_bytes)
+            made = (str(origin.folder), origin.layout_id)
+            return Bind(number, model, *made, *place, spec.task, spec.limits, read_bytes)
 
         try:
-            reply = await self.ask(device, request)
+            reply = await self.workers.ask(device, request)
         except WorkerDied:
             return  # the task that keeps the worker says so
         finally:
             self._reads.leave(model)
         match reply:
             case Bound():
-                self.used_bytes[device] = reply.used_bytes
+                self.workers.used_bytes[device] = reply.used_bytes
                 self._post(ModelBound(model, device, reply))
             case Failure(kind=kind, message=message):
                 self._post(BindFailed(model, device, _FAILURES.get(kind, "broken"), message))
@@ -176,40 +160,22 @@ class Executor:
         for device, config in self._configs.items():
             if config.page_locks:
                 with suppress(WorkerDied):  # its locks have ended with it
-                    await self.ask(device, lambda number: Unlock(number, region.offset, region.length))
+                    await self.workers.ask(device, lambda number: Unlock(number, region.offset, region.length))
         self._store.give_up(region)
 
     async def _release(self, model: ModelName, device: DeviceId) -> None:
         try:
-            reply = await self.ask(device, lambda number: Release(number, model))
+            reply = await self.workers.ask(device, lambda number: Release(number, model))
         except WorkerDied:
             return
         if isinstance(reply, Released):
-            self.used_bytes[device] = reply.used_bytes
+            self.workers.used_bytes[device] = reply.used_bytes
             context_bytes = context_of(reply.card)
             self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes, context_bytes))
             if reply.leaked_bytes and self._configs[device].backing != "ram":
                 # The CPU's slab may be overwritten at any time; a card's bytes come back with the end of the process.
                 _log.error("%s did not show the bytes of %s free; its worker is replaced", device, model)
-                self.perform(KillWorker(device))
+                self.workers.kill(device)
         else:
             _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
-            self.perform(KillWorker(device))
-
-    async def _keep_worker(self, device: DeviceId, after_s: float) -> None:
-        """From a worker's birth to its death."""
-        if after_s > 0:
-            await self._clock.sleep(after_s)
-        try:
-            worker = await self._spawner.spawn(self._configs[device])
-        except (WorkerDied, OSError) as error:
-            self._post(WorkerDown(device, f"did not start: {error}"))
-            return
-        self._workers[device] = worker
-        self.pids[device] = worker.pid
-        self.used_bytes[device] = 0
-        self._post(WorkerUp(device, worker.pid))
-        reason = await worker.died()
-        del self._workers[device], self.pids[device]
-        self.used_bytes[device] = 0
-        self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
+            self.workers.kill(device)

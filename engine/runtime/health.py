@@ -8,7 +8,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.devices import Reading
+from engine.core.devices import Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
 from engine.core.state import DeviceState
@@ -126,8 +126,7 @@ class DeviceHealth:
         if reading.health == "ok" and before.health != "starting":
             self._notice("info", f"{device} answers again", device)
         elif reading.health not in ("ok", "starting"):
-            state = "failed" if reading.health == "failed" else f"is {reading.health}"
-            self._notice("error", f"{device} {state}: {reading.reason}", device)
+            self._notice("error", f"{device} {condition(reading.health)}: {reading.reason}", device)
 
     def _count_death(self, device: DeviceId) -> int:
         now_s = self._board.now.mono_s

@@ -15,7 +15,7 @@ from engine.core.names import ModelName
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.settings import Settings, SettingsError, check_fit
 from engine.weights.errors import BadCheckpoint, WeightsError
-from engine.weights.footprints import estimate_footprint
+from engine.weights.footprints import estimate_footprint, estimate_in_int8
 from engine.weights.slab import open_prepared
 from engine.weights.sources import Source, prepared_folder, resolve
 
@@ -48,14 +48,17 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     for spec in settings.models:
         try:
             source = resolve(spec, cache)
-            footprint = estimate_footprint(spec, source)
+            footprint, in_int8 = estimate_footprint(spec, source), estimate_in_int8(spec, source)
         except WeightsError as error:
             models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=str(error))
             warnings.append(str(error))
         else:
             sources[spec.name] = source
-            prepared = _is_prepared(prepared_folder(spec, source, cache))
-            models[spec.name] = ModelState(spec, footprint, source.text, prepared, spec.pin)
+            folder = prepared_folder(spec, source, cache)
+            why_not = _why_not_prepared(folder)
+            models[spec.name] = ModelState(spec, footprint, source.text, not why_not, spec.pin, in_int8=in_int8)
+            if why_not and folder.exists():
+                warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
     warnings += _check_fit(settings, specs, models)
     devices = {spec.id: _device(spec) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
@@ -63,8 +66,10 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
 
 
 def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
-    footprints = {name: model.footprint for name, model in models.items() if not model.trouble}
-    fit = check_fit(specs, footprints, settings.models)
+    known = {name: model for name, model in models.items() if not model.trouble}
+    footprints = {name: model.footprint for name, model in known.items()}
+    in_int8 = {name: model.in_int8 for name, model in known.items() if model.in_int8}
+    fit = check_fit(specs, footprints, settings.models, in_int8)
     if fit.errors:
         listed = "\n".join(f"  {error}" for error in fit.errors)
         raise SettingsError(
@@ -84,9 +89,10 @@ def _device(spec: DeviceSpec) -> DeviceState:
     )
 
 
-def _is_prepared(folder: Path) -> bool:
+def _why_not_prepared(folder: Path) -> str:
+    """What is wrong with the prepared folder, or that it is not there; empty when it is whole."""
     try:
         open_prepared(folder)
-    except BadCheckpoint:
-        return False
-    return True
+    except BadCheckpoint as bad:
+        return str(bad)
+    return ""

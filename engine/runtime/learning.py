@@ -28,7 +28,10 @@ class FootprintLearning:
                 self._take(model, kind, peaks)
 
     def ran(self, model: ModelName, device: DeviceId, workspace_bytes: int, filled: float) -> None:
-        """A run took `workspace_bytes` and filled that share of what the model's limits allow."""
+        """A run took `workspace_bytes` and filled that share of what the model's limits allow. A benchmark's runs teach nothing:
+        keeping what they taught would be in their way, and they are the smallest there are."""
+        if self._board.is_quiet:
+            return
         kind = self._kind(device)
         before = self._peaks.get(model, {}).get(kind, RunPeaks())
         peaks = observed(before, workspace_bytes, filled)

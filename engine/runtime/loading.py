@@ -14,7 +14,7 @@ from engine.core.rates import warmed
 from engine.core.records import PhaseName
 from engine.core.sizes import format_size
 from engine.runtime.board import Board
-from engine.runtime.effects import BindModel, KillWorker, ReleaseModel
+from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReleaseModel
 from engine.runtime.jobs import Flow, Job
 from engine.runtime.messages import BindFailed, ModelBound
 from engine.runtime.outcomes import Broken, NoRoom, Withdrawn
@@ -126,6 +126,9 @@ def _why_not_bound(board: Board, job: Job, step: LoadStep, report: BindFailed) -
     if report.kind in ("no room", "unusable"):
         size_bytes = board.state.models[model].footprint.total_bytes
         return NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
+    if report.kind == "replaced":
+        job.tier = None  # it is not known yet where the next attempt starts from
+        return _why_replaced(board, step, report)
     if report.kind != "not read":
         return Broken(f"{device} could not take {model}: {report.reason}", passing=report.kind == "passing")
     if job.withdrawn:
@@ -133,6 +136,18 @@ def _why_not_bound(board: Board, job: Job, step: LoadStep, report: BindFailed) -
     if failure := board.slab_failures.pop(model, None):
         return Broken(failure.reason, passing=failure.kind == "passing")
     return read_too_long(board, model)
+
+
+def _why_replaced(board: Board, step: LoadStep, report: BindFailed) -> Broken:
+    """Let go of the slab, so that it is read anew; what the CPU runs from can't go."""
+    model = step.model
+    _let_go(board, model, step.device)
+    if ledger.slab_in_use(board.state, model):
+        return Broken(f"{report.reason}, and the CPU still runs from that: evict {model} first, then load it")
+    if is_whole(board, model):
+        board.state = ledger.drop_slab(board.state, model)
+        board.emit(DropSlab(model))
+    return Broken(report.reason, passing=True)
 
 
 def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:

@@ -16,11 +16,12 @@ from engine.runtime.board import TICK_S, Instant
 from engine.runtime.effects import Deny, Effect, Grant, Reply, StartWorker, Write
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.messages import Message, Submit, Tick
+from engine.runtime.messages import KeepQuiet, Message, Submit, Tick
 from engine.runtime.ports import Clock
 from engine.runtime.recorder import Recorder
+from engine.runtime.rest import Rest
 from engine.runtime.runs import Runs
-from engine.runtime.sampler import Sampler
+from engine.runtime.sampler import QUIET_INTERVAL_S, Sampler
 from engine.runtime.scheduler import Scheduler
 from engine.worker.protocol import Reply as WorkerReply
 from engine.worker.protocol import Request
@@ -46,6 +47,8 @@ class Loop:
         self._stopping = asyncio.Event()
         self._seq = 0
         self._ended = ""
+        self._quiet_sample_s = QUIET_INTERVAL_S
+        self._rest = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self.runs: Final = Runs(self.post, self._ask_worker)
         self.changed = asyncio.Event()
         """Set, and replaced by another, with each change."""
@@ -53,6 +56,12 @@ class Loop:
     def post(self, message: Message) -> None:
         """Put a message into the inbox."""
         self._inbox.put_nowait(message)
+
+    def keep_quiet(self, for_s: float) -> float:
+        """Rest for so long, or no longer; the seconds between two readings of a device meanwhile."""
+        self.refuse_if_ended()
+        self.post(KeepQuiet(for_s))
+        return self._quiet_sample_s
 
     def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
         """Write down something that happened without a command."""
@@ -74,6 +83,7 @@ class Loop:
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
+            quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
     async def answer(self, submission: Submission) -> Answer:
@@ -92,12 +102,13 @@ class Loop:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
+                self._quiet_sample_s = sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
                 running = [
                     tasks.create_task(self._take_messages()),
-                    tasks.create_task(sampler.run(executor, self.post)),
+                    tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
                 ]
-                recording = tasks.create_task(self._recorder.run(self.hello, self._scheduler.policy, self.snapshot))
+                recording = tasks.create_task(self._recorder.run(self.hello, self.snapshot))
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
                 await self._stopping.wait()
@@ -130,10 +141,13 @@ class Loop:
 
     def _handle(self, message: Message) -> None:
         state, last_seq, was_waiting = self._scheduler.state, self._history.last_seq, self._scheduler.is_waiting
+        was_quiet = self._is_quiet()
         for effect in self._scheduler.handle(message, Instant(self._clock.now(), self._clock.monotonic())):
             self._perform(effect)
+        self._rest.look_again()
         # By identity: the state is replaced whenever it changes, and comparing all of it after each message would cost more.
         changed = self._scheduler.state is not state or self._history.last_seq != last_seq
+        changed |= self._is_quiet() != was_quiet
         if changed or was_waiting or self._scheduler.is_waiting:
             self._wake()
 
@@ -155,7 +169,10 @@ class Loop:
 
     async def _ask_worker(self, device: str, make: Callable[[int], Request]) -> WorkerReply:
         assert self._executor is not None
-        return await self._executor.ask(device, make)
+        return await self._executor.workers.ask(device, make)
+
+    def _is_quiet(self) -> bool:
+        return self._scheduler.is_quiet(self._clock.monotonic())
 
     def _wake(self) -> None:
         self._seq += 1

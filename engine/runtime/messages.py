@@ -104,8 +104,9 @@ class SlabVerified(Struct, frozen=True):
     """A check of the model's slab has ended."""
 
     model: ModelName
-    finding: Literal["whole", "altered", "damaged", "stopped"]
-    """`altered`: the bytes in the RAM tier are not those that were prepared, but the file's are. `damaged`: neither are."""
+    finding: Literal["whole", "altered", "damaged", "replaced", "stopped"]
+    """`altered`: the bytes in the RAM tier are not those that were prepared, but the file's are. `damaged`: neither are.
+    `replaced`: the file was prepared anew since it was read."""
     path: str
     """Of the file."""
 
@@ -119,9 +120,9 @@ class ModelBound(Struct, frozen=True):
 class BindFailed(Struct, frozen=True):
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing", "no room", "unusable", "not read"]
-    """`not read`: the slab did not come. `unusable`: the device can't run any model, as with a torch that was not built for
-    its card."""
+    kind: Literal["broken", "passing", "no room", "unusable", "not read", "replaced"]
+    """`not read`: the slab did not come. `replaced`: its file was prepared anew since it was read. `unusable`: the device can't
+    run any model, as with a torch that was not built for its card."""
     reason: str
 
 
@@ -156,29 +157,22 @@ class DeviceRead(Struct, frozen=True):
     reading: Reading
 
 
+class KeepQuiet(Struct, frozen=True):
+    """Somebody measures: rest for so long, or no longer when that is 0."""
+
+    for_s: float
+
+
 class Tick(Struct, frozen=True):
     """A deadline may have passed."""
 
 
-Message: TypeAlias = (
-    Submit
-    | Withdraw
-    | Ask
-    | Return
-    | Ran
-    | RanShort
-    | SlabOpened
-    | SlabAdvanced
-    | SlabRead
-    | SlabFailed
-    | SlabReturned
-    | SlabNotReturned
-    | SlabVerified
-    | ModelBound
-    | BindFailed
-    | ModelReleased
-    | WorkerUp
-    | WorkerDown
-    | DeviceRead
-    | Tick
+SlabReport: TypeAlias = (
+    SlabOpened | SlabAdvanced | SlabRead | SlabFailed | SlabReturned | SlabNotReturned | SlabVerified
 )
+"""Of a slab that comes into the RAM tier or lies there."""
+
+DeviceReport: TypeAlias = ModelBound | BindFailed | ModelReleased | WorkerUp | WorkerDown | DeviceRead
+"""Of a device, its worker or what the worker did."""
+
+Message: TypeAlias = Submit | Withdraw | Ask | Return | Ran | RanShort | KeepQuiet | SlabReport | DeviceReport | Tick

@@ -32,13 +32,14 @@ class Readahead:
         self._forget(model)
 
     def consider(self, jobs: int) -> None:
-        """Begin the next reading when there are no jobs, and give up one that no job waits for when there are."""
+        """Begin the next reading when nothing is under way, and give up one that no job waits for when something is."""
         board = self._board
-        if self._reading is None and not jobs:
+        busy = jobs > 0 or board.is_quiet
+        if self._reading is None and not busy:
             self._reading = wanted_next(board.state, self._unreadable)
             if self._reading is not None:
                 begin_reading(board, self._reading)
-        elif self._reading is not None and jobs and not self._stopping and not board.state.of(self._reading):
+        elif self._reading is not None and busy and not self._stopping and not board.state.of(self._reading):
             self._stopping = True
             stop_reading(board, self._reading)
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 from engine.api import Hello, Snapshot
 from engine.bench.machine import this_machine
 from engine.core.names import ModelName
-from engine.core.policy import Policy
 from engine.core.records import Notice, Switch
 from engine.core.state import State
 from engine.recording.demand import Asked, DemandLog
@@ -45,13 +44,13 @@ class Recorder:
         """A request came."""
         self._demand.put(Asked(self._clock.now(), model, work))
 
-    async def run(self, hello: Hello, policy: Policy, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+    async def run(self, hello: Hello, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
         """Sample and write, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._demand.run())
             tasks.create_task(self._memory.run())
             first = await snapshot()
-            self._memory.put(_facts(hello, policy, self._pace.quiet_s, first))
+            self._memory.put(_facts(hello, self._pace.quiet_s, first))
             while True:
                 self._memory.put(sample_of(await snapshot()))
                 await self._pause()
@@ -81,7 +80,7 @@ class Recorder:
         self._history.add(Notice(self._clock.now(), "error", text))
 
 
-def _facts(hello: Hello, policy: Policy, interval_s: float, first: Snapshot) -> EngineFacts:
+def _facts(hello: Hello, interval_s: float, first: Snapshot) -> EngineFacts:
     state = first.state
     return EngineFacts(
         at_s=first.at_s,
@@ -89,7 +88,6 @@ def _facts(hello: Hello, policy: Policy, interval_s: float, first: Snapshot) -> 
         machine=this_machine(state.devices.values()),
         devices=tuple(device.spec for device in state.devices.values()),
         models=_models(state),
-        policy=policy,
         interval_s=interval_s,
     )
 

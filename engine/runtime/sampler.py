@@ -9,9 +9,13 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.devices.host import HostMemory, external_bytes, read_host_memory
 from engine.runtime.cards import CardReader
-from engine.runtime.executor import Executor
 from engine.runtime.messages import DeviceRead, Message
 from engine.runtime.ports import Clock
+from engine.runtime.rest import Rest
+from engine.runtime.workers import Workers
+
+QUIET_INTERVAL_S: Final = 10.0
+"""Between two readings while nothing depends on them."""
 
 
 class Sampler:
@@ -23,15 +27,28 @@ class Sampler:
         self._clock: Final = clock
         self._interval_s: Final = interval_s
 
-    async def run(self, executor: Executor, post: Callable[[Message], None]) -> None:
-        """Post one DeviceRead a device each interval, until cancelled."""
+    @property
+    def quiet_interval_s(self) -> float:
+        """Seconds between two readings while the sampler rests."""
+        return max(self._interval_s, QUIET_INTERVAL_S)
+
+    async def run(self, workers: Workers, post: Callable[[Message], None], rest: Rest) -> None:
+        """Post one DeviceRead a device each interval, or each quiet one while it may rest, until cancelled."""
         while True:
             host = read_host_memory()
-            cards = await self._cards.read(self._specs, executor.used_bytes, executor.pids)
+            cards = await self._cards.read(self._specs, workers.used_bytes, workers.pids)
             for device, spec in self._specs.items():
-                reading = cards.get(device) or self._of_host(spec, executor.used_bytes[device], host)
+                reading = cards.get(device) or self._of_host(spec, workers.used_bytes[device], host)
                 post(DeviceRead(device, reading))
-            await self._clock.sleep(self._interval_s)
+            await self._pause(rest)
+
+    async def _pause(self, rest: Rest) -> None:
+        """A command that begins to wait for a reading ends the rest at once; that nobody measures any more is looked at each
+        interval."""
+        read_s = self._clock.monotonic()
+        await self._clock.sleep(self._interval_s)
+        while rest.is_allowed() and self._clock.monotonic() - read_s < self.quiet_interval_s:
+            await rest.sleep(self._clock, self._interval_s)
 
     async def close(self) -> None:
         await self._cards.close()

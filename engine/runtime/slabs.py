@@ -21,7 +21,7 @@ from engine.weights.arena import Arena
 from engine.weights.damage import Finding, find_damage
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
 from engine.weights.regions import Region
-from engine.weights.slab import Prepared, open_prepared
+from engine.weights.slab import Prepared, is_current, open_prepared
 from engine.weights.sources import Source, prepared_folder
 from engine.worker.client import WorkerDied
 from engine.worker.ordering import preparation_of
@@ -89,7 +89,7 @@ class SlabStore:
         self._spawner = spawner
         self._regions: dict[ModelName, Region] = {}
         self._origins: dict[ModelName, Prepared] = {}
-        """What each slab was last read from."""
+        """What each slab was last read from, or is being read from."""
         self._fetches: dict[ModelName, _Fetch] = {}
         self._numbers = itertools.count(1)
 
@@ -105,6 +105,15 @@ class SlabStore:
         """Where its slab lies in the arena, or comes to lie; None where it has no place there."""
         fetch = self._fetches.get(model)
         return self._regions.get(model) if fetch is None else fetch.region
+
+    def origin(self, model: ModelName) -> Prepared | None:
+        """What its slab in the arena, or on its way there, is read from; None before the first one."""
+        return self._origins.get(model)
+
+    def is_replaced(self, model: ModelName) -> bool:
+        """Whether its slab rests in the arena, and the file that it was read from has been prepared anew since."""
+        origin = self._origins.get(model)
+        return model in self._regions and origin is not None and not is_current(origin)
 
     def read_bytes(self, model: ModelName) -> int | None:
         """How many bytes of a slab that is being fetched are there; None of one that is there."""
@@ -149,6 +158,8 @@ class SlabStore:
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
             await self._read(prepared, fetch.region, fetch, reports)
+            if not is_current(prepared):
+                raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
             self.keep(model, fetch.region)
             return Fetched(tier, prepared.length)
         finally:

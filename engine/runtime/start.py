@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
-
-from msgspec.structs import replace
 
 from engine.api import PROTOCOL, Hello
 from engine.core.advice import slow_switches
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.names import CPU
+from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.state import State
 from engine.devices.host import read_host_memory
@@ -31,24 +30,18 @@ from engine.runtime.board import Patience
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
-from engine.runtime.executor import Executor
+from engine.runtime.equipment import executor_maker
 from engine.runtime.footprint_store import FootprintStore
 from engine.runtime.history import KEPT_RECORDS, History
 from engine.runtime.initial import initial_state
-from engine.runtime.messages import Message, Submit
+from engine.runtime.messages import Submit
 from engine.runtime.ports import Clock
 from engine.runtime.recall import last_residency, with_changes, with_copy_rates, with_pins, with_rates
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.scheduler import Scheduler
-from engine.runtime.slabs import SlabStore
-from engine.runtime.touched_ahead import touched_ahead
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
 from engine.version import VERSION
-from engine.weights.arena import Arena
-from engine.worker.forkserver import ForkServer
-from engine.worker.protocol import Arena as ArenaSize
-from engine.worker.protocol import WorkerConfig
 
 IN_USE_SHARE: Final = 2 / 3
 """Of a request's patience: so long it waits for running requests to end by themselves. Of 30 s, 20 s: with 10 s single heavy
@@ -79,33 +72,22 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     scheduler.recall(recalled.peaks)
     history = History(journal, past, clock)
     recorder = _recorder(settings, paths, history, clock)
-    engine = Engine(_hello(config, clock.now(), _banner(specs, library)), scheduler, history, recorder, clock)
+    hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
+    engine = Engine(hello, scheduler, history, recorder, clock)
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
+    cards = settings.card_uuids
+    make_executor = executor_maker(scheduler.state, cards, start.sources, paths.cache, footprints, clock)
+    reader = CardReader(probe, cards)
+    engine.start(make_executor, Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s))
+    _preload(engine, settings)
+    return engine
 
-    ahead = touched_ahead(scheduler.state, read_host_memory().available_bytes)
-    arena = Arena(_arena_bytes(scheduler.state), ahead.ram_tier_bytes)
-    spawner = ForkServer(arena.fd)
-    store = SlabStore({m.name: m for m in settings.models}, start.sources, paths.cache, arena, spawner)
-    workers = {
-        spec.id: replace(
-            _worker(spec, len(specs) - 1, arena.size_bytes, settings.card_uuids.get(spec.id)),
-            touched_bytes=ahead.device_bytes.get(spec.id, 0),
-        )
-        for spec in specs
-    }
-    sampler = Sampler(
-        {spec.id: spec for spec in specs}, CardReader(probe, settings.card_uuids), clock, settings.monitoring.sample_s
-    )
 
-    def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:
-        return Executor(store, workers, spawner, footprints, clock, post, tasks)
-
-    engine.start(make_executor, sampler)
+def _preload(engine: Engine, settings: Settings) -> None:
     for model in settings.models:
         if model.preload:
             engine.post(Submit(Submission(f"preload-{model.name}", Load(model.name), "config")))
-    return engine
 
 
 def _scheduler(settings: Settings, state: State, past: Sequence[Record]) -> Scheduler:
@@ -124,8 +106,8 @@ def _recorder(settings: Settings, paths: Paths, history: History, clock: Clock) 
     return Recorder(DemandLog(paths.demand, bounds), MemoryLog(paths.memory, bounds), history, clock, pace)
 
 
-def _hello(config: Path, now_s: float, banner: str) -> Hello:
-    return Hello(PROTOCOL, VERSION, socket.gethostname(), os.getpid(), now_s, str(config.absolute()), banner)
+def _hello(config: Path, now_s: float, banner: str, policy: Policy) -> Hello:
+    return Hello(PROTOCOL, VERSION, socket.gethostname(), os.getpid(), now_s, str(config.absolute()), banner, policy)
 
 
 def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
@@ -147,24 +129,4 @@ def _patience(settings: Settings) -> Patience:
         loading.drain_deadline_s,
         loading.timeout_s,
         loading.retries,
-    )
-
-
-def _arena_bytes(state: State) -> int:
-    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
-    pages cost nothing."""
-    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
-    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
-
-
-def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None) -> WorkerConfig:
-    threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
-    return WorkerConfig(
-        spec.id,
-        spec.backing,
-        spec.total_bytes,
-        ArenaSize(arena_bytes),
-        threads,
-        card=card,
-        page_locks=spec.on_card,
     )

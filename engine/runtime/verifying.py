@@ -4,7 +4,7 @@ a damaged one and of whoever runs on its bytes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -41,10 +41,15 @@ class Verifying:
         slab = self._board.state.ram.find(report.model)
         if report.finding == "stopped" or jobs or slab is None or slab.stage != "kept":
             return
-        if report.finding == "whole":
-            self._whole.add(report.model)
-        else:
-            self._condemn(slab, report)
+        match report.finding:
+            case "whole":
+                self._whole.add(report.model)
+            case "replaced":
+                self._let_go(report.model)
+            case "altered" | "damaged":
+                self._condemn(slab, report)
+            case _:
+                assert_never(report.finding)
 
     def to_take_off(self) -> Sequence[ModelName]:
         """Models that are ready on a device with the bytes of a damaged slab, and not about to be loaded anew."""
@@ -63,7 +68,7 @@ class Verifying:
     def consider(self, jobs: int) -> None:
         """Begin the next check when it has been quiet, and give up one when something is under way."""
         slabs, now_s = self._board.state.ram.slabs, self._board.now.mono_s
-        busy = jobs > 0 or any(slab.stage != "kept" for slab in slabs)
+        busy = jobs > 0 or self._board.is_quiet or any(slab.stage != "kept" for slab in slabs)
         if busy:
             self._quiet_from_s = now_s + QUIET_S
         if self._checking is None and not busy and now_s >= self._quiet_from_s:
@@ -76,6 +81,14 @@ class Verifying:
 
     def _damaged(self) -> Sequence[Slab]:
         return [slab for slab in self._board.state.ram.slabs if slab.stage == "damaged"]
+
+    def _let_go(self, model: ModelName) -> None:
+        """The model's file was prepared anew since its slab was read: nobody is to load from that; the CPU may run from it."""
+        if ledger.slab_in_use(self._board.state, model):
+            self._whole.add(model)  # what there is to know of it is known; a load finds out by itself
+        else:
+            self._board.state = ledger.drop_slab(self._board.state, model)
+            self._board.emit(DropSlab(model))
 
     def _condemn(self, slab: Slab, report: SlabVerified) -> None:
         """Trust neither the slab in the RAM tier any more nor, if the file is damaged, the file."""

@@ -14,7 +14,7 @@ from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.service.gate import gate, mark_protocol
 from engine.service.stream import send_events
-from engine.wire import MAX_BODY_BYTES, CancelReply, EmbedRequest, GenerateRequest
+from engine.wire import MAX_BODY_BYTES, CancelReply, EmbedRequest, GenerateRequest, QuietReply, QuietRequest
 
 Stop: TypeAlias = Callable[[], asyncio.Future[None]]
 """Asks the serving process to end; done when the engine has stopped."""
@@ -37,6 +37,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/embed", routes.embed),
             web.post("/v1/generate", routes.generate),
+            web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
         ]
     )
@@ -86,6 +87,10 @@ class Routes:
     async def generate(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=GenerateRequest)
         return _json(await self._engine.generate(asked.model, asked.prompt, asked.max_tokens))
+
+    async def keep_quiet(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=QuietRequest)
+        return _json(QuietReply(await self._engine.keep_quiet(asked.for_s)))
 
     async def stop(self, _request: web.Request) -> web.Response:
         await asyncio.shield(self._stop())

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.api import Answer
 from engine.bench.records import Run
-from engine.core.commands import Evict, Load
+from engine.core.commands import Evict, Load, Submission
 from tests.bench.runs import run_of, series
 from tests.cli.conftest import Citadel
 from tests.scripted import ScriptedEngine
@@ -33,6 +34,26 @@ async def test_every_model_is_measured_on_every_gpu(citadel: Citadel, engine: Sc
     assert "torch" in run.machine.versions
     assert [device.id for device in run.machine.devices] == ["gpu0", "gpu1", "cpu"]
     assert "virtual" in ran.err
+
+
+async def test_the_engine_keeps_quiet_meanwhile_and_the_figures_say_so(
+    citadel: Citadel, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    quiet: list[bool] = []
+    load = engine.submit
+
+    async def submit(submission: Submission) -> Answer:
+        quiet.append(engine.quiet)
+        return await load(submission)
+
+    engine.submit = submit  # type: ignore[method-assign]
+    ran = await citadel("bench", "bge-base", "--on", "gpu0", "-n", "1", "--output", str(tmp_path / "run.json"))
+    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=Run)
+    assert quiet
+    assert all(quiet)
+    assert not engine.quiet
+    assert run.machine.sample_s == 10
+    assert "devices read every 10 s" in ran.out
 
 
 async def test_the_table_marks_random_weights_and_gives_the_verdict(citadel: Citadel, engine: ScriptedEngine) -> None:

@@ -39,6 +39,13 @@ def test_another_machine_torch_or_card_is_pointed_out() -> None:
     )
 
 
+def test_another_pace_of_the_engines_readings_is_pointed_out() -> None:
+    quiet = replace(MACHINE, sample_s=10.0)
+    assert compare(run_of(machine=MACHINE), run_of(machine=quiet)).differences == (
+        "readings of devices: as ever before, every 10 s after",
+    )
+
+
 def test_a_model_of_another_size_is_pointed_out() -> None:
     larger = replace(series("m", [1.0]), weights_bytes=180 << 20)
     differences = compare(run_of(series("m", [1.0])), run_of(larger)).differences

@@ -27,7 +27,7 @@ def facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
     versions = {"torch": "2.13.0", "transformers": "5.23.0"}
     return EngineFacts(
         at_s=at_s,
-        hello=Hello(PROTOCOL, "0.1.0", "box", 1, at_s, "/etc/citadel", "virtual GPUs in host RAM"),
+        hello=Hello(PROTOCOL, "0.1.0", "box", 1, at_s, "/etc/citadel", "virtual GPUs in host RAM", policy or Policy()),
         machine=Machine("box", "a processor", 2, 24 * GIB, "6.1", "3.11.7", versions, benched),
         devices=devices,
         models=(
@@ -35,7 +35,6 @@ def facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
             ModelFacts("large", "embedding", "float32", "synthetic:large", True, 480 * MIB),
             ModelFacts("absent", "generation", "float16", "", False, 0, "absent can't be had"),
         ),
-        policy=policy or Policy(),
         interval_s=INTERVAL_S,
     )
 

@@ -127,7 +127,7 @@ async def test_figures_of_another_configuration_are_left_out(citadel_home: Path)
     found = gather(paths.journal, paths.memory, paths.demand)
 
     assert (len(found.engines), len(found.samples), len(found.switches)) == (1, 1, 1)
-    assert found.facts.policy == Policy()
+    assert found.facts.hello.policy == Policy()
 
 
 async def test_a_damaged_line_costs_that_line_only(citadel: Citadel, tmp_path: Path) -> None:

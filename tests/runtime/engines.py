@@ -49,9 +49,11 @@ class Box(Struct):
 
 
 @asynccontextmanager
-async def scripted_engine(folder: Path, policy: Policy | None = None) -> AsyncIterator[Box]:
+async def scripted_engine(
+    folder: Path, policy: Policy | None = None, engine_clock: SystemClock | None = None
+) -> AsyncIterator[Box]:
     """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
-    async with _opened(folder, NvmlProbe(SystemClock()), policy, sample_s=1.0) as box:
+    async with _opened(folder, NvmlProbe(SystemClock()), policy, 1.0, engine_clock or SystemClock()) as box:
         yield box
 
 
@@ -65,19 +67,21 @@ async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: f
     probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=call_s))
     await probe.open()
     try:
-        async with _opened(folder, probe, None, sample_s=0.01) as box:
+        async with _opened(folder, probe, None, 0.01, SystemClock()) as box:
             yield box
     finally:
         script.comes_unstuck()  # or the driver's thread would outlive the test
 
 
 @asynccontextmanager
-async def _opened(folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float) -> AsyncIterator[Box]:
+async def _opened(
+    folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float, clock: SystemClock
+) -> AsyncIterator[Box]:
     settings = load_settings(CONFIG, {}, None, probe.facts)
     start = initial_state(settings, device_specs(settings, 64 * GIB), folder / "cache")
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
-    box_store, spawner, clock = ScriptedStore(specs, sizes), ScriptedSpawner(), SystemClock()
+    box_store, spawner = ScriptedStore(specs, sizes), ScriptedSpawner()
     bounds = Bounds(1 << 20, 2)
     journal = Journal(folder, bounds)
     past: list[Record] = journal.read_back()

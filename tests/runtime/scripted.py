@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from array import array
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,9 @@ from engine.runtime.footprint_store import FootprintStore
 from engine.runtime.slabs import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.damage import Finding
 from engine.weights.errors import ReadStopped
+from engine.weights.layout import FORMAT_VERSION, Layout
 from engine.weights.regions import Region
+from engine.weights.slab import Prepared
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
     Bind,
@@ -50,6 +53,8 @@ class ScriptedWorker:
         self.pid = pid
         self.config = config
         self.bound: dict[ModelName, int] = {}
+        self.binds: list[Bind] = []
+        """All that it was asked for."""
         self.unlocked: list[int] = []
         self.heard: list[News] = []
         self.runs_out_of_memory = False
@@ -95,6 +100,7 @@ class ScriptedWorker:
 
     async def _bind(self, request: Bind) -> Reply:
         """Ready as soon as the slab has been read."""
+        self.binds.append(request)
         if request.read_bytes is not None:
             self._following[request.id] = request
             whole: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -186,6 +192,9 @@ class ScriptedStore(SlabStore):
         self.finding: Finding = "whole"
         """What checks of slabs find."""
         self.checked: list[ModelName] = []
+        self.replaced: set[ModelName] = set()
+        """Prepared anew since they were read; a fetch reads what is there now."""
+        self.reads: Counter[ModelName] = Counter()
         self.free_bytes = 1 << 40
         """Of the arena."""
 
@@ -197,6 +206,14 @@ class ScriptedStore(SlabStore):
 
     def region(self, model: ModelName) -> Region | None:
         return Region(0, self._sizes[model]) if model in self.held or model in self.filling else None
+
+    def origin(self, model: ModelName) -> Prepared:
+        layout = Layout(FORMAT_VERSION, "BertModel", "path:/x", {}, (), (), 0, self._sizes[model], "")
+        folder = self.folder(model)
+        return Prepared(folder, folder / "slab", 0, self._sizes[model], layout, f"layout-{self.reads[model]}", (0, 0))
+
+    def is_replaced(self, model: ModelName) -> bool:
+        return model in self.replaced and model in self.held
 
     def read_bytes(self, model: ModelName) -> int | None:
         return self.filling.get(model)
@@ -229,6 +246,7 @@ class ScriptedStore(SlabStore):
 
     async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
         self.filling[model] = 0
+        self.reads[model] += 1
         try:
             reports.opened("disk", Region(0, self._sizes[model]))
             await self.may_fetch.wait()
@@ -237,4 +255,5 @@ class ScriptedStore(SlabStore):
         finally:
             del self.filling[model]
         self.held.add(model)
+        self.replaced.discard(model)
         return Fetched("disk", self._sizes[model])

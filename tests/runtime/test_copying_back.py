@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from engine.api import Cancelled, Done
 from engine.core.commands import Evict, Load, Move
 from engine.core.plans import Plan
+from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.effects import BindModel, DropSlab, ReadSlab, ReleaseModel, ReturnSlab
+from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, ReturnSlab
 from engine.runtime.messages import SlabReturned
 from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.runtime.world import World
@@ -104,6 +105,34 @@ def test_a_worker_that_dies_while_it_copies_back_takes_nothing_else_along() -> N
 
     assert isinstance(world.answers["s1"], Done)
     assert world.state.find("b", "gpu0") is not None
+
+
+def test_a_copy_that_never_ends_is_given_up_with_its_worker_and_the_switch_goes_on() -> None:
+    world = switching()
+    world.pass_time(119)
+    assert world.find(KillWorker) is None
+    world.pass_time(1)
+    assert world.waiting == [ReturnSlab("a", "gpu0", 60 * MIB), KillWorker("gpu0")]
+    world.pass_time(300)
+    assert len(world.waiting) == 2, "once is enough"
+
+    world.perform(world.expect(KillWorker))
+    assert tier_of(world) == {"b": "kept"}
+    world.settle()
+    assert isinstance(world.answers["s1"], Done)
+    assert world.where() == {"b": "gpu0 ready"}
+    [told] = [entry.text for entry in world.written if isinstance(entry, Notice) and "copying" in entry.text]
+    assert told.startswith("copying a back from gpu0 took longer than 120 s and was given up")
+
+
+def test_neighbours_of_a_copy_that_never_ends_come_back() -> None:
+    state = with_resident(with_resident(box({"a": 60, "c": 10}, {"gpu0": 100}), "a", "gpu0"), "c", "gpu0")
+    world = World(state)
+    world.submit(Evict("a"))
+    world.pass_time(120)
+    world.perform(world.expect(KillWorker))
+    world.settle()
+    assert world.where() == {"c": "gpu0 ready"}
 
 
 def test_a_load_that_is_taken_back_meanwhile_does_not_begin() -> None:

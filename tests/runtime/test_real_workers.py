@@ -12,7 +12,7 @@ import pytest
 
 from engine import GPUManager
 from engine.api import Done, Snapshot
-from engine.core.commands import Evict, ForceCpu, Load, Move, Submission
+from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission
 from engine.core.sizes import MIB
 from engine.runtime.engine import Engine
 from engine.runtime.start import start_engine
@@ -144,3 +144,25 @@ async def test_a_model_answers_alike_from_a_slab_that_was_copied_back(config: Pa
 
 def kept(snapshot: Snapshot) -> list[str]:
     return [slab.model for slab in snapshot.state.ram.slabs if slab.stage == "kept"]
+
+
+async def test_an_int8_model_is_prepared_moved_copied_back_and_answers_alike_everywhere(config: Path) -> None:
+    catalog = config / "model_gpu_mapping.json"
+    models = json.loads(catalog.read_text())["models"]
+    catalog.write_text(json.dumps({"models": [{**models[0], "dtype": "int8"}, *models[1:]]}))
+    engine = await start_engine(config, os.environ)
+    await all_devices_up(engine)
+    (first,) = (await engine.embed("one", ["a cat"])).vectors
+    (exact,) = (await engine.embed("two", ["a cat"])).vectors
+    assert 0.999 < cosine(first, exact) < 1.0
+    footprint = (await engine.snapshot()).state.models["one"].footprint
+    assert footprint.label == "measured"
+    assert footprint.weights_bytes == pytest.approx(10_764_288 + 2 * 21_120 + 2 * 11_948_928, rel=0.001)
+
+    commands: tuple[Command, ...] = (Move("one", "gpu1"), Evict("one"), Load("one", "gpu0"), ForceCpu("one"))
+    for number, command in enumerate(commands):
+        assert isinstance(await engine.submit(Submission(str(number), command)), Done)
+    again = await engine.embed("one", ["a cat"])
+    assert again.device == "cpu"
+    assert again.vectors[0] == pytest.approx(first, abs=1e-6)
+    await engine.stop()

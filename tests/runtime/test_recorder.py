@@ -10,7 +10,6 @@ from engine.api import PROTOCOL, Hello, Snapshot
 from engine.core.commands import Load
 from engine.core.ledger import budget
 from engine.core.plans import EvictStep, LoadStep, Plan
-from engine.core.policy import Policy
 from engine.core.records import Notice, Phases, Switch
 from engine.recording.demand import DEMAND_FILE, DemandLog, own_demand
 from engine.recording.journal import Journal
@@ -66,7 +65,7 @@ class Books:
             budgets = {device: budget(self._state, device) for device in self._state.devices}
             return Snapshot(1, self.clock.now(), self._state, budgets=budgets)
 
-        running = asyncio.create_task(self.recorder.run(HELLO, Policy(), snapshot))
+        running = asyncio.create_task(self.recorder.run(HELLO, snapshot))
         await self.clock.ended.wait()
         await self.recorder.written()
         running.cancel()
@@ -103,7 +102,7 @@ async def test_the_samples_begin_with_what_they_were_taken_on(tmp_path: Path) ->
 
     facts = next(iter(recorded_memory(tmp_path)))
     assert isinstance(facts, EngineFacts)
-    assert (facts.hello, facts.policy, facts.interval_s) == (HELLO, Policy(), 30.0)
+    assert (facts.hello, facts.interval_s) == (HELLO, 30.0)
     assert [device.id for device in facts.devices] == ["gpu0", "gpu1", "cpu"]
     assert [model.name for model in facts.models] == ["a", "b"]
 

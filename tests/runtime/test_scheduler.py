@@ -15,9 +15,9 @@ from engine.core.records import Notice, Refused, Residency, Switch
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.runtime.board import Patience
+from engine.runtime.command_desk import REMEMBERED_ANSWERS
 from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
 from engine.runtime.messages import BindFailed, DeviceRead, ModelReleased, Submit
-from engine.runtime.scheduler import REMEMBERED_ANSWERS
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
 

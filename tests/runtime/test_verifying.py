@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine.api import Done
 from engine.core.commands import Evict, Load
+from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Notice
 from engine.core.state import State
@@ -201,6 +202,37 @@ def test_a_pin_does_not_hold_a_model_on_damaged_bytes() -> None:
     world.settle()
 
     assert world.where() == {}
+
+
+@pytest.mark.parametrize("device", [None, "gpu1"])
+def test_a_model_that_was_taken_off_damaged_bytes_is_still_pinned_when_it_comes_anew(device: str | None) -> None:
+    world = checking(with_pin(on("gpu1"), "a", device))
+    world.end_check("damaged")
+    world.settle()
+    assert world.state.models["a"].pin == Pin(device)
+
+    world.ask("a")
+    world.settle()
+    assert world.state.models["a"].pin == Pin(device)
+    assert len(world.where()) == 1
+
+
+def test_a_slab_whose_file_was_prepared_anew_goes_without_a_word_of_damage() -> None:
+    world = checking(resting())
+    world.end_check("replaced")
+    assert tier(world) == {"b": "kept"}
+    assert world.waiting == [DropSlab("a")]
+    assert notices(world) == []
+    assert world.state.models["a"].prepared
+
+
+def test_a_slab_whose_file_was_prepared_anew_stays_as_long_as_the_cpu_runs_from_it() -> None:
+    world = checking(on(CPU))
+    world.end_check("replaced")
+    assert tier(world) == {"a": "kept"}
+    assert world.where() == {"a": "cpu ready"}
+    world.pass_time(QUIET_S)
+    assert world.checking is None
 
 
 def test_a_worker_that_dies_with_damaged_bytes_has_its_model_prepared_anew() -> None:

@@ -181,7 +181,7 @@ class World:
         self.expect(ReadSlab, lambda e: e.model == model)
         self.send(SlabOpened(model, "disk", self.state.models[model].footprint.weights_bytes))
 
-    def end_check(self, finding: Literal["whole", "altered", "damaged", "stopped"]) -> None:
+    def end_check(self, finding: Literal["whole", "altered", "damaged", "replaced", "stopped"]) -> None:
         """The check of a slab ends, and finds this."""
         assert self.checking is not None
         model, self.checking, self.check_is_stopped = self.checking, None, False
@@ -203,7 +203,7 @@ class World:
     def fail_bind(self, model: ModelName, reason: str) -> None:
         self.refuse_bind(model, "broken", reason)
 
-    def refuse_bind(self, model: ModelName, kind: Literal["broken", "not read"], reason: str) -> None:
+    def refuse_bind(self, model: ModelName, kind: Literal["broken", "not read", "replaced"], reason: str) -> None:
         effect = self.expect(BindModel, lambda e: e.model == model)
         self.waiting.remove(effect)
         self.send(BindFailed(model, effect.device, kind, reason))

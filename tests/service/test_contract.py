@@ -249,6 +249,23 @@ async def test_generation_stops_at_the_tokens_asked_for(api: EngineAPI) -> None:
     assert 0 < answer.tokens <= 3
 
 
+async def test_an_engine_that_keeps_quiet_says_how_often_it_reads_its_devices_until_that_ends(api: EngineAPI) -> None:
+    assert (await api.snapshot()).quiet_sample_s is None
+    sample_s = await api.keep_quiet(30)
+    assert sample_s == 10
+    await _until_quiet(api, sample_s)
+    await api.keep_quiet(0)
+    await _until_quiet(api, None)
+
+
+async def test_commands_are_carried_out_in_the_quiet_as_ever(api: EngineAPI) -> None:
+    await api.keep_quiet(30)
+    await api.submit(_submission(Load(LARGE, "gpu0")))
+    answer = await api.submit(_submission(Load(OTHER_LARGE, "gpu0")))
+    assert isinstance(answer, Done)
+    assert (await api.embed(SMALL, ["a cat"])).vectors
+
+
 async def test_cancelling_what_is_not_there_says_so(api: EngineAPI) -> None:
     assert await api.cancel("never sent") is False
 
@@ -262,6 +279,15 @@ async def test_a_stopped_engine_ends_its_events_and_answers_no_more(api: EngineA
             pass
     with pytest.raises(EngineUnreachable):
         await api.snapshot()
+
+
+async def _until_quiet(api: EngineAPI, sample_s: float | None) -> None:
+    """Waits for a snapshot that says so."""
+    events = api.events()
+    async for event in events:
+        if isinstance(event, Updated) and event.snapshot.quiet_sample_s == sample_s:
+            break
+    await _close(events)
 
 
 async def _until_recorded(events: AsyncIterator[Event]) -> int:

@@ -9,7 +9,7 @@ from socket import AF_UNIX, socketpair
 import msgspec
 import pytest
 
-from engine.api import CannotServe, EngineError, EngineUnreachable, ReadOnly, Snapshot, UnknownModel
+from engine.api import PROTOCOL, CannotServe, EngineError, EngineUnreachable, ReadOnly, Snapshot, UnknownModel
 from engine.client import RemoteEngine, connect
 from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
@@ -36,12 +36,14 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
         watcher.cancel("1"),
         watcher.embed("bge-base", ["a cat"]),
         watcher.generate("phi-3-mini", "a cat"),
+        watcher.keep_quiet(15),
         watcher.stop(),
     ):
         with pytest.raises(ReadOnly, match="nothing was changed"):
             await change
     assert scripted.submissions == []
     assert not scripted.stopped
+    assert not scripted.quiet
 
 
 async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteEngine, paths: Paths) -> None:
@@ -49,7 +51,7 @@ async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteE
     status, message = await _error(paths.socket, request)
     assert status == 426
     assert "version 99" in message
-    assert "version 1;" in message
+    assert f"version {PROTOCOL};" in message
     assert "citadel stop" in message
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from engine.api import EngineUnreachable, Event, Snapshot, Updated
+from engine.api import PROTOCOL, EngineUnreachable, Event, Snapshot, Updated
 from engine.client import RemoteEngine
 from engine.paths import Paths
 from engine.service.stream import send_events
@@ -20,7 +20,7 @@ from engine.wire import PROTOCOL_HEADER
 from tests.scripted import ScriptedEngine
 
 CHANGES = 3000
-HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: 1\r\n".encode()
+HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: {PROTOCOL}\r\n".encode()
 
 
 async def test_a_slow_reader_misses_old_snapshots_and_gets_the_newest(
@@ -75,8 +75,8 @@ async def test_something_else_at_the_socket_is_no_engine(paths: Paths, answer: b
 
 
 async def test_an_engine_of_another_version_is_told_apart(paths: Paths) -> None:
-    async with _peer(paths, HEAD.replace(b": 1", b": 7") + b"\r\n{}"):
-        with pytest.raises(EngineUnreachable, match=r"version 1 .* version 7; restart .*`citadel stop`"):
+    async with _peer(paths, HEAD.replace(f": {PROTOCOL}".encode(), b": 7") + b"\r\n{}"):
+        with pytest.raises(EngineUnreachable, match=rf"version {PROTOCOL} .* version 7; restart .*`citadel stop`"):
             await RemoteEngine(paths.socket).snapshot()
 
 

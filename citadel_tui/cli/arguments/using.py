@@ -53,7 +53,7 @@ def _prepare_command(commands: Commands) -> None:
         action="store_const",
         dest="depth",
         const="checksum",
-        help="read every byte and compare its checksum; a damaged slab is built again",
+        help="compare the checksums of slab and source; a damaged slab, or one whose source has changed, is built again",
     )
     depth.add_argument(
         "--again", action="store_const", dest="depth", const="nothing", help="build it again, whatever is there"

@@ -1,0 +1,75 @@
+"""The worker processes: each is started, asked, told and killed here, and watched from its birth to its death."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+
+from engine.core.names import DeviceId
+from engine.runtime.messages import Message, WorkerDown, WorkerUp
+from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import News, Reply, Request, WorkerConfig
+
+
+class Workers:
+    """At most one for each device."""
+
+    def __init__(
+        self,
+        configs: Mapping[DeviceId, WorkerConfig],
+        spawner: WorkerSpawner,
+        clock: Clock,
+        post: Callable[[Message], None],
+    ) -> None:
+        self._configs = configs
+        self._spawner = spawner
+        self._clock = clock
+        self._post = post
+        self._up: dict[DeviceId, WorkerHandle] = {}
+        self._numbers = itertools.count(1)
+        self.pids: dict[DeviceId, int] = {}
+        """Of the workers that are up."""
+        self.used_bytes: dict[DeviceId, int] = dict.fromkeys(configs, 0)
+        """What each device last said that it holds."""
+
+    async def keep(self, device: DeviceId, after_s: float) -> None:
+        """From a worker's birth, so long from now, to its death."""
+        if after_s > 0:
+            await self._clock.sleep(after_s)
+        try:
+            worker = await self._spawner.spawn(self._configs[device])
+        except (WorkerDied, OSError) as error:
+            self._post(WorkerDown(device, f"did not start: {error}"))
+            return
+        self._up[device] = worker
+        self.pids[device] = worker.pid
+        self.used_bytes[device] = 0
+        self._post(WorkerUp(device, worker.pid))
+        reason = await worker.died()
+        del self._up[device], self.pids[device]
+        self.used_bytes[device] = 0
+        self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
+
+    async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
+        """The answer to the request that is made with the given number. Raises WorkerDied."""
+        worker = self._up.get(device)
+        if worker is None:
+            raise WorkerDied("is not running")
+        return await worker.request(make(next(self._numbers)))
+
+    def tell(self, device: DeviceId, news: News) -> None:
+        """Say something that has no answer; nothing happens when there is no worker."""
+        if worker := self._up.get(device):
+            worker.tell(news)
+
+    def kill(self, device: DeviceId) -> None:
+        """End the device's worker at once, if it is up."""
+        if worker := self._up.get(device):
+            worker.kill()
+
+    async def close(self) -> None:
+        """End all workers in order, and the server that they come from."""
+        await asyncio.gather(*(worker.close() for worker in self._up.values()), return_exceptions=True)
+        await self._spawner.close()

@@ -1,0 +1,128 @@
+"""A slab that rests in the RAM tier while its model is prepared anew: no layout is ever bound to bytes of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.api import Done, Failed
+from engine.core.commands import Evict, Load, Move, Submission
+from engine.core.models import ModelSpec
+from engine.core.names import CPU
+from engine.core.plans import Tier
+from engine.runtime.effects import BindModel, DropSlab, ReadSlab
+from engine.runtime.slabs import FetchReports, PassingFailure, SlabStore
+from engine.weights.arena import Arena
+from engine.weights.layout import TensorFacts, place
+from engine.weights.regions import Region
+from engine.weights.slab import Prepared, SlabContents, write_prepared
+from engine.weights.sources import prepared_folder, resolve
+from tests.core.boxes import box, with_resident, with_slab
+from tests.runtime.engines import scripted_engine
+from tests.runtime.scripted import ScriptedSpawner
+from tests.runtime.world import World
+from tests.weights.checkpoints import write_checkpoint
+
+
+def refused() -> World:
+    """A load of `a` from the RAM tier has found that the file is another one now."""
+    world = World(with_slab(box({"a": 40}), "a"))
+    world.submit(Load("a", "gpu0"))
+    world.refuse_bind("a", "replaced", "/prepared/a was prepared anew since it was read")
+    return world
+
+
+def test_a_load_from_a_replaced_slab_reads_the_new_one_and_says_that_it_came_from_disk() -> None:
+    world = refused()
+    assert world.waiting == [DropSlab("a"), ReadSlab("a")]
+    world.settle()
+
+    answer = world.answers["s1"]
+    assert isinstance(answer, Done)
+    assert answer.switch is not None
+    assert answer.switch.tier == "disk"
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_slab_that_the_cpu_runs_from_is_never_dropped_and_the_load_says_what_to_do() -> None:
+    world = World(with_resident(box({"a": 40}), "a", CPU))
+    name = world.submit(Move("a", "gpu0"))
+    world.refuse_bind("a", "replaced", "/prepared/a was prepared anew since it was read")
+    world.settle()
+
+    answer = world.answers[name]
+    assert isinstance(answer, Failed)
+    assert "the CPU still runs from that: evict a first" in answer.reason
+    assert world.find(DropSlab) is None
+    assert world.where() == {"a": "cpu ready"}
+
+
+def test_a_device_that_finds_another_file_while_the_slab_is_still_read_leaves_the_reading_alone() -> None:
+    world = World(box({"a": 40}))
+    world.submit(Load("a", "gpu0"))
+    world.open_slab("a")
+    world.expect(BindModel)
+    world.refuse_bind("a", "replaced", "/prepared/a was prepared anew since it was read")
+    assert world.find(DropSlab) is None
+    world.settle()
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+async def test_the_engine_binds_each_slab_with_the_layout_that_it_was_read_with(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        for number, replaced in enumerate((False, False, True)):
+            box.store.replaced |= {"e5-small"} if replaced else set()
+            await box.engine.submit(Submission(f"load-{number}", Load("e5-small", "gpu0")))
+            await box.engine.submit(Submission(f"evict-{number}", Evict("e5-small")))
+        binds = box.spawner.workers["gpu0"].binds
+        assert [bind.layout_id for bind in binds] == ["layout-1", "layout-1", "layout-2"]
+
+
+class IgnoredReports(FetchReports):
+    """Of a fetch that nobody follows."""
+
+    def prepared(self, done: float) -> None: ...
+
+    def opened(self, tier: Tier, region: Region) -> None: ...
+
+    def grew(self, read_bytes: int) -> None: ...
+
+
+class PreparedMeanwhile(IgnoredReports):
+    """The model is prepared anew as soon as its slab has been opened."""
+
+    def __init__(self, folder: Path, checkpoint: Path) -> None:
+        self._paths = (folder, checkpoint)
+
+    def opened(self, tier: Tier, region: Region) -> None:
+        write(*self._paths, value=2)
+
+
+def write(folder: Path, checkpoint: Path, value: int) -> Prepared:
+    facts = TensorFacts("a", "parameter", "U8", (4096,), (1,), 4096)
+    contents = SlabContents("BertModel", "path:/x", place([facts]), ())
+    data = memoryview(bytes([value]) * 4096)
+    return write_prepared(folder, checkpoint, contents, lambda _: data, lambda _: None)
+
+
+async def test_a_slab_whose_file_is_replaced_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    spec = ModelSpec("m", (f"path:{checkpoint}",), "embedding")
+    source = resolve(spec, tmp_path)
+    folder = prepared_folder(spec, source, tmp_path)
+    first = write(folder, checkpoint, value=1)
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner())
+
+    with pytest.raises(PassingFailure, match="was prepared anew while it was read"):
+        await store.fetch("m", PreparedMeanwhile(folder, checkpoint))
+    assert store.region("m") is None
+
+    await store.fetch("m", IgnoredReports())
+    origin = store.origin("m")
+    assert origin is not None
+    assert origin.layout_id != first.layout_id
+    assert not store.is_replaced("m")
+    write(folder, checkpoint, value=3)
+    assert store.is_replaced("m")
+    store.close()
