@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,8 @@ STORY: Final[tuple[Single, ...]] = (
     Load("bge-base", "gpu0"),
     Load("phi-3-mini", "gpu0"),
 )
-"""The first loads prepare the models; the last two come from the RAM tier, as switches do from then on."""
+"""Models on every device, a victim, a pin, a model on the CPU. The first loads prepare the models; the last two come from
+the RAM tier, as switches do from then on."""
 TEXTS: Final = ["a cat", "a kitten", "a stock market"]
 
 
@@ -40,7 +41,8 @@ TEXTS: Final = ["a cat", "a kitten", "a stock market"]
 async def own_engine() -> AsyncIterator[Paths]:
     """An engine of our own, which is gone with its folder afterwards."""
     home = tempfile.mkdtemp(prefix="citadel-")
-    os.environ["CITADEL_HOME"] = home
+    # So that files are told as they would be to anybody, and that nobody's own models are in the pictures.
+    os.environ |= {"HOME": home, "CITADEL_HOME": f"{home}/citadel"}
     paths = find_paths(os.environ)
     try:
         await ensure_engine(paths, CONFIG)
@@ -51,13 +53,13 @@ async def own_engine() -> AsyncIterator[Paths]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def work(engine: EngineAPI) -> None:
-    """Something to see: models on every device, requests counted, a victim, a pin, a model on the CPU."""
+async def work(engine: EngineAPI, story: Sequence[Single] = STORY) -> None:
+    """Something to see: `story` carried out, and each model of it asked for something."""
     async for event in engine.events():
         devices = event.snapshot.state.devices.values() if isinstance(event, Updated) else ()
         if devices and all(device.reading.health == "ok" for device in devices):
             break
-    for number, command in enumerate(STORY):
+    for number, command in enumerate(story):
         await carry_out(engine, command, f"picture-{number}")
         await use(engine, command.model)
 
