@@ -2,10 +2,10 @@
 # constraints.txt have changed.
 #
 #   make run          the console, with an engine if none runs; make run ARGS="status --json" for any other command
-#   make test         all tests
+#   make test         all tests, in TEST_WORKERS=3 processes; make test ARGS="tests/core -k victims" for some
 #   make check        format, lint, types, import contracts
 #   make bench        Citadel's loads beside the usual ways to load a model, a few minutes; ARGS="--rounds 21"
-#   make screenshots  the pictures of the README, from the real program
+#   make screenshots  the pictures and the film of the README, from the real program, in a few terminals too
 #   make gpu-check    on a machine with a CUDA device: its tests and a benchmark, written to docs/results; no .venv needed
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make clean        remove .venv and everything else that can be made again
@@ -17,6 +17,8 @@ PYTHON ?= python3
 GPU_PYTHON ?= $(or $(wildcard .venv/bin/python),$(PYTHON))
 WHEELS ?=
 ARGS ?=
+# More than cores on a small machine: much of what a test takes is waiting for a process or a screen.
+TEST_WORKERS ?= 3
 # Sticky: a box keeps its old card, and the next plain `make` must not take its torch away again.
 PASCAL ?= $(if $(wildcard .venv/.pascal),1,0)
 PASCAL_TORCH := torch==2.7.1
@@ -39,7 +41,7 @@ run: $(RUNNABLE)
 	@.venv/bin/citadel $(ARGS)
 
 test: .venv/.stamp-dev
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses $(TEST_WORKERS) --dist worksteal $(ARGS)
 
 check: .venv/.stamp-dev
 	@.venv/bin/ruff format --check .
@@ -52,6 +54,8 @@ bench: .venv/.stamp-dev
 
 screenshots: .venv/.stamp-dev
 	@.venv/bin/python -m screenshots.make
+	.venv/bin/python -m screenshots.film
+	.venv/bin/python -m screenshots.terminals
 
 gpu-check:
 	@"$(GPU_PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

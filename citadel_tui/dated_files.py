@@ -1,4 +1,4 @@
-"""Files that the console keeps under their date, each a new one."""
+"""Files that the console keeps under their date, each a new one, and what it calls them on the screen."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def dated_path(folder: Path, at_s: float, suffix: str) -> Path:
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
     return path
+
+
+def told(path: Path, home: str | None) -> str:
+    """As a shell would take it, and short: below `home`, the value of $HOME, from `~` on."""
+    if home and path.is_relative_to(home):
+        return f"~/{path.relative_to(home)}"
+    return str(path)

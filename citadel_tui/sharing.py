@@ -10,6 +10,7 @@ from typing import assert_never
 from textual.app import App
 
 from citadel_tui.clipboard import bounded
+from citadel_tui.dated_files import told
 from citadel_tui.flow import Message
 from citadel_tui.link import Link
 from citadel_tui.screenshot import save_picture
@@ -86,7 +87,7 @@ class Sharing:
         except EngineError as error:
             self._say(Message(str(error), "bad"))
         else:
-            self._say(Message(f"saved {path}", "good"))
+            self._say(Message(f"saved {told(path, os.environ.get('HOME'))}", "good"))
 
 
 def command_of(record: Record) -> Command | None:

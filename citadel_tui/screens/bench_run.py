@@ -27,6 +27,7 @@ class BenchRun(Dialog[None]):
         self._stop = stop
         self._now: Progress | None = None
         self._ending = ""
+        self.sample_s: float | None = None
         self.results: list[Series | Omission] = []
         self.troubles: list[str] = []
 
@@ -55,6 +56,9 @@ class BenchRun(Dialog[None]):
         self.troubles.append(str(error) or type(error).__name__)
 
     # ── engine.bench.whole.Watcher ───────────────────────────────────────────────────────────────
+
+    def quietened(self, sample_s: float) -> None:
+        self.sample_s = sample_s
 
     def progress(self, now: Progress) -> None:
         self._now = now

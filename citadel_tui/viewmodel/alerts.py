@@ -14,6 +14,7 @@ from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled
 from citadel_tui.viewmodel.trouble import health_role
+from engine.core.devices import condition
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
 from engine.core.sizes import format_size
@@ -70,7 +71,7 @@ def _devices(scene: Scene) -> Iterator[Alert]:
         reading = known.reading
         if reading.health not in ("ok", "starting"):
             why = f": {reading.reason}" if reading.reason else ""
-            yield Alert(f"{name} {reading.health}", f"{name} is {reading.health}{why}", health_role(reading))
+            yield Alert(f"{name} {reading.health}", f"{name} {condition(reading.health)}{why}", health_role(reading))
         if known.leaked_bytes:
             size = format_size(known.leaked_bytes)
             yield Alert(

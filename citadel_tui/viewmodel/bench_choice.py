@@ -15,15 +15,16 @@ from engine.bench.records import FromTier
 from engine.core.names import ModelName
 from engine.core.state import State
 
-Group: TypeAlias = Literal["models", "devices", "from", "repeats"]
+Group: TypeAlias = Literal["models", "pairs", "devices", "from", "repeats"]
 REPEATS: Final = (3, 5, 7, 15, 31)
 WARM_UP: Final = 1
+PAIRS: Final = "every model out for every other"
 _LABEL: Final = 10
 _TIERS: Final[dict[FromTier, str]] = {
     "ram": "the RAM tier",
-    "page-cache": "a slab that the kernel keeps in memory",
-    "disk": "a slab that it does not",
-    "resident": "no load: a request on the ready model",
+    "page-cache": "a file cached by Linux",
+    "disk": "a file read from disk",
+    "resident": "no load, one request",
 }
 
 
@@ -46,7 +47,7 @@ class Choice(Struct, frozen=True):
     def what(self) -> Chosen:
         """What is to be measured."""
         tiers = tuple(tier for tier in get_args(FromTier) if Item("from", tier) in self.ticked)
-        return Chosen(self._ticked("models"), self._ticked("devices"), tiers)
+        return Chosen(self._ticked("models"), self._ticked("devices"), tiers, self._in_pairs)
 
     @property
     def how(self) -> Protocol:
@@ -60,7 +61,8 @@ class Choice(Struct, frozen=True):
             ("devices", "a device"),
             ("from", "where loads start from"),
         )
-        return next((f"tick {what}" for group, what in wanted if not self._ticked(group)), "")
+        missing = next((f"tick {what}" for group, what in wanted if not self._ticked(group)), "")
+        return missing or ("tick a second model: a pair takes two" if not self.what.subjects else "")
 
     def turned(self, item: Item) -> Choice:
         """With the tick of `item` set or taken away."""
@@ -77,6 +79,10 @@ class Choice(Struct, frozen=True):
         at = REPEATS.index(self.repeats) + steps
         return replace(self, repeats=REPEATS[min(max(at, 0), len(REPEATS) - 1)])
 
+    @property
+    def _in_pairs(self) -> bool:
+        return Item("pairs", PAIRS) in self.ticked
+
     def _ticked(self, group: Group) -> tuple[str, ...]:
         return tuple(item.name for item in self.items if item.group == group and item in self.ticked)
 
@@ -85,6 +91,7 @@ def choice_for(state: State, models: tuple[ModelName, ...]) -> Choice:
     """What can be measured now; ticked are `models` on each GPU from the RAM tier."""
     items = (
         *(Item("models", name) for name, model in state.models.items() if not model.trouble),
+        Item("pairs", PAIRS),
         *(Item("devices", device) for device, known in state.devices.items() if known.reading.health == "ok"),
         *(Item("from", tier) for tier in _TIERS),
         Item("repeats", ""),
@@ -110,8 +117,7 @@ def told_line(choice: Choice) -> Line:
     """What the ticks amount to, or what is missing."""
     if choice.missing:
         return (Span(choice.missing, "warn"),)
-    what = choice.what
-    series = len(what.models) * len(what.devices) * len(what.tiers)
+    series = len(choice.what.subjects)
     each = f"{choice.repeats} times, and {WARM_UP} to warm up"
     return (Span(f"{series} series, each {each}", "strong"),)
 

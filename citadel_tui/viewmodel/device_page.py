@@ -39,7 +39,7 @@ def _facts(known: DeviceState, now_s: float, width: int, glyphs: Glyphs) -> tupl
     facts: dict[str, tuple[str, Role]] = {
         "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
         "health": (_health(known, now_s, glyphs), health_role(known.reading)),
-        "sensors": (_sensors(known.reading, glyphs) if known.spec.on_card else "", "text"),
+        "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
         "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
         "copies": (_copies(known), "text"),
     }
@@ -68,11 +68,13 @@ def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
     return f"{health_text(reading, now_s, glyphs)}{old}{why}"
 
 
-def _sensors(reading: Reading, glyphs: Glyphs) -> str:
-    degrees, percent = reading.temperature_c, reading.utilization_percent
-    return (
-        f"{glyphs.nothing if degrees is None else degrees} °C, {glyphs.nothing if percent is None else percent} % busy"
-    )
+def _sensors(reading: Reading) -> str:
+    told: list[str] = []
+    if reading.temperature_c is not None:
+        told.append(f"{reading.temperature_c} °C")
+    if reading.utilization_percent is not None:
+        told.append(f"{reading.utilization_percent} % busy")
+    return ", ".join(told) or "not known"
 
 
 def _copies(known: DeviceState) -> str:

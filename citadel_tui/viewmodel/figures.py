@@ -8,6 +8,9 @@ from typing import Final
 _IDLE_STEP_S: Final = 5
 """Idle times under a minute move in steps, so that a quiet table is not repainted each second."""
 
+_SHORTEST_S: Final = 0.005
+"""Less than this reads 0.00 when it is rounded, which nothing takes."""
+
 
 def clock_text(at_s: float) -> str:
     """Local time of day."""
@@ -15,20 +18,28 @@ def clock_text(at_s: float) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration that is measured or predicted: "0.21 s", "14.0 s", "132 s"."""
+    """A duration that is measured or predicted: "<0.01 s", "0.21 s", "14.0 s", "132 s"."""
+    if seconds < _SHORTEST_S:
+        return "<0.01 s"
     if seconds < 10:
         return f"{seconds:.2f} s"
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
+def milliseconds_text(seconds: float) -> str:
+    """A part of something short: "1.3 ms", "210.0 ms"."""
+    return f"{1000 * seconds:.1f} ms"
+
+
 def range_text(low_s: float, high_s: float) -> str:
-    """A prediction's usual and bad case: "0.21 to 0.40 s"."""
-    return f"{seconds_text(low_s).removesuffix(' s')} to {seconds_text(high_s)}"
+    """A prediction's usual and bad case: "0.21 to 0.40 s", or one figure where both read the same."""
+    low, high = seconds_text(low_s), seconds_text(high_s)
+    return high if low == high else f"{low.removesuffix(' s')} to {high}"
 
 
 def phase_text(seconds: float) -> str:
     """A phase's time in as few characters as tell it: ".02", "1.18", "0"."""
-    if seconds < 0.005:
+    if seconds < _SHORTEST_S:
         return "0"
     short = f"{seconds:.2f}" if seconds < 10 else f"{seconds:.0f}"
     return short.removeprefix("0")

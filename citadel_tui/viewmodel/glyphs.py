@@ -65,7 +65,7 @@ class Glyphs(Struct, frozen=True):
 
 _TO_ASCII: Final = str.maketrans(
     {"→": "->", "…": "...", "·": "-", "–": "-", "—": "-", "−": "-", "×": "x", "÷": "/", "≤": "<=", "≥": ">="}
-    | {"“": '"', "”": '"', "‘": "'", "’": "'", "°": " ", "≈": "~", "⤫": "x", "●": "*"}
+    | {"“": '"', "”": '"', "‘": "'", "’": "'", "°": " ", "≈": "~", "●": "*"}
 )
 
 UNICODE: Final = Glyphs(
@@ -88,7 +88,7 @@ UNICODE: Final = Glyphs(
     cursor="▸",
     marked="◆",
     arrow="→",
-    out="⤫",
+    out="×",
     bullet="·",
     ellipsis="…",
     nothing="–",

@@ -15,6 +15,8 @@ from engine.core.plans import Plan
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
 _TIME: Final = 10
+_MOVEMENT: Final = 34
+"""Room for two names of common length and a device: who left matters more than the lesser phases."""
 _REASONS_FROM: Final = 140
 """From this width on a switch's first reason follows its figures."""
 
@@ -55,11 +57,14 @@ def _time(at_s: float) -> Span:
 
 
 def _switch(switch: Switch, width: int, glyphs: Glyphs) -> Line:
-    what = min(44, max(32, width - 58), max(width - 40, 20))
-    title = filled(_title(switch.plan, glyphs), what, glyphs.ellipsis)
-    line = (_time(switch.at_s), *title, Span(" " + right(seconds_text(switch.total_s), 7), "strong"))
+    what = min(44, max(_MOVEMENT, width - 58), max(width - 32, 20))
+    title = _title(switch.plan, glyphs)
     if switch.outcome != "done":
-        return (*line, Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}", "bad"))
+        # No column is kept: the reason needs the room, and may cut the time.
+        told = Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
+        return (_time(switch.at_s), *title, told)
+    took = Span(" " + right(seconds_text(switch.total_s), 7), "strong")
+    line = (_time(switch.at_s), *filled(title, what, glyphs.ellipsis), took)
     predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
     room = width - width_of(line) - width_of((predicted,))
     phases = _phases(switch, room)
@@ -70,7 +75,7 @@ def _switch(switch: Switch, width: int, glyphs: Glyphs) -> Line:
 
 
 def _title(plan: Plan, glyphs: Glyphs) -> Line:
-    """`model → device ⤫ victims`, or who left when nothing was loaded."""
+    """`model → device × victims`, or who left when nothing was loaded."""
     load = plan.load
     if load is None:
         return (Span(glyphs.text(command_text(plan.command))),)

@@ -10,12 +10,13 @@ from citadel_tui.viewmodel.figures import range_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
+from citadel_tui.words.origins import FROM
 from engine.core.plans import Alternative, EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
 from engine.core.sizes import format_size
 
 _WHAT: Final = 8
+_WHERE: Final = 11
 _SIZE: Final = 9
-TIERS: Final = {"source": "from its source, to be prepared first", "disk": "from disk", "ram": "from the RAM tier"}
 
 
 def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tuple[Line, ...]:
@@ -35,7 +36,8 @@ def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tupl
 
 def step_lines(plan: Plan, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     """A step's facts in columns, how it is done behind them or, where that is too narrow, below."""
-    names = min(max((cell_len(glyphs.text(s.model)) for s in plan.steps), default=0), max(width - 40, 10))
+    longest = max((cell_len(glyphs.text(step.model)) for step in plan.steps), default=0)
+    names = min(longest, max(width - _WHAT - _WHERE - _SIZE, 10))
     return tuple(line for step in plan.steps for line in _step_lines(step, names, width, glyphs))
 
 
@@ -54,7 +56,7 @@ def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Lin
             return _columns(what, step.model, f"from {step.device}", step.size_bytes, how, names, width, glyphs)
         case LoadStep():
             what = Span(left(" loads", _WHAT), "good")
-            how = TIERS[step.tier]
+            how = FROM[step.tier]
             return _columns(what, step.model, f"on {step.device}", step.size_bytes, how, names, width, glyphs)
         case PinStep():
             where = f"on {step.device}" if step.device else ""
@@ -70,7 +72,7 @@ def _columns(
 ) -> tuple[Line, ...]:
     size = "" if size_bytes is None else format_size(size_bytes)
     name = Span(left(glyphs.text(model), names, glyphs.ellipsis), "strong")
-    facts: Line = (what, name, Span(f" {left(where, 10)}{right(size, _SIZE)}"))
+    facts: Line = (what, name, Span(f" {left(where, _WHERE - 1)}{right(size, _SIZE)}"))
     if width_of(facts) + len(how) + 2 <= width:
         return ((*facts, Span(f"  {how}")),)
     return (facts, (Span(" " * _WHAT), Span(how, "dim")))

@@ -47,4 +47,4 @@ def _gain(gain: Gain, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...
 
 
 def _signed(seconds: float) -> str:
-    return seconds_text(seconds) if seconds >= 0 else f"-{seconds_text(-seconds)}"
+    return seconds_text(seconds) if seconds > -0.005 else f"-{seconds_text(-seconds)}"

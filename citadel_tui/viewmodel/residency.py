@@ -7,10 +7,10 @@ from typing import Final, assert_never
 
 from citadel_tui.viewmodel.figures import clock_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.plan_page import TIERS
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
+from citadel_tui.words.origins import ASKED_BY, FROM
 from engine.core.names import ModelName
 from engine.core.plans import EvictStep, LoadStep, PinStep, UnpinStep
 from engine.core.records import Pinned, Switch
@@ -29,7 +29,7 @@ def _texts(entry: object, model: ModelName) -> Iterator[str]:
         return
     for step in reversed(entry.plan.steps):
         if step.model == model:
-            yield f"{clock_text(entry.at_s)}  {_step_text(step, entry)}, asked by {entry.origin}"
+            yield f"{clock_text(entry.at_s)}  {_step_text(step, entry)}, asked by {ASKED_BY[entry.origin]}"
 
 
 def _step_text(step: EvictStep | LoadStep | PinStep | UnpinStep, entry: Switch | Pinned) -> str:
@@ -38,7 +38,7 @@ def _step_text(step: EvictStep | LoadStep | PinStep | UnpinStep, entry: Switch |
             took = (
                 f" in {seconds_text(entry.total_s)}" if isinstance(entry, Switch) and len(entry.plan.loads) == 1 else ""
             )
-            return f"came to {step.device}{took}, {TIERS[step.tier]}"
+            return f"came to {step.device}{took}, {FROM[step.tier]}"
         case EvictStep(victim=True):
             return f"left {step.device} for {', '.join(load.model for load in entry.plan.loads)}"
         case EvictStep():

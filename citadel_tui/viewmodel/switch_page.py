@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from citadel_tui.viewmodel.cells import share
-from citadel_tui.viewmodel.figures import clock_text, range_text, seconds_text
+from citadel_tui.viewmodel.figures import clock_text, milliseconds_text, range_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.plan_page import alternative_lines, step_lines
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.refusal_page import refusal_lines
 from citadel_tui.viewmodel.spans import Line, Span, left, right
+from citadel_tui.words.origins import ASKED_BY
 from engine.core.commands import command_text
 from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
@@ -61,11 +62,11 @@ def switch_lines(switch: Switch, width: int, glyphs: Glyphs) -> tuple[Line, ...]
     outcome = switch.outcome + (f": {glyphs.text(switch.reason)}" if switch.reason else "")
     facts = [
         *fact("outcome", outcome, width, _LABEL, "good" if switch.outcome == "done" else "bad"),
-        *fact("asked by", switch.origin, width, _LABEL),
+        *fact("asked by", ASKED_BY[switch.origin], width, _LABEL),
         *fact("took", f"{seconds_text(switch.total_s)}, predicted {predicted}", width, _LABEL),
     ]
     if switch.floor_s is not None and switch.efficiency is not None:
-        floor = f"{seconds_text(switch.floor_s)} to copy the bytes alone; efficiency {switch.efficiency:.2f}"
+        floor = f"{seconds_text(switch.floor_s)} to move the bytes alone; efficiency {switch.efficiency:.2f}"
         facts.extend(fact("floor", floor, width, _LABEL))
     return (
         *facts,
@@ -77,15 +78,16 @@ def switch_lines(switch: Switch, width: int, glyphs: Glyphs) -> tuple[Line, ...]
 
 
 def waterfall(phases: Phases, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """Each phase that took time, its bar beginning where the one before it ended."""
+    """Each phase that took time, its bar beginning where the one before it ended; all in the unit that tells them apart."""
     times = {name: getattr(phases, name) for name in phases.__struct_fields__}
     taken = {name: seconds for name, seconds in times.items() if seconds > 0}
     room = max(width - 20, 8)
     cells = share([max(round(seconds * 1e6), 1) for seconds in taken.values()], room)
+    told = milliseconds_text if sum(taken.values()) < 1 else seconds_text
     lines: list[Line] = []
     before = 0
     for (name, seconds), size in zip(taken.items(), cells, strict=True):
-        figures = Span(f" {left(name, 7)}{right(seconds_text(seconds), 8)}  ")
+        figures = Span(f" {left(name, 7)}{right(told(seconds), 8)}  ")
         lines.append((figures, Span(" " * before), Span(glyphs.bar * size, "block-a")))
         before += size
     return tuple(lines)

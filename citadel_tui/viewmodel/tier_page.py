@@ -26,11 +26,11 @@ _SIZE: Final = 7
 
 def tier_lines(scene: Scene, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     """Its limits, what it keeps in the order of leaving, what the CPU runs from, and its past."""
-    if scene.snapshot is None:
+    if scene.snapshot is None or scene.hello is None:
         return fact("RAM tier", "nothing is known yet", width, _LABEL, "warn")
     state = scene.snapshot.state
     kept = tier_slabs(state)
-    order = _leaving_order(state, scene.now_s)
+    order = _leaving_order(state, scene.hello.policy, scene.now_s)
     last = len(order)
     ranked = sorted(kept, key=lambda slab: order.index(slab.model) if slab.model in order else last)
     on_cpu = [slab for slab in state.ram.slabs if slab not in kept]
@@ -51,9 +51,9 @@ def _limits(state: State, kept: tuple[Slab, ...], width: int) -> tuple[Line, ...
     )
 
 
-def _leaving_order(state: State, now_s: float) -> tuple[ModelName, ...]:
+def _leaving_order(state: State, policy: Policy, now_s: float) -> tuple[ModelName, ...]:
     """Everything that may go, in order: what would go for a copy that needs the whole tier."""
-    return slabs_to_drop(state, Policy(), now_s, state.ram.budget_bytes + 1)
+    return slabs_to_drop(state, policy, now_s, state.ram.budget_bytes + 1)
 
 
 def _rows(scene: Scene, state: State, slabs: list[Slab], width: int, glyphs: Glyphs) -> tuple[Line, ...]:

@@ -24,6 +24,11 @@ def start_text(about: Subject) -> str:
     return f"{about.tier}, for {clean(about.leaving)}" if about.leaving else about.tier
 
 
+def quiet_text(sample_s: float) -> str:
+    """That somebody measures, and what the engine does for it."""
+    return f"benchmark: sampling every {sample_s:g} s"
+
+
 def efficiency_text(series: Series) -> str:
     """The median of the repeats' floor ÷ measured; a dash without a floor."""
     known = [repeat.efficiency for repeat in series.repeats if repeat.efficiency is not None]

@@ -7,6 +7,7 @@ from typing import assert_never
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.figures import range_text
 from citadel_tui.words.labels import Label
+from citadel_tui.words.origins import FROM
 from engine.core.commands import Batch
 from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.proposals import Gain, Proposal
@@ -55,7 +56,7 @@ def _step(step: Step, label: Label) -> str:
             back = "; its weights go back to the RAM tier" if step.copied_back else ""
             return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{waits}{back}"
         case LoadStep():
-            return f"{_deed(step, label)} ({format_size(step.size_bytes)}) from {step.tier}"
+            return f"{_deed(step, label)} ({format_size(step.size_bytes)}) {FROM[step.tier]}"
         case PinStep() | UnpinStep():
             return _deed(step, label)
         case _:

@@ -6,7 +6,7 @@ import time
 from typing import assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds
+from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.plan_text import deeds
 from engine.core.commands import Batch, Command
@@ -38,9 +38,9 @@ def _words(entry: Entry, label: Label) -> str:
 
 def _switch(switch: Switch, label: Label) -> str:
     ended = "" if switch.outcome == "done" else f"  {switch.outcome}: {switch.reason}"
-    predicted = f"predicted {seconds(switch.predicted.p50_s)}"
+    predicted = f"predicted {seconds_text(switch.predicted.p50_s)}"
     return (
-        f"{_movement(switch.plan, label)}  {seconds(switch.total_s)} ({predicted})  {phases_text(switch.phases)}".rstrip()
+        f"{_movement(switch.plan, label)}  {seconds_text(switch.total_s)} ({predicted})  {phases_text(switch.phases)}".rstrip()
         + ended
     )
 

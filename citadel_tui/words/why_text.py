@@ -6,11 +6,11 @@ import time
 from typing import Final
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import duration, seconds
+from citadel_tui.viewmodel.figures import age_text, range_text, seconds_text
 from citadel_tui.words.labels import Label
+from citadel_tui.words.origins import ASKED_BY
 from citadel_tui.words.plan_text import plan_text, refusal_text, room_text
 from citadel_tui.words.record_text import phases_text
-from engine.core.commands import Origin
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Pinned, Refused, Switch
 from engine.core.why import Decision, Explanation, Part
@@ -49,12 +49,12 @@ def decisions(explained: Explanation, label: Label) -> list[str]:
 
 def _standing(explained: Explanation, now_s: float, label: Label) -> str:
     name = label(explained.model)
-    places = [f"{r.stage} on {r.device} for {duration(now_s - r.since_s)}" for r in explained.residents]
+    places = [f"{r.stage} on {r.device} for {age_text(now_s - r.since_s)}" for r in explained.residents]
     where = " and ".join(places) or f"on no device; its weights are in {_TIERS[explained.tier]}"
     pin = explained.pin
     pinned = "not pinned" if pin is None else f"pinned to {pin.device}" if pin.device else "pinned"
     demand = explained.demand
-    last = "" if demand.last_s is None else f", the last {duration(now_s - demand.last_s)} ago"
+    last = "" if demand.last_s is None else f", the last {age_text(now_s - demand.last_s)} ago"
     return f"{name} is {where}\n{pinned}; {demand.requests} requests since the engine started{last}"
 
 
@@ -63,7 +63,7 @@ _TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "sour
 
 def _decision(decision: Decision, label: Label) -> str:
     entry = decision.entry
-    head = f"{_clock(entry.at_s)}, {_ASKED[entry.origin]} (record {decision.seq}): {_PARTS[decision.part]}"
+    head = f"{_clock(entry.at_s)}, asked by {ASKED_BY[entry.origin]} (record {decision.seq}): {_PARTS[decision.part]}"
     match entry:
         case Switch():
             body = [*_weighed(entry.plan, label), _outcome(entry)]
@@ -72,15 +72,6 @@ def _decision(decision: Decision, label: Label) -> str:
         case Pinned(plan=plan):
             body = [plan_text(plan, label)]
     return head + "\n" + _indented("\n".join(body))
-
-
-_ASKED: Final[dict[Origin, str]] = {
-    "operator": "asked by a person",
-    "request": "for a request",
-    "config": "from the preload list",
-    "restore": "to restore it",
-    "trial": "to measure or test it",
-}
 
 
 def _weighed(plan: Plan, label: Label) -> list[str]:
@@ -98,10 +89,8 @@ def _weighed(plan: Plan, label: Label) -> list[str]:
 def _outcome(switch: Switch) -> str:
     """What was predicted beside what was measured."""
     reason = f": {clean(switch.reason)}" if switch.reason else ""
-    predicted = f"predicted {seconds(switch.predicted.p50_s)} to {seconds(switch.predicted.p90_s)}"
-    return (
-        f"{switch.outcome}{reason}; took {seconds(switch.total_s)}, {predicted}  {phases_text(switch.phases)}".rstrip()
-    )
+    predicted = f"predicted {range_text(switch.predicted.p50_s, switch.predicted.p90_s)}"
+    return f"{switch.outcome}{reason}; took {seconds_text(switch.total_s)}, {predicted}  {phases_text(switch.phases)}".rstrip()
 
 
 def _clock(at_s: float) -> str:

@@ -128,8 +128,8 @@ async def test_a_plan_is_only_shown(citadel: Citadel, engine: ScriptedEngine) ->
     assert ran.status == 0
     assert ran.out.splitlines() == [
         "evict phi-3-mini (synthetic) from gpu0 (480 MiB), to make room",
-        "load bge-base (synthetic) on gpu0 (438 MiB) from ram",
-        "predicted: 0.21 s, at worst about 0.41 s",
+        "load bge-base (synthetic) on gpu0 (438 MiB) from the RAM tier",
+        "predicted: 0.21 to 0.41 s",
         "victims: phi-3-mini (synthetic) (gpu0)",
         "because no device has room; gpu0 gives it up cheapest",
     ]

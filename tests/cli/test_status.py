@@ -37,6 +37,13 @@ async def test_the_json_is_versioned_and_numeric(citadel: Citadel, engine: Scrip
     assert [model["name"] for model in report["models"] if model["places"]] == ["phi-3-mini"]
 
 
+async def test_a_benchmark_under_way_is_said_in_words_and_in_figures(citadel: Citadel, engine: ScriptedEngine) -> None:
+    assert json.loads((await citadel("status", "--json")).out)["quiet_sample_s"] is None
+    await engine.keep_quiet(15)
+    assert "benchmark: sampling every 10 s" in (await citadel("status")).out.splitlines()
+    assert json.loads((await citadel("status", "--json")).out)["quiet_sample_s"] == 10
+
+
 async def test_the_json_comes_while_a_model_loads(citadel: Citadel, engine: ScriptedEngine) -> None:
     engine.hold()
     loading = asyncio.create_task(engine.submit(Submission("1", Load("bge-base"))))

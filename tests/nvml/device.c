@@ -44,7 +44,7 @@ int begin(const char *call, const char *whom)
     bytes_t now = 0;
 
     if (!script_read())
-        return DRIVER_NOT_LOADED;
+        return LIBRARY_NOT_FOUND;
     script_play(call, whom);
     script_number("", "epoch", &now);
     return starts > 0 && now == epoch ? fault("", call) : UNINITIALIZED;

@@ -10,7 +10,7 @@ typedef struct handle { char uuid[96]; } *device_t;
 
 enum {
     SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
-    DRIVER_NOT_LOADED = 9, FUNCTION_NOT_FOUND = 13, GPU_IS_LOST = 15, NO_MEMORY = 20, ARGUMENT_VERSION_MISMATCH = 25,
+    LIBRARY_NOT_FOUND = 12, FUNCTION_NOT_FOUND = 13, GPU_IS_LOST = 15, NO_MEMORY = 20, ARGUMENT_VERSION_MISMATCH = 25,
 };
 
 extern int starts;    /* how often the library was initialised, less how often it was shut down */

@@ -1,6 +1,7 @@
 /* A stand-in for NVIDIA's management library. It has the real one's names, signatures and struct layouts, so that the real
    nvidia-ml-py and other clients load it; what it answers is in the script. A figure that the script does not give is not
-   supported, as on a card that lacks the sensor. */
+   supported, as on a card that lacks the sensor. Without a script there is no library, so that a process that has loaded the
+   stand-in for one test is a machine without a driver to all others. */
 
 #include "device.h"
 
@@ -16,7 +17,7 @@ int nvmlInitWithFlags(unsigned flags)
 
     (void)flags;
     if (!script_read())
-        return DRIVER_NOT_LOADED;
+        return LIBRARY_NOT_FOUND;
     script_play("init", "-");
     if ((code = fault("", "init")))
         return code;

@@ -80,6 +80,8 @@ void script_play(const char *call, const char *whom)
     if (script_number("", "latency_ms", &latency_ms))
         pause_ms(latency_ms);
     snprintf(stuck, sizeof stuck, "stuck.%s", call);
+    if (script_text("", stuck))
+        note("stuck", call);
     while (script_text("", stuck)) {
         pause_ms(1);
         if (!script_read())

@@ -15,7 +15,7 @@ const char *script_text(const char *prefix, const char *key);
 /* The same as a number. Returns 0 when the script has no such line. */
 int script_number(const char *prefix, const char *key, unsigned long long *value);
 
-/* Note the call in "SCRIPT.calls", then be as slow, or as stuck, as the script wants it to be. */
+/* Note the call in "SCRIPT.calls", then be as slow, or as stuck, as the script wants it to be; being stuck is noted too. */
 void script_play(const char *call, const char *whom);
 
 #endif

@@ -164,7 +164,7 @@ class NvmlScript:
         self._write()
 
     def calls(self) -> Counter[str]:
-        """How often each call was made so far."""
+        """How often each call was made so far; under `stuck`, how many got stuck."""
         text = self._calls.read_text() if self._calls.exists() else ""
         return Counter(line.split()[0] for line in text.splitlines())
 

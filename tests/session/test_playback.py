@@ -91,7 +91,11 @@ async def test_a_recording_that_was_killed_is_played_up_to_its_torn_end(file: Pa
     assert session.times_s
 
 
-@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(b'{"some": "json"}\n'), gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip at all", gzip.compress(b'{"some": "json"}\n'), gzip.compress(b"")],
+    ids=["no gzip", "another file", "nothing"],  # gzip notes the time, and a test's name must not change with it
+)
 async def test_a_file_that_is_no_session_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.gz"
     await asyncio.to_thread(path.write_bytes, content)

@@ -31,6 +31,15 @@ async def choose(console: Console, model: str = "bge-base") -> None:
     await console.until(lambda: "2 series" in console.text)
 
 
+async def tick(console: Console, text: str) -> None:
+    """Turns the tick of the line that has `text`."""
+    await console.press("home")
+    lines = [line for line in console.text.splitlines() if "[ ]" in line or "[x]" in line]
+    for _ in range(next(at for at, line in enumerate(lines) if text in line)):
+        await console.press("down")
+    await console.press("space")
+
+
 async def test_the_selected_model_is_ticked_and_ticks_decide_what_is_measured() -> None:
     async with open_console(await busy_engine()) as console:
         await choose(console)
@@ -54,6 +63,30 @@ async def test_marked_models_are_ticked() -> None:
         await console.press("b")
         await console.sees("4 series")
         assert "[x] ≈e5-small" in console.text
+
+
+async def test_pairs_are_measured_every_model_out_for_every_other(citadel_home: Path) -> None:
+    engine = await busy_engine()
+    before = places(engine)
+    async with open_console(engine) as console:
+        await choose(console)
+        await tick(console, "every model out for every other")
+        await console.sees("tick a second model: a pair takes two")
+        await console.press("enter")
+        await console.sees("tick a second model")
+        await tick(console, "e5-small")
+        await console.sees("4 series, each 7 times")
+        await tick(console, "gpu1")
+        await console.sees("2 series, each 7 times")
+        await console.press("enter")
+        await console.sees("[Cancel]")
+        await console.press("y")
+        await console.sees("bge-base gpu0 ram, for e5-small")
+        await console.sees("saved in")
+        assert places(engine) == before
+    found = msgspec.json.decode(runs(citadel_home)[0].read_bytes(), type=Run)
+    pairs = [(series.subject.leaving, series.subject.model) for series in found.series]
+    assert sorted(pairs) == [("bge-base", "e5-small"), ("e5-small", "bge-base")]
 
 
 async def test_who_has_to_leave_is_named_and_nothing_happens_without_a_yes() -> None:
@@ -116,6 +149,15 @@ async def test_a_file_among_the_runs_that_is_none_is_said_so(citadel_home: Path)
         await console.sees("saved in")
         await console.press("c")
         await console.sees("notes.json is not a file")
+
+
+async def test_somebody_elses_benchmark_is_said_at_the_top() -> None:
+    engine = await busy_engine()
+    async with open_console(engine) as console:
+        await engine.keep_quiet(15)
+        await console.sees("benchmark: sampling every 10 s")
+        await engine.keep_quiet(0)
+        await console.until(lambda: "sampling every" not in console.text)
 
 
 class Slow(ScriptedEngine):

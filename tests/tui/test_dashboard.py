@@ -20,7 +20,7 @@ async def test_the_dashboard_shows_devices_models_switches_and_the_banner() -> N
         for text in ("citadel  scripted", "● live", "the GPUs are virtual", "gpu0", "480/512 MiB", "all-MiniLM-L6-v2"):
             await console.sees(text)
         await console.sees("p50 0.20 s  p95 0.20 s  target < 2 s ✓")
-        await console.sees("phi-3-mini → gpu0 ⤫ bge-base")
+        await console.sees("phi-3-mini → gpu0 × bge-base")
 
 
 async def test_the_cursor_stays_on_its_model_while_the_rows_change_their_order() -> None:
@@ -55,7 +55,7 @@ async def test_tab_goes_to_the_log_where_enter_opens_the_waterfall() -> None:
         await console.until(lambda: console.app.screen.query_one(SwitchLog).has_focus)
         await console.press("end", "enter")
         await console.sees("Phases")
-        await console.sees("copy     0.15 s  ████")
+        await console.sees("copy   150.0 ms  ████")
         await console.press("escape", "tab", "enter")
         await console.sees("98 MiB estimated: 87 MiB weights + 11 MiB workspace")
 

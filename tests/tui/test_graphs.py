@@ -101,7 +101,7 @@ async def test_the_panel_shows_as_many_devices_as_fit_and_always_the_switches(wi
     assert [width_of(line) for line in lines] == [width] * 5
     assert "up to 0.20 s, target 2 s" in text(lines)
     assert ("gpu1" in text(lines)) == (width >= 120)
-    assert ("on their pages" in text(lines)) == (width < 200)
+    assert ("more: keys 0-9" in text(lines)) == (width < 200)
 
 
 def test_pages_have_a_graph_once_there_is_a_past() -> None:

@@ -10,20 +10,22 @@ from citadel_tui.viewmodel.residency import residency_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, width_of
 from citadel_tui.viewmodel.tier_page import tier_lines
+from engine.core.policy import Eviction, Policy
 from engine.core.sizes import MIB
 from engine.core.state import Slab
 from tests.scripted_plans import START_S
 from tests.tui.scenes import busy_engine
 
 
-async def busy_scene(*slabs: Slab) -> Scene:
+async def busy_scene(*slabs: Slab, eviction: Eviction = "expected_loss") -> Scene:
     """The busy engine's, with these slabs in its RAM tier, or with its own two."""
     engine = await busy_engine()
     snapshot = await engine.snapshot()
     if slabs:
         state = replace(snapshot.state, ram=replace(snapshot.state.ram, slabs=slabs))
         snapshot = replace(snapshot, state=state)
-    return Scene(START_S + 60, None, snapshot, await engine.records())
+    hello = replace(await engine.hello(), policy=Policy(eviction=eviction))
+    return Scene(START_S + 60, hello, snapshot, await engine.records())
 
 
 def texts(lines: tuple[Line, ...]) -> list[str]:
@@ -38,6 +40,18 @@ async def test_the_tier_lists_what_goes_first_on_top_and_says_why() -> None:
     assert found[at + 2].startswith("is on gpu0 as well, so it goes before copies of models that are nowhere else")
     assert found[at + 3].startswith("2. bge-base      418")
     assert found[at + 4].startswith("saves a reading from disk, predicted")
+
+
+async def test_the_tier_is_listed_in_the_order_of_the_engines_own_policy() -> None:
+    """phi-3-mini was asked for the most often, and the longest ago."""
+    slabs = Slab("all-MiniLM-L6-v2", 90 * MIB, "kept", START_S), Slab("phi-3-mini", 400 * MIB, "kept", START_S)
+
+    async def first(eviction: Eviction) -> str:
+        found = texts(tier_lines(await busy_scene(*slabs, eviction=eviction), 120, UNICODE))
+        return found[found.index("Kept, the first to go on top, in MiB") + 1].split()[1]
+
+    assert await first("lru") == "phi-3-mini"
+    assert await first("lfu") == "all-MiniLM-L6-v2"
 
 
 async def test_what_the_cpu_runs_from_is_listed_apart_and_what_is_being_read_is_said() -> None:
@@ -65,8 +79,8 @@ async def test_the_pages_keep_within_their_width(width: int, glyphs: Glyphs) -> 
 async def test_a_models_past_says_when_it_came_and_for_whom_it_left() -> None:
     found = texts(residency_lines(await busy_scene(), "bge-base", 100, UNICODE))
     assert found[1] == "Where it has been"
-    assert "left gpu0 for phi-3-mini, asked by operator" in found[2]
-    assert "came to gpu0 in 0.20 s, from the RAM tier, asked by operator" in found[3]
+    assert "left gpu0 for phi-3-mini, asked by an operator" in found[2]
+    assert "came to gpu0 in 0.20 s, from the RAM tier, asked by an operator" in found[3]
 
 
 async def test_pins_are_part_of_a_models_past() -> None:

@@ -11,9 +11,11 @@ from citadel_tui.viewmodel.figures import age_text, clock_text, idle_text, phase
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.models import ModelRow, model_rows
+from citadel_tui.viewmodel.plan_page import step_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of, wrapped
 from citadel_tui.viewmodel.summary import summary, summary_line
+from citadel_tui.viewmodel.switch_page import waterfall
 from citadel_tui.viewmodel.table import layout_for, model_line
 from engine.core.commands import Load
 from engine.core.latency import Prediction
@@ -93,7 +95,7 @@ async def test_an_idle_time_under_a_minute_moves_in_steps_so_that_a_quiet_table_
 
 def test_a_switch_is_shown_with_its_victims_its_phases_and_what_was_predicted() -> None:
     line = log_text(switch(1.31, drain=0.02, copy=1.18, warm=0.1), width=120)
-    assert line.startswith(f"  {clock_text(START_S)} phi-3-mini → gpu0 ⤫ e5-small")
+    assert line.startswith(f"  {clock_text(START_S)} phi-3-mini → gpu0 × e5-small")
     assert "1.31 s  drain .02 copy 1.18 warm .10  pred 1.30" in line
 
 
@@ -105,7 +107,20 @@ def test_the_dearest_phases_are_kept_when_there_is_no_room_for_all() -> None:
 
 def test_a_failed_switch_says_why() -> None:
     broken = replace(switch(0.4), outcome="failed", reason="out of memory on gpu0")
-    assert "failed: out of memory on gpu0" in log_text(broken)
+    assert "failed: out of memory on gpu0, after 0.40 s" in log_text(broken)
+
+
+def test_who_left_and_how_long_it_took_are_told_on_a_small_screen_too() -> None:
+    line = log_text(switch(0.4, copy=0.4), width=60)
+    assert "phi-3-mini → gpu0 × e5-small" in line
+    assert "0.40 s" in line
+
+
+def test_names_are_cut_only_where_the_columns_leave_no_room() -> None:
+    plan = replace(PLAN, steps=(LoadStep("all-MiniLM-L6-v2", "gpu0", 100 * MIB, "ram"),))
+    shown = ["".join(span.text for span in line) for line in step_lines(plan, 48, UNICODE)]
+    assert shown[0].startswith(" loads  all-MiniLM-L6-v2 on gpu0")
+    assert max(map(len, shown)) <= 48
 
 
 @pytest.mark.parametrize(
@@ -180,4 +195,23 @@ def test_ages_are_short(seconds: float, text: str) -> None:
 
 
 def test_durations_keep_two_figures_that_matter() -> None:
-    assert [seconds_text(s) for s in (0.214, 14.02, 132.4)] == ["0.21 s", "14.0 s", "132 s"]
+    assert [seconds_text(s) for s in (0.004, 0.214, 14.02, 132.4)] == ["<0.01 s", "0.21 s", "14.0 s", "132 s"]
+
+
+@pytest.mark.parametrize(
+    ("low_s", "high_s", "text"),
+    [(0.21, 0.4, "0.21 to 0.40 s"), (0.001, 0.19, "<0.01 to 0.19 s"), (0.0, 0.004, "<0.01 s"), (0.2, 0.2, "0.20 s")],
+)
+def test_a_range_never_reads_as_no_time_at_all(low_s: float, high_s: float, text: str) -> None:
+    assert range_text(low_s, high_s) == text
+
+
+def test_a_short_switchs_phases_are_told_apart_in_milliseconds() -> None:
+    short = waterfall(Phases(evict=0.0012, copy=0.0207, bind=0.0009), 60, UNICODE)
+    assert ["".join(s.text for s in line).split()[:3] for line in short] == [
+        ["evict", "1.2", "ms"],
+        ["copy", "20.7", "ms"],
+        ["bind", "0.9", "ms"],
+    ]
+    long = waterfall(Phases(read=1.93, copy=0.05, bind=0.001), 60, UNICODE)
+    assert ["".join(s.text for s in line).split()[1] for line in long] == ["1.93", "0.05", "<0.01"]

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from citadel_tui.clipboard import LIMIT_BYTES, bounded, sequence
+from citadel_tui.dated_files import told
 from tests.tui.pilots import open_console
 from tests.tui.scenes import busy_engine
 
 ROW = "phi-3-mini (synthetic): gpu0, ready, 480 MiB, 0 leases, 12.3 requests a minute, idle 1m, last switch 0.20 s"
 PLAN = """\
 evict phi-3-mini (synthetic) from gpu0 (480 MiB), to make room
-load bge-base (synthetic) on gpu0 (438 MiB) from ram"""
+load bge-base (synthetic) on gpu0 (438 MiB) from the RAM tier"""
 
 
 async def test_y_copies_the_row_and_the_status_line_says_what() -> None:
@@ -103,6 +104,14 @@ async def test_a_picture_is_saved_of_any_screen(citadel_home: Path, keys: tuple[
         assert next(folder.glob("*.svg")).read_text().startswith("<svg")
         await console.press("escape")
         await console.until(lambda: len(console.app.screen_stack) == 1)
+
+
+@pytest.mark.parametrize(
+    ("home", "words"),
+    [("/home/ann", "~/state/a.svg"), ("/home/an", "/home/ann/state/a.svg"), (None, "/home/ann/state/a.svg")],
+)
+def test_a_file_below_the_operators_home_is_told_from_there(home: str | None, words: str) -> None:
+    assert told(Path("/home/ann/state/a.svg"), home) == words
 
 
 async def test_a_picture_that_can_not_be_saved_says_why(citadel_home: Path) -> None:
