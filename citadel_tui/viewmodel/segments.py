@@ -73,7 +73,8 @@ def sum_of(parts: Occupancy) -> Sum:
 def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
     """The parts of `device`. Together they are its total; what is in use among them is what it reports."""
     state = snapshot.state.devices[device]
-    charged = [_of_resident(r) for r in snapshot.state.on(device)]
+    residents = snapshot.state.on(device)
+    charged = [_of_resident(r) for r in residents if r.stage != "pending"]
     if state.leaked_bytes:
         charged.append(Segment("leaked", state.leaked_bytes))
     taken = sum(s.size_bytes for s in charged)
@@ -85,8 +86,9 @@ def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
     total, budget = state.spec.total_bytes, snapshot.budgets.get(device, 0)
     left = max(total - taken - context - external, 0)
     room = min(max(budget - taken, 0), left)
+    waiting = _waiting([r for r in residents if r.stage == "pending"], room)
     return Occupancy(
-        inside=(*charged, *_unless_empty("room", room)),
+        inside=(*charged, *waiting, *_unless_empty("room", room - sum(s.size_bytes for s in waiting))),
         outside=(
             *_unless_empty("spare", left - room),
             *_unless_empty("context", context),
@@ -118,6 +120,16 @@ def _of_resident(resident: Resident) -> Segment:
     return Segment(_kind(resident), footprint.total_bytes, resident.model, footprint.weights_bytes)
 
 
+def _waiting(pending: list[Resident], room_bytes: int) -> list[Segment]:
+    """Loads that nothing is charged for yet, as far as there is room for them already."""
+    found: list[Segment] = []
+    for resident in pending:
+        size_bytes = min(resident.footprint.total_bytes, room_bytes)
+        found.extend(_unless_empty("ghost", size_bytes, resident.model))
+        room_bytes -= size_bytes
+    return found
+
+
 def _kind(resident: Resident) -> Kind:
     match resident.stage:
         case "pending" | "loading":
@@ -130,5 +142,5 @@ def _kind(resident: Resident) -> Kind:
             assert_never(resident.stage)
 
 
-def _unless_empty(kind: Kind, size_bytes: int) -> tuple[Segment, ...]:
-    return (Segment(kind, size_bytes),) if size_bytes else ()
+def _unless_empty(kind: Kind, size_bytes: int, model: ModelName = "") -> tuple[Segment, ...]:
+    return (Segment(kind, size_bytes, model),) if size_bytes else ()

@@ -67,6 +67,15 @@ def test_what_is_in_use_in_a_bar_is_what_the_device_reports(context: int, extern
     assert in_use(parts) == 120 * MIB + context + external
 
 
+def test_a_load_that_waits_for_room_is_drawn_as_far_as_there_is_some_and_charged_to_nobody() -> None:
+    going = Resident("bge-base", "gpu0", "leaving", Footprint(400 * MIB, 0), START_S)
+    waiting = Resident("phi-3-mini", "gpu0", "pending", Footprint(400 * MIB, 0), START_S)
+    parts = occupancy(snapshot_with([going, waiting], 400 * MIB, 0, 0), "gpu0")
+    assert parts.charged_bytes == 400 * MIB
+    drawn = [(s.kind, s.size_bytes) for s in parts.inside]
+    assert drawn == [("leaving", 400 * MIB), ("ghost", parts.budget_bytes - 400 * MIB)]
+
+
 @given(residents, sizes, sizes, st.integers(0, 20 * MIB), st.integers(4, 200), st.sampled_from((UNICODE, ASCII)))
 def test_a_bar_takes_exactly_the_cells_that_it_is_given(
     found: list[Resident], used: int, external: int, leaked: int, width: int, glyphs: Glyphs
