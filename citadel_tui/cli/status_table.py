@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from citadel_tui.cli.device_table import device_table
-from citadel_tui.cli.report import JobReport, ModelReport, Report
+from citadel_tui.cli.report import JobReport, ModelReport, RamReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.figures import age_text
@@ -38,21 +38,23 @@ def _head(shown: Report) -> str:
 def _models(shown: Report) -> str:
     headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
     text = table(
-        headings, [_model_cells(model) for model in shown.models], right=("MiB", "LEASES", "REQUESTS", "REQ/MIN")
+        headings,
+        [_model_cells(model, shown.ram) for model in shown.models],
+        right=("MiB", "LEASES", "REQUESTS", "REQ/MIN"),
     )
     troubled = [f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble]
     return "\n".join([text, *troubled])
 
 
-def _model_cells(model: ModelReport) -> list[str]:
+def _model_cells(model: ModelReport, ram: RamReport) -> list[str]:
     states = [
         place.stage if place.progress is None else f"{place.stage} {100 * place.progress:.0f} %"
         for place in model.places
     ]
     return [
         model_label(model.name, synthetic=model.synthetic),
-        ", ".join(place.device for place in model.places) or "-",
-        ", ".join(states) or "not loaded",
+        ", ".join(place.device for place in model.places) or ("ram" if model.name in ram.kept else "disk"),
+        ", ".join(states) or "resting",
         mib_text(model.weights_bytes + model.workspace_bytes),
         "-" if model.pin is None else model.pin.device or "yes",
         str(sum(place.leases for place in model.places)),

@@ -23,7 +23,8 @@ async def test_the_table_shows_both_shares_and_marks_synthetic_models(citadel: C
     assert "the GPUs are virtual, in host RAM" in lines
     assert "DEVICE  HEALTH  MODELS  USED  BUDGET  TOTAL MiB  OF BUDGET  OF TOTAL  RESIDENTS" in lines
     assert "gpu0    ok         480   480     512        640       94 %      75 %  phi-3-mini" in lines
-    assert "phi-3-mini (synthetic)  gpu0   ready       480  -         0         0      0.0" in lines
+    assert "phi-3-mini (synthetic)  gpu0   ready    480  -         0         0      0.0" in lines
+    assert "bge-base (synthetic)    disk   resting  438  -         0         0      0.0" in lines
 
 
 async def test_the_json_is_versioned_and_numeric(citadel: Citadel, engine: ScriptedEngine) -> None:
