@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.viewmodel.spans import Role
+from citadel_tui.words.figures import seconds_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal

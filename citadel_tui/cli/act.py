@@ -13,7 +13,7 @@ from citadel_tui.cli.requested import requested
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.streams import agreed, progress, tell
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.plan_text import deeds, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated

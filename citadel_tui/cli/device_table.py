@@ -10,8 +10,7 @@ from msgspec import Struct
 from citadel_tui.cli.report import DeviceReport
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import ago_text
-from citadel_tui.words.figures import mib_text, percent
+from citadel_tui.words.figures import ago_text, mib_text, percent
 from engine.core.devices import Neighbour
 from engine.core.sizes import format_size
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label
 from engine.bench.statistics import Spread
 from engine.drive.outcome import Outcome

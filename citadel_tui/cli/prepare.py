@@ -12,7 +12,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import our_paths
 from citadel_tui.cli.streams import progress, tell
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.words.figures import seconds_text
 from engine.api import UnknownModel
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName

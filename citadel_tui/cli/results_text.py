@@ -9,7 +9,7 @@ from citadel_tui.cli.results_reference import reference
 from citadel_tui.cli.results_strategy import strategy
 from citadel_tui.cli.results_switching import predictions, switching
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import age_text
+from citadel_tui.words.figures import age_text
 from citadel_tui.words.labels import Label, model_label
 from engine.core.names import CPU
 from engine.core.sizes import format_size

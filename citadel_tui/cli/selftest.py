@@ -12,7 +12,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand
 from citadel_tui.cli.trial import Trial, TrialFailed
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import labels
 from engine.api import EngineAPI
 from engine.bench.putting_back import put_back

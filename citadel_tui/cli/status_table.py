@@ -6,9 +6,8 @@ from citadel_tui.cli.device_table import device_table
 from citadel_tui.cli.report import JobReport, ModelReport, RamReport, Report
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import age_text
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import mib_text
+from citadel_tui.words.figures import age_text, mib_text
 from citadel_tui.words.labels import model_label
 from engine.core.commands import command_text
 from engine.core.sizes import format_size

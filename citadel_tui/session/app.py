@@ -14,7 +14,7 @@ from citadel_tui.look import Look
 from citadel_tui.run import run_console
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import Settings
-from citadel_tui.viewmodel.figures import clock_text
+from citadel_tui.words.figures import clock_text
 
 KEYS: Final = "space pause  , . 10 s  ctrl+arrows 1 min  < > speed"
 

@@ -8,12 +8,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.figures import clock_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled
 from citadel_tui.viewmodel.trouble import health_role
+from citadel_tui.words.figures import clock_text
 from engine.core.devices import condition
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch

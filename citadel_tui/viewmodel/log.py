@@ -7,9 +7,9 @@ from typing import Final, assert_never
 
 from msgspec.structs import asdict
 
-from citadel_tui.viewmodel.figures import clock_text, phase_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
+from citadel_tui.words.figures import clock_text, phase_text, seconds_text
 from engine.core.commands import command_text
 from engine.core.plans import Plan
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch

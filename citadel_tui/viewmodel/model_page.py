@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from citadel_tui.viewmodel.figures import age_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.over_time import demand_lines
@@ -14,6 +13,7 @@ from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.switch_page import switch_lines
 from citadel_tui.viewmodel.why import why_lines
+from citadel_tui.words.figures import age_text
 from engine.core.models import Footprint
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch

@@ -6,10 +6,10 @@ from typing import Final, assert_never
 
 from rich.cells import cell_len
 
-from citadel_tui.viewmodel.figures import range_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
+from citadel_tui.words.figures import range_text
 from citadel_tui.words.origins import FROM
 from engine.core.plans import Alternative, EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
 from engine.core.sizes import format_size

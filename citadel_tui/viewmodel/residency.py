@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, assert_never
 
-from citadel_tui.viewmodel.figures import clock_text, seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
+from citadel_tui.words.figures import clock_text, seconds_text
 from citadel_tui.words.origins import ASKED_BY, FROM
 from engine.core.names import ModelName
 from engine.core.plans import EvictStep, LoadStep, PinStep, UnpinStep

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from citadel_tui.viewmodel.figures import age_text, clock_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, filled, spread, width_of
 from citadel_tui.words.bench import quiet_text
+from citadel_tui.words.figures import age_text, clock_text
 from engine.api import Job
 from engine.core.commands import command_text, models_of
 

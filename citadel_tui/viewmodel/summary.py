@@ -7,9 +7,9 @@ from statistics import median
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.figures import seconds_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span
+from citadel_tui.words.figures import seconds_text
 from engine.bench.statistics import nearest_rank
 from engine.core.records import Switch
 from engine.core.reference import SWITCH_TARGET_S

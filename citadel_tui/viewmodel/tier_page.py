@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from citadel_tui.viewmodel.figures import ago_text, range_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.over_time import memory_lines
 from citadel_tui.viewmodel.prose import fact, section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left, right
+from citadel_tui.words.figures import ago_text, range_text
 from engine.core.latency import predict
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, ModelName

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from citadel_tui.viewmodel.figures import ago_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Role
+from citadel_tui.words.figures import ago_text
 from engine.core.devices import Health, Reading
 
 _ROLES: Final[dict[Health, Role]] = {"ok": "good", "starting": "warn", "stale": "warn"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from citadel_tui.viewmodel.figures import idle_text, seconds_text
 from citadel_tui.viewmodel.models import ModelRow
+from citadel_tui.words.figures import idle_text, seconds_text
 from engine.core.commands import Command, ForceCpu, Load
 from engine.core.names import CPU, ModelName
 from engine.core.state import State

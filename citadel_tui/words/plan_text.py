@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import range_text
+from citadel_tui.words.figures import range_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.origins import FROM
 from engine.core.commands import Batch

@@ -6,7 +6,7 @@ import time
 from typing import assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import seconds_text
+from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.plan_text import deeds
 from engine.core.commands import Batch, Command

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from citadel_tui.text import clean
-from citadel_tui.viewmodel.figures import age_text, range_text, seconds_text
+from citadel_tui.words.figures import age_text, range_text, seconds_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.origins import ASKED_BY
 from citadel_tui.words.plan_text import plan_text, refusal_text, room_text

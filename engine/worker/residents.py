@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
 from engine.weights.regions import Region
-from engine.weights.slab import is_current, open_prepared
+from engine.weights.slab import is_current
 from engine.worker.binding import bind, unbind
 from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
@@ -139,10 +139,9 @@ class Residents:
     def _build(self, request: Bind) -> Kept:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
-        prepared = open_prepared(folder)
         skeleton = Skeleton(folder)
         runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
-        if request.layout_id != skeleton.layout_id or not is_current(prepared):
+        if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return Kept(skeleton, runner)
 

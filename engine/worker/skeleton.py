@@ -23,9 +23,9 @@ class Skeleton:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
-        prepared = open_prepared(folder)
-        self.layout: Final[Layout] = prepared.layout
-        self.layout_id: Final = prepared.layout_id
+        self.prepared: Final = open_prepared(folder)
+        self.layout: Final[Layout] = self.prepared.layout
+        self.layout_id: Final = self.prepared.layout_id
         self.module: Final[PreTrainedModel] = _build(folder, self.layout)
         self.tensors: Final = _empty_tensors(self.module, self.layout)
         """By path in the module tree; tied paths share one tensor."""

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.models import ModelRow, model_rows
@@ -17,6 +16,7 @@ from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of,
 from citadel_tui.viewmodel.summary import summary, summary_line
 from citadel_tui.viewmodel.switch_page import waterfall
 from citadel_tui.viewmodel.table import layout_for, model_line
+from citadel_tui.words.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
 from engine.core.commands import Load
 from engine.core.latency import Prediction
 from engine.core.models import Footprint
