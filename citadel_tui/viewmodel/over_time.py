@@ -41,7 +41,7 @@ def panel_lines(scene: Scene, width: int, rows: int, glyphs: Glyphs) -> tuple[Li
     blocks = [*(_memory(scene.snapshot, name, track) for name, track in tracks[: count - 1]), _switches(scene)]
     each = (width - _GAP * len(blocks)) // len(blocks)
     more = len(tracks) - (len(blocks) - 1)
-    told = f"a column: {BUCKET_S} s or a switch" + (f"; {more} more: keys 0-9" if more > 0 else "")
+    told = f"a column: {BUCKET_S} s or a switch" + (f"; {more} more: keys 0-9 t" if more > 0 else "")
     drawn = [_drawn(block, each, rows, glyphs) for block in blocks]
     joined = (
         tuple(span for line in lines for span in (Span(" "), *line, Span(" "))) for lines in zip(*drawn, strict=True)
