@@ -6,7 +6,6 @@ of the caller, never a way to ask whether there is room.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from msgspec.structs import replace
@@ -196,33 +195,6 @@ def drop_slab(state: State, model: ModelName) -> State:
 def slab_in_use(state: State, model: ModelName) -> bool:
     """Whether a CPU resident runs from the model's slab, or a load copies from it or is about to."""
     return any(r.stage in ("pending", "loading") or r.device == CPU for r in state.of(model))
-
-
-# ── the invariants ───────────────────────────────────────────────────────────────────────────────
-
-
-def broken_invariants(state: State) -> list[str]:
-    """What is wrong with `state`, in words; empty when all is well. Cheap enough to ask after every event."""
-    wrong = []
-    for device, known in state.devices.items():
-        if charged(state, device) > int(known.spec.total_bytes * known.spec.fraction):
-            wrong.append(f"{device} is charged more than the engine may fill")
-    for resident in state.residents:
-        if resident.leases < 0 or min(resident.footprint.weights_bytes, resident.footprint.workspace_bytes) < 0:
-            wrong.append(f"{resident.model} on {resident.device} has a negative figure")
-        if resident.leases and resident.stage not in ("ready", "draining"):
-            wrong.append(f"{resident.model} on {resident.device} is leased while {resident.stage}")
-    loads = Counter(r.model for r in state.residents if r.stage in ("pending", "loading"))
-    wrong += [f"{model} is loaded twice at once" for model, count in loads.items() if count > 1]
-    places = Counter((r.model, r.device) for r in state.residents)
-    wrong += [f"{model} stands twice on {device}" for (model, device), count in places.items() if count > 1]
-    kept = {slab.model for slab in state.ram.slabs}
-    wrong += [
-        f"{r.model} runs from a slab that is gone"
-        for r in state.on(CPU)
-        if r.stage in ("ready", "draining") and r.model not in kept
-    ]
-    return wrong
 
 
 def _get(state: State, model: ModelName, device: DeviceId) -> Resident:

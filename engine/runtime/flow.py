@@ -155,6 +155,8 @@ def _as_if_idle(state: State) -> State:
 
 def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
     """`state` as if others held `missing_bytes` more on each device."""
+    if not missing_bytes:
+        return state
     devices = dict(state.devices)
     for device, size_bytes in missing_bytes.items():
         reading = devices[device].reading

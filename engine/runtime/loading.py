@@ -73,6 +73,8 @@ def _fit_footprint(board: Board, step: LoadStep) -> None:
     footprint = board.state.models[step.model].footprint
     if resident is None:
         raise Broken(f"the worker of {step.device} ended before {step.model} was copied", passing=True)
+    if footprint == resident.footprint:
+        return
     more_bytes = footprint.total_bytes - resident.footprint.total_bytes
     if more_bytes > ledger.free(board.state, step.device):
         need = format_size(footprint.total_bytes)

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from engine.worker.framing import BrokenStream, encode_frame, read
+from engine.worker.framing import BrokenStream, FrameStream
 from engine.worker.protocol import Advanced, FromWorker, News, Ready, Reply, Request
 
 CLOSE_GRACE_S: Final = 3.0
@@ -32,21 +33,18 @@ class _Pending(msgspec.Struct):
 class WorkerProcess:
     """A live worker process."""
 
-    def __init__(
-        self,
-        pid: int,
-        exited: asyncio.Future[str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, pid: int, exited: asyncio.Future[str]) -> None:
         self._pid: Final = pid
         self._exited: Final = exited
         """Gets the words for how the process ended."""
-        self._reader: Final = reader
-        self._writer: Final = writer
+        self._stream: Final[FrameStream[FromWorker]] = FrameStream(msgspec.msgpack.Decoder(FromWorker), self._hear)
         self._ready: Final[asyncio.Future[Ready]] = asyncio.get_running_loop().create_future()
         self._pending: Final[dict[int, _Pending]] = {}
         self._listening: Final = asyncio.create_task(self._listen(), name=f"worker-{pid}")
+
+    async def connect(self, stream: socket.socket) -> None:
+        """Begin to talk to it over `stream`, which belongs to this object from now on."""
+        await self._stream.connect(stream)
 
     @property
     def pid(self) -> int:
@@ -63,17 +61,14 @@ class WorkerProcess:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[request.id] = _Pending(answer, on_advance)
         try:
-            with contextlib.suppress(ConnectionError):  # the listener hears of it too, and knows why
-                self._writer.write(encode_frame(request))
-                await self._writer.drain()
+            self._stream.send(request)
             return await answer
         finally:
             self._pending.pop(request.id, None)
 
     def tell(self, news: News) -> None:
         """Say something that has no answer; nothing happens when the process has ended."""
-        if not self._listening.done() and not self._writer.is_closing():
-            self._writer.write(encode_frame(news))
+        self._stream.send(news)
 
     async def died(self) -> str:
         """Waits until the process has ended; how it ended, in words."""
@@ -87,8 +82,7 @@ class WorkerProcess:
 
     async def close(self) -> None:
         """Let the process end by itself, and kill it after a few seconds if it does not."""
-        if self._writer.can_write_eof() and not self._writer.is_closing():
-            self._writer.write_eof()
+        self._stream.send_end()
         try:
             async with asyncio.timeout(CLOSE_GRACE_S):
                 await self.died()
@@ -98,17 +92,11 @@ class WorkerProcess:
         await self._listening
 
     async def _listen(self) -> None:
-        decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
         try:
-            while (message := await read(self._reader, decoder)) is not None:
-                self._hear(message)
-        except (BrokenStream, msgspec.MsgspecError):
+            await self._stream.ended
+        except BrokenStream:
             self.kill()  # what it says can't be trusted any more
-        reason = await self._end_of_process()
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-        self._disappoint(WorkerDied(reason))
+        self._disappoint(WorkerDied(await self._end_of_process()))
 
     def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Ready):

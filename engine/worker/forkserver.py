@@ -105,8 +105,9 @@ class _Connection:
             raise
         finally:
             del self._forks[ticket]
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return WorkerProcess(child.pid, child.exited, reader, writer)
+        worker = WorkerProcess(child.pid, child.exited)
+        await worker.connect(ours)
+        return worker
 
     async def close(self) -> None:
         """End the process in order: it leaves when its control socket closes."""

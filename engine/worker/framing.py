@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -35,14 +36,61 @@ def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> T | N
     return None if body is None else decoder.decode(body)
 
 
-async def read(stream: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[T]) -> T | None:
-    """The next message, or None at the end of the stream."""
-    try:
-        prefix = await stream.readexactly(_PREFIX.size)
-        body = await stream.readexactly(_length(prefix))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return decoder.decode(body)
+class FrameStream(asyncio.Protocol, Generic[T]):
+    """The awaiting side. Each message is passed to `hear` in the very turn of the loop that its last byte comes in: a load waits
+    for that."""
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[T], hear: Callable[[T], None]) -> None:
+        self._decoder: Final = decoder
+        self._hear: Final = hear
+        self._received: Final = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self.ended: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+        """Done when the stream has ended; raises BrokenStream where it could not be understood any more."""
+
+    async def connect(self, stream: socket.socket) -> None:
+        """Begin to listen. `stream` belongs to this object from now on."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=stream)
+
+    def send(self, message: object) -> None:
+        """Nothing happens when the other side has gone: the stream's end says so."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode_frame(message))
+
+    def send_end(self) -> None:
+        """Say that no more will come; the other side may still answer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received.extend(data)
+        try:
+            while (message := self._next_body()) is not None:
+                self._hear(self._decoder.decode(message))
+        except (BrokenStream, msgspec.MsgspecError) as error:
+            assert self._transport is not None
+            self._transport.abort()
+            if not self.ended.done():
+                self.ended.set_exception(BrokenStream(str(error)))
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _next_body(self) -> bytes | None:
+        """Of a message that has come whole."""
+        if len(self._received) < _PREFIX.size:
+            return None
+        end = _PREFIX.size + _length(self._received[: _PREFIX.size])
+        if len(self._received) < end:
+            return None
+        body = bytes(self._received[_PREFIX.size : end])
+        del self._received[:end]
+        return body
 
 
 def _receive_exactly(stream: socket.socket, count: int) -> bytearray | None:

@@ -58,20 +58,27 @@ def convert(module: PreTrainedModel) -> None:
     for path in paths:  # one after the other: the float16 matrix of each goes before the next is made
         layer = module.get_submodule(path)
         assert _is_convertible(layer)
-        matrix = layer.weight.detach()
-        weight, scale = quantised(matrix.t() if isinstance(layer, Conv1D) else matrix)
-        module.set_submodule(path, Int8Linear(weight.contiguous(), scale, layer.bias))
+        module.set_submodule(path, _converted(layer))
 
 
 def make_places(module: PreTrainedModel, paths: Iterable[str]) -> None:
-    """Put layers without elements where a prepared model has int8. Raises BadCheckpoint when the module lacks one."""
+    """In a module on meta, put such layers where a prepared model has int8. Raises BadCheckpoint when the module lacks one."""
     for path in paths:
         try:
             layer = module.get_submodule(path)
         except AttributeError as error:
             raise BadCheckpoint(f"the prepared model has {path}, which its class lacks; prepare it again") from error
-        empty = Int8Linear(torch.empty(0, dtype=torch.int8), torch.empty(0), getattr(layer, "bias", None))
-        module.set_submodule(path, empty)
+        if not isinstance(layer, torch.nn.Linear | Conv1D):
+            raise BadCheckpoint(
+                f"{path} was linear when the model was prepared, and is not in its class; prepare it again"
+            )
+        module.set_submodule(path, _converted(layer))
+
+
+def _converted(layer: torch.nn.Linear | Conv1D) -> Int8Linear:
+    matrix = layer.weight.detach()
+    weight, scale = quantised(matrix.t() if isinstance(layer, Conv1D) else matrix)
+    return Int8Linear(weight.contiguous(), scale, layer.bias)
 
 
 def _is_convertible(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear | Conv1D]:

@@ -129,6 +129,8 @@ class Worker:
     def _answer(self, request: Request) -> None:
         try:
             self.send(self._carry_out(request))
+            if isinstance(request, Release):
+                self._residents.tidy()
         except Exception as error:
             self.send(failure_of(request.id, error))
             if breaks_the_context(error):

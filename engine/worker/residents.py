@@ -88,7 +88,6 @@ class Residents:
             moved = placement.fill(reading or all_read(request.length))
             waited_s = time.perf_counter() - placed_s
             with self._changing:
-                kept.skeleton.reset()
                 bind(kept.skeleton, placement)
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
@@ -124,6 +123,12 @@ class Residents:
             leaked_bytes = bound.placement.vacate()
             evict_s = time.perf_counter() - started_s
             return Released(request.id, evict_s, self._backing.used_bytes, leaked_bytes, self._backing.card)
+
+    def tidy(self) -> None:
+        """Do what a release leaves to be done, and nobody waits for."""
+        with self._changing:
+            for kept in self._built.values():
+                kept.skeleton.reset()
 
     def _kept(self, request: Bind) -> Kept:
         if request.model in self._bound:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from operator import is_
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 import transformers
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 from engine.weights.errors import BadCheckpoint
-from engine.weights.layout import Layout
+from engine.weights.layout import Entry, Layout
 from engine.weights.slab import open_prepared
 from engine.worker.int8 import make_places
 from engine.worker.window import TORCH_DTYPES
@@ -27,18 +27,22 @@ class Skeleton:
         self.layout: Final[Layout] = self.prepared.layout
         self.layout_id: Final = self.prepared.layout_id
         self.module: Final[PreTrainedModel] = _build(folder, self.layout)
-        self.tensors: Final = _empty_tensors(self.module, self.layout)
-        """By path in the module tree; tied paths share one tensor."""
+        self.places: Final = _empty_tensors(self.module, self.layout)
+        """Each tensor once, with where its bytes lie in the slab."""
+        self.stage: Literal["as built", "bound", "left"] = "as built"
         self._as_built: Final = {module: dict(vars(module)) for module in self.module.modules()}
 
     def reset(self) -> None:
-        """Put the modules' plain attributes back as they were built: a rotary embedding that grew with long input
-        remembers so, and would disagree with freshly bound tables."""
+        """Put the plain attributes of modules that have been left back as they were built: a rotary embedding that grew with
+        long input remembers so, and would disagree with freshly bound tables."""
+        if self.stage != "left":
+            return
         for module, built in self._as_built.items():
             now = vars(module)
-            # Nearly always nothing has changed, and every load waits for this.
+            # Nearly always nothing has changed.
             if len(now) != len(built) or not all(map(is_, now.values(), built.values())):
                 _restore(module, built)
+        self.stage = "as built"
 
 
 def _build(folder: Path, layout: Layout) -> PreTrainedModel:
@@ -55,27 +59,32 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     return module
 
 
-def _empty_tensors(module: PreTrainedModel, layout: Layout) -> dict[str, torch.Tensor]:
-    """Replace the tensors on meta, which `.data` can't cross to or from, by empty ones on the CPU. Raises BadCheckpoint
-    when the module and the layout do not have the same tensors."""
-    dtypes = {entry.path: TORCH_DTYPES[entry.dtype] for entry in layout.entries}
-    dtypes |= {alias.path: dtypes[alias.stored_as] for alias in layout.aliases}
-    tensors: dict[str, torch.Tensor] = {}
-    emptied: dict[torch.Tensor, torch.Tensor] = {}
+def _empty_tensors(module: PreTrainedModel, layout: Layout) -> tuple[tuple[torch.Tensor, Entry], ...]:
+    """Replace the tensors on meta, which `.data` can't cross to or from, by empty ones on the CPU. These, each once, with its
+    entry; tied paths share one. Raises BadCheckpoint when the module and the layout do not have the same tensors."""
+    entries = {entry.path: entry for entry in layout.entries}
+    entries |= {alias.path: entries[alias.stored_as] for alias in layout.aliases}
+    found: set[str] = set()
+    emptied: dict[torch.Tensor, tuple[torch.Tensor, Entry]] = {}
     for prefix, owner in module.named_modules():
         if stray := _stray_tensors(owner):
             raise BadCheckpoint(f"{layout.model_class} keeps tensors outside its parameters and buffers: {stray[0]}")
         for name, tensor in _own_tensors(owner):
             path = f"{prefix}.{name}" if prefix else name
-            if path not in dtypes:
+            if path not in entries:
                 raise BadCheckpoint(f"the prepared model lacks {path}, which its class has; prepare it again")
+            entry = entries[path]
+            if tuple(tensor.shape) != entry.shape:
+                raise BadCheckpoint(
+                    f"{path} has another shape in the prepared model than in its class; prepare it again"
+                )
+            found.add(path)
             if tensor not in emptied:
-                emptied[tensor] = _empty_like(tensor, dtypes[path])
-            tensors[path] = emptied[tensor]
-            setattr(owner, name, emptied[tensor])
-    if surplus := dtypes.keys() - tensors.keys():
+                emptied[tensor] = _empty_like(tensor, TORCH_DTYPES[entry.dtype]), entry
+            setattr(owner, name, emptied[tensor][0])
+    if surplus := entries.keys() - found:
         raise BadCheckpoint(f"the prepared model has {min(surplus)}, which its class lacks; prepare it again")
-    return tensors
+    return tuple(emptied.values())
 
 
 def _empty_like(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

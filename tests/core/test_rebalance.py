@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.commands import Evict, Load, Move
 from engine.core.exchanges import exchanges
-from engine.core.ledger import broken_invariants
+from engine.core.invariants import broken_invariants
 from engine.core.names import CPU
 from engine.core.policy import Balancing, Policy
 from engine.core.proposals import Proposal, Rebalance

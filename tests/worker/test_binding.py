@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,14 @@ def test_a_slab_of_another_class_is_refused(tmp_path: Path) -> None:
     layout = prepared.folder / "layout.json"
     layout.write_text(layout.read_text().replace('"BertModel"', '"RobertaForMaskedLM"'))
     with pytest.raises(BadCheckpoint, match="prepare it again"):
+        Skeleton(prepared.folder)
+
+
+def test_tensors_of_another_shape_than_their_class_has_are_refused_by_name(tmp_path: Path) -> None:
+    _, prepared = prepare_random("bert", tmp_path)
+    config = prepared.folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"intermediate_size": 8}))
+    with pytest.raises(BadCheckpoint, match=r"intermediate\.dense\.weight has another shape in the prepared model"):
         Skeleton(prepared.folder)
 
 

@@ -6,7 +6,7 @@ import socket
 import msgspec
 import pytest
 
-from engine.worker.framing import BrokenStream, encode_frame, read, receive
+from engine.worker.framing import BrokenStream, FrameStream, encode_frame, receive
 from engine.worker.protocol import Embed, Release, Request
 
 DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
@@ -22,20 +22,56 @@ def test_frames_arrive_whole_and_in_order_at_the_blocking_side() -> None:
         assert receive(ours, DECODER) is None
 
 
+async def listening() -> tuple[list[Request], FrameStream[Request], socket.socket]:
+    ours, theirs = socket.socketpair()
+    heard: list[Request] = []
+    stream = FrameStream(DECODER, heard.append)
+    await stream.connect(ours)
+    return heard, stream, theirs
+
+
 async def test_frames_arrive_whole_and_in_order_at_the_awaiting_side() -> None:
-    stream = asyncio.StreamReader()
-    for byte in range(0, len(data := b"".join(map(encode_frame, MESSAGES))), 1000):
-        stream.feed_data(data[byte : byte + 1000])
-    stream.feed_eof()
-    assert [await read(stream, DECODER), await read(stream, DECODER)] == [*MESSAGES]
-    assert await read(stream, DECODER) is None
+    heard, stream, theirs = await listening()
+    with theirs:
+        theirs.setblocking(False)
+        for byte in range(0, len(data := b"".join(map(encode_frame, MESSAGES))), 1000):
+            await asyncio.get_running_loop().sock_sendall(theirs, data[byte : byte + 1000])
+    await stream.ended
+    assert heard == [*MESSAGES]
+
+
+async def test_frames_that_come_together_are_heard_together() -> None:
+    heard, stream, theirs = await listening()
+    with theirs:
+        theirs.sendall(encode_frame(MESSAGES[0]) * 3)
+    await stream.ended
+    assert heard == [MESSAGES[0]] * 3
 
 
 async def test_a_frame_that_was_cut_short_is_the_end() -> None:
-    stream = asyncio.StreamReader()
-    stream.feed_data(encode_frame(MESSAGES[0])[:-1])
-    stream.feed_eof()
-    assert await read(stream, DECODER) is None
+    heard, stream, theirs = await listening()
+    with theirs:
+        theirs.sendall(encode_frame(MESSAGES[0])[:-1])
+    await stream.ended
+    assert not heard
+
+
+async def test_what_is_sent_after_the_end_goes_nowhere() -> None:
+    _, stream, theirs = await listening()
+    theirs.close()
+    await stream.ended
+    stream.send(MESSAGES[0])
+    stream.send_end()
+
+
+@pytest.mark.parametrize(("nonsense", "why"), [(b"\xff" * 8, "4294967295 bytes"), (b"\x03\x00\x00\x00abc", "Expected")])
+async def test_nonsense_ends_the_awaiting_side_after_what_made_sense(nonsense: bytes, why: str) -> None:
+    heard, stream, theirs = await listening()
+    with theirs:
+        theirs.sendall(encode_frame(MESSAGES[0]) + nonsense)
+        with pytest.raises(BrokenStream, match=why):
+            await stream.ended
+    assert heard == [MESSAGES[0]]
 
 
 def test_nonsense_is_not_waited_for() -> None:

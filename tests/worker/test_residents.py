@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from engine.core.models import Limits
@@ -106,6 +107,36 @@ def test_a_worker_that_knows_a_model_learns_its_new_layout(prepared: Prepared, t
     second = residents.find("m").skeleton
     assert second is not first
     assert second.layout_id == again.layout_id
+
+
+def test_what_runs_changed_of_modules_is_put_back_once_their_model_has_left(
+    prepared: Prepared, tier: Tier, backing: RamBacking
+) -> None:
+    residents, source = Residents(backing), tier.read(prepared)
+    residents.bind(binding(prepared, source))
+    dense = residents.find("m").skeleton.module.get_submodule("pooler.dense")
+    assert isinstance(dense, torch.nn.Linear)
+    built = dense.in_features
+    dense.in_features = 1
+    residents.tidy()
+    assert dense.in_features == 1
+    residents.release(Release(2, "m"))
+    residents.tidy()
+    assert dense.in_features == built
+
+
+def test_a_model_that_comes_back_before_that_is_as_it_was_built(
+    prepared: Prepared, tier: Tier, backing: RamBacking
+) -> None:
+    residents, source = Residents(backing), tier.read(prepared)
+    residents.bind(binding(prepared, source))
+    dense = residents.find("m").skeleton.module.get_submodule("pooler.dense")
+    assert isinstance(dense, torch.nn.Linear)
+    built = dense.in_features
+    dense.in_features = 1
+    residents.release(Release(2, "m"))
+    residents.bind(binding(prepared, source))
+    assert dense.in_features == built
 
 
 def test_a_slab_that_is_copied_back_can_be_bound_again_and_its_model_stays_meanwhile(
