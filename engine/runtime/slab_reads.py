@@ -20,6 +20,9 @@ from engine.worker.protocol import News, SlabGrew, SlabStopped
 Tell: TypeAlias = Callable[[DeviceId, News], None]
 GiveUp: TypeAlias = Callable[[Region], Awaitable[None]]
 
+TOLD_BYTES: Final = 64 << 20
+"""Read between two words to the scheduler, which only people look at; a load that follows hears of each piece."""
+
 
 class _Follower(Struct, eq=False):
     """A load that copies what has been read."""
@@ -105,6 +108,7 @@ class _Reports:
     def __init__(self, model: ModelName, reads: SlabReads) -> None:
         self._model: Final = model
         self._reads: Final = reads
+        self._told_bytes = 0
         self.region: Region | None = None
         """Once it is open."""
 
@@ -118,6 +122,8 @@ class _Reports:
     def grew(self, read_bytes: int) -> None:
         """The last bytes are passed on by the reading's end."""
         assert self.region is not None
-        self._reads.report(SlabAdvanced(self._model, read_bytes / self.region.length))
+        if read_bytes - self._told_bytes >= TOLD_BYTES:
+            self._told_bytes = read_bytes
+            self._reads.report(SlabAdvanced(self._model, read_bytes / self.region.length))
         if read_bytes < self.region.length:
             self._reads.pass_on(self._model, read_bytes)
