@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.engines import carried_out
-from benchmarks.heartbeat import heartbeat
-from benchmarks.spread import say_spread
+from benchmarks.heartbeat import Beat, heartbeat, say_lateness
 from citadel_tui.app import CitadelApp
 from citadel_tui.look import look_for
 from engine.api import EngineAPI
@@ -59,19 +58,19 @@ async def _measure(folder: Path, rounds: int) -> None:
 
 async def _beside(engine: EngineAPI, paths: Paths, size: tuple[int, int], rounds: int) -> None:
     app = CitadelApp(lambda: connect(paths), look_for(os.environ, "utf-8", "auto"), read_only=True)
-    busy_s, idle_s = list[float](), list[float]()
+    busy, idle = list[Beat](), list[Beat]()
     async with app.run_test(size=size) as pilot:
         clock = asyncio.get_running_loop()
         for _ in range(rounds):
             began_s = clock.time()
-            async with heartbeat(busy_s):
+            async with heartbeat(busy):
                 await carried_out(engine, Evict(MODEL))
                 await carried_out(engine, Load(MODEL, "gpu0"))
                 await pilot.pause()
-            async with heartbeat(idle_s):
+            async with heartbeat(idle):
                 await asyncio.sleep(clock.time() - began_s)
-    say_spread(f"{size[0]}×{size[1]}, while switching", busy_s)
-    say_spread(f"{size[0]}×{size[1]}, the same time without", idle_s)
+    say_lateness(f"{size[0]}×{size[1]}, while switching", busy)
+    say_lateness(f"{size[0]}×{size[1]}, the same time without", idle)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.engines import carried_out, started, take_off, worker_pid
-from benchmarks.heartbeat import heartbeat
+from benchmarks.heartbeat import Beat, heartbeat, say_lateness
 from benchmarks.spread import say_spread
 from engine.api import Snapshot
 from engine.core.commands import Evict, Load
@@ -74,17 +74,17 @@ async def _measure(folder: Path, arguments: Namespace) -> None:
 
 async def _switches(engine: Engine, tier: str, rounds: int) -> None:
     await carried_out(engine, Load(MODEL, "gpu0"))  # prepares it, the first time
-    busy_s, idle_s, beside_s = list[float](), list[float](), list[float]()
+    busy, idle, beside_s = list[Beat](), list[Beat](), list[float]()
     for _ in range(rounds):
         began_s = time.perf_counter()
-        async with heartbeat(busy_s):
+        async with heartbeat(busy):
             evicted = await carried_out(engine, Evict(MODEL))
             loaded = await carried_out(engine, Load(MODEL, "gpu0"))
         beside_s.append(_beside_bytes(evicted) + _beside_bytes(loaded))
-        async with heartbeat(idle_s):
+        async with heartbeat(idle):
             await asyncio.sleep(time.perf_counter() - began_s)
-    say_spread(f"loop's lateness while switching from {tier}", busy_s)
-    say_spread("the same, idle", idle_s)
+    say_lateness(f"loop's lateness while switching from {tier}", busy)
+    say_lateness("the same, idle", idle)
     say_spread(f"a switch from {tier} beside reading and copying", beside_s)
     await take_off(engine, MODEL)
 
