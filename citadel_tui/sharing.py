@@ -18,9 +18,9 @@ from citadel_tui.text import clean
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.models import model_rows
-from citadel_tui.words.command_line import command_line
+from citadel_tui.viewmodel.row_text import row_text
+from citadel_tui.words.command_line import command_line, placing
 from citadel_tui.words.labels import Label, labels
-from citadel_tui.words.model_line import model_line, placing
 from citadel_tui.words.record_text import record_text
 from engine.api import EngineError
 from engine.core.commands import Command
@@ -49,7 +49,7 @@ class Sharing:
         if record is not None:
             self.copy(record_text(record, self.label))
         elif rows:
-            self.copy("\n".join(model_line(row) for row in rows))
+            self.copy("\n".join(row_text(row) for row in rows))
         else:
             self._say(Message("Copy: no model is selected", "warn"))
 

@@ -113,9 +113,9 @@ def _unreachable(socket: Path, error: OSError) -> EngineUnreachable:
     start = "start one with `citadel` or `citadel serve`"
     match error:
         case FileNotFoundError():
-            return NoEngine(f"no engine is running (there is no {socket}); {start}")
+            return NoEngine(f"no engine is running; {start} (there is no {socket})")
         case ConnectionRefusedError():
-            return NoEngine(f"no engine is running (the one that listened at {socket} has gone); {start}")
+            return NoEngine(f"no engine is running; {start} (the one that listened at {socket} has gone)")
         case PermissionError():
             return EngineUnreachable(
                 f"the engine at {socket} belongs to another user; set CITADEL_HOME to run your own"

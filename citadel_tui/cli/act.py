@@ -55,7 +55,7 @@ def _confirmed(plan: Plan, label: Label) -> bool:
     """Whether the plan may run: it has no side effects, or the operator said yes to them."""
     if not plan.has_side_effects:
         return True
-    tell("this plan touches more than its own model:")
+    tell("this needs your yes, since something leaves, moves, waits or loses its pin:")
     print(plan_text(plan, label), flush=True)
     return agreed()
 

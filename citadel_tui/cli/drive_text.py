@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from citadel_tui.cli.streams import table
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds_text
+from citadel_tui.words.figures import count_text, seconds_text
 from citadel_tui.words.labels import Label
 from engine.bench.statistics import Spread
 from engine.drive.outcome import Outcome
@@ -18,7 +18,8 @@ def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
     filled = watch.pressed.mean
     return (
         f"{tally.ended} of {calls} answered, {tally.sent - tally.ended} under way, {tally.failed} failed, "
-        f"{len(watch.switches)} switches" + ("" if filled is None else f", {_share(filled)} filled")
+        + count_text(len(watch.switches), "switch", "switches")
+        + ("" if filled is None else f", {_share(filled)} filled")
     )
 
 

@@ -26,14 +26,24 @@ def run(arguments: Namespace) -> int:
     models = _chosen(models_of_catalog(arguments.config), arguments.models)
     paths = our_paths()
     make_folders(paths)
+    try:
+        complete = _carried_out(Order(models, str(paths.cache), arguments.depth))
+    except KeyboardInterrupt:
+        tell("interrupted; models that were done stay prepared, and nothing half-written is kept")
+        return Exit.INTERRUPTED
+    return Exit.DONE if complete else Exit.FAILED
+
+
+def _carried_out(order: Order) -> bool:
+    """Whether every model of the order is prepared now; says of each what became of it."""
     complete = True
-    with preparing(Order(models, str(paths.cache), arguments.depth)) as news:
-        for _ in models:
+    with preparing(order) as news:
+        for _ in order.models:
             with progress() as show:
                 outcome = _outcome(news, show)
             _say(outcome)
             complete &= not isinstance(outcome, NotPrepared)
-    return Exit.DONE if complete else Exit.FAILED
+    return complete
 
 
 def _chosen(models: Sequence[ModelSpec], names: Sequence[ModelName]) -> tuple[ModelSpec, ...]:

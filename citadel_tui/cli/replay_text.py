@@ -36,7 +36,7 @@ def _box(compared: Comparison) -> str:
         f"{compared.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
         f"{served} when repeats count once; untimed, in order\n"
         f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB (exclusive), "
-        f"copies {box.copy_bytes_per_s / GB:g} GB/s, disk {box.disk_bytes_per_s / GB:g} GB/s"
+        f"copies {box.copy_bytes_per_s / GB:.3g} GB/s, disk {box.disk_bytes_per_s / GB:.3g} GB/s"
     )
 
 

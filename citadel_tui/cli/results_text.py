@@ -9,7 +9,7 @@ from citadel_tui.cli.results_reference import reference
 from citadel_tui.cli.results_strategy import strategy
 from citadel_tui.cli.results_switching import predictions, switching
 from citadel_tui.text import clean
-from citadel_tui.words.figures import age_text
+from citadel_tui.words.figures import age_text, count_text
 from citadel_tui.words.labels import Label, model_label
 from engine.core.names import CPU
 from engine.core.sizes import format_size
@@ -152,7 +152,7 @@ def _demand(recorded: Recorded, label: Label) -> str:
     counts = {name: sum(request.model == name for request in requests) for name in {r.model for r in requests}}
     cells = [(label(name), str(counts[name])) for name in sorted(counts, key=lambda name: (-counts[name], name))]
     began_s, ended_s = (recorded.demand.began_s + request.at_s for request in (requests[0], requests[-1]))
-    span = f"{len(requests)} requests from {moment(began_s)} to {moment(ended_s)}."
+    span = f"{count_text(len(requests), 'request', 'requests')} from {moment(began_s)} to {moment(ended_s)}."
     return f"{span}\n\n{rows(('model', 'requests'), cells)}"
 
 

@@ -9,6 +9,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
+from citadel_tui.words.figures import count_text
 from engine.core.state import Resident
 
 
@@ -26,5 +27,6 @@ def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Lin
 
 
 def _text(resident: Resident) -> str:
-    running = f", after its {resident.leases} running uses" if resident.leases else ""
+    uses = count_text(resident.leases, "running use", "running uses")
+    running = f", after its {uses}" if resident.leases else ""
     return f"{resident.model} leaves {resident.device}{running}"

@@ -184,6 +184,8 @@ class Dashboard(Screen[None]):
     def action_act(self, id: str) -> None:
         """Do what the key of the action `id` stands for; what is not the dashboard's own goes to the app."""
         self._welcome.end()
+        if id != "back":
+            self._status.say(None)  # what was said of an earlier key is no answer to this one
         match id:
             case "find":
                 self.action_find()
@@ -208,6 +210,7 @@ class Dashboard(Screen[None]):
 
     def action_device(self, device: DeviceId) -> None:
         self._welcome.end()
+        self._status.say(None)
         self.post_message(self.DeviceWanted(device))
 
     @property

@@ -16,7 +16,7 @@ from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import Settings
 from citadel_tui.words.figures import clock_text
 
-KEYS: Final = "space pause  , . 10 s  ctrl+arrows 1 min  < > speed"
+KEYS: Final = "space pause  , . 10 s  ctrl+arrow 60 s  < > speed"
 
 
 class SessionApp(CitadelApp):

@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled
 from citadel_tui.viewmodel.trouble import health_role
-from citadel_tui.words.figures import clock_text
+from citadel_tui.words.figures import clock_text, count_text
 from engine.core.devices import condition
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
@@ -52,7 +52,7 @@ def alert_line(waiting: Sequence[Alert], key: str, width: int, glyphs: Glyphs) -
     """How many wait to be seen, and the first of them; no line when none does."""
     if not waiting:
         return ()
-    count = f" {key} {len(waiting)} alert{'s' * (len(waiting) != 1)} "
+    count = f" {key} {count_text(len(waiting), 'alert', 'alerts')} "
     line = (Span(count, "key"), Span(f" {glyphs.text(waiting[0].text)}", waiting[0].role))
     return (filled(line, width, glyphs.ellipsis),)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from citadel_tui.actions import DEVICE_IDS
 from citadel_tui.viewmodel.bar import bar
 from citadel_tui.viewmodel.bar_figures import WIDE, device_figures, no_figures, tier_figures
 from citadel_tui.viewmodel.folding import shown_devices, together
@@ -137,19 +138,23 @@ def _is_said_by(following: _Row, row: _Row) -> bool:
 
 
 def _below(row: _Row, label: int, room: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """What the row itself has no room to say of its trouble, in two lines; it ends with the key of the device's page."""
+    """What the row itself has no room to say of its trouble, in two lines; cut short, it names the key of the device's page."""
     words = _sentence(row) if row.parts is not None else row.reason
     if not row.health or not words or (row.parts is None and width_of((Span(_sentence(row)),)) <= room):
         return ()
     inner = width - label - 1
     pieces = wrapped(words, inner)
     if len(pieces) > _REASON_LINES:
-        more = f"{glyphs.ellipsis} ({row.label.removeprefix('gpu')} for more)"
+        more = glyphs.ellipsis + _key_of_page(row.label)
         pieces = [
             *pieces[: _REASON_LINES - 1],
             cut(pieces[_REASON_LINES - 1], inner - width_of((Span(more),)), "") + more,
         ]
     return tuple((Span(" " * label), Span(piece, row.role)) for piece in pieces)
+
+
+def _key_of_page(device: str) -> str:
+    return f" (key {device[-1]} shows all)" if device in DEVICE_IDS else ""
 
 
 def _sentence(row: _Row) -> str:

@@ -63,8 +63,8 @@ def _came(before: Mapping[ModelName, int], name: ModelName, total: int) -> int:
 
 
 def _moved_on(track: Track, steps: int) -> Track:
-    """With `steps` new buckets, of which nothing is known yet."""
-    return (*track, *(None,) * steps)[-KEPT:] if steps > 0 else track
+    """With `steps` new buckets, of which nothing is known yet; a track that only begins has the newest one."""
+    return (*track, *(None,) * steps)[-KEPT:] or (None,)
 
 
 def _highest(track: Track, used: int | None) -> Track:

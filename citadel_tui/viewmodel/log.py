@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, assert_never
-
-from msgspec.structs import asdict
+from typing import Final, NamedTuple, assert_never
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
-from citadel_tui.words.figures import clock_text, phase_text, seconds_text
+from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left
+from citadel_tui.viewmodel.switch_line import Columns, columns_for, columns_of, switch_line
+from citadel_tui.words.figures import clock_text
 from engine.core.commands import command_text
-from engine.core.plans import Plan
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
 _TIME: Final = 10
-_MOVEMENT: Final = 34
-"""Room for two names of common length and a device: who left matters more than the lesser phases."""
-_REASONS_FROM: Final = 140
-"""From this width on a switch's first reason follows its figures."""
+
+
+class _Known(NamedTuple):
+    record: Record
+    needs: Columns | None
+    """The columns that it would fill; None for what is no switch."""
+    line: Line | None = None
+
+
+class Log:
+    """Remembers the lines: three hundred of them take longer to work out than the console's loop may stand still."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        self._glyphs = glyphs
+        self._known: dict[int, _Known] = {}
+        self._laid_out: tuple[Columns, int] | None = None
+
+    def lines(self, records: Iterable[Record], width: int) -> dict[int, Line]:
+        """A line for each record that the operator should see, by sequence number, newest first."""
+        known = [self._recalled(record) for record in sorted(records, key=lambda r: -r.seq)]
+        columns = columns_for((k.needs for k in known if k.needs), width)
+        kept = self._laid_out == (columns, width)
+        drawn = [k if kept and k.line is not None else self._drawn(k, columns, width) for k in known]
+        self._known = {k.record.seq: k for k in drawn}
+        self._laid_out = (columns, width)
+        return {seq: k.line for seq, k in self._known.items() if k.line}
+
+    def _recalled(self, record: Record) -> _Known:
+        """Another engine counts its records anew: only the same record has the same line."""
+        before = self._known.get(record.seq)
+        if before is not None and before.record is record:
+            return before
+        entry = record.entry
+        return _Known(record, columns_of(entry, self._glyphs) if isinstance(entry, Switch) else None)
+
+    def _drawn(self, known: _Known, columns: Columns, width: int) -> _Known:
+        told = _line(known.record, columns, width, self._glyphs)
+        return known._replace(line=filled(told, width, self._glyphs.ellipsis) if told else ())
 
 
 def log_lines(records: Iterable[Record], width: int, glyphs: Glyphs) -> dict[int, Line]:
-    """A line for each record that the operator should see, by sequence number, newest first."""
-    newest_first = sorted(records, key=lambda r: -r.seq)
-    lines = ((r.seq, _line(r, width, glyphs)) for r in newest_first)
-    return {seq: filled(line, width, glyphs.ellipsis) for seq, line in lines if line}
+    """The lines of records that are looked at once."""
+    return Log(glyphs).lines(records, width)
 
 
-def _line(record: Record, width: int, glyphs: Glyphs) -> Line:
+def _line(record: Record, columns: Columns, width: int, glyphs: Glyphs) -> Line:
     match record.entry:
         case Switch() as switch:
-            return _switch(switch, width, glyphs)
+            return (_time(switch.at_s), *switch_line(switch, columns, width, glyphs))
         case Refused() as refused:
             text = f"refused: {command_text(refused.refusal.command)}: {refused.refusal.reason}"
             return _sentence(refused.at_s, text, "bad", glyphs)
@@ -54,45 +84,3 @@ def _sentence(at_s: float, text: str, role: Role, glyphs: Glyphs) -> Line:
 
 def _time(at_s: float) -> Span:
     return Span(left(f"  {clock_text(at_s)}", _TIME) + " ", "dim")
-
-
-def _switch(switch: Switch, width: int, glyphs: Glyphs) -> Line:
-    what = min(44, max(_MOVEMENT, width - 58), max(width - 32, 20))
-    title = _title(switch.plan, glyphs)
-    if switch.outcome != "done":
-        # No column is kept: the reason needs the room, and may cut the time.
-        told = Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
-        return (_time(switch.at_s), *title, told)
-    took = Span(" " + right(seconds_text(switch.total_s), 7), "strong")
-    line = (_time(switch.at_s), *filled(title, what, glyphs.ellipsis), took)
-    predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
-    room = width - width_of(line) - width_of((predicted,))
-    phases = _phases(switch, room)
-    if width < _REASONS_FROM:
-        return (*line, *phases, predicted)
-    reason = "; ".join(switch.plan.reasons[:1])
-    return (*line, *filled(phases, 46, glyphs.ellipsis), predicted, Span(f"  {glyphs.text(reason)}", "dim"))
-
-
-def _title(plan: Plan, glyphs: Glyphs) -> Line:
-    """`model → device × victims`, or who left when nothing was loaded."""
-    load = plan.load
-    if load is None:
-        return (Span(glyphs.text(command_text(plan.command))),)
-    target = Span(f"{load.model} {glyphs.arrow} {load.device}")
-    victims = ", ".join(v.model for v in plan.victims)
-    return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
-
-
-def _phases(switch: Switch, room: int) -> Line:
-    """The phases that took time, dearest kept when there is no room for all, shown in their order."""
-    read = "prepare" if switch.tier == "source" else "read"
-    times = {read if name == "read" else name: seconds for name, seconds in asdict(switch.phases).items()}
-    shown = [name for name in sorted(times, key=lambda n: -times[n]) if phase_text(times[name]) != "0"]
-    while shown and len(_phases_text(times, shown)) > room:
-        shown.pop()
-    return (Span(_phases_text(times, shown), "dim"),) if shown else ()
-
-
-def _phases_text(times: dict[str, float], shown: list[str]) -> str:
-    return " " + "".join(f" {name} {phase_text(times[name])}" for name in times if name in shown)

@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.switch_page import switch_lines
 from citadel_tui.viewmodel.why import why_lines
-from citadel_tui.words.figures import age_text
+from citadel_tui.words.figures import age_text, count_text
 from engine.core.models import Footprint
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch
@@ -44,8 +44,7 @@ def model_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> t
 
 def _spec_lines(state: ModelState, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     spec = state.spec
-    batch = spec.limits.max_batch
-    limits = f"{batch} row{'s' * (batch != 1)} of {spec.limits.max_sequence} tokens"
+    limits = f"{count_text(spec.limits.max_batch, 'row', 'rows')} of {spec.limits.max_sequence} tokens"
     facts = {
         "task": f"{spec.task}, {spec.dtype}, at most {limits}",
         "source": glyphs.text(state.source or ", ".join(spec.sources)) + _revision(state),

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
-from citadel_tui.words.figures import range_text
+from citadel_tui.words.figures import count_text, range_text
 from citadel_tui.words.origins import FROM
 from engine.core.plans import Alternative, EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
 from engine.core.sizes import format_size
@@ -50,7 +50,8 @@ def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Lin
     match step:
         case EvictStep():
             what = Span(left(" LEAVES" if step.victim else " leaves", _WHAT), "leaving")
-            wait = f"after {step.leases} running request{'s' * (step.leases != 1)}" if step.leases else ""
+            running = count_text(step.leases, "running request", "running requests")
+            wait = f"after {running}" if step.leases else ""
             back = "back to the RAM tier" if step.copied_back else ""
             how = ", ".join(filter(None, (wait, back)))
             return _columns(what, step.model, f"from {step.device}", step.size_bytes, how, names, width, glyphs)

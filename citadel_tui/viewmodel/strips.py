@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, filled, spread, width_of
-from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import age_text, clock_text
+from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
+from citadel_tui.words.bench import MEASURED, quiet_text
+from citadel_tui.words.figures import age_text, clock_text, count_text
 from engine.api import Job
 from engine.core.commands import command_text, models_of
 
@@ -20,32 +20,39 @@ def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
     """Who and where, how the line is, and the time; the lesser parts go first when there is no room."""
     start: Line = (Span(" citadel", "title"),)
     if scene.hello is not None:
-        start = (*start, Span(f"  {glyphs.text(scene.hello.host)}"))
-    parts: list[Line] = [(Span(f" {clock_text(scene.now_s)} ", "dim"),), _line_state(scene, glyphs)]
-    if scene.hello is not None and not scene.stale:
-        parts.append((Span(f"engine up {_up(scene)}", "dim"),))
-    if scene.read_only:
-        parts.insert(2, (Span("read-only", "warn"),))
-    if scene.snapshot is not None and scene.snapshot.quiet_sample_s is not None:
-        parts.insert(2, (Span(quiet_text(scene.snapshot.quiet_sample_s), "warn"),))
-    if scene.snapshot is not None:
-        gpus = sum(d.spec.kind == "gpu" for d in scene.snapshot.state.devices.values())
-        parts.append((Span(f"{gpus} GPU{'' if gpus == 1 else 's'}", "dim"),))
-    end: Line = ()
-    for part in parts:
-        longer = (*part, _GAP, *end) if end else part
-        if width_of(start) + width_of(longer) + 2 > width:
+        # However long its name is, there is room for the time and for how the line is.
+        start = (*start, Span(f"  {cut(glyphs.text(scene.hello.host), width // 4, glyphs.ellipsis)}"))
+    end: Line = (Span(f" {clock_text(scene.now_s)} ", "dim"),)
+    for wordings in _header_parts(scene, glyphs):
+        room = width - width_of(start) - 2 - width_of((_GAP, *end))
+        part = next((part for part in wordings if width_of((part,)) <= room), None)
+        if part is None:
             break
-        end = longer
+        end = (part, _GAP, *end)
     return filled(spread(start, end, width), width, glyphs.ellipsis)
 
 
-def _line_state(scene: Scene, glyphs: Glyphs) -> Line:
+def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
+    """The parts beside the time, what matters most first; of each its wordings, the longest first."""
+    yield (_line_state(scene, glyphs),)
+    shown = scene.snapshot
+    if shown is not None and shown.quiet_sample_s is not None:
+        yield Span(quiet_text(shown.quiet_sample_s), "warn"), Span(MEASURED, "warn")
+    if scene.read_only:
+        yield (Span("read-only", "warn"),)
+    if scene.hello is not None and not scene.stale:
+        yield (Span(f"engine up {_up(scene)}", "dim"),)
+    if shown is not None:
+        gpus = sum(device.spec.kind == "gpu" for device in shown.state.devices.values())
+        yield (Span(count_text(gpus, "GPU", "GPUs"), "dim"),)
+
+
+def _line_state(scene: Scene, glyphs: Glyphs) -> Span:
     if scene.lost is not None:
-        return (Span(f"{glyphs.lost} disconnected {age_text(scene.now_s - scene.lost.since_s)}", "bad"),)
+        return Span(f"{glyphs.lost} disconnected {age_text(scene.now_s - scene.lost.since_s)}", "bad")
     if scene.snapshot is None:
-        return (Span(f"{glyphs.lost} connecting", "warn"),)
-    return (Span(f"{glyphs.live} live", "good"),)
+        return Span(f"{glyphs.lost} connecting", "warn")
+    return Span(f"{glyphs.live} live", "good")
 
 
 def _up(scene: Scene) -> str:

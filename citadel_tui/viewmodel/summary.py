@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span
-from citadel_tui.words.figures import seconds_text
+from citadel_tui.words.figures import count_text, seconds_text
 from engine.bench.statistics import nearest_rank
 from engine.core.records import Switch
 from engine.core.reference import SWITCH_TARGET_S
@@ -55,5 +55,5 @@ def summary_line(switches: Sequence[Switch], width: int, glyphs: Glyphs) -> Line
     if found.efficiency is not None and width >= 76:
         line.append(Span(f"  efficiency {found.efficiency:.2f}"))
     if width >= 100:
-        line.append(Span(f"  {found.count} switches", "dim"))
+        line.append(Span(f"  {count_text(found.count, 'switch', 'switches')}", "dim"))
     return tuple(line)

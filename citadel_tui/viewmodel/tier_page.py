@@ -70,9 +70,13 @@ def _rows(scene: Scene, state: State, slabs: list[Slab], width: int, glyphs: Gly
     return tuple(lines)
 
 
+def _asked_text(state: State, model: ModelName) -> str:
+    rate = state.models[model].demand.per_minute if model in state.models else 0.0
+    return f"asked for {rate:.1f} times a minute" if rate >= 0.05 else "not asked for lately"
+
+
 def _why(state: State, slab: Slab) -> str:
-    rate = state.models[slab.model].demand.per_minute if slab.model in state.models else 0.0
-    asked = f"asked for {rate:.1f} times a minute"
+    asked = _asked_text(state, slab.model)
     if slab.stage == "returning":
         return "is being copied back from the device that its model leaves"
     if slab.stage == "damaged":

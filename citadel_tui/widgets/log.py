@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.log import log_lines
+from citadel_tui.viewmodel.log import Log
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.strips import rule_line
 from citadel_tui.viewmodel.summary import summary_line
@@ -21,6 +21,7 @@ class SwitchLog(RowList[int]):
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(glyphs)
         self.scene: Scene | None = None
+        self._log = Log(glyphs)
         self._painted: tuple[tuple[Record, ...], int, bool] | None = None
 
     def show_scene(self, scene: Scene) -> None:
@@ -42,7 +43,7 @@ class SwitchLog(RowList[int]):
         told = summary_line(self.scene.switches(), width, self.glyphs)
         head = rule_line("SWITCHES", told, "", width, self.glyphs)
         follows = self._at == 0 and self.scroll_offset.y == 0
-        self.show_rows((head,), log_lines(self.scene.records, width, self.glyphs))
+        self.show_rows((head,), self._log.lines(self.scene.records, width))
         if follows:
             self.action_move(-len(self._keys))
 

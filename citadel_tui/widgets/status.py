@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from rich.cells import cell_len
+
 from citadel_tui.flow import Message
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, filled
+from citadel_tui.viewmodel.spans import Line, Span, filled, wrapped
 from citadel_tui.viewmodel.strips import jobs_line
 from citadel_tui.widgets.scene_view import SceneView
 
+_MESSAGE_ROWS: Final = 3
+
 
 class StatusLine(SceneView):
-    """One row, blank when there is nothing to say."""
+    """One row, blank when there is nothing to say; a message that is longer has as many as it needs, up to three."""
 
     fades = False
 
@@ -31,11 +37,18 @@ class StatusLine(SceneView):
         self.paint()
 
     def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        return (filled(self._line(scene), width, self.glyphs.ellipsis),)
+        lines = self._message_lines(self.message, width) if self.message else (self._line(scene),)
+        return tuple(filled(line, width, self.glyphs.ellipsis) for line in lines)
+
+    def _message_lines(self, message: Message, width: int) -> tuple[Line, ...]:
+        text = self.glyphs.text(message.text)
+        room = max(width - 1, 1)
+        pieces = wrapped(text, room) if cell_len(text) > room else [text]
+        if len(pieces) > _MESSAGE_ROWS:
+            pieces = [*pieces[: _MESSAGE_ROWS - 1], " ".join(pieces[_MESSAGE_ROWS - 1 :])]
+        return tuple((Span(f" {piece}", message.role),) for piece in pieces)
 
     def _line(self, scene: Scene) -> Line:
-        if self.message is not None:
-            return (Span(f" {self.glyphs.text(self.message.text)}", self.message.role),)
         if scene.lost is not None:
             return (Span(f" {self.glyphs.text(scene.lost.why)}; trying again", "bad"),)
         jobs = scene.snapshot.jobs if scene.snapshot else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
+from typing import Final
 
 from citadel_tui.text import clean
 from engine.bench.records import Omission, Series, Subject
@@ -24,9 +25,13 @@ def start_text(about: Subject) -> str:
     return f"{about.tier}, for {clean(about.leaving)}" if about.leaving else about.tier
 
 
+MEASURED: Final = "benchmark"
+"""Where there is no room for `quiet_text`."""
+
+
 def quiet_text(sample_s: float) -> str:
     """That somebody measures, and what the engine does for it."""
-    return f"benchmark: sampling every {sample_s:g} s"
+    return f"{MEASURED}: sampling every {sample_s:g} s"
 
 
 def efficiency_text(series: Series) -> str:

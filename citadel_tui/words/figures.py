@@ -78,6 +78,11 @@ def idle_text(seconds: float) -> str:
     return f"{whole // 3600}h" if whole < 360_000 else f"{whole // 86_400}d"
 
 
+def count_text(number: int, one: str, several: str) -> str:
+    """How many there are of something: "1 switch", "3 switches"."""
+    return f"{number} {one if number == 1 else several}"
+
+
 def percent_text(part: float, whole: float) -> str:
     """`part` of `whole`, or nothing when there is no whole."""
     return f"{100 * part / whole:.0f}%" if whole > 0 else ""

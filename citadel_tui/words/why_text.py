@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import age_text, range_text, seconds_text
+from citadel_tui.words.figures import age_text, count_text, range_text, seconds_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.origins import ASKED_BY
 from citadel_tui.words.plan_text import plan_text, refusal_text, room_text
@@ -55,7 +55,8 @@ def _standing(explained: Explanation, now_s: float, label: Label) -> str:
     pinned = "not pinned" if pin is None else f"pinned to {pin.device}" if pin.device else "pinned"
     demand = explained.demand
     last = "" if demand.last_s is None else f", the last {age_text(now_s - demand.last_s)} ago"
-    return f"{name} is {where}\n{pinned}; {demand.requests} requests since the engine started{last}"
+    requests = count_text(demand.requests, "request", "requests")
+    return f"{name} is {where}\n{pinned}; {requests} since the engine started{last}"
 
 
 _TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}

@@ -12,9 +12,9 @@ from engine.core.state import DeviceState, State
 
 
 def learned(state: State, switch: Switch) -> State:
-    """`state` with what `switch` showed. One that came to nothing, or that brought several models, whose phases nobody can tell
-    apart, shows nothing."""
-    if switch.outcome != "done" or len(switch.plan.loads) > 1:
+    """`state` with what `switch` showed. One that came to nothing, on whose way something went wrong, or that brought several
+    models, whose phases nobody can tell apart, shows nothing."""
+    if switch.outcome != "done" or switch.reason or len(switch.plan.loads) > 1:
         return state
     leaving = [s for s in switch.plan.steps if isinstance(s, EvictStep)]
     copied_back = any(s.copied_back for s in leaving)  # then the phase is the copies', nearly all of it

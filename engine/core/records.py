@@ -54,7 +54,7 @@ class Switch(Struct, frozen=True, tag="switch"):
     phases: Phases
     outcome: Outcome = "done"
     reason: str = ""
-    """Why it failed or was cancelled."""
+    """Why it failed or was cancelled; of one that was done, what went wrong on the way."""
     tier: Tier | None = None
     """Where its load really started from."""
     reading_s: float | None = None

@@ -35,7 +35,7 @@ class Patience(Struct, frozen=True):
     drain_s: float = 60.0
     """For the leases of a model that is to leave."""
     load_s: float = 120.0
-    """For one attempt of a load, from its reservation; and for copying a victim's weights back."""
+    """For one attempt of a load, from its reservation; for copying a victim's weights back, and for releasing it."""
     retries: int = 1
     """Further attempts after a load failed in a way that may pass."""
 

@@ -63,6 +63,8 @@ class Job(Struct, eq=False):
     """Where its load really started from."""
     evicted: tuple[EvictStep, ...] = ()
     """Victims so far, to bring back when it comes to nothing."""
+    mishap: str = ""
+    """What went wrong on the way without ending it, such as a worker that had to be started again."""
     insists: bool = False
     """Whether it has waited so long that residents in use make room for it."""
     flow: Flow | None = None

@@ -8,13 +8,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.names import DeviceId, ModelName
+from engine.core.bringing import departure
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import LoadStep
 from engine.core.rates import warmed
 from engine.core.records import PhaseName
 from engine.core.sizes import format_size
 from engine.runtime.board import Board
-from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReleaseModel
+from engine.runtime.clearing import clear
+from engine.runtime.departing import depart
+from engine.runtime.effects import BindModel, DropSlab, KillWorker
 from engine.runtime.jobs import Flow, Job
 from engine.runtime.messages import BindFailed, ModelBound
 from engine.runtime.outcomes import Broken, NoRoom, Withdrawn
@@ -35,6 +38,7 @@ def load(board: Board, job: Job, step: LoadStep) -> Flow:
             _let_go(board, step.model, step.device)
             if not broken.passing or attempt == board.patience.retries:
                 raise
+            job.mishap = broken.reason
         except Withdrawn:
             _let_go(board, step.model, step.device)
             raise
@@ -93,12 +97,13 @@ def _bind(board: Board, job: Job, step: LoadStep, deadline_s: float) -> Flow:
     board.emit(BindModel(model, device, board.state.models[model].footprint.workspace_bytes))
     report = yield from _bind_report(board, job, step, deadline_s)
     if isinstance(report, BindFailed):
+        if report.kind == "replaced":
+            yield from _give_up_slab(board, job, step)
         raise _why_not_bound(board, job, step, report)
     _split_time(board, job, report.bound, copied_s)
     _arrived(board, step)
     if job.withdrawn:
-        board.state = ledger.leave(board.state, model, device, board.now.wall_s)
-        board.emit(ReleaseModel(model, device))
+        yield from depart(board, job, [(model, device)])
         raise Withdrawn(job.withdrawn)
 
 
@@ -129,8 +134,7 @@ def _why_not_bound(board: Board, job: Job, step: LoadStep, report: BindFailed) -
         size_bytes = board.state.models[model].footprint.total_bytes
         return NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
     if report.kind == "replaced":
-        job.tier = None  # it is not known yet where the next attempt starts from
-        return _why_replaced(board, step, report)
+        return Broken(report.reason, passing=True)
     if report.kind != "not read":
         return Broken(f"{device} could not take {model}: {report.reason}", passing=report.kind == "passing")
     if job.withdrawn:
@@ -140,16 +144,22 @@ def _why_not_bound(board: Board, job: Job, step: LoadStep, report: BindFailed) -
     return read_too_long(board, model)
 
 
-def _why_replaced(board: Board, step: LoadStep, report: BindFailed) -> Broken:
-    """Let go of the slab, so that it is read anew; what the CPU runs from can't go."""
+def _give_up_slab(board: Board, job: Job, step: LoadStep) -> Flow:
+    """Let go of a slab whose file was prepared anew, so that it is read again. The CPU, if it runs from that, is left first: the
+    model is on its way to `step.device`, and comes back to the CPU should that fail."""
     model = step.model
+    job.tier = None  # it is not known yet where the next attempt starts from
     _let_go(board, model, step.device)
-    if ledger.slab_in_use(board.state, model):
-        return Broken(f"{report.reason}, and the CPU still runs from that: evict {model} first, then load it")
+    if on_cpu := board.state.find(model, CPU):
+        leaving = departure(board.state, on_cpu)
+        board.state = ledger.pend(board.state, model, step.device, board.now.wall_s)
+        job.evicted += (leaving,)
+        job.insists = True  # requests that come meanwhile wait for the load
+        yield from clear(board, job, [leaving])
+        board.state = ledger.withdraw(board.state, model, step.device)
     if is_whole(board, model):
         board.state = ledger.drop_slab(board.state, model)
         board.emit(DropSlab(model))
-    return Broken(report.reason, passing=True)
 
 
 def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:

@@ -55,7 +55,7 @@ class Resuming:
     def _done(self, job: Job) -> None:
         assert job.plan is not None
         self._stop_clock(job)
-        switch = self._books.ended(job, "done", "")
+        switch = self._books.ended(job, "done", job.mishap)
         self._board.state = remembered(self._board.state, job.submission, job.plan, self._board.now.wall_s)
         self._commands.answer(job, Done(job.plan, switch))
 

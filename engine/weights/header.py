@@ -60,15 +60,6 @@ class Header(Struct, frozen=True):
     data_offset: int
     """Where the data section begins in the file."""
 
-    @property
-    def bytes_by_dtype(self) -> dict[str, int]:
-        """Stored bytes of each dtype."""
-        sums: dict[str, int] = {}
-        for tensor in self.tensors.values():
-            begin, end = tensor.data_offsets
-            sums[tensor.dtype] = sums.get(tensor.dtype, 0) + end - begin
-        return sums
-
 
 class _Index(Struct, frozen=True):
     weight_map: dict[str, str]

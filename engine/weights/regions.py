@@ -41,10 +41,6 @@ class Regions:
         return sum(span for _, span in self._free)
 
     @property
-    def largest_free_bytes(self) -> int:
-        return max((span for _, span in self._free), default=0)
-
-    @property
     def taken_bytes(self) -> int:
         return sum(region.span_bytes for region in self._taken)
 

@@ -200,5 +200,5 @@ def _sync(file: BinaryIO) -> None:
 def _disk_full(folder: Path, needed_bytes: int, free_bytes: int) -> str:
     return (
         f"preparing {folder.name} needs {format_size(needed_bytes)} on the disk of {folder.parent}, which has"
-        f" {format_size(free_bytes)} free; nothing was kept. Free some room or set another cache folder"
+        f" {format_size(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
     )

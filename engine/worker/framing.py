@@ -45,6 +45,7 @@ class FrameStream(asyncio.Protocol, Generic[T]):
         self._hear: Final = hear
         self._received: Final = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._may_send = False
         self.ended: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         """Done when the stream has ended; raises BrokenStream where it could not be understood any more."""
 
@@ -53,18 +54,22 @@ class FrameStream(asyncio.Protocol, Generic[T]):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=stream)
 
     def send(self, message: object) -> None:
-        """Nothing happens when the other side has gone: the stream's end says so."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Nothing happens after `send_end`, or when the other side has gone: the stream's end says so."""
+        if self._may_send:
+            assert self._transport is not None
             self._transport.write(encode_frame(message))
 
     def send_end(self) -> None:
         """Say that no more will come; the other side may still answer."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._may_send:
+            assert self._transport is not None
+            self._may_send = False
             self._transport.write_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._may_send = True
 
     def data_received(self, data: bytes) -> None:
         self._received.extend(data)
@@ -73,11 +78,13 @@ class FrameStream(asyncio.Protocol, Generic[T]):
                 self._hear(self._decoder.decode(message))
         except (BrokenStream, msgspec.MsgspecError) as error:
             assert self._transport is not None
+            self._may_send = False
             self._transport.abort()
             if not self.ended.done():
                 self.ended.set_exception(BrokenStream(str(error)))
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self._may_send = False
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -91,8 +91,8 @@ class Residents:
                 bind(kept.skeleton, placement)
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
-                self._bound[request.model] = BoundModel(kept.skeleton, placement, kept.runner, _lane(request.model))
                 used_bytes, card = self._backing.used_bytes, self._backing.card
+                self._bound[request.model] = BoundModel(kept.skeleton, placement, kept.runner, _lane(request.model))
         except BaseException:
             with self._changing:
                 unbind(kept.skeleton)
@@ -137,8 +137,6 @@ class Residents:
         kept = self._built.get(key)
         if kept is None or kept.skeleton.layout_id != request.layout_id:
             kept = self._built[key] = self._build(request)
-        if kept.skeleton.layout.length != request.length:
-            raise BadRequest(f"{request.folder} holds {kept.skeleton.layout.length} bytes, not {request.length}")
         return kept
 
     def _build(self, request: Bind) -> Kept:

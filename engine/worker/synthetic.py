@@ -134,7 +134,7 @@ def _is_for_want_of_room(error: OSError | SafetensorError) -> bool:
 def _disk_full(recipe: Recipe, parent: Path, needed_bytes: int, free_bytes: int) -> str:
     return (
         f"making the synthetic {recipe.kind} needs {format_size(needed_bytes)} on the disk of {parent}, which has"
-        f" {format_size(free_bytes)} free; nothing was kept. Free some room or set another cache folder"
+        f" {format_size(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
     )
 
 

@@ -42,6 +42,14 @@ async def test_a_load_with_a_victim_is_not_done_unless_somebody_agrees(
     assert await _residents(engine) == {"phi-3-mini": "gpu0"}
 
 
+async def test_what_asks_for_a_yes_for_its_own_model_alone_says_why(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "e5-small", "--on", "gpu0")
+    await citadel("pin", "e5-small")
+    ran = await citadel("evict", "e5-small")
+    assert ran.status == 4
+    assert "needs your yes, since something leaves, moves, waits or loses its pin" in ran.err
+
+
 async def test_yes_agrees_beforehand(citadel: Citadel, engine: ScriptedEngine) -> None:
     await citadel("load", "phi-3-mini", "--on", "gpu0")
     assert (await citadel("load", "bge-base", "--on", "gpu0", "--yes")).status == 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from engine.core.preparation import Building, News, Order
 from tests.cli.conftest import Citadel
 
 
@@ -23,6 +26,21 @@ async def test_a_model_whose_source_is_not_there_fails_with_the_remedy(citadel: 
     ran = await citadel("prepare", "m", "--config", str(tmp_path))
     assert (ran.status, ran.out) == (1, "")
     assert "`pip install no-such-package` installs it" in ran.err
+
+
+async def test_an_interrupted_one_says_what_is_kept(citadel: Citadel, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def interrupted(_order: Order) -> Iterator[Iterator[News]]:
+        def news() -> Iterator[News]:
+            yield Building("all-MiniLM-L6-v2", 0.5)
+            raise KeyboardInterrupt
+
+        yield news()
+
+    monkeypatch.setattr("citadel_tui.cli.prepare.preparing", interrupted)
+    ran = await citadel("prepare")
+    assert (ran.status, ran.out) == (130, "")
+    assert "models that were done stay prepared, and nothing half-written is kept" in ran.err
 
 
 @pytest.mark.parametrize("arguments", [("--check", "--again"), ("--on", "gpu0")])

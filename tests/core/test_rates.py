@@ -140,6 +140,11 @@ def test_what_came_to_nothing_teaches_nothing() -> None:
     assert learned(state, switched(load(), outcome="failed", copy=9.0)) is state
 
 
+def test_what_met_with_a_mishap_on_its_way_teaches_nothing() -> None:
+    state = box({"a": 100})
+    assert learned(state, replace(switched(load(), copy=121.0), reason="loading a took too long")) is state
+
+
 def test_several_loads_in_one_switch_can_t_be_told_apart() -> None:
     state = box({"a": 100, "b": 100})
     switch = switched(load(), load(model="b"), copy=1.0)

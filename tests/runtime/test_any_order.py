@@ -16,7 +16,7 @@ from engine.core.proposals import Proposal, Undo
 from engine.core.proposing import propose
 from engine.core.records import Switch
 from engine.runtime.board import Patience
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReturnSlab, StartWorker
+from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker
 from engine.runtime.messages import BindFailed, SlabFailed, SlabNotReturned
 from tests.core.boxes import NOW_S, box
 from tests.runtime.world import World
@@ -24,7 +24,12 @@ from tests.runtime.world import World
 SIZES = {"tiny": 5, "small": 15, "middle": 35, "large": 60, "huge": 79}
 MODELS = st.sampled_from(sorted(SIZES))
 DEVICES = st.sampled_from(["gpu0", "gpu1", "cpu"])
-BIND_FAILURES: Final[tuple[Literal["passing", "broken", "no room"], ...]] = ("passing", "broken", "no room")
+BIND_FAILURES: Final[tuple[Literal["passing", "broken", "no room", "replaced"], ...]] = (
+    "passing",
+    "broken",
+    "no room",
+    "replaced",
+)
 FINDINGS: Final[tuple[Literal["whole", "altered", "damaged", "stopped"], ...]] = (
     "whole",
     "altered",
@@ -97,6 +102,12 @@ class AnyOrder(RuleBasedStateMachine):
                 case BindModel(model, device):
                     kind = data.draw(st.sampled_from(BIND_FAILURES))
                     self.world.send(BindFailed(model, device, kind, "out of luck"))
+
+    @rule(data=st.data())
+    def let_one_thing_hang(self, data: st.DataObject) -> None:
+        able = [e for e in self.world.waiting if isinstance(e, BindModel | ReleaseModel)]
+        if able:
+            self.world.waiting.remove(data.draw(st.sampled_from(able)))
 
     @rule(finding=st.sampled_from(FINDINGS))
     def end_a_check(self, finding: Literal["whole", "altered", "damaged", "stopped"]) -> None:

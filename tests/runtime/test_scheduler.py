@@ -333,7 +333,10 @@ def test_a_load_that_takes_too_long_costs_its_worker_and_is_tried_again() -> Non
     world.perform(world.expect(KillWorker))
     world.settle()
 
-    assert isinstance(world.answers[name], Done)
+    answer = world.answers[name]
+    assert isinstance(answer, Done)
+    assert answer.switch is not None
+    assert answer.switch.reason == "loading a on gpu0 took longer than 120 s; the worker is started again"
     assert world.where() == {"a": "gpu0 ready"}
 
 

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 
 from citadel_tui.look import look_for
-from citadel_tui.session.app import SessionApp
+from citadel_tui.session.app import KEYS, SessionApp
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.session.recording import Session
 from citadel_tui.settings.settings import AT_FIRST
+from citadel_tui.widgets.status import StatusLine
 from engine.api import EngineAPI
 from tests.session.conftest import Clock
 from tests.tui.pilots import Console
@@ -49,3 +50,13 @@ async def test_going_back_shows_the_earlier_state_and_log_again(playback: Playba
         await console.until(lambda: "bge-base▓" not in console.text)
         assert app.link.scene().records == ()
         assert app.link.scene().lost is None
+
+
+async def test_the_keys_of_the_playback_are_told_whole_on_the_smallest_screen(playback: Playback) -> None:
+    app = app_of(playback)
+    async with app.run_test(size=(60, 20)) as pilot:
+        console = Console(pilot, app)
+        await console.sees(KEYS)
+        status = app.screen.query_one(StatusLine)
+        await console.until(lambda: status.size.height == 1)
+        assert status.plain.strip() == f"recorded: {KEYS}"

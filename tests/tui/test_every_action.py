@@ -60,7 +60,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "bench": Deed(says("Benchmark: how long switches take")),
     "copy": Deed(says("copied: phi-3-mini"), "copy row figures"),
     "command": Deed(says("copied: citadel load phi-3-mini --on gpu0")),
-    "picture": Deed(says("saved ")),
+    "picture": Deed(says("saved")),
     "alerts": Deed(says("Alerts")),
     "details": Deed(says("480 MiB estimated")),
     "other": Deed(lambda console, engine: console.app.screen.query_one(SwitchLog).has_focus),

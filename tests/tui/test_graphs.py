@@ -63,6 +63,11 @@ def test_requests_are_counted_from_the_first_look_and_over_a_new_engine() -> Non
     assert "bge-base" not in history.requests
 
 
+def test_a_first_request_is_counted_in_the_bucket_that_is_being_filled() -> None:
+    history = seen((0, using(1, 0)), (1, using(1, 2)), (2, using(1, 3)))
+    assert history.requests["e5-small"] == (3,)
+
+
 def test_an_hour_is_remembered_and_no_more() -> None:
     history = seen(
         (0, using(1, 0)), (BUCKET_S, using(1, 1)), *((n * BUCKET_S, using(1, n)) for n in range(2, 2 * KEPT))

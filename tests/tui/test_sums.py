@@ -182,7 +182,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
 def test_a_reason_that_is_too_long_names_the_key_of_the_page_that_has_it_whole() -> None:
     reading = Reading("failed", "a reason of many words " * 20, at_s=START_S)
     rows = bar_rows(snapshot_of(reading), 60, 20, START_S, UNICODE)
-    assert "".join(span.text for span in rows[2]).rstrip().endswith("… (0 for more)")
+    assert "".join(span.text for span in rows[2]).rstrip().endswith("… (key 0 shows all)")
     assert "a reason of many words " * 2 in " ".join(line.strip() for line in page(snapshot_of(reading), 200))
 
 

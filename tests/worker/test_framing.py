@@ -64,6 +64,18 @@ async def test_what_is_sent_after_the_end_goes_nowhere() -> None:
     stream.send_end()
 
 
+async def test_nothing_is_sent_once_the_end_was_said_and_answers_still_come() -> None:
+    heard, stream, theirs = await listening()
+    with theirs:
+        stream.send_end()
+        stream.send(MESSAGES[0])
+        stream.send_end()
+        assert receive(theirs, DECODER) is None
+        theirs.sendall(encode_frame(MESSAGES[0]))
+    await stream.ended
+    assert heard == [MESSAGES[0]]
+
+
 @pytest.mark.parametrize(("nonsense", "why"), [(b"\xff" * 8, "4294967295 bytes"), (b"\x03\x00\x00\x00abc", "Expected")])
 async def test_nonsense_ends_the_awaiting_side_after_what_made_sense(nonsense: bytes, why: str) -> None:
     heard, stream, theirs = await listening()
