@@ -7,6 +7,7 @@ what the machine is to blame for.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import tempfile
@@ -59,6 +60,8 @@ async def _measure(folder: Path, rounds: int) -> None:
 async def _beside(engine: EngineAPI, paths: Paths, size: tuple[int, int], rounds: int) -> None:
     app = CitadelApp(lambda: connect(paths), look_for(os.environ, "utf-8", "auto"), read_only=True)
     busy, idle = list[Beat](), list[Beat]()
+    gc.collect()  # what the last one left, which a process of its own would not have
+    gc.freeze()  # as the console does when it starts
     async with app.run_test(size=size) as pilot:
         clock = asyncio.get_running_loop()
         for _ in range(rounds):

@@ -8,6 +8,7 @@ Nothing here imports torch: an engine's process does not either.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -50,7 +51,8 @@ def main() -> int:
         "--deaths", type=int, default=2, help="of a worker, at most 2: a third in a minute is too many (2)"
     )
     arguments = parser.parse_args()
-    ask_for_short_turns()  # as the engine's own process does
+    ask_for_short_turns()  # both as the engine's own process does
+    gc.freeze()
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         asyncio.run(_measure(Path(folder), arguments))
     return 0

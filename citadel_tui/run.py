@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Protocol
@@ -31,6 +32,7 @@ def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: 
     app = make(connect, look, read_only=read_only, settings=loaded.settings, first=loaded.first)
     if loaded.complaint:
         app.say(Message(loaded.complaint, "warn"))
+    gc.freeze()  # else the collector goes through all that was imported, for up to 40 ms in which no key is heard
     app.run(mouse=mouse)
     if app.crash is not None:
         sys.stderr.write(f"{sentence(app.crash, write_trace(app.crash, find_paths(os.environ).state))}\n")

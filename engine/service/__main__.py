@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -31,6 +32,7 @@ def main() -> int:
         paths = find_paths(os.environ)
         make_folders(paths)
         ask_for_short_turns()
+        gc.freeze()  # else the collector goes through all that was imported, for milliseconds in which nothing is answered
         with sole_engine(paths):
             asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
     except EngineError as error:
