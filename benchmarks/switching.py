@@ -30,6 +30,7 @@ from benchmarks.subjects import NAMES, Model, made, write_config
 from benchmarks.ways import Engines, Way, all_ways
 from engine.bench.machine import this_machine
 from engine.core.commands import Load
+from engine.short_turns import ask_for_short_turns
 
 
 def main() -> int:
@@ -39,6 +40,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep every time")
     arguments = parser.parse_args()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    ask_for_short_turns()  # both as the engine's own process does; here the rivals have them too
+    gc.freeze()
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         results = asyncio.run(_measure(Path(folder), arguments))
     if arguments.output is not None:
