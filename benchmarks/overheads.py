@@ -8,7 +8,6 @@ Nothing here imports torch: an engine's process does not either.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -27,8 +26,8 @@ from engine.core.commands import Evict, Load
 from engine.core.planner import plan
 from engine.core.policy import Policy
 from engine.core.records import Switch
+from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.engine import Engine
-from engine.short_turns import ask_for_short_turns
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import Arena as ArenaSize
@@ -51,8 +50,7 @@ def main() -> int:
         "--deaths", type=int, default=2, help="of a worker, at most 2: a third in a minute is too many (2)"
     )
     arguments = parser.parse_args()
-    ask_for_short_turns()  # both as the engine's own process does
-    gc.freeze()
+    keep_loop_prompt()
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         asyncio.run(_measure(Path(folder), arguments))
     return 0

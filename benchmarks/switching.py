@@ -30,7 +30,7 @@ from benchmarks.subjects import NAMES, Model, made, write_config
 from benchmarks.ways import Engines, Way, all_ways
 from engine.bench.machine import this_machine
 from engine.core.commands import Load
-from engine.short_turns import ask_for_short_turns
+from engine.prompt_loop import keep_loop_prompt
 
 
 def main() -> int:
@@ -40,8 +40,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep every time")
     arguments = parser.parse_args()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    ask_for_short_turns()  # both as the engine's own process does; here the rivals have them too
-    gc.freeze()
+    keep_loop_prompt()  # of the rivals too, which run in it
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         results = asyncio.run(_measure(Path(folder), arguments))
     if arguments.output is not None:

@@ -16,7 +16,7 @@ from citadel_tui.cli.bench_text import comparison_text, progress_line, run_text
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.session import at_hand, our_paths
 from citadel_tui.cli.streams import agreed, progress, tell
-from citadel_tui.words.figures import count_text
+from citadel_tui.words.figures import uses_text
 from citadel_tui.words.labels import labels
 from engine.bench.choosing import Chosen, gpus_of, subjects_of, touched
 from engine.bench.compare import compare
@@ -104,9 +104,7 @@ def _confirmed(state: State, touched: Sequence[Resident]) -> bool:
     label = labels(state)
     tell("this takes models off their devices for as long as it runs, and puts them back:")
     for resident in touched:
-        uses = count_text(resident.leases, "running use", "running uses")
-        running = f", after its {uses}" if resident.leases else ""
-        tell(f"  {label(resident.model)} on {resident.device}{running}")
+        tell(f"  {label(resident.model)} on {resident.device}{uses_text(resident.leases)}")
     return agreed()
 
 

@@ -9,7 +9,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
-from citadel_tui.words.figures import count_text
+from citadel_tui.words.figures import uses_text
 from engine.core.state import Resident
 
 
@@ -27,6 +27,4 @@ def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Lin
 
 
 def _text(resident: Resident) -> str:
-    uses = count_text(resident.leases, "running use", "running uses")
-    running = f", after its {uses}" if resident.leases else ""
-    return f"{resident.model} leaves {resident.device}{running}"
+    return f"{resident.model} leaves {resident.device}{uses_text(resident.leases)}"

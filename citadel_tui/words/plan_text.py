@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import count_text, range_text
+from citadel_tui.words.figures import range_text, uses_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.origins import FROM
 from engine.core.commands import Batch
@@ -52,9 +52,8 @@ def _step(step: Step, label: Label) -> str:
     match step:
         case EvictStep():
             why = "to make room" if step.victim else "as asked"
-            waits = f", after its {count_text(step.leases, 'running use', 'running uses')}" if step.leases else ""
             back = "; its weights go back to the RAM tier" if step.copied_back else ""
-            return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{waits}{back}"
+            return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{uses_text(step.leases)}{back}"
         case LoadStep():
             return f"{_deed(step, label)} ({format_size(step.size_bytes)}) {FROM[step.tier]}"
         case PinStep() | UnpinStep():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -16,9 +15,9 @@ import msgspec
 from engine.api import EngineError
 from engine.paths import Paths, find_paths, make_folders
 from engine.presence import sole_engine
+from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import start_engine
 from engine.service.serve import serve
-from engine.short_turns import ask_for_short_turns
 from engine.wire import StartReport
 
 log = logging.getLogger("engine")
@@ -31,8 +30,7 @@ def main() -> int:
     try:
         paths = find_paths(os.environ)
         make_folders(paths)
-        ask_for_short_turns()
-        gc.freeze()  # else the collector goes through all that was imported, for milliseconds in which nothing is answered
+        keep_loop_prompt()
         with sole_engine(paths):
             asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
     except EngineError as error:

@@ -129,13 +129,18 @@ def test_a_worker_that_knows_a_model_learns_its_new_layout(prepared: Prepared, t
     assert second.layout_id == again.layout_id
 
 
+def dense_layer(residents: Residents) -> torch.nn.Linear:
+    dense = residents.find("m").skeleton.module.get_submodule("pooler.dense")
+    assert isinstance(dense, torch.nn.Linear)
+    return dense
+
+
 def test_what_runs_changed_of_modules_is_put_back_once_their_model_has_left(
     prepared: Prepared, tier: Tier, backing: RamBacking
 ) -> None:
     residents, source = Residents(backing), tier.read(prepared)
     residents.bind(binding(prepared, source))
-    dense = residents.find("m").skeleton.module.get_submodule("pooler.dense")
-    assert isinstance(dense, torch.nn.Linear)
+    dense = dense_layer(residents)
     built = dense.in_features
     dense.in_features = 1
     residents.tidy()
@@ -150,8 +155,7 @@ def test_a_model_that_comes_back_before_that_is_as_it_was_built(
 ) -> None:
     residents, source = Residents(backing), tier.read(prepared)
     residents.bind(binding(prepared, source))
-    dense = residents.find("m").skeleton.module.get_submodule("pooler.dense")
-    assert isinstance(dense, torch.nn.Linear)
+    dense = dense_layer(residents)
     built = dense.in_features
     dense.in_features = 1
     residents.release(Release(2, "m"))
