@@ -21,7 +21,7 @@ from benchmarks.instances import KINDS, Instance, Kind, instance
 from benchmarks.solvers import Answer, cp_sat, highs, installed
 from engine.bench.machine import this_machine
 from engine.bench.records import Machine
-from engine.core.assignment import assign
+from engine.core.proposing.multiple_knapsack import assign
 
 SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
 CITADEL: Final = "Citadel"

@@ -18,12 +18,12 @@ from typing import Final
 from benchmarks.engines import carried_out
 from benchmarks.heartbeat import Beat, heartbeat, say_lateness
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import look_for
+from citadel_tui.theme import look_for
 from engine.api import EngineAPI
 from engine.client import connect
 from engine.core.commands import Evict, Load
 from engine.paths import Paths, find_paths
-from engine.spawn import ensure_engine, wait_until_gone
+from engine.process import ensure_engine, wait_until_gone
 
 MODEL: Final = "bge-base"
 _CATALOG: Final = {"models": [{"name": MODEL, "source": f"synthetic:{MODEL}", "task": "embedding"}]}

@@ -22,12 +22,12 @@ from msgspec.structs import replace
 from engine.bench.machine import this_machine
 from engine.bench.records import Machine
 from engine.core.commands import Load
-from engine.core.demand import request_came
-from engine.core.latency import Movement
+from engine.core.forecast.demand import request_came
+from engine.core.prediction import Movement
 from engine.core.ledger import free
 from engine.core.models import Footprint
 from engine.core.names import ModelName
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.state import Resident, Slab, State

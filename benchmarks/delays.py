@@ -18,7 +18,7 @@ from engine.core.policy import Policy
 from engine.replay.box import Box
 from engine.replay.trace import Request, read_trace
 from engine.simulation.compute import Compute
-from engine.simulation.outcome import Spread, TimedOutcome
+from engine.simulation.figures import Spread, TimedOutcome
 from engine.simulation.timed import replay_timed
 
 _COLUMNS: Final = (

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-from engine.core.assignment import Item
+from engine.core.proposing.multiple_knapsack import Item
 from engine.core.names import DeviceId
 
 Kind: TypeAlias = Literal["few sizes", "tight", "uniform", "lognormal", "uneven", "large"]

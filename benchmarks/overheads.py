@@ -23,7 +23,7 @@ from benchmarks.heartbeat import Beat, heartbeat, say_lateness
 from benchmarks.spread import say_spread
 from engine.api import Snapshot
 from engine.core.commands import Evict, Load
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.policy import Policy
 from engine.core.records import Switch
 from engine.prompt_loop import keep_loop_prompt

@@ -20,7 +20,7 @@ from engine.core.models import Limits
 from engine.weights.header import checkpoint_files
 from engine.worker.embedding import Embedder
 from engine.worker.pooling import read_pooling
-from engine.worker.text import load_tokenizer
+from engine.worker.tokenizer import load_tokenizer
 
 _ALIGNMENT_BYTES: Final = 256
 _PIECE_BYTES: Final = 32 << 20

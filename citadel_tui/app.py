@@ -23,15 +23,15 @@ from textual.worker import Worker, WorkerState
 
 from citadel_tui.actions import with_keys
 from citadel_tui.clipboard import sequence
-from citadel_tui.desk import Desk
-from citadel_tui.driver import TerminalDriver
+from citadel_tui.commands import Desk
+from citadel_tui.terminal.driver import TerminalDriver
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect, Link
-from citadel_tui.look import THEMES, Look, colours_of
+from citadel_tui.theme import THEMES, Look, colours_of
 from citadel_tui.screens.dashboard import Dashboard, keys_of
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.settings.settings import AT_FIRST, Settings
-from citadel_tui.sharing import Sharing
+from citadel_tui.share import Sharing
 from citadel_tui.viewmodel.scene import Scene
 
 HAND_OVER_S: Final = 0.25

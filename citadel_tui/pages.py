@@ -14,7 +14,7 @@ from citadel_tui.actions import Registry
 from citadel_tui.flow import Message
 from citadel_tui.link import Link
 from citadel_tui.screens.dashboard import Dashboard
-from citadel_tui.sharing import Sharing
+from citadel_tui.share import Sharing
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
@@ -46,18 +46,18 @@ class Pages:
         self._sharing = sharing
 
     def open_record(self, record: Record) -> None:
-        from citadel_tui.screens.details import RecordDetails
+        from citadel_tui.screens.pages import RecordDetails
 
         self._app.push_screen(RecordDetails(record, self._glyphs, self._sharing.label))
 
     def open_model(self, model: ModelName) -> None:
-        from citadel_tui.screens.details import ModelDetails
+        from citadel_tui.screens.pages import ModelDetails
 
         self._app.push_screen(ModelDetails(self._link.scene(), model, self._glyphs))
 
     def open_device(self, device: DeviceId, then: Callable[[Wish | None], None]) -> None:
         """The page of a device, if there is one of that name, or of the RAM tier; `then` gets what it ends with."""
-        from citadel_tui.screens.details import DeviceDetails, TierDetails
+        from citadel_tui.screens.pages import DeviceDetails, TierDetails
 
         scene = self._link.scene()
         if device == TIER:

@@ -11,7 +11,7 @@ from citadel_tui.app import CitadelApp
 from citadel_tui.crash import sentence, write_trace
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect
-from citadel_tui.look import Look, look_for
+from citadel_tui.theme import Look, look_for
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import Settings
 from engine.paths import console_file, find_paths

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.bench_choice import Item
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.client import connect

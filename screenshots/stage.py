@@ -17,7 +17,7 @@ from engine.client import connect
 from engine.core.commands import Command, ForceCpu, Load, SetPin, Single, Submission
 from engine.core.names import ModelName
 from engine.paths import Paths, find_paths
-from engine.spawn import ensure_engine, wait_until_gone
+from engine.process import ensure_engine, wait_until_gone
 
 CONFIG: Final = Path(__file__).parent.parent / "config"
 PATIENCE_S: Final = 60.0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.core.batches import plan_batch
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import Prediction, Rates
+from engine.core.prediction import Prediction, Rates
 from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec, Pin, Task
 from engine.core.names import CPU, DeviceId, ModelName

@@ -35,7 +35,7 @@ def _imported_by(program: str) -> set[str]:
         "citadel_tui.cli.prepare",
         "citadel_tui.cli.replay",
         "engine.client",
-        "engine.spawn",
+        "engine.process",
     ],
 )
 def test_the_consoles_process_never_imports_what_only_workers_need(module: str) -> None:

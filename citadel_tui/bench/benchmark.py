@@ -20,14 +20,14 @@ from citadel_tui.flow import Message
 from citadel_tui.link import Link
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.bench_choice import Choice, choice_for
-from citadel_tui.viewmodel.bench_page import run_title
+from citadel_tui.viewmodel.pages.bench import run_title
 from citadel_tui.viewmodel.glyphs import Glyphs
 from engine.api import EngineAPI, EngineError, Snapshot
 from engine.bench.choosing import subjects_of, touched
 from engine.bench.compare import compare
-from engine.bench.measuring import Protocol
+from engine.bench.measure import Protocol
 from engine.bench.records import Run, Subject
-from engine.bench.whole import measure_all, run_of
+from engine.bench.run import measure_all, run_of
 from engine.core.state import Resident
 from engine.paths import find_paths
 
@@ -88,7 +88,7 @@ class Benchmark:
             self._under_way.measuring.cancel()
 
     async def _from_the_choice(self, models: Models) -> None:
-        from citadel_tui.screens.bench_choice import BenchChoice
+        from citadel_tui.screens.bench import BenchChoice
 
         engine = self._link.engine
         before = await engine.snapshot()

@@ -10,12 +10,12 @@ from typing import assert_never
 
 from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.requested import requested
-from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import agreed, progress, tell
+from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label, labels
-from citadel_tui.words.plan_text import deeds, plan_text, refusal_text
+from citadel_tui.words.plans import deeds, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
 from engine.client import RemoteEngine
 from engine.core.commands import Command, Submission, models_of

@@ -14,15 +14,15 @@ from citadel_tui.bench.files import check_writable, save, saved_run
 from citadel_tui.cli.bench_plot import plotted
 from citadel_tui.cli.bench_text import comparison_text, progress_line, run_text
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import at_hand, our_paths
-from citadel_tui.cli.streams import agreed, progress, tell
+from citadel_tui.cli.engine import at_hand, our_paths
+from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.words.figures import uses_text
 from citadel_tui.words.labels import labels
 from engine.bench.choosing import Chosen, gpus_of, subjects_of, touched
 from engine.bench.compare import compare
-from engine.bench.measuring import Progress, Protocol
+from engine.bench.measure import Progress, Protocol
 from engine.bench.records import Omission, Series
-from engine.bench.whole import measure_all, run_of
+from engine.bench.run import measure_all, run_of
 from engine.core.state import Resident, State
 
 

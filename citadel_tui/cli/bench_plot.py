@@ -11,7 +11,7 @@ from citadel_tui.cli.exits import Exit
 from citadel_tui.words.bench import subject_name
 from engine.api import EngineError
 from engine.bench.records import Run, Series
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 
 _PARTS: Final = ("evict", "read", "copy", "bind", "warm", "rest")
 _COLOURS: Final = ("#b0b0b0", "#d9a441", "#3d7dca", "#58a66b", "#8d6cab", "#dcdcdc")

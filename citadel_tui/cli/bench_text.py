@@ -6,17 +6,17 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from citadel_tui.cli.streams import can_draw, table
+from citadel_tui.cli.output import can_draw, table
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
 from citadel_tui.words.labels import model_label
 from engine.bench.compare import Compared, Comparison
 from engine.bench.histogram import histogram
-from engine.bench.measuring import Progress
+from engine.bench.measure import Progress
 from engine.bench.records import Repeat, Run, Series
 from engine.bench.statistics import spread
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 
 _HEADINGS: Final = (
     *("MODEL", "DEVICE", "FROM", "MIB", "N", "P50", "P95", "MAX"),

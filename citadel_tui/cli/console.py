@@ -6,8 +6,8 @@ import asyncio
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import our_paths, start_if_missing
-from citadel_tui.cli.streams import tell
+from citadel_tui.cli.engine import our_paths, start_if_missing
+from citadel_tui.cli.output import tell
 from citadel_tui.cli.terminal import why_no_console
 from engine.client import RemoteEngine, connect
 

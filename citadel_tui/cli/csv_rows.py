@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from citadel_tui.cli.report import DeviceReport, ModelReport
+from citadel_tui.cli.status_report import DeviceReport, ModelReport
 from citadel_tui.text import clean
 
 DEVICE_COLUMNS: Final = (

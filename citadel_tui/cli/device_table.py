@@ -7,8 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from citadel_tui.cli.report import DeviceReport
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.status_report import DeviceReport
+from citadel_tui.cli.output import table
 from citadel_tui.text import clean
 from citadel_tui.words.figures import ago_text, mib_text, percent
 from engine.core.devices import Neighbour

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import our_paths
-from citadel_tui.cli.streams import progress
+from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.output import progress
 from citadel_tui.text import clean
 from engine.doctor.examine import examine
 from engine.doctor.finding import Examination, Finding, Status

@@ -14,16 +14,16 @@ import msgspec
 
 from citadel_tui.cli.drive_text import outcome_text, tally_text
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.reading import read_lines
-from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import progress, tell
+from citadel_tui.cli.input_files import read_lines
+from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.output import progress, tell
 from citadel_tui.words.labels import labels
 from engine.api import EngineAPI, EngineError, EngineUnreachable
 from engine.core.state import State
 from engine.drive.calls import Call, calls
 from engine.drive.casting import Cast, by_rank, in_turn, read_cast
 from engine.drive.outcome import Outcome, outcome
-from engine.drive.playing import Player
+from engine.drive.play import Player
 from engine.drive.watching import Watch
 from engine.replay.trace import Request, TraceError, read_trace
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.output import table
 from citadel_tui.text import clean
 from citadel_tui.words.figures import count_text, seconds_text
 from citadel_tui.words.labels import Label
 from engine.bench.statistics import Spread
 from engine.drive.outcome import Outcome
-from engine.drive.playing import Tally
+from engine.drive.play import Tally
 from engine.drive.watching import Watch
 
 

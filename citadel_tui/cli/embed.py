@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import progress, table
+from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.output import progress, table
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label

@@ -6,8 +6,8 @@ import asyncio
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import progress, tell
+from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean_lines
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import our_paths
-from citadel_tui.cli.streams import progress, tell
+from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean
 from engine.core.sizes import format_size
 from engine.doctor.gpus import CardReport, GpusReport, Rates, VirtualReport

@@ -8,7 +8,7 @@ from argparse import Namespace
 from typing import Final
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.streams import can_draw
+from citadel_tui.cli.output import can_draw
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.help_topics import TOPICS
 

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import attached
+from citadel_tui.cli.engine import attached
 from citadel_tui.words.labels import Label, labels
-from citadel_tui.words.record_text import record_text
+from citadel_tui.words.records import record_text
 from engine.api import Recorded
 from engine.core.records import Record, Residency
 

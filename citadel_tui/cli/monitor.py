@@ -15,9 +15,9 @@ import msgspec
 
 from citadel_tui.cli.csv_rows import write_device_rows
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.report import VERSION, device_reports
-from citadel_tui.cli.session import attached
-from citadel_tui.cli.streams import progress
+from citadel_tui.cli.status_report import VERSION, device_reports
+from citadel_tui.cli.engine import attached
+from citadel_tui.cli.output import progress
 from engine.api import EngineError, Snapshot
 
 

@@ -9,8 +9,8 @@ from typing import assert_never
 
 from citadel_tui.cli.catalog import models_of_catalog
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import our_paths
-from citadel_tui.cli.streams import progress, tell
+from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from engine.api import UnknownModel
@@ -19,7 +19,7 @@ from engine.core.names import ModelName
 from engine.core.preparation import Building, Built, Checking, Kept, News, NotPrepared, Order, Outcome
 from engine.core.sizes import format_size
 from engine.paths import make_folders
-from engine.preparing import preparing
+from engine.prepare import preparing
 
 
 def run(arguments: Namespace) -> int:

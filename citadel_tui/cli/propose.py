@@ -9,10 +9,10 @@ import msgspec
 
 from citadel_tui.cli.act import carried_out, refused
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import at_hand
-from citadel_tui.cli.streams import agreed
+from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.output import agreed
 from citadel_tui.words.labels import labels
-from citadel_tui.words.plan_text import proposal_text
+from citadel_tui.words.plans import proposal_text
 from engine.core.plans import Refusal
 from engine.core.proposals import Drain, Pack, Rebalance, Undo, Wish
 

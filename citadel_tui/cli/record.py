@@ -7,8 +7,8 @@ import time
 from argparse import Namespace
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import attached
-from citadel_tui.cli.streams import progress, tell
+from citadel_tui.cli.engine import attached
+from citadel_tui.cli.output import progress, tell
 from citadel_tui.session.recording import record
 
 

@@ -12,7 +12,7 @@ from citadel_tui.cli.replay_inputs import Inputs, read_inputs
 from citadel_tui.cli.replay_plot import plot_timed, plot_untimed
 from citadel_tui.cli.replay_text import replay_text
 from citadel_tui.cli.replay_timed_text import timed_text
-from citadel_tui.cli.streams import tell
+from citadel_tui.cli.output import tell
 from engine.api import EngineError
 from engine.core.policy import Eviction
 from engine.replay.comparison import EVICTIONS, compare

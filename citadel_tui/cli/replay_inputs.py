@@ -10,12 +10,12 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from citadel_tui.cli.reading import read_lines
-from citadel_tui.cli.session import attached, our_paths
+from citadel_tui.cli.input_files import read_lines
+from citadel_tui.cli.engine import attached, our_paths
 from engine.api import EngineError, EngineUnreachable, Snapshot
-from engine.core.latency import predict
+from engine.core.prediction import predict
 from engine.core.names import ModelName
-from engine.core.placement import gpus
+from engine.core.planning.placement import gpus
 from engine.recording.demand import own_demand
 from engine.replay.box import Box
 from engine.replay.sizes import GB, cycled_sizes, read_sizes

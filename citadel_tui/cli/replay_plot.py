@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.api import EngineError
 from engine.replay.comparison import Comparison
 from engine.simulation.comparison import TimedComparison
-from engine.simulation.outcome import Spread
+from engine.simulation.figures import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

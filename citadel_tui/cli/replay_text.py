@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.output import table
 from engine.replay.comparison import Comparison
 from engine.replay.sizes import GB
 from engine.replay.untimed import Outcome

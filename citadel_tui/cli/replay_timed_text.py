@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.output import table
 from engine.core.policy import Eviction
 from engine.replay.sizes import GB
 from engine.simulation.comparison import TimedComparison
-from engine.simulation.outcome import Spread, TimedOutcome
+from engine.simulation.figures import Spread, TimedOutcome
 
 _HEADINGS: Final = (
     "POLICY",

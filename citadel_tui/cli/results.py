@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.results_text import TITLE, document
-from citadel_tui.cli.session import our_paths
-from citadel_tui.cli.streams import tell
+from citadel_tui.cli.report_text import TITLE, document
+from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.output import tell
 from engine.api import EngineError
 from engine.results.criteria import criteria
-from engine.results.gathering import NothingRecorded, Recorded, gather
+from engine.results.recorded import NothingRecorded, Recorded, gather
 
 _HEADING: Final = f"{TITLE}\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from citadel_tui.cli.markdown import rows
-from engine.core.reference import (
+from engine.core.insight.reference_box import (
     BUDGET_BYTES,
     BUS_BYTES_PER_S,
     DISK_BYTES_PER_S,

@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import at_hand
+from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.trial import Trial, TrialFailed
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import labels
 from engine.api import EngineAPI
-from engine.bench.putting_back import put_back
+from engine.bench.put_back import put_back
 from engine.core.names import CPU, DeviceId
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.state import ModelState, State
 
 

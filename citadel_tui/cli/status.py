@@ -12,10 +12,10 @@ import msgspec
 
 from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.report import VERSION, Report, Unavailable, report
-from citadel_tui.cli.session import attached
+from citadel_tui.cli.status_report import VERSION, Report, Unavailable, report
+from citadel_tui.cli.engine import attached
 from citadel_tui.cli.status_table import status_table
-from citadel_tui.cli.streams import can_draw
+from citadel_tui.cli.output import can_draw
 from engine.api import EngineAPI, EngineUnreachable
 
 _REDRAW: Final = "\x1b[H\x1b[J"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from citadel_tui.cli.device_table import device_table
-from citadel_tui.cli.report import JobReport, ModelReport, RamReport, Report
-from citadel_tui.cli.streams import table
+from citadel_tui.cli.status_report import JobReport, ModelReport, RamReport, Report
+from citadel_tui.cli.output import table
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, mib_text

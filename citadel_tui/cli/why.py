@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.session import attached
+from citadel_tui.cli.engine import attached
 from citadel_tui.words.labels import labels
 from citadel_tui.words.why_text import explanation_text
 from engine.api import UnknownModel
 from engine.core.commands import Load
 from engine.core.plans import Plan, Refusal
-from engine.core.why import Explanation, explain
+from engine.core.insight.why import Explanation, explain
 
 _RECORDS: Final = 1000
 """All that the engine keeps at hand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from citadel_tui.paint.pens import PLAIN, Pen, change, on_blanks
+from citadel_tui.terminal.pens import PLAIN, Pen, change, on_blanks
 
 Cell: TypeAlias = tuple[str, Pen]
 """A character that takes one cell, and its pen: of a blank, what is seen of it."""

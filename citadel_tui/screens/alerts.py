@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from citadel_tui.screens.dialog import Dialog
-from citadel_tui.viewmodel.alerts import Alert, alert_lines
+from citadel_tui.viewmodel.dashboard.alerts import Alert, alert_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.widgets.choices import Option
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.screens.picking import Picking
-from citadel_tui.viewmodel.bench_page import compared_lines, result_lines
+from citadel_tui.viewmodel.pages.bench import compared_lines, result_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.spans import Span

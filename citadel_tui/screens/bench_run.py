@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from citadel_tui.screens.dialog import Dialog
-from citadel_tui.viewmodel.bench_page import progress_lines, result_lines
+from citadel_tui.viewmodel.pages.bench import progress_lines, result_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.choices import ChoiceBar, Option
-from engine.bench.measuring import Progress
+from engine.bench.measure import Progress
 from engine.bench.records import Omission, Series
 
 _PAINT_EVERY_S: Final = 0.25
@@ -55,7 +55,7 @@ class BenchRun(Dialog[None]):
     def broke(self, error: BaseException) -> None:
         self.troubles.append(str(error) or type(error).__name__)
 
-    # ── engine.bench.whole.Watcher ───────────────────────────────────────────────────────────────
+    # ── engine.bench.run.Watcher ───────────────────────────────────────────────────────────────
 
     def quietened(self, sample_s: float) -> None:
         self.sample_s = sample_s

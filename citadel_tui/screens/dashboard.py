@@ -16,13 +16,13 @@ from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
 from citadel_tui.flow import Message
 from citadel_tui.settings.settings import Settings
 from citadel_tui.verbs import Models
-from citadel_tui.viewmodel.alerts import Alert
+from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.alert_line import AlertLine
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.footer import FooterKeys
-from citadel_tui.widgets.header import HeaderLine
+from citadel_tui.widgets.strips import HeaderLine
 from citadel_tui.widgets.log import SwitchLog
 from citadel_tui.widgets.over_time import OverTime
 from citadel_tui.widgets.rows import RowList

@@ -5,7 +5,7 @@ from __future__ import annotations
 from citadel_tui.actions import Registry
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.keys import help_lines
+from citadel_tui.viewmodel.pages.help import help_lines
 from citadel_tui.widgets.choices import Option
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from citadel_tui.screens.picking import Picking
 from citadel_tui.verbs import Choice
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.segments import occupancy
+from citadel_tui.viewmodel.memory_map import occupancy
 from citadel_tui.viewmodel.spans import Line, Span, left
 from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of

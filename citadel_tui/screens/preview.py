@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.plan_page import plan_lines
+from citadel_tui.viewmodel.pages.plan import plan_lines
 from citadel_tui.widgets.choices import Option
 from citadel_tui.words.labels import Label
-from citadel_tui.words.plan_text import plan_text
+from citadel_tui.words.plans import plan_text
 from engine.core.commands import Command, Load, Move, command_text
 from engine.core.plans import Alternative, Plan
 

@@ -7,7 +7,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.proposal_page import proposal_lines
 from citadel_tui.widgets.choices import Option
 from citadel_tui.words.labels import Label
-from citadel_tui.words.plan_text import proposal_text
+from citadel_tui.words.plans import proposal_text
 from engine.core.commands import Command, command_text
 from engine.core.proposals import Proposal
 

@@ -7,7 +7,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.refusal_page import refusal_lines
 from citadel_tui.widgets.choices import Option
 from citadel_tui.words.labels import Label
-from citadel_tui.words.plan_text import refusal_text
+from citadel_tui.words.plans import refusal_text
 from engine.core.commands import Command, command_text
 from engine.core.plans import Refusal
 

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from citadel_tui.app import CitadelApp
 from citadel_tui.flow import Message
 from citadel_tui.link import Connect
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.run import run_console
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import Settings

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from citadel_tui.viewmodel.cells import share
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.segments import Kind, Occupancy, Segment
+from citadel_tui.viewmodel.memory_map import Kind, Occupancy, Segment
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut
 
 _BLOCKS: Final[tuple[tuple[Role, Role], tuple[Role, Role]]] = (("block-a", "name-a"), ("block-b", "name-b"))

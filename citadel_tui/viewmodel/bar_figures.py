@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.segments import Occupancy, sum_of
+from citadel_tui.viewmodel.memory_map import Occupancy, sum_of
 from citadel_tui.words.figures import percent_text
 from engine.core.sizes import mib
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span, cut, left
 from engine.bench.choosing import Chosen, gpus_of
-from engine.bench.measuring import Protocol
+from engine.bench.measure import Protocol
 from engine.bench.records import FromTier
 from engine.core.names import ModelName
 from engine.core.state import State

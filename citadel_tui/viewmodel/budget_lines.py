@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.segments import occupancy, sum_of
+from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, right
 from citadel_tui.viewmodel.trouble import has_figures
 from engine.api import Snapshot

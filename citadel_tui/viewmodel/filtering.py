@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.models import ModelRow
+from citadel_tui.viewmodel.dashboard.rows import ModelRow
 
 _FACETS: Final[dict[str, Callable[[ModelRow], tuple[str, ...]]]] = {
     "state": lambda row: (row.state,),

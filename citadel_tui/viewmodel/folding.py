@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from citadel_tui.viewmodel.segments import Kind, Occupancy, Segment
+from citadel_tui.viewmodel.memory_map import Kind, Occupancy, Segment
 from engine.core.names import DeviceId
 from engine.core.state import DeviceState
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from citadel_tui.actions import ACTIONS
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.keys import key_lines
+from citadel_tui.viewmodel.pages.help import key_lines
 from citadel_tui.viewmodel.meanings import meaning_lines
 from citadel_tui.viewmodel.prose import fact, sentences
 from citadel_tui.viewmodel.spans import Line

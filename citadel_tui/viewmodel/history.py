@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from engine.api import Snapshot
 from engine.core.names import DeviceId, ModelName
-from engine.core.ramtier import tier_slabs
+from engine.core.planning.ram_tier import tier_slabs
 
 BUCKET_S: Final = 10
 KEPT: Final = 360

@@ -11,12 +11,12 @@ from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
 from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
-from citadel_tui.viewmodel.strips import rule_line
+from citadel_tui.viewmodel.dashboard.strips import rule_line
 from citadel_tui.viewmodel.summary import timed_loads
 from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
 from engine.core.names import DeviceId
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.sizes import mib
 
 _BLOCK: Final = 38

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.plan_page import predicted_lines, step_lines
+from citadel_tui.viewmodel.pages.plan import predicted_lines, step_lines
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
 from citadel_tui.words.figures import seconds_text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from citadel_tui.viewmodel.models import ModelRow
+from citadel_tui.viewmodel.dashboard.rows import ModelRow
 from citadel_tui.words.figures import count_text, idle_text, seconds_text
 from citadel_tui.words.labels import model_label
 

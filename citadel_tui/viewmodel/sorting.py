@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.models import ModelRow
+from citadel_tui.viewmodel.dashboard.rows import ModelRow
 
 SortKey: TypeAlias = Literal[
     "catalog",

@@ -12,7 +12,7 @@ from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.words.figures import count_text, seconds_text
 from engine.bench.statistics import nearest_rank
 from engine.core.records import Switch
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 
 
 class Summary(Struct, frozen=True):

@@ -11,7 +11,7 @@ from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.words.labels import labels
 from citadel_tui.words.why_text import decisions
 from engine.core.names import ModelName
-from engine.core.why import explain
+from engine.core.insight.why import explain
 
 
 def why_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> tuple[Line, ...]:

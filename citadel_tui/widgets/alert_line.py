@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from citadel_tui.viewmodel.alerts import RECENT_S, Alert, alert_line, alerts, unseen
+from citadel_tui.viewmodel.dashboard.alerts import RECENT_S, Alert, alert_line, alerts, unseen
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line

@@ -7,7 +7,7 @@ from typing import Final
 from textual import events
 from textual.message import Message
 
-from citadel_tui.viewmodel.bars import bar_rows
+from citadel_tui.viewmodel.dashboard.bars import bar_rows
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line

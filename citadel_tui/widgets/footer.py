@@ -8,7 +8,7 @@ from textual.message import Message
 from citadel_tui.actions import Action, Registry
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.keys import FooterKey, action_at, footer_keys, footer_line
+from citadel_tui.viewmodel.pages.help import FooterKey, action_at, footer_keys, footer_line
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.scene_view import SceneView

@@ -10,7 +10,7 @@ from citadel_tui.flow import Message
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, filled, wrapped
-from citadel_tui.viewmodel.strips import jobs_line
+from citadel_tui.viewmodel.dashboard.strips import jobs_line
 from citadel_tui.widgets.scene_view import SceneView
 
 _MESSAGE_ROWS: Final = 3

@@ -9,11 +9,11 @@ from citadel_tui.text import clean
 from citadel_tui.words.figures import age_text, count_text, range_text, seconds_text
 from citadel_tui.words.labels import Label
 from citadel_tui.words.origins import ASKED_BY
-from citadel_tui.words.plan_text import plan_text, refusal_text, room_text
-from citadel_tui.words.record_text import phases_text
+from citadel_tui.words.plans import plan_text, refusal_text, room_text
+from citadel_tui.words.records import phases_text
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Pinned, Refused, Switch
-from engine.core.why import Decision, Explanation, Part
+from engine.core.insight.why import Decision, Explanation, Part
 
 _PARTS: Final[dict[Part, str]] = {
     "came": "it was brought there",

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from engine.core.forecast import load_time
+from engine.core.forecast.costs import load_time
 from engine.core.ledger import budget
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
 

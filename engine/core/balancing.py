@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from engine.core.assignment import Item
+from engine.core.proposing.multiple_knapsack import Item
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Balancing
 from engine.core.state import State

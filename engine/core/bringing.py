@@ -6,9 +6,9 @@ from typing import Final
 
 from engine.core.commands import Load, Move, Single
 from engine.core.copying_back import with_copies_back
-from engine.core.forecast import eviction, loss_s, reload_s
+from engine.core.forecast.costs import eviction, loss_s, reload_s
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.placement import NoOffer, Offer, best_first, gpus, offer
+from engine.core.planning.placement import NoOffer, Offer, best_first, gpus, offer
 from engine.core.plans import Blocker, EvictStep, Plan, Refusal, Step
 from engine.core.policy import Policy
 from engine.core.refusals import no_room, over_any_budget

@@ -8,11 +8,11 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.latency import learn
+from engine.core.prediction import learn
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep
 from engine.core.policy import Policy
-from engine.core.ramtier import copy_back_time, has_room, slabs_to_drop, worth_copying_back
+from engine.core.planning.ram_tier import copy_back_time, has_room, slabs_to_drop, worth_copying_back
 from engine.core.state import Resident, Slab, State
 
 

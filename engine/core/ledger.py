@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from engine.core.greedydual import inflated
+from engine.core.planning.gdsf import inflated
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import Resident, Slab, Stage, State

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from engine.core.ledger import budget
 from engine.core.names import DeviceId
-from engine.core.placement import gpus
+from engine.core.planning.placement import gpus
 from engine.core.state import Resident, State
 
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from engine.core.commands import Batch, Command
-from engine.core.latency import NOTHING, Prediction
+from engine.core.prediction import NOTHING, Prediction
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 

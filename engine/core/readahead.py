@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from engine.core.demand import expected_requests
-from engine.core.latency import predict
+from engine.core.forecast.demand import expected_requests
+from engine.core.prediction import predict
 from engine.core.names import ModelName
-from engine.core.ramtier import excess, tier_slabs
+from engine.core.planning.ram_tier import excess, tier_slabs
 from engine.core.state import ModelState, State
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from engine.core.commands import Origin
-from engine.core.latency import Prediction
+from engine.core.prediction import Prediction
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal, Tier
 

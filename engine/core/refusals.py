@@ -8,7 +8,7 @@ from engine.core.commands import Single
 from engine.core.int8 import int8_would_fit
 from engine.core.models import Footprint
 from engine.core.names import CPU
-from engine.core.placement import NoOffer
+from engine.core.planning.placement import NoOffer
 from engine.core.plans import Blocker, Refusal, Room
 from engine.core.sizes import format_size
 from engine.core.state import ModelState

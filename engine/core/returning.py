@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.core.forecast import reload_s
-from engine.core.leaving import Leaver, rank
+from engine.core.forecast.costs import reload_s
+from engine.core.planning.eviction import Leaver, rank
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan
 from engine.core.policy import Policy

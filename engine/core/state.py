@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import INSTANT, Rates
+from engine.core.prediction import INSTANT, Rates
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Step

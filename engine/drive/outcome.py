@@ -12,7 +12,7 @@ from engine.bench.statistics import Spread, nearest_rank, spread
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Switch
 from engine.drive.casting import Cast
-from engine.drive.playing import Ended
+from engine.drive.play import Ended
 from engine.drive.watching import Watch
 
 

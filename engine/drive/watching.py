@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from engine.api import EngineAPI, EngineUnreachable, Event, Recorded, Snapshot, Updated
 from engine.core.ledger import charged
-from engine.core.placement import gpus
+from engine.core.planning.placement import gpus
 from engine.core.records import Switch
 
 

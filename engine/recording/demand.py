@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.names import ModelName
-from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
 from engine.replay.trace import HEADING, Request, TraceError, read_trace
 
 DEMAND_FILE: Final = "demand.csv"

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from engine.core.records import Entry, Record
-from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
 
 _log: Final = logging.getLogger(__name__)
 CURRENT: Final = "journal.jsonl"

@@ -15,7 +15,7 @@ from engine.core.devices import DeviceSpec, Health
 from engine.core.models import Dtype, Task
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import DeviceState
-from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
 
 MEMORY_FILE: Final = "memory.jsonl"
 PRESSURE_S: Final = 60.0

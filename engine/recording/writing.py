@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from engine.recording.rotated import NotWritten
+from engine.recording.files import NotWritten
 
 _Entry = TypeVar("_Entry")
 

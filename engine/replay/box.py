@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import Rates
+from engine.core.prediction import Rates
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
 from engine.core.state import DeviceState, ModelState, RamTier, State

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from engine.core.demand import SPANS_REQUESTS
+from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.names import ModelName
 from engine.core.state import State
 

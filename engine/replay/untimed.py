@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.commands import Load
-from engine.core.demand import request_came
-from engine.core.latency import predict
+from engine.core.forecast.demand import request_came
+from engine.core.prediction import predict
 from engine.core.names import ModelName
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Policy
-from engine.core.ramtier import excess, let_go, resting, worth_copying_back
+from engine.core.planning.ram_tier import excess, let_go, resting, worth_copying_back
 from engine.core.state import Slab, State
 from engine.replay.foresight import Outlook
 

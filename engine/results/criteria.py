@@ -8,10 +8,10 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from engine.bench.statistics import spread
-from engine.core.reference import SWITCH_TARGET_S
+from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.results.fallbacks import fallbacks
-from engine.results.gathering import Recorded
-from engine.results.memory import monitoring, pressure
+from engine.results.recorded import Recorded
+from engine.results.figures import monitoring, pressure
 from engine.results.switching import is_prepared, to_gpus
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "not enough data"]

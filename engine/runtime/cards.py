@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from engine.core.devices import DeviceSpec, Neighbour, Reading
 from engine.core.names import DeviceId
 from engine.devices.cards import GpuSample
-from engine.devices.external import settled_external
+from engine.devices.readings import settled_external
 from engine.devices.host import HostMemory, external_bytes
 from engine.devices.library import Library
 

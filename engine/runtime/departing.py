@@ -10,10 +10,10 @@ from msgspec import Struct
 from engine.core import ledger
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
-from engine.runtime.board import Board
-from engine.runtime.effects import KillWorker, ReleaseModel, Write
-from engine.runtime.jobs import Flow, Job
-from engine.runtime.slab_waits import is_returning, return_if_worth_it
+from engine.scheduler.board import Board
+from engine.scheduler.effects import KillWorker, ReleaseModel, Write
+from engine.scheduler.jobs import Flow, Job
+from engine.scheduler.slab_flow import is_returning, return_if_worth_it
 
 
 class _Departure(Struct, eq=False):

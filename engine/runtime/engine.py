@@ -21,19 +21,19 @@ from engine.api import (
 from engine.core.commands import Command, Submission, models_of
 from engine.core.models import Task
 from engine.core.names import ModelName
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
-from engine.core.proposing import propose
+from engine.core.proposing.propose import propose
 from engine.core.records import Record
-from engine.runtime.flow import policy_for
+from engine.scheduler.switch import policy_for
 from engine.runtime.history import History
 from engine.runtime.loop import Loop, MakeExecutor
-from engine.runtime.messages import Message, Withdraw
+from engine.scheduler.messages import Message, Withdraw
 from engine.runtime.ports import Clock
 from engine.runtime.recorder import Recorder
 from engine.runtime.sampler import Sampler
-from engine.runtime.scheduler import Scheduler
+from engine.scheduler.scheduler import Scheduler
 from engine.runtime.vectors import rows
 from engine.worker.protocol import Embed, Embedded, Generate, Generated
 

@@ -12,10 +12,10 @@ from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import State
 from engine.devices.host import read_host_memory
 from engine.runtime.executor import Executor
-from engine.runtime.footprint_store import FootprintStore
+from engine.recording.footprints import FootprintStore
 from engine.runtime.loop import MakeExecutor
 from engine.runtime.ports import Clock
-from engine.runtime.slabs import SlabStore
+from engine.runtime.slab_store import SlabStore
 from engine.runtime.touched_ahead import touched_ahead
 from engine.weights.arena import Arena
 from engine.weights.sources import Source

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, Literal, assert_never
 
 from engine.core.names import DeviceId, ModelName
-from engine.runtime.effects import (
+from engine.scheduler.effects import (
     BindModel,
     DisownSlab,
     DropSlab,
@@ -24,8 +24,8 @@ from engine.runtime.effects import (
     StopVerifying,
     VerifySlab,
 )
-from engine.runtime.footprint_store import FootprintStore
-from engine.runtime.messages import (
+from engine.recording.footprints import FootprintStore
+from engine.scheduler.messages import (
     BindFailed,
     Message,
     ModelBound,
@@ -34,11 +34,11 @@ from engine.runtime.messages import (
 )
 from engine.runtime.ports import Clock, WorkerSpawner
 from engine.runtime.slab_checks import SlabChecks
-from engine.runtime.slab_reads import SlabReads
+from engine.runtime.slab_transfers import SlabReads
 from engine.runtime.slab_returns import SlabReturns
-from engine.runtime.slabs import SlabStore
+from engine.runtime.slab_store import SlabStore
 from engine.runtime.workers import Workers
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlock, WorkerConfig
 

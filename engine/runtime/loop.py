@@ -12,17 +12,17 @@ from engine.api import Answer, CannotServe, EngineUnreachable, Hello, Snapshot
 from engine.core.commands import Submission
 from engine.core.ledger import budget
 from engine.core.records import Notice
-from engine.runtime.board import TICK_S, Instant
-from engine.runtime.effects import Deny, Effect, Grant, Reply, StartWorker, Write
+from engine.scheduler.board import TICK_S, Instant
+from engine.scheduler.effects import Deny, Effect, Grant, Reply, StartWorker, Write
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.messages import KeepQuiet, Message, Submit, Tick
+from engine.scheduler.messages import KeepQuiet, Message, Submit, Tick
 from engine.runtime.ports import Clock
 from engine.runtime.recorder import Recorder
 from engine.runtime.rest import Rest
-from engine.runtime.runs import Runs
+from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Sampler
-from engine.runtime.scheduler import Scheduler
+from engine.scheduler.scheduler import Scheduler
 from engine.worker.protocol import Reply as WorkerReply
 from engine.worker.protocol import Request
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from engine.core.names import ModelName
 from engine.core.readahead import wanted_next
-from engine.runtime.board import Board
-from engine.runtime.slab_waits import begin_reading, stop_reading
+from engine.scheduler.board import Board
+from engine.scheduler.slab_flow import begin_reading, stop_reading
 
 
 class Readahead:

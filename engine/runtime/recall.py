@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from engine.core.changes import remembered
+from engine.core.proposing.undo import remembered
 from engine.core.commands import Submission
 from engine.core.ledger import set_pin
 from engine.core.models import Pin
 from engine.core.names import DeviceId
-from engine.core.rates import learned
+from engine.core.forecast.calibration import learned
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import State
 from engine.doctor.copy_rates import Circumstances, recall

@@ -5,8 +5,8 @@ from __future__ import annotations
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Residency
 from engine.core.state import State
-from engine.runtime.board import Board
-from engine.runtime.effects import Write
+from engine.scheduler.board import Board
+from engine.scheduler.effects import Write
 
 
 class ResidencyNotes:

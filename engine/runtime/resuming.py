@@ -4,15 +4,15 @@ nothing, the state that it found."""
 from __future__ import annotations
 
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
-from engine.core.changes import remembered
+from engine.core.proposing.undo import remembered
 from engine.core.commands import models_of
-from engine.runtime.board import Board
-from engine.runtime.bookkeeping import Bookkeeping
-from engine.runtime.command_desk import CommandDesk
-from engine.runtime.jobs import Job
-from engine.runtime.lease_desk import LeaseDesk
+from engine.scheduler.board import Board
+from engine.scheduler.journaling import Bookkeeping
+from engine.scheduler.commands import CommandDesk
+from engine.scheduler.jobs import Job
+from engine.scheduler.leases import LeaseDesk
 from engine.runtime.outcomes import Broken, NotAllowed, PlanChanged, Withdrawn
-from engine.runtime.own_commands import OwnCommands
+from engine.scheduler.self_issued import OwnCommands
 
 
 class Resuming:

@@ -9,7 +9,7 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.devices.host import HostMemory, external_bytes, read_host_memory
 from engine.runtime.cards import CardReader
-from engine.runtime.messages import DeviceRead, Message
+from engine.scheduler.messages import DeviceRead, Message
 from engine.runtime.ports import Clock
 from engine.runtime.rest import Rest
 from engine.runtime.workers import Workers

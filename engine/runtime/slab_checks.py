@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.core.names import ModelName
-from engine.runtime.messages import Message, SlabVerified
-from engine.runtime.slabs import SlabStore
+from engine.scheduler.messages import Message, SlabVerified
+from engine.runtime.slab_store import SlabStore
 from engine.weights.errors import ReadStopped
 from engine.weights.layout import SLAB_FILE
 from engine.weights.slab import disown

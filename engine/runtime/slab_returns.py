@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from engine.core.names import DeviceId
-from engine.runtime.effects import ReturnSlab
-from engine.runtime.messages import Message, SlabNotReturned, SlabReturned
-from engine.runtime.slabs import PassingFailure, SlabStore
-from engine.weights.regions import Region
+from engine.scheduler.effects import ReturnSlab
+from engine.scheduler.messages import Message, SlabNotReturned, SlabReturned
+from engine.runtime.slab_store import PassingFailure, SlabStore
+from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import CopiedBack, CopyBack, Reply, Request
 

@@ -25,21 +25,21 @@ from engine.paths import Paths, find_paths, make_folders
 from engine.recording.demand import DemandLog
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
-from engine.recording.rotated import Bounds
-from engine.runtime.board import Patience
+from engine.recording.files import Bounds
+from engine.scheduler.board import Patience
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
 from engine.runtime.equipment import executor_maker
-from engine.runtime.footprint_store import FootprintStore
+from engine.recording.footprints import FootprintStore
 from engine.runtime.history import KEPT_RECORDS, History
-from engine.runtime.initial import initial_state
-from engine.runtime.messages import Submit
+from engine.runtime.initial_state import initial_state
+from engine.scheduler.messages import Submit
 from engine.runtime.ports import Clock
 from engine.runtime.recall import last_residency, with_changes, with_copy_rates, with_pins, with_rates
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
-from engine.runtime.scheduler import Scheduler
+from engine.scheduler.scheduler import Scheduler
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
 from engine.version import VERSION
 

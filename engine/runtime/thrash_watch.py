@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
-from engine.core.thrash import Displacement, displacements, find_thrash, recent
-from engine.runtime.board import Board
-from engine.runtime.effects import Write
+from engine.core.insight.thrash import Displacement, displacements, find_thrash, recent
+from engine.scheduler.board import Board
+from engine.scheduler.effects import Write
 
 
 class ThrashWatch:

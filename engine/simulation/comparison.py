@@ -11,7 +11,7 @@ from engine.core.policy import Eviction, Policy
 from engine.replay.box import Box
 from engine.replay.trace import Request
 from engine.simulation.compute import Compute
-from engine.simulation.outcome import TimedOutcome
+from engine.simulation.figures import TimedOutcome
 from engine.simulation.timed import replay_timed
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import Rates
+from engine.core.prediction import Rates
 from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import DeviceState, ModelState, State

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.ledger import budget, charged
-from engine.core.placement import gpus
+from engine.core.planning.placement import gpus
 from engine.core.state import State
 
 

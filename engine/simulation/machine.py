@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.replay.box import Box
-from engine.runtime.effects import (
+from engine.scheduler.effects import (
     BindModel,
     DisownSlab,
     DropSlab,
@@ -29,7 +29,7 @@ from engine.runtime.effects import (
     StopVerifying,
     VerifySlab,
 )
-from engine.runtime.messages import (
+from engine.scheduler.messages import (
     BindFailed,
     Message,
     ModelBound,
@@ -47,7 +47,7 @@ from engine.runtime.messages import (
 from engine.simulation.agenda import Agenda
 from engine.simulation.compute import Compute
 from engine.simulation.device import Run, SimulatedDevice
-from engine.simulation.outcome import Moved
+from engine.simulation.figures import Moved
 from engine.simulation.sharing import SharedRate
 from engine.worker.protocol import Bound
 

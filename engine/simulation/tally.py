@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from engine.core.names import CPU, DeviceId
-from engine.simulation.outcome import Spread, spread
+from engine.simulation.figures import Spread, spread
 
 
 class _Open(Struct):

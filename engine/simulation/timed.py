@@ -9,15 +9,15 @@ from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.replay.box import Box
 from engine.replay.trace import Request
-from engine.runtime.board import TICK_S, Instant, Patience
-from engine.runtime.effects import Deny, Effect, Grant, ReleaseModel, Reply, StartWorker, Write
-from engine.runtime.messages import Ask, Message, Return, Tick, WorkerDown
-from engine.runtime.scheduler import Scheduler
+from engine.scheduler.board import TICK_S, Instant, Patience
+from engine.scheduler.effects import Deny, Effect, Grant, ReleaseModel, Reply, StartWorker, Write
+from engine.scheduler.messages import Ask, Message, Return, Tick, WorkerDown
+from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
 from engine.simulation.device import Run
 from engine.simulation.filling import Filling
 from engine.simulation.machine import Machine
-from engine.simulation.outcome import TimedOutcome
+from engine.simulation.figures import TimedOutcome
 from engine.simulation.tally import Tally
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core.footprint import Architecture
+from engine.core.forecast.footprints import Architecture
 from engine.weights.errors import BadCheckpoint
 
 CONFIG_FILE: Final = "config.json"

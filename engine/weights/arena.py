@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.weights.errors import BadCheckpoint, ReadStopped
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.sparse import SparseMemory
 from engine.weights.touching import Touching
 

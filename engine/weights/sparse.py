@@ -10,7 +10,7 @@ import mmap
 import os
 from typing import Final
 
-from engine.weights.regions import PAGE_BYTES, Region, Regions
+from engine.weights.shared_memory import PAGE_BYTES, Region, Regions
 
 ADDRESSES_PER_BYTE: Final = 4
 _POPULATE_WRITE: Final = 23

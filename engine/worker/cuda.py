@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.core.sizes import MIB, format_size
 from engine.weights.layout import aligned
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.cuda_device import CudaDevice
 from engine.worker.cuda_runs import CudaRuns
 from engine.worker.errors import OutOfMemory

@@ -11,7 +11,7 @@ from engine.core.models import Limits
 from engine.weights.recipes import Pooling
 from engine.worker.pooling import pool
 from engine.worker.running import HOST_RUNS, RunMemory, in_parts
-from engine.worker.text import longest_input
+from engine.worker.tokenizer import longest_input
 
 _SMALLEST_NORM: Final = 1e-12
 

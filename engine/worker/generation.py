@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.core.models import Limits
 from engine.worker.errors import BadRequest
 from engine.worker.running import HOST_RUNS, RunMemory, once_more
-from engine.worker.text import longest_input
+from engine.worker.tokenizer import longest_input
 
 
 class Generator:

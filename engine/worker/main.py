@@ -19,7 +19,7 @@ from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, failure_of
 from engine.worker.framing import encode_frame, receive
 from engine.worker.generation import Generator
-from engine.worker.prepare import prepare
+from engine.worker.convert import prepare
 from engine.worker.progress import in_hundredths
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
@@ -43,7 +43,7 @@ from engine.worker.protocol import (
     Unlock,
     WorkerConfig,
 )
-from engine.worker.reading import Reading
+from engine.worker.slab_stream import Reading
 from engine.worker.residents import Residents
 from engine.worker.running import breaks_the_context
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.worker.reading import Reading
+from engine.worker.slab_stream import Reading
 
 
 class Moved(Struct, frozen=True):

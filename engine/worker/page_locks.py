@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from engine.core.sizes import format_size
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.cuda_device import CudaDevice, PagesNotLocked
 
 _log: Final = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current
 from engine.worker.binding import bind, unbind
 from engine.worker.embedding import Embedder
@@ -22,11 +22,11 @@ from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
-from engine.worker.reading import Reading, all_read
+from engine.worker.slab_stream import Reading, all_read
 from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_writing import write_slab
-from engine.worker.text import load_tokenizer
+from engine.worker.tokenizer import load_tokenizer
 
 Runner: TypeAlias = Embedder | Generator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.bench.measuring import Bench, Progress, Protocol, Show
+from engine.bench.measure import Bench, Progress, Protocol, Show
 from engine.bench.records import FromTier, NotMeasured, Omission, Series, Subject
 from engine.bench.tiers import SlabFiles
 from engine.core.commands import Load, Submission, models_of

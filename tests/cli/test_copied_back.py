@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.plan_page import step_lines
-from citadel_tui.words.plan_text import plan_text
+from citadel_tui.viewmodel.pages.plan import step_lines
+from citadel_tui.words.plans import plan_text
 from engine.core.commands import Load
 from engine.core.plans import EvictStep, Plan
 from engine.core.sizes import MIB

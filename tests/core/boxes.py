@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from engine.core.demand import SPANS_REQUESTS
+from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.latency import Rates
+from engine.core.prediction import Rates
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import MIB

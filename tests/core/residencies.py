@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from hypothesis import strategies as st
 
 from engine.core.batches import after
-from engine.core.demand import request_came
+from engine.core.forecast.demand import request_came
 from engine.core.movable import room_without
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine.core.batches import after
 from engine.core.commands import Command, Load, Move
 from engine.core.ledger import budget, charged
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.state import State

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from engine.core.arranging import arranged
 from engine.core.commands import Batch, Evict, Load, Move
-from engine.core.exchanges import arrival, departure, transfer
+from engine.core.proposing.moves import arrival, departure, transfer
 from engine.core.movable import movable, room_without
 from engine.core.names import CPU
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.proposals import Gain

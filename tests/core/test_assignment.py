@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.instances import KINDS, Instance, Kind, instance
-from engine.core.assignment import Assignment, Item, assign
+from engine.core.proposing.multiple_knapsack import Assignment, Item, assign
 
 NOWHERE = None
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from engine.core.commands import Evict, Move
 from engine.core.devices import Reading
-from engine.core.draining import drained, packed
+from engine.core.proposing.drain import drained, packed
 from engine.core.invariants import broken_invariants
 from engine.core.names import CPU
 from engine.core.plans import Refusal

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.latency import INSTANT, KEPT_SAMPLES, NOTHING, Movement, Prediction, Rates, learn, predict
+from engine.core.prediction import INSTANT, KEPT_SAMPLES, NOTHING, Movement, Prediction, Rates, learn, predict
 from engine.core.sizes import MIB
 
 GUESS = Rates(guess_bytes_per_s=1e9, overhead_s=0.01)

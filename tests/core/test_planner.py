@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
-from engine.core.latency import Rates
+from engine.core.prediction import Rates
 from engine.core.models import Footprint
 from engine.core.names import CPU
-from engine.core.planner import plan
+from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.sizes import MIB

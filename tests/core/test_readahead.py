@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.names import ModelName
-from engine.core.ramtier import has_room
+from engine.core.planning.ram_tier import has_room
 from engine.core.readahead import wanted_next
 from engine.core.sizes import MIB
 from engine.core.state import State

@@ -8,7 +8,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.victims import Candidate, Need, cheapest_cover, cost_bounds, first_cover, leading_cover
+from engine.core.planning.knapsack_cover import Candidate, Need, cheapest_cover, cost_bounds, first_cover, leading_cover
 
 SIZES = st.integers(0, 50)
 COSTS = st.floats(0, 10).map(lambda cost: round(cost, 2))

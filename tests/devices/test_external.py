@@ -7,7 +7,7 @@ import pytest
 from engine.core.devices import Health
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import Activity, GpuMemory, GpuProcess, GpuSample
-from engine.devices.external import SETTLED_WITHIN_BYTES, settled_external
+from engine.devices.readings import SETTLED_WITHIN_BYTES, settled_external
 
 OURS = 100
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from engine.client import RemoteEngine, connect
 from engine.paths import find_paths, make_folders
-from engine.spawn import ensure_engine, wait_until_gone
+from engine.process import ensure_engine, wait_until_gone
 from engine.worker.synthetic import make
 from tests.endurance.switching import NAMES, all_devices_up, until
 from tests.worker.small import SMALL_EMBEDDER

@@ -11,9 +11,9 @@ from engine.core.models import Limits
 from engine.worker.binding import bind, unbind
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
-from engine.worker.prepare import load_module
+from engine.worker.convert import load_module
 from engine.worker.skeleton import Skeleton
-from engine.worker.text import load_tokenizer
+from engine.worker.tokenizer import load_tokenizer
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
 from tests.worker.small import SMALL_EMBEDDER, prepare_small

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from citadel_tui.paint.frames import Frame, Piece, frame_of
-from citadel_tui.paint.pens import PLAIN, pen_of
+from citadel_tui.terminal.frames import Frame, Piece, frame_of
+from citadel_tui.terminal.pens import PLAIN, pen_of
 
 
 def test_text_stands_where_the_last_place_and_the_text_before_it_put_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from citadel_tui.paint.pens import PLAIN, change, on_blanks, pen_of
+from citadel_tui.terminal.pens import PLAIN, change, on_blanks, pen_of
 from tests.pty.screen import drawn_with
 
 COLOURS = ("", "34", "97", "39", "44", "104", "49", "38;5;17", "48;5;4", "38;2;1;31;44", "48;2;0;38;5")

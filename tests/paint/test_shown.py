@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from citadel_tui.paint.frames import Frame, frame_of
-from citadel_tui.paint.shown import Shown
+from citadel_tui.terminal.frames import Frame, frame_of
+from citadel_tui.terminal.shown import Shown
 from tests.pty.screen import Screen
 
 COLUMNS, ROWS = 16, 4

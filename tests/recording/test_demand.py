@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.recording.demand import DEMAND_FILE, Asked, DemandLog, own_demand
-from engine.recording.rotated import Bounds, NotWritten
+from engine.recording.files import Bounds, NotWritten
 from engine.replay.trace import HEADING, TraceError, read_trace
 
 NOW_S = 1_800_000_000.0

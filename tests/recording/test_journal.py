@@ -8,7 +8,7 @@ import pytest
 
 from engine.core.records import Notice, Record
 from engine.recording.journal import CURRENT, Journal
-from engine.recording.rotated import Bounds, NotWritten
+from engine.recording.files import Bounds, NotWritten
 
 
 def texts(records: list[Record]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.recording.rotated import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
 
 NAME = "lines.txt"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.demand import HORIZON_REQUESTS, SPANS_REQUESTS, expected_requests, request_came
+from engine.core.forecast.demand import HORIZON_REQUESTS, SPANS_REQUESTS, expected_requests, request_came
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box
 

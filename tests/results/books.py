@@ -8,7 +8,7 @@ from engine.api import PROTOCOL, Hello
 from engine.bench.records import BenchedDevice, Machine
 from engine.core.commands import Load, Origin
 from engine.core.devices import DeviceSpec
-from engine.core.latency import Prediction
+from engine.core.prediction import Prediction
 from engine.core.names import CPU
 from engine.core.plans import EvictStep, LoadStep, Plan, Tier
 from engine.core.policy import Policy

@@ -8,8 +8,8 @@ from engine.core.records import Switch
 from engine.recording.memory import EngineFacts, Sample
 from engine.results.criteria import Criterion, criteria
 from engine.results.fallbacks import fallbacks
-from engine.results.gathering import Recorded
-from engine.results.memory import device_uses, monitoring, pressure
+from engine.results.recorded import Recorded
+from engine.results.figures import device_uses, monitoring, pressure
 from engine.results.switching import calibrations, latencies, loads_by_device
 from tests.results.books import BEGAN_S, facts, sample, switch
 

@@ -14,12 +14,12 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
-from engine.runtime.footprint_store import FootprintStore
-from engine.runtime.slabs import Fetched, FetchReports, PassingFailure, SlabStore
-from engine.weights.damage import Finding
+from engine.recording.footprints import FootprintStore
+from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
+from engine.weights.integrity import Finding
 from engine.weights.errors import ReadStopped
 from engine.weights.layout import FORMAT_VERSION, Layout
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (

@@ -13,11 +13,11 @@ from engine.core.invariants import broken_invariants
 from engine.core.ledger import budget, charged
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Undo
-from engine.core.proposing import propose
+from engine.core.proposing.propose import propose
 from engine.core.records import Switch
-from engine.runtime.board import Patience
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker
-from engine.runtime.messages import BindFailed, SlabFailed, SlabNotReturned
+from engine.scheduler.board import Patience
+from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker
+from engine.scheduler.messages import BindFailed, SlabFailed, SlabNotReturned
 from tests.core.boxes import NOW_S, box
 from tests.runtime.world import World
 

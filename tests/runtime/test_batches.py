@@ -11,9 +11,9 @@ from engine.core.models import Pin
 from engine.core.plans import Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Undo
-from engine.core.proposing import propose
+from engine.core.proposing.propose import propose
 from engine.core.records import Switch
-from engine.runtime.effects import BindModel, ReadSlab
+from engine.scheduler.effects import BindModel, ReadSlab
 from tests.core.boxes import NOW_S, box, with_resident
 from tests.runtime.test_any_order import COMMANDS
 from tests.runtime.test_any_order import SIZES as ANY_SIZES

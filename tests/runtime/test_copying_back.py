@@ -13,8 +13,8 @@ from engine.core.plans import Plan
 from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, ReturnSlab
-from engine.runtime.messages import SlabReturned
+from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, ReturnSlab
+from engine.scheduler.messages import SlabReturned
 from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.runtime.world import World
 

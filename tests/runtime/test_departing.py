@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.api import Cancelled, Done
 from engine.core.commands import Evict, Load
 from engine.core.records import Notice, Switch
-from engine.runtime.effects import BindModel, KillWorker, ReleaseModel, ReturnSlab
+from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, ReturnSlab
 from tests.core.boxes import box, with_resident, with_slab
 from tests.runtime.world import World
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine.core.models import Limits
 from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
-from engine.runtime.footprint_store import FootprintStore
+from engine.recording.footprints import FootprintStore
 from tests.core.boxes import box
 
 PEAKS = RunPeaks((1, 2), (3,), 2)

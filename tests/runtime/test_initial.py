@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.core.models import ModelSpec
 from engine.core.sizes import GIB
-from engine.runtime.initial import Start, initial_state
+from engine.runtime.initial_state import Start, initial_state
 from engine.settings import Settings, device_specs, load_settings
 from engine.weights.layout import LAYOUT_FILE, TensorFacts, place
 from engine.weights.slab import Prepared, SlabContents, write_prepared

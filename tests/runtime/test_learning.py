@@ -13,8 +13,8 @@ from engine.core.models import Footprint
 from engine.core.run_peaks import ENOUGH_RUNS, RunPeaks
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.effects import BindModel, KeepPeaks, ReleaseModel
-from engine.runtime.messages import DeviceRead, Ran, RanShort
+from engine.scheduler.effects import BindModel, KeepPeaks, ReleaseModel
+from engine.scheduler.messages import DeviceRead, Ran, RanShort
 from tests.core.boxes import NOW_S, box, with_pin
 from tests.runtime.engines import scripted_engine
 from tests.runtime.world import World

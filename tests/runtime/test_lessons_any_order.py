@@ -13,8 +13,8 @@ from engine.core.policy import Policy
 from engine.core.run_peaks import ENOUGH_RUNS
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.board import Patience
-from engine.runtime.messages import Ran, RanShort
+from engine.scheduler.board import Patience
+from engine.scheduler.messages import Ran, RanShort
 from tests.core.boxes import box
 from tests.runtime.test_any_order import DEVICES, MODELS, SIZES, AnyOrder
 from tests.runtime.world import World

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from engine.api import Cancelled, Done, Failed
 from engine.core.commands import Load
 from engine.core.sizes import MIB
-from engine.runtime.board import Patience
-from engine.runtime.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
-from engine.runtime.messages import ModelBound, SlabAdvanced, SlabFailed
+from engine.scheduler.board import Patience
+from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
+from engine.scheduler.messages import ModelBound, SlabAdvanced, SlabFailed
 from engine.worker.protocol import Bound
 from tests.core.boxes import box, with_resident, with_slab
 from tests.runtime.world import World

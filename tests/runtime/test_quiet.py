@@ -18,11 +18,11 @@ from engine.devices.nvml import NvmlProbe
 from engine.paths import Paths
 from engine.runtime.cards import CardReader
 from engine.runtime.clock import SystemClock
-from engine.runtime.effects import KeepPeaks, ReadSlab, StopReading
-from engine.runtime.messages import DeviceRead, KeepQuiet, Message, Ran, Tick, WorkerUp
+from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading
+from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, Ran, Tick, WorkerUp
 from engine.runtime.rest import Rest
 from engine.runtime.sampler import Sampler
-from engine.runtime.verifying import QUIET_S
+from engine.scheduler.integrity import QUIET_S
 from engine.runtime.workers import Workers
 from tests.core.boxes import box, with_demand, with_reading, with_resident, with_slab
 from tests.runtime.engines import scripted_engine

@@ -7,8 +7,8 @@ from engine.api import Done
 from engine.core.commands import Load
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.effects import DropSlab, ReadSlab, StopReading
-from engine.runtime.messages import SlabFailed, Tick
+from engine.scheduler.effects import DropSlab, ReadSlab, StopReading
+from engine.scheduler.messages import SlabFailed, Tick
 from tests.core.boxes import box, with_demand
 from tests.runtime.world import World
 

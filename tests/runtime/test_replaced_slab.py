@@ -11,11 +11,11 @@ from engine.core.commands import Evict, Load, Move, Submission
 from engine.core.models import ModelSpec
 from engine.core.names import CPU
 from engine.core.plans import Tier
-from engine.runtime.effects import BindModel, DropSlab, ReadSlab, ReleaseModel
-from engine.runtime.slabs import FetchReports, PassingFailure, SlabStore
+from engine.scheduler.effects import BindModel, DropSlab, ReadSlab, ReleaseModel
+from engine.runtime.slab_store import FetchReports, PassingFailure, SlabStore
 from engine.weights.arena import Arena
 from engine.weights.layout import TensorFacts, place
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, SlabContents, write_prepared
 from engine.weights.sources import prepared_folder, resolve
 from tests.core.boxes import box, with_resident, with_slab

@@ -14,10 +14,10 @@ from engine.core.policy import Policy
 from engine.core.records import Notice, Refused, Residency, Switch
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.runtime.board import Patience
-from engine.runtime.command_desk import REMEMBERED_ANSWERS
-from engine.runtime.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
-from engine.runtime.messages import BindFailed, DeviceRead, ModelReleased, Submit
+from engine.scheduler.board import Patience
+from engine.scheduler.commands import REMEMBERED_ANSWERS
+from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
+from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased, Submit
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.runtime.effects import ReturnSlab
-from engine.runtime.messages import Message, SlabNotReturned, SlabReturned
+from engine.scheduler.effects import ReturnSlab
+from engine.scheduler.messages import Message, SlabNotReturned, SlabReturned
 from engine.runtime.slab_returns import SlabReturns
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import CopiedBack, CopyBack, Failure, Reply, Request
 from tests.runtime.scripted import ScriptedStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.core.policy import Policy
 from engine.core.state import State
-from engine.runtime.board import Patience
+from engine.scheduler.board import Patience
 from tests.core.boxes import box, with_demand, with_pin, with_resident
 from tests.runtime.world import World
 

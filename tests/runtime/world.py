@@ -12,8 +12,8 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
 from engine.core.records import Entry
 from engine.core.state import State
-from engine.runtime.board import Instant, Patience
-from engine.runtime.effects import (
+from engine.scheduler.board import Instant, Patience
+from engine.scheduler.effects import (
     BindModel,
     Deny,
     DisownSlab,
@@ -32,7 +32,7 @@ from engine.runtime.effects import (
     VerifySlab,
     Write,
 )
-from engine.runtime.messages import (
+from engine.scheduler.messages import (
     Ask,
     BindFailed,
     Message,
@@ -51,7 +51,7 @@ from engine.runtime.messages import (
     WorkerDown,
     WorkerUp,
 )
-from engine.runtime.scheduler import Scheduler
+from engine.scheduler.scheduler import Scheduler
 from engine.worker.protocol import Bound
 from tests.core.boxes import NOW_S
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from citadel_tui.look import look_for
+from citadel_tui.theme import look_for
 from citadel_tui.session.app import KEYS, SessionApp
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.session.recording import Session

@@ -9,7 +9,7 @@ import pytest
 from engine.core.names import CPU
 from engine.replay.box import Box
 from engine.replay.sizes import GB
-from engine.runtime.effects import (
+from engine.scheduler.effects import (
     BindModel,
     KillWorker,
     ReadSlab,
@@ -20,7 +20,7 @@ from engine.runtime.effects import (
     StopVerifying,
     VerifySlab,
 )
-from engine.runtime.messages import (
+from engine.scheduler.messages import (
     BindFailed,
     Message,
     ModelBound,

@@ -9,9 +9,9 @@ from engine.replay.box import Box
 from engine.replay.generated import demand
 from engine.replay.sizes import GB, cycled_sizes
 from engine.replay.trace import Request, TraceError
-from engine.runtime.board import Patience
+from engine.scheduler.board import Patience
 from engine.simulation.compute import Compute
-from engine.simulation.outcome import TimedOutcome
+from engine.simulation.figures import TimedOutcome
 from engine.simulation.timed import replay_timed
 
 ONE_GPU = Box((4 * GB,), ram_bytes=8 * GB)

@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
 from tests.nvml.script import Fault, NvmlScript, ScriptedCard

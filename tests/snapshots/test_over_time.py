@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from textual.app import App, ComposeResult
 
-from citadel_tui.look import THEMES
+from citadel_tui.theme import THEMES
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.history import BUCKET_S, History, with_snapshot
 from citadel_tui.viewmodel.scene import Scene

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.screens.bench_results import BenchCompared
 from citadel_tui.screens.bench_run import BenchRun
 from citadel_tui.session.app import SessionApp
@@ -18,7 +18,7 @@ from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
 from engine.bench.compare import compare as compare_runs
-from engine.bench.measuring import Progress
+from engine.bench.measure import Progress
 from engine.bench.records import Subject
 from tests.bench.runs import run_of, series
 from tests.scripted import ScriptedEngine

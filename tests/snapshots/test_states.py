@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
 from engine.core.devices import Reading

@@ -8,10 +8,10 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, Action
-from citadel_tui.screens.bench_choice import BenchChoice
+from citadel_tui.screens.bench import BenchChoice
 from citadel_tui.screens.bench_consent import BenchConsent
 from citadel_tui.screens.dashboard import Dashboard
-from citadel_tui.screens.details import DeviceDetails
+from citadel_tui.screens.pages import DeviceDetails
 from citadel_tui.screens.palette import Palette
 from citadel_tui.screens.picker import Picker
 from citadel_tui.screens.preview import Preview

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.table import ModelTable

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, choices_of
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.keys import footer_keys, footer_line, help_lines
+from citadel_tui.viewmodel.pages.help import footer_keys, footer_line, help_lines
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.core.commands import ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.alerts import THRASH_S, alert_line, alert_lines, alerts, unseen
+from citadel_tui.viewmodel.dashboard.alerts import THRASH_S, alert_line, alert_lines, alerts, unseen
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.scene import Scene
 from engine.api import Snapshot

@@ -12,7 +12,7 @@ from textual.events import Key
 from citadel_tui.actions import ACTIONS
 from citadel_tui.app import CitadelApp
 from citadel_tui.key_names import key_text
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.screens.bench_run import BenchRun
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.screens.palette import Palette

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.viewmodel.glyphs import UNICODE

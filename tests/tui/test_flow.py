@@ -5,7 +5,7 @@ from __future__ import annotations
 from citadel_tui.flow import Message, carry_out, fulfil
 from engine.api import Answer, Cancelled, Changed
 from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
-from engine.core.latency import Prediction
+from engine.core.prediction import Prediction
 from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB

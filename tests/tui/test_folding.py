@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.bars import bar_rows
+from citadel_tui.viewmodel.dashboard.bars import bar_rows
 from citadel_tui.viewmodel.folding import together
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.segments import occupancy
+from citadel_tui.viewmodel.memory_map import occupancy
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading

@@ -9,7 +9,7 @@ from citadel_tui.flow import Message
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
-from citadel_tui.viewmodel.strips import header_line
+from citadel_tui.viewmodel.dashboard.strips import header_line
 from citadel_tui.widgets.status import StatusLine
 from citadel_tui.words.figures import count_text
 from tests.scripted_plans import START_S

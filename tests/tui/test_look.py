@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from citadel_tui.look import look_for
+from citadel_tui.theme import look_for
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 
 XTERM = {"TERM": "xterm-256color"}

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from citadel_tui.viewmodel.model_page import runs_text
+from citadel_tui.viewmodel.pages.model import runs_text
 from engine.core.models import Footprint, RunRange
 from engine.core.sizes import MIB
 

@@ -33,7 +33,7 @@ def row(*texts: str) -> Line:
 
 
 async def test_of_the_lines_only_those_that_changed_are_painted_again() -> None:
-    from citadel_tui.look import THEMES
+    from citadel_tui.theme import THEMES
 
     app = OneView()
     for theme in THEMES:

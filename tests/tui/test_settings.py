@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from citadel_tui.actions import ACTIONS
 from citadel_tui.app import CitadelApp
 from citadel_tui.key_names import key_id, key_text
-from citadel_tui.look import Look
+from citadel_tui.theme import Look
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import Settings
 from citadel_tui.viewmodel.glyphs import UNICODE

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.bars import bar_rows
-from citadel_tui.viewmodel.device_page import device_lines
+from citadel_tui.viewmodel.dashboard.bars import bar_rows
+from citadel_tui.viewmodel.pages.device import device_lines
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.segments import occupancy, sum_of
+from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import DeviceSpec, Health, Neighbour, Reading

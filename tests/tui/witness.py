@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from citadel_tui.words.plan_text import plan_text, proposal_text
+from citadel_tui.words.plans import plan_text, proposal_text
 from engine.api import Answer, Changed
 from engine.core.commands import (
     Command,

@@ -9,7 +9,7 @@ import pytest
 
 from engine.weights.arena import PIECE_BYTES, Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 
 MIB = 1 << 20
 

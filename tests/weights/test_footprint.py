@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from engine.core.footprint import Architecture, estimate
+from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
 from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.errors import BadCheckpoint
-from engine.weights.footprints import estimate_footprint, estimate_in_int8
+from engine.weights.estimates import estimate_footprint, estimate_in_int8
 from engine.weights.int8 import is_int8_matrix
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint

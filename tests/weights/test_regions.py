@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.weights.regions import PAGE_BYTES, Region, Regions
+from engine.weights.shared_memory import PAGE_BYTES, Region, Regions
 
 SIZE_BYTES = 64 * PAGE_BYTES
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.weights.regions import PAGE_BYTES, Region
+from engine.weights.shared_memory import PAGE_BYTES, Region
 from engine.weights.sparse import SparseMemory
 
 PAGES = 8

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.weights.recipes import RECIPES, Recipe
 from engine.weights.slab import Prepared
-from engine.worker.prepare import prepare
+from engine.worker.convert import prepare
 from engine.worker.protocol import Prepare
 from engine.worker.synthetic import make
 from tests.worker.models import SMALL

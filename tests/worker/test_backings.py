@@ -10,7 +10,7 @@ import torch
 
 from engine.core.sizes import MIB
 from engine.weights.layout import Entry
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind

@@ -14,7 +14,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind
 from engine.worker.memory import Backing, HostBacking, RamBacking
-from engine.worker.prepare import prepare
+from engine.worker.convert import prepare
 from engine.worker.protocol import Prepare
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run, write_random_checkpoint

@@ -8,13 +8,13 @@ import pytest
 
 from engine.core.sizes import MIB
 from engine.weights.layout import Entry
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.cuda import SMALLEST_SEGMENT, CudaBacking
 from engine.worker.cuda_device import cuda_ordinal, see_only
 from engine.worker.errors import DeviceUnusable, OutOfMemory, failure_of
 from engine.worker.memory import Placement
 from engine.worker.protocol import Card
-from engine.worker.reading import all_read
+from engine.worker.slab_stream import all_read
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
 

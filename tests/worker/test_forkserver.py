@@ -20,7 +20,7 @@ import pytest_asyncio
 from engine.core.models import Limits
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, open_prepared
 from engine.worker import protocol
 from engine.worker.client import WorkerDied, WorkerProcess
@@ -213,7 +213,7 @@ async def spawn_at_last(server: WorkerSpawner, arena: Arena) -> WorkerHandle:
         return await server.spawn(config(arena))
 
 
-@pytest.mark.parametrize("module", ["engine.worker.forkserver", "engine.worker.client", "engine.weights.footprints"])
+@pytest.mark.parametrize("module", ["engine.worker.forkserver", "engine.worker.client", "engine.weights.estimates"])
 async def test_the_engines_side_never_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'transformers', 'safetensors'}} & sys.modules.keys()))"
     assert (await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False)).returncode == 0

@@ -12,9 +12,9 @@ from engine.core.models import Limits
 from engine.weights.recipes import RECIPES, Recipe
 from engine.worker.errors import BadRequest
 from engine.worker.generation import Generator, share
-from engine.worker.prepare import load_module
+from engine.worker.convert import load_module
 from engine.worker.synthetic import make
-from engine.worker.text import load_tokenizer
+from engine.worker.tokenizer import load_tokenizer
 
 TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 

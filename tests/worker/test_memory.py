@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.worker.backings import backing_for
 from engine.worker.binding import bind, unbind
 from engine.worker.errors import OutOfMemory

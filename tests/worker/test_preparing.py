@@ -11,11 +11,11 @@ import pytest
 
 from engine.core.models import ModelSpec
 from engine.core.preparation import Building, Built, Depth, Kept, News, NotPrepared, Order
-from engine.preparing import PreparingBroke, preparing
+from engine.prepare import PreparingBroke, preparing
 from engine.weights.slab import Prepared, open_prepared, verify_checksum
 from engine.weights.sources import prepared_folder, resolve
-from engine.worker.prepare import prepare
-from engine.worker.preparing import carry_out
+from engine.worker.convert import prepare
+from engine.worker.prepare_program import carry_out
 from engine.worker.protocol import Prepare
 from tests.worker.models import write_random_checkpoint
 

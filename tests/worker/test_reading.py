@@ -12,7 +12,7 @@ import torch
 
 from engine.core.models import Limits
 from engine.core.sizes import MIB
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.errors import SlabNotRead
 from engine.worker.framing import receive
@@ -20,7 +20,7 @@ from engine.worker.main import Worker
 from engine.worker.memory import RamBacking
 from engine.worker.moving import follow
 from engine.worker.protocol import Bind, Bound, Failure, FromWorker, Release, Released, SlabGrew, SlabStopped
-from engine.worker.reading import Reading, all_read
+from engine.worker.slab_stream import Reading, all_read
 from engine.worker.residents import Residents
 from tests.worker.models import Tier
 from tests.worker.small import SMALL_EMBEDDER, prepare_small

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from engine.core.models import Limits
 from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import RECIPES
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.errors import NotResident, SlabReplaced
 from engine.worker.memory import RamBacking
-from engine.worker.prepare import build, prepare
+from engine.worker.convert import build, prepare
 from engine.worker.protocol import Bind, CopyBack, Prepare, Release
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make

@@ -9,7 +9,7 @@ import torch
 
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import LAYOUT_FILE
-from engine.weights.regions import Region
+from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.binding import bind, unbind
 from engine.worker.errors import BadRequest

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from citadel_tui.cli.arguments.adding import add_command
-from citadel_tui.cli.arguments.values import device
+from citadel_tui.cli.values import device
 
 if TYPE_CHECKING:
     from citadel_tui.cli.arguments.adding import Commands

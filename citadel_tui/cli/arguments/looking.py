@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from citadel_tui.cli.arguments.adding import add_command
-from citadel_tui.cli.arguments.values import count, seconds
+from citadel_tui.cli.values import count, seconds
 
 if TYPE_CHECKING:
     from citadel_tui.cli.arguments.adding import Commands

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from citadel_tui.cli.arguments.adding import add_command
-from citadel_tui.cli.arguments.values import (
+from citadel_tui.cli.values import (
     budgets,
     count,
     count_or_none,

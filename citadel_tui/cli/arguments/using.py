@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from citadel_tui.cli.arguments.adding import add_command
-from citadel_tui.cli.arguments.values import count
+from citadel_tui.cli.values import count
 
 if TYPE_CHECKING:
     from citadel_tui.cli.arguments.adding import Commands

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from engine.doctor.checks.installing import fitting_build, install_torch, visible_capabilities
 from engine.doctor.checks.remedies import KERNEL_LOG
-from engine.doctor.driver_needs import driver_for, install_driver
+from engine.doctor.tables import driver_for, install_driver
 from engine.doctor.finding import Finding
 from engine.doctor.machine import Machine, TorchFacts
 from engine.doctor.torch_builds import BUILDS, build_for

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from engine.doctor.checks.remedies import KERNEL_LOG, NO_NOUVEAU, WITH_GPUS, join_video
-from engine.doctor.driver_needs import install_driver
+from engine.doctor.tables import install_driver
 from engine.doctor.finding import Finding
 from engine.doctor.machine import Driver, Machine
 from engine.doctor.torch_builds import LAST_PASCAL_DRIVER

@@ -1,0 +1,193 @@
+"""The engine's state as a versioned report in plain numbers: what `status --json` prints and the tables are made of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from engine.api import Hello, Job, Snapshot
+from engine.core.commands import Command
+from engine.core.devices import Health, Neighbour
+from engine.core.models import Dtype, Pin, RunRange, Task
+from engine.core.names import DeviceId, ModelName
+from engine.core.planning.ram_tier import tier_slabs
+from engine.core.records import PhaseName
+from engine.core.state import DeviceState, ModelState, Stage
+
+VERSION: Final = 1
+
+
+class DeviceReport(Struct, frozen=True):
+    id: DeviceId
+    title: str
+    health: Health
+    reason: str
+    models_bytes: int
+    """What the engine has placed there, loads under way included."""
+    used_bytes: int | None
+    """All that the device says is used, ours and others'; None when it does not say."""
+    external_bytes: int | None
+    budget_bytes: int
+    total_bytes: int
+    percent_of_budget: float | None
+    """Of the budget, what our models take."""
+    percent_of_total: float | None
+    """Of the device, what is used."""
+    leaked_bytes: int
+    temperature_c: int | None
+    utilization_percent: int | None
+    read_at_s: float
+    """When it last gave figures, seconds since the epoch; 0 when it never did."""
+    residents: list[ModelName]
+    backing: str
+    context_bytes: int
+    """What the worker takes beside the models."""
+    neighbours: list[Neighbour]
+    """Processes that are not ours."""
+    worker_pid: int | None
+    copy_bytes_per_s: float | None
+
+
+class Place(Struct, frozen=True):
+    device: DeviceId
+    stage: Stage
+    progress: float | None
+    leases: int
+    since_s: float
+
+
+class ModelReport(Struct, frozen=True):
+    name: ModelName
+    task: Task
+    dtype: Dtype
+    source: str
+    synthetic: bool
+    weights_bytes: int
+    workspace_bytes: int
+    footprint: str
+    """How the bytes are known: estimated, measured or learned."""
+    runs: RunRange | None
+    """What measured runs took beside the weights; None where the devices can't tell."""
+    pin: Pin | None
+    places: list[Place]
+    requests: int
+    requests_per_minute: float
+    last_request_s: float | None
+    trouble: str
+
+
+class JobReport(Struct, frozen=True):
+    id: str
+    command: Command
+    phase: PhaseName
+    elapsed_s: float
+    waiting_for: str
+
+
+class RamReport(Struct, frozen=True):
+    budget_bytes: int
+    used_bytes: int
+    max_models: int
+    kept: list[ModelName]
+
+
+class Report(Struct, frozen=True):
+    version: int
+    at_s: float
+    engine: Hello
+    devices: list[DeviceReport]
+    models: list[ModelReport]
+    ram: RamReport
+    jobs: list[JobReport]
+    quiet_sample_s: float | None
+    """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
+
+
+class Unavailable(Struct, frozen=True):
+    """What takes the report's place when there is no engine to ask."""
+
+    version: int
+    error: str
+
+
+def report(hello: Hello, snapshot: Snapshot) -> Report:
+    state = snapshot.state
+    return Report(
+        version=VERSION,
+        at_s=snapshot.at_s,
+        engine=hello,
+        devices=device_reports(snapshot),
+        models=[_model(snapshot, model) for model in state.models.values()],
+        ram=RamReport(
+            state.ram.budget_bytes,
+            sum(slab.size_bytes for slab in tier_slabs(state)),
+            state.ram.max_models,
+            [slab.model for slab in tier_slabs(state) if slab.stage == "kept"],
+        ),
+        jobs=[_job(job) for job in snapshot.jobs],
+        quiet_sample_s=snapshot.quiet_sample_s,
+    )
+
+
+def device_reports(snapshot: Snapshot) -> list[DeviceReport]:
+    return [_device(snapshot, device) for device in snapshot.state.devices.values()]
+
+
+def _device(snapshot: Snapshot, device: DeviceState) -> DeviceReport:
+    spec, reading = device.spec, device.reading
+    residents = snapshot.state.on(spec.id)
+    models_bytes = sum(resident.footprint.total_bytes for resident in residents if resident.stage != "pending")
+    budget_bytes = snapshot.budgets.get(spec.id, 0)
+    return DeviceReport(
+        id=spec.id,
+        title=spec.title,
+        health=reading.health,
+        reason=reading.reason,
+        models_bytes=models_bytes,
+        used_bytes=reading.used_bytes,
+        external_bytes=reading.external_bytes,
+        budget_bytes=budget_bytes,
+        total_bytes=spec.total_bytes,
+        percent_of_budget=_percent(models_bytes, budget_bytes),
+        percent_of_total=_percent(reading.used_bytes, spec.total_bytes),
+        leaked_bytes=device.leaked_bytes,
+        temperature_c=reading.temperature_c,
+        utilization_percent=reading.utilization_percent,
+        read_at_s=reading.at_s,
+        residents=[resident.model for resident in residents],
+        backing=spec.backing,
+        context_bytes=device.context_bytes,
+        neighbours=list(reading.neighbours),
+        worker_pid=device.worker_pid,
+        copy_bytes_per_s=device.copy_bytes_per_s,
+    )
+
+
+def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
+    residents = snapshot.state.of(model.spec.name)
+    return ModelReport(
+        name=model.spec.name,
+        task=model.spec.task,
+        dtype=model.spec.dtype,
+        source=model.source,
+        synthetic=model.synthetic,
+        weights_bytes=model.footprint.weights_bytes,
+        workspace_bytes=model.footprint.workspace_bytes,
+        footprint=model.footprint.label,
+        runs=model.footprint.runs,
+        pin=model.pin,
+        places=[Place(r.device, r.stage, r.progress, r.leases, r.since_s) for r in residents],
+        requests=model.demand.requests,
+        requests_per_minute=model.demand.per_minute,
+        last_request_s=model.demand.last_s,
+        trouble=model.trouble,
+    )
+
+
+def _job(job: Job) -> JobReport:
+    return JobReport(job.id, job.command, job.phase, job.elapsed_s, job.waiting_for)
+
+
+def _percent(part_bytes: int | None, whole_bytes: int) -> float | None:
+    return round(100 * part_bytes / whole_bytes, 1) if part_bytes is not None and whole_bytes else None

@@ -1,0 +1,191 @@
+"""Where the operator's keys become deeds: each command is taken to its end, and what only shows something is opened.
+
+Implements `flow.Operator` with the app's screens. Questions are asked from workers of the app, so that nothing waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from citadel_tui.actions import Action, Registry, choices_of
+from citadel_tui.flow import Message, carry_out, fulfil
+from citadel_tui.link import Link
+from citadel_tui.theme import next_theme
+from citadel_tui.pages import Pages
+from citadel_tui.resending import Resending
+from citadel_tui.screens.dashboard import Dashboard
+from citadel_tui.share import Sharing
+from citadel_tui.verbs import Models
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.history import TIER
+from engine.api import EngineError
+from engine.core.commands import Command
+from engine.core.names import DeviceId
+from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+
+if TYPE_CHECKING:
+    from citadel_tui.bench.benchmark import Benchmark
+    from citadel_tui.screens.palette import Picked
+
+
+class Desk:
+    """Does what the dashboard asks for."""
+
+    def __init__(
+        self,
+        app: App[int],
+        link: Link,
+        dashboard: Dashboard,
+        actions: Registry,
+        glyphs: Glyphs,
+        sharing: Sharing,
+    ) -> None:
+        self._app = app
+        self._link = link
+        self._dashboard = dashboard
+        self._sharing = sharing
+        self._pages = Pages(app, link, dashboard, actions, glyphs, sharing)
+        self._glyphs = glyphs
+        self._benchmark: Benchmark | None = None
+
+    async def put_back(self) -> None:
+        """End a benchmark under way; returns when everything is where it was."""
+        if self._benchmark is not None:
+            await self._benchmark.stop()
+
+    def do(self, asked: Dashboard.Asked) -> None:
+        """The action of a key that the dashboard does not do itself."""
+        why_not = asked.action.why_not(self._link.scene(), asked.models)
+        if why_not:
+            self.say(Message(f"{asked.action.word}: {why_not}", "warn"))
+        elif asked.action.verb is not None:
+            self._begin(asked.action, asked.models)
+        elif asked.action.wish is not None:
+            self._wish(asked.action.wish)
+        else:
+            self._open(asked)
+
+    def _open(self, asked: Dashboard.Asked) -> None:
+        match asked.action.id:
+            case "details" if asked.record is not None:
+                self._pages.open_record(asked.record)
+            case "details" if asked.models:
+                self._pages.open_model(asked.models[0])
+            case "help":
+                self._pages.open_help()
+            case "tier":
+                self.open_device(TIER)
+            case "alerts":
+                self._pages.open_alerts()
+            case "bench":
+                self._measure(asked.models)
+            case "copy":
+                self._sharing.copy_selection(asked.models, asked.record)
+            case "command":
+                self._sharing.copy_command(asked.models, asked.record)
+            case "picture":
+                self._sharing.take_picture()
+            case "colours":
+                self._app.theme = next_theme(self._app.theme)
+            case "back":
+                self._app.run_worker(self._take_back(asked.models), name="taking a command back", exit_on_error=False)
+
+    def _measure(self, models: Models) -> None:
+        from citadel_tui.bench.benchmark import Benchmark
+
+        self._benchmark = self._benchmark or Benchmark(self._app, self._link, self.say, self._glyphs)
+        self._app.run_worker(self._benchmark.run(models), name="the benchmark", exit_on_error=False)
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, action: Action, models: Models) -> None:
+        """Carry a verb out for `models`, first asking how when there is more than one way."""
+        scene = self._link.scene()
+        choices = choices_of(action, scene, models)
+        if len(choices) == 1:
+            self._start(choices[0].command)
+        elif choices and scene.snapshot is not None:
+            from citadel_tui.screens.picker import Picker
+
+            whom = self._glyphs.text(models[0]) if len(models) == 1 else f"{len(models)} models"
+            question = "on which device?" if action.id in ("load", "move") else "which way?"
+            picker = Picker(f"{action.word} {whom}: {question}", choices, scene.snapshot, self._glyphs)
+            self._app.push_screen(picker, self._start)
+        else:
+            self.say(Message(f"{action.word}: no device is ready to take a model", "warn"))
+
+    def _start(self, command: Command | None) -> None:
+        if command is not None:
+            self._run(carry_out(command, Resending(self._link, self.say), self))
+
+    def _wish(self, wish: Wish | None) -> None:
+        if wish is not None:
+            self._run(fulfil(wish, Resending(self._link, self.say), self))
+
+    def _run(self, deed: Coroutine[None, None, None]) -> None:
+        self._app.run_worker(self._to_its_end(deed), name="the command", exit_on_error=False)
+
+    async def _to_its_end(self, deed: Coroutine[None, None, None]) -> None:
+        try:
+            await deed
+        except EngineError as error:
+            self.say(Message(str(error), "bad"))
+
+    async def _take_back(self, models: Models) -> None:
+        """Cancel what is under way for the selected models; nothing to cancel is nothing to say."""
+        jobs = {job.id for model in models for job in self._link.scene().jobs_of(model)}
+        try:
+            for job in jobs:
+                await self._link.engine.cancel(job)
+        except EngineError as error:
+            self.say(Message(str(error), "bad"))
+
+    # ── flow.Operator ────────────────────────────────────────────────────────────────────────────
+
+    async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
+        from citadel_tui.screens.preview import Preview
+
+        return await self._app.push_screen_wait(Preview(plan, self._glyphs, self._sharing.label, changed=changed))
+
+    async def agree(self, proposal: Proposal) -> bool:
+        from citadel_tui.screens.proposal import ProposalScreen
+
+        agreed: bool | None = await self._app.push_screen_wait(
+            ProposalScreen(proposal, self._glyphs, self._sharing.label)
+        )
+        return agreed is True
+
+    async def read(self, refusal: Refusal) -> None:
+        from citadel_tui.screens.refusal import RefusalScreen
+
+        await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs, self._sharing.label))
+
+    def say(self, message: Message) -> None:
+        self._dashboard.say(message)
+
+    # ── picking ──────────────────────────────────────────────────────────────────────────────────
+
+    def open_palette(self, models: Models) -> None:
+        """Every verb and page, of which one is taken."""
+        self._pages.open_palette(models, self._take)
+
+    def open_device(self, device: DeviceId) -> None:
+        """The page of `device`, and what the operator wants the engine to propose there."""
+        self._pages.open_device(device, self._wish)
+
+    def _take(self, picked: Picked | None) -> None:
+        match picked:
+            case None:
+                return
+            case str():
+                self.open_device(picked)
+            case Action():
+                self._dashboard.action_act(picked.id)
+            case Rebalance() | Drain() | Pack() | Undo():
+                self._wish(picked)
+            case _:
+                self._start(picked)

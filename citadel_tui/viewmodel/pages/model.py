@@ -1,0 +1,110 @@
+"""One model in full: what the catalog says, what it needs, where it is, how it is used, and its last switches."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.log import log_lines
+from citadel_tui.viewmodel.over_time import demand_lines
+from citadel_tui.viewmodel.prose import fact, section
+from citadel_tui.viewmodel.residency import residency_lines
+from citadel_tui.viewmodel.scene import Scene, loads
+from citadel_tui.viewmodel.spans import Line
+from citadel_tui.viewmodel.pages.switch import switch_lines
+from citadel_tui.viewmodel.why import why_lines
+from citadel_tui.words.figures import age_text, count_text
+from engine.core.models import Footprint
+from engine.core.names import ModelName
+from engine.core.records import Record, Switch
+from engine.core.sizes import format_size, mib_range
+from engine.core.state import ModelState, Resident
+
+_LABEL: Final = 10
+_KEPT: Final = 5
+"""Earlier switches that the page lists."""
+
+
+def model_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The page of `model`; one line when the engine no longer knows it."""
+    state = scene.snapshot.state.models.get(model) if scene.snapshot else None
+    if scene.snapshot is None or state is None:
+        return fact("model", "the engine's catalog has no such model", width, _LABEL, "bad")
+    about = [r for r in scene.records if isinstance(r.entry, Switch) and loads(r.entry, model)]
+    return (
+        *_spec_lines(state, width, glyphs),
+        *section("Now", _now_lines(scene, state, scene.snapshot.state.of(model), width, glyphs)),
+        *demand_lines(scene, model, width, glyphs),
+        *residency_lines(scene, model, width, glyphs),
+        *why_lines(scene, model, width, glyphs),
+        *_last_switch(about, width, glyphs),
+        *section("Switches before", log_lines(about[:-1][-_KEPT:], width, glyphs).values()),
+    )
+
+
+def _spec_lines(state: ModelState, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    spec = state.spec
+    limits = f"{count_text(spec.limits.max_batch, 'row', 'rows')} of {spec.limits.max_sequence} tokens"
+    facts = {
+        "task": f"{spec.task}, {spec.dtype}, at most {limits}",
+        "source": glyphs.text(state.source or ", ".join(spec.sources)) + _revision(state),
+        "weights": "synthetic: random, made from the real configuration" if state.synthetic else "real",
+        "footprint": footprint_text(state.footprint),
+        "runs": glyphs.text(runs_text(state.footprint)),
+        "pin": _pin_text(state),
+        "prefers": spec.preferred_device or "",
+        "trouble": glyphs.text(state.trouble),
+    }
+    warn = {"trouble"} | ({"weights"} if state.synthetic else set())
+    lines = (fact(k, v, width, _LABEL, "warn" if k in warn else "text") for k, v in facts.items() if v)
+    return tuple(line for found in lines for line in found)
+
+
+def footprint_text(footprint: Footprint) -> str:
+    """Bytes on a device, part by part, and how they are known."""
+    weights, workspace = format_size(footprint.weights_bytes), format_size(footprint.workspace_bytes)
+    return f"{format_size(footprint.total_bytes)} {footprint.label}: {weights} weights + {workspace} workspace"
+
+
+def runs_text(footprint: Footprint) -> str:
+    """What runs were measured to need, and whether they tell anything of the limits; empty where none was measured."""
+    if footprint.runs is None or footprint.run_bytes is None:
+        return ""
+    runs = footprint.runs
+    near = f"{runs.near_limits or 'none'} of the newest came near the limits"
+    if not runs.near_limits and footprint.label != "learned":
+        near += ": the estimate stays, lower limits would give room back"
+    return f"{mib_range(*footprint.run_bytes)} with weights, {runs.count} measured; {near}"
+
+
+def _revision(state: ModelState) -> str:
+    return f" at {state.spec.revision[:12]}" if state.spec.revision and not state.synthetic else ""
+
+
+def _pin_text(state: ModelState) -> str:
+    if state.pin is None:
+        return "none: may leave when another model needs the room"
+    return f"stays on {state.pin.device}" if state.pin.device else "never a victim"
+
+
+def _now_lines(
+    scene: Scene, state: ModelState, residents: tuple[Resident, ...], width: int, glyphs: Glyphs
+) -> tuple[Line, ...]:
+    demand = state.demand
+    last = f", last {age_text(scene.now_s - demand.last_s)} ago" if demand.last_s is not None else ""
+    requests = f"{demand.requests} since the engine started, {demand.per_minute:.1f} a minute{last}"
+    lines = list(fact("requests", requests, width, _LABEL))
+    for resident in residents:
+        text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}"
+        lines.extend(fact(resident.device, text, width, _LABEL))
+    if not residents:
+        lines.extend(fact("where", "on no device", width, _LABEL))
+    for job in scene.jobs_of(state.spec.name):
+        wait = f", waits for {glyphs.text(job.waiting_for)}" if job.waiting_for else ""
+        lines.extend(fact("under way", f"{job.phase}{wait}", width, _LABEL, "warn"))
+    return tuple(lines)
+
+
+def _last_switch(about: list[Record], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    newest = next((r.entry for r in reversed(about) if isinstance(r.entry, Switch)), None)
+    return section("Last switch", switch_lines(newest, width, glyphs)) if newest else ()

@@ -1,0 +1,93 @@
+"""One switch in full: the waterfall of its phases, measured beside predicted, and why this plan was chosen."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from citadel_tui.viewmodel.cells import share
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.pages.plan import alternative_lines, step_lines
+from citadel_tui.viewmodel.prose import fact, section, sentences
+from citadel_tui.viewmodel.refusal_page import refusal_lines
+from citadel_tui.viewmodel.spans import Line, Span, left, right
+from citadel_tui.words.figures import clock_text, milliseconds_text, range_text, seconds_text
+from citadel_tui.words.origins import ASKED_BY
+from engine.core.commands import command_text
+from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
+
+_LABEL: Final = 10
+
+
+def record_title(record: Record, glyphs: Glyphs) -> str:
+    """What the page is about."""
+    match record.entry:
+        case Switch() as entry:
+            return f"{clock_text(entry.at_s)}  {command_text(entry.plan.command)}"
+        case Refused() as refused:
+            return f"{clock_text(refused.at_s)}  refused: {command_text(refused.refusal.command)}"
+        case Pinned() as pinned:
+            return f"{clock_text(pinned.at_s)}  {command_text(pinned.plan.command)}"
+        case Notice() as notice:
+            return f"{clock_text(notice.at_s)}  {notice.level}"
+        case Residency() as residency:
+            return f"{clock_text(residency.at_s)}  residency"
+        case _:
+            assert_never(record.entry)
+
+
+def record_lines(record: Record, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """Everything that the journal says of one line of the log."""
+    match record.entry:
+        case Switch() as switch:
+            return switch_lines(switch, width, glyphs)
+        case Refused() as refused:
+            return refusal_lines(refused.refusal, width, glyphs)
+        case Pinned() as pinned:
+            return (
+                *step_lines(pinned.plan, width, glyphs),
+                *section("Why", sentences(pinned.plan.reasons, width, glyphs)),
+            )
+        case Notice() as notice:
+            return sentences((notice.text,), width, glyphs)
+        case Residency() as residency:
+            return sentences((f"{model} on {device}" for model, device in residency.residents), width, glyphs)
+        case _:
+            assert_never(record.entry)
+
+
+def switch_lines(switch: Switch, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """Outcome and times, the waterfall, the plan's steps, reasons and alternatives."""
+    plan = switch.plan
+    predicted = range_text(plan.predicted.p50_s, plan.predicted.p90_s)
+    outcome = switch.outcome + (f": {glyphs.text(switch.reason)}" if switch.reason else "")
+    facts = [
+        *fact("outcome", outcome, width, _LABEL, "good" if switch.outcome == "done" else "bad"),
+        *fact("asked by", ASKED_BY[switch.origin], width, _LABEL),
+        *fact("took", f"{seconds_text(switch.total_s)}, predicted {predicted}", width, _LABEL),
+    ]
+    if switch.floor_s is not None and switch.efficiency is not None:
+        floor = f"{seconds_text(switch.floor_s)} to move the bytes alone; efficiency {switch.efficiency:.2f}"
+        facts.extend(fact("floor", floor, width, _LABEL))
+    return (
+        *facts,
+        *section("Phases", waterfall(switch.phases, width, glyphs)),
+        *section("Steps", step_lines(plan, width, glyphs)),
+        *section("Why", sentences(plan.reasons, width, glyphs)),
+        *section("Instead", alternative_lines(plan, width, glyphs)),
+    )
+
+
+def waterfall(phases: Phases, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """Each phase that took time, its bar beginning where the one before it ended; all in the unit that tells them apart."""
+    times = {name: getattr(phases, name) for name in phases.__struct_fields__}
+    taken = {name: seconds for name, seconds in times.items() if seconds > 0}
+    room = max(width - 20, 8)
+    cells = share([max(round(seconds * 1e6), 1) for seconds in taken.values()], room)
+    told = milliseconds_text if sum(taken.values()) < 1 else seconds_text
+    lines: list[Line] = []
+    before = 0
+    for (name, seconds), size in zip(taken.items(), cells, strict=True):
+        figures = Span(f" {left(name, 7)}{right(told(seconds), 8)}  ")
+        lines.append((figures, Span(" " * before), Span(glyphs.bar * size, "block-a")))
+        before += size
+    return tuple(lines)

@@ -1,0 +1,1 @@
+"""What things will take, and what will be asked for."""

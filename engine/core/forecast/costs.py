@@ -1,0 +1,67 @@
+"""What a load or an eviction will take, and what losing a resident will cost, from the state alone."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from engine.core.forecast.demand import expected_requests
+from engine.core.prediction import NOTHING, Prediction, predict
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import LoadStep, Tier
+from engine.core.state import Resident, State
+
+
+def tier_of(state: State, model: ModelName) -> Tier:
+    """Where a load of `model` would start from now."""
+    slab = state.ram.find(model)
+    if slab is not None and slab.stage == "kept":
+        return "ram"
+    return "disk" if state.models[model].prepared else "source"
+
+
+def load_step(state: State, model: ModelName, device: DeviceId) -> LoadStep:
+    """The load of `model` to `device`, with its predicted time."""
+    tier, footprint = tier_of(state, model), state.models[model].footprint
+    return LoadStep(model, device, footprint.total_bytes, tier, load_time(state, model, device, tier))
+
+
+def load_time(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Prediction:
+    """Time for bringing `model` from `tier` to `device` and binding it there."""
+    return _arrival(state, model, device, tier) + _binding(state, model, device)
+
+
+def eviction(state: State, model: ModelName, device: DeviceId) -> Prediction:
+    """Time for taking `model` off `device` once no lease holds it there."""
+    return predict(state.devices[device].evicting, state.models[model].footprint.weights_bytes)
+
+
+def reload_s(state: State, resident: Resident) -> float:
+    """Seconds that bringing `resident` back to its device would take now, as often less as more."""
+    return load_step(state, resident.model, resident.device).predicted.p50_s
+
+
+def loss_s(state: State, resident: Resident) -> float:
+    """Seconds of reloading that evicting `resident` is expected to cost within the next requests (`HORIZON_REQUESTS`)."""
+    return expected_requests(state, resident.model) * reload_s(state, resident)
+
+
+def _arrival(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Prediction:
+    """Until the bytes are where `device` runs them: a copy goes on beside the reading that it follows, and the CPU runs from
+    the RAM tier itself."""
+    weights_bytes = state.models[model].footprint.weights_bytes
+    copying = NOTHING if device == CPU else predict(state.devices[device].rates, weights_bytes)
+    match tier:
+        case "ram":
+            return copying
+        case "disk":
+            return copying.beside(predict(state.disk, weights_bytes))
+        case "source":
+            return copying.beside(predict(state.source, weights_bytes))
+        case _:
+            assert_never(tier)
+
+
+def _binding(state: State, model: ModelName, device: DeviceId) -> Prediction:
+    known = state.devices[device]
+    path = known.binding if model in known.warmed else known.first_binding
+    return predict(path, state.models[model].footprint.weights_bytes)

@@ -1,0 +1,177 @@
+"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from engine.core.batches import plan_batch
+from engine.core.bringing import Bringing, departure, under_way
+from engine.core.commands import (
+    Batch,
+    Command,
+    Evict,
+    ForceCpu,
+    LeaveCpu,
+    Load,
+    Move,
+    SetPin,
+    Single,
+    Unpin,
+)
+from engine.core.copying_back import with_copies_back
+from engine.core.models import Pin
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.placement import gpus
+from engine.core.plans import Blocker, EvictStep, PinStep, Plan, Refusal, Step, UnpinStep
+from engine.core.policy import Policy
+from engine.core.state import Resident, State
+
+
+def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan | Refusal:
+    """The plan that answers `command` in `state`, or a refusal that says what would let it."""
+    if isinstance(command, Batch):
+        return plan_batch(state, command, lambda before, single: _plan_single(before, single, policy, now_s), now_s)
+    return _plan_single(state, command, policy, now_s)
+
+
+def _plan_single(state: State, command: Single, policy: Policy, now_s: float) -> Plan | Refusal:
+    if command.model not in state.models:
+        return Refusal(command, f"no model is named {command.model}", advice=("citadel models list shows the catalog",))
+    if (target := _named_device(command)) is not None and target not in state.devices:
+        known = ", ".join(state.devices)
+        return Refusal(command, f"there is no device {target}", advice=(f"the devices are {known}",))
+    planner = _Planner(state, command, policy, now_s)
+    match command:
+        case Load():
+            return planner.load(command.model, command.device)
+        case Evict():
+            return planner.evict(command.model)
+        case SetPin():
+            return planner.pin(command.model, command.device)
+        case Unpin():
+            return planner.unpin(command.model)
+        case ForceCpu():
+            return planner.force_cpu(command.model)
+        case LeaveCpu():
+            return planner.leave_cpu(command.model)
+        case Move():
+            return planner.move(command.model, command.device)
+        case _:
+            assert_never(command)
+
+
+class _Planner:
+    """One command in one state; each method returns the whole answer."""
+
+    def __init__(self, state: State, command: Single, policy: Policy, now_s: float) -> None:
+        self._state = state
+        self._command = command
+        self._policy = policy
+        self._now_s = now_s
+        self._bring: Final = Bringing(state, command, policy, now_s).plan
+
+    def load(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        pin = self._state.models[model].pin
+        if device is not None and pin is not None and pin.device not in (None, device):
+            advice = (f"move {model} to {device}: that moves its pin too", f"unpin {model} first")
+            return self._refuse(f"{model} is pinned to {pin.device}", advice=advice)
+        here = self._staying(model)
+        if here is not None and device in (None, here.device):
+            return self._nothing(f"{model} is {_being(here)} on {here.device}")
+        if going := self._draining(model, device):
+            return self._nothing(f"{model} was about to leave {going.device}; it stays")
+        if here is not None and device is not None:
+            return self.move(model, device)
+        return self._bring(model, device or (pin.device if pin else None))
+
+    def evict(self, model: ModelName) -> Plan | Refusal:
+        residents = self._state.of(model)
+        if not residents:
+            return self._nothing(f"{model} is not on any device")
+        if blockers := under_way(self._state, model):
+            return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
+        departures = [departure(self._state, r) for r in residents if r.stage == "ready"]
+        steps: list[Step] = [*with_copies_back(self._state, departures, None, self._policy, self._now_s)]
+        if self._state.models[model].pin is not None:
+            steps.append(UnpinStep(model, self._state.models[model].pin))
+        return self._plan(steps, self._why_nothing_is_lost(model, steps))
+
+    def pin(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        here = self._staying(model)
+        if device is None or here is None or here.device == device:
+            place = f"on {device}" if device else "wherever it is"
+            return self._plan(self._pin_steps(model, device), f"{model} will never be a victim; it stays {place}")
+        return self._then(self._bring(model, device), self._pin_steps(model, device))
+
+    def force_cpu(self, model: ModelName) -> Plan | Refusal:
+        here = self._staying(model)
+        if here is not None and here.device == CPU:
+            return self._plan(self._pin_steps(model, CPU), f"{model} is {_being(here)} on the CPU and stays there")
+        return self._then(self._bring(model, CPU), self._pin_steps(model, CPU))
+
+    def unpin(self, model: ModelName) -> Plan:
+        if self._state.models[model].pin is None:
+            return self._nothing(f"{model} is not pinned")
+        return self._plan([UnpinStep(model, self._state.models[model].pin)], f"{model} may be a victim again")
+
+    def leave_cpu(self, model: ModelName) -> Plan | Refusal:
+        here = self._staying(model)
+        pin = self._state.models[model].pin
+        steps: list[Step] = [UnpinStep(model, pin)] if pin is not None else []
+        if here is not None and here.device != CPU:
+            return self._nothing(f"{model} is {_being(here)} on {here.device}, not on the CPU")
+        if not gpus(self._state):
+            return self._refuse("there is no GPU to go back to")
+        return self._then(self._bring(model, None, among=gpus(self._state)), steps)
+
+    def move(self, model: ModelName, device: DeviceId) -> Plan | Refusal:
+        here = self._staying(model)
+        if here is None:
+            return self._refuse(f"{model} is not on any device", advice=(f"load it on {device} instead",))
+        if here.device == device:
+            return self._nothing(f"{model} is {_being(here)} on {device}")
+        pin = self._state.models[model].pin
+        follows: list[Step] = [PinStep(model, device, pin)] if pin is not None and pin.device is not None else []
+        return self._then(self._bring(model, device), follows)
+
+    def _pin_steps(self, model: ModelName, device: DeviceId | None) -> list[Step]:
+        before = self._state.models[model].pin
+        return [] if before == Pin(device) else [PinStep(model, device, before)]
+
+    def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
+        if any(isinstance(s, EvictStep) and s.copied_back for s in steps):
+            return "its weights go back to the RAM tier"
+        return f"its weights stay in the {'disk' if self._state.ram.find(model) is None else 'RAM tier'}"
+
+    def _then(self, answer: Plan | Refusal, steps: list[Step]) -> Plan | Refusal:
+        return answer if isinstance(answer, Refusal) else replace(answer, steps=(*answer.steps, *steps))
+
+    def _staying(self, model: ModelName) -> Resident | None:
+        """Where the model is or will be, not counting places that it is leaving."""
+        staying = [r for r in self._state.of(model) if r.stage in ("pending", "loading", "ready")]
+        return min(staying, key=lambda r: r.stage == "ready", default=None)
+
+    def _draining(self, model: ModelName, device: DeviceId | None) -> Resident | None:
+        draining = (
+            r for r in self._state.of(model) if r.stage == "draining" and not r.given_up and device in (None, r.device)
+        )
+        return next(draining, None)
+
+    def _plan(self, steps: list[Step], reason: str) -> Plan:
+        return Plan(self._command, tuple(steps), (reason,))
+
+    def _nothing(self, reason: str) -> Plan:
+        return Plan(self._command, (), (reason,))
+
+    def _refuse(self, reason: str, blockers: tuple[Blocker, ...] = (), advice: tuple[str, ...] = ()) -> Refusal:
+        return Refusal(self._command, reason, blockers=blockers, advice=advice)
+
+
+def _named_device(command: Single) -> DeviceId | None:
+    return command.device if isinstance(command, Load | SetPin | Move) else None
+
+
+def _being(resident: Resident) -> str:
+    return "already ready" if resident.stage == "ready" else "being loaded"

@@ -1,0 +1,1 @@
+"""Batches that the engine finds by itself."""

@@ -1,0 +1,57 @@
+"""`propose()`: the batch that answers a wish in a state, or why there is none. Pure, total and deterministic."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from engine.core.proposing.undo import taken_back
+from engine.core.commands import Batch
+from engine.core.proposing.drain import drained, packed
+from engine.core.planning.planner import plan
+from engine.core.plans import Blocker, Plan, Refusal
+from engine.core.policy import Policy
+from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.proposing.rebalance import rebalanced
+from engine.core.state import State
+
+
+def propose(state: State, wish: Wish, policy: Policy, now_s: float) -> Proposal | Refusal:
+    """What would answer `wish`. Nothing leaves for it that the batch does not name."""
+    match wish:
+        case Undo():
+            return _undo(state, wish, policy, now_s)
+        case Rebalance():
+            return rebalanced(state, wish, policy, now_s)
+        case Drain():
+            return drained(state, wish, policy, now_s)
+        case Pack():
+            return packed(state, wish, policy, now_s)
+        case _:
+            assert_never(wish)
+
+
+def _undo(state: State, wish: Undo, policy: Policy, now_s: float) -> Proposal | Refusal:
+    """The newest change of which something is left to take back."""
+    drifted: tuple[str, ...] = ()
+    for change in reversed(state.changes):
+        back = taken_back(state, change)
+        drifted += tuple(f"{change.title}: {words}" for words in back.drifted)
+        if back.batch.commands:
+            found = plan(state, back.batch, policy, now_s)
+            if isinstance(found, Refusal):
+                return replace(found, reason=f"it no longer fits: {found.reason}")
+            return _in_the_way(found) or Proposal(wish, back.batch, found, reasons=drifted)
+    reason = "there is nothing to take back" + ("; what you did has been overtaken since" if drifted else "")
+    return Refusal(Batch("undo", ()), reason, advice=drifted)
+
+
+def _in_the_way(found: Plan) -> Refusal | None:
+    """The refusal of an undo that would push somebody out: the engine's own decisions since then stand."""
+    if not found.victims:
+        return None
+    names = " and ".join(v.model for v in found.victims)
+    blockers = tuple(Blocker(v.model, v.device, v.size_bytes, "came since") for v in found.victims)
+    advice = tuple(f"evict {v.model} first, if it may leave" for v in found.victims)
+    return Refusal(found.command, f"it no longer fits: {names} would have to leave", blockers=blockers, advice=advice)

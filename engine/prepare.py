@@ -1,0 +1,82 @@
+"""Prepares models in a process of its own, since that needs torch, and passes on what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from engine.api import EngineError
+from engine.core.preparation import News, Order
+
+PREPARING_PROGRAM: Final = ("-P", "-m", "engine.worker.prepare_program")
+"""What Python runs. `-P` keeps a folder named engine in the working folder from being taken for ours."""
+END_GRACE_S: Final = 10.0
+"""How long it may take to clear away what it was writing."""
+_IMPORT_ROOT: Final = Path(__file__).parents[1]
+
+
+class PreparingBroke(EngineError):
+    """The process ended before it was done; what it had finished stays."""
+
+
+@contextmanager
+def preparing(order: Order, program: Sequence[str] = PREPARING_PROGRAM) -> Iterator[Iterator[News]]:
+    """What is said while `order` is carried out. Leaving the block early ends the process, which then leaves nothing
+    half-written behind. Iterating raises PreparingBroke when the process ends before it is done."""
+    with tempfile.TemporaryFile() as complaints:
+        process = _started(program, complaints)
+        try:
+            yield _news(process, order, complaints)
+        finally:
+            _end(process)
+
+
+def _started(program: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    search_path = os.pathsep.join(filter(None, (str(_IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, *program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": search_path},
+        start_new_session=True,  # a terminal's Ctrl+C comes to us, who pass it on once
+    )
+
+
+def _news(process: subprocess.Popen[bytes], order: Order, complaints: IO[bytes]) -> Iterator[News]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    decoder: msgspec.json.Decoder[News] = msgspec.json.Decoder(News)
+    process.stdin.write(msgspec.json.encode(order))
+    process.stdin.close()
+    for line in process.stdout:
+        yield decoder.decode(line)
+    if status := process.wait():
+        raise PreparingBroke(f"preparing broke off: {_last_words(complaints) or f'status {status}'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)  # nothing happens when it has ended
+    try:
+        process.wait(END_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _last_words(complaints: IO[bytes]) -> str:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

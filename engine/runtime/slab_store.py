@@ -1,0 +1,222 @@
+"""The RAM tier's bytes: which region of the arena holds which model, and how a slab gets there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from engine.core.models import ModelSpec
+from engine.core.names import ModelName
+from engine.core.plans import Tier
+from engine.core.sizes import format_size
+from engine.runtime.in_thread import in_thread
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
+from engine.weights.arena import Arena
+from engine.weights.integrity import Finding, find_damage
+from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
+from engine.weights.shared_memory import Region
+from engine.weights.slab import Prepared, is_current, open_prepared
+from engine.weights.sources import Source, prepared_folder
+from engine.worker.client import WorkerDied
+from engine.worker.prepare_request import preparation_of
+from engine.worker.protocol import Arena as ArenaSize
+from engine.worker.protocol import Failure, WorkerConfig
+
+
+class Fetched(Struct, frozen=True):
+    """A slab that came into the RAM tier."""
+
+    tier: Tier
+    size_bytes: int
+
+
+class FetchReports(Protocol):
+    """Who hears, on the loop, how a fetch goes."""
+
+    def prepared(self, done: float) -> None:
+        """The share of the slab that has been prepared, 0 to 1."""
+        ...
+
+    def opened(self, tier: Tier, region: Region) -> None:
+        """The slab has its region, which is the listener's to give up should the fetch fail."""
+        ...
+
+    def grew(self, read_bytes: int) -> None:
+        """So many bytes are there, from the beginning."""
+        ...
+
+
+class PassingFailure(Exception):
+    """Trying again may help."""
+
+
+class _Fetch:
+    """One fetch under way, and how to stop it."""
+
+    def __init__(self) -> None:
+        self.stopped: Final = threading.Event()
+        self.preparer: WorkerHandle | None = None
+        self.region: Region | None = None
+        self.read_bytes = 0
+
+    def stop(self) -> None:
+        self.stopped.set()
+        if self.preparer is not None:
+            self.preparer.kill()
+
+
+class SlabStore:
+    """Reads prepared slabs into the arena; a model without one is prepared first, by a worker of its own."""
+
+    def __init__(
+        self,
+        specs: Mapping[ModelName, ModelSpec],
+        sources: Mapping[ModelName, Source],
+        cache: Path,
+        arena: Arena,
+        spawner: WorkerSpawner,
+    ) -> None:
+        self._specs = specs
+        self._sources = sources
+        self._cache = cache
+        self._arena = arena
+        self._spawner = spawner
+        self._regions: dict[ModelName, Region] = {}
+        self._origins: dict[ModelName, Prepared] = {}
+        """What each slab was last read from, or is being read from."""
+        self._fetches: dict[ModelName, _Fetch] = {}
+        self._numbers = itertools.count(1)
+
+    def spec(self, model: ModelName) -> ModelSpec:
+        """The catalog's word on the model."""
+        return self._specs[model]
+
+    def folder(self, model: ModelName) -> Path:
+        """The model's prepared folder, whether it is there yet or not."""
+        return prepared_folder(self._specs[model], self._sources[model], self._cache)
+
+    def region(self, model: ModelName) -> Region | None:
+        """Where its slab lies in the arena, or comes to lie; None where it has no place there."""
+        fetch = self._fetches.get(model)
+        return self._regions.get(model) if fetch is None else fetch.region
+
+    def origin(self, model: ModelName) -> Prepared | None:
+        """What its slab in the arena, or on its way there, is read from; None before the first one."""
+        return self._origins.get(model)
+
+    def is_replaced(self, model: ModelName) -> bool:
+        """Whether its slab rests in the arena, and the file that it was read from has been prepared anew since."""
+        origin = self._origins.get(model)
+        return model in self._regions and origin is not None and not is_current(origin)
+
+    def read_bytes(self, model: ModelName) -> int | None:
+        """How many bytes of a slab that is being fetched are there; None of one that is there."""
+        fetch = self._fetches.get(model)
+        return None if fetch is None else fetch.read_bytes
+
+    def allocate(self, model: ModelName, length: int) -> Region:
+        """A region for a slab of the model, the caller's to keep or to give up. Raises PassingFailure where none is free."""
+        region = self._arena.allocate(length)
+        if region is None:
+            room = format_size(self._arena.free_bytes)
+            raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
+        return region
+
+    def keep(self, model: ModelName, region: Region) -> None:
+        """All of the model's slab is in the region."""
+        self._regions[model] = region
+
+    def take(self, model: ModelName) -> Region | None:
+        """The region of a slab that is to go: from now on the model has none, and a fetch makes another."""
+        return self._regions.pop(model, None)
+
+    def give_up(self, region: Region) -> None:
+        """Free a taken region; nobody may read from it any more."""
+        self._arena.free(region)
+
+    def stop(self, model: ModelName) -> None:
+        """Give up a fetch under way; it raises ReadStopped, unless it was too late."""
+        if fetch := self._fetches.get(model):
+            fetch.stop()
+
+    def close(self) -> None:
+        """Give the arena back; no fetch may be under way."""
+        self._arena.close()
+
+    async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
+        """Have the model's slab in the arena. Raises WeightsError, and PassingFailure where trying again may help."""
+        fetch = self._fetches[model] = _Fetch()
+        try:
+            prepared, tier = await self._prepared(model, fetch, reports.prepared)
+            self._origins[model] = prepared
+            fetch.region = self.allocate(model, prepared.length)
+            reports.opened(tier, fetch.region)
+            await self._read(prepared, fetch.region, fetch, reports)
+            if not is_current(prepared):
+                raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
+            self.keep(model, fetch.region)
+            return Fetched(tier, prepared.length)
+        finally:
+            del self._fetches[model]
+
+    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+        """Whether the model's slab has the bytes that were prepared. Raises ReadStopped, also when it has left the arena."""
+        region, origin = self._regions.get(model), self._origins.get(model)
+        if region is None or origin is None:
+            raise ReadStopped(f"the slab of {model} is not in the RAM tier any more")
+        return await in_thread(lambda: find_damage(self._arena, region, origin, stop), stop)
+
+    async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> None:
+        loop = asyncio.get_running_loop()
+
+        def grew(read_bytes: int) -> None:
+            fetch.read_bytes = read_bytes
+            reports.grew(read_bytes)
+
+        def report(read_bytes: int) -> None:
+            loop.call_soon_threadsafe(grew, read_bytes)
+
+        file = (prepared.slab_path, prepared.data_offset)
+        await in_thread(lambda: self._arena.read_file(*file, region, report, fetch.stopped), fetch.stopped)
+
+    async def _prepared(
+        self, model: ModelName, fetch: _Fetch, on_progress: Callable[[float], None]
+    ) -> tuple[Prepared, Tier]:
+        folder = self.folder(model)
+        try:
+            return open_prepared(folder), "disk"
+        except BadCheckpoint:
+            await self._prepare(model, folder, fetch, on_progress)
+            return open_prepared(folder), "source"
+
+    async def _prepare(
+        self, model: ModelName, folder: Path, fetch: _Fetch, on_progress: Callable[[float], None]
+    ) -> None:
+        config = WorkerConfig(None, "none", 0, ArenaSize(self._arena.size_bytes))
+        try:
+            fetch.preparer = await self._spawner.spawn(config)
+            if not fetch.stopped.is_set():
+                await self._ask_to_prepare(fetch.preparer, model, folder, on_progress)
+        except WorkerDied as died:
+            if not fetch.stopped.is_set():
+                raise PassingFailure(f"the worker that prepared {model} {died}") from died
+        finally:
+            if fetch.preparer is not None:
+                await fetch.preparer.close()
+        if fetch.stopped.is_set():
+            raise ReadStopped(f"preparing {model} was taken back")
+
+    async def _ask_to_prepare(
+        self, worker: WorkerHandle, model: ModelName, folder: Path, on_progress: Callable[[float], None]
+    ) -> None:
+        request = preparation_of(self._specs[model], self._sources[model], folder, next(self._numbers))
+        reply = await worker.request(request, on_progress)
+        if isinstance(reply, Failure):
+            kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
+            raise kind(reply.message)

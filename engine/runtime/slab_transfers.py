@@ -1,0 +1,129 @@
+"""Readings of slabs under way, and the load that copies behind each: what was read is passed on to the load's worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Tier
+from engine.scheduler.messages import Message, SlabAdvanced, SlabFailed, SlabOpened, SlabRead
+from engine.runtime.slab_store import PassingFailure, SlabStore
+from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.shared_memory import Region
+from engine.worker.client import WorkerDied
+from engine.worker.protocol import News, SlabGrew, SlabStopped
+
+Tell: TypeAlias = Callable[[DeviceId, News], None]
+GiveUp: TypeAlias = Callable[[Region], Awaitable[None]]
+
+TOLD_BYTES: Final = 64 << 20
+"""Read between two words to the scheduler, which only people look at; a load that follows hears of each piece."""
+
+
+class _Follower(Struct, eq=False):
+    """A load that copies what has been read."""
+
+    device: DeviceId
+    bind: int
+    """Number of its Bind."""
+    ended: asyncio.Event
+
+
+class SlabReads:
+    """Starts and stops readings, and says how they go: to the scheduler by messages, to a load that follows as news."""
+
+    def __init__(self, store: SlabStore, post: Callable[[Message], None], tell: Tell, give_up: GiveUp) -> None:
+        self._store: Final = store
+        self._post: Final = post
+        self._tell: Final = tell
+        self._give_up: Final = give_up
+        """Frees a region once no card reads from it."""
+        self._followers: Final[dict[ModelName, _Follower]] = {}
+
+    async def read(self, model: ModelName) -> None:
+        """Have the model's slab in the RAM tier."""
+        reports = _Reports(model, self)
+        try:
+            fetched = await self._store.fetch(model, reports)
+        except ReadStopped as stopped:
+            await self._failed(SlabFailed(model, "stopped", str(stopped)), reports.region)
+        except WeightsError as error:
+            await self._failed(SlabFailed(model, "broken", str(error)), reports.region)
+        except (PassingFailure, WorkerDied) as error:
+            await self._failed(SlabFailed(model, "passing", str(error)), reports.region)
+        except OSError as error:
+            await self._failed(SlabFailed(model, "passing", f"reading {model} failed: {error}"), reports.region)
+        else:
+            # In this order: the load can't report before the scheduler knows that the slab is there.
+            self._post(SlabRead(model, fetched.tier, fetched.size_bytes))
+            self.pass_on(model, fetched.size_bytes)
+
+    def stop(self, model: ModelName) -> None:
+        """Give up a reading; the load that follows it hears so at once, however long the disk takes."""
+        self._store.stop(model)
+        self._disappoint(model, f"the reading of {model} was taken back")
+
+    def follow(self, model: ModelName, device: DeviceId, bind: int) -> int | None:
+        """A load begins: the bytes that have been read, of which it hears more; None when all have."""
+        read_bytes = self._store.read_bytes(model)
+        if read_bytes is not None:
+            self._followers[model] = _Follower(device, bind, asyncio.Event())
+        return read_bytes
+
+    def leave(self, model: ModelName) -> None:
+        """The load has ended, well or not."""
+        if follower := self._followers.pop(model, None):
+            follower.ended.set()
+
+    def report(self, message: SlabOpened | SlabAdvanced) -> None:
+        self._post(message)
+
+    def pass_on(self, model: ModelName, read_bytes: int) -> None:
+        """Tell the load that follows, if one does."""
+        if follower := self._followers.get(model):
+            self._tell(follower.device, SlabGrew(follower.bind, read_bytes))
+
+    def _disappoint(self, model: ModelName, reason: str) -> None:
+        if follower := self._followers.get(model):
+            self._tell(follower.device, SlabStopped(follower.bind, reason))
+
+    async def _failed(self, report: SlabFailed, region: Region | None) -> None:
+        """Say so, and free what had been opened once the load that follows has let go of it."""
+        follower = self._followers.get(report.model)
+        self._post(report)
+        self._disappoint(report.model, report.reason)
+        if follower is not None:
+            await follower.ended.wait()
+        if region is not None:
+            await self._give_up(region)
+
+
+class _Reports:
+    """What one fetch says of itself."""
+
+    def __init__(self, model: ModelName, reads: SlabReads) -> None:
+        self._model: Final = model
+        self._reads: Final = reads
+        self._told_bytes = 0
+        self.region: Region | None = None
+        """Once it is open."""
+
+    def prepared(self, done: float) -> None:
+        self._reads.report(SlabAdvanced(self._model, done))
+
+    def opened(self, tier: Tier, region: Region) -> None:
+        self.region = region
+        self._reads.report(SlabOpened(self._model, tier, region.length))
+
+    def grew(self, read_bytes: int) -> None:
+        """The last bytes are passed on by the reading's end."""
+        assert self.region is not None
+        if read_bytes - self._told_bytes >= TOLD_BYTES:
+            self._told_bytes = read_bytes
+            self._reads.report(SlabAdvanced(self._model, read_bytes / self.region.length))
+        if read_bytes < self.region.length:
+            self._reads.pass_on(self._model, read_bytes)

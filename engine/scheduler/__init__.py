@@ -1,0 +1,1 @@
+"""What follows from each message: one synchronous writer, without a clock or I/O."""

@@ -1,0 +1,57 @@
+"""The command desk: commands that are under way, and the answers of those that have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from engine.api import Answer
+from engine.core.commands import Command, Submission
+from engine.scheduler.board import Board
+from engine.scheduler.effects import Reply
+from engine.scheduler.switch import carry_out
+from engine.scheduler.jobs import Job, PhaseClock
+
+REMEMBERED_ANSWERS: Final = 1000
+
+
+class CommandDesk:
+    """Carries out each submission once and answers it once, however often it is handed in."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._jobs: dict[str, Job] = {}
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """What is under way, oldest first."""
+        return tuple(self._jobs.values())
+
+    def is_under_way(self, command: Command) -> bool:
+        return any(job.submission.command == command for job in self._jobs.values())
+
+    def submit(self, submission: Submission) -> Job | None:
+        """The submission's job, which begins when jobs are resumed next; None when it has been answered, as it is again."""
+        if answer := self._answers.get(submission.id):
+            self._board.emit(Reply(submission.id, answer))
+            return None
+        if submission.id not in self._jobs:
+            now = self._board.now
+            job = Job(submission, now.wall_s, PhaseClock(now.mono_s))
+            job.flow = carry_out(self._board, job)
+            self._jobs[submission.id] = job
+        return self._jobs[submission.id]
+
+    def withdraw(self, submission_id: str) -> None:
+        """Somebody takes a command back; one that has ended stays as it ended."""
+        if job := self._jobs.get(submission_id):
+            job.withdrawn = "it was taken back"
+
+    def answer(self, job: Job, answer: Answer) -> None:
+        """The job has ended."""
+        del self._jobs[job.submission.id]
+        self._answers[job.submission.id] = answer
+        if len(self._answers) > REMEMBERED_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        self._board.emit(Reply(job.submission.id, answer))

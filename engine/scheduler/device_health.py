@@ -1,0 +1,147 @@
+"""What the engine holds of its devices' health: workers that come up and die, readings, and who has to come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from msgspec.structs import replace
+
+from engine.core import ledger
+from engine.core.devices import Reading, condition
+from engine.core.names import DeviceId, ModelName
+from engine.core.records import Notice
+from engine.core.state import DeviceState
+from engine.scheduler.board import Board
+from engine.scheduler.effects import KillWorker, StartWorker, Write
+
+CRASH_WINDOW_S: Final = 60.0
+CRASHES_BEFORE_GIVING_UP: Final = 3
+"""So many deaths within the window, and the residents that were there are not brought back: one of them may be the cause."""
+LONGEST_DELAY_S: Final = 30.0
+IDLE_CONTEXT_S: Final = 60.0
+"""A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
+
+
+class DeviceHealth:
+    """A device is as healthy as its last reading while its worker lives, and `starting` while it does not."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._deaths: dict[DeviceId, list[float]] = {}
+        self._lost: dict[DeviceId, list[ModelName]] = {}
+        self._readings: dict[DeviceId, Reading] = {}
+        """The last of each device, also of those whose worker is not up."""
+        self._idle_since_s: dict[DeviceId, float] = {}
+        self._retiring: set[DeviceId] = set()
+        self._unusable: dict[DeviceId, str] = {}
+
+    @property
+    def restoring(self) -> bool:
+        """Whether residents of a dead worker have yet to come back."""
+        return any(self._lost.values())
+
+    def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
+        """Load these when their devices are up. Models and devices that no longer exist are left out."""
+        for model, device in residents:
+            if model in self._board.state.models and device in self._board.state.devices:
+                self._lost.setdefault(device, []).append(model)
+
+    def worker_up(self, device: DeviceId, pid: int) -> list[ModelName]:
+        """The device can be used; the models that its last worker lost."""
+        known = self._board.state.devices[device]
+        unread = (
+            Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
+        )
+        self._put(device, replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
+        lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
+        if self._deaths.get(device):
+            again = f"; loading {', '.join(lost)} again" if lost else ""
+            self._notice("info", f"the worker of {device} is back{again}", device)
+        return lost
+
+    def worker_down(self, device: DeviceId, reason: str) -> None:
+        """The device lost its residents. A new worker is started, later the more often that has happened lately."""
+        state = self._board.state
+        residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
+        self._board.state = ledger.lose_worker(state, device)
+        self._idle_since_s.pop(device, None)
+        self._unusable.pop(device, None)
+        if not state.devices[device].spec.on_card:
+            self._readings.pop(device, None)  # it told of the dead worker's memory
+        if device in self._retiring:
+            self._retiring.discard(device)
+            self._lost.setdefault(device, []).extend(residents)
+            self._start(device, "its worker gave its CUDA context back and is being replaced", after_s=0.0)
+            return
+        deaths = self._count_death(device)
+        text = f"the worker of {device} {reason}"
+        if deaths < CRASHES_BEFORE_GIVING_UP:
+            self._lost.setdefault(device, []).extend(residents)
+            fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+        else:
+            self._lost.pop(device, None)
+            fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
+        self._notice("error", text + fate, device)
+        self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
+
+    def unusable(self, device: DeviceId, reason: str) -> None:
+        """The device can't run any model. That lasts until its worker is another one, whatever the driver says of it."""
+        self._unusable[device] = reason
+        reading = self._readings.get(device, self._board.state.devices[device].reading)
+        self.read(device, replace(reading, health="ok", reason=""))
+
+    def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
+        """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
+        known = self._board.state.devices[device]
+        self._put(device, replace(known, context_bytes=context_bytes))
+        if not known.spec.on_card:
+            taken_bytes = known.reading.external_bytes or 0
+            self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
+
+    def read(self, device: DeviceId, reading: Reading) -> None:
+        """A sample. It is shown as soon as the device's worker is up."""
+        if reading.health == "ok" and device in self._unusable:
+            reading = replace(reading, health="unsupported", reason=self._unusable[device])
+        before = self._readings.get(device)
+        self._readings[device] = reading
+        known = self._board.state.devices[device]
+        if known.worker_pid is None:
+            return
+        if before is not None and before.health != reading.health and known.spec.on_card:
+            self._tell(device, before, reading)
+        self._put(device, replace(known, reading=reading))
+        self._retire_idle(device)
+
+    def _retire_idle(self, device: DeviceId) -> None:
+        """Give an idle CUDA context back, which only the end of its process does."""
+        known, now_s = self._board.state.devices[device], self._board.now.mono_s
+        if not known.context_bytes or self._board.state.on(device):
+            self._idle_since_s.pop(device, None)
+        elif now_s - self._idle_since_s.setdefault(device, now_s) >= IDLE_CONTEXT_S and device not in self._retiring:
+            self._retiring.add(device)
+            self._board.emit(KillWorker(device))
+
+    def _tell(self, device: DeviceId, before: Reading, reading: Reading) -> None:
+        if reading.health == "ok" and before.health != "starting":
+            self._notice("info", f"{device} answers again", device)
+        elif reading.health not in ("ok", "starting"):
+            self._notice("error", f"{device} {condition(reading.health)}: {reading.reason}", device)
+
+    def _count_death(self, device: DeviceId) -> int:
+        now_s = self._board.now.mono_s
+        recent = [t for t in self._deaths.get(device, []) if now_s - t < CRASH_WINDOW_S]
+        self._deaths[device] = [*recent, now_s]
+        return len(self._deaths[device])
+
+    def _start(self, device: DeviceId, reason: str, after_s: float) -> None:
+        known = self._board.state.devices[device]
+        self._put(device, replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
+        self._board.emit(StartWorker(device, after_s))
+
+    def _put(self, device: DeviceId, known: DeviceState) -> None:
+        state = self._board.state
+        self._board.state = replace(state, devices={**state.devices, device: known})
+
+    def _notice(self, level: Literal["info", "error"], text: str, device: DeviceId) -> None:
+        self._board.emit(Write(Notice(self._board.now.wall_s, level, text, device)))

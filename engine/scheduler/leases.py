@@ -1,0 +1,63 @@
+"""The lease desk: requests that wait for their model, and those that run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.core import ledger
+from engine.core.forecast.demand import request_came
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.state import Resident
+from engine.scheduler.board import Board
+from engine.scheduler.effects import Deny, Grant
+
+
+class LeaseDesk:
+    """Grants each lease once and ends it once, also when its worker dies or nobody waits for it any more."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._waiting: dict[int, ModelName] = {}
+        self._granted: dict[int, tuple[ModelName, DeviceId]] = {}
+
+    def ask(self, lease: int, model: ModelName) -> None:
+        self._board.state = request_came(self._board.state, model, self._board.now.wall_s)
+        self._waiting[lease] = model
+
+    def give_back(self, lease: int) -> None:
+        """The lease ends. One that the death of its worker has ended already is not ended again."""
+        self._waiting.pop(lease, None)
+        if granted := self._granted.pop(lease, None):
+            self._board.state = ledger.end_lease(self._board.state, *granted)
+
+    def worker_died(self, device: DeviceId) -> None:
+        """Forget the leases on a device that has lost its residents."""
+        self._granted = {lease: held for lease, held in self._granted.items() if held[1] != device}
+
+    def serve(self, want: Callable[[ModelName], None]) -> None:
+        """Grant what can be granted; `want` each model that is neither ready nor on its way."""
+        for lease, model in list(self._waiting.items()):
+            if device := self._ready_device(model):
+                del self._waiting[lease]
+                self._board.state = ledger.take_lease(self._board.state, model, device)
+                self._granted[lease] = (model, device)
+                self._board.emit(Grant(lease, device))
+            elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
+                want(model)
+
+    def deny(self, model: ModelName, reason: str) -> None:
+        """Nobody gets this model now."""
+        for lease in [lease for lease, wanted in self._waiting.items() if wanted == model]:
+            del self._waiting[lease]
+            self._board.emit(Deny(lease, reason))
+
+    def _ready_device(self, model: ModelName) -> DeviceId | None:
+        residents = self._board.state.of(model)
+        if ready := min((r for r in residents if r.stage == "ready"), key=lambda r: r.device == CPU, default=None):
+            return ready.device
+        leaving = next((r for r in residents if r.stage == "draining" and not r.given_up), None)
+        return self._rescued(leaving) if leaving else None
+
+    def _rescued(self, resident: Resident) -> DeviceId:
+        self._board.state = ledger.rescue(self._board.state, resident.model, resident.device, self._board.now.wall_s)
+        return resident.device

@@ -1,0 +1,189 @@
+"""The single writer: takes one message at a time, decides, and returns what is to be done. Synchronous, no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, assert_never
+
+from engine.api import Job as JobView
+from engine.core import ledger
+from engine.core.names import DeviceId, ModelName
+from engine.core.policy import Policy
+from engine.core.run_peaks import RunPeaks
+from engine.core.state import State
+from engine.scheduler.board import Board, Instant, Patience
+from engine.scheduler.commands import CommandDesk
+from engine.scheduler.effects import Effect
+from engine.scheduler.device_health import DeviceHealth
+from engine.scheduler.footprint_learning import FootprintLearning
+from engine.scheduler.leases import LeaseDesk
+from engine.scheduler.messages import (
+    Ask,
+    BindFailed,
+    DeviceRead,
+    DeviceReport,
+    KeepQuiet,
+    Message,
+    ModelBound,
+    ModelReleased,
+    Ran,
+    RanShort,
+    Return,
+    SlabAdvanced,
+    SlabFailed,
+    SlabNotReturned,
+    SlabOpened,
+    SlabRead,
+    SlabReturned,
+    SlabVerified,
+    Submit,
+    Tick,
+    Withdraw,
+    WorkerDown,
+    WorkerUp,
+    context_of,
+)
+from engine.scheduler.self_issued import OwnCommands
+from engine.runtime.residency_notes import ResidencyNotes
+from engine.runtime.resuming import Resuming
+from engine.scheduler.ram_tier import SlabDesk
+
+LONGEST_QUIET_S: Final = 60.0
+"""Whoever measures asks again in time, or has gone."""
+
+
+class Scheduler:
+    """`handle` is the only way in. Between two calls every resident, job and lease is where it says it is."""
+
+    def __init__(self, state: State, policy: Policy, patience: Patience) -> None:
+        self._board = board = Board(state, policy, patience)
+        self._leases = LeaseDesk(board)
+        self._commands = CommandDesk(board)
+        self._slabs = SlabDesk(board)
+        self._health = DeviceHealth(board)
+        self._learning = FootprintLearning(board)
+        self._own = OwnCommands(board, self._commands, self._leases)
+        self._resuming = Resuming(board, self._commands, self._leases, self._own)
+        self._residency = ResidencyNotes(board)
+
+    @property
+    def state(self) -> State:
+        return self._board.state
+
+    @property
+    def policy(self) -> Policy:
+        return self._board.policy
+
+    def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
+        """Who was resident before a restart: each is loaded again when its device is there."""
+        self._health.expect_back(residents)
+
+    def recall(self, peaks: Mapping[tuple[ModelName, str], RunPeaks]) -> None:
+        """What runs took before a restart, by model and kind of device."""
+        self._learning.recall(peaks)
+
+    def jobs(self, mono_s: float) -> tuple[JobView, ...]:
+        """What is under way."""
+        return tuple(job.view(mono_s) for job in self._commands.jobs)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a deadline may pass: then a Tick is wanted now and then."""
+        return bool(self._commands.jobs)
+
+    def is_quiet(self, mono_s: float) -> bool:
+        """Whether somebody measures, and has asked for quiet."""
+        return mono_s < self._board.quiet_until_s
+
+    def may_rest(self, mono_s: float) -> bool:
+        """Whether it is quiet, and nothing depends on the next readings: no command waits for room, and every device is well."""
+        waiting = any(job.clock.phase in ("queue", "settle") for job in self._commands.jobs)
+        well = all(device.reading.health == "ok" for device in self.state.devices.values())
+        return self.is_quiet(mono_s) and well and not waiting
+
+    def handle(self, message: Message, now: Instant) -> list[Effect]:
+        """Take one message in; what to do because of it, in order."""
+        self._board.now = now
+        self._board.effects = []
+        self._take(message)
+        self._own.take_off(self._slabs.drop_damaged())
+        self._go_on()
+        self._slabs.settle(len(self._commands.jobs))
+        if not self._is_restoring():
+            self._residency.consider()
+        return self._board.effects
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Submit(submission):
+                self._commands.submit(submission)
+            case Withdraw(submission_id):
+                self._commands.withdraw(submission_id)
+            case Ask(lease, model):
+                self._leases.ask(lease, model)
+                self._own.bring_back(model)
+            case Return(lease):
+                self._leases.give_back(lease)
+            case Ran(model, device, workspace_bytes, filled):
+                self._learning.ran(model, device, workspace_bytes, filled)
+            case RanShort(model, device):
+                self._learning.ran_short(model, device)
+                self._own.place_anew(model, device)
+            case (
+                SlabOpened()
+                | SlabAdvanced()
+                | SlabRead()
+                | SlabFailed()
+                | SlabReturned()
+                | SlabNotReturned()
+                | SlabVerified()
+            ):
+                self._slabs.take(message, len(self._commands.jobs))
+            case ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | DeviceRead():
+                self._take_device_report(message)
+            case KeepQuiet(for_s):
+                self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
+            case Tick():
+                pass
+            case _:
+                assert_never(message)
+
+    def _take_device_report(self, report: DeviceReport) -> None:
+        board = self._board
+        match report:
+            case ModelBound(model, device, bound):
+                board.bind_reports[model] = report
+                self._health.used(device, bound.used_bytes, context_of(bound.card))
+            case BindFailed(model, device, kind, reason):
+                board.bind_reports[model] = report
+                if kind == "unusable":
+                    self._health.unusable(device, reason)
+                elif kind == "replaced":
+                    self._slabs.replaced(model)
+            case ModelReleased(model, device, leaked_bytes, used_bytes, context_bytes):
+                self._health.used(device, used_bytes, context_bytes)
+                if board.state.find(model, device):
+                    board.state = ledger.release_bytes(board.state, model, device, leaked_bytes)
+            case WorkerUp(device, pid):
+                self._own.restore((model, device) for model in self._health.worker_up(device, pid))
+            case WorkerDown(device, reason):
+                self._health.worker_down(device, reason)
+                self._leases.worker_died(device)
+            case DeviceRead(device, reading):
+                self._health.read(device, reading)
+            case _:
+                assert_never(report)
+
+    def _go_on(self) -> None:
+        """Serve leases and resume jobs until nothing moves any more."""
+        while True:
+            state, jobs = self._board.state, self._commands.jobs
+            self._leases.serve(self._own.bring)
+            for job in self._commands.jobs:
+                self._resuming.resume(job)
+            if self._board.state is state and self._commands.jobs == jobs:
+                return
+
+    def _is_restoring(self) -> bool:
+        """Whether residents of before a restart or a death have yet to come back."""
+        return self._health.restoring or any(job.submission.origin == "restore" for job in self._commands.jobs)

@@ -1,0 +1,80 @@
+"""What the engine commands of its own accord: loads that requests call for, returns to a GPU, and what deaths, short runs and
+damaged slabs make necessary. Each goes over the command desk like anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.planner import plan
+from engine.core.plans import Plan
+from engine.core.returning import worth_returning
+from engine.scheduler.board import Board
+from engine.scheduler.commands import CommandDesk
+from engine.scheduler.switch import policy_for
+from engine.scheduler.jobs import Job
+from engine.scheduler.leases import LeaseDesk
+
+
+class OwnCommands:
+    """At most one command for one purpose is under way."""
+
+    def __init__(self, board: Board, commands: CommandDesk, leases: LeaseDesk) -> None:
+        self._board = board
+        self._commands = commands
+        self._leases = leases
+        self._submitted = 0
+
+    def bring(self, model: ModelName) -> None:
+        """A request needs the model: load it, unless that is under way or forbidden."""
+        if not self._board.policy.dynamic_loading:
+            self._leases.deny(model, f"{model} is not ready and DYNAMIC_LOADING_ENABLED is off; load it first")
+        elif not self._commands.is_under_way(Load(model)):
+            self._submit("request", Load(model))
+
+    def bring_back(self, model: ModelName) -> None:
+        """A request is for a model that fell back to the CPU, which answers it: let it return to a GPU, if one would take it."""
+        board, command = self._board, LeaveCpu(model)
+        fell_back = [r.device for r in board.state.of(model)] == [CPU] and board.state.models[model].pin is None
+        if not fell_back or self._commands.is_under_way(command) or not board.policy.dynamic_loading:
+            return
+        policy = policy_for("request", board.policy)
+        found = plan(board.state, command, policy, board.now.wall_s)
+        if isinstance(found, Plan) and worth_returning(board.state, found, policy, board.now.wall_s):
+            self._submit("return", command)
+
+    def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:
+        """Have these where they were."""
+        for model, device in lost:
+            self._submit("restore", Load(model, device), "restore")
+
+    def place_anew(self, model: ModelName, device: DeviceId) -> None:
+        """Take a model that needs more than it was charged off the device: loaded again, it finds a victim, another device or
+        the CPU. A pinned model stays; its request fails with the figures."""
+        if self._board.state.find(model, device) and self._board.state.models[model].pin is None:
+            self._submit("short", Evict(model))
+
+    def take_off(self, models: Iterable[ModelName]) -> None:
+        """Whoever runs on damaged bytes leaves once its leases have ended; requests wait for it to come anew."""
+        for model in models:
+            command = self._off(model)
+            if not self._commands.is_under_way(command) and (job := self._submit("damaged", command)):
+                job.insists = True
+
+    def _off(self, model: ModelName) -> Command:
+        """Evict the model and keep its pin: nobody has taken it back, and the model is to come anew."""
+        pin = self._board.state.models[model].pin
+        if pin is None:
+            return Evict(model)
+        return Batch(f"take {model} off damaged bytes, keep its pin", (Evict(model), SetPin(model, pin.device)))
+
+    def _submit(
+        self,
+        purpose: Literal["request", "return", "restore", "short", "damaged"],
+        command: Command,
+        origin: Origin = "request",
+    ) -> Job | None:
+        self._submitted += 1
+        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin))

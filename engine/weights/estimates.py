@@ -1,0 +1,37 @@
+"""The estimated footprint of a model, from what its source says of itself before any weight is read."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from engine.core.forecast.footprints import estimate
+from engine.core.int8 import matrix_bytes
+from engine.core.models import DTYPE_BYTES, Dtype, Footprint, ModelSpec
+from engine.weights.architecture import architecture_of, read_architecture
+from engine.weights.header import weights_bytes
+from engine.weights.recipes import RECIPES, Recipe
+from engine.weights.sources import Source
+
+
+def estimate_footprint(spec: ModelSpec, source: Source) -> Footprint:
+    """Bytes that `spec` will need on a device. Raises BadCheckpoint."""
+    if source.synthetic_kind is not None:
+        recipe = RECIPES[source.synthetic_kind]
+        architecture = architecture_of(recipe.config)
+        size_bytes = _recipe_bytes(recipe, spec.dtype)
+    else:
+        architecture = read_architecture(source.folder)
+        size_bytes = weights_bytes(source.folder, spec.dtype)
+    return estimate(size_bytes, architecture, spec.limits, spec.task, spec.dtype)
+
+
+def estimate_in_int8(spec: ModelSpec, source: Source) -> Footprint | None:
+    """Bytes that `spec` would need in int8; None when it is in int8 already. Raises BadCheckpoint."""
+    return None if spec.dtype == "int8" else estimate_footprint(replace(spec, dtype="int8"), source)
+
+
+def _recipe_bytes(recipe: Recipe, dtype: Dtype) -> int:
+    if dtype != "int8":
+        return recipe.parameters * DTYPE_BYTES[dtype]
+    others = recipe.parameters - sum(rows * columns for rows, columns in recipe.matrices)
+    return sum(matrix_bytes(*shape) for shape in recipe.matrices) + others * DTYPE_BYTES[dtype]
