@@ -23,17 +23,16 @@ from engine.bench.machine import this_machine
 from engine.bench.records import Machine
 from engine.core.commands import Load
 from engine.core.forecast.demand import request_came
-from engine.core.prediction import Movement
 from engine.core.ledger import free
 from engine.core.models import Footprint
 from engine.core.names import ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.core.policy import Policy
+from engine.core.prediction import Movement
 from engine.core.state import Resident, Slab, State
-from engine.replay.box import Box, starting_state
+from engine.replay.box import CYCLE_BYTES, Box, starting_state
 from engine.replay.generated import demand
-from engine.replay.sizes import CYCLE_BYTES
 
 SIZES: Final = ((4, 2), (10, 2), (30, 2), (100, 8), (300, 20), (1000, 64))
 """Models and GPUs."""

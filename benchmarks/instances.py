@@ -8,8 +8,8 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-from engine.core.proposing.multiple_knapsack import Item
 from engine.core.names import DeviceId
+from engine.core.proposing.multiple_knapsack import Item
 
 Kind: TypeAlias = Literal["few sizes", "tight", "uniform", "lognormal", "uneven", "large"]
 """`few sizes`: eight sizes in turn. `tight`: those, and room for half of the models. `uneven`: devices of different sizes.

@@ -17,11 +17,10 @@ from typing import Final
 import numpy as np
 
 from engine.core.names import ModelName
-from engine.replay.box import Box
-from engine.replay.comparison import EVICTIONS, Comparison, compare
+from engine.replay.box import CYCLE_BYTES, Box
 from engine.replay.generated import demand
-from engine.replay.sizes import CYCLE_BYTES
 from engine.replay.trace import Request, read_trace
+from engine.replay.untimed import EVICTIONS, Comparison, compare
 
 ASSIGNMENTS: Final = (0, 1, 2, 3, 4)
 """0 is the list of sizes in turn; the others are seeds of its permutations."""

@@ -22,16 +22,15 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from citadel_tui.actions import with_keys
-from citadel_tui.clipboard import sequence
 from citadel_tui.commands import Desk
-from citadel_tui.terminal.driver import TerminalDriver
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect, Link
-from citadel_tui.theme import THEMES, Look, colours_of
 from citadel_tui.screens.dashboard import Dashboard, keys_of
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.settings.settings import AT_FIRST, Settings
-from citadel_tui.share import Sharing
+from citadel_tui.share import Sharing, sequence
+from citadel_tui.terminal.driver import TerminalDriver
+from citadel_tui.theme import THEMES, Look, colours_of
 from citadel_tui.viewmodel.scene import Scene
 
 HAND_OVER_S: Final = 0.25
@@ -174,11 +173,11 @@ class CitadelApp(App[int]):
     def on_dialog_command_wanted(self, wanted: Dialog.CommandWanted) -> None:
         self._sharing.copy_line(wanted.command)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: StatusMessage) -> None:
         """Show a line until it has been seen."""
         self._dashboard.say(message)
 
-    def _say_on_top(self, message: Message) -> None:
+    def _say_on_top(self, message: StatusMessage) -> None:
         self.say(message)
         if isinstance(self.screen, Dialog):
             self.screen.tell(message.text)
@@ -211,7 +210,7 @@ class CitadelApp(App[int]):
         error = event.worker.error
         if event.worker.name in ("link", "hand over"):
             raise RuntimeError(f"the {event.worker.name} worker broke") from error
-        self.say(Message(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
+        self.say(StatusMessage(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = self.crash or error

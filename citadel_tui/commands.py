@@ -5,27 +5,89 @@ Implements `flow.Operator` with the app's screens. Questions are asked from work
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from textual.app import App
 
 from citadel_tui.actions import Action, Registry, choices_of
-from citadel_tui.flow import Message, carry_out, fulfil
-from citadel_tui.link import Link
-from citadel_tui.theme import next_theme
-from citadel_tui.pages import Pages
-from citadel_tui.resending import Resending
+from citadel_tui.flow import StatusMessage, carry_out, fulfil
+from citadel_tui.link import Link, Resending
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.share import Sharing
+from citadel_tui.theme import next_theme
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from engine.api import EngineError
 from engine.core.commands import Command
-from engine.core.names import DeviceId
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.records import Record
+
+if TYPE_CHECKING:
+    from citadel_tui.screens.palette import Picked
+
+
+class Pages:
+    """Opens them."""
+
+    def __init__(
+        self,
+        app: App[int],
+        link: Link,
+        dashboard: Dashboard,
+        actions: Registry,
+        glyphs: Glyphs,
+        sharing: Sharing,
+    ) -> None:
+        self._app = app
+        self._link = link
+        self._dashboard = dashboard
+        self._actions = actions
+        self._glyphs = glyphs
+        self._sharing = sharing
+
+    def open_record(self, record: Record) -> None:
+        from citadel_tui.screens.pages import RecordDetails
+
+        self._app.push_screen(RecordDetails(record, self._glyphs, self._sharing.label))
+
+    def open_model(self, model: ModelName) -> None:
+        from citadel_tui.screens.pages import ModelDetails
+
+        self._app.push_screen(ModelDetails(self._link.scene(), model, self._glyphs))
+
+    def open_device(self, device: DeviceId, then: Callable[[Wish | None], None]) -> None:
+        """The page of a device, if there is one of that name, or of the RAM tier; `then` gets what it ends with."""
+        from citadel_tui.screens.pages import DeviceDetails, TierDetails
+
+        scene = self._link.scene()
+        if device == TIER:
+            self._app.push_screen(TierDetails(scene, self._glyphs))
+        elif scene.snapshot is None or device not in scene.snapshot.state.devices:
+            self._dashboard.say(StatusMessage(f"Device: there is no {device}", "warn"))
+        else:
+            self._app.push_screen(DeviceDetails(scene, device, self._glyphs), then)
+
+    def open_alerts(self) -> None:
+        """The alerts count as seen from then on."""
+        from citadel_tui.screens.pages import Alerts
+
+        self._app.push_screen(Alerts(self._dashboard.read_alerts(), self._glyphs))
+
+    def open_help(self) -> None:
+        from citadel_tui.screens.pages import Help
+
+        self._app.push_screen(Help(self._actions, self._glyphs))
+
+    def open_palette(self, models: Models, then: Callable[[Picked | None], None]) -> None:
+        """`then` gets what was picked."""
+        from citadel_tui.screens.palette import Palette
+
+        self._app.push_screen(Palette(self._link.scene(), models, self._glyphs), then)
+
 
 if TYPE_CHECKING:
     from citadel_tui.bench.benchmark import Benchmark
@@ -61,7 +123,7 @@ class Desk:
         """The action of a key that the dashboard does not do itself."""
         why_not = asked.action.why_not(self._link.scene(), asked.models)
         if why_not:
-            self.say(Message(f"{asked.action.word}: {why_not}", "warn"))
+            self.say(StatusMessage(f"{asked.action.word}: {why_not}", "warn"))
         elif asked.action.verb is not None:
             self._begin(asked.action, asked.models)
         elif asked.action.wish is not None:
@@ -116,7 +178,7 @@ class Desk:
             picker = Picker(f"{action.word} {whom}: {question}", choices, scene.snapshot, self._glyphs)
             self._app.push_screen(picker, self._start)
         else:
-            self.say(Message(f"{action.word}: no device is ready to take a model", "warn"))
+            self.say(StatusMessage(f"{action.word}: no device is ready to take a model", "warn"))
 
     def _start(self, command: Command | None) -> None:
         if command is not None:
@@ -133,7 +195,7 @@ class Desk:
         try:
             await deed
         except EngineError as error:
-            self.say(Message(str(error), "bad"))
+            self.say(StatusMessage(str(error), "bad"))
 
     async def _take_back(self, models: Models) -> None:
         """Cancel what is under way for the selected models; nothing to cancel is nothing to say."""
@@ -142,17 +204,17 @@ class Desk:
             for job in jobs:
                 await self._link.engine.cancel(job)
         except EngineError as error:
-            self.say(Message(str(error), "bad"))
+            self.say(StatusMessage(str(error), "bad"))
 
     # ── flow.Operator ────────────────────────────────────────────────────────────────────────────
 
     async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
-        from citadel_tui.screens.preview import Preview
+        from citadel_tui.screens.pages import Preview
 
         return await self._app.push_screen_wait(Preview(plan, self._glyphs, self._sharing.label, changed=changed))
 
     async def agree(self, proposal: Proposal) -> bool:
-        from citadel_tui.screens.proposal import ProposalScreen
+        from citadel_tui.screens.pages import ProposalScreen
 
         agreed: bool | None = await self._app.push_screen_wait(
             ProposalScreen(proposal, self._glyphs, self._sharing.label)
@@ -160,11 +222,11 @@ class Desk:
         return agreed is True
 
     async def read(self, refusal: Refusal) -> None:
-        from citadel_tui.screens.refusal import RefusalScreen
+        from citadel_tui.screens.pages import RefusalScreen
 
         await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs, self._sharing.label))
 
-    def say(self, message: Message) -> None:
+    def say(self, message: StatusMessage) -> None:
         self._dashboard.say(message)
 
     # ── picking ──────────────────────────────────────────────────────────────────────────────────

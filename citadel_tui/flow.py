@@ -16,7 +16,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 
 
-class Message(Struct, frozen=True):
+class StatusMessage(Struct, frozen=True):
     """A line for the operator that stays until it has been seen."""
 
     text: str
@@ -51,7 +51,7 @@ class Operator(Protocol):
         """Show why it can't be done."""
         ...
 
-    def say(self, message: Message) -> None: ...
+    def say(self, message: StatusMessage) -> None: ...
 
 
 async def carry_out(command: Command, engine: Engine, operator: Operator) -> None:
@@ -99,7 +99,7 @@ async def _submit(plan: Plan, engine: Engine, operator: Operator) -> None:
 
 
 def _nothing_to_do(command: Command, reasons: tuple[str, ...], operator: Operator) -> None:
-    operator.say(Message("; ".join((f"{command_text(command)}: nothing to do", *reasons))))
+    operator.say(StatusMessage("; ".join((f"{command_text(command)}: nothing to do", *reasons))))
 
 
 async def _report(command: Command, answer: Done | Declined | Failed | Cancelled, operator: Operator) -> None:
@@ -107,12 +107,12 @@ async def _report(command: Command, answer: Done | Declined | Failed | Cancelled
     match answer:
         case Done(switch=switch):
             took = f" in {seconds_text(switch.total_s)}" if switch else ""
-            operator.say(Message(f"{what}: done{took}", "good"))
+            operator.say(StatusMessage(f"{what}: done{took}", "good"))
         case Declined(refusal=refusal):
             await operator.read(refusal)
         case Failed(reason=reason):
-            operator.say(Message(f"{what}: failed, everything is as it was: {reason}", "bad"))
+            operator.say(StatusMessage(f"{what}: failed, everything is as it was: {reason}", "bad"))
         case Cancelled(reason=reason):
-            operator.say(Message(f"{what}: taken back: {reason}", "warn"))
+            operator.say(StatusMessage(f"{what}: taken back: {reason}", "warn"))
         case _:
             assert_never(answer)

@@ -9,9 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
+from citadel_tui.flow import StatusMessage
 from citadel_tui.viewmodel.history import History, with_snapshot
 from citadel_tui.viewmodel.scene import Lost, Scene
-from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
+from engine.api import Answer, EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
+from engine.core.commands import Command, Submission, command_text
+from engine.core.plans import Plan, Refusal
+from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 
 KEPT_RECORDS: Final = 300
@@ -124,3 +128,50 @@ class Link:
     def _lose(self, why: str) -> None:
         self._lost = Lost(self._lost.since_s if self._lost else self._now(), why)
         self.changed.set()
+
+
+class Resending:
+    """`flow.Engine` over the link."""
+
+    def __init__(self, link: Link, say: Callable[[StatusMessage], None]) -> None:
+        self._link = link
+        self._say = say
+
+    async def plan(self, command: Command) -> Plan | Refusal:
+        return await self._link.engine.plan(command)
+
+    async def propose(self, wish: Wish) -> Proposal | Refusal:
+        return await self._link.engine.propose(wish)
+
+    async def submit(self, submission: Submission) -> Answer:
+        """The answer, however often the line breaks before it comes.
+
+        Raises EngineUnreachable when another engine answers then, or when this one answers everything but the command.
+        """
+        what = command_text(submission.command)
+        engine, asked, refused = self._link.engine, self._link.hello, False
+        while True:
+            connection = self._link.connections
+            try:
+                return await engine.submit(submission)
+            except EngineUnreachable:
+                if await _answers(engine):
+                    if refused:
+                        raise
+                    refused = True
+                    continue
+            self._say(StatusMessage(f"{what}: the line broke; asking again when it is back", "warn"))
+            engine, refused = await self._link.connection_after(connection), False
+            if self._link.hello != asked:
+                raise EngineUnreachable(
+                    f"{what}: the engine that had it has ended, and another one runs; the log shows what became of it"
+                )
+
+
+async def _answers(engine: EngineAPI) -> bool:
+    """Whether only the one call was lost, and not the line."""
+    try:
+        await engine.hello()
+    except EngineUnreachable:
+        return False
+    return True

@@ -5,16 +5,38 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Protocol
+import traceback
+from pathlib import Path
+from typing import Final, Protocol
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.crash import sentence, write_trace
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
-from citadel_tui.theme import Look, look_for
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import Settings
+from citadel_tui.theme import Look, look_for
 from engine.paths import console_file, find_paths
+
+_NAME: Final = "console-crash.txt"
+
+
+def write_trace(error: BaseException, folder: Path) -> Path | None:
+    """The file that the trace was written to, or None when it could not be written."""
+    path = folder / _NAME
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return path
+
+
+def sentence(error: BaseException, path: Path | None) -> str:
+    """What the operator is told."""
+    where = f"; the trace is in {path}" if path else "; its trace could not be written"
+    return f"citadel: the console broke ({type(error).__name__}); the engine and its models are untouched{where}"
 
 
 class MakeApp(Protocol):
@@ -31,7 +53,7 @@ def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: 
     look = look_for(os.environ, sys.stdout.encoding or "", loaded.settings.colours)
     app = make(connect, look, read_only=read_only, settings=loaded.settings, first=loaded.first)
     if loaded.complaint:
-        app.say(Message(loaded.complaint, "warn"))
+        app.say(StatusMessage(loaded.complaint, "warn"))
     gc.freeze()  # else the collector goes through all that was imported, for up to 40 ms in which no key is heard
     app.run(mouse=mouse)
     if app.crash is not None:

@@ -4,34 +4,67 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import assert_never
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, assert_never
 
 from textual.app import App
 
-from citadel_tui.clipboard import bounded
-from citadel_tui.dated_files import told
-from citadel_tui.flow import Message
+from citadel_tui.dated_files import dated_path, told
+from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Link
-from citadel_tui.screenshot import save_picture
 from citadel_tui.text import clean
 from citadel_tui.verbs import Models
+from citadel_tui.viewmodel.dashboard.rows import model_rows, row_text
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.dashboard.rows import model_rows
-from citadel_tui.viewmodel.row_text import row_text
-from citadel_tui.words.shell import command_line, placing
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
+from citadel_tui.words.shell import command_line, placing
 from engine.api import EngineError
 from engine.core.commands import Command
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 from engine.paths import find_paths
 
+LIMIT_BYTES: Final = 74_994
+"""What base64 makes 99,992 bytes of: xterm takes no sequence of more than 100,000."""
+_SCREEN_CHUNK: Final = 512
+"""GNU screen drops strings of more than 768 bytes."""
+_ESC: Final = "\x1b"
+
+
+def bounded(text: str) -> str:
+    """`text`, or as much of its beginning as a terminal takes."""
+    return text.encode("utf-8", "replace")[:LIMIT_BYTES].decode("utf-8", "ignore")
+
+
+def sequence(text: str, environment: Mapping[str, str]) -> str:
+    """What to write to the terminal of this environment to have `text` copied."""
+    bare = f"{_ESC}]52;c;{b64encode(text.encode('utf-8', 'replace')).decode('ascii')}\a"
+    if environment.get("TMUX"):
+        # tmux takes the bare one where it may (`set-clipboard on`), and passes the wrapped one on (`allow-passthrough on`).
+        return f"{bare}{_ESC}Ptmux;{bare.replace(_ESC, _ESC * 2)}{_ESC}\\"
+    if environment.get("TERM", "").startswith("screen"):
+        chunks = (bare[at : at + _SCREEN_CHUNK] for at in range(0, len(bare), _SCREEN_CHUNK))
+        return "".join(f"{_ESC}P{chunk}{_ESC}\\" for chunk in chunks)
+    return bare
+
+
+def save_picture(svg: str, folder: Path, at_s: float) -> Path:
+    """Write a picture taken at `at_s` into `folder`, readable for its owner only; where. Raises EngineError."""
+    try:
+        path = dated_path(folder, at_s, ".svg")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(svg)
+    except OSError as error:
+        raise EngineError(f"no picture was saved: {error.filename or folder}: {error.strerror}") from None
+    return path
+
 
 class Sharing:
     """Copies what is selected, and takes pictures."""
 
-    def __init__(self, app: App[int], say: Callable[[Message], None], link: Link, glyphs: Glyphs) -> None:
+    def __init__(self, app: App[int], say: Callable[[StatusMessage], None], link: Link, glyphs: Glyphs) -> None:
         self._app = app
         self._say = say
         self._link = link
@@ -51,7 +84,7 @@ class Sharing:
         elif rows:
             self.copy("\n".join(row_text(row) for row in rows))
         else:
-            self._say(Message("Copy: no model is selected", "warn"))
+            self._say(StatusMessage("Copy: no model is selected", "warn"))
 
     def copy_command(self, models: Models, record: Record | None) -> None:
         """The command of the record, or those that would bring the models to where they are."""
@@ -61,12 +94,12 @@ class Sharing:
         elif snapshot and models:
             self.copy("\n".join(command_line(placing(snapshot.state, model)) for model in models))
         else:
-            self._say(Message("Command: no model is selected", "warn"))
+            self._say(StatusMessage("Command: no model is selected", "warn"))
 
     def copy_line(self, command: Command | None) -> None:
         """The shell command that would do the same as `command`."""
         if command is None:
-            self._say(Message("Command: there is none that would do this", "warn"))
+            self._say(StatusMessage("Command: there is none that would do this", "warn"))
         else:
             self.copy(command_line(command))
 
@@ -77,7 +110,7 @@ class Sharing:
         short = "" if taken == text else f" (only the first {len(taken)} of {len(text)} characters)"
         first, *more = taken.splitlines() or [""]
         lines = f" {len(more) + 1} lines" if more else ""
-        self._say(Message(f"copied{lines}{short}: {first}", "good"))
+        self._say(StatusMessage(f"copied{lines}{short}: {first}", "good"))
 
     def take_picture(self) -> None:
         """An SVG of what is shown, among the state's screenshots."""
@@ -85,9 +118,9 @@ class Sharing:
             folder = find_paths(os.environ).screenshots
             path = save_picture(self._app.export_screenshot(), folder, time.time())
         except EngineError as error:
-            self._say(Message(str(error), "bad"))
+            self._say(StatusMessage(str(error), "bad"))
         else:
-            self._say(Message(f"saved {told(path, os.environ.get('HOME'))}", "good"))
+            self._say(StatusMessage(f"saved {told(path, os.environ.get('HOME'))}", "good"))
 
 
 def command_of(record: Record) -> Command | None:

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
 from citadel_tui.theme import Look
-from citadel_tui.viewmodel.bench_choice import Item
 from citadel_tui.viewmodel.glyphs import UNICODE
+from citadel_tui.viewmodel.pages.bench import Item
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.log import SwitchLog
 from citadel_tui.widgets.rows import RowList

@@ -10,8 +10,8 @@ import os
 import signal
 
 from citadel_tui.theme import Look
-from citadel_tui.viewmodel.bench_choice import Item
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
+from citadel_tui.viewmodel.pages.bench import Item
 from engine.client import connect
 from engine.core.commands import Load
 from engine.paths import Paths

@@ -28,13 +28,13 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
-from engine.core.proposing.undo import remembered
 from engine.core.commands import Command, Load, Submission, models_of
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
+from engine.core.proposing.undo import remembered
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Switch
 from engine.core.state import Resident, State
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state

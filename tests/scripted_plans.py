@@ -6,14 +6,14 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from engine.core.batches import plan_batch
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.prediction import Prediction, Rates
 from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec, Pin, Task
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.planner import plan_batch
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
+from engine.core.prediction import Prediction, Rates
 from engine.core.sizes import GIB, MIB
 from engine.core.state import DeviceState, ModelState, RamTier, Resident, State
 

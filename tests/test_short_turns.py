@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.short_turns import TURN_NS, ask_for_short_turns
+from engine.prompt_loop import TURN_NS, ask_for_short_turns
 
 TURN = re.compile(r"^se\.slice\s*:\s*(\d+)$", re.MULTILINE)
 
@@ -50,7 +50,7 @@ def test_the_thread_that_asks_has_short_turns_and_those_it_starts_do_not() -> No
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="Linux only")
 def test_a_process_that_somebody_made_nice_stays_so() -> None:
-    program = "import os; from engine.short_turns import ask_for_short_turns as ask; ask(); print(os.nice(0))"
+    program = "import os; from engine.prompt_loop import ask_for_short_turns as ask; ask(); print(os.nice(0))"
     run = subprocess.run(
         [sys.executable, "-c", program], preexec_fn=lambda: os.nice(7), capture_output=True, text=True, check=True
     )

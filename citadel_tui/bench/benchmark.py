@@ -16,23 +16,21 @@ from textual.app import App
 
 from citadel_tui.bench.files import keep, kept_runs, saved_run
 from citadel_tui.dated_files import told
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Link
 from citadel_tui.verbs import Models
-from citadel_tui.viewmodel.bench_choice import Choice, choice_for
-from citadel_tui.viewmodel.pages.bench import run_title
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.pages.bench import Choice, choice_for, run_title
 from engine.api import EngineAPI, EngineError, Snapshot
-from engine.bench.choosing import subjects_of, touched
 from engine.bench.compare import compare
-from engine.bench.measure import Protocol
+from engine.bench.measure import Schedule
 from engine.bench.records import Run, Subject
-from engine.bench.run import measure_all, run_of
+from engine.bench.run import measure_all, run_of, subjects_of, touched
 from engine.core.state import Resident
 from engine.paths import find_paths
 
 if TYPE_CHECKING:
-    from citadel_tui.screens.bench_run import BenchRun
+    from citadel_tui.screens.bench import BenchRun
 
 
 class _Asked(Struct, frozen=True):
@@ -43,7 +41,7 @@ class _Asked(Struct, frozen=True):
     before: Snapshot
     subjects: tuple[Subject, ...]
     leaving: tuple[Resident, ...]
-    how: Protocol
+    how: Schedule
 
 
 class _UnderWay(NamedTuple):
@@ -61,7 +59,7 @@ async def _asked(engine: EngineAPI, choice: Choice) -> _Asked:
 class Benchmark:
     """One at a time."""
 
-    def __init__(self, app: App[int], link: Link, say: Callable[[Message], None], glyphs: Glyphs) -> None:
+    def __init__(self, app: App[int], link: Link, say: Callable[[StatusMessage], None], glyphs: Glyphs) -> None:
         self._app = app
         self._link = link
         self._say = say
@@ -73,7 +71,7 @@ class Benchmark:
         try:
             await self._from_the_choice(models)
         except EngineError as error:
-            self._say(Message(str(error), "bad"))
+            self._say(StatusMessage(str(error), "bad"))
 
     async def stop(self) -> None:
         """End what is being measured; returns when everything is back where it was."""
@@ -97,7 +95,7 @@ class Benchmark:
             return
         asked = await _asked(engine, choice)
         if asked.leaving and not await self._agreed(asked.leaving):
-            self._say(Message("Bench: nothing was done"))
+            self._say(StatusMessage("Bench: nothing was done"))
             return
         watched = await self._measured(engine, asked)
         after = self._link.scene().snapshot or asked.before
@@ -105,14 +103,14 @@ class Benchmark:
         await self._show(found, len(asked.subjects), watched)
 
     async def _agreed(self, leaving: tuple[Resident, ...]) -> bool:
-        from citadel_tui.screens.bench_consent import BenchConsent
+        from citadel_tui.screens.bench import BenchConsent
 
         agreed: bool | None = await self._app.push_screen_wait(BenchConsent(leaving, self._glyphs))
         return agreed is True
 
     async def _measured(self, engine: EngineAPI, asked: _Asked) -> BenchRun:
         """What was found until it ended, was stopped, or broke."""
-        from citadel_tui.screens.bench_run import BenchRun
+        from citadel_tui.screens.bench import BenchRun
 
         watcher = BenchRun(len(asked.subjects), self._cancel, self._glyphs)
         await self._app.push_screen(watcher)
@@ -132,7 +130,7 @@ class Benchmark:
         return watcher
 
     async def _show(self, found: Run, asked: int, watched: BenchRun) -> None:
-        from citadel_tui.screens.bench_results import BenchResults
+        from citadel_tui.screens.bench import BenchResults
 
         path, saved = _saved(found)
         ended = len(watched.results)
@@ -143,11 +141,11 @@ class Benchmark:
             await self._compare(found, path)
 
     async def _compare(self, found: Run, path: Path | None) -> None:
-        from citadel_tui.screens.bench_results import BenchCompared, EarlierRuns
+        from citadel_tui.screens.bench import BenchCompared, EarlierRuns
 
         runs = {earlier: run for earlier, run in _runs() if earlier != path}
         if not runs:
-            self._say(Message("Bench: there is no earlier run to compare with"))
+            self._say(StatusMessage("Bench: there is no earlier run to compare with"))
             return
         known = [(path, run if isinstance(run, str) else run_title(run)) for path, run in runs.items()]
         picked = await self._app.push_screen_wait(EarlierRuns(known, self._glyphs))
@@ -155,7 +153,7 @@ class Benchmark:
             return
         earlier = runs[picked]
         if isinstance(earlier, str):
-            self._say(Message(earlier, "bad"))
+            self._say(StatusMessage(earlier, "bad"))
             return
         await self._app.push_screen_wait(BenchCompared(picked.stem, compare(earlier, found), self._glyphs))
 

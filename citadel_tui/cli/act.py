@@ -8,10 +8,10 @@ import uuid
 from argparse import Namespace
 from typing import assert_never
 
-from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.requested import requested
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
+from citadel_tui.cli.requested import requested
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label, labels

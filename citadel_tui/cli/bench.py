@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from citadel_tui.bench.files import check_writable, save, saved_run
-from citadel_tui.cli.bench_plot import plotted
-from citadel_tui.cli.bench_text import comparison_text, progress_line, run_text
-from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.bench_text import comparison_text, plotted, progress_line, run_text
 from citadel_tui.cli.engine import at_hand, our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.words.figures import uses_text
 from citadel_tui.words.labels import labels
-from engine.bench.choosing import Chosen, gpus_of, subjects_of, touched
 from engine.bench.compare import compare
-from engine.bench.measure import Progress, Protocol
+from engine.bench.measure import Progress, Schedule
 from engine.bench.records import Omission, Series
-from engine.bench.run import measure_all, run_of
+from engine.bench.run import Chosen, gpus_of, measure_all, run_of, subjects_of, touched
 from engine.core.state import Resident, State
 
 
@@ -50,7 +48,7 @@ async def _bench(arguments: Namespace) -> Exit:
         leaving = await touched(engine, before.state, subjects)
         if leaving and not arguments.yes and not _confirmed(before.state, leaving):
             return Exit.NOT_CONFIRMED
-        protocol = Protocol(arguments.repeats, arguments.warm_up)
+        protocol = Schedule(arguments.repeats, arguments.warm_up)
         watcher = _Watcher()
         try:
             with progress() as watcher.show:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Final
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
 
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
 from citadel_tui.words.labels import model_label
+from engine.api import EngineError
 from engine.bench.compare import Compared, Comparison
-from engine.bench.histogram import histogram
 from engine.bench.measure import Progress
 from engine.bench.records import Repeat, Run, Series
-from engine.bench.statistics import spread
+from engine.bench.statistics import histogram, spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
 
 _HEADINGS: Final = (
@@ -109,3 +113,69 @@ def _compared_row(comparison: Comparison, threshold: float) -> tuple[str, ...]:
         f"{change.low:+.1%} and {change.high:+.1%}",
         "SLOWER" if change.is_worse_than(threshold) else "ok",
     )
+
+
+_PARTS: Final = ("evict", "read", "copy", "bind", "warm", "rest")
+_COLOURS: Final = ("#b0b0b0", "#d9a441", "#3d7dca", "#58a66b", "#8d6cab", "#dcdcdc")
+_ANSWER_COLOUR: Final = "#58a6b8"
+
+
+def plotted(run: Run, path: Path) -> Exit:
+    """Draw the run to `path`, whose ending says how: .svg, .png or .pdf. Raises EngineError."""
+    if not run.series:
+        raise EngineError("the run has no figures to draw; nothing was written")
+    try:
+        figure: Any = import_module("matplotlib.figure").Figure(
+            figsize=(10, 1.4 + 0.45 * len(run.series)), layout="constrained"
+        )
+    except ImportError:
+        raise EngineError(
+            "drawing needs matplotlib, which is not installed: pip install 'citadel-tui[plot]'; nothing was written"
+        ) from None
+    _draw(figure.subplots(), run)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path} can't be drawn: {error}") from None
+    return Exit.DONE
+
+
+def _draw(axes: Any, run: Run) -> None:  # noqa: ANN401 - matplotlib is optional and brings no types here
+    for row, series in enumerate(run.series):
+        left_ms = 0.0
+        for colour, part_ms in zip(_colours(series), _parts_ms(series), strict=True):
+            axes.barh(row, part_ms, left=left_ms, color=colour, height=0.6)
+            left_ms += part_ms
+        axes.plot([1e3 * s for s in series.seconds], [row] * len(series.seconds), "k.", markersize=4, alpha=0.6)
+    axes.set_yticks(range(len(run.series)), [_label(series) for series in run.series])
+    axes.invert_yaxis()
+    axes.set_xlabel("ms: medians of the parts, and each repeat as a point")
+    if axes.get_xlim()[1] > 1e3 * SWITCH_TARGET_S:
+        axes.axvline(1e3 * SWITCH_TARGET_S, color="#c03030", linestyle="--")
+    axes.set_title(f"{run.machine.cpu}, {run.machine.cores} cores", fontsize="small")
+    axes.figure.legend(handles=_legend(), ncols=len(_PARTS) + 1, fontsize="small", loc="outside lower center")
+
+
+def _colours(series: Series) -> tuple[str, ...]:
+    return _COLOURS if series.repeats else (_ANSWER_COLOUR,)
+
+
+def _parts_ms(series: Series) -> tuple[float, ...]:
+    if not series.repeats:
+        return (1e3 * median(series.requests_s),)
+    loads = [repeat.load_phases for repeat in series.repeats]
+    known = [[getattr(phases, part) for phases in loads] for part in _PARTS[1:-1]]
+    rest = [phases.queue + phases.drain + phases.evict + phases.settle for phases in loads]
+    evictions = [repeat.evict_s for repeat in series.repeats]
+    return tuple(1e3 * median(seconds) for seconds in (evictions, *known, rest))
+
+
+def _label(series: Series) -> str:
+    kind = ", random weights" if series.synthetic else ""
+    return f"{subject_name(series.subject)}{kind}\n{series.weights_bytes / 1e6:.0f} MB"
+
+
+def _legend() -> list[Any]:
+    patch: Any = import_module("matplotlib.patches").Patch
+    named = zip((*_COLOURS, _ANSWER_COLOUR), (*_PARTS, "request"), strict=True)
+    return [patch(color=colour, label=name) for colour, name in named]

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
 from citadel_tui.text import clean
 from engine.doctor.examine import examine

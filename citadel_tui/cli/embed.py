@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text

@@ -51,8 +51,8 @@ async def start_if_missing(arguments: Namespace) -> None:
 
 
 async def _start(paths: Paths, config: Path | None) -> None:
-    from engine.settings import find_config_folder
     from engine.process import ensure_engine
+    from engine.settings import find_config_folder
 
     folder = find_config_folder(config, os.environ, Path(os.getcwd()))
     tell(f"starting the engine with {folder} …")

@@ -7,11 +7,25 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from enum import IntEnum
 from importlib import import_module
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.parser import parse
 from citadel_tui.text import clean_lines
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    NO_ENGINE = 2
+    """Also wrong usage, as argparse has it."""
+    REFUSED = 3
+    """The engine has no plan for it."""
+    NOT_CONFIRMED = 4
+    """The plan touches more than its own model, and nobody said yes."""
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+    """The reader of our output has gone, as when piped into `head`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean_lines
 from citadel_tui.words.figures import seconds_text

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean
 from engine.core.sizes import format_size
@@ -31,7 +31,7 @@ def run(arguments: Namespace) -> int:
 
 
 async def _report(arguments: Namespace) -> GpusReport:
-    from engine.doctor.listing import list_gpus
+    from engine.doctor.gpus import list_gpus
 
     with progress() as show:
         show("copying to the cards and back …" if arguments.measure else "asking the driver …")

@@ -7,10 +7,10 @@ import sys
 from argparse import Namespace
 from typing import Final
 
-from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
-from citadel_tui.viewmodel.help_topics import TOPICS
+from citadel_tui.viewmodel.pages.help import TOPICS
 
 _WIDEST: Final = 100
 _NAME: Final = 12

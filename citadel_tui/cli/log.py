@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import attached
+from citadel_tui.cli.entry import Exit
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
 from engine.api import Recorded

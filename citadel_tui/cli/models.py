@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import table
 from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label

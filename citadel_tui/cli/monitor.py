@@ -14,10 +14,10 @@ from typing import TextIO
 import msgspec
 
 from citadel_tui.cli.csv_rows import write_device_rows
-from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.status_report import VERSION, device_reports
 from citadel_tui.cli.engine import attached
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
+from citadel_tui.cli.status_report import VERSION, device_reports
 from engine.api import EngineError, Snapshot
 
 

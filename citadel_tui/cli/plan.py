@@ -7,9 +7,9 @@ from argparse import Namespace
 
 import msgspec
 
-from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.requested import requested
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.requested import requested
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import plan_text, refusal_text
 from engine.core.plans import Plan

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
 from citadel_tui.cli.catalog import models_of_catalog
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text

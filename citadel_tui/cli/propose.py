@@ -8,8 +8,8 @@ from argparse import Namespace
 import msgspec
 
 from citadel_tui.cli.act import carried_out, refused
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import proposal_text

@@ -6,8 +6,8 @@ import asyncio
 import time
 from argparse import Namespace
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import attached
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.session.recording import record
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from argparse import Namespace
 
-from citadel_tui.cli.exits import Exit
+from citadel_tui.cli.console import why_no_console
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
-from citadel_tui.cli.terminal import why_no_console
 from citadel_tui.session.playback import Playback
 from citadel_tui.session.recording import read_session
 

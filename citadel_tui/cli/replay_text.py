@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
 from citadel_tui.cli.output import table
-from engine.replay.comparison import Comparison
-from engine.replay.sizes import GB
-from engine.replay.untimed import Outcome
+from engine.api import EngineError
+from engine.core.policy import Eviction
+from engine.replay.box import GB
+from engine.replay.untimed import Comparison, Outcome
+from engine.simulation.figures import Spread, TimedOutcome
+from engine.simulation.timed import TimedComparison
 
 
 def replay_text(compared: Comparison) -> str:
@@ -53,3 +60,123 @@ def _cells(name: str, outcome: Outcome, regret: float) -> list[str]:
         f"{outcome.to_ram_bytes / GB:.1f}",
         "-" if outcome.utilization is None else f"{100 * outcome.utilization:.1f} %",
     ]
+
+
+_HEADINGS: Final = (
+    "POLICY",
+    "SWITCH s",
+    "WAIT mean",
+    "p99",
+    "DELAY mean",
+    "p50",
+    "p99",
+    "DENIED",
+    "HITS",
+    "ON CPU",
+    "FILLED",
+    "TO GPU GB",
+    "DISK GB",
+    "BACK GB",
+)
+_NOTE: Final = (
+    "WAIT: seconds until a request's model was ready for it.\n"
+    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own."
+)
+
+
+def timed_text(compared: TimedComparison) -> str:
+    """The box in two lines, then a row for each policy."""
+    rows = [_timed_cells(name, outcome) for name, outcome in compared.policies.items()]
+    return "\n\n".join([_timed_box(compared), table(_HEADINGS, rows, right=_HEADINGS[1:]), _NOTE])
+
+
+def _timed_box(compared: TimedComparison) -> str:
+    box, compute = compared.box, compared.compute
+    cards = " + ".join(f"{size_bytes / GB:.2f}" for size_bytes in box.gpus_bytes)
+    one = next(iter(compared.policies.values()))
+    return (
+        f"{one.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
+        f"timed; a GPU does {compute.work_per_s:g} of the trace's work a second, the CPU {compute.cpu_slowdown:g} times less\n"
+        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB, CPU {compute.cpu_bytes / GB:.2f} GB, "
+        f"copies {box.copy_bytes_per_s / GB:.2g} GB/s, disk {box.disk_bytes_per_s / GB:.2g} GB/s"
+    )
+
+
+def _timed_cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
+    return [
+        name,
+        f"{outcome.switch_s:.1f}",
+        *_seconds(outcome.waits, 99),
+        *_seconds(outcome.delays, 50, 99),
+        str(outcome.denied),
+        f"{100 * outcome.hit_ratio:.1f} %",
+        f"{100 * outcome.cpu_share:.1f} %",
+        "-" if outcome.filled is None else f"{100 * outcome.filled:.1f} %",
+        f"{outcome.moved.to_gpu_bytes / GB:.1f}",
+        f"{outcome.moved.from_disk_bytes / GB:.1f}",
+        f"{outcome.moved.to_ram_bytes / GB:.1f}",
+    ]
+
+
+def _seconds(spread: Spread | None, *percentiles: int) -> list[str]:
+    if spread is None:
+        return ["-"] * (1 + len(percentiles))
+    return [f"{seconds:.2f}" for seconds in (spread.mean_s, *(spread.percentiles_s[p] for p in percentiles))]
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_untimed(compared: Comparison, path: Path) -> None:
+    """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
+    figure = _figure(width_inches=6.0)
+    seconds: dict[str, float] = {name: outcome.switch_s for name, outcome in compared.policies.items()}
+    seconds["clairvoyant (a bound)"] = compared.clairvoyant.switch_s
+    _draw_seconds(figure.subplots(), seconds)
+    _save(figure, path)
+
+
+def plot_timed(compared: TimedComparison, path: Path) -> None:
+    """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
+    figure = _figure(width_inches=11.0)
+    left, right = figure.subplots(1, 2)
+    _draw_seconds(left, {name: outcome.switch_s for name, outcome in compared.policies.items()})
+    _draw_delays(right, {name: outcome.delays for name, outcome in compared.policies.items()})
+    _save(figure, path)
+
+
+def _figure(width_inches: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise EngineError("--plot needs matplotlib: pip install 'citadel-tui[plot]'; nothing was drawn") from None
+    return Figure((width_inches, 4.0), layout="constrained")
+
+
+def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:
+    bars = axes.barh(list(seconds), list(seconds.values()), color="0.6")
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlabel("switch seconds")
+
+
+def _draw_delays(axes: Axes, delays: Mapping[str, Spread | None]) -> None:
+    for name, spread in delays.items():
+        if spread is not None:
+            axes.plot(spread.percentiles_s, range(101), label=name)
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xlabel("delay in seconds, at most")
+    axes.set_ylabel("% of the answered requests")
+    axes.legend(loc="lower right")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise EngineError(f"{path} can't be written: {error.strerror}") from None
+    except ValueError as error:
+        raise EngineError(f"{path} can't be drawn: {error}") from None

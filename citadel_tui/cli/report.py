@@ -8,10 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
-from citadel_tui.cli.exits import Exit
-from citadel_tui.cli.report_text import TITLE, document
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
+from citadel_tui.cli.report_text import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
 from engine.results.recorded import NothingRecorded, Recorded, gather

@@ -2,22 +2,191 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, assert_never
 
-from citadel_tui.cli.markdown import moment, percent, rows
-from citadel_tui.cli.results_reference import reference
-from citadel_tui.cli.results_strategy import strategy
-from citadel_tui.cli.results_switching import predictions, switching
 from citadel_tui.text import clean
 from citadel_tui.words.figures import age_text, count_text
 from citadel_tui.words.labels import Label, model_label
+from engine.bench.statistics import Spread
+from engine.core.insight.reference_box import (
+    BUDGET_BYTES,
+    BUS_BYTES_PER_S,
+    DISK_BYTES_PER_S,
+    SWITCH_TARGET_S,
+    ReferenceRow,
+    reference_table,
+)
 from engine.core.names import CPU
+from engine.core.plans import Tier
+from engine.core.policy import Balancing, Policy
+from engine.core.records import Switch
 from engine.core.sizes import format_size
 from engine.results.criteria import criteria
-from engine.results.fallbacks import fallbacks
+from engine.results.figures import (
+    Calibration,
+    Latency,
+    Share,
+    calibrations,
+    device_uses,
+    fallbacks,
+    latencies,
+    loads_by_device,
+    monitoring,
+    pressure,
+)
 from engine.results.recorded import Recorded
-from engine.results.figures import Share, device_uses, monitoring, pressure
-from engine.results.switching import loads_by_device
+
+
+def rows(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    """A table; nothing in a cell can end it."""
+    lines = [headings, ["---"] * len(headings), *cells]
+    return "\n".join("| " + " | ".join(clean(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def reference() -> str:
+    about = (
+        f"Calculated, not measured: bytes over a bus of {BUS_BYTES_PER_S / 1e9:g} GB/s (PCIe 3.0, 4 lanes) and a disk of "
+        f"{DISK_BYTES_PER_S / 1e9:g} GB/s; two cards with budgets of {BUDGET_BYTES / 1e9:g} GB. A switch is to take under "
+        f"{SWITCH_TARGET_S:g} s."
+    )
+    headings = (
+        "model",
+        "dtype",
+        "weights, GB",
+        "from RAM, s",
+        "from disk, s",
+        "fits a card",
+        f"under {SWITCH_TARGET_S:g} s",
+    )
+    return f"{about}\n\n{rows(headings, map(_reference_cells, reference_table()))}"
+
+
+def _reference_cells(row: ReferenceRow) -> tuple[str, ...]:
+    met = {"nothing": "yes, from disk too", "RAM tier": "from the RAM tier", "smaller dtype": "no"}[row.needs]
+    return (
+        row.model,
+        row.dtype if row.is_supported else f"{row.dtype} (bytes only; not supported)",
+        f"{row.weights_bytes / 1e9:.2f}",
+        f"{row.from_ram_s:.2f}",
+        f"{row.from_disk_s:.2f}",
+        "yes" if row.fits else "no",
+        met,
+    )
+
+
+def strategy(policy: Policy) -> str:
+    """A list: how a model finds its place under `policy`."""
+    loading = (
+        "A request for a model that is not ready loads it."
+        if policy.dynamic_loading
+        else "Only the operator loads models (DYNAMIC_LOADING_ENABLED is off); a request for another one is refused."
+    )
+    fallback = (
+        "A model that no GPU has room for runs on the CPU."
+        if policy.cpu_fallback
+        else "Nothing falls back to the CPU (CPU_FALLBACK_ENABLED is off): a model that no GPU has room for waits."
+    )
+    points = [
+        loading,
+        "A model that is on a GPU is used there. One that is not is offered to every healthy GPU.",
+        _balancing(policy.balancing),
+        _eviction(policy),
+        "Pinned models, and models in use, never leave; one that has just come stays for at least "
+        f"{policy.min_residency_s:g} s.",
+        fallback,
+    ]
+    return "\n".join(f"{number}. {point}" for number, point in enumerate(points, 1))
+
+
+def _balancing(balancing: Balancing) -> str:
+    match balancing:
+        case "spread":
+            rule = "the one with the fewest models"
+        case "pack":
+            rule = "the fullest one"
+        case "most_free":
+            rule = "the one with the most room"
+        case _:
+            assert_never(balancing)
+    return f"Where there is room, nothing leaves; among GPUs with room it is {rule} (balancing `{balancing}`)."
+
+
+def _eviction(policy: Policy) -> str:
+    match policy.eviction:
+        case "expected_loss":
+            rule = "the set whose loss costs the fewest expected seconds: decayed demand × predicted reload time"
+        case "lru":
+            rule = "the models that have been unused for longest"
+        case "lfu":
+            rule = "the models that are asked for least"
+        case "gdsf":
+            rule = (
+                "the models of the lowest GreedyDual priority: use × reload time ÷ size, aged by what has left before"
+            )
+        case "ttl":
+            rule = f"models that nobody asked for in {policy.ttl_s:g} s, then those unused for longest"
+        case _:
+            assert_never(policy.eviction)
+    return f"Where there is none, victims leave: over all GPUs, {rule} (eviction `{policy.eviction}`)."
+
+
+_FROM: Final[dict[Tier, str]] = {"ram": "RAM tier", "disk": "disk", "source": "checkpoint"}
+
+
+def switching(switches: Sequence[Switch], label: Label) -> str:
+    """Loads on GPUs in ms, those that had to prepare a model first apart."""
+    found = latencies(switches)
+    prepared = [one for one in found if one.tier != "source"]
+    preparing = [one for one in found if one.tier == "source"]
+    failed = sum(switch.outcome == "failed" for switch in switches)
+    parts = [
+        "Loads on GPUs, in ms. *Switch*: evicting victims, reading, copying, binding and a first run. *With waits*: from the "
+        "command on, the waits for room and for running uses to end included. *Efficiency*: the time that the bytes need at the "
+        "fastest copy measured, over copy, bind and first run.",
+        _table(prepared, label) if prepared else "No switch was recorded.",
+    ]
+    if preparing:
+        parts += ["The first load of a model also prepares its weights, once:", _table(preparing, label)]
+    return "\n\n".join([*parts, f"Switches that failed: {failed}."])
+
+
+def predictions(switches: Sequence[Switch]) -> str:
+    """How the loads' times compare with what their plans had said."""
+    found = calibrations(switches)
+    if not found:
+        return "No switch was predicted."
+    headings = ("from", "loads", "within the time predicted for nine in ten", "measured ÷ predicted, median")
+    text = "Loads on GPUs, with the evictions before them. Waits are not predicted, and not measured here."
+    return f"{text}\n\n{rows(headings, [_calibrated(one) for one in found])}"
+
+
+def _calibrated(one: Calibration) -> tuple[str, ...]:
+    return _FROM[one.tier], str(one.switches), percent(one.within_p90), f"{one.median_ratio:.2f}"
+
+
+def _table(found: Sequence[Latency], label: Label) -> str:
+    headings = ("model", "from", "switches", "p50", "p95", "max", "with waits p50", "p95", "max", "efficiency")
+    return rows(headings, [_cells(one, label) for one in found])
+
+
+def _cells(one: Latency, label: Label) -> tuple[str, ...]:
+    efficiency = "-" if one.efficiency is None else f"{100 * one.efficiency:.0f} %"
+    return label(one.model), _FROM[one.tier], str(one.moving.count), *_ms(one.moving), *_ms(one.total), efficiency
+
+
+def _ms(spread: Spread) -> tuple[str, str, str]:
+    return f"{1000 * spread.p50:.0f}", f"{1000 * spread.p95:.0f}", f"{1000 * spread.largest:.0f}"
+
 
 TITLE: Final = "# GPU memory allocation strategy: results"
 

@@ -8,8 +8,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from engine.client import RemoteEngine
 from engine.process import ENGINE_PROGRAM, wait_until_gone
 

@@ -8,8 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from citadel_tui.cli.catalog import models_of_catalog
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
 from engine.paths import make_folders
 

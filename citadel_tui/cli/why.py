@@ -9,14 +9,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from citadel_tui.cli.exits import Exit
 from citadel_tui.cli.engine import attached
+from citadel_tui.cli.entry import Exit
 from citadel_tui.words.labels import labels
-from citadel_tui.words.why_text import explanation_text
+from citadel_tui.words.records import explanation_text
 from engine.api import UnknownModel
 from engine.core.commands import Load
-from engine.core.plans import Plan, Refusal
 from engine.core.insight.why import Explanation, explain
+from engine.core.plans import Plan, Refusal
 
 _RECORDS: Final = 1000
 """All that the engine keeps at hand."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar, Final
 
 from textual import events
@@ -10,13 +12,29 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from citadel_tui.screens.dialog import PICTURE
-from citadel_tui.viewmodel.bench_choice import Choice, Item, choice_rows, told_line
+from citadel_tui.screens.dialog import PICTURE, Dialog
+from citadel_tui.screens.picker import Picking
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.pages.bench import (
+    Choice,
+    Item,
+    choice_rows,
+    compared_lines,
+    progress_lines,
+    result_lines,
+    told_line,
+)
+from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span
+from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
+from citadel_tui.words.figures import uses_text
+from engine.bench.compare import Compared
+from engine.bench.measure import Progress
+from engine.bench.records import Omission, Series
+from engine.core.state import Resident
 
 _AROUND_THE_LIST: Final = 8
 """Rows of the border, the title, and what stands below."""
@@ -96,3 +114,125 @@ class BenchChoice(ModalScreen[Choice | None]):
 
     def _told_lines(self, width: int) -> list[Line]:
         return [told_line(self._choice), (Span(_KEYS, "dim"),)]
+
+
+class BenchConsent(Dialog[bool]):
+    """Ends with True when they may leave."""
+
+    def __init__(self, leaving: Sequence[Resident], glyphs: Glyphs) -> None:
+        options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Measure", True, "y"))
+        title = "These models leave their devices meanwhile, and are put back"
+        super().__init__(title, lambda width: _lines(leaving, width, glyphs), options, glyphs)
+
+
+def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    return sentences((_text(resident) for resident in leaving), width, glyphs)
+
+
+def _text(resident: Resident) -> str:
+    return f"{resident.model} leaves {resident.device}{uses_text(resident.leases)}"
+
+
+class BenchResults(Dialog[bool]):
+    """Ends with True when the run is to be held against an earlier one."""
+
+    def __init__(self, results: Sequence[Series | Omission], said: Sequence[str], glyphs: Glyphs) -> None:
+        options: tuple[Option[bool | None], ...] = (
+            Option("Close", None),
+            Option("Compare with an earlier run", True, "c"),
+        )
+        super().__init__(
+            "Benchmark",
+            lambda width: (*result_lines(results, width, glyphs), *section("To know", sentences(said, width, glyphs))),
+            options if any(isinstance(result, Series) for result in results) else options[:1],
+            glyphs,
+        )
+
+
+class EarlierRuns(Picking[Path]):
+    """Ends with the run that was picked."""
+
+    def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
+        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
+        super().__init__("Compare with which run?", rows, glyphs)
+
+
+class BenchCompared(Dialog[None]):
+    """An earlier run and this one."""
+
+    def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Close", None),)
+        title = f"Since the run of {earlier}"
+        super().__init__(title, lambda width: compared_lines(compared, width, glyphs), options, glyphs)
+
+
+_PAINT_EVERY_S: Final = 0.25
+"""Switches may take some hundredths of a second; a slow line need not carry each."""
+
+
+class BenchRun(Dialog[None]):
+    """Follows a benchmark, as its watcher. Stays until the benchmark has ended, also when it is stopped."""
+
+    def __init__(self, count: int, stop: Callable[[], object], glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Stop, and put everything back", None),)
+        super().__init__("Benchmark", self._lines, options, glyphs)
+        self._count = count
+        self._stop = stop
+        self._now: Progress | None = None
+        self._ending = ""
+        self.sample_s: float | None = None
+        self.results: list[Series | Omission] = []
+        self.troubles: list[str] = []
+
+    def on_mount(self) -> None:
+        self.set_interval(_PAINT_EVERY_S, self._paint)
+
+    def action_leave(self) -> None:
+        self._stop()
+
+    def on_choice_bar_taken(self, message: ChoiceBar.Taken) -> None:
+        message.prevent_default()  # Textual would go on to the dialog's own handler, which closes it.
+        self.action_leave()
+
+    # ── what the benchmark's end is told by ──────────────────────────────────────────────────────
+
+    @property
+    def ending(self) -> bool:
+        """Whether everything is being put back."""
+        return bool(self._ending)
+
+    def stopping(self) -> None:
+        self._ending = "stopping, and putting everything back"
+        self._paint()
+
+    def broke(self, error: BaseException) -> None:
+        self.troubles.append(str(error) or type(error).__name__)
+
+    # ── engine.bench.run.Watcher ───────────────────────────────────────────────────────────────
+
+    def quietened(self, sample_s: float) -> None:
+        self.sample_s = sample_s
+
+    def progress(self, now: Progress) -> None:
+        self._now = now
+
+    def measured(self, found: Series | Omission) -> None:
+        self.results.append(found)
+
+    def putting_back(self) -> None:
+        self._ending = self._ending or "putting everything back"
+
+    def not_put_back(self, what: str) -> None:
+        self.troubles.append(f"not put back: {what}")
+
+    def _paint(self) -> None:
+        rows = len(self.page.lines)
+        self.page.paint()
+        if len(self.page.lines) != rows:
+            self.call_after_refresh(self._tell_of_more)
+
+    def _lines(self, width: int) -> tuple[Line, ...]:
+        progress = progress_lines(self._now, len(self.results), self._count, width, self._glyphs)
+        under_way: tuple[Line, ...] = ((Span(self._ending, "warn"),),) if self._ending else progress
+        results = result_lines(self.results, width, self._glyphs)
+        return (*under_way, (), *results) if results else under_way

@@ -13,22 +13,17 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
 from citadel_tui.settings.settings import Settings
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.widgets.alert_line import AlertLine
-from citadel_tui.widgets.bars import DeviceBars
-from citadel_tui.widgets.footer import FooterKeys
-from citadel_tui.widgets.strips import HeaderLine
+from citadel_tui.widgets.bars import DeviceBars, OverTime
 from citadel_tui.widgets.log import SwitchLog
-from citadel_tui.widgets.over_time import OverTime
 from citadel_tui.widgets.rows import RowList
-from citadel_tui.widgets.status import StatusLine
+from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
 from citadel_tui.widgets.table import ModelTable
-from citadel_tui.widgets.welcome import Welcome
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
@@ -136,7 +131,7 @@ class Dashboard(Screen[None]):
         for view in views:
             view.show_scene(scene)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: StatusMessage) -> None:
         """Show a line until it has been seen."""
         self._status.say(message)
 

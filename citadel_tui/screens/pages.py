@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
+from msgspec.structs import replace
+
+from citadel_tui.actions import Registry
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.share import command_of
-from citadel_tui.viewmodel.pages.device import device_lines
+from citadel_tui.viewmodel.dashboard.alerts import Alert, alert_lines
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.pages.device import device_lines
+from citadel_tui.viewmodel.pages.help import help_lines
 from citadel_tui.viewmodel.pages.model import model_lines
-from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line
+from citadel_tui.viewmodel.pages.plan import plan_lines, proposal_lines, refusal_lines
 from citadel_tui.viewmodel.pages.switch import record_lines, record_title
 from citadel_tui.viewmodel.pages.tier import tier_lines
+from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
 from citadel_tui.words.labels import Label
+from citadel_tui.words.plans import plan_text, proposal_text, refusal_text
 from citadel_tui.words.records import record_text
-from engine.core.commands import Command
+from engine.core.commands import Command, Load, Move, command_text
 from engine.core.names import DeviceId, ModelName
-from engine.core.proposals import Drain, Pack, Wish
+from engine.core.plans import Alternative, Plan, Refusal
+from engine.core.proposals import Drain, Pack, Proposal, Wish
 from engine.core.records import Record
 
 T = TypeVar("T")
@@ -91,3 +99,93 @@ class RecordDetails(Dialog[None]):
     @property
     def command(self) -> Command | None:
         return command_of(self._record)
+
+
+class Alerts(Dialog[None]):
+    """The list as it was when it was opened."""
+
+    def __init__(self, alerts: tuple[Alert, ...], glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Close", None),)
+        super().__init__("Alerts", lambda width: alert_lines(alerts, width, glyphs), options, glyphs)
+
+
+class Help(Dialog[None]):
+    """Made from the registry of actions, so that it can't be wrong."""
+
+    def __init__(self, actions: Registry, glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Close", None),)
+        super().__init__("Help", lambda width: help_lines(actions, width, glyphs), options, glyphs)
+
+
+class Preview(Dialog[Command]):
+    """Ends with the plan's command, with another one to plan instead, or with None."""
+
+    def __init__(self, plan: Plan, glyphs: Glyphs, label: Label, *, changed: bool) -> None:
+        options: list[Option[Command | None]] = [Option("Cancel", None), Option("Do it", plan.command, "y")]
+        options.extend(_instead(plan.command, other) for other in plan.alternatives if _steerable(plan.command))
+        title = command_text(plan.command)
+        super().__init__(
+            f"{title[:1].upper()}{title[1:]}?",
+            lambda width: plan_lines(plan, width, glyphs, changed=changed),
+            tuple(options),
+            glyphs,
+        )
+        self._plan = plan
+        self._label = label
+
+    @property
+    def text(self) -> str:
+        return plan_text(self._plan, self._label)
+
+    @property
+    def command(self) -> Command:
+        return self._plan.command
+
+
+def _steerable(command: Command) -> bool:
+    """Whether the operator may name the device of this command."""
+    return isinstance(command, Load | Move)
+
+
+def _instead(command: Command, other: Alternative) -> Option[Command | None]:
+    assert isinstance(command, Load | Move)
+    return Option(f"{other.device} instead", replace(command, device=other.device))
+
+
+class ProposalScreen(Dialog[bool]):
+    """Ends with True when it is to be done."""
+
+    def __init__(self, proposal: Proposal, glyphs: Glyphs, label: Label) -> None:
+        title = command_text(proposal.command)
+        options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Do it", True, "y"))
+        super().__init__(
+            f"{title[:1].upper()}{title[1:]}?", lambda width: proposal_lines(proposal, width, glyphs), options, glyphs
+        )
+        self._proposal = proposal
+        self._label = label
+
+    @property
+    def text(self) -> str:
+        return proposal_text(self._proposal, self._label)
+
+    @property
+    def command(self) -> Command:
+        return self._proposal.command
+
+
+class RefusalScreen(Dialog[None]):
+    """Says what was needed, what was free, and who was in the way."""
+
+    def __init__(self, refusal: Refusal, glyphs: Glyphs, label: Label) -> None:
+        title = f"Can't {command_text(refusal.command)}"
+        super().__init__(title, lambda width: refusal_lines(refusal, width, glyphs), (Option("Close", None),), glyphs)
+        self._refusal = refusal
+        self._label = label
+
+    @property
+    def text(self) -> str:
+        return refusal_text(self._refusal, self._label)
+
+    @property
+    def command(self) -> Command:
+        return self._refusal.command

@@ -1,15 +1,67 @@
-"""A small list to pick one way of a verb from: on which device."""
+"""A small list to pick one thing from, in a dialog of its own."""
 
 from __future__ import annotations
 
-from citadel_tui.screens.picking import Picking
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from citadel_tui.screens.dialog import PICTURE
 from citadel_tui.verbs import Choice
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy
+from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left
+from citadel_tui.widgets.page import Page
+from citadel_tui.widgets.rows import RowList
 from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of
 from engine.core.sizes import format_size
+
+T = TypeVar("T")
+
+
+class Picking(ModalScreen["T | None"], Generic[T]):
+    """Ends with what was picked of `rows`, the first one chosen when it opens; None when nothing was."""
+
+    AUTO_FOCUS = "RowList"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", show=False),
+        PICTURE,
+        Binding("enter", "take", show=False),
+    ]
+
+    def __init__(self, title: str, rows: Mapping[T, Line], glyphs: Glyphs, classes: str = "dialog") -> None:
+        super().__init__()
+        self._title = title
+        self._rows = rows
+        self._look = classes + (" -ascii" if glyphs.plain else "")
+        self._list: RowList[T] = RowList(glyphs)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes=self._look):
+            yield Page(lambda width: [(Span(self._title, "title"),)], classes="title")
+            yield self._list
+            yield Page(lambda width: [(Span("enter picks, esc goes back", "dim"),)], classes="choices")
+
+    def on_mount(self) -> None:
+        self._list.show_rows((), dict(self._rows))
+
+    def show_scene(self, scene: Scene) -> None:
+        """Stays as it was opened: a list that changes under the finger is a trap."""
+
+    def on_row_list_opened(self) -> None:
+        self.action_take()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_take(self) -> None:
+        self.dismiss(self._list.cursor)
 
 
 class Picker(Picking[Command]):

@@ -8,12 +8,12 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
-from citadel_tui.theme import Look
 from citadel_tui.run import run_console
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import Settings
+from citadel_tui.theme import Look
 from citadel_tui.words.figures import clock_text
 
 KEYS: Final = "space pause  , . 10 s  ctrl+arrow 60 s  < > speed"
@@ -48,7 +48,7 @@ class SessionApp(CitadelApp):
         self._playback = playback
 
     def on_mount(self) -> None:
-        self.say(Message(f"recorded: {KEYS}", "strong"))
+        self.say(StatusMessage(f"recorded: {KEYS}", "strong"))
 
     def action_steer(self, how: str) -> None:
         {"pause": self._playback.pause, "slower": self._playback.slower, "faster": self._playback.faster}[how]()
@@ -61,7 +61,7 @@ class SessionApp(CitadelApp):
     def _tell(self) -> None:
         now, end = clock_text(self._playback.now_s()), clock_text(self._playback.ends_s)
         paused = ", paused" if self._playback.paused else ""
-        self.say(Message(f"recorded: {now} of {end}, {self._playback.speed:g} times as fast{paused}", "strong"))
+        self.say(StatusMessage(f"recorded: {now} of {end}, {self._playback.speed:g} times as fast{paused}", "strong"))
         self._show()
 
 

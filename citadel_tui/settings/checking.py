@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from citadel_tui.actions import ACTIONS
-from citadel_tui.key_names import KEYS_ALLOWED, TAKEN, key_id, key_text
+from citadel_tui.actions import ACTIONS, KEYS_ALLOWED, TAKEN, key_id, key_text
 from citadel_tui.settings.settings import COLOURS, GRAPHS, Settings
 from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting
 from engine.settings.documents import Table, without_nulls

@@ -5,13 +5,78 @@ A character that some terminals take for wider or narrower than others makes its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 from rich.cells import cell_len
 
-from citadel_tui.paint.brush import Brush, Cell
 from citadel_tui.terminal.frames import Frame, Piece
-from citadel_tui.terminal.pens import on_blanks
+from citadel_tui.terminal.pens import PLAIN, Pen, change, on_blanks
+
+Cell: TypeAlias = tuple[str, Pen]
+"""A character that takes one cell, and its pen: of a blank, what is seen of it."""
+
+
+class Brush:
+    """Starts at an unknown place with the plain pen, and leaves the plain pen behind."""
+
+    def __init__(self) -> None:
+        self._written: list[str] = []
+        self._at: tuple[int, int] | None = None
+        self._pen = PLAIN
+
+    def draw(self, number: int, column: int, row: Sequence[Cell | None]) -> None:
+        """Write the cell `column` of `row`, the row `number` of the screen as it is to be."""
+        cell = row[column]
+        assert cell is not None, "what is drawn is known"
+        self._reach(number, column, row)
+        self._take(cell)
+        self._written.append(cell[0])
+        # In the last column a terminal's cursor stays, or waits beyond it.
+        self._at = (number, column + 1) if column + 1 < len(row) else None
+
+    def draw_text(self, number: int, column: int, text: str, pen: Pen) -> None:
+        """Write text of whatever width; where the cursor is afterwards is the terminal's affair."""
+        self._written.extend((_place(number, column), change(self._pen, pen), text))
+        self._at, self._pen = None, pen
+
+    def leave(self, cursor: tuple[int, int] | None) -> str:
+        """All that is to be written, the cursor's way to where it is to stay included."""
+        self._written.append(change(self._pen, PLAIN))
+        if cursor is not None and cursor != self._at:
+            self._written.append(_place(*cursor))
+        return "".join(self._written)
+
+    def _reach(self, number: int, column: int, row: Sequence[Cell | None]) -> None:
+        if self._at == (number, column):
+            return
+        if self._at is None or self._at[0] != number or self._at[1] > column:
+            self._written.append(_place(number, column))
+            return
+        before = self._at[1]
+        step = f"\x1b[{column - before}C" if column - before > 1 else "\x1b[C"
+        text = self._as_text(row[before:column]) if column - before <= len(step) else None
+        self._written.append(text if text is not None and len(text.encode()) <= len(step) else step)
+
+    def _as_text(self, cells: Sequence[Cell | None]) -> str | None:
+        """The characters of `cells`, when all of them can be written once more as the pen is."""
+        characters = [cell[0] for cell in cells if cell is not None and self._fits(cell)]
+        return "".join(characters) if len(characters) == len(cells) else None
+
+    def _fits(self, cell: Cell) -> bool:
+        return cell[1] == (on_blanks(self._pen) if cell[0] == " " else self._pen)
+
+    def _take(self, cell: Cell) -> None:
+        if not self._fits(cell):
+            self._written.append(change(self._pen, cell[1]))
+            self._pen = cell[1]
+
+
+def _place(number: int, column: int) -> str:
+    if column:
+        return f"\x1b[{number + 1};{column + 1}H"
+    return f"\x1b[{number + 1}H" if number else "\x1b[H"
 
 
 class Shown:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from citadel_tui.viewmodel.dashboard.strips import rule_line, timed_loads
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
 from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
-from citadel_tui.viewmodel.dashboard.strips import rule_line
-from citadel_tui.viewmodel.summary import timed_loads
 from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
-from engine.core.names import DeviceId
 from engine.core.insight.reference_box import SWITCH_TARGET_S
+from engine.core.names import DeviceId
 from engine.core.sizes import mib
 
 _BLOCK: Final = 38

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
 from textual import events
+from textual.geometry import Size
 from textual.message import Message
 
+from citadel_tui.settings.settings import Graphs, Settings
 from citadel_tui.viewmodel.dashboard.bars import bar_rows
+from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
+from citadel_tui.viewmodel.over_time import panel_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.scene_view import SceneView
@@ -40,3 +45,47 @@ class DeviceBars(SceneView):
         known = self.scene.snapshot.state.devices if self.scene and self.scene.snapshot else {}
         if event.chain == 2 and (name in known or name == TIER):
             self.post_message(self.Opened(name))
+
+
+_FROM_WIDTH: Final = 120
+_FROM_HEIGHT: Final = 34
+_ROWS: Final = ((48, 6), (34, 3), (0, 2))
+"""From how many rows of the screen on a graph has how many."""
+_HEAD_ROWS: Final = 2
+"""The rule and the titles."""
+
+
+class OverTime(SceneView):
+    """Shown or hidden as a whole."""
+
+    def __init__(self, glyphs: Glyphs, wanted: Graphs) -> None:
+        super().__init__(glyphs)
+        self._wanted = wanted
+        self._screen = Size(0, 0)
+        self._rows = 0
+        self.display = False
+
+    def as_left(self, settings: Settings) -> Settings:
+        """`settings` with what the operator has chosen here."""
+        return replace(settings, graphs=self._wanted)
+
+    def toggle(self) -> None:
+        """Hide what is shown, show what is hidden."""
+        self._wanted = "off" if self.display else "on"
+        self.fit(self._screen)
+
+    def fit(self, screen: Size) -> None:
+        """See whether they are wanted, and whether there is room on a screen of this size."""
+        self._screen = screen
+        self._rows = next(rows for height, rows in _ROWS if screen.height >= height)
+        self.styles.height = self._rows + _HEAD_ROWS
+        roomy = screen.width >= _FROM_WIDTH and screen.height >= _FROM_HEIGHT
+        self.display = self._wanted == "on" or (self._wanted == "auto" and roomy)
+        self.paint()
+
+    def paint(self) -> None:
+        if self.display:
+            super().paint()
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        return panel_lines(scene, width, self._rows, self.glyphs)

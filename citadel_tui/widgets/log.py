@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from citadel_tui.viewmodel.dashboard.strips import rule_line, summary_line
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import Log
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.dashboard.strips import rule_line
-from citadel_tui.viewmodel.summary import summary_line
 from citadel_tui.widgets.rows import RowList
 from engine.core.records import Record
 

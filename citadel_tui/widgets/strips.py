@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from rich.cells import cell_len
+from textual import events
+from textual.message import Message
+
+from citadel_tui.actions import Action, Registry
+from citadel_tui.flow import StatusMessage
+from citadel_tui.verbs import Models
+from citadel_tui.viewmodel.dashboard.alerts import RECENT_S, Alert, alert_line, alerts, unseen
+from citadel_tui.viewmodel.dashboard.strips import header_line, jobs_line
+from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.pages.help import FooterKey, action_at, footer_keys, footer_line
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, filled
-from citadel_tui.viewmodel.dashboard.strips import header_line
+from citadel_tui.viewmodel.spans import Line, Span, filled, wrapped
 from citadel_tui.widgets.scene_view import SceneView
 
 
@@ -19,3 +31,146 @@ class HeaderLine(SceneView):
         if not banner:
             return (header,)
         return (header, filled((Span(f" {self.glyphs.text(banner)}", "banner"),), width, self.glyphs.ellipsis))
+
+
+class FooterKeys(SceneView):
+    """One row of keys, which can be clicked; verbs that the selected models do not allow are in brackets."""
+
+    fades = False
+
+    class Clicked(Message):
+        """A key was clicked."""
+
+        def __init__(self, action: Action) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, glyphs: Glyphs, actions: Registry) -> None:
+        super().__init__(glyphs)
+        self._actions = actions
+        self._models: Models = ()
+        self._keys: list[FooterKey] = []
+
+    def select(self, models: Models) -> None:
+        """The verbs are for `models` from now on."""
+        if models != self._models:
+            self._models = models
+            self.paint()
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        self._keys = footer_keys([(a, a.why_not(scene, self._models)) for a in self._actions], width)
+        return (footer_line(self._keys, width, self.glyphs),)
+
+    def on_click(self, event: events.Click) -> None:
+        action = action_at(self._keys, event.x)
+        if action is not None:
+            self.post_message(self.Clicked(action))
+
+
+_MESSAGE_ROWS: Final = 3
+
+
+class StatusLine(SceneView):
+    """One row, blank when there is nothing to say; a message that is longer has as many as it needs, up to three."""
+
+    fades = False
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__(glyphs)
+        self._model: str | None = None
+        self.message: StatusMessage | None = None
+
+    def select(self, model: str | None) -> None:
+        """The operator looks at `model` now."""
+        self._model = model
+        self.paint()
+
+    def say(self, message: StatusMessage | None) -> None:
+        """Show a message, or take it away."""
+        self.message = message
+        self.paint()
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        lines = self._message_lines(self.message, width) if self.message else (self._line(scene),)
+        return tuple(filled(line, width, self.glyphs.ellipsis) for line in lines)
+
+    def _message_lines(self, message: StatusMessage, width: int) -> tuple[Line, ...]:
+        text = self.glyphs.text(message.text)
+        room = max(width - 1, 1)
+        pieces = wrapped(text, room) if cell_len(text) > room else [text]
+        if len(pieces) > _MESSAGE_ROWS:
+            pieces = [*pieces[: _MESSAGE_ROWS - 1], " ".join(pieces[_MESSAGE_ROWS - 1 :])]
+        return tuple((Span(f" {piece}", message.role),) for piece in pieces)
+
+    def _line(self, scene: Scene) -> Line:
+        if scene.lost is not None:
+            return (Span(f" {self.glyphs.text(scene.lost.why)}; trying again", "bad"),)
+        jobs = scene.snapshot.jobs if scene.snapshot else ()
+        return jobs_line(jobs, self._model, self.glyphs) or self._trouble(scene)
+
+    def _trouble(self, scene: Scene) -> Line:
+        known = scene.snapshot.state.models.get(self._model or "") if scene.snapshot else None
+        return (Span(f" {self.glyphs.text(known.trouble)}", "bad"),) if known and known.trouble else ()
+
+
+class AlertLine(SceneView):
+    """No row while nothing waits to be seen."""
+
+    fades = False
+
+    def __init__(self, glyphs: Glyphs, key: str) -> None:
+        super().__init__(glyphs)
+        self._key = key
+        self._since_s: float | None = None
+        self._seen: frozenset[str] = frozenset()
+        self.alerts: tuple[Alert, ...] = ()
+        """All there are, the seen ones too."""
+        self.display = False
+
+    def show_scene(self, scene: Scene) -> None:
+        if self._since_s is None:
+            self._since_s = scene.now_s - RECENT_S
+        self.alerts = alerts(scene, self._since_s)
+        self._seen &= {alert.id for alert in self.alerts}
+        self.display = bool(unseen(self.alerts, self._seen))
+        super().show_scene(scene)
+
+    def see(self) -> None:
+        """The operator has read them all."""
+        self._seen = frozenset(alert.id for alert in self.alerts)
+        self.display = False
+        self.paint()
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        return alert_line(unseen(self.alerts, self._seen), self._key, width, self.glyphs)
+
+
+class Welcome(SceneView):
+    """Shown while nothing has been recorded yet, on an engine that nobody has used."""
+
+    fades = False
+
+    def __init__(self, glyphs: Glyphs, actions: Registry, *, wanted: bool) -> None:
+        super().__init__(glyphs)
+        self._keys = {action.id: action.key_text for action in actions}
+        self._wanted = wanted
+        self.display = False
+        self.was_shown = False
+
+    def show_scene(self, scene: Scene) -> None:
+        self.display = self._wanted and scene.snapshot is not None and not scene.records
+        self.was_shown = self.was_shown or self.display
+        super().show_scene(scene)
+
+    def end(self) -> None:
+        """From now on it is in the way."""
+        self._wanted = self.display = False
+
+    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+        keys = self._keys
+        lines = (
+            f"up and down choose a model; {keys['load']} loads it, as a request does",
+            f"{keys['details']} shows all about it; {keys['palette']} finds all that can be done",
+            f"{keys['help']} explains keys and colours; {keys['quit']} leaves, and the models stay",
+        )
+        return tuple(filled((Span(f" {line}", "strong"),), width, self.glyphs.ellipsis) for line in lines)

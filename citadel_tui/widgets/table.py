@@ -8,14 +8,13 @@ from msgspec.structs import replace
 
 from citadel_tui.settings.settings import Settings
 from citadel_tui.verbs import Models
-from citadel_tui.viewmodel.filtering import FACETS, Filter, admits, parse_filter
+from citadel_tui.viewmodel.dashboard.rows import FACETS, Filter, ModelRow, admits, model_rows, parse_filter
+from citadel_tui.viewmodel.dashboard.strips import rule_line
+from citadel_tui.viewmodel.dashboard.table import Layout, head_line, layout_for, model_line, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.dashboard.rows import ModelRow, model_rows
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.sorting import Sorting, in_order
 from citadel_tui.viewmodel.spans import Line, Span
-from citadel_tui.viewmodel.dashboard.strips import rule_line
-from citadel_tui.viewmodel.dashboard.table import Layout, head_line, layout_for, model_line, sort_key_at, sort_keys
 from citadel_tui.widgets.rows import RowList
 
 

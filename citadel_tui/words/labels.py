@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from citadel_tui.text import clean
+from engine.core.commands import Origin
 from engine.core.names import ModelName
+from engine.core.plans import Tier
 from engine.core.state import State
 
 Label: TypeAlias = Callable[[ModelName], str]
@@ -24,3 +26,17 @@ def labels(state: State) -> Label:
 
 def model_label(name: ModelName, *, synthetic: bool) -> str:
     return f"{clean(name)} (synthetic)" if synthetic else clean(name)
+
+
+ASKED_BY: Final[dict[Origin, str]] = {
+    "operator": "an operator",
+    "request": "a request",
+    "config": "the preload list",
+    "restore": "a restart",
+    "trial": "a measurement",
+}
+FROM: Final[dict[Tier, str]] = {
+    "source": "from its source, prepared first",
+    "disk": "from disk",
+    "ram": "from the RAM tier",
+}

@@ -6,8 +6,7 @@ from typing import assert_never
 
 from citadel_tui.text import clean
 from citadel_tui.words.figures import range_text, uses_text
-from citadel_tui.words.labels import Label
-from citadel_tui.words.origins import FROM
+from citadel_tui.words.labels import FROM, Label
 from engine.core.commands import Batch
 from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.proposals import Gain, Proposal

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import assert_never
+from typing import Final, assert_never
 
 from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds_text
-from citadel_tui.words.labels import Label
-from citadel_tui.words.plans import deeds
+from citadel_tui.words.figures import age_text, count_text, range_text, seconds_text
+from citadel_tui.words.labels import ASKED_BY, Label
+from citadel_tui.words.plans import deeds, plan_text, refusal_text, room_text
 from engine.core.commands import Batch, Command
-from engine.core.plans import Plan
+from engine.core.insight.why import Decision, Explanation, Part
+from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
 
@@ -60,3 +61,90 @@ def phases_text(phases: Phases) -> str:
 
 def _asked(command: Command, label: Label) -> str:
     return command.title if isinstance(command, Batch) else f"{command.__struct_config__.tag} {label(command.model)}"
+
+
+_PARTS: Final[dict[Part, str]] = {
+    "came": "it was brought there",
+    "victim": "it left to make room for another",
+    "taken off": "it was taken off, as asked",
+    "pinned": "its pin was changed",
+    "refused": "it was refused",
+    "in the way": "it could not leave for another, which was refused",
+    "spared": "it would have left on a device that was not chosen",
+}
+_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+
+
+def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
+    """All of it, in paragraphs: how things are, the decisions that led there, and what a load would do now."""
+    next_ = plan_text(asked_now, label) if isinstance(asked_now, Plan) else refusal_text(asked_now, label)
+    asked = "if it were loaded now:\n" + _indented(next_)
+    return "\n\n".join([_standing(explained, now_s, label), *decisions(explained, label), asked])
+
+
+def decisions(explained: Explanation, label: Label) -> list[str]:
+    """A paragraph for each decision that led there, and for what happened since."""
+    parts = []
+    if explained.last is None:
+        parts.append(_NOTHING)
+    else:
+        parts.append(f"last decision, {_decision(explained.last, label)}")
+    if explained.placed is not None:
+        parts.append(f"how it came to be where it is, {_decision(explained.placed, label)}")
+    parts += [f"since then, {_clock(notice.at_s)}: {clean(notice.text)}" for notice in explained.since]
+    return parts
+
+
+def _standing(explained: Explanation, now_s: float, label: Label) -> str:
+    name = label(explained.model)
+    places = [f"{r.stage} on {r.device} for {age_text(now_s - r.since_s)}" for r in explained.residents]
+    where = " and ".join(places) or f"on no device; its weights are in {_TIERS[explained.tier]}"
+    pin = explained.pin
+    pinned = "not pinned" if pin is None else f"pinned to {pin.device}" if pin.device else "pinned"
+    demand = explained.demand
+    last = "" if demand.last_s is None else f", the last {age_text(now_s - demand.last_s)} ago"
+    requests = count_text(demand.requests, "request", "requests")
+    return f"{name} is {where}\n{pinned}; {requests} since the engine started{last}"
+
+
+_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
+
+
+def _decision(decision: Decision, label: Label) -> str:
+    entry = decision.entry
+    head = f"{_clock(entry.at_s)}, asked by {ASKED_BY[entry.origin]} (record {decision.seq}): {_PARTS[decision.part]}"
+    match entry:
+        case Switch():
+            body = [*_weighed(entry.plan, label), _outcome(entry)]
+        case Refused(refusal=refusal):
+            body = [refusal_text(refusal, label)]
+        case Pinned(plan=plan):
+            body = [plan_text(plan, label)]
+    return head + "\n" + _indented("\n".join(body))
+
+
+def _weighed(plan: Plan, label: Label) -> list[str]:
+    """The plan with the figures that it was chosen by."""
+    lines = [plan_text(plan, label)]
+    for step in plan.steps:
+        if isinstance(step, EvictStep) and step.loss_s is not None and step.reload_s:
+            requests = step.loss_s / step.reload_s
+            cost = f"{requests:.2f} expected requests × {step.reload_s:.2f} s to bring it back"
+            lines.append(clean(f"losing {label(step.model)}: {step.loss_s:.2f} s = {cost}"))
+    rooms = [clean(room_text(room)) for room in plan.rooms]
+    return [*lines, *(["what the devices had then:", *rooms] if rooms else [])]
+
+
+def _outcome(switch: Switch) -> str:
+    """What was predicted beside what was measured."""
+    reason = f": {clean(switch.reason)}" if switch.reason else ""
+    predicted = f"predicted {range_text(switch.predicted.p50_s, switch.predicted.p90_s)}"
+    return f"{switch.outcome}{reason}; took {seconds_text(switch.total_s)}, {predicted}  {phases_text(switch.phases)}".rstrip()
+
+
+def _clock(at_s: float) -> str:
+    return time.strftime("%m-%d %H:%M:%S", time.localtime(at_s))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -5,23 +5,127 @@ What may be evicted is agreed on beforehand; a load whose plan has any other vic
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Final, TypeAlias, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api import EngineAPI, EngineError
-from engine.bench.records import NotMeasured, Omission, Repeat, Series, Subject, repeat_of
-from engine.bench.switching import Switching
-from engine.bench.tiers import SlabFiles, advice, as_the_engine_says, bring_to_tier
-from engine.core.names import ModelName
+from engine.api import Answer, Done, EngineAPI, EngineError, why_not_done
+from engine.bench.records import FromTier, NotMeasured, Omission, Repeat, Series, Subject, repeat_of
+from engine.core.commands import Evict, Load, Single, Submission
+from engine.core.names import DeviceId, ModelName
+from engine.core.plans import Plan, Tier
+from engine.core.records import Switch
+from engine.core.state import State
+
+
+class Switching:
+    """Carries commands out one by one. Every method that moves a model raises NotMeasured when that does not happen."""
+
+    def __init__(self, api: EngineAPI, may_leave: Collection[ModelName]) -> None:
+        self._api: Final = api
+        self._may_leave: Final = may_leave
+
+    async def state(self) -> State:
+        return (await self._api.snapshot()).state
+
+    async def victims(self, model: ModelName, device: DeviceId) -> tuple[ModelName, ...] | None:
+        """Who would leave for the model; None when there is no plan."""
+        plan = await self._api.plan(Load(model, device))
+        return tuple(victim.model for victim in plan.victims) if isinstance(plan, Plan) else None
+
+    async def take_off(self, model: ModelName) -> Switch | None:
+        """None when it was nowhere."""
+        return await self._carried_out(Evict(model)) if (await self.state()).of(model) else None
+
+    async def load(self, model: ModelName, device: DeviceId) -> Switch | None:
+        """None when it was there already."""
+        command = Load(model, device)
+        plan = await self._api.plan(command)
+        if not isinstance(plan, Plan):
+            raise NotMeasured(plan.reason)
+        others = [victim.model for victim in plan.victims if victim.model not in self._may_leave]
+        if others:
+            raise NotMeasured(f"{', '.join(others)} would have to leave for it, which nobody agreed to")
+        return await self._carried_out(command, plan.effects)
+
+    async def _carried_out(self, command: Single, confirmed: str | None = None) -> Switch | None:
+        answer = await self._answer(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))
+        if isinstance(answer, Done):
+            return answer.switch
+        raise NotMeasured(f"{command.__struct_config__.tag} {command.model}: {why_not_done(answer)}")
+
+    async def _answer(self, submission: Submission) -> Answer:
+        """What came of it. When nobody wants to know any more, the command is taken back."""
+        try:
+            return await self._api.submit(submission)
+        except asyncio.CancelledError:
+            # It outlives the wait for it, and must have ended before anything is put back.
+            await self._api.cancel(submission.id)
+            await self._api.submit(submission)
+            raise
+
+
+class SlabFiles(Protocol):
+    """The engine's prepared slabs, as files of this machine. Both raise NotMeasured."""
+
+    def warm(self, model: ModelName) -> None:
+        """Have the whole slab in the kernel's page cache."""
+        ...
+
+    def drop(self, model: ModelName) -> None:
+        """Have nothing of it there."""
+        ...
+
+
+async def bring_to_tier(subject: Subject, switching: Switching, files: SlabFiles) -> None:
+    """Have the subject's slab at its tier and no higher; the model is off its device. Raises NotMeasured."""
+    match subject.tier:
+        case "resident" | "ram":
+            return
+        case "page-cache":
+            await _crowd_out(subject, switching)
+            await asyncio.to_thread(files.warm, subject.model)
+        case "disk":
+            await _crowd_out(subject, switching)
+            await asyncio.to_thread(files.drop, subject.model)
+        case _:
+            assert_never(subject.tier)
+
+
+def as_the_engine_says(tier: FromTier) -> Tier:
+    """The engine does not know what the page cache holds."""
+    return "ram" if tier in ("resident", "ram") else "disk"
+
+
+def advice(tier: FromTier) -> str:
+    """What to change when loads start elsewhere."""
+    if as_the_engine_says(tier) == "ram":
+        return "the RAM tier has no room to keep it: raise ram_tier.budget"
+    return "other models did not crowd it out of the RAM tier: lower ram_tier.budget below its size for this"
+
+
+async def _crowd_out(subject: Subject, switching: Switching) -> None:
+    """Have the RAM tier let go of the subject's slab, by loading and evicting others in its place."""
+    for name, model in (await switching.state()).models.items():
+        state = await switching.state()
+        if all(slab.model != subject.model for slab in state.ram.slabs):
+            return
+        if name == subject.model or state.of(name) or model.trouble:
+            continue
+        if await switching.victims(name, subject.device) == ():
+            await switching.load(name, subject.device)
+            await switching.take_off(name)
+
 
 _TEXT: Final = "a cat sits on the mat"
 
 
-class Protocol(Struct, frozen=True):
+class Schedule(Struct, frozen=True):
     """How often each subject is measured."""
 
     repeats: int
@@ -45,7 +149,7 @@ class Bench:
     """Measures one subject after another. Who is resident changes meanwhile; putting that back is the caller's."""
 
     def __init__(
-        self, api: EngineAPI, protocol: Protocol, may_leave: Collection[ModelName], files: SlabFiles, show: Show
+        self, api: EngineAPI, protocol: Schedule, may_leave: Collection[ModelName], files: SlabFiles, show: Show
     ) -> None:
         self._api = api
         self._switching = Switching(api, may_leave)

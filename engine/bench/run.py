@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import permutations, product
 from pathlib import Path
+from typing import Final
 from typing import Protocol as Seam
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api import EngineAPI, Snapshot
+from engine.api import EngineAPI, EngineError, Snapshot, UnknownModel
 from engine.bench.machine import this_machine
-from engine.bench.measure import Bench, Progress, Protocol
+from engine.bench.measure import Bench, Progress, Schedule
 from engine.bench.page_cache import PageCache
 from engine.bench.put_back import put_back
-from engine.bench.quiet import kept_quiet
-from engine.bench.records import FORMAT_VERSION, Omission, Run, Series, Subject
+from engine.bench.records import FORMAT_VERSION, FromTier, Omission, Run, Series, Subject
+from engine.core.commands import Load
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import Plan
 from engine.core.state import Resident, State
 from engine.prepared import slab_file
+
+LEASE_S: Final = 15.0
+RENEWAL_S: Final = 5.0
+"""Two renewals may come late or be lost before the engine goes on."""
+
+
+@asynccontextmanager
+async def kept_quiet(api: EngineAPI, renewal_s: float = RENEWAL_S) -> AsyncIterator[float]:
+    """The seconds between two readings of a device meanwhile. Raises EngineError."""
+    sample_s = await api.keep_quiet(LEASE_S)
+    renewing = asyncio.create_task(_renew(api, renewal_s), name="keeping the engine quiet")
+    try:
+        yield sample_s
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        with suppress(EngineError):  # it goes on by itself, if it is there at all
+            await api.keep_quiet(0)
+
+
+async def _renew(api: EngineAPI, renewal_s: float) -> None:
+    """An engine that can't be reached is noticed by what is measured."""
+    while True:
+        await asyncio.sleep(renewal_s)
+        await api.keep_quiet(LEASE_S)
 
 
 class Watcher(Seam):
@@ -40,7 +72,7 @@ async def measure_all(
     before: State,
     subjects: Sequence[Subject],
     agreed: Collection[Resident],
-    protocol: Protocol,
+    protocol: Schedule,
     cache: Path,
     watcher: Watcher,
 ) -> None:
@@ -82,3 +114,48 @@ def run_of(
         tuple(result for result in results if isinstance(result, Series)),
         tuple(result for result in results if isinstance(result, Omission)),
     )
+
+
+class Chosen(Struct, frozen=True):
+    """Every one of `models`, or pair of them, on every one of `devices` from every one of `tiers`."""
+
+    models: tuple[ModelName, ...]
+    devices: tuple[DeviceId, ...]
+    tiers: tuple[FromTier, ...]
+    pairs: bool = False
+    """Every model out for every other, not only for itself."""
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What there is to measure, each once; on a ready model nobody leaves for anybody."""
+        switches = list(permutations(self.models, 2)) if self.pairs else [("", name) for name in self.models]
+        wanted = product(switches, self.devices, self.tiers)
+        every = (Subject(name, at, tier, "" if tier == "resident" else out) for (out, name), at, tier in wanted)
+        return tuple(dict.fromkeys(every))
+
+
+def gpus_of(state: State) -> tuple[DeviceId, ...]:
+    """The devices that are measured when nobody names any: the GPUs, or the CPU where there is none."""
+    return tuple(device for device in state.devices if device != CPU) or (CPU,)
+
+
+def subjects_of(state: State, chosen: Chosen) -> tuple[Subject, ...]:
+    """What there is to measure. Raises UnknownModel, and EngineError for a device that is not there."""
+    for name in chosen.models:
+        if name not in state.models:
+            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
+    for device in chosen.devices:
+        if device not in state.devices:
+            raise EngineError(f"there is no device {device}; there are {', '.join(state.devices)}")
+    return chosen.subjects
+
+
+async def touched(api: EngineAPI, state: State, subjects: Sequence[Subject]) -> list[Resident]:
+    """The residents that measuring takes off their devices: the subjects themselves, and who must make room for them."""
+    moved = {(name, s.device) for s in subjects for name in (s.model, s.leaving) if name}
+    leaving = {name for name, _ in moved}
+    for name, device in sorted(moved):
+        plan = await api.plan(Load(name, device))
+        if isinstance(plan, Plan):
+            leaving |= {victim.model for victim in plan.victims}
+    return [resident for resident in state.residents if resident.model in leaving]

@@ -67,3 +67,23 @@ def change_of_median(before: Sequence[float], after: Sequence[float]) -> Change:
     )
     cut = round((1 - CONFIDENCE) / 2 * RESAMPLES)
     return Change(median(after) / median(before) - 1, shares[cut], shares[-1 - cut])
+
+
+class Histogram(Struct, frozen=True):
+    """Counts in steps of equal width from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+def histogram(values: Sequence[float], steps: int) -> Histogram:
+    """Raises ValueError when there is no value. Values that are all equal fall into the first step."""
+    if not values:
+        raise ValueError("no values, no histogram")
+    low, high = min(values), max(values)
+    width = (high - low) / steps
+    counts = [0] * steps
+    for value in values:
+        counts[min(int((value - low) / width), steps - 1) if width else 0] += 1
+    return Histogram(low, high, tuple(counts))

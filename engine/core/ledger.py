@@ -6,13 +6,14 @@ of the caller, never a way to ask whether there is room.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from engine.core.planning.gdsf import inflated
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.gdsf import inflated
 from engine.core.state import Resident, Slab, Stage, State
 
 
@@ -218,3 +219,35 @@ def _put(state: State, resident: Resident) -> State:
 
 def _without(state: State, resident: Resident) -> State:
     return replace(state, residents=tuple(r for r in state.residents if r is not resident))
+
+
+T = TypeVar("T")
+
+
+def broken_invariants(state: State) -> list[str]:
+    """What is wrong with `state`, in words; empty when all is well. Cheap enough to ask after every event."""
+    wrong = []
+    for device, known in state.devices.items():
+        if charged(state, device) > int(known.spec.total_bytes * known.spec.fraction):
+            wrong.append(f"{device} is charged more than the engine may fill")
+    for resident in state.residents:
+        if resident.leases < 0 or min(resident.footprint.weights_bytes, resident.footprint.workspace_bytes) < 0:
+            wrong.append(f"{resident.model} on {resident.device} has a negative figure")
+        if resident.leases and resident.stage not in ("ready", "draining"):
+            wrong.append(f"{resident.model} on {resident.device} is leased while {resident.stage}")
+    loads = [r.model for r in state.residents if r.stage in ("pending", "loading")]
+    wrong += [f"{model} is loaded twice at once" for model in _repeated(loads)]
+    places = [(r.model, r.device) for r in state.residents]
+    wrong += [f"{model} stands twice on {device}" for model, device in _repeated(places)]
+    kept = {slab.model for slab in state.ram.slabs}
+    wrong += [
+        f"{r.model} runs from a slab that is gone"
+        for r in state.on(CPU)
+        if r.stage in ("ready", "draining") and r.model not in kept
+    ]
+    return wrong
+
+
+def _repeated(items: Sequence[T]) -> Collection[T]:
+    once = set(items)
+    return () if len(once) == len(items) else [item for item in once if items.count(item) > 1]

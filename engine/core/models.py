@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
+from engine.core.sizes import format_size
 
 Task: TypeAlias = Literal["embedding", "generation"]
 Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
@@ -91,3 +92,19 @@ def whole_pages(footprint: Footprint) -> Footprint:
     """`footprint` with its workspace rounded up to whole pages in all: devices give out nothing less."""
     hole_bytes = -footprint.total_bytes % _PAGE_BYTES
     return replace(footprint, workspace_bytes=footprint.workspace_bytes + hole_bytes)
+
+
+SCALE_BYTES: Final = 2
+"""Of a row of a matrix: one float16."""
+
+
+def matrix_bytes(rows: int, columns: int) -> int:
+    """A matrix in int8: a byte a weight and a scale a row, a row being what makes one output."""
+    return rows * (columns + SCALE_BYTES)
+
+
+def int8_would_fit(in_int8: Footprint | None, budget_bytes: int) -> str:
+    """That a model which is larger than the budget would fit it in int8; empty where it wouldn't, or is in int8 already."""
+    if in_int8 is None or in_int8.total_bytes > budget_bytes:
+        return ""
+    return f'with "dtype": "int8" it would need {format_size(in_int8.total_bytes)} and fit'

@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from engine.core.commands import Batch, Command
-from engine.core.prediction import NOTHING, Prediction
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
+from engine.core.prediction import NOTHING, Prediction
 
 Tier: TypeAlias = Literal["source", "disk", "ram"]
 """Where a load starts from: an unprepared checkpoint, a prepared slab on disk, or the RAM tier."""

@@ -8,9 +8,9 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from engine.core.commands import Origin
-from engine.core.prediction import Prediction
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal, Tier
+from engine.core.prediction import Prediction
 
 PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "read", "copy", "bind", "warm"]
 Outcome: TypeAlias = Literal["done", "failed", "cancelled"]

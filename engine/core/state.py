@@ -8,10 +8,10 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.prediction import INSTANT, Rates
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Step
+from engine.core.prediction import INSTANT, Rates
 
 Stage: TypeAlias = Literal["pending", "loading", "ready", "draining", "leaving"]
 """A resident's life. `pending`: its plan is accepted, its room not proven. `loading`: its bytes are reserved and moving.

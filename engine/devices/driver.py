@@ -4,8 +4,9 @@ there: this is the one module that imports pynvml.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never
 
 import pynvml
@@ -13,8 +14,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.devices.cards import Figure, GpuFacts, GpuMemory, GpuProcess
-from engine.devices.processes import named_processes
 from engine.devices.troubles import NvmlTrouble, TroubleKind
+
+
+def named_processes(listed: Iterable[tuple[int, int | None]]) -> tuple[GpuProcess, ...]:
+    """One entry a process. One that computes and renders is listed twice, each time with all that it holds."""
+    held: dict[int, int | None] = {}
+    for pid, used_bytes in listed:
+        known_bytes = held.get(pid)
+        held[pid] = used_bytes if known_bytes is None else max(known_bytes, used_bytes or 0)
+    return tuple(GpuProcess(pid, _name(pid), used_bytes) for pid, used_bytes in held.items())
+
+
+def _name(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return None
+
 
 T = TypeVar("T")
 

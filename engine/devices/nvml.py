@@ -18,8 +18,17 @@ from msgspec.structs import replace
 from engine.devices.cards import FIGURES, Activity, GpuFacts, GpuSample
 from engine.devices.clock import Clock
 from engine.devices.driver_thread import DriverThread
-from engine.devices.library import Library, failed_library, library_in
-from engine.devices.troubles import OF_THE_LIBRARY, DriverStuck, NvmlTrouble, of_card, of_library, title
+from engine.devices.troubles import (
+    OF_THE_LIBRARY,
+    DriverStuck,
+    Library,
+    NvmlTrouble,
+    failed_library,
+    library_in,
+    of_card,
+    of_library,
+    title,
+)
 
 if TYPE_CHECKING:
     from engine.devices.driver import Driver, Opened

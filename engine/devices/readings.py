@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol
 
+from msgspec.structs import replace
+
+from engine.core.devices import DeviceSpec, Neighbour, Reading
+from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.devices.cards import GpuSample
+from engine.devices.host import HostMemory, external_bytes
+from engine.devices.troubles import Library
 
 SETTLED_WITHIN_BYTES: Final = 16 * MIB
 """Samples that differ by less agree. The driver gives memory out in pages of 2 MiB, and a desktop takes and returns a few of
@@ -37,3 +43,86 @@ def _listed_between(previous: GpuSample, current: GpuSample, our_pids: Collectio
     if not previous.at_s <= previous.activity_at_s <= current.at_s:
         return 0
     return sum(p.used_bytes or 0 for p in previous.activity.processes or () if p.pid in our_pids)
+
+
+class CardSamples(Protocol):
+    """The driver, as far as it is needed here; `devices.nvml.NvmlProbe` is one."""
+
+    @property
+    def library(self) -> Library: ...
+
+    async def sample(self) -> tuple[GpuSample, ...]: ...
+
+    async def close(self) -> None: ...
+
+
+class CardReader:
+    """Keeps the last sample and the last settled figure of each card."""
+
+    def __init__(self, probe: CardSamples, uuids: Mapping[DeviceId, str]) -> None:
+        self._probe: Final = probe
+        self._uuids: Final = uuids
+        """The card that each device is, or is a slice of."""
+        self._samples: dict[str, GpuSample] = {}
+        self._external: dict[str, int] = {}
+
+    async def read(
+        self, specs: Mapping[DeviceId, DeviceSpec], used_bytes: Mapping[DeviceId, int], pids: Mapping[DeviceId, int]
+    ) -> dict[DeviceId, Reading]:
+        """A reading of every device on a card. `used_bytes` and `pids`: what our workers hold, and who they are."""
+        if not self._uuids:
+            return {}
+        samples = {sample.uuid: sample for sample in await self._probe.sample()}
+        ours = {pids[device] for device in self._uuids if device in pids}
+        for sample in samples.values():
+            self._settle(sample, self._our_bytes(sample.uuid, used_bytes), ours)
+        readings = {
+            device: self._reading(specs[device], samples.get(uuid), used_bytes, ours)
+            for device, uuid in self._uuids.items()
+        }
+        self._samples = samples
+        return readings
+
+    async def close(self) -> None:
+        await self._probe.close()
+
+    def _settle(self, sample: GpuSample, our_bytes: int, ours: Collection[int]) -> None:
+        before = self._samples.get(sample.uuid)
+        settled = None if before is None else settled_external(before, sample, our_bytes, ours)
+        if settled is not None:
+            self._external[sample.uuid] = settled
+
+    def _reading(
+        self, spec: DeviceSpec, sample: GpuSample | None, used_bytes: Mapping[DeviceId, int], ours: Collection[int]
+    ) -> Reading:
+        if sample is None:
+            library = self._probe.library
+            return Reading("lost", library.words if library.state != "ok" else "the driver does not list it any more")
+        reading = Reading(sample.health, sample.reason, at_s=sample.at_s or 0.0)
+        if sample.memory is None:
+            return reading
+        activity = sample.activity
+        reading = replace(
+            reading,
+            temperature_c=activity.temperature_c,
+            utilization_percent=activity.utilization_percent,
+            neighbours=tuple(
+                Neighbour(p.pid, p.name or "", p.used_bytes) for p in activity.processes or () if p.pid not in ours
+            ),
+        )
+        external = self._external.get(sample.uuid)
+        if external is None:
+            return replace(reading, health="starting", reason="its memory has not been read twice alike yet")
+        own_bytes = used_bytes[spec.id]
+        left = HostMemory(sample.memory.total_bytes, self._left_bytes(sample, external, used_bytes))
+        taken_bytes = external_bytes(spec.total_bytes, own_bytes, left)
+        return replace(reading, used_bytes=own_bytes + taken_bytes, external_bytes=taken_bytes)
+
+    def _left_bytes(self, sample: GpuSample, external: int, used_bytes: Mapping[DeviceId, int]) -> int:
+        """What neither others nor any of our workers hold of the card."""
+        assert sample.memory is not None
+        usable_bytes = sample.memory.total_bytes - (sample.memory.reserved_bytes or 0)
+        return max(0, usable_bytes - external - self._our_bytes(sample.uuid, used_bytes))
+
+    def _our_bytes(self, uuid: str, used_bytes: Mapping[DeviceId, int]) -> int:
+        return sum(used_bytes[device] for device, card in self._uuids.items() if card == uuid)

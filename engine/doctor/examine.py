@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from engine.doctor.checks.cards import check_cards, check_visible
-from engine.doctor.checks.cuda import check_cuda
-from engine.doctor.checks.driver import check_driver
+from engine.doctor.checks.cards import check_card_memory, check_cards, check_config, check_cuda, check_visible
+from engine.doctor.checks.driver import check_device_nodes, check_driver
 from engine.doctor.checks.host import check_container, check_disk, check_page_locking, check_shared_memory
-from engine.doctor.checks.memory import check_card_memory, check_config
-from engine.doctor.checks.nodes import check_device_nodes
 from engine.doctor.checks.software import check_python, check_torch
 from engine.doctor.finding import Examination, Finding
 from engine.doctor.machine import Machine

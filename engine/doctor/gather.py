@@ -9,12 +9,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.doctor.gathering.cards import visible_cards
 from engine.doctor.gathering.config import ask_config
 from engine.doctor.gathering.disk import ask_disk
-from engine.doctor.gathering.driver import driver_cuda_version, look_for_driver
-from engine.doctor.gathering.host import ask_host
-from engine.doctor.gathering.nvml import NvmlAnswer, ask_nvml
+from engine.doctor.gathering.host import ask_host, driver_cuda_version, look_for_driver
+from engine.doctor.gathering.nvml import NvmlAnswer, ask_nvml, visible_cards
 from engine.doctor.gathering.torch import ask_torch
 from engine.doctor.machine import Card, Config, Driver, Machine
 

@@ -3,15 +3,21 @@ virtual GPUs of the configuration, which are never mixed up with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
+from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from engine.core.devices import Health
-from engine.doctor.copy_rates import CopyRates
-from engine.doctor.fast_dtypes import fast_dtypes
+from engine.doctor.copy_rates import Circumstances, CopyRates, Timed, keep, recall
+from engine.doctor.gather import Survey, environment_for_torch, survey
+from engine.doctor.gathering.torch import ProgramFailed, output_of
 from engine.doctor.machine import Card, Config, PcieLink
+from engine.doctor.tables import fast_dtypes
 
 VERSION: Final = 1
 
@@ -75,3 +81,73 @@ def card_report(card: Card, copying: Rates) -> CardReport:
 
 def virtual_reports(config: Config) -> Iterable[VirtualReport]:
     return (VirtualReport(each.device, each.backing, each.memory_bytes) for each in config.slices)
+
+
+TIMEOUT_S: Final = 120.0
+PROGRAM: Final = "engine.doctor.programs.copy_rates"
+
+
+def recalled(cards: Sequence[Card], driver: str, cache: Path) -> list[Rates]:
+    """Of each card what was measured with this driver and this torch."""
+    kept = [recall(cache, circumstances) for circumstances in _circumstances(cards, driver)]
+    return [Rates(found.rates, found.measured_at_s, "") if found else Rates() for found in kept]
+
+
+async def measured(
+    cards: Sequence[Card],
+    driver: str,
+    cache: Path,
+    environment: Mapping[str, str],
+    now_s: float,
+    program: str = PROGRAM,
+) -> list[Rates]:
+    """Measure every card now and keep the figures; a card that can't be measured says why."""
+    try:
+        timed = msgspec.json.decode(await output_of(program, environment, TIMEOUT_S), type=list[Timed])
+    except ProgramFailed as failure:
+        return [Rates(trouble=f"not measured: {failure}") for _card in cards]
+    outcomes = zip_longest(_circumstances(cards, driver), timed[: len(cards)], fillvalue=None)
+    return [_kept(cache, circumstances, outcome, now_s) for circumstances, outcome in outcomes if circumstances]
+
+
+def _kept(cache: Path, circumstances: Circumstances, timed: Timed | None, now_s: float) -> Rates:
+    if timed is None:
+        return Rates(trouble="not measured: torch does not see this card")
+    if timed.rates is None:
+        return Rates(trouble=f"not measured: {timed.trouble}")
+    keep(cache, circumstances, timed.rates, now_s)
+    return Rates(timed.rates, now_s, "")
+
+
+def _circumstances(cards: Sequence[Card], driver: str) -> list[Circumstances]:
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = ""
+    return [Circumstances(card.uuid, driver, torch) for card in cards]
+
+
+async def list_gpus(
+    argument: Path | None, environment: Mapping[str, str], cwd: Path, cache: Path, measure_at_s: float | None
+) -> GpusReport:
+    """`measure_at_s` is the time to write on new measurements; None takes those on record."""
+    found = await survey(argument, environment, cwd)
+    driver = found.driver.version or "unknown"
+    copying: list[Rates] = recalled(found.cards, driver, cache)
+    if measure_at_s is not None and found.cards:
+        for_torch = environment_for_torch(environment, found.config)
+        copying = await measured(found.cards, driver, cache, for_torch, measure_at_s)
+    return GpusReport(
+        version=VERSION,
+        driver=_driver(found),
+        cards=tuple(card_report(card, rates) for card, rates in zip(found.cards, copying, strict=True)),
+        hidden_cards=found.hidden_cards,
+        virtual=tuple(virtual_reports(found.config)),
+        config_trouble=found.config.trouble,
+    )
+
+
+def _driver(found: Survey) -> str:
+    if found.driver.state == "ok":
+        return f"driver {found.driver.version or 'of unknown version'}"
+    return found.driver.words

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from engine.core.devices import Health
-from engine.devices.library import NvmlState
+from engine.devices.troubles import NvmlState
 
 Capability: TypeAlias = tuple[int, int]
 """A card's compute capability, such as (6, 1); tuples compare as capabilities do."""

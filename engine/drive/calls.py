@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -10,8 +11,63 @@ from msgspec import Struct
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.drive.casting import Cast
-from engine.replay.trace import Request
+from engine.replay.trace import Request, TraceError
+
+CAST_HEADING: Final = "trace,model"
+
+
+class Cast(Struct, frozen=True):
+    """Who plays whom."""
+
+    parts: dict[ModelName, ModelName]
+    """The catalog's model for each of the trace's, the most wanted first."""
+    left_out: tuple[ModelName, ...] = ()
+    """The trace's models that nobody plays."""
+
+
+def in_turn(requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+    """The catalog's models in turn, over and over. Raises TraceError when there is none."""
+    _require(catalog)
+    return Cast({model: catalog[rank % len(catalog)] for rank, model in enumerate(_ranked(requests))})
+
+
+def by_rank(requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+    """Each of the catalog's models once; less wanted ones of the trace are left out. Raises TraceError without a catalog."""
+    _require(catalog)
+    ranked = _ranked(requests)
+    return Cast(dict(zip(ranked, catalog, strict=False)), tuple(ranked[len(catalog) :]))
+
+
+def read_cast(lines: Iterable[str], requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+    """As lines of `trace,model` say; models without a line are left out. Raises TraceError for a bad line."""
+    parts: dict[ModelName, ModelName] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or (number == 1 and line.strip() == CAST_HEADING):
+            continue
+        part, comma, player = (text.strip() for text in line.partition(","))
+        if not comma or not part:
+            raise TraceError(
+                f"line {number}: {line.strip()!r} is not a trace's model and the catalog's: {CAST_HEADING}"
+            )
+        if player not in catalog:
+            raise TraceError(f"line {number}: {player!r} can't be loaded here; there are {', '.join(catalog)}")
+        parts[part] = player
+    ranked = _ranked(requests)
+    played = {part: parts[part] for part in ranked if part in parts}
+    if not played:
+        raise TraceError("no model of the trace has a line; nothing would be played")
+    return Cast(played, tuple(part for part in ranked if part not in parts))
+
+
+def _ranked(requests: Sequence[Request]) -> list[ModelName]:
+    counts = Counter(request.model for request in requests)
+    return sorted(counts, key=lambda model: (-counts[model], model))
+
+
+def _require(catalog: Sequence[ModelName]) -> None:
+    if not catalog:
+        raise TraceError("no model of the catalog can be loaded; `citadel models list` says why")
+
 
 MOST_TOKENS: Final = 16
 """However long the trace's answers are: a demonstration measures who is in memory, not how fast a model writes."""

@@ -11,9 +11,8 @@ from msgspec import Struct
 from engine.bench.statistics import Spread, nearest_rank, spread
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Switch
-from engine.drive.casting import Cast
-from engine.drive.play import Ended
-from engine.drive.watching import Watch
+from engine.drive.calls import Cast
+from engine.drive.play import Ended, Watch
 
 
 class Delays(Struct, frozen=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Generic, TypeVar
 
 import aiofiles
 from msgspec import Struct
@@ -87,3 +89,39 @@ def last_line(path: Path) -> bytes | None:
 def _tail(file: BinaryIO) -> bytes:
     file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
     return file.read()
+
+
+_Entry = TypeVar("_Entry")
+
+
+class Writer(Generic[_Entry]):
+    """Hands entries to `append` in order. What can't be written is lost; that is told once, until writing works again."""
+
+    def __init__(self, append: Callable[[_Entry], Awaitable[None]], tell: Callable[[str], None]) -> None:
+        self._append = append
+        self._tell = tell
+        self._unwritten: asyncio.Queue[_Entry] = asyncio.Queue()
+        self._broken = False
+
+    def put(self, entry: _Entry) -> None:
+        """Have `entry` written soon."""
+        self._unwritten.put_nowait(entry)
+
+    async def run(self) -> None:
+        """Write entries as they come, until cancelled."""
+        while True:
+            await self._write(await self._unwritten.get())
+            self._unwritten.task_done()
+
+    async def written(self) -> None:
+        """Wait until `run`, which must be running, has written everything."""
+        await self._unwritten.join()
+
+    async def _write(self, entry: _Entry) -> None:
+        try:
+            await self._append(entry)
+            self._broken = False
+        except NotWritten as trouble:
+            if not self._broken:
+                self._broken = True
+                self._tell(str(trouble))

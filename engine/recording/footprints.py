@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Dtype, Limits
 from engine.core.names import ModelName
-from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
 
 _log: Final = logging.getLogger(__name__)

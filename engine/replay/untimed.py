@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.commands import Load
-from engine.core.forecast.demand import request_came
-from engine.core.prediction import predict
+from engine.core.forecast.demand import SPANS_REQUESTS, request_came
 from engine.core.names import ModelName
 from engine.core.planning.planner import plan
-from engine.core.plans import LoadStep, Plan
-from engine.core.policy import Policy
 from engine.core.planning.ram_tier import excess, let_go, resting, worth_copying_back
+from engine.core.plans import LoadStep, Plan
+from engine.core.policy import Eviction, Policy
+from engine.core.prediction import predict
 from engine.core.state import Slab, State
-from engine.replay.foresight import Outlook
+from engine.replay.box import Box, starting_state
+from engine.replay.trace import Request, without_repeats
+
+_SCALE: Final = 1e6
+"""Makes the engine's prior demand, a fraction of one request, vanish beside what is known for certain."""
+
+
+class Outlook(Protocol):
+    """What a policy may know when it decides."""
+
+    def informed(self, state: State, number: int) -> State:
+        """`state` with the demand that the policy goes by at request `number`."""
+
+
+class Hindsight:
+    """The demand that the engine itself has counted."""
+
+    def informed(self, state: State, number: int) -> State:
+        return state
+
+
+class Clairvoyance:
+    """The true future: a model weighs the reciprocal of the number of requests until its next one, and 0 if there is none.
+
+    With the planner's exact victim sets this is Belady's rule weighed by reload cost. Sizes make the true optimum
+    NP-hard; this is a reference that no policy without the future is expected to reach, not a proven minimum.
+    """
+
+    def __init__(self, models: Sequence[ModelName]) -> None:
+        self._asked_at: dict[ModelName, list[int]] = {}
+        for number, model in enumerate(models):
+            self._asked_at.setdefault(model, []).append(number)
+
+    def informed(self, state: State, number: int) -> State:
+        models = {
+            name: replace(
+                known,
+                demand=replace(known.demand, weights=self._weights(name, number), at_request=state.request_count),
+            )
+            for name, known in state.models.items()
+        }
+        return replace(state, models=models)
+
+    def _weights(self, model: ModelName, number: int) -> tuple[float, ...]:
+        asked_at = self._asked_at.get(model, [])
+        later = bisect_right(asked_at, number)
+        nearness = _SCALE / (asked_at[later] - number) if later < len(asked_at) else 0.0
+        return (nearness,) * len(SPANS_REQUESTS)
 
 
 class Outcome(Struct, frozen=True):
@@ -116,3 +165,36 @@ def _tier_kept(state: State, done: Plan, policy: Policy, now_s: float) -> State:
     for model in let_go(state, slabs, excess(state, slabs), policy, now_s):
         state = ledger.drop_slab(state, model)
     return state
+
+
+EVICTIONS: Final[tuple[Eviction, ...]] = get_args(Eviction)
+
+
+class Comparison(Struct, frozen=True):
+    """What each policy did, and the reference that knew the future."""
+
+    box: Box
+    sizes: dict[ModelName, int]
+    requests: int
+    """Of the trace, repeats included."""
+    policies: dict[Eviction, Outcome]
+    clairvoyant: Outcome
+
+    def regret(self, outcome: Outcome) -> float:
+        """By which share `outcome` took longer than knowing the future would have."""
+        return outcome.switch_s / self.clairvoyant.switch_s - 1
+
+
+def compare(
+    requests: Sequence[Request], box: Box, sizes: Mapping[ModelName, int], evictions: Sequence[Eviction] = EVICTIONS
+) -> Comparison:
+    """Replay `requests` on `box` once for each of `evictions`, and once with the future known."""
+    start = starting_state(box, sizes)
+    models = without_repeats(requests)
+    return Comparison(
+        box=box,
+        sizes=dict(sizes),
+        requests=len(requests),
+        policies={name: replay(start, models, Policy(eviction=name), Hindsight()) for name in evictions},
+        clairvoyant=replay(start, models, Policy(), Clairvoyance(models)),
+    )

@@ -9,10 +9,8 @@ from msgspec import Struct
 
 from engine.bench.statistics import spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
-from engine.results.fallbacks import fallbacks
+from engine.results.figures import fallbacks, is_prepared, monitoring, pressure, to_gpus
 from engine.results.recorded import Recorded
-from engine.results.figures import monitoring, pressure
-from engine.results.switching import is_prepared, to_gpus
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "not enough data"]
 

@@ -9,6 +9,11 @@ from contextlib import suppress
 from typing import Final, Literal, assert_never
 
 from engine.core.names import DeviceId, ModelName
+from engine.recording.footprints import FootprintStore
+from engine.runtime.ports import Clock, WorkerSpawner
+from engine.runtime.slab_store import SlabStore
+from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabReturns
+from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
     DisownSlab,
@@ -24,7 +29,6 @@ from engine.scheduler.effects import (
     StopVerifying,
     VerifySlab,
 )
-from engine.recording.footprints import FootprintStore
 from engine.scheduler.messages import (
     BindFailed,
     Message,
@@ -32,12 +36,6 @@ from engine.scheduler.messages import (
     ModelReleased,
     context_of,
 )
-from engine.runtime.ports import Clock, WorkerSpawner
-from engine.runtime.slab_checks import SlabChecks
-from engine.runtime.slab_transfers import SlabReads
-from engine.runtime.slab_returns import SlabReturns
-from engine.runtime.slab_store import SlabStore
-from engine.runtime.workers import Workers
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlock, WorkerConfig

@@ -6,8 +6,8 @@ from collections import deque
 from typing import Final
 
 from engine.core.records import Entry, Notice, Record
+from engine.recording.files import Writer
 from engine.recording.journal import Journal
-from engine.recording.writing import Writer
 from engine.runtime.ports import Clock
 
 KEPT_RECORDS: Final = 1000

@@ -14,8 +14,8 @@ from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
 from engine.core.state import State
 from engine.recording.demand import Asked, DemandLog
+from engine.recording.files import Writer
 from engine.recording.memory import PRESSURE_S, EngineFacts, Line, MemoryLog, ModelFacts, sample_of
-from engine.recording.writing import Writer
 from engine.runtime.history import History
 from engine.runtime.ports import Clock
 

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.devices.host import HostMemory, external_bytes, read_host_memory
-from engine.runtime.cards import CardReader
-from engine.scheduler.messages import DeviceRead, Message
+from engine.devices.readings import CardReader
 from engine.runtime.ports import Clock
-from engine.runtime.rest import Rest
 from engine.runtime.workers import Workers
+from engine.scheduler.messages import DeviceRead, Message
+
+
+class Rest:
+    """`is_allowed` says whether nothing depends on the next readings, at the moment when it is asked."""
+
+    def __init__(self, is_allowed: Callable[[], bool]) -> None:
+        self.is_allowed: Final = is_allowed
+        self._over: Final = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Something has happened that may have ended the rest, or made it possible."""
+        if self.is_allowed():
+            self._over.clear()
+        else:
+            self._over.set()
+
+    async def sleep(self, clock: Clock, seconds: float) -> None:
+        """So long, or until the rest is over."""
+        waits = [asyncio.ensure_future(wait) for wait in (clock.sleep(seconds), self._wait())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for wait in done:
+            wait.result()
+
+    async def _wait(self) -> None:
+        await self._over.wait()
+
 
 QUIET_INTERVAL_S: Final = 10.0
 """Between two readings while nothing depends on them."""

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -15,11 +15,10 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
-from engine.runtime.in_thread import in_thread
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
-from engine.weights.integrity import Finding, find_damage
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
+from engine.weights.integrity import Finding, find_damage
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, is_current, open_prepared
 from engine.weights.sources import Source, prepared_folder
@@ -27,6 +26,21 @@ from engine.worker.client import WorkerDied
 from engine.worker.prepare_request import preparation_of
 from engine.worker.protocol import Arena as ArenaSize
 from engine.worker.protocol import Failure, WorkerConfig
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T], stop: threading.Event) -> T:
+    """What `work` returns or raises. A caller that is cancelled sets `stop`, which `work` heeds, and waits for its end."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except BaseException:
+        stop.set()
+        await asyncio.wait([running])  # until the thread has ended it may touch the memory
+        if not running.cancelled():
+            running.exception()  # or asyncio would complain that nobody asked for it
+        raise
 
 
 class Fetched(Struct, frozen=True):

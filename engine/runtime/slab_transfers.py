@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
@@ -10,12 +12,24 @@ from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
-from engine.scheduler.messages import Message, SlabAdvanced, SlabFailed, SlabOpened, SlabRead
 from engine.runtime.slab_store import PassingFailure, SlabStore
+from engine.scheduler.effects import ReturnSlab
+from engine.scheduler.messages import (
+    Message,
+    SlabAdvanced,
+    SlabFailed,
+    SlabNotReturned,
+    SlabOpened,
+    SlabRead,
+    SlabReturned,
+    SlabVerified,
+)
 from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
+from engine.weights.slab import disown
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import News, SlabGrew, SlabStopped
+from engine.worker.protocol import CopiedBack, CopyBack, News, Reply, Request, SlabGrew, SlabStopped
 
 Tell: TypeAlias = Callable[[DeviceId, News], None]
 GiveUp: TypeAlias = Callable[[Region], Awaitable[None]]
@@ -127,3 +141,83 @@ class _Reports:
             self._reads.report(SlabAdvanced(self._model, read_bytes / self.region.length))
         if read_bytes < self.region.length:
             self._reads.pass_on(self._model, read_bytes)
+
+
+_checks_log: Final = logging.getLogger(__name__)
+
+
+class SlabChecks:
+    """Reports every check that was begun."""
+
+    def __init__(self, store: SlabStore, post: Callable[[Message], None]) -> None:
+        self._store: Final = store
+        self._post: Final = post
+        self._under_way: Final[dict[ModelName, threading.Event]] = {}
+
+    async def verify(self, model: ModelName) -> None:
+        """Compare the model's slab with its checksum, and say what was found."""
+        stop = self._under_way[model] = threading.Event()
+        path = str(self._store.folder(model) / SLAB_FILE)
+        try:
+            finding = await self._store.verify(model, stop)
+        except ReadStopped:
+            self._post(SlabVerified(model, "stopped", path))
+        else:
+            self._post(SlabVerified(model, finding, path))
+        finally:
+            del self._under_way[model]
+
+    def stop(self, model: ModelName) -> None:
+        """Give up the check of the model's slab, if one is under way: its region may be freed then."""
+        if stop := self._under_way.get(model):
+            stop.set()
+
+    def disown(self, model: ModelName) -> None:
+        """Have the model's damaged slab never read again."""
+        folder = self._store.folder(model)
+        try:
+            disown(folder)
+        except OSError as error:
+            _checks_log.error("%s holds a damaged slab and can't be marked so: %s; remove it", folder, error.strerror)
+
+
+Ask: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
+
+_returns_log: Final = logging.getLogger(__name__)
+
+
+class SlabReturns:
+    """A slab that comes back has a region of its own, which nobody reads before all of it is there."""
+
+    def __init__(self, store: SlabStore, post: Callable[[Message], None], ask: Ask, give_up: GiveUp) -> None:
+        self._store: Final = store
+        self._post: Final = post
+        self._ask: Final = ask
+        self._give_up: Final = give_up
+        """Frees a region once no card reaches it."""
+
+    async def bring(self, effect: ReturnSlab) -> None:
+        """Have the slab copied back. Where that fails the disk still has it: it is logged, and no error."""
+        try:
+            region = self._store.allocate(effect.model, effect.size_bytes)
+        except PassingFailure as failure:
+            self._failed(effect, str(failure))
+            return
+        try:
+            reply = await self._ask(
+                effect.device, lambda number: CopyBack(number, effect.model, region.offset, region.length)
+            )
+        except WorkerDied as died:
+            failure_text = f"its worker {died}"
+        else:
+            if isinstance(reply, CopiedBack):
+                self._store.keep(effect.model, region)
+                self._post(SlabReturned(effect.model, effect.device, region.length, reply.copy_s))
+                return
+            failure_text = str(reply)
+        self._failed(effect, failure_text)
+        await self._give_up(region)
+
+    def _failed(self, effect: ReturnSlab, reason: str) -> None:
+        _returns_log.warning("%s was not copied back from %s: %s", effect.model, effect.device, reason)
+        self._post(SlabNotReturned(effect.model))

@@ -6,42 +6,129 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from engine.api import PROTOCOL, Hello
-from engine.core.advice import slow_switches
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
-from engine.core.names import CPU
+from engine.core.insight.reference_box import slow_switches
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.policy import Policy
 from engine.core.records import Record
+from engine.core.sizes import GIB
 from engine.core.state import State
 from engine.devices.host import read_host_memory
-from engine.devices.library import Library
 from engine.devices.nvml import NvmlProbe
+from engine.devices.readings import CardReader
+from engine.devices.troubles import Library
 from engine.paths import Paths, find_paths, make_folders
 from engine.recording.demand import DemandLog
+from engine.recording.files import Bounds
+from engine.recording.footprints import FootprintStore
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
-from engine.recording.files import Bounds
-from engine.scheduler.board import Patience
-from engine.runtime.cards import CardReader
-from engine.runtime.clock import SystemClock
-from engine.runtime.engine import Engine
-from engine.runtime.equipment import executor_maker
-from engine.recording.footprints import FootprintStore
+from engine.runtime.engine import Engine, MakeExecutor
+from engine.runtime.executor import Executor
 from engine.runtime.history import KEPT_RECORDS, History
-from engine.runtime.initial_state import initial_state
-from engine.scheduler.messages import Submit
-from engine.runtime.ports import Clock
-from engine.runtime.recall import last_residency, with_changes, with_copy_rates, with_pins, with_rates
+from engine.runtime.initial_state import (
+    initial_state,
+    last_residency,
+    with_changes,
+    with_copy_rates,
+    with_pins,
+    with_rates,
+)
+from engine.runtime.ports import Clock, SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
+from engine.runtime.slab_store import SlabStore
+from engine.scheduler.board import Patience
+from engine.scheduler.messages import Submit
 from engine.scheduler.scheduler import Scheduler
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
 from engine.version import VERSION
+from engine.weights.arena import Arena
+from engine.weights.sources import Source
+from engine.worker.forkserver import ForkServer
+from engine.worker.protocol import Arena as ArenaSize
+from engine.worker.protocol import WorkerConfig
+
+SPARED_SHARE: Final = 0.25
+"""Of what the host has available: touched memory is taken, whether a model ever comes to lie in it or not."""
+MOST_BYTES: Final = GIB
+"""Of the RAM tier, and of each device: the first switches should not pay, the rest can be touched by them."""
+
+
+class TouchedAhead(Struct, frozen=True):
+    ram_tier_bytes: int
+    device_bytes: dict[DeviceId, int]
+    """Of devices in host RAM."""
+
+
+def touched_ahead(state: State, available_bytes: int) -> TouchedAhead:
+    """The RAM tier first, then the devices in order."""
+    left_bytes = int(available_bytes * SPARED_SHARE)
+    ram_tier_bytes = min(state.ram.budget_bytes, MOST_BYTES, left_bytes)
+    left_bytes -= ram_tier_bytes
+    device_bytes: dict[DeviceId, int] = {}
+    for device, known in state.devices.items():
+        if known.spec.backing == "ram":
+            budget_bytes = int(known.spec.total_bytes * known.spec.fraction)
+            device_bytes[device] = min(budget_bytes, MOST_BYTES, left_bytes)
+            left_bytes -= device_bytes[device]
+    return TouchedAhead(ram_tier_bytes, device_bytes)
+
+
+def executor_maker(
+    state: State,
+    cards: Mapping[DeviceId, str],
+    sources: Mapping[ModelName, Source],
+    cache: Path,
+    footprints: FootprintStore,
+    clock: Clock,
+) -> MakeExecutor:
+    """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
+
+    `cards` has the UUIDs of devices on a card.
+    """
+    ahead = touched_ahead(state, read_host_memory().available_bytes)
+    arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
+    spawner = ForkServer(arena.fd)
+    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
+    workers = {
+        device: _worker(
+            known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)
+        )
+        for device, known in state.devices.items()
+    }
+    return partial(Executor, store, workers, spawner, footprints, clock)
+
+
+def _arena_bytes(state: State) -> int:
+    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
+    pages cost nothing."""
+    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
+    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
+
+
+def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int) -> WorkerConfig:
+    threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
+    return WorkerConfig(
+        spec.id,
+        spec.backing,
+        spec.total_bytes,
+        ArenaSize(arena_bytes),
+        threads,
+        card=card,
+        page_locks=spec.on_card,
+        touched_bytes=touched_bytes,
+    )
+
 
 IN_USE_SHARE: Final = 2 / 3
 """Of a request's patience: so long it waits for running requests to end by themselves. Of 30 s, 20 s: with 10 s single heavy

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Callable, Mapping
 
 from engine.core.names import DeviceId
-from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import News, Reply, Request, WorkerConfig
 

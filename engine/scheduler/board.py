@@ -6,8 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.core.invariants import broken_invariants
-from engine.core.ledger import LedgerError
+from engine.core.ledger import LedgerError, broken_invariants
 from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.core.state import State

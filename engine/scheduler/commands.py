@@ -9,8 +9,8 @@ from engine.api import Answer
 from engine.core.commands import Command, Submission
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Reply
-from engine.scheduler.switch import carry_out
 from engine.scheduler.jobs import Job, PhaseClock
+from engine.scheduler.switch import carry_out
 
 REMEMBERED_ANSWERS: Final = 1000
 

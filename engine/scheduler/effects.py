@@ -7,9 +7,9 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from engine.api import Answer
+from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Entry
-from engine.core.run_peaks import RunPeaks
 
 
 class ReadSlab(Struct, frozen=True):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from engine.core.forecast.footprints import ENOUGH_RUNS, RunPeaks, came_short, fitted, observed
 from engine.core.names import DeviceId, ModelName
-from engine.core.run_peaks import ENOUGH_RUNS, RunPeaks, came_short, fitted, observed
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KeepPeaks
 

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core.floor import floor_s, from_disk
+from engine.core.forecast.calibration import floor_s, from_disk, learned
+from engine.core.insight.thrash import Displacement, displacements, find_thrash, recent
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import PinStep, Refusal, UnpinStep
-from engine.core.forecast.calibration import learned
-from engine.core.records import Outcome, Pinned, Refused, Switch
+from engine.core.records import Notice, Outcome, Pinned, Refused, Residency, Switch
+from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Write
 from engine.scheduler.jobs import Job
-from engine.runtime.thrash_watch import ThrashWatch
+
+
+class ThrashWatch:
+    """An episode begins with the alarm, and ends when none of its models has displaced another for two minutes."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._seen: list[Displacement] = []
+        self._told: set[ModelName] = set()
+
+    def switched(self, switch: Switch) -> None:
+        """A switch has ended."""
+        now_s = self._board.now.wall_s
+        self._seen = recent(self._seen, now_s)
+        self._told &= {one.mover for one in self._seen}
+        self._seen += displacements(switch)
+        for alarm in find_thrash(self._board.state, self._seen, now_s):
+            if self._told.isdisjoint(alarm.models):
+                device = alarm.devices[0] if len(alarm.devices) == 1 else None
+                self._board.emit(Write(Notice(now_s, "warning", alarm.text, device)))
+            self._told |= set(alarm.models)
 
 
 class Bookkeeping:
@@ -54,3 +76,24 @@ class Bookkeeping:
             job.tier,
             sum(reading) or None,
         )
+
+
+class ResidencyNotes:
+    """One whenever that has changed."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._noted = _residency(board.state)
+
+    def consider(self) -> None:
+        """Write it down, if it is not what was written last."""
+        residency = _residency(self._board.state)
+        if residency != self._noted:
+            self._noted = residency
+            self._board.emit(Write(Residency(self._board.now.wall_s, *residency)))
+
+
+def _residency(state: State) -> tuple[tuple[tuple[ModelName, DeviceId], ...], dict[ModelName, DeviceId | None]]:
+    ready = tuple((r.model, r.device) for r in state.residents if r.stage in ("ready", "draining"))
+    pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
+    return ready, pins

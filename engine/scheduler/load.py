@@ -8,19 +8,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.bringing import departure
-from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.plans import LoadStep
 from engine.core.forecast.calibration import warmed
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.placement import departure
+from engine.core.plans import LoadStep
 from engine.core.records import PhaseName
 from engine.core.sizes import format_size
 from engine.scheduler.board import Board
-from engine.scheduler.evict import clear
-from engine.runtime.departing import depart
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker
-from engine.scheduler.jobs import Flow, Job
+from engine.scheduler.evict import clear, depart
+from engine.scheduler.jobs import Broken, Flow, Job, NoRoom, Withdrawn
 from engine.scheduler.messages import BindFailed, ModelBound
-from engine.runtime.outcomes import Broken, NoRoom, Withdrawn
 from engine.scheduler.slab_flow import is_whole, read_too_long, slab_of, stop_reading, wait_until_open
 from engine.worker.protocol import Bound
 

@@ -8,14 +8,14 @@ from typing import Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.eviction import worth_returning
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
-from engine.core.returning import worth_returning
 from engine.scheduler.board import Board
 from engine.scheduler.commands import CommandDesk
-from engine.scheduler.switch import policy_for
 from engine.scheduler.jobs import Job
 from engine.scheduler.leases import LeaseDesk
+from engine.scheduler.switch import policy_for
 
 
 class OwnCommands:

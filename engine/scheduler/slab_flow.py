@@ -7,15 +7,13 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.copying_back import goes_back
 from engine.core.names import DeviceId, ModelName
+from engine.core.planning.ram_tier import goes_back, has_room, slabs_to_drop
 from engine.core.plans import LoadStep
-from engine.core.planning.ram_tier import has_room, slabs_to_drop
 from engine.core.state import Slab
 from engine.scheduler.board import Board
 from engine.scheduler.effects import DropSlab, ReadSlab, ReturnSlab, StopReading
-from engine.scheduler.jobs import Flow, Job
-from engine.runtime.outcomes import Broken, Withdrawn
+from engine.scheduler.jobs import Broken, Flow, Job, Withdrawn
 
 
 def read_meanwhile(board: Board, job: Job, model: ModelName) -> None:

@@ -21,9 +21,8 @@ from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.evict import clear, drain
-from engine.scheduler.jobs import Flow, Job, stop_if_withdrawn
+from engine.scheduler.jobs import Broken, Flow, Job, NoRoom, NotAllowed, PlanChanged, stop_if_withdrawn
 from engine.scheduler.load import load
-from engine.runtime.outcomes import Broken, NoRoom, NotAllowed, PlanChanged
 from engine.scheduler.slab_flow import read_meanwhile, stop_reading
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.api import EngineError
 from engine.paths import Paths, find_paths, make_folders
-from engine.presence import sole_engine
+from engine.process import sole_engine
 from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import start_engine
 from engine.service.serve import serve

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import struct
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from socket import SO_PEERCRED, SOL_SOCKET
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from engine.api import PROTOCOL, EngineError
-from engine.service.peer import foreign, peer_uid
 from engine.wire import (
     MODE_HEADER,
     PROTOCOL_HEADER,
@@ -23,6 +25,27 @@ from engine.wire import (
     problem_of,
     same_protocol,
 )
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""The kernel's `struct ucred`: pid, uid, gid."""
+
+
+class PeerSocket(Protocol):
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+def peer_uid(socket: PeerSocket) -> int:
+    """User id of the process that connected."""
+    _pid, uid, _gid = _CREDENTIALS.unpack(socket.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
+
+
+def foreign(uid: int) -> Problem | None:
+    """Why user `uid` may not speak to this engine, or None when it is our own user."""
+    if uid == os.getuid():
+        return None
+    return Problem("forbidden", f"this engine belongs to user {os.getuid()}, you are user {uid}; run your own")
+
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

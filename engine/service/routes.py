@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from aiohttp import web
 
-from engine.api import EngineAPI
+from engine.api import EngineAPI, EngineError, Event
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.service.gate import gate, mark_protocol
-from engine.service.stream import send_events
-from engine.wire import MAX_BODY_BYTES, CancelReply, EmbedRequest, GenerateRequest, QuietReply, QuietRequest
+from engine.wire import (
+    KEEP_ALIVE_S,
+    MAX_BODY_BYTES,
+    CancelReply,
+    EmbedRequest,
+    GenerateRequest,
+    QuietReply,
+    QuietRequest,
+)
+
+_BLANK: Final = b"\n"
+
+
+async def send_events(
+    request: web.Request, events: AsyncIterator[Event], keep_alive_s: float = KEEP_ALIVE_S
+) -> web.StreamResponse:
+    """Write `events` until they end or the reader has gone."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    upcoming = asyncio.ensure_future(anext(events))
+    try:
+        await response.prepare(request)
+        while True:
+            await asyncio.wait({upcoming}, timeout=keep_alive_s)
+            if not upcoming.done():
+                await response.write(_BLANK)
+                continue
+            await response.write(msgspec.json.encode(upcoming.result()) + b"\n")
+            upcoming = asyncio.ensure_future(anext(events))
+    except (EngineError, StopAsyncIteration, ConnectionError):
+        return response
+    finally:
+        await _let_go(upcoming, events)
+
+
+async def _let_go(upcoming: asyncio.Future[Event], events: AsyncIterator[Event]) -> None:
+    """Close the engine's side now; left to the garbage collector it would go on until then."""
+    upcoming.cancel()
+    await asyncio.gather(upcoming, return_exceptions=True)
+    if isinstance(events, AsyncGenerator):
+        await events.aclose()
+
 
 Stop: TypeAlias = Callable[[], asyncio.Future[None]]
 """Asks the serving process to end; done when the engine has stopped."""

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from engine.api import EngineAPI, EngineError
 from engine.paths import Paths, make_folders
-from engine.presence import AlreadyRunning
+from engine.process import AlreadyRunning
 from engine.service.routes import application
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

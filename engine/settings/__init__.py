@@ -1,8 +1,7 @@
 """The configuration: YAML, JSON and environment in, frozen and checked settings out, or every mistake at once."""
 
 from engine.settings.fit import Fit, check_fit, device_specs
-from engine.settings.folder import find_config_folder, find_dotenv
-from engine.settings.load import load_settings
+from engine.settings.load import find_config_folder, find_dotenv, load_settings
 from engine.settings.problems import Problem, SettingsError
 from engine.settings.schema import Card, Journal, Loading, Monitoring, RamTierSettings, Settings, Size, VirtualGpu
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from engine.settings.check import differences
-from engine.settings.dotenv import read_dotenv
+from engine.settings.documents import read_dotenv
 from engine.settings.problems import Place, Problem
 from engine.settings.schema import Allocation, Fraction, Models, Seconds
 

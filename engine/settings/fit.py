@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.core.devices import DeviceSpec
-from engine.core.int8 import int8_would_fit
-from engine.core.models import Footprint, ModelSpec
+from engine.core.models import Footprint, ModelSpec, int8_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.settings.load import ALLOCATION_FILE

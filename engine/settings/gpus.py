@@ -5,18 +5,93 @@ rename gpu1. Cards are numbered as CUDA numbers what it shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, takewhile
 from typing import Final
 
 from msgspec import Struct
 
 from engine.core.names import DeviceId
+from engine.core.sizes import MIB
 from engine.devices.cards import GpuFacts
 from engine.devices.visible import visible
-from engine.settings.cards import shown_cards, usable_cards, useless_cards, wrong_choice, wrong_slices
 from engine.settings.environment import VISIBLE, Environment
 from engine.settings.problems import Place, Problem, given
-from engine.settings.schema import DEFAULT_GPUS, Card, VirtualGpu
+from engine.settings.schema import DEFAULT_GPUS, RAM, Card, VirtualGpu
+
+_STOP: Final = "-1"
+"""Where CUDA stops to read the list, by its own documentation."""
+
+
+def usable_cards(facts: Sequence[GpuFacts]) -> tuple[Card, ...]:
+    """Those that can run models: not a card in MIG mode, whose MIG devices do, nor one whose memory nobody knows."""
+    sized = [(card, card.total_bytes) for card in facts if not card.is_partitioned]
+    usable = [(card, total_bytes - (card.reserved_bytes or 0)) for card, total_bytes in sized if total_bytes]
+    return tuple(Card(card.uuid, card.name, size, ordinal) for ordinal, (card, size) in enumerate(usable))
+
+
+def useless_cards(facts: Sequence[GpuFacts]) -> Iterator[str]:
+    """A warning for each card that can't run models, and that no MIG device of it stands in for."""
+    parents = {card.parent_uuid for card in facts}
+    for card in facts:
+        name = f"{card.name} ({card.uuid})"
+        if card.is_partitioned and card.uuid not in parents:
+            yield f"{name} is in MIG mode without a MIG device and runs no model; make one, or switch MIG mode off"
+        elif not card.is_partitioned and not card.total_bytes:
+            yield f"{name} does not tell how much memory it has; it is not used"
+
+
+def shown_cards(facts: Sequence[GpuFacts], text: str | None) -> dict[DeviceId, Card]:
+    """The cards that CUDA shows, under its numbers. `text`: CUDA_VISIBLE_DEVICES; None when it is not set."""
+    by_uuid = {card.uuid: card for card in usable_cards(facts)}
+    shown = (by_uuid.get(card.uuid) for card in visible(facts, text))
+    return {f"gpu{number}": card for number, card in enumerate(shown) if card}
+
+
+def wrong_choice(facts: Sequence[GpuFacts], environment: Environment) -> Iterator[Problem]:
+    """CUDA_VISIBLE_DEVICES with a word that names no card, or with words that don't go together."""
+    text = environment.visible_devices
+    if text is None or not usable_cards(facts):
+        return
+    words = takewhile(lambda word: word.strip() != _STOP, text.split(","))
+    named = [visible(facts, word) for word in words]
+    if not all(named) or visible(facts, text) != tuple(chain(*named)):
+        yield Problem(environment.place(VISIBLE), given(text), _choices(facts))
+
+
+def _choices(facts: Sequence[GpuFacts]) -> str:
+    cards = [card for card in facts if not card.is_mig and not card.is_partitioned]
+    mig = ", ".join(card.uuid for card in facts if card.is_mig)
+    choices = [", ".join(str(card.index) for card in cards), ", ".join(card.uuid for card in cards)]
+    lists = "; or ".join([*filter(None, choices), *([f"one alone of {mig}"] if mig else [])])
+    return f"{lists}; each at most once, with commas and no spaces between; empty for no GPU"
+
+
+def wrong_slices(slices: Mapping[DeviceId, VirtualGpu], cards: Sequence[Card], at: Place) -> Iterator[Problem]:
+    """Slices of cards that are not there, and cards that are smaller than their slices together."""
+    backings = ", ".join([RAM, *(card.backing for card in cards)])
+    for index, gpu in enumerate(slices.values()):
+        if gpu.ordinal is not None and gpu.ordinal >= len(cards):
+            what = f"{given(gpu.backing)}, but {_how_many(cards)}"
+            hint = "" if cards else "citadel doctor says what is missing"
+            yield Problem(at.item(index).child("backing"), what, backings, hint)
+    for card in cards:
+        wanted = {name: gpu.memory_bytes for name, gpu in slices.items() if gpu.ordinal == card.ordinal}
+        if sum(wanted.values()) > card.memory_bytes:
+            yield _too_large(card, wanted, at)
+
+
+def _too_large(card: Card, wanted: Mapping[DeviceId, int], at: Place) -> Problem:
+    wanted_mib, has_mib = -(-sum(wanted.values()) // MIB), card.memory_bytes // MIB
+    what = f"{', '.join(wanted)} take {wanted_mib} MiB of {card.backing} together"
+    allowed = f"at most {has_mib} MiB, which is all that {card.title} has for models"
+    return Problem(at, what, allowed, f"{has_mib // len(wanted)}MiB each would fit")
+
+
+def _how_many(cards: Sequence[Card]) -> str:
+    if not cards:
+        return "no NVIDIA driver was found, or it shows no card that can run models"
+    return f"only {len(cards)} NVIDIA {'card' if len(cards) == 1 else 'cards'} here can run models"
 
 
 class Gpus(Struct, frozen=True):

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from engine.core.names import CPU
+from engine.core.models import ModelSpec, Pin
+from engine.core.names import CPU, DeviceId
 from engine.devices.cards import GpuFacts
-from engine.settings.cards import usable_cards
+from engine.paths import config_home
 from engine.settings.catalog import read_catalog
 from engine.settings.check import differences
 from engine.settings.documents import read_yaml, without_nulls
 from engine.settings.environment import applied, read_environment
-from engine.settings.gpus import UNKNOWN_GPUS, find_gpus
+from engine.settings.gpus import UNKNOWN_GPUS, find_gpus, usable_cards
 from engine.settings.problems import Place, Problem, SettingsError
 from engine.settings.schema import Allocation, Settings, decode_size
-from engine.settings.ties import hidden_ties, on_visible
+
+
+def on_visible(models: Iterable[ModelSpec], visible: Collection[DeviceId]) -> tuple[ModelSpec, ...]:
+    """`models` without their ties to hidden GPUs; a pinned model stays pinned, wherever it goes."""
+    return tuple(_untied(model, visible) for model in models)
+
+
+def hidden_ties(models: Iterable[ModelSpec], visible: Collection[DeviceId]) -> Iterator[str]:
+    """A warning for each model that is meant for a hidden GPU."""
+    for model in models:
+        wanted = [model.preferred_device, model.pin.device if model.pin else None]
+        if hidden := [device for device in wanted if device and not _reachable(device, visible)]:
+            yield f"{model.name} is meant for {hidden[-1]}, which the environment hides; it goes where there is room"
+
+
+def _untied(model: ModelSpec, visible: Collection[DeviceId]) -> ModelSpec:
+    preferred, pin = model.preferred_device, model.pin
+    if preferred and not _reachable(preferred, visible):
+        preferred = None
+    if pin and pin.device and not _reachable(pin.device, visible):
+        pin = Pin()
+    return replace(model, preferred_device=preferred, pin=pin)
+
+
+def _reachable(device: DeviceId, visible: Collection[DeviceId]) -> bool:
+    return device == CPU or device in visible
+
 
 ALLOCATION_FILE: Final = "gpu_allocation.yaml"
 
@@ -63,3 +91,34 @@ def _read_allocation(folder: Path, problems: list[Problem]) -> Allocation | None
         return None
     sound = {key: value for key, value in document.items() if key not in wrong}
     return msgspec.convert(without_nulls(sound), Allocation, dec_hook=decode_size)
+
+
+def find_config_folder(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Path:
+    """The folder named by `--config`, else by $CITADEL_CONFIG, else ./config, else the user's own.
+
+    A folder that was named must exist. Raises SettingsError.
+    """
+    if argument is not None:
+        return _named(cwd / argument.expanduser(), "--config")
+    if variable := environment.get("CITADEL_CONFIG"):
+        return _named(cwd / Path(variable).expanduser(), "CITADEL_CONFIG")
+    candidates = (cwd / "config", config_home(environment))
+    for folder in candidates:
+        if (folder / ALLOCATION_FILE).is_file():
+            return folder
+    raise SettingsError(
+        f"No configuration was found: {ALLOCATION_FILE} is neither in {candidates[0]} nor in {candidates[1]}. "
+        "Run citadel in a folder that has config/, or name the folder with --config FOLDER or CITADEL_CONFIG."
+    )
+
+
+def find_dotenv(folder: Path, cwd: Path) -> Path | None:
+    """`.env` beside the configuration's folder, else in the working folder, if there is one."""
+    candidates = (folder.parent / ".env", cwd / ".env")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _named(folder: Path, where: str) -> Path:
+    if not folder.is_dir():
+        raise SettingsError(f"{where} names {folder}, which is not a folder; it must hold {ALLOCATION_FILE}.")
+    return folder.resolve()

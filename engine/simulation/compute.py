@@ -8,12 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.prediction import Rates
 from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.prediction import Rates
 from engine.core.state import DeviceState, ModelState, State
-from engine.replay.box import Box, starting_state
-from engine.replay.sizes import MB
+from engine.replay.box import MB, Box, starting_state
 
 
 class Compute(Struct, frozen=True):

@@ -7,8 +7,12 @@ damaged, and checking it takes no time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, assert_never
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from itertools import count
+from typing import Final, Generic, TypeVar, assert_never
 
 from msgspec import Struct
 
@@ -44,12 +48,146 @@ from engine.scheduler.messages import (
     WorkerDown,
     WorkerUp,
 )
-from engine.simulation.agenda import Agenda
 from engine.simulation.compute import Compute
-from engine.simulation.device import Run, SimulatedDevice
 from engine.simulation.figures import Moved
-from engine.simulation.sharing import SharedRate
 from engine.worker.protocol import Bound
+
+Event = TypeVar("Event")
+
+
+class Agenda(Generic[Event]):
+    """A heap of events to come."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Event]] = []
+        self._entries = count()
+
+    @property
+    def next_s(self) -> float:
+        """When the next event is due; infinity when there is none."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def put(self, at_s: float, event: Event) -> None:
+        """Have `event` happen at `at_s`."""
+        heapq.heappush(self._heap, (at_s, next(self._entries), event))
+
+    def take(self) -> Event:
+        """The next event, taken off. Raises IndexError when there is none."""
+        return heapq.heappop(self._heap)[2]
+
+    def forget(self, unwanted: Callable[[Event], bool]) -> None:
+        """Let none of the events to come happen that are `unwanted`."""
+        self._heap = [entry for entry in self._heap if not unwanted(entry[2])]
+        heapq.heapify(self._heap)
+
+
+User = TypeVar("User", bound=Hashable)
+
+
+class SharedRate(Generic[User]):
+    """Processor sharing: with n users each gets 1/n of the rate, and what one leaves the others have at once.
+
+    Amounts are bytes where the rate is bytes per second, seconds of work where it is a speed.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._left: dict[User, float] = {}
+        self._at_s = 0.0
+        self._next: tuple[float, User] | None = None
+
+    @property
+    def next_s(self) -> float:
+        """When the next user will be done; infinity when there is none."""
+        return self._next[0] if self._next else math.inf
+
+    def start(self, user: User, amount: float, now_s: float) -> None:
+        """From now on `user` takes part, until it has had `amount`."""
+        self._pass(now_s)
+        self._left[user] = amount
+        self._look_ahead()
+
+    def stop(self, user: User, now_s: float) -> bool:
+        """`user` takes part no longer. False when it was done already."""
+        self._pass(now_s)
+        stopped = self._left.pop(user, None) is not None
+        self._look_ahead()
+        return stopped
+
+    def take(self) -> User:
+        """The user that is done at `next_s`, taken off."""
+        assert self._next is not None
+        done_s, user = self._next
+        self._pass(done_s)
+        del self._left[user]
+        self._look_ahead()
+        return user
+
+    def _pass(self, now_s: float) -> None:
+        if self._left:
+            share = (now_s - self._at_s) * self._rate / len(self._left)
+            self._left = {user: left - share for user, left in self._left.items()}
+        self._at_s = now_s
+
+    def _look_ahead(self) -> None:
+        if not self._left:
+            self._next = None
+            return
+        user = min(self._left, key=self._left.__getitem__)
+        wait_s = max(0.0, self._left[user]) * len(self._left) / self._rate
+        self._next = self._at_s + wait_s, user
+
+
+class Run(Struct, frozen=True):
+    """A request that has its lease."""
+
+    lease: int
+    work_s: float
+    """On a GPU of its own."""
+
+
+class SimulatedDevice:
+    """What its worker is doing. Each model runs one request at a time."""
+
+    def __init__(self, copy_bytes_per_s: float, speed: float) -> None:
+        self.copies: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
+        self.returns: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
+        """Copies back, which take nothing from the copies the other way."""
+        self.bound_bytes: dict[ModelName, int] = {}
+        self._running: SharedRate[ModelName] = SharedRate(speed)
+        self._queues: dict[ModelName, deque[Run]] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(self.bound_bytes.values())
+
+    @property
+    def run_ends_s(self) -> float:
+        """When the next run ends; infinity when nothing runs."""
+        return self._running.next_s
+
+    @property
+    def next_s(self) -> float:
+        """When a copy or a run ends next; infinity when nothing is under way."""
+        return min(self.run_ends_s, self.copies.next_s, self.returns.next_s)
+
+    def run(self, model: ModelName, run: Run, now_s: float) -> None:
+        """Run the request, after those that the model has already."""
+        queue = self._queues.setdefault(model, deque())
+        queue.append(run)
+        if len(queue) == 1:
+            self._running.start(model, run.work_s, now_s)
+
+    def take_ended(self) -> Run:
+        """The run that ends at `run_ends_s`."""
+        now_s = self._running.next_s
+        model = self._running.take()
+        queue = self._queues[model]
+        ended = queue.popleft()
+        if queue:
+            self._running.start(model, queue[0].work_s, now_s)
+        return ended
+
 
 _PID: Final = 1
 

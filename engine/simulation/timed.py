@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from msgspec import Struct
+
 from engine.core.names import ModelName
-from engine.core.policy import Policy
+from engine.core.policy import Eviction, Policy
 from engine.replay.box import Box
 from engine.replay.trace import Request
 from engine.scheduler.board import TICK_S, Instant, Patience
@@ -14,11 +16,8 @@ from engine.scheduler.effects import Deny, Effect, Grant, ReleaseModel, Reply, S
 from engine.scheduler.messages import Ask, Message, Return, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
-from engine.simulation.device import Run
-from engine.simulation.filling import Filling
-from engine.simulation.machine import Machine
-from engine.simulation.figures import TimedOutcome
-from engine.simulation.tally import Tally
+from engine.simulation.figures import Filling, Tally, TimedOutcome
+from engine.simulation.machine import Machine, Run
 
 
 def replay_timed(
@@ -118,3 +117,28 @@ class _Replay:
             filled=self._filling.mean(self._now_s),
             simulated_s=self._now_s,
         )
+
+
+class TimedComparison(Struct, frozen=True):
+    """What each policy did."""
+
+    box: Box
+    compute: Compute
+    sizes: dict[ModelName, int]
+    policies: dict[Eviction, TimedOutcome]
+
+
+def compare_timed(
+    requests: Sequence[Request],
+    box: Box,
+    compute: Compute,
+    sizes: Mapping[ModelName, int],
+    evictions: Sequence[Eviction],
+) -> TimedComparison:
+    """Replay `requests` at their times once for each of `evictions`. Raises TraceError for a model that no GPU can hold."""
+    return TimedComparison(
+        box=box,
+        compute=compute,
+        sizes=dict(sizes),
+        policies={name: replay_timed(requests, box, compute, sizes, Policy(eviction=name)) for name in evictions},
+    )

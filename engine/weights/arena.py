@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.weights.errors import BadCheckpoint, ReadStopped
-from engine.weights.shared_memory import Region
-from engine.weights.sparse import SparseMemory
-from engine.weights.touching import Touching
+from engine.weights.shared_memory import Region, SparseMemory, Touching
 
 PIECE_BYTES: Final = 8 << 20
 """Read at once: large enough for the disk, small enough that a stop is heard soon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,17 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engine.core.int8 import matrix_bytes
-from engine.core.models import DTYPE_BYTES, Dtype
+from engine.core.models import DTYPE_BYTES, Dtype, matrix_bytes
 from engine.weights.errors import BadCheckpoint
-from engine.weights.int8 import is_int8_matrix
+
+_KEPT: Final = re.compile(r"embed|(^|\.)(wte|wpe|shared|lm_head|relative_attention_bias|DenseReluDense\.wo)\.")
+"""Tables that rows are looked up in, output heads, and T5's `wo`, which transformers keeps in float32."""
+
+
+def is_int8_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a floating weight of that name and shape is a linear layer's matrix."""
+    return len(shape) == 2 and name.endswith(".weight") and not _KEPT.search(name)
+
 
 LENGTH_PREFIX_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100 << 20

@@ -7,19 +7,98 @@ from __future__ import annotations
 
 import logging
 import mmap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from engine.core.sizes import MIB, format_size
 from engine.weights.layout import aligned
 from engine.weights.shared_memory import Region
-from engine.worker.cuda_device import CudaDevice
-from engine.worker.cuda_runs import CudaRuns
+from engine.worker.cuda_device import CudaDevice, PagesNotLocked
 from engine.worker.errors import OutOfMemory
 from engine.worker.memory import CopiedPlacement, Placement, over_the_limit
-from engine.worker.page_locks import PageLocks
 from engine.worker.protocol import Card
-from engine.worker.running import once_more
+from engine.worker.running import Measurement, once_more
 from engine.worker.window import Allocation, Window
+
+
+class CudaRuns:
+    """The device's peak belongs to whoever used it meanwhile: a run is measured only when it was alone."""
+
+    def __init__(self, device: CudaDevice, describe: Callable[[], str]) -> None:
+        self._device: Final = device
+        self._describe: Final = describe
+        self._lock: Final = threading.Lock()
+        self._running = 0
+        self._events = 0
+        """Counts all that spoils a measurement: another run that begins, a load, an eviction."""
+
+    def collect(self) -> None:
+        self._device.collect()
+
+    def shortage(self, rows: int) -> OutOfMemory:
+        return OutOfMemory(
+            f"out of memory: a run of {rows} at once found too little, also after all unused memory was given back."
+            f" {self._describe()}. The model stays loaded; lower its max_sequence, or evict another model"
+        )
+
+    def disturb(self) -> None:
+        """Something else takes or gives back memory: runs under way can't be measured any more."""
+        with self._lock:
+            self._events += 1
+
+    @contextmanager
+    def measure(self) -> Iterator[Measurement]:
+        took = Measurement()
+        with self._lock:
+            self._events += 1
+            self._running += 1
+            alone, begun = self._running == 1, self._events
+            floor_bytes = self._device.restart_peak() if alone else 0
+        try:
+            yield took
+        finally:
+            with self._lock:
+                self._running -= 1
+                if alone and self._events == begun:
+                    took.workspace_bytes = max(0, self._device.peak_bytes() - floor_bytes)
+
+
+_locks_log: Final = logging.getLogger(__name__)
+
+
+class PageLocks:
+    """Locked regions. Locking takes longer than one copy gains, so a region stays locked until `unlock`, which must come
+    before its pages are given up: the device would go on reading the old ones."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device: Final = device
+        self._addresses: Final[dict[Region, int]] = {}
+        self._refused = False
+
+    def lock(self, region: Region, address: int) -> None:
+        """Lock the region's pages. Where that can't be done, it is said once and no longer tried."""
+        if self._refused or region in self._addresses:
+            return
+        try:
+            self._device.lock_pages(address, region.span_bytes)
+        except PagesNotLocked as error:
+            self._refused = True
+            _locks_log.warning(
+                "the driver would not page-lock %s of the RAM tier: %s; copies go on from pageable memory, which is slower",
+                format_size(region.span_bytes),
+                error,
+            )
+        else:
+            self._addresses[region] = address
+
+    def unlock(self, region: Region) -> None:
+        """Nothing happens when the region is not locked."""
+        if region in self._addresses:
+            self._device.unlock_pages(self._addresses[region])
+            del self._addresses[region]
+
 
 _log: Final = logging.getLogger(__name__)
 

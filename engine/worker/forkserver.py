@@ -16,8 +16,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine.worker.client import WorkerDied, WorkerProcess
-from engine.worker.forking import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer
-from engine.worker.protocol import BROKEN_CONTEXT_STATUS, WorkerConfig
+from engine.worker.protocol import (
+    BROKEN_CONTEXT_STATUS,
+    MAX_MESSAGE_BYTES,
+    Exited,
+    Fork,
+    Forked,
+    FromServer,
+    WorkerConfig,
+)
 
 SERVER_GONE: Final = "ended, and its fork server with it"
 IMPORT_ROOT: Final = Path(__file__).parents[2]

@@ -13,14 +13,15 @@ from typing import Final, assert_never
 import msgspec
 import torch
 
-from engine.worker.backings import backing_for
-from engine.worker.cuda_device import ONLY_CARD, VISIBLE, cuda_ordinal, see_only
+from engine.worker.convert import prepare
+from engine.worker.cuda import CudaBacking
+from engine.worker.cuda_device import ONLY_CARD, VISIBLE, TorchCuda, cuda_ordinal, see_only
 from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, failure_of
 from engine.worker.framing import encode_frame, receive
 from engine.worker.generation import Generator
-from engine.worker.convert import prepare
-from engine.worker.progress import in_hundredths
+from engine.worker.memory import Backing, HostBacking, RamBacking
+from engine.worker.prepare_request import in_hundredths
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
     Advanced,
@@ -43,9 +44,27 @@ from engine.worker.protocol import (
     Unlock,
     WorkerConfig,
 )
-from engine.worker.slab_stream import Reading
 from engine.worker.residents import Residents
 from engine.worker.running import breaks_the_context
+from engine.worker.slab_stream import Reading
+
+
+def backing_for(
+    backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False, touched_bytes: int = 0
+) -> Backing:
+    """`page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a
+    device in host RAM is touched ahead."""
+    match backing:
+        case "ram":
+            return RamBacking(arena, limit_bytes, touched_bytes)
+        case "host":
+            return HostBacking(arena, limit_bytes)
+        case "none":
+            return RamBacking(arena, 0)
+    ordinal = cuda_ordinal(backing)
+    if ordinal is None:
+        raise ValueError(f"there is no backing {backing!r}; there are ram, host, cuda:N and none")
+    return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)
 
 
 def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> None:

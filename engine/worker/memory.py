@@ -16,14 +16,11 @@ import torch
 
 from engine.core.sizes import format_size
 from engine.weights.layout import Entry
-from engine.weights.shared_memory import Region
-from engine.weights.sparse import SparseMemory
-from engine.weights.touching import Touching
+from engine.weights.shared_memory import Region, SparseMemory, Touching
 from engine.worker.errors import BadRequest, OutOfMemory
-from engine.worker.moving import NOTHING_MOVED, Moved, follow
 from engine.worker.protocol import Card
-from engine.worker.slab_stream import Reading
 from engine.worker.running import HOST_RUNS, RunMemory
+from engine.worker.slab_stream import NOTHING_MOVED, Moved, Reading, follow
 from engine.worker.window import Views, Window
 
 Copy: TypeAlias = Callable[[torch.Tensor, torch.Tensor], float]

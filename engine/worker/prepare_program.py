@@ -24,8 +24,7 @@ from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.slab import Prepared, open_prepared, verify_checksum
 from engine.weights.source_files import changed_files
 from engine.weights.sources import Source, earlier_folders, prepared_folder, resolve
-from engine.worker.prepare_request import preparation_of
-from engine.worker.progress import in_hundredths
+from engine.worker.prepare_request import in_hundredths, preparation_of
 
 Say: TypeAlias = Callable[[News], None]
 INTERRUPTED: Final = 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,24 +10,62 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
+import torch
 from msgspec import Struct
 from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
+from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
-from engine.weights.slab import is_current
-from engine.worker.binding import bind, unbind
-from engine.worker.embedding import Embedder
+from engine.weights.slab import is_current, open_prepared
+from engine.worker.embedding import Embedder, read_pooling
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
-from engine.worker.pooling import read_pooling
 from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
-from engine.worker.slab_stream import Reading, all_read
 from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
-from engine.worker.slab_writing import write_slab
+from engine.worker.slab_stream import Reading, all_read
 from engine.worker.tokenizer import load_tokenizer
+from engine.worker.window import TORCH_DTYPES, Window
+
+_NOTHING: Final = {name: torch.empty(0, dtype=dtype) for name, dtype in TORCH_DTYPES.items()}
+
+
+def bind(skeleton: Skeleton, placement: Placement) -> None:
+    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be used outside
+    it."""
+    skeleton.reset()
+    skeleton.stage = "bound"
+    for tensor, entry in skeleton.places:
+        tensor.data = placement.tensor(entry)
+
+
+def unbind(skeleton: Skeleton) -> None:
+    """Leave the tensors without elements, so that a use that comes too late raises instead of reading other bytes."""
+    for tensor, entry in skeleton.places:
+        tensor.data = _NOTHING[entry.dtype]
+    skeleton.stage = "left"
+
+
+def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None:
+    """Fill `target`. Raises BadRequest when it has another size, BadCheckpoint when the file is not the one that was bound."""
+    layout, folder = skeleton.layout, skeleton.folder
+    if target.length != layout.length:
+        raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
+    prepared = open_prepared(folder)
+    if prepared.layout_id != skeleton.layout_id:
+        raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
+    placement.copy_back(target)
+    buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
+    if not buffers:
+        return
+    with prepared.slab_path.open("rb", buffering=0) as file, target.bytes.numpy().data as whole:
+        for entry in buffers:
+            with whole[entry.offset : entry.offset + entry.length] as place:
+                if os.preadv(file.fileno(), [place], prepared.data_offset + entry.offset) != entry.length:
+                    raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")
+
 
 Runner: TypeAlias = Embedder | Generator
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.histogram import histogram
+from engine.bench.statistics import histogram
 
 
 def test_each_time_is_counted_in_its_step() -> None:

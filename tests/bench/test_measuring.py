@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.bench.measure import Bench, Progress, Protocol, Show
+from engine.bench.measure import Bench, Progress, Schedule, Show, SlabFiles
 from engine.bench.records import FromTier, NotMeasured, Omission, Series, Subject
-from engine.bench.tiers import SlabFiles
 from engine.core.commands import Load, Submission, models_of
 from engine.core.models import Pin
 from engine.core.state import Slab
@@ -35,7 +34,7 @@ def bench(
     files: SlabFiles | None = None,
     show: Show = lambda _: None,
 ) -> Bench:
-    return Bench(engine, Protocol(repeats, warm_up), may_leave, files or NotedFiles(), show)
+    return Bench(engine, Schedule(repeats, warm_up), may_leave, files or NotedFiles(), show)
 
 
 def subject(model: str, device: str = "gpu0", tier: FromTier = "ram", leaving: str = "") -> Subject:

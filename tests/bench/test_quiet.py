@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from engine.bench.quiet import kept_quiet
+from engine.bench.run import kept_quiet
 from tests.scripted import ScriptedEngine
 
 

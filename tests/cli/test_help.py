@@ -10,7 +10,7 @@ import pytest
 from citadel_tui.actions import ACTIONS
 from citadel_tui.cli.parser import parse
 from citadel_tui.viewmodel.glyphs import ASCII
-from citadel_tui.viewmodel.help_topics import TOPICS
+from citadel_tui.viewmodel.pages.help import TOPICS
 from tests.cli.conftest import Citadel
 
 

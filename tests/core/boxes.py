@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.prediction import Rates
+from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState, ModelState, RamTier, Resident, Slab, Stage, State
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import strategies as st
 
-from engine.core.batches import after
 from engine.core.forecast.demand import request_came
-from engine.core.movable import room_without
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.planner import after
 from engine.core.plans import Plan
+from engine.core.proposing.moves import room_without
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_pin, with_resident, with_slab

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.core.batches import after
 from engine.core.commands import Command, Load, Move
 from engine.core.ledger import budget, charged
-from engine.core.planning.planner import plan
+from engine.core.planning.planner import after, plan
 from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.state import State

@@ -5,15 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.arranging import arranged
 from engine.core.commands import Batch, Evict, Load, Move
-from engine.core.proposing.moves import arrival, departure, transfer
-from engine.core.movable import movable, room_without
 from engine.core.names import CPU
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.proposals import Gain
+from engine.core.proposing.moves import arranged, arrival, departure, movable, room_without, transfer
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_resident
 from tests.core.residencies import over_budget, placement, residencies, states_of

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from engine.core.batches import after
 from engine.core.commands import Batch, Evict, Load, Move, SetPin, Single
-from engine.core.invariants import broken_invariants
-from engine.core.planning.planner import plan
+from engine.core.ledger import broken_invariants
+from engine.core.planning.planner import after, plan
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.state import State

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from engine.core.batches import after
-from engine.core.proposing.undo import KEPT_CHANGES, remembered
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Origin, SetPin, Submission
 from engine.core.models import Pin
 from engine.core.names import CPU
-from engine.core.planning.planner import plan
+from engine.core.planning.planner import after, plan
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Undo
 from engine.core.proposing.propose import propose
+from engine.core.proposing.undo import KEPT_CHANGES, remembered
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_pin, with_resident
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core.batches import after
 from engine.core.commands import Evict, Load
-from engine.core.copying_back import goes_back, learned_back, with_copies_back
 from engine.core.devices import Reading
 from engine.core.names import CPU
-from engine.core.planning.planner import plan
+from engine.core.planning.planner import after, plan
+from engine.core.planning.ram_tier import copy_back_time, goes_back, learned_back, with_copies_back
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.policy import Policy
-from engine.core.planning.ram_tier import copy_back_time
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_demand, with_reading, with_resident, with_slab

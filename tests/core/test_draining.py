@@ -6,12 +6,12 @@ from hypothesis import given, settings
 
 from engine.core.commands import Evict, Move
 from engine.core.devices import Reading
-from engine.core.proposing.drain import drained, packed
-from engine.core.invariants import broken_invariants
+from engine.core.ledger import broken_invariants
 from engine.core.names import CPU
 from engine.core.plans import Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Pack, Proposal
+from engine.core.proposing.drain import drained, packed
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_pin, with_reading, with_resident, with_slab
 from tests.core.residencies import asked, over_budget, placement, residencies, states_of

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Batch, Load
-from engine.core.floor import floor_s
+from engine.core.forecast.calibration import floor_s
 from engine.core.names import CPU, DeviceId
 from engine.core.plans import LoadStep, Plan, Tier
 from engine.core.records import Phases, Switch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
 from engine.core.planning.eviction import Leaver, victims
+from engine.core.planning.knapsack_cover import Need
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.core.planning.knapsack_cover import Need
 from tests.core.boxes import NOW_S, box, with_resident
 
 

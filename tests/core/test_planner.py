@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
-from engine.core.prediction import Rates
 from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
+from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_demand, with_pin, with_reading, with_resident, with_slab

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.forecast.demand import SPANS_REQUESTS
-from engine.core.prediction import Rates
 from engine.core.names import CPU
-from engine.core.policy import Policy
 from engine.core.planning.ram_tier import slabs_to_drop, worth_copying_back
+from engine.core.policy import Policy
+from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_demand, with_resident, with_slab

@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Batch, Load
+from engine.core.forecast.calibration import learned, warmed
 from engine.core.forecast.costs import eviction, load_step
 from engine.core.ledger import lose_worker
 from engine.core.names import CPU, DeviceId
 from engine.core.plans import EvictStep, LoadStep, Plan, Step, Tier
-from engine.core.forecast.calibration import learned, warmed
 from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
 from engine.core.state import State

@@ -3,8 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.names import ModelName
-from engine.core.planning.ram_tier import has_room
-from engine.core.readahead import wanted_next
+from engine.core.planning.ram_tier import has_room, wanted_next
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.core.boxes import box, with_demand, with_resident, with_slab

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.core.commands import Evict, Load, Move
-from engine.core.proposing.moves import exchanges
-from engine.core.invariants import broken_invariants
+from engine.core.ledger import broken_invariants
 from engine.core.names import CPU
 from engine.core.policy import Balancing, Policy
 from engine.core.proposals import Proposal, Rebalance
+from engine.core.proposing.moves import exchanges
 from engine.core.proposing.rebalance import rebalanced
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_pin, with_resident, with_slab

@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.core.advice import slow_switches
 from engine.core.forecast.footprints import Architecture, estimate
-from engine.core.prediction import Rates
+from engine.core.insight.reference_box import (
+    BUDGET_BYTES,
+    REFERENCE_DTYPES,
+    REFERENCE_MODELS,
+    ReferenceRow,
+    reference_table,
+    slow_switches,
+)
 from engine.core.models import Footprint, Limits
-from engine.core.insight.reference_box import BUDGET_BYTES, REFERENCE_DTYPES, REFERENCE_MODELS, ReferenceRow, reference_table
+from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.weights.recipes import RECIPES

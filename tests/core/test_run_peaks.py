@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.forecast.footprints import KEPT_RUNS, RunPeaks, came_short, fitted, learned_bytes, observed
 from engine.core.models import Footprint
-from engine.core.run_peaks import KEPT_RUNS, RunPeaks, came_short, fitted, learned_bytes, observed
 from engine.core.sizes import MIB
 
 ESTIMATE = 100 * MIB

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from engine.core.commands import Load, Origin
+from engine.core.insight.thrash import Alarm, Displacement, displacements, find_thrash
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
-from engine.core.insight.thrash import Alarm, Displacement, displacements, find_thrash
 from tests.core.boxes import NOW_S, box, with_resident
 
 STATE = box({"a": 50, "b": 40, "c": 30, "d": 20, "e": 10})

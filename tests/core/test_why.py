@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, Load, SetPin
+from engine.core.insight.why import Explanation, explain
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Switch
 from engine.core.state import State
-from engine.core.insight.why import Explanation, explain
 from tests.core.boxes import NOW_S, box, with_demand, with_pin, with_resident
 
 FULL = with_demand(

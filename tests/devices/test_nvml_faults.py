@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.sizes import GIB, MIB
-from engine.devices.library import NvmlState
 from engine.devices.nvml import REOPEN_EVERY_S, NvmlProbe
+from engine.devices.troubles import NvmlState
 from tests.devices.conftest import HeldClock
 from tests.nvml.script import Fault, NvmlScript
 

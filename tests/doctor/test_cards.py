@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from engine.core.sizes import GIB
 from engine.doctor.examine import examine
 from engine.doctor.machine import Capability, Config, Slice, TorchCard
-from engine.doctor.torch_builds import build_for, runs_on
+from engine.doctor.tables import build_for, runs_on
 from tests.doctor.machines import (
     GT_1030,
     NEW_ARCHITECTURES,

@@ -10,10 +10,8 @@ import pytest
 from engine.core.sizes import GIB, MIB
 from engine.doctor.gathering.config import ask_config
 from engine.doctor.gathering.disk import SAMPLE_BYTES, ask_disk
-from engine.doctor.gathering.driver import look_for_driver
-from engine.doctor.gathering.host import ask_host
-from engine.doctor.gathering.program import ProgramFailed, output_of
-from engine.doctor.gathering.torch import ask_torch
+from engine.doctor.gathering.host import ask_host, look_for_driver
+from engine.doctor.gathering.torch import ProgramFailed, ask_torch, output_of
 from engine.doctor.machine import Slice, Torch, TorchBroken, TorchFacts, TorchMissing
 from engine.weights.layout import SLAB_FILE
 from tests.settings.machines import TWO_CARDS

@@ -10,10 +10,9 @@ from msgspec.structs import replace
 
 from engine.core.sizes import MIB
 from engine.doctor.copy_rates import Circumstances, CopyRates, keep, recall
-from engine.doctor.fast_dtypes import fast_dtypes
-from engine.doctor.gpus import Rates
+from engine.doctor.gpus import Rates, measured, recalled
 from engine.doctor.machine import Capability
-from engine.doctor.measuring import measured, recalled
+from engine.doctor.tables import fast_dtypes
 from tests.doctor.machines import GT_1030
 
 RATES = CopyRates(256 * MIB, 3.2e9, 1.6e9, 3.3e9, 1.5e9)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.models import Limits, ModelSpec
-from engine.drive.calls import MOST_TOKENS, calls
-from engine.drive.casting import Cast, by_rank, in_turn, read_cast
+from engine.drive.calls import MOST_TOKENS, Cast, by_rank, calls, in_turn, read_cast
 from engine.replay.trace import Request, TraceError
 
 SPECS = {

@@ -9,9 +9,9 @@ import torch
 from transformers.utils import logging
 
 from engine.core.sizes import MIB
-from engine.worker.backings import backing_for
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import ONLY_CARD
+from engine.worker.main import backing_for
 from tests.worker.cards import why_no_card
 from tests.worker.conftest import arena, fork_server
 from tests.worker.models import Tier

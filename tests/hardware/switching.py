@@ -21,9 +21,9 @@ from engine.core.sizes import GIB, MIB
 from engine.weights.recipes import RECIPES, Recipe
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
+from engine.worker.convert import prepare
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import PagesNotLocked, TorchCuda
-from engine.worker.convert import prepare
 from engine.worker.protocol import Bind, Prepare, Release
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make

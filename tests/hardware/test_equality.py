@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from engine.core.models import Limits
-from engine.worker.binding import bind, unbind
+from engine.worker.convert import load_module
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
-from engine.worker.convert import load_module
+from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
 from engine.worker.tokenizer import load_tokenizer
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices

@@ -12,8 +12,8 @@ from engine.weights.shared_memory import Region
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import TorchCuda
 from engine.worker.errors import OutOfMemory
-from engine.worker.slab_stream import all_read
 from engine.worker.running import in_parts
+from engine.worker.slab_stream import all_read
 from tests.hardware.conftest import LIMIT_BYTES, TIER_BYTES
 from tests.worker.models import Tier
 

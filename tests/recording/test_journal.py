@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.records import Notice, Record
-from engine.recording.journal import CURRENT, Journal
 from engine.recording.files import Bounds, NotWritten
+from engine.recording.journal import CURRENT, Journal
 
 
 def texts(records: list[Record]) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from citadel_tui.cli import main
-from engine.replay.comparison import EVICTIONS
 from engine.replay.generated import demand
+from engine.replay.untimed import EVICTIONS
 from tests.replay.demands import written
 
 

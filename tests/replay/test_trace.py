@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.replay.box import Box, starting_state
+from engine.replay.box import CYCLE_BYTES, GB, Box, cycled_sizes, parse_bytes, read_sizes, starting_state
 from engine.replay.generated import demand
-from engine.replay.sizes import CYCLE_BYTES, GB, cycled_sizes, parse_bytes, read_sizes
 from engine.replay.trace import Request, TraceError, read_trace, without_repeats
 from tests.replay.demands import written
 

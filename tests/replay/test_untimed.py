@@ -7,12 +7,9 @@ import math
 import pytest
 
 from engine.core.policy import Eviction, Policy
-from engine.replay.box import Box, starting_state
-from engine.replay.comparison import EVICTIONS, Comparison, compare
-from engine.replay.foresight import Clairvoyance, Hindsight
+from engine.replay.box import GB, Box, cycled_sizes, starting_state
 from engine.replay.generated import demand
-from engine.replay.sizes import GB, cycled_sizes
-from engine.replay.untimed import Outcome, replay
+from engine.replay.untimed import EVICTIONS, Clairvoyance, Comparison, Hindsight, Outcome, compare, replay
 
 DEMANDS = [(12, 1.0, 1.0), (20, 1.5, 2.0), (40, 2.1, 3.0), (40, 1.0, 2.0)]
 

@@ -8,10 +8,10 @@ from engine.api import PROTOCOL, Hello
 from engine.bench.records import BenchedDevice, Machine
 from engine.core.commands import Load, Origin
 from engine.core.devices import DeviceSpec
-from engine.core.prediction import Prediction
 from engine.core.names import CPU
 from engine.core.plans import EvictStep, LoadStep, Plan, Tier
 from engine.core.policy import Policy
+from engine.core.prediction import Prediction
 from engine.core.records import Phases, Switch
 from engine.core.sizes import GIB, MIB
 from engine.recording.memory import DeviceSample, EngineFacts, ModelFacts, Sample

@@ -7,10 +7,16 @@ import pytest
 from engine.core.records import Switch
 from engine.recording.memory import EngineFacts, Sample
 from engine.results.criteria import Criterion, criteria
-from engine.results.fallbacks import fallbacks
+from engine.results.figures import (
+    calibrations,
+    device_uses,
+    fallbacks,
+    latencies,
+    loads_by_device,
+    monitoring,
+    pressure,
+)
 from engine.results.recorded import Recorded
-from engine.results.figures import device_uses, monitoring, pressure
-from engine.results.switching import calibrations, latencies, loads_by_device
 from tests.results.books import BEGAN_S, facts, sample, switch
 
 QUIET = [sample(30 * number, 256, 0) for number in range(12)]

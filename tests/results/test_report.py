@@ -12,9 +12,9 @@ from engine.core.policy import Policy
 from engine.core.records import Entry
 from engine.paths import find_paths, make_folders
 from engine.recording.demand import Asked, DemandLog
+from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import Line, MemoryLog
-from engine.recording.files import Bounds
 from engine.results.recorded import gather
 from tests.cli.conftest import Citadel
 from tests.results.books import BEGAN_S, facts, sample, switch

@@ -15,21 +15,20 @@ from engine.core.records import Record
 from engine.core.sizes import GIB
 from engine.devices.clock import Clock
 from engine.devices.nvml import Deadlines, NvmlProbe
+from engine.devices.readings import CardReader
 from engine.recording.demand import DemandLog
+from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
-from engine.recording.files import Bounds
-from engine.scheduler.board import Patience
-from engine.runtime.cards import CardReader
-from engine.runtime.clock import SystemClock
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import initial_state
-from engine.scheduler.messages import Message
-from engine.runtime.recall import last_residency, with_pins
+from engine.runtime.initial_state import initial_state, last_residency, with_pins
+from engine.runtime.ports import SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
+from engine.scheduler.board import Patience
+from engine.scheduler.messages import Message
 from engine.scheduler.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
 from engine.worker.protocol import Arena, WorkerConfig

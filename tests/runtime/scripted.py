@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
 
+from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
-from engine.weights.integrity import Finding
 from engine.weights.errors import ReadStopped
+from engine.weights.integrity import Finding
 from engine.weights.layout import FORMAT_VERSION, Layout
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
-from engine.core.invariants import broken_invariants
-from engine.core.ledger import budget, charged
+from engine.core.ledger import broken_invariants, budget, charged
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Undo
 from engine.core.proposing.propose import propose

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from engine.core.devices import DeviceSpec, Neighbour, Reading
 from engine.core.sizes import MIB
 from engine.devices.cards import Activity, GpuMemory, GpuProcess, GpuSample
-from engine.devices.library import Library, library_in
-from engine.runtime.cards import CardReader
+from engine.devices.readings import CardReader
+from engine.devices.troubles import Library, library_in
 
 CARD = "GPU-1"
 OURS, THEIRS = 4711, 815

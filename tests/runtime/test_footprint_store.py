@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Limits
-from engine.core.run_peaks import RunPeaks
 from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
 from tests.core.boxes import box

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from engine.core.commands import Evict, Load, Move, Submission
 from engine.core.devices import DeviceSpec, Reading
+from engine.core.forecast.footprints import ENOUGH_RUNS, RunPeaks
 from engine.core.ledger import charged
 from engine.core.models import Footprint
-from engine.core.run_peaks import ENOUGH_RUNS, RunPeaks
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.effects import BindModel, KeepPeaks, ReleaseModel

@@ -8,9 +8,9 @@ from hypothesis.stateful import rule
 from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec
+from engine.core.forecast.footprints import ENOUGH_RUNS
 from engine.core.models import Footprint
 from engine.core.policy import Policy
-from engine.core.run_peaks import ENOUGH_RUNS
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.board import Patience

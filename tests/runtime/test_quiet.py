@@ -15,15 +15,14 @@ from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.devices.nvml import NvmlProbe
+from engine.devices.readings import CardReader
 from engine.paths import Paths
-from engine.runtime.cards import CardReader
-from engine.runtime.clock import SystemClock
-from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading
-from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, Ran, Tick, WorkerUp
-from engine.runtime.rest import Rest
-from engine.runtime.sampler import Sampler
-from engine.scheduler.integrity import QUIET_S
+from engine.runtime.ports import SystemClock
+from engine.runtime.sampler import Rest, Sampler
 from engine.runtime.workers import Workers
+from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading
+from engine.scheduler.integrity import QUIET_S
+from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, Ran, Tick, WorkerUp
 from tests.core.boxes import box, with_demand, with_reading, with_resident, with_slab
 from tests.runtime.engines import scripted_engine
 from tests.runtime.scripted import ScriptedSpawner

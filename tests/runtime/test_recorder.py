@@ -12,9 +12,9 @@ from engine.core.ledger import budget
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.records import Notice, Phases, Switch
 from engine.recording.demand import DEMAND_FILE, DemandLog, own_demand
+from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MEMORY_FILE, EngineFacts, MemoryLog, Sample, recorded_memory
-from engine.recording.files import Bounds
 from engine.runtime.history import History
 from engine.runtime.recorder import Pace, Recorder
 from tests.core.boxes import NOW_S, box, with_resident

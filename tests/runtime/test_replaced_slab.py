@@ -11,8 +11,8 @@ from engine.core.commands import Evict, Load, Move, Submission
 from engine.core.models import ModelSpec
 from engine.core.names import CPU
 from engine.core.plans import Tier
-from engine.scheduler.effects import BindModel, DropSlab, ReadSlab, ReleaseModel
 from engine.runtime.slab_store import FetchReports, PassingFailure, SlabStore
+from engine.scheduler.effects import BindModel, DropSlab, ReadSlab, ReleaseModel
 from engine.weights.arena import Arena
 from engine.weights.layout import TensorFacts, place
 from engine.weights.shared_memory import Region

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from engine.core.names import ModelName
-from engine.runtime.in_thread import in_thread
+from engine.runtime.slab_store import in_thread
+from engine.runtime.slab_transfers import SlabChecks
 from engine.scheduler.messages import Message, SlabVerified
-from engine.runtime.slab_checks import SlabChecks
-from engine.weights.integrity import Finding
 from engine.weights.errors import ReadStopped
+from engine.weights.integrity import Finding
 from engine.weights.layout import LAYOUT_FILE
 from tests.runtime.scripted import ScriptedStore
 

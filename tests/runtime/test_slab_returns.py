@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.runtime.slab_transfers import SlabReturns
 from engine.scheduler.effects import ReturnSlab
 from engine.scheduler.messages import Message, SlabNotReturned, SlabReturned
-from engine.runtime.slab_returns import SlabReturns
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import CopiedBack, CopyBack, Failure, Reply, Request

@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.sizes import GIB
-from engine.runtime.touched_ahead import MOST_BYTES, touched_ahead
+from engine.runtime.start import MOST_BYTES, touched_ahead
 from tests.core.boxes import box
 
 

@@ -12,8 +12,8 @@ from engine.core.names import CPU, DeviceId
 from engine.core.records import Notice
 from engine.core.state import State
 from engine.scheduler.effects import BindModel, DisownSlab, DropSlab, ReadSlab, ReleaseModel, ReturnSlab
-from engine.scheduler.messages import SlabFailed, SlabRead, Tick
 from engine.scheduler.integrity import QUIET_S
+from engine.scheduler.messages import SlabFailed, SlabRead, Tick
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
 from tests.runtime.world import World
 

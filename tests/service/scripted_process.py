@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine.paths import find_paths, make_folders
-from engine.presence import sole_engine
+from engine.process import sole_engine
 from engine.service.serve import serve
 from engine.wire import StartReport
 from tests.scripted import ScriptedEngine

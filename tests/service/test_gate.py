@@ -14,7 +14,7 @@ from engine.client import RemoteEngine, connect
 from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
-from engine.service.peer import foreign, peer_uid
+from engine.service.gate import foreign, peer_uid
 from engine.transport import Request, exchange
 from engine.wire import STATUS, ErrorBody, error_of, problem_of
 from tests.scripted import ScriptedEngine

@@ -11,7 +11,7 @@ import pytest
 from engine.api import EngineUnreachable
 from engine.client import RemoteEngine, connect
 from engine.paths import Paths, make_folders
-from engine.presence import AlreadyRunning, running_pid, sole_engine
+from engine.process import AlreadyRunning, running_pid, sole_engine
 from engine.service.serve import claim_socket, serve
 from tests.scripted import ScriptedEngine
 from tests.service.serving import serving

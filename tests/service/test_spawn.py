@@ -12,8 +12,7 @@ import pytest
 
 from engine.client import RemoteEngine, connect
 from engine.paths import Paths, make_folders
-from engine.presence import running_pid
-from engine.process import StartFailed, ensure_engine, wait_until_gone
+from engine.process import StartFailed, ensure_engine, running_pid, wait_until_gone
 
 PROGRAM: Final = ("-m", "tests.service.scripted_process")
 

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from engine.api import PROTOCOL, EngineUnreachable, Event, Snapshot, Updated
 from engine.client import RemoteEngine
 from engine.paths import Paths
-from engine.service.stream import send_events
+from engine.service.routes import send_events
 from engine.transport import Request
 from engine.wire import PROTOCOL_HEADER
 from tests.scripted import ScriptedEngine

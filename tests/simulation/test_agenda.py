@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.simulation.agenda import Agenda
+from engine.simulation.machine import Agenda
 
 
 def test_events_come_in_order_of_time_and_those_of_one_instant_in_the_order_of_their_entry() -> None:

@@ -7,8 +7,7 @@ import math
 import pytest
 
 from engine.core.names import CPU
-from engine.replay.box import Box
-from engine.replay.sizes import GB
+from engine.replay.box import GB, Box
 from engine.scheduler.effects import (
     BindModel,
     KillWorker,
@@ -33,8 +32,7 @@ from engine.scheduler.messages import (
     WorkerDown,
 )
 from engine.simulation.compute import Compute
-from engine.simulation.device import Run
-from engine.simulation.machine import Machine
+from engine.simulation.machine import Machine, Run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from engine.simulation.sharing import SharedRate
+from engine.simulation.machine import SharedRate
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.simulation.tally import Tally
+from engine.simulation.figures import Tally
 
 
 def test_what_ran_on_a_worker_that_died_gets_no_answer() -> None:

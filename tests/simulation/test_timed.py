@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.core.policy import Policy
-from engine.replay.box import Box
+from engine.replay.box import GB, Box, cycled_sizes
 from engine.replay.generated import demand
-from engine.replay.sizes import GB, cycled_sizes
 from engine.replay.trace import Request, TraceError
 from engine.scheduler.board import Patience
 from engine.simulation.compute import Compute

@@ -12,7 +12,7 @@ from citadel_tui.theme import THEMES
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.history import BUCKET_S, History, with_snapshot
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.widgets.over_time import OverTime
+from citadel_tui.widgets.bars import OverTime
 from engine.core.sizes import MIB
 from tests.scripted_plans import START_S
 from tests.snapshots.test_screens import Compare

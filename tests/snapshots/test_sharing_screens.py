@@ -8,13 +8,12 @@ import pytest
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.theme import Look
-from citadel_tui.screens.bench_results import BenchCompared
-from citadel_tui.screens.bench_run import BenchRun
+from citadel_tui.screens.bench import BenchCompared, BenchRun
 from citadel_tui.session.app import SessionApp
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.session.recording import Session
 from citadel_tui.settings.settings import AT_FIRST
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
 from engine.bench.compare import compare as compare_runs

@@ -13,7 +13,7 @@ from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState, Resident, Stage, State
 from engine.devices.nvml import REOPEN_EVERY_S, Deadlines, NvmlProbe
-from engine.runtime.cards import CardReader
+from engine.devices.readings import CardReader
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S

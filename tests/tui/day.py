@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.theme import Look
 from citadel_tui.screens.dashboard import Dashboard
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Scene
 from engine.api import EngineAPI, Event, Recorded, Updated

@@ -8,19 +8,16 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, Action
-from citadel_tui.screens.bench import BenchChoice
-from citadel_tui.screens.bench_consent import BenchConsent
+from citadel_tui.screens.bench import BenchChoice, BenchConsent
 from citadel_tui.screens.dashboard import Dashboard
-from citadel_tui.screens.pages import DeviceDetails
+from citadel_tui.screens.pages import DeviceDetails, Preview, ProposalScreen
 from citadel_tui.screens.palette import Palette
 from citadel_tui.screens.picker import Picker
-from citadel_tui.screens.preview import Preview
-from citadel_tui.screens.proposal import ProposalScreen
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
-from citadel_tui.widgets.footer import FooterKeys
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.rows import RowList
+from citadel_tui.widgets.strips import FooterKeys
 from citadel_tui.widgets.table import ModelTable
 from engine.core.names import ModelName
 from engine.core.proposals import Drain, Pack

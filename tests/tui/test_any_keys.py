@@ -9,17 +9,15 @@ from typing import Final
 import pytest
 from textual.events import Key
 
-from citadel_tui.actions import ACTIONS
+from citadel_tui.actions import ACTIONS, key_text
 from citadel_tui.app import CitadelApp
-from citadel_tui.key_names import key_text
-from citadel_tui.theme import Look
-from citadel_tui.screens.bench_run import BenchRun
+from citadel_tui.screens.bench import BenchRun
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.screens.palette import Palette
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
-from citadel_tui.widgets.footer import FooterKeys
-from citadel_tui.widgets.status import StatusLine
+from citadel_tui.widgets.strips import FooterKeys, StatusLine
 from engine.api import EngineAPI, EngineUnreachable
 from tests.tui.eyes import quits, see_click, see_key, under_cursor
 from tests.tui.pilots import Clock, Console

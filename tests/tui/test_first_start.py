@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.theme import Look
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import AT_FIRST
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from engine.paths import console_file
 from tests.scripted import ScriptedEngine

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from citadel_tui.flow import Message, carry_out, fulfil
+from citadel_tui.flow import StatusMessage, carry_out, fulfil
 from engine.api import Answer, Cancelled, Changed
 from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
-from engine.core.prediction import Prediction
 from engine.core.plans import LoadStep, Plan, Refusal
+from engine.core.prediction import Prediction
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB
 from tests.scripted import ScriptedEngine
@@ -20,7 +20,7 @@ class Answering:
         self._answers = list(answers)
         self.asked: list[tuple[Plan, bool]] = []
         self.refusals: list[Refusal] = []
-        self.messages: list[Message] = []
+        self.messages: list[StatusMessage] = []
 
     async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
         self.asked.append((plan, changed))
@@ -32,7 +32,7 @@ class Answering:
     async def read(self, refusal: Refusal) -> None:
         self.refusals.append(refusal)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: StatusMessage) -> None:
         self.messages.append(message)
 
 
@@ -58,7 +58,7 @@ async def test_what_touches_nothing_else_runs_at_once() -> None:
     engine, operator = ScriptedEngine(), Answering()
     await carry_out(Load("e5-small"), engine, operator)
     assert operator.asked == []
-    assert operator.messages == [Message("load e5-small: done in 0.20 s", "good")]
+    assert operator.messages == [StatusMessage("load e5-small: done in 0.20 s", "good")]
     assert (await engine.snapshot()).state.find("e5-small", "gpu0")
 
 
@@ -106,14 +106,14 @@ async def test_a_refusal_is_read() -> None:
 async def test_a_plan_without_steps_is_one_line() -> None:
     operator = Answering()
     await carry_out(Evict("bge-base"), ScriptedEngine(), operator)
-    assert operator.messages == [Message("evict bge-base: nothing to do; nothing to do")]
+    assert operator.messages == [StatusMessage("evict bge-base: nothing to do; nothing to do")]
 
 
 async def test_a_proposal_without_steps_is_one_line_with_its_reason() -> None:
     operator = Answering()
     await fulfil(Rebalance(), ScriptedEngine(), operator)
     why = "every model is where it serves the present demand best"
-    assert operator.messages == [Message(f"rebalance: nothing to do; {why}")]
+    assert operator.messages == [StatusMessage(f"rebalance: nothing to do; {why}")]
 
 
 async def test_a_failure_says_what_failed_and_that_nothing_else_changed() -> None:
@@ -121,11 +121,11 @@ async def test_a_failure_says_what_failed_and_that_nothing_else_changed() -> Non
     engine.fail_next("out of memory on gpu0")
     await carry_out(Load("e5-small"), engine, operator)
     assert operator.messages == [
-        Message("load e5-small: failed, everything is as it was: out of memory on gpu0", "bad")
+        StatusMessage("load e5-small: failed, everything is as it was: out of memory on gpu0", "bad")
     ]
 
 
 async def test_a_command_taken_back_says_why() -> None:
     operator = Answering(Move("e5-small", "cpu"))
     await carry_out(Load("e5-small"), Rescued(), operator)
-    assert operator.messages == [Message("load e5-small: taken back: a request rescued its victim", "warn")]
+    assert operator.messages == [StatusMessage("load e5-small: taken back: a request rescued its victim", "warn")]

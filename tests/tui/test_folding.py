@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.dashboard.bars import bar_rows
-from citadel_tui.viewmodel.folding import together
+from citadel_tui.viewmodel.dashboard.bars import bar_rows, together
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.memory_map import occupancy
 from citadel_tui.viewmodel.spans import width_of

@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, History, with_sn
 from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
-from citadel_tui.widgets.over_time import OverTime
+from citadel_tui.widgets.bars import OverTime
 from engine.api import Snapshot
 from engine.core.sizes import MIB
 from engine.core.state import State

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.flow import Message
+from citadel_tui.flow import StatusMessage
+from citadel_tui.viewmodel.dashboard.strips import header_line
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
-from citadel_tui.viewmodel.dashboard.strips import header_line
-from citadel_tui.widgets.status import StatusLine
+from citadel_tui.widgets.strips import StatusLine
 from citadel_tui.words.figures import count_text
 from tests.scripted_plans import START_S
 from tests.tui.pilots import open_console
@@ -44,10 +44,10 @@ async def test_a_message_that_is_longer_than_the_screen_has_up_to_three_rows() -
     async with open_console(await busy_engine(), size=(60, 20)) as console:
         status = console.app.screen.query_one(StatusLine)
         reason = "rebalance: nothing to do; every model is where it serves the present demand best"
-        console.app.say(Message(reason))
+        console.app.say(StatusMessage(reason))
         await console.until(lambda: status.size.height == 2)
         assert " ".join(status.plain.split()) == reason
-        console.app.say(Message("no end of words " * 40))
+        console.app.say(StatusMessage("no end of words " * 40))
         await console.until(lambda: status.size.height == 3)
         assert status.plain.endswith("…")
         assert console.app.screen.query("FooterKeys").first().region.bottom == 20

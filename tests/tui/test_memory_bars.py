@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.bar import bar
-from citadel_tui.viewmodel.dashboard.bars import bar_rows
-from citadel_tui.viewmodel.cells import share
+from citadel_tui.viewmodel.dashboard.bars import bar, bar_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy
+from citadel_tui.viewmodel.prose import share
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading

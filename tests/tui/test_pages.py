@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
-from citadel_tui.viewmodel.residency import residency_lines
+from citadel_tui.viewmodel.pages.model import residency_lines
+from citadel_tui.viewmodel.pages.tier import tier_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, width_of
-from citadel_tui.viewmodel.pages.tier import tier_lines
 from engine.core.policy import Eviction, Policy
 from engine.core.sizes import MIB
 from engine.core.state import Slab

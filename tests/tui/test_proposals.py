@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.flow import Message, fulfil
+from citadel_tui.flow import StatusMessage, fulfil
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.proposal_page import proposal_lines
+from citadel_tui.viewmodel.pages.plan import proposal_lines
 from engine.core.commands import Batch, Move, SetPin
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Gain, Pack, Proposal, Rebalance, Wish
@@ -140,7 +140,7 @@ async def test_an_agreed_proposal_is_submitted_with_the_effects_that_were_shown(
         "load all-MiniLM-L6-v2 on cpu; evict all-MiniLM-L6-v2 from gpu1; "
         "load phi-3-mini on gpu1; evict phi-3-mini from gpu0"
     )
-    assert operator.messages == [Message("rebalance: done in 0.20 s", "good")]
+    assert operator.messages == [StatusMessage("rebalance: done in 0.20 s", "good")]
 
 
 async def test_a_proposal_that_has_changed_is_shown_again_as_a_plan() -> None:

@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from citadel_tui.viewmodel.dashboard.rows import ModelRow, model_rows
+from citadel_tui.viewmodel.dashboard.strips import summary, summary_line
+from citadel_tui.viewmodel.dashboard.table import layout_for, model_line
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
-from citadel_tui.viewmodel.dashboard.rows import ModelRow, model_rows
 from citadel_tui.viewmodel.pages.plan import step_lines
+from citadel_tui.viewmodel.pages.switch import waterfall
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of, wrapped
-from citadel_tui.viewmodel.summary import summary, summary_line
-from citadel_tui.viewmodel.pages.switch import waterfall
-from citadel_tui.viewmodel.dashboard.table import layout_for, model_line
 from citadel_tui.words.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
 from engine.core.commands import Load
-from engine.core.prediction import Prediction
 from engine.core.models import Footprint
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
+from engine.core.prediction import Prediction
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 from engine.core.sizes import MIB
 from engine.core.state import Resident

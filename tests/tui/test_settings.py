@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.actions import ACTIONS
+from citadel_tui.actions import ACTIONS, key_id, key_text
 from citadel_tui.app import CitadelApp
-from citadel_tui.key_names import key_id, key_text
-from citadel_tui.theme import Look
 from citadel_tui.settings.file import load, save
 from citadel_tui.settings.settings import Settings
+from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.sorting import Sorting
 from engine.paths import console_file

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.clipboard import LIMIT_BYTES, bounded, sequence
 from citadel_tui.dated_files import told
+from citadel_tui.share import LIMIT_BYTES, bounded, sequence
 from tests.tui.pilots import open_console
 from tests.tui.scenes import busy_engine
 

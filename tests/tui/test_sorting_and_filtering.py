@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.filtering import admits, parse_filter
+from citadel_tui.viewmodel.dashboard.rows import ModelRow, admits, model_rows, parse_filter
+from citadel_tui.viewmodel.dashboard.table import layout_for, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.dashboard.rows import ModelRow, model_rows
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting, SortKey, in_order
-from citadel_tui.viewmodel.dashboard.table import layout_for, sort_key_at, sort_keys
 from tests.scripted_plans import START_S
 from tests.tui.pilots import open_console
 from tests.tui.scenes import busy_engine

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.bars import bar_rows
-from citadel_tui.viewmodel.pages.device import device_lines
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
+from citadel_tui.viewmodel.pages.device import device_lines
+from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import DeviceSpec, Health, Neighbour, Reading
@@ -23,8 +23,8 @@ from engine.core.sizes import MIB, mib
 from engine.core.state import Resident, Stage, State
 from engine.devices.cards import GpuMemory, GpuSample
 from engine.devices.nvml import NvmlProbe
-from engine.runtime.cards import CardReader
-from engine.runtime.clock import SystemClock
+from engine.devices.readings import CardReader
+from engine.runtime.ports import SystemClock
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
 
 WIDTHS = (60, 80, 160)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from engine.weights.arena import Arena
-from engine.weights.integrity import find_damage
 from engine.weights.errors import BadCheckpoint, ReadStopped
+from engine.weights.integrity import find_damage
 from engine.weights.layout import TensorFacts, place
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, SlabContents, disown, open_prepared, write_prepared

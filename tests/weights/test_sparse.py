@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.weights.shared_memory import PAGE_BYTES, Region
-from engine.weights.sparse import SparseMemory
+from engine.weights.shared_memory import PAGE_BYTES, Region, SparseMemory
 
 PAGES = 8
 

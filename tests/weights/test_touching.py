@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.weights.sparse import SparseMemory
-from engine.weights.touching import PIECE_BYTES, Touching
+from engine.weights.shared_memory import PIECE_BYTES, SparseMemory, Touching
 
 MIB = 1 << 20
 

@@ -10,8 +10,8 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.core.models import Task
 from engine.weights.slab import Prepared
-from engine.worker.int8 import quantised
 from engine.worker.convert import load_module, prepare
+from engine.worker.int8 import quantised
 from engine.worker.protocol import Prepare
 from tests.worker.models import GENERATION, write_random_checkpoint
 

@@ -14,8 +14,8 @@ from engine.core.models import Task
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
-from engine.worker.memory import Backing, Placement
 from engine.worker.convert import load_module, write_module
+from engine.worker.memory import Backing, Placement
 from engine.worker.slab_stream import all_read
 
 SMALL: Final = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}

@@ -12,11 +12,11 @@ from engine.core.sizes import MIB
 from engine.weights.layout import Entry
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
-from engine.worker.backings import backing_for
-from engine.worker.binding import bind, unbind
 from engine.worker.cuda import CudaBacking
 from engine.worker.errors import OutOfMemory
+from engine.worker.main import backing_for
 from engine.worker.memory import Backing
+from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import Tier, filled, prepare_random, run
 from tests.worker.scripted_card import ScriptedCard

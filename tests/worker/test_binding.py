@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from engine.core.models import Dtype
 from engine.weights.errors import BadCheckpoint
-from engine.worker.backings import backing_for
-from engine.worker.binding import bind, unbind
-from engine.worker.memory import Backing, HostBacking, RamBacking
 from engine.worker.convert import prepare
+from engine.worker.main import backing_for
+from engine.worker.memory import Backing, HostBacking, RamBacking
 from engine.worker.protocol import Prepare
+from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run, write_random_checkpoint
 

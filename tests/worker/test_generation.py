@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.core.models import Limits
 from engine.weights.recipes import RECIPES, Recipe
+from engine.worker.convert import load_module
 from engine.worker.errors import BadRequest
 from engine.worker.generation import Generator, share
-from engine.worker.convert import load_module
 from engine.worker.synthetic import make
 from engine.worker.tokenizer import load_tokenizer
 

@@ -13,13 +13,12 @@ from transformers import BertConfig, PreTrainedModel
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import weights_bytes
 from engine.weights.shared_memory import Region
-from engine.worker.backings import backing_for
-from engine.worker.binding import bind, unbind
-from engine.worker.int8 import Int8Linear, convert, quantised
-from engine.worker.memory import Backing, RamBacking
 from engine.worker.convert import load_module
+from engine.worker.int8 import Int8Linear, convert, quantised
+from engine.worker.main import backing_for
+from engine.worker.memory import Backing, RamBacking
+from engine.worker.residents import bind, unbind, write_slab
 from engine.worker.skeleton import Skeleton
-from engine.worker.slab_writing import write_slab
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, run
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from engine.weights.shared_memory import Region
-from engine.worker.backings import backing_for
-from engine.worker.binding import bind, unbind
 from engine.worker.errors import OutOfMemory
+from engine.worker.main import backing_for
 from engine.worker.memory import HostBacking, RamBacking
+from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import Tier, filled, prepare_random
 

@@ -18,10 +18,9 @@ from engine.worker.errors import SlabNotRead
 from engine.worker.framing import receive
 from engine.worker.main import Worker
 from engine.worker.memory import RamBacking
-from engine.worker.moving import follow
 from engine.worker.protocol import Bind, Bound, Failure, FromWorker, Release, Released, SlabGrew, SlabStopped
-from engine.worker.slab_stream import Reading, all_read
 from engine.worker.residents import Residents
+from engine.worker.slab_stream import Reading, all_read, follow
 from tests.worker.models import Tier
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 

@@ -12,9 +12,9 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import RECIPES
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
+from engine.worker.convert import build, prepare
 from engine.worker.errors import NotResident, SlabReplaced
 from engine.worker.memory import RamBacking
-from engine.worker.convert import build, prepare
 from engine.worker.protocol import Bind, CopyBack, Prepare, Release
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make

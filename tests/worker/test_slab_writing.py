@@ -11,11 +11,10 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import LAYOUT_FILE
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
-from engine.worker.binding import bind, unbind
 from engine.worker.errors import BadRequest
 from engine.worker.memory import HostBacking, RamBacking
+from engine.worker.residents import bind, unbind, write_slab
 from engine.worker.skeleton import Skeleton
-from engine.worker.slab_writing import write_slab
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
 
 DEVICE_BYTES = 4 << 20

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import Final, assert_never
 
 from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
+from citadel_tui.words.figures import count_text, idle_text, seconds_text
+from citadel_tui.words.labels import model_label
 from engine.api import Job, Snapshot
 from engine.core.names import ModelName
 from engine.core.records import Switch
@@ -131,3 +133,59 @@ def _note(model: ModelState, jobs: tuple[Job, ...], glyphs: Glyphs) -> str:
     if model.trouble:
         return glyphs.text(model.trouble)
     return next((f"waits for {glyphs.text(j.waiting_for)}" for j in jobs if j.waiting_for), "")
+
+
+def row_text(row: ModelRow) -> str:
+    """Its figures, each with its name or unit."""
+    facts = [
+        f"{model_label(row.name, synthetic=row.synthetic)}: {row.where}, {row.state}",
+        f"{row.size_mib} MiB",
+        "pinned" if row.pin else "",
+        count_text(row.leases, "lease", "leases"),
+        f"{row.per_minute:.1f} requests a minute",
+        "" if row.idle_s is None else f"idle {idle_text(row.idle_s)}",
+        "" if row.last_switch_s is None else f"last switch {seconds_text(row.last_switch_s)}",
+    ]
+    return ", ".join(filter(None, facts))
+
+
+_FACETS: Final[dict[str, Callable[[ModelRow], tuple[str, ...]]]] = {
+    "state": lambda row: (row.state,),
+    "on": lambda row: row.places,
+    "pin": lambda row: (row.pin,),
+    "task": lambda row: (row.task,),
+    "dtype": lambda row: (row.dtype,),
+}
+FACETS: Final = ", ".join(f"{name}:" for name in _FACETS)
+
+
+class Filter(Struct, frozen=True):
+    """What the shown models have in common: all of the words."""
+
+    names: tuple[str, ...] = ()
+    facets: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Words with a colon that are none of ours; they are left out, and said."""
+
+
+def parse_filter(text: str) -> Filter:
+    """The words of `text`, in any case and order."""
+    words = [word.partition(":") for word in text.casefold().split()]
+    return Filter(
+        names=tuple(head for head, colon, _ in words if not colon),
+        facets=tuple((head, value) for head, colon, value in words if colon and head in _FACETS),
+        unknown=tuple(f"{head}:" for head, colon, _ in words if colon and head not in _FACETS),
+    )
+
+
+def admits(wanted: Filter, row: ModelRow) -> bool:
+    """Whether `row` has all that is wanted."""
+    name = row.name.casefold()
+    return all(part in name for part in wanted.names) and all(
+        any(_begins(text.casefold(), value) for text in _FACETS[facet](row)) for facet, value in wanted.facets
+    )
+
+
+def _begins(text: str, value: str) -> bool:
+    """Whether `text`, unless it is empty, begins as `value`; `gpu1` must not find gpu10."""
+    return bool(text) and (text == value or (text.startswith(value) and not value[-1:].isdigit()))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Final
+
+from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
 from citadel_tui.words.bench import MEASURED, quiet_text
-from citadel_tui.words.figures import age_text, clock_text, count_text
+from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
 from engine.api import Job
+from engine.bench.statistics import nearest_rank
 from engine.core.commands import command_text, models_of
+from engine.core.insight.reference_box import SWITCH_TARGET_S
+from engine.core.records import Switch
 
 _GAP: Final = Span("   ", "dim")
 
@@ -78,3 +84,47 @@ def jobs_line(jobs: Sequence[Job], selected: str | None, glyphs: Glyphs) -> Line
     others = f"  and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     text = Span(f" {command_text(job.command)}: {job.phase}{wait}{others}", "warn")
     return (text, Span("   esc", "key"), Span(" takes it back")) if selected in models_of(job.command) else (text,)
+
+
+class Summary(Struct, frozen=True):
+    """Figures of the switches that were carried out."""
+
+    count: int
+    p50_s: float
+    p95_s: float
+    efficiency: float | None
+    """Median of floor ÷ measured, over the switches that have a floor."""
+
+
+def summary(switches: Sequence[Switch]) -> Summary | None:
+    """The figures of loads that were carried out, or None before the first."""
+    done = timed_loads(switches)
+    if not done:
+        return None
+    totals = [s.total_s for s in done]
+    known = [s.efficiency for s in done if s.efficiency is not None]
+    return Summary(len(done), nearest_rank(totals, 0.5), nearest_rank(totals, 0.95), median(known) if known else None)
+
+
+def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
+    """The switches whose time is that of one load.
+
+    A model's very first load is left out: it prepares the model, once for all later switches.
+    """
+    return [s for s in switches if s.outcome == "done" and len(s.plan.loads) == 1 and s.tier != "source"]
+
+
+def summary_line(switches: Sequence[Switch], width: int, glyphs: Glyphs) -> Line:
+    """Their figures in words, the lesser ones only where there is room."""
+    found = summary(switches)
+    if found is None:
+        prepared = any(s.tier == "source" for s in switches)
+        return (Span("first loads prepare, and are not timed" if prepared else "no switch yet", "dim"),)
+    met = found.p95_s < SWITCH_TARGET_S
+    verdict = Span(f"{glyphs.yes if met else glyphs.no}", "good" if met else "bad")
+    line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]
+    if found.efficiency is not None and width >= 76:
+        line.append(Span(f"  efficiency {found.efficiency:.2f}"))
+    if width >= 100:
+        line.append(Span(f"  {count_text(found.count, 'switch', 'switches')}", "dim"))
+    return tuple(line)

@@ -2,14 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
-from citadel_tui.actions import Action, Registry
+from msgspec import Struct
+
+from citadel_tui.actions import ACTIONS, Action, Registry
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.meanings import meaning_lines
-from citadel_tui.viewmodel.prose import fact, heading, section
-from citadel_tui.viewmodel.spans import Line, Span, filled, left, width_of
+from citadel_tui.viewmodel.prose import fact, heading, section, sentences
+from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, width_of
+
+_MARK: Final = 7
+_STATE: Final = 10
+_COLOURS: Final[tuple[tuple[Role, str, str], ...]] = (
+    ("good", "good", "as it should be: ready, done, within the target"),
+    ("warn", "warning", "under way, waiting, or worth a look; what is dear or not real"),
+    ("bad", "bad", "failed, lost, or out of bounds"),
+    ("leaving", "leaving", "a model that has to leave, or is leaving"),
+    ("key", "key", "a key, and what is chosen"),
+    ("dim", "dim", "less important; on the whole screen: it may no longer be so"),
+)
+_STATES: Final = (
+    ("ready", "answers requests on its device"),
+    ("pending", "planned; it waits until its room is proven"),
+    ("read, copy", "under way, with the share of its bytes that have come; likewise bind and warm"),
+    ("draining", "to leave once its running uses have ended; a request still keeps it"),
+    ("leaving", "gone for good; its bytes count until the device shows them free"),
+    ("waiting", "wanted, and waits for what the line below the table says"),
+    ("queued", "wanted, and about to be planned"),
+    ("reading", "on no device; its weights are being read into the RAM tier"),
+    ("resting", "on no device; WHERE says whether its weights are in the RAM tier or on disk"),
+    ("trouble", "can't be loaded; the line below the table says why"),
+)
+
+
+def meaning_lines(width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """All of them. No meaning rests on a colour alone."""
+    marks = (line for mark, meaning in _marks(glyphs) for line in fact(mark, meaning, width, _MARK))
+    states = (line for state, meaning in _STATES for line in fact(state, meaning, width, _STATE))
+    colours = (line for role, name, meaning in _COLOURS for line in _colour(role, name, meaning, width))
+    return (
+        *section("Memory bars, table and log", marks),
+        *section("Words in STATE", states),
+        *section("Colours, never alone", colours),
+    )
+
+
+def _colour(role: Role, name: str, meaning: str, width: int) -> tuple[Line, ...]:
+    """The name in its own colour, and what that stands for."""
+    (_, first), *more = fact(name, meaning, width, _STATE)
+    return ((Span(left(name, _STATE + 1), role), first), *more)
+
+
+def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
+    return (
+        (glyphs.weights, "a resident's weights, behind its name"),
+        (glyphs.workspace, "its workspace: what a request may need; as a figure: reserved and not in use now"),
+        (glyphs.ghost, "a load under way"),
+        (glyphs.leaving, "a model that is leaving; its bytes count until the device shows them free"),
+        (glyphs.room, "room inside the budget"),
+        (glyphs.budget, "where the budget ends"),
+        (glyphs.context, "taken by the engine's worker itself, as its CUDA context is"),
+        (glyphs.external, "in use by other programs"),
+        (glyphs.leaked, "bytes that did not come back when a model left"),
+        (glyphs.marked, "marked: the next verb is for all models with this mark"),
+        (glyphs.synthetic, "synthetic: random weights made from the real configuration"),
+        (glyphs.pinned, "pinned; a device's name means pinned to that device"),
+        (glyphs.out, "in the log: before the models that had to leave"),
+    )
+
 
 _KEY_WIDTH: Final = 7
 _VERB_WIDTH: Final = 10
@@ -70,3 +131,73 @@ def _help(action: Action, width: int) -> tuple[Line, ...]:
     first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
     blank = Span(" " * _KEY_WIDTH)
     return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
+
+
+MakeTopic: TypeAlias = Callable[[int, Glyphs], tuple[Line, ...]]
+_LABEL: Final = 24
+
+
+class Topic(Struct, frozen=True):
+    """Something that can be explained."""
+
+    purpose: str
+    lines: MakeTopic
+
+
+def _points(*points: str) -> MakeTopic:
+    return lambda width, glyphs: sentences(points, width, glyphs)
+
+
+def _facts(*facts: tuple[str, str]) -> MakeTopic:
+    return lambda width, glyphs: tuple(
+        line for name, meaning in facts for line in fact(glyphs.text(name), glyphs.text(meaning), width, _LABEL)
+    )
+
+
+_PLACEMENT: Final = _points(
+    "A model that is on a GPU is used there; nothing moves.",
+    "Otherwise every healthy GPU is asked. Where there is room nothing leaves; the preferred device wins, then the balancing.",
+    "Without room, each GPU names the residents whose loss is expected to cost the fewest seconds of reloading. The cheapest "
+    "GPU wins; the others are the preview's alternatives.",
+    "Never victims: models that are pinned, in use, on their way, or have just come.",
+    "When nothing else is left the model goes to the CPU where CPU_FALLBACK_ENABLED allows it, waits, or is refused with the "
+    "figures.",
+    "`citadel plan load MODEL` shows the decision before it is made, `citadel why MODEL` the one that was made.",
+)
+_BENCH: Final = _points(
+    "`citadel bench`, or b in the console, takes a model off its device and loads it again, over and over, and measures it.",
+    "Who has to leave meanwhile is named first and needs a yes. Afterwards, and when it is stopped, everything is put back.",
+    "from ram: the RAM tier has the weights; page-cache and disk: the RAM tier does not; resident: a request on a ready model.",
+    "p50 and p95 are of whole switches. EFF is the time that a bare copy of the bytes needs, as a share of what was measured.",
+    "The console saves each run in the state folder's bench/; `citadel bench compare BEFORE.json AFTER.json` holds two "
+    "against each other: slower means by more than 10 %, and by more than chance.",
+)
+_TROUBLES: Final = _facts(
+    ("killed by SIGKILL", "the kernel ran out of memory, usually: see dmesg. Its models come back by themselves"),
+    ("the largest budget is", "it fits no device: lower max_batch or max_sequence, or choose float16 or int8"),
+    ("a refusal with a blocker", "unpin it, or wait for its running use to end"),
+    ("CPU fallback", "no GPU could take it; `citadel cpu MODEL --back` brings it back when there is room"),
+    ("took longer than", "raise loading.timeout_s; the worker was replaced and the load tried again"),
+    ("lost, stale, unsupported", "the reason stands beside the device; nothing is placed there until it is back"),
+    ("no card", "`citadel doctor`: library, driver, versions, rights, each with its fix"),
+    ("CUDA out of memory", "victims, other devices and the CPU were tried first; lower max_batch"),
+    ("an imbalance", "`citadel rebalance`, or policy.balancing: spread, pack or most_free"),
+    ("the console looks wrong", "CITADEL_ASCII=1 for plain characters, v for other colours, `citadel status --plain`"),
+)
+_FILES: Final = _facts(
+    ("config/", "gpu_allocation.yaml (devices, budgets, policy) and model_gpu_mapping.json (the catalog)"),
+    (".env", "settings of the environment; the process environment wins over it"),
+    ("~/.config/citadel/", "console.yaml: how the console was left, and keys of your own"),
+    ("~/.local/state/citadel/", "engine.log, journal/, demand/, memory/, bench/, screenshots/"),
+    ("~/.cache/citadel/", "prepared and synthetic models; safe to delete while no engine runs"),
+    ("/tmp/citadel-UID/", "the engine's socket"),
+    ("CITADEL_HOME=DIR", "puts all of them but config/ and .env below one folder; also for a second engine"),
+)
+TOPICS: Final[dict[str, Topic]] = {
+    "keys": Topic("what each key of the console does", lambda width, glyphs: key_lines(ACTIONS, width)),
+    "colours": Topic("what marks, words and colours mean", meaning_lines),
+    "placement": Topic("where models go, and who leaves for them", _PLACEMENT),
+    "bench": Topic("measuring how long switches take", _BENCH),
+    "troubles": Topic("what a message means, and what to do", _TROUBLES),
+    "files": Topic("where everything is kept", _FILES),
+}

@@ -2,23 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, assert_never
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.over_time import demand_lines
-from citadel_tui.viewmodel.prose import fact, section
-from citadel_tui.viewmodel.residency import residency_lines
-from citadel_tui.viewmodel.scene import Scene, loads
-from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.pages.switch import switch_lines
-from citadel_tui.viewmodel.why import why_lines
-from citadel_tui.words.figures import age_text, count_text
+from citadel_tui.viewmodel.prose import fact, section, sentences
+from citadel_tui.viewmodel.scene import Scene, loads
+from citadel_tui.viewmodel.spans import Line, Span, wrapped
+from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
+from citadel_tui.words.labels import ASKED_BY, FROM, labels
+from citadel_tui.words.records import decisions
+from engine.core.insight.why import explain
 from engine.core.models import Footprint
 from engine.core.names import ModelName
-from engine.core.records import Record, Switch
+from engine.core.plans import EvictStep, LoadStep, PinStep, UnpinStep
+from engine.core.records import Pinned, Record, Switch
 from engine.core.sizes import format_size, mib_range
 from engine.core.state import ModelState, Resident
+
+_SHOWN: Final = 12
+
+
+def residency_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The section of the model's page, newest first; none when nothing is remembered."""
+    newest_first = [text for record in reversed(scene.records) for text in _texts(record.entry, model)]
+    return section("Where it has been", sentences(newest_first[:_SHOWN], width, glyphs))
+
+
+def _texts(entry: object, model: ModelName) -> Iterator[str]:
+    if not isinstance(entry, Switch | Pinned) or (isinstance(entry, Switch) and entry.outcome != "done"):
+        return
+    for step in reversed(entry.plan.steps):
+        if step.model == model:
+            yield f"{clock_text(entry.at_s)}  {_step_text(step, entry)}, asked by {ASKED_BY[entry.origin]}"
+
+
+def _step_text(step: EvictStep | LoadStep | PinStep | UnpinStep, entry: Switch | Pinned) -> str:
+    match step:
+        case LoadStep():
+            took = (
+                f" in {seconds_text(entry.total_s)}" if isinstance(entry, Switch) and len(entry.plan.loads) == 1 else ""
+            )
+            return f"came to {step.device}{took}, {FROM[step.tier]}"
+        case EvictStep(victim=True):
+            return f"left {step.device} for {', '.join(load.model for load in entry.plan.loads)}"
+        case EvictStep():
+            return f"left {step.device}"
+        case PinStep():
+            return f"was pinned{f' to {step.device}' if step.device else ''}"
+        case UnpinStep():
+            return "was unpinned"
+        case _:
+            assert_never(step)
+
+
+def why_lines(scene: Scene, model: ModelName, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """What `citadel why` says of the past, as far as the console's records reach; nothing when none touched the model."""
+    if scene.snapshot is None:
+        return ()
+    state = scene.snapshot.state
+    explained = explain(state, scene.records, model)
+    if explained.last is None:
+        return ()
+    paragraphs = decisions(explained, labels(state))
+    return section("Why", (line for text in paragraphs for line in _lines(text, width, glyphs)))
+
+
+def _lines(paragraph: str, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    """The paragraph's lines, wrapped behind their own indentation."""
+    for text in paragraph.splitlines():
+        margin = " " * (1 + len(text) - len(text.lstrip()))
+        for piece in wrapped(glyphs.text(text), max(width - len(margin), 1)):
+            yield (Span(margin + piece),)
+
 
 _LABEL: Final = 10
 _KEPT: Final = 5

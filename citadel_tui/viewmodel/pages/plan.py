@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right, width_of
-from citadel_tui.words.figures import count_text, range_text
-from citadel_tui.words.origins import FROM
-from engine.core.plans import Alternative, EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
+from citadel_tui.words.figures import count_text, range_text, seconds_text
+from citadel_tui.words.labels import FROM
+from engine.core.plans import Alternative, Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
+from engine.core.proposals import Gain, Proposal
 from engine.core.sizes import format_size
 
 _WHAT: Final = 8
@@ -92,3 +93,80 @@ def _alternative_text(alternative: Alternative) -> str:
     victims = f", {', '.join(alternative.victims)} leaving" if alternative.victims else ""
     expected = range_text(alternative.predicted.p50_s, alternative.predicted.p90_s)
     return f"{alternative.device}{victims}: {expected}; {alternative.why_not}"
+
+
+_INDENT: Final = 3
+_PLACES: Final = 14
+
+
+def proposal_lines(proposal: Proposal, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """Gains first, then what would be done in order, then what to know of the whole."""
+    names = max((len(gain.model) for gain in proposal.gains), default=0)
+    steps = step_lines(proposal.plan, width, glyphs)
+    if not proposal.gains:
+        told = steps
+    else:
+        gains = (line for gain in proposal.gains for line in _gain(gain, names, width, glyphs))
+        told = (*gains, *section("Steps, in order", steps))
+    return (
+        *told,
+        *predicted_lines(proposal.plan, width),
+        *section("Why", sentences(dict.fromkeys(proposal.reasons), width, glyphs)),
+    )
+
+
+def _gain(gain: Gain, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    places = f"{gain.source or 'no device'} {glyphs.arrow} {gain.target or 'no device'}"
+    which: Line = (
+        Span(f" {left(glyphs.text(gain.model), min(names, max(width - _PLACES - 3, 10)), glyphs.ellipsis)}", "strong"),
+        Span(f"  {left(places, _PLACES)}"),
+    )
+    worth: Line = (
+        Span(f" gains {right(_signed(gain.gain_s), 8)}", "good" if gain.gain_s >= 0 else "warn"),
+        Span(f"  costs {right(seconds_text(gain.cost_s), 7)}"),
+    )
+    fits = width_of((*which, *worth)) <= width
+    head = ((*which, *worth),) if fits else (which, (Span(" " * (_INDENT - 1)), *worth))
+    return (*head, *(fact("", glyphs.text(gain.why), width, _INDENT - 1, "dim") if gain.why else ()))
+
+
+def _signed(seconds: float) -> str:
+    return seconds_text(seconds) if seconds > -0.005 else f"-{seconds_text(-seconds)}"
+
+
+_REFUSAL_INDENT: Final = 7
+_WHY: Final = {
+    "pinned": "pinned",
+    "leased": "running a request",
+    "loading": "being loaded",
+    "leaving": "leaving already",
+    "too young": "came only just now",
+}
+
+
+def refusal_lines(refusal: Refusal, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The reason first, the advice last; the figures between them."""
+    needed = f"needed {format_size(refusal.needed_bytes)}" if refusal.needed_bytes else ""
+    return (
+        *sentences((refusal.reason,), width, glyphs, "bad"),
+        *section(
+            f"Room ({needed})" if needed else "Room",
+            (line for r in refusal.rooms for line in _room_lines(r, refusal, width, glyphs)),
+        ),
+        *section("In the way", (_blocker_line(b, width, glyphs) for b in refusal.blockers)),
+        *section("What you can do", sentences(refusal.advice, width, glyphs)),
+    )
+
+
+def _room_lines(room: Room, refusal: Refusal, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    short = refusal.needed_bytes - room.free_bytes
+    missing = f", {format_size(short)} short" if short > 0 and not room.note else ""
+    free = f"{right(format_size(room.free_bytes), 9)} free of {format_size(room.budget_bytes)}"
+    figures = (Span(f" {left(room.device, 6)}", "strong"), Span(free), Span(missing, "bad"))
+    return (figures, *(fact("", glyphs.text(room.note), width, _REFUSAL_INDENT, "dim") if room.note else ()))
+
+
+def _blocker_line(blocker: Blocker, width: int, glyphs: Glyphs) -> Line:
+    name = left(glyphs.text(blocker.model), min(24, max(width - 40, 10)), glyphs.ellipsis)
+    facts = f" {left(blocker.device, 6)}{right(format_size(blocker.size_bytes), 9)}  "
+    return (Span(f" {name}", "strong"), Span(facts), Span(_WHY[blocker.why], "warn"))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from citadel_tui.viewmodel.cells import share
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.pages.plan import alternative_lines, step_lines
-from citadel_tui.viewmodel.prose import fact, section, sentences
-from citadel_tui.viewmodel.refusal_page import refusal_lines
+from citadel_tui.viewmodel.pages.plan import alternative_lines, refusal_lines, step_lines
+from citadel_tui.viewmodel.prose import fact, section, sentences, share
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import clock_text, milliseconds_text, range_text, seconds_text
-from citadel_tui.words.origins import ASKED_BY
+from citadel_tui.words.labels import ASKED_BY
 from engine.core.commands import command_text
 from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
 

@@ -11,11 +11,11 @@ from citadel_tui.viewmodel.prose import fact, section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import ago_text, range_text
-from engine.core.prediction import predict
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, ModelName
-from engine.core.policy import Policy
 from engine.core.planning.ram_tier import slabs_to_drop, tier_slabs
+from engine.core.policy import Policy
+from engine.core.prediction import predict
 from engine.core.sizes import format_size, mib
 from engine.core.state import Slab, State
 

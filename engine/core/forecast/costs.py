@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from engine.core.forecast.demand import expected_requests
-from engine.core.prediction import NOTHING, Prediction, predict
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import LoadStep, Tier
+from engine.core.prediction import NOTHING, Prediction, predict
 from engine.core.state import Resident, State
 
 

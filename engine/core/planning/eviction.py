@@ -7,12 +7,14 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from engine.core.forecast.costs import reload_s
 from engine.core.forecast.demand import expected_requests
+from engine.core.names import DeviceId, ModelName
 from engine.core.planning.gdsf import priority
-from engine.core.names import ModelName
-from engine.core.policy import Policy
-from engine.core.state import State
 from engine.core.planning.knapsack_cover import Candidate, Need, cheapest_cover, first_cover
+from engine.core.plans import Plan
+from engine.core.policy import Policy
+from engine.core.state import Resident, State
 
 
 class Leaver(Struct, frozen=True):
@@ -77,3 +79,22 @@ def rank(state: State, leaver: Leaver, policy: Policy, now_s: float) -> float:
             return last_s if now_s - last_s < policy.ttl_s else 0.0
         case _:
             assert_never(policy.eviction)
+
+
+def worth_returning(state: State, found: Plan, policy: Policy, now_s: float) -> bool:
+    """Whether `policy` holds more against the leaving of the model that `found` loads, were it there, than against its victims'.
+
+    Expected losses add up; in an order of leaving, the victim that would leave last counts.
+    """
+    if found.load is None:
+        return False
+    coming = _rank(state, found.load.model, found.load.device, policy, now_s)
+    leaving = [_rank(state, v.model, v.device, policy, now_s) for v in found.victims]
+    together = sum(leaving) if policy.eviction == "expected_loss" else max(leaving, default=0.0)
+    return together <= coming
+
+
+def _rank(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> float:
+    footprint = state.models[model].footprint
+    resident = Resident(model, device, "ready", footprint, now_s)
+    return rank(state, Leaver(model, footprint.total_bytes, reload_s(state, resident)), policy, now_s)

@@ -5,17 +5,15 @@ Nobody else is moved or dropped for it: what does not fit elsewhere leaves, the 
 
 from __future__ import annotations
 
-from engine.core.arranging import arranged
-from engine.core.proposing.multiple_knapsack import Item, assign
 from engine.core.commands import Batch
-from engine.core.proposing.moves import departure, held_s, transfer
 from engine.core.forecast.costs import loss_s
-from engine.core.movable import room_without
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Blocker, BlockerWhy, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Gain, Pack, Proposal
+from engine.core.proposing.moves import arranged, departure, held_s, room_without, transfer
+from engine.core.proposing.multiple_knapsack import Item, assign
 from engine.core.state import Resident, State
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from engine.core.forecast.demand import HORIZON_REQUESTS, expected_requests
+from msgspec.structs import replace
+
+from engine.core.commands import Evict, Load, Move, Single
 from engine.core.forecast.costs import load_step, loss_s
+from engine.core.forecast.demand import HORIZON_REQUESTS, expected_requests
+from engine.core.ledger import budget
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.placement import gpus
 from engine.core.proposals import Gain
 from engine.core.state import Resident, State
 
@@ -66,3 +72,96 @@ def transfer(state: State, resident: Resident, target: DeviceId, why: str) -> Ga
     """`resident` moves to the GPU `target`, which saves nothing by itself."""
     load_s = load_step(state, resident.model, target).predicted.p50_s
     return Gain(resident.model, resident.device, target, 0.0, load_s, why)
+
+
+def movable(state: State) -> tuple[Resident, ...]:
+    """Residents that are ready and idle, not pinned, in one place only, and that could be loaded elsewhere as they are; by
+    name."""
+    places = Counter(r.model for r in state.residents)
+    able = (r for r in state.residents if places[r.model] == 1 and _may_move(state, r))
+    return tuple(sorted(able, key=lambda r: r.model))
+
+
+def room_without(state: State, gone: Iterable[Resident]) -> dict[DeviceId, int]:
+    """Bytes that are free for models on each healthy GPU when `gone` are not there; below 0 where others took what was ours.
+
+    What is leaving still counts: nobody knows when its bytes will be free.
+    """
+    absent = set(gone)
+    rooms = {d: budget(state, d) - state.devices[d].leaked_bytes for d in gpus(state) if _healthy(state, d)}
+    for resident in state.residents:
+        if resident.device in rooms and resident not in absent:
+            rooms[resident.device] -= resident.footprint.total_bytes
+    return rooms
+
+
+def _may_move(state: State, resident: Resident) -> bool:
+    model = state.models[resident.model]
+    return (
+        resident.stage == "ready"
+        and not resident.leases
+        and model.pin is None
+        and not model.trouble
+        and _healthy(state, resident.device)
+        and model.footprint.total_bytes <= resident.footprint.total_bytes
+    )
+
+
+def _healthy(state: State, device: DeviceId) -> bool:
+    return state.devices[device].reading.health == "ok"
+
+
+def arranged(state: State, gains: Iterable[Gain]) -> tuple[Single, ...]:
+    """Commands that carry `gains` out, which together must fit."""
+    changes = sorted(gains, key=lambda g: g.model)
+    order = _Order(state)
+    for gain in changes:
+        if gain.target is None:
+            order.evict(gain)
+    coming = [gain for gain in changes if gain.target is not None]
+    while coming:
+        chosen = order.next_of(coming)
+        if chosen is not None:
+            order.bring(chosen)
+            coming.remove(chosen)
+        else:
+            broken = min((g for g in coming if g.source in order.left_bytes), key=lambda g: (g.cost_s, g.model))
+            order.evict(broken)
+            coming[coming.index(broken)] = replace(broken, source=None)
+    return tuple(order.commands)
+
+
+class _Order:
+    """The commands so far, and the room that they leave."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.left_bytes = room_without(state, ())
+        self.commands: list[Single] = []
+
+    def evict(self, gain: Gain) -> None:
+        self._leave(gain)
+        self.commands.append(Evict(gain.model))
+
+    def bring(self, gain: Gain) -> None:
+        assert gain.target is not None
+        self.left_bytes[gain.target] -= self._size_bytes(gain)
+        self._leave(gain)
+        self.commands.append(Load(gain.model, gain.target) if gain.source is None else Move(gain.model, gain.target))
+
+    def next_of(self, coming: Iterable[Gain]) -> Gain | None:
+        """What fits now: first what frees room elsewhere, then the largest."""
+        fitting = [g for g in coming if g.target and self._size_bytes(g) <= self.left_bytes[g.target]]
+        return min(
+            fitting,
+            key=lambda g: (g.source not in self.left_bytes, -self._size_bytes(g), g.model),
+            default=None,
+        )
+
+    def _leave(self, gain: Gain) -> None:
+        here = self._state.find(gain.model, gain.source) if gain.source is not None else None
+        if here is not None and here.device in self.left_bytes:
+            self.left_bytes[here.device] += here.footprint.total_bytes
+
+    def _size_bytes(self, gain: Gain) -> int:
+        return self._state.models[gain.model].footprint.total_bytes

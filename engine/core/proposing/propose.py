@@ -6,14 +6,14 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from engine.core.proposing.undo import taken_back
 from engine.core.commands import Batch
-from engine.core.proposing.drain import drained, packed
 from engine.core.planning.planner import plan
 from engine.core.plans import Blocker, Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.proposing.drain import drained, packed
 from engine.core.proposing.rebalance import rebalanced
+from engine.core.proposing.undo import taken_back
 from engine.core.state import State
 
 

@@ -13,21 +13,66 @@ from functools import cached_property
 
 from msgspec.structs import replace
 
-from engine.core.arranging import arranged
-from engine.core.proposing.multiple_knapsack import Assignment, Item, assign
-from engine.core.balancing import balanced
 from engine.core.commands import Batch
-from engine.core.proposing.moves import Exchange, arrival, departure, exchanges, held_s, transfer
 from engine.core.forecast.costs import load_step
-from engine.core.prediction import predict
-from engine.core.movable import movable, room_without
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Refusal
-from engine.core.policy import Policy
+from engine.core.policy import Balancing, Policy
+from engine.core.prediction import predict
 from engine.core.proposals import Gain, Proposal, Rebalance
+from engine.core.proposing.moves import (
+    Exchange,
+    arranged,
+    arrival,
+    departure,
+    exchanges,
+    held_s,
+    movable,
+    room_without,
+    transfer,
+)
+from engine.core.proposing.multiple_knapsack import Assignment, Item, assign
 from engine.core.sizes import GIB
 from engine.core.state import State
+
+
+def balanced(
+    state: State,
+    items: Iterable[Item],
+    placements: Mapping[ModelName, DeviceId],
+    rooms: Mapping[DeviceId, int],
+    balancing: Balancing,
+) -> dict[ModelName, DeviceId]:
+    """`placements` of the same items, each that has no home on the device that is preferred among those where it fits."""
+    ordered = sorted(items, key=lambda i: (-i.value, i.name))
+    settled = dict(placements)
+    left = dict(rooms)
+    for item in ordered:
+        if item.name in settled:
+            left[settled[item.name]] -= item.size_bytes
+    for item in ordered:
+        if item.name in settled and item.home is None:
+            left[settled.pop(item.name)] += item.size_bytes
+            fitting = {device: free for device, free in left.items() if free >= item.size_bytes}
+            preferred = state.models[item.name].spec.preferred_device
+            ranks = _ranks(fitting, settled, balancing)
+            settled[item.name] = min(fitting, key=lambda d: (d != preferred, ranks[d]))
+            left[settled[item.name]] -= item.size_bytes
+    return settled
+
+
+def _ranks(
+    fitting: Mapping[DeviceId, int], settled: Mapping[ModelName, DeviceId], balancing: Balancing
+) -> dict[DeviceId, int]:
+    match balancing:
+        case "spread":
+            there = list(settled.values())
+            return {device: there.count(device) for device in fitting}
+        case "most_free":
+            return {device: -free for device, free in fitting.items()}
+        case "pack":
+            return dict(fitting)
 
 
 def rebalanced(state: State, wish: Rebalance, policy: Policy, now_s: float) -> Proposal | Refusal:

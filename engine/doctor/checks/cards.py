@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.doctor.checks.installing import PASCAL_BUILD, install_torch
+from engine.core.sizes import GIB, format_size
+from engine.doctor.checks.remedies import KERNEL_LOG
+from engine.doctor.checks.software import PASCAL_BUILD, fitting_build, install_torch, visible_capabilities
 from engine.doctor.finding import Finding
-from engine.doctor.machine import Capability, Card, Machine, TorchFacts
-from engine.doctor.torch_builds import BUILDS, LAST_PASCAL_DRIVER, build_for, runs_on
+from engine.doctor.machine import Capability, Card, Machine, Slice, TorchFacts
+from engine.doctor.tables import BUILDS, LAST_PASCAL_DRIVER, build_for, driver_for, install_driver, runs_on
 
 _GENERATIONS: tuple[tuple[Capability, str], ...] = (
     ((10, 0), "Blackwell"),
@@ -105,3 +107,76 @@ def _named(capability: Capability) -> str:
     number = ".".join(map(str, capability))
     generation = next((name for oldest, name in _GENERATIONS if capability >= oldest), "older than Maxwell")
     return f"compute capability {number} ({generation})"
+
+
+def check_cuda(machine: Machine) -> Iterator[Finding]:
+    torch, driver = machine.torch, machine.driver
+    if driver.state != "ok":
+        yield Finding("cuda", "not applicable", "without a working driver there is no CUDA to compare")
+    elif not machine.cards:
+        yield Finding("cuda", "not applicable", "no card is visible to compute on")
+    elif driver.cuda is None:
+        found = "the driver answers, but its CUDA library libcuda.so.1 can't be loaded"
+        fix = f"Install the whole driver. {install_driver(machine.host.system)}"
+        if machine.host.container:
+            fix = "Start the container again with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`"
+        yield Finding("cuda", "problem", found, "Cards can be watched, but nothing can be computed on them.", fix)
+    elif not isinstance(torch, TorchFacts) or torch.cuda is None:
+        yield Finding("cuda", "not applicable", f"the driver runs CUDA up to {_dotted(driver.cuda)}; torch has none")
+    elif int(torch.cuda.split(".")[0]) > driver.cuda[0]:
+        yield _driver_too_old(machine, torch.cuda, driver.cuda)
+    elif not torch.available:
+        said = torch.trouble or "it does not say why"
+        fix = f"Look whether `nvidia-smi` works. {KERNEL_LOG}"
+        yield Finding("cuda", "problem", f"torch finds no usable card: {said}", "No model can run on a GPU.", fix)
+    else:
+        yield Finding("cuda", "ok", f"the driver runs CUDA up to {_dotted(driver.cuda)}, torch brings {torch.cuda}")
+
+
+def _driver_too_old(machine: Machine, built: str, runs: tuple[int, int]) -> Finding:
+    found = f"torch was built for CUDA {built}; the driver {machine.driver.version} runs CUDA up to {_dotted(runs)}"
+    means = "Torch can't start CUDA with this driver."
+    update = f"Update the driver to {driver_for(int(built.split('.')[0]))} or newer"
+    build = fitting_build(machine)
+    if build is None:
+        return Finding("cuda", "problem", found, means, update)
+    older_torch = f"Take a torch for CUDA {build.cuda}: {install_torch(machine.host, build)}"
+    if build is build_for(visible_capabilities(machine)) is not BUILDS[0]:
+        # the cards need the older torch anyway, and a newer driver may not know them
+        return Finding("cuda", "problem", found, means, older_torch)
+    return Finding("cuda", "problem", found, means, f"{update}. Or: {older_torch}")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+_RETAIL_GT_1030_BYTES = 2 * GIB
+
+
+def check_config(machine: Machine) -> Iterator[Finding]:
+    config = machine.config
+    if config.trouble:
+        means = "The engine does not start with it."
+        yield Finding("config", "problem", config.trouble, means, "Mend what is named, then run `citadel doctor` again")
+    elif config.warnings:
+        yield Finding("config", "warning", "; ".join(config.warnings))
+    else:
+        yield Finding("config", "ok", f"the configuration in {config.folder} is sound")
+
+
+def check_card_memory(machine: Machine) -> Iterator[Finding]:
+    """Slices that exceed their card are not judged here: the configuration is refused for them."""
+    for card in machine.cards:
+        yield _card(card, [s for s in machine.config.slices if s.card_uuid == card.uuid])
+
+
+def _card(card: Card, slices: list[Slice]) -> Finding:
+    check = f"{card.id}.memory"
+    if card.total_bytes is None:
+        return Finding(check, "warning", "the driver does not tell how much memory the card has", "It is not used.")
+    sliced = format_size(sum(s.memory_bytes for s in slices))
+    use = f"{sliced} of it in {len(slices)} {'slice' if len(slices) == 1 else 'slices'}" if slices else "not sliced"
+    is_retail = "GT 1030" in card.name and card.total_bytes <= _RETAIL_GT_1030_BYTES
+    means = "A GT 1030 as sold has 2 GB, whatever a plan for 6 says." if is_retail else ""
+    return Finding(check, "ok", f"{format_size(card.total_bytes)} in total, {use}", means)

@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from engine.doctor.gathering.program import ProgramFailed, output_of
 from engine.doctor.machine import Torch, TorchBroken
+
+_IMPORT_ROOT: Final = Path(__file__).resolve().parents[3]
+
+
+class ProgramFailed(Exception):
+    """The program gave no answer; the text says how it ended."""
+
+
+async def output_of(module: str, environment: Mapping[str, str], timeout_s: float) -> bytes:
+    """What `python -m module` printed. Raises ProgramFailed."""
+    search_path = os.pathsep.join(filter(None, (str(_IMPORT_ROOT), environment.get("PYTHONPATH"))))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", module),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        # the order in which NVML counts, so that an ordinal means the same card to both
+        env={**environment, "PYTHONPATH": search_path, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+    )
+    try:
+        out, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
+    except TimeoutError:
+        raise ProgramFailed(f"no answer within {timeout_s:.0f} s") from None
+    finally:
+        await _end(process)
+    if process.returncode:
+        raise ProgramFailed(_ended(process.returncode, complaint.decode(errors="replace")))
+    return out
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def _ended(status: int, complaint: str) -> str:
+    if status < 0:
+        return f"it was killed by {signal.Signals(-status).name}"
+    last = next((line.strip() for line in reversed(complaint.splitlines()) if line.strip()), "without a word")
+    return f"it ended with status {status}: {last}"
+
 
 TIMEOUT_S: Final = 120.0
 """The first import from a slow disk takes half a minute."""

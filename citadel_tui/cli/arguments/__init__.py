@@ -1,1 +1,0 @@
-"""The arguments of each command, grouped by what the commands are for."""

@@ -1,1 +1,0 @@
-"""What goes over the line: what a frame paints, what the terminal shows already, and the least to write in between."""
