@@ -20,7 +20,7 @@ from msgspec import Struct
 from benchmarks.instances import KINDS, Instance, Kind, instance
 from benchmarks.solvers import Answer, cp_sat, highs, installed
 from engine.bench.machine import this_machine
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 from engine.core.proposing.multiple_knapsack import assign
 
 SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
@@ -56,7 +56,7 @@ class Run(Struct, frozen=True):
 class Results(Struct, frozen=True):
     """A whole benchmark."""
 
-    machine: Machine
+    machine: HostFacts
     limit_s: float
     """What the general solvers were given."""
     runs: tuple[Run, ...]

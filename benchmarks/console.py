@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from benchmarks.steered import READY, Mode
 from engine.bench.machine import this_machine
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 from tests.nvml.library import environment_with
 from tests.pty.terminal import ANSWERS, Terminal, terminal
 
@@ -62,7 +62,7 @@ class Cost(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """A whole run."""
 
-    machine: Machine
+    machine: HostFacts
     seconds: float
     costs: tuple[Cost, ...]
     once_s: dict[str, float]

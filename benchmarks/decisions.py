@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.bench.machine import this_machine
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 from engine.core.commands import Load
 from engine.core.forecast.demand import request_came
 from engine.core.ledger import free
@@ -59,7 +59,7 @@ class Timed(Struct, frozen=True):
 class Results(Struct, frozen=True):
     """A whole run."""
 
-    machine: Machine
+    machine: HostFacts
     sizes: tuple[Timed, ...]
 
 

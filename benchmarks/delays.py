@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from benchmarks.policies import ASSIGNMENTS, sizes_of
 from engine.core.policy import Policy
 from engine.replay.box import Box
-from engine.replay.trace import Request, read_trace
+from engine.replay.trace import TraceRequest, read_trace
 from engine.simulation.compute import Compute
 from engine.simulation.figures import Spread, TimedOutcome
 from engine.simulation.timed import replay_timed
@@ -56,7 +56,7 @@ def main() -> int:
     return 0
 
 
-def _pair(requests: Sequence[Request], work_per_s: float, assignment: int) -> Pair:
+def _pair(requests: Sequence[TraceRequest], work_per_s: float, assignment: int) -> Pair:
     def replayed(policy: Policy) -> TimedOutcome:
         return replay_timed(requests, Box(), Compute(work_per_s), sizes_of(requests, assignment), policy)
 

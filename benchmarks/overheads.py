@@ -30,8 +30,7 @@ from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.engine import Engine
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
-from engine.worker.protocol import Arena as ArenaSize
-from engine.worker.protocol import Release, WorkerConfig
+from engine.worker.protocol import ArenaSize, Release, WorkerConfig
 
 MODEL: Final = "bge-base"
 _CATALOG: Final = {"models": [{"name": MODEL, "source": f"synthetic:{MODEL}", "task": "embedding"}]}

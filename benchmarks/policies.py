@@ -19,8 +19,8 @@ import numpy as np
 from engine.core.names import ModelName
 from engine.replay.box import CYCLE_BYTES, Box
 from engine.replay.generated import demand
-from engine.replay.trace import Request, read_trace
-from engine.replay.untimed import EVICTIONS, Comparison, compare
+from engine.replay.trace import TraceRequest, read_trace
+from engine.replay.untimed import EVICTIONS, PolicyComparison, compare_policies
 
 ASSIGNMENTS: Final = (0, 1, 2, 3, 4)
 """0 is the list of sizes in turn; the others are seeds of its permutations."""
@@ -47,23 +47,23 @@ def main() -> int:
     return 0
 
 
-def compared(requests: Sequence[Request], assignment: int) -> Comparison:
+def compared(requests: Sequence[TraceRequest], assignment: int) -> PolicyComparison:
     """All policies on the default box, with the sizes of `assignment`."""
-    return compare(requests, Box(), sizes_of(requests, assignment))
+    return compare_policies(requests, Box(), sizes_of(requests, assignment))
 
 
-def sizes_of(requests: Sequence[Request], assignment: int) -> dict[ModelName, int]:
+def sizes_of(requests: Sequence[TraceRequest], assignment: int) -> dict[ModelName, int]:
     """The sizes of the requests' models under one of `ASSIGNMENTS`."""
     models = sorted({request.model for request in requests})
     cycle = np.random.default_rng(assignment).permutation(CYCLE_BYTES) if assignment else np.array(CYCLE_BYTES)
     return {model: int(cycle[rank % len(cycle)]) for rank, model in enumerate(models)}
 
 
-def _demands() -> list[tuple[Request, ...]]:
+def _demands() -> list[tuple[TraceRequest, ...]]:
     return [demand(models, zipf, gap_cv, seed=models + int(10 * zipf + gap_cv)) for models, zipf, gap_cv in GENERATED]
 
 
-def _report(name: str, found: Sequence[Comparison]) -> None:
+def _report(name: str, found: Sequence[PolicyComparison]) -> None:
     """One row of the table."""
     ratios = [
         geometric_mean(c.policies[policy].switch_s / c.policies["lru"].switch_s for c in found) for policy in EVICTIONS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.results import ENGINE_DISK, ENGINE_RAM, FROM_PRETRAINED, Result, Results
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 
 
 def report_text(results: Results) -> str:
@@ -15,7 +15,7 @@ def report_text(results: Results) -> str:
     )
 
 
-def machine_line(machine: Machine) -> str:
+def machine_line(machine: HostFacts) -> str:
     """What the figures depend on."""
     versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
     memory = f"{machine.memory_bytes / (1 << 30):.0f} GiB"

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 
 ENGINE_RAM: Final = "Citadel, RAM tier"
 ENGINE_DISK: Final = "Citadel, page cache"
@@ -44,6 +44,6 @@ class Result(Struct, frozen=True):
 class Results(Struct, frozen=True):
     """A whole run."""
 
-    machine: Machine
+    machine: HostFacts
     rounds: int
     models: tuple[Result, ...]

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from citadel_tui import verbs
-from citadel_tui.verbs import Choice, Models, Verb
+from citadel_tui.verbs import Models, Verb, WayChosen
 from citadel_tui.viewmodel.scene import Scene
 from engine.core.proposals import Rebalance, Undo, Wish
 
@@ -159,6 +159,6 @@ def with_keys(keys: Mapping[str, str]) -> Registry:
     return tuple(replace(action, key=keys.get(action.id, action.key)) for action in ACTIONS)
 
 
-def choices_of(action: Action, scene: Scene, models: Models) -> tuple[Choice, ...]:
+def choices_of(action: Action, scene: Scene, models: Models) -> tuple[WayChosen, ...]:
     """The ways to carry `action` out for `models` on what is known now."""
     return verbs.choices(action.verb, scene.snapshot.state, models) if action.verb and scene.snapshot else ()

@@ -27,7 +27,7 @@ from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect, Link
 from citadel_tui.screens.dashboard import Dashboard, keys_of
 from citadel_tui.screens.dialog import Dialog
-from citadel_tui.settings.settings import AT_FIRST, Settings
+from citadel_tui.settings.settings import AT_FIRST, ConsoleSettings
 from citadel_tui.share import Sharing, sequence
 from citadel_tui.terminal.driver import TerminalDriver
 from citadel_tui.theme import THEMES, Look, colours_of
@@ -65,7 +65,7 @@ class CitadelApp(App[int]):
         look: Look,
         *,
         read_only: bool,
-        settings: Settings = AT_FIRST,
+        settings: ConsoleSettings = AT_FIRST,
         first: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -85,7 +85,7 @@ class CitadelApp(App[int]):
         self._desk = Desk(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ConsoleSettings:
         """As the operator has them now."""
         chosen = (
             replace(self._settings, colours=colours_of(self.theme))

@@ -23,7 +23,7 @@ class StatusMessage(Struct, frozen=True):
     role: Role = "text"
 
 
-class Engine(Protocol):
+class CommandEngine(Protocol):
     """The part of the engine's API that a command needs."""
 
     async def plan(self, command: Command) -> Plan | Refusal: ...
@@ -54,7 +54,7 @@ class Operator(Protocol):
     def say(self, message: StatusMessage) -> None: ...
 
 
-async def carry_out(command: Command, engine: Engine, operator: Operator) -> None:
+async def carry_out(command: Command, engine: CommandEngine, operator: Operator) -> None:
     """Take `command` to its end. Raises EngineError when `engine` does."""
     plan = await engine.plan(command)
     while isinstance(plan, Plan):
@@ -70,7 +70,7 @@ async def carry_out(command: Command, engine: Engine, operator: Operator) -> Non
     await operator.read(plan)
 
 
-async def fulfil(wish: Wish, engine: Engine, operator: Operator) -> None:
+async def fulfil(wish: Wish, engine: CommandEngine, operator: Operator) -> None:
     """Have the engine propose what would answer `wish`, and do it when the operator agrees. Raises EngineError."""
     found = await engine.propose(wish)
     if isinstance(found, Refusal):
@@ -81,7 +81,7 @@ async def fulfil(wish: Wish, engine: Engine, operator: Operator) -> None:
         await _submit(found.plan, engine, operator)
 
 
-async def _submit(plan: Plan, engine: Engine, operator: Operator) -> None:
+async def _submit(plan: Plan, engine: CommandEngine, operator: Operator) -> None:
     """Have `plan` done; one that has changed meanwhile is shown again first, whatever it touches."""
     while plan.steps:
         answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects))

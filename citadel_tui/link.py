@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
 from citadel_tui.flow import StatusMessage
-from citadel_tui.viewmodel.history import History, with_snapshot
+from citadel_tui.viewmodel.history import GraphHistory, with_snapshot
 from citadel_tui.viewmodel.scene import Lost, Scene
 from engine.api import Answer, EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
 from engine.core.commands import Command, Submission, command_text
@@ -45,7 +45,7 @@ class Link:
         self._snapshot: Snapshot | None = None
         self._records: tuple[Record, ...] = ()
         self._lost: Lost | None = None
-        self._history = History()
+        self._history = GraphHistory()
         self._pause_s = FIRST_PAUSE_S
         self._connected = asyncio.Event()
         self.connections = 0

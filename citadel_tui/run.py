@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from citadel_tui.app import CitadelApp
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
-from citadel_tui.settings.file import load, save
-from citadel_tui.settings.settings import Settings
+from citadel_tui.settings.file import load_settings_file, save_settings_file
+from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look, look_for
 from engine.paths import console_file, find_paths
 
@@ -43,13 +43,13 @@ class MakeApp(Protocol):
     """Makes the app, given what every console has."""
 
     def __call__(
-        self, connect: Connect, look: Look, *, read_only: bool, settings: Settings, first: bool
+        self, connect: Connect, look: Look, *, read_only: bool, settings: ConsoleSettings, first: bool
     ) -> CitadelApp: ...
 
 
 def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: MakeApp = CitadelApp) -> int:
     """Run the console until the operator leaves; its exit status. `connect` is called again to reconnect."""
-    loaded = load(console_file(os.environ))
+    loaded = load_settings_file(console_file(os.environ))
     look = look_for(os.environ, sys.stdout.encoding or "", loaded.settings.colours)
     app = make(connect, look, read_only=read_only, settings=loaded.settings, first=loaded.first)
     if loaded.complaint:
@@ -63,9 +63,9 @@ def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: 
     return app.return_code or 0
 
 
-def _remember(settings: Settings) -> None:
+def _remember(settings: ConsoleSettings) -> None:
     """For the next time."""
     try:
-        save(console_file(os.environ), settings)
+        save_settings_file(console_file(os.environ), settings)
     except OSError as error:
         sys.stderr.write(f"citadel: how you left the console could not be kept: {error}\n")

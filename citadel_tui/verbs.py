@@ -34,7 +34,7 @@ class Way(Struct, frozen=True):
     command: Single
 
 
-class Choice(Struct, frozen=True):
+class WayChosen(Struct, frozen=True):
     """One way to carry a verb out, for one model or for several."""
 
     label: str
@@ -62,14 +62,14 @@ def why_not(verb: Verb, state: State, models: Models) -> str:
     return reasons[0] if len(models) == 1 else f"for none of the {len(models)} marked models: {reasons[0]}"
 
 
-def choices(verb: Verb, state: State, models: Models) -> tuple[Choice, ...]:
+def choices(verb: Verb, state: State, models: Models) -> tuple[WayChosen, ...]:
     """The ways to carry `verb` out; for several models each way takes those of them that have it."""
     able = [model for model in models if model in state.models and not verb.why_not(state, model)]
     ways: dict[str, list[Single]] = {}
     for model in able:
         for way in verb.ways(state, model):
             ways.setdefault(way.label, []).append(way.command)
-    return tuple(Choice(label, _together(commands, len(models)), len(commands)) for label, commands in ways.items())
+    return tuple(WayChosen(label, _together(commands, len(models)), len(commands)) for label, commands in ways.items())
 
 
 def _together(commands: list[Single], asked: int) -> Command:

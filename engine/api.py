@@ -59,7 +59,7 @@ class Hello(Struct, frozen=True):
     """What it decides by."""
 
 
-class Job(Struct, frozen=True):
+class JobView(Struct, frozen=True):
     """A command under way."""
 
     id: str
@@ -81,7 +81,7 @@ class Snapshot(Struct, frozen=True):
     at_s: float
     """Wall-clock time, seconds since the epoch."""
     state: State
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[JobView, ...] = ()
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
     quiet_sample_s: float | None = None

@@ -24,7 +24,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 from engine.paths import Paths
-from engine.transport import ANSWER_DEADLINE_S, Head, Request, exchange, stream
+from engine.transport import ANSWER_DEADLINE_S, HttpRequest, ResponseHead, exchange, stream
 from engine.wire import (
     MODE_HEADER,
     PROTOCOL_HEADER,
@@ -62,7 +62,7 @@ class RemoteEngine:
 
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
-        request = Request("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
+        request = HttpRequest("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
         async with stream(self._socket, request) as (head, lines):
             if head.status != 200:
                 raise error_of(b"".join([line async for line in lines]))
@@ -108,7 +108,7 @@ class RemoteEngine:
 
     async def stop(self) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""
-        head, body = await exchange(self._socket, Request("POST", "/v1/stop", headers=self._headers), None)
+        head, body = await exchange(self._socket, HttpRequest("POST", "/v1/stop", headers=self._headers), None)
         if head.status != 200:
             raise error_of(body)
 
@@ -119,14 +119,14 @@ class RemoteEngine:
         self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
     ) -> bytes:
         encoded = b"" if body is None else msgspec.json.encode(body)
-        head, received = await exchange(self._socket, Request(method, path, encoded, self._headers), deadline_s)
+        head, received = await exchange(self._socket, HttpRequest(method, path, encoded, self._headers), deadline_s)
         if head.status != 200:
             raise error_of(received)
         _check_protocol(head)
         return received
 
 
-def _check_protocol(head: Head) -> None:
+def _check_protocol(head: ResponseHead) -> None:
     theirs = head.headers.get(PROTOCOL_HEADER.lower(), "0")
     if not same_protocol(theirs):
         raise EngineUnreachable(mismatch(str(PROTOCOL), theirs))

@@ -22,7 +22,7 @@ from engine.paths import find_paths
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Utilization(Struct, frozen=True):
@@ -108,7 +108,7 @@ class GPUManager:
         snapshot = self._wait(self._engine.snapshot())
         return next(r.device for r in snapshot.state.of(name))
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _end_loop(self) -> None:

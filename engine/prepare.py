@@ -15,7 +15,7 @@ from typing import IO, Final
 import msgspec
 
 from engine.api import EngineError
-from engine.core.preparation import News, Order
+from engine.core.preparation import Order, PrepareNews
 
 PREPARING_PROGRAM: Final = ("-P", "-m", "engine.worker.prepare_program")
 """What Python runs. `-P` keeps a folder named engine in the working folder from being taken for ours."""
@@ -29,7 +29,7 @@ class PreparingBroke(EngineError):
 
 
 @contextmanager
-def preparing(order: Order, program: Sequence[str] = PREPARING_PROGRAM) -> Iterator[Iterator[News]]:
+def preparing(order: Order, program: Sequence[str] = PREPARING_PROGRAM) -> Iterator[Iterator[PrepareNews]]:
     """What is said while `order` is carried out. Leaving the block early ends the process, which then leaves nothing
     half-written behind. Iterating raises PreparingBroke when the process ends before it is done."""
     with tempfile.TemporaryFile() as complaints:
@@ -52,10 +52,10 @@ def _started(program: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[
     )
 
 
-def _news(process: subprocess.Popen[bytes], order: Order, complaints: IO[bytes]) -> Iterator[News]:
+def _news(process: subprocess.Popen[bytes], order: Order, complaints: IO[bytes]) -> Iterator[PrepareNews]:
     assert process.stdin is not None
     assert process.stdout is not None
-    decoder: msgspec.json.Decoder[News] = msgspec.json.Decoder(News)
+    decoder: msgspec.json.Decoder[PrepareNews] = msgspec.json.Decoder(PrepareNews)
     process.stdin.write(msgspec.json.encode(order))
     process.stdin.close()
     for line in process.stdout:

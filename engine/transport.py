@@ -26,7 +26,7 @@ class NoEngine(EngineUnreachable):
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     method: str
     path: str
     body: bytes = b""
@@ -39,14 +39,14 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Head:
+class ResponseHead:
     """Status and headers of a response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
 
 
-async def exchange(socket: Path, request: Request, deadline_s: float | None) -> tuple[Head, bytes]:
+async def exchange(socket: Path, request: HttpRequest, deadline_s: float | None) -> tuple[ResponseHead, bytes]:
     """One request and its whole answer. Raises EngineUnreachable."""
     try:
         async with asyncio.timeout(deadline_s), _open(socket, request) as (head, reader):
@@ -61,7 +61,7 @@ async def exchange(socket: Path, request: Request, deadline_s: float | None) -> 
 
 
 @contextlib.asynccontextmanager
-async def stream(socket: Path, request: Request) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
+async def stream(socket: Path, request: HttpRequest) -> AsyncIterator[tuple[ResponseHead, AsyncIterator[bytes]]]:
     """A response whose lines come as time goes by."""
     async with _open(socket, request) as (head, reader):
         yield head, _lines(reader)
@@ -84,7 +84,7 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _open(socket: Path, request: Request) -> AsyncIterator[tuple[Head, asyncio.StreamReader]]:
+async def _open(socket: Path, request: HttpRequest) -> AsyncIterator[tuple[ResponseHead, asyncio.StreamReader]]:
     """Send `request` and read the head of the answer; leaving closes the connection."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket), limit=MAX_BODY_BYTES)
@@ -102,11 +102,11 @@ async def _open(socket: Path, request: Request) -> AsyncIterator[tuple[Head, asy
         writer.close()
 
 
-async def _read_head(reader: asyncio.StreamReader) -> Head:
+async def _read_head(reader: asyncio.StreamReader) -> ResponseHead:
     status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
     _version, status, *_reason = status_line.split(" ")
     pairs = (line.partition(":") for line in lines)
-    return Head(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
+    return ResponseHead(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
 
 
 def _unreachable(socket: Path, error: OSError) -> EngineUnreachable:

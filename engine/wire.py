@@ -45,11 +45,11 @@ class CancelReply(Struct, frozen=True):
     cancelled: bool
 
 
-Kind: TypeAlias = Literal[
+ProblemKind: TypeAlias = Literal[
     "unreachable", "read-only", "unknown-model", "cannot-serve", "protocol", "forbidden", "bad-request", "engine"
 ]
 
-STATUS: Final[dict[Kind, int]] = {
+STATUS: Final[dict[ProblemKind, int]] = {
     "unreachable": 503,
     "read-only": 403,
     "unknown-model": 404,
@@ -59,7 +59,7 @@ STATUS: Final[dict[Kind, int]] = {
     "bad-request": 400,
     "engine": 500,
 }
-_CLASSES: Final[dict[Kind, type[EngineError]]] = {
+_CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "unreachable": EngineUnreachable,
     "read-only": ReadOnly,
     "unknown-model": UnknownModel,
@@ -69,21 +69,21 @@ _CLASSES: Final[dict[Kind, type[EngineError]]] = {
 }
 
 
-class Problem(Struct, frozen=True):
-    kind: Kind
+class WireProblem(Struct, frozen=True):
+    kind: ProblemKind
     message: str
 
 
 class ErrorBody(Struct, frozen=True):
-    error: Problem
+    error: WireProblem
 
 
-def problem_of(error: EngineError) -> Problem:
+def problem_of(error: EngineError) -> WireProblem:
     """How `error` travels; a subclass that is not listed travels as its nearest listed parent."""
     for kind, known in _CLASSES.items():
         if isinstance(error, known):
-            return Problem(kind, str(error))
-    return Problem("engine", str(error))
+            return WireProblem(kind, str(error))
+    return WireProblem("engine", str(error))
 
 
 def error_of(body: bytes) -> EngineError:

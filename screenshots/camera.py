@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from citadel_tui.app import CitadelApp
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.pages.bench import Item
+from citadel_tui.viewmodel.pages.bench import BenchItem
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.log import SwitchLog
 from citadel_tui.widgets.rows import RowList
@@ -66,7 +66,7 @@ class Camera:
         log.put_cursor(newest.seq)
         await self._pilot.pause()
 
-    async def untick(self, item: Item) -> None:
+    async def untick(self, item: BenchItem) -> None:
         """In the choice of a benchmark."""
         self._app.screen.query_one(RowList).put_cursor(item)
         await self.press("space")

@@ -11,7 +11,7 @@ import signal
 
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
-from citadel_tui.viewmodel.pages.bench import Item
+from citadel_tui.viewmodel.pages.bench import BenchItem
 from engine.client import connect
 from engine.core.commands import Load
 from engine.paths import Paths
@@ -48,7 +48,7 @@ async def take_benchmark(paths: Paths) -> None:
         await shot.press("exclamation_mark", "escape")  # The fault has been read, and is announced no longer.
         await shot.press("b")
         await shot.sees("enter measures")
-        await shot.untick(Item("devices", "gpu1"))
+        await shot.untick(BenchItem("devices", "gpu1"))
         await shot.press("enter")
         await shot.sees("[Cancel]")
         await shot.press("y")

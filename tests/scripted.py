@@ -22,7 +22,7 @@ from engine.api import (
     Failed,
     Generation,
     Hello,
-    Job,
+    JobView,
     Recorded,
     Snapshot,
     UnknownModel,
@@ -55,7 +55,7 @@ class ScriptedEngine:
         self.banner = "the GPUs are virtual, in host RAM"
         self._state = state or scripted_state()
         self._seq = 0
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, JobView] = {}
         self._records: list[Record] = []
         self._answers: dict[str, asyncio.Task[Answer]] = {}
         self._held = False
@@ -99,7 +99,7 @@ class ScriptedEngine:
         return self._state
 
     @property
-    def jobs(self) -> tuple[Job, ...]:
+    def jobs(self) -> tuple[JobView, ...]:
         return tuple(self._jobs.values())
 
     # ── EngineAPI ────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +218,7 @@ class ScriptedEngine:
 
     @contextlib.contextmanager
     def _job(self, submission: Submission, plan: Plan) -> Iterator[None]:
-        self._jobs[submission.id] = Job(submission.id, submission.command, submission.origin, plan, "copy", 0.1)
+        self._jobs[submission.id] = JobView(submission.id, submission.command, submission.origin, plan, "copy", 0.1)
         try:
             yield
         finally:

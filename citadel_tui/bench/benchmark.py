@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from textual.app import App
 
-from citadel_tui.bench.files import keep, kept_runs, saved_run
+from citadel_tui.bench.files import keep_run, kept_runs, saved_run
 from citadel_tui.dated_files import told
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Link
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.pages.bench import Choice, choice_for, run_title
+from citadel_tui.viewmodel.pages.bench import BenchPlan, choice_for, run_title
 from engine.api import EngineAPI, EngineError, Snapshot
-from engine.bench.compare import compare
+from engine.bench.compare import compare_runs
 from engine.bench.measure import Schedule
-from engine.bench.records import Run, Subject
+from engine.bench.records import BenchResult, BenchSubject
 from engine.bench.run import measure_all, run_of, subjects_of, touched
 from engine.core.state import Resident
 from engine.paths import find_paths
@@ -39,7 +39,7 @@ class _Asked(Struct, frozen=True):
     version: str
     """The engine's."""
     before: Snapshot
-    subjects: tuple[Subject, ...]
+    subjects: tuple[BenchSubject, ...]
     leaving: tuple[Resident, ...]
     how: Schedule
 
@@ -49,7 +49,7 @@ class _UnderWay(NamedTuple):
     watcher: BenchRun
 
 
-async def _asked(engine: EngineAPI, choice: Choice) -> _Asked:
+async def _asked(engine: EngineAPI, choice: BenchPlan) -> _Asked:
     before = await engine.snapshot()
     subjects = subjects_of(before.state, choice.what)
     leaving = await touched(engine, before.state, subjects)
@@ -129,7 +129,7 @@ class Benchmark:
             watcher.dismiss()
         return watcher
 
-    async def _show(self, found: Run, asked: int, watched: BenchRun) -> None:
+    async def _show(self, found: BenchResult, asked: int, watched: BenchRun) -> None:
         from citadel_tui.screens.bench import BenchResults
 
         path, saved = _saved(found)
@@ -140,7 +140,7 @@ class Benchmark:
         if await self._app.push_screen_wait(BenchResults(watched.results, said, self._glyphs)):
             await self._compare(found, path)
 
-    async def _compare(self, found: Run, path: Path | None) -> None:
+    async def _compare(self, found: BenchResult, path: Path | None) -> None:
         from citadel_tui.screens.bench import BenchCompared, EarlierRuns
 
         runs = {earlier: run for earlier, run in _runs() if earlier != path}
@@ -155,21 +155,21 @@ class Benchmark:
         if isinstance(earlier, str):
             self._say(StatusMessage(earlier, "bad"))
             return
-        await self._app.push_screen_wait(BenchCompared(picked.stem, compare(earlier, found), self._glyphs))
+        await self._app.push_screen_wait(BenchCompared(picked.stem, compare_runs(earlier, found), self._glyphs))
 
 
-def _saved(found: Run) -> tuple[Path | None, str]:
+def _saved(found: BenchResult) -> tuple[Path | None, str]:
     """Where, in words too, or why not; nothing of a run that has no figures."""
     if not found.series:
         return None, "nothing was measured, and nothing is saved"
     try:
-        path = keep(found, find_paths(os.environ).bench)
+        path = keep_run(found, find_paths(os.environ).bench)
     except EngineError as error:
         return None, str(error)
     return path, f"saved in {told(path, os.environ.get('HOME'))}"
 
 
-def _runs() -> Iterator[tuple[Path, Run | str]]:
+def _runs() -> Iterator[tuple[Path, BenchResult | str]]:
     """Saved runs, newest first; what is no run, with the reason."""
     for path in kept_runs(find_paths(os.environ).bench):
         try:

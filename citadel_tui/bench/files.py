@@ -10,7 +10,7 @@ import msgspec
 from citadel_tui.dated_files import dated_path
 from citadel_tui.text import clean
 from engine.api import EngineError
-from engine.bench.records import FORMAT_VERSION, Run, write_csv
+from engine.bench.records import BENCH_VERSION, BenchResult, write_csv
 
 
 def check_writable(path: Path | None) -> None:
@@ -19,7 +19,7 @@ def check_writable(path: Path | None) -> None:
         raise EngineError(f"{path} can't be written; nothing was measured")
 
 
-def save(found: Run, output: Path | None, table: Path | None) -> None:
+def save_run(found: BenchResult, output: Path | None, table: Path | None) -> None:
     """Raises EngineError."""
     try:
         if output is not None:
@@ -33,26 +33,26 @@ def save(found: Run, output: Path | None, table: Path | None) -> None:
         ) from None
 
 
-def saved_run(path: Path) -> Run:
+def saved_run(path: Path) -> BenchResult:
     """Raises EngineError."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Run)
+        found = msgspec.json.decode(path.read_bytes(), type=BenchResult)
     except OSError as error:
         raise EngineError(f"{path} can't be read: {error.strerror}") from None
     except msgspec.MsgspecError as error:
         raise EngineError(f"{path} is not a file that `citadel bench --output` wrote: {clean(str(error))}") from None
-    if found.format_version != FORMAT_VERSION:
-        raise EngineError(f"{path} has format {found.format_version}; this program reads {FORMAT_VERSION}")
+    if found.format_version != BENCH_VERSION:
+        raise EngineError(f"{path} has format {found.format_version}; this program reads {BENCH_VERSION}")
     return found
 
 
-def keep(found: Run, folder: Path) -> Path:
+def keep_run(found: BenchResult, folder: Path) -> Path:
     """Save the run under its date in `folder`; where. Raises EngineError."""
     try:
         path = dated_path(folder, found.at_s, ".json")
     except OSError as error:
         raise EngineError(f"{folder} can't be made: {error.strerror}; the figures are shown and not saved") from None
-    save(found, path, None)
+    save_run(found, path, None)
     return path
 
 

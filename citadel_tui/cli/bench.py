@@ -10,14 +10,14 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from citadel_tui.bench.files import check_writable, save, saved_run
+from citadel_tui.bench.files import check_writable, save_run, saved_run
 from citadel_tui.cli.bench_text import comparison_text, plotted, progress_line, run_text
 from citadel_tui.cli.engine import at_hand, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.words.figures import uses_text
 from citadel_tui.words.labels import labels
-from engine.bench.compare import compare
+from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress, Schedule
 from engine.bench.records import Omission, Series
 from engine.bench.run import Chosen, gpus_of, measure_all, run_of, subjects_of, touched
@@ -62,7 +62,7 @@ async def _bench(arguments: Namespace) -> Exit:
         if hello.banner:
             tell(hello.banner)
     print(run_text(found))
-    save(found, arguments.output, arguments.csv)
+    save_run(found, arguments.output, arguments.csv)
     return Exit.DONE if found.series else Exit.FAILED
 
 
@@ -107,7 +107,7 @@ def _confirmed(state: State, touched: Sequence[Resident]) -> bool:
 
 
 def _compare(before: Path, after: Path, threshold: float) -> Exit:
-    compared = compare(saved_run(before), saved_run(after))
+    compared = compare_runs(saved_run(before), saved_run(after))
     print(comparison_text(compared, threshold))
     if not compared.comparisons:
         return Exit.FAILED

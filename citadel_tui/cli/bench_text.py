@@ -16,9 +16,9 @@ from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
 from citadel_tui.words.labels import model_label
 from engine.api import EngineError
-from engine.bench.compare import Compared, Comparison
+from engine.bench.compare import BenchComparison, Compared
 from engine.bench.measure import Progress
-from engine.bench.records import Repeat, Run, Series
+from engine.bench.records import BenchResult, Repeat, Series
 from engine.bench.statistics import histogram, spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
 
@@ -39,7 +39,7 @@ _ENOUGH_FOR_A_SHAPE: Final = 3
 _COMPARED_HEADINGS: Final = ("MODEL", "DEVICE", "FROM", "BEFORE", "AFTER", "CHANGE", "95 % BETWEEN", "VERDICT")
 
 
-def run_text(run: Run) -> str:
+def run_text(run: BenchResult) -> str:
     lines = []
     if run.series:
         right = [heading for heading in _HEADINGS if heading not in _TEXT_HEADINGS]
@@ -101,7 +101,7 @@ def _parts(repeats: Sequence[Repeat]) -> tuple[str, ...]:
     return tuple(middle_text(values) for values in ([repeat.evict_s for repeat in repeats], *parts, rest, floors))
 
 
-def _compared_row(comparison: Comparison, threshold: float) -> tuple[str, ...]:
+def _compared_row(comparison: BenchComparison, threshold: float) -> tuple[str, ...]:
     about, change = comparison.subject, comparison.change
     return (
         model_label(about.model, synthetic=comparison.synthetic),
@@ -120,7 +120,7 @@ _COLOURS: Final = ("#b0b0b0", "#d9a441", "#3d7dca", "#58a66b", "#8d6cab", "#dcdc
 _ANSWER_COLOUR: Final = "#58a6b8"
 
 
-def plotted(run: Run, path: Path) -> Exit:
+def plotted(run: BenchResult, path: Path) -> Exit:
     """Draw the run to `path`, whose ending says how: .svg, .png or .pdf. Raises EngineError."""
     if not run.series:
         raise EngineError("the run has no figures to draw; nothing was written")
@@ -140,7 +140,7 @@ def plotted(run: Run, path: Path) -> Exit:
     return Exit.DONE
 
 
-def _draw(axes: Any, run: Run) -> None:  # noqa: ANN401 - matplotlib is optional and brings no types here
+def _draw(axes: Any, run: BenchResult) -> None:  # noqa: ANN401 - matplotlib is optional and brings no types here
     for row, series in enumerate(run.series):
         left_ms = 0.0
         for colour, part_ms in zip(_colours(series), _parts_ms(series), strict=True):

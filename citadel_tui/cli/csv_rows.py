@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from citadel_tui.cli.status_report import DeviceReport, ModelReport
+from citadel_tui.cli.status_report import DeviceStatus, ModelReport
 from citadel_tui.text import clean
 
 DEVICE_COLUMNS: Final = (
@@ -24,7 +24,7 @@ DEVICE_COLUMNS: Final = (
 )
 
 
-def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceReport], *, heading: bool = True) -> None:
+def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceStatus], *, heading: bool = True) -> None:
     """A row a device, marked with the time of the sample."""
     rows = csv.writer(file, lineterminator="\n")
     if heading:

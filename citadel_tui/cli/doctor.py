@@ -36,11 +36,11 @@ def run(arguments: Namespace) -> int:
 
 
 async def _examine(arguments: Namespace) -> Examination:
-    from engine.doctor.gather import gather
+    from engine.doctor.gather import gather_facts
 
     with progress() as show:
         show("asking the driver, torch and the disk …")
-        return examine(await gather(arguments.config, os.environ, Path.cwd(), our_paths().cache))
+        return examine(await gather_facts(arguments.config, os.environ, Path.cwd(), our_paths().cache))
 
 
 def _text(examination: Examination) -> str:

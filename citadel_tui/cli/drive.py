@@ -23,9 +23,9 @@ from engine.api import EngineAPI, EngineError, EngineUnreachable
 from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
-from engine.drive.outcome import Outcome, outcome
+from engine.drive.outcome import PlayFigures, outcome
 from engine.drive.play import Player, Tally, Watch
-from engine.replay.trace import Request, TraceError, read_trace
+from engine.replay.trace import TraceError, TraceRequest, read_trace
 
 
 def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
@@ -37,21 +37,21 @@ def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
     )
 
 
-def outcome_text(played: Outcome, label: Label) -> str:
+def outcome_text(played: PlayFigures, label: Label) -> str:
     """Who played whom, then a line for each figure."""
     return "\n".join(
         [_cast_text(played, label), "", table(["", ""], list(_rows(played))).lstrip("\n"), *_failures(played)]
     )
 
 
-def _cast_text(played: Outcome, label: Label) -> str:
+def _cast_text(played: PlayFigures, label: Label) -> str:
     parts = ", ".join(f"{clean(part)} → {label(player)}" for part, player in played.cast.parts.items())
     left_out = played.cast.left_out
     absent = f"\nleft out, since nobody plays them: {', '.join(left_out)}" if left_out else ""
     return f"{clean(played.demand)}, {played.speed:g} times as fast\n{parts}{absent}"
 
 
-def _rows(played: Outcome) -> Iterator[tuple[str, str]]:
+def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
     cut = ", stopped before its end" if played.stopped else ""
     yield "requests", f"{played.requests} in {seconds_text(played.seconds)}{cut}; {played.failed} failed"
     served = ", ".join(f"{device} {count}" for device, count in sorted(played.served.items()))
@@ -80,7 +80,7 @@ def _spread(spread: Spread | None) -> str:
     return f"{spread.count}, p50 {p50}, p95 {p95}, longest {longest}"
 
 
-def _filled(played: Outcome) -> str:
+def _filled(played: PlayFigures) -> str:
     if played.utilization_all is None or played.utilization_peak is None:
         return "-"
     all_along = f"{_share(played.utilization_all)} over all, {_share(played.utilization_peak)} at most"
@@ -89,7 +89,7 @@ def _filled(played: Outcome) -> str:
     return f"{_share(played.utilization)} from the first eviction for room on; {all_along}"
 
 
-def _failures(played: Outcome) -> list[str]:
+def _failures(played: PlayFigures) -> list[str]:
     return [f"{count} × {clean(reason)}" for reason, count in played.failures.items()]
 
 
@@ -107,7 +107,7 @@ def run(arguments: Namespace) -> int:
     return asyncio.run(_drive(arguments, _requests(arguments)))
 
 
-def _requests(arguments: Namespace) -> tuple[Request, ...]:
+def _requests(arguments: Namespace) -> tuple[TraceRequest, ...]:
     if arguments.trace is not None:
         return read_lines(arguments.trace, read_trace, _LEFT)
     from engine.replay.generated import demand  # numpy, which nothing else here needs
@@ -116,7 +116,7 @@ def _requests(arguments: Namespace) -> tuple[Request, ...]:
     return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
 
 
-async def _drive(arguments: Namespace, requests: Sequence[Request]) -> Exit:
+async def _drive(arguments: Namespace, requests: Sequence[TraceRequest]) -> Exit:
     async with at_hand(arguments) as engine:
         state = (await engine.snapshot()).state
         cast = _cast(arguments.models, requests, state)
@@ -136,7 +136,7 @@ async def _drive(arguments: Namespace, requests: Sequence[Request]) -> Exit:
 
 async def _played(
     engine: EngineAPI, watch: Watch, arguments: Namespace, cast: Cast, planned: Sequence[Call]
-) -> Outcome:
+) -> PlayFigures:
     with progress() as show:
         player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
         async with asyncio.TaskGroup() as tasks:
@@ -171,7 +171,7 @@ def _ended_by(player: Player, duration_s: float | None) -> Iterator[None]:
             timer.cancel()
 
 
-def _cast(models: str, requests: Sequence[Request], state: State) -> Cast:
+def _cast(models: str, requests: Sequence[TraceRequest], state: State) -> Cast:
     """Raises EngineError."""
     catalog = [name for name, known in state.models.items() if not known.trouble]
     try:

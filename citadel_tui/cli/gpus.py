@@ -15,7 +15,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.text import clean
 from engine.core.sizes import format_size
-from engine.doctor.gpus import CardReport, GpusReport, Rates, VirtualReport
+from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
 from engine.doctor.machine import PcieLink
 
 
@@ -75,7 +75,7 @@ def _known(figure: int | None) -> str:
     return "?" if figure is None else str(figure)
 
 
-def _copying(copying: Rates) -> dict[str, str]:
+def _copying(copying: CardRates) -> dict[str, str]:
     """Both ways, from page-locked memory and from any other."""
     rates = copying.rates
     if rates is None:

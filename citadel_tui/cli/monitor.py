@@ -17,7 +17,7 @@ from citadel_tui.cli.csv_rows import write_device_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
-from citadel_tui.cli.status_report import VERSION, device_reports
+from citadel_tui.cli.status_report import STATUS_VERSION, device_reports
 from engine.api import EngineError, Snapshot
 
 
@@ -46,7 +46,7 @@ def _write(file: TextIO, snapshot: Snapshot, form: str, *, heading: bool) -> Non
     if form == "csv":
         write_device_rows(file, snapshot.at_s, devices, heading=heading)
     else:
-        line = {"version": VERSION, "at_s": snapshot.at_s, "devices": devices}
+        line = {"version": STATUS_VERSION, "at_s": snapshot.at_s, "devices": devices}
         file.write(msgspec.json.encode(line).decode() + "\n")
     file.flush()
 

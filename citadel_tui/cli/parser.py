@@ -15,7 +15,7 @@ from citadel_tui.cli.values import (
     device,
     factor,
     generated_demand,
-    percent,
+    percentage,
     seconds,
     size,
 )
@@ -210,7 +210,7 @@ def _bench_command(commands: Commands) -> None:
     )
     bench.add_argument("--csv", type=Path, metavar="FILE", help="a row a repeat")
     bench.add_argument(
-        "--threshold", type=percent, default=0.1, metavar="PERCENT", help="compare: slower by more fails (10%%)"
+        "--threshold", type=percentage, default=0.1, metavar="PERCENT", help="compare: slower by more fails (10%%)"
     )
 
 

@@ -16,7 +16,7 @@ from citadel_tui.words.figures import seconds_text
 from engine.api import UnknownModel
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.core.preparation import Building, Built, Checking, Kept, News, NotPrepared, Order, Outcome
+from engine.core.preparation import Building, Built, Checking, Kept, NotPrepared, Order, PrepareNews, PrepareOutcome
 from engine.core.sizes import format_size
 from engine.paths import make_folders
 from engine.prepare import preparing
@@ -55,7 +55,7 @@ def _chosen(models: Sequence[ModelSpec], names: Sequence[ModelName]) -> tuple[Mo
     return tuple(known[name] for name in names) if names else tuple(models)
 
 
-def _outcome(news: Iterator[News], show: Callable[[str], None]) -> Outcome:
+def _outcome(news: Iterator[PrepareNews], show: Callable[[str], None]) -> PrepareOutcome:
     """What becomes of the next model, its progress shown meanwhile."""
     for item in news:
         match item:
@@ -70,7 +70,7 @@ def _outcome(news: Iterator[News], show: Callable[[str], None]) -> Outcome:
     raise AssertionError("the process that prepares has an outcome for every model, or breaks")
 
 
-def _say(outcome: Outcome) -> None:
+def _say(outcome: PrepareOutcome) -> None:
     match outcome:
         case Kept(model, size_bytes, "source"):
             print(

@@ -23,8 +23,8 @@ from engine.core.policy import Eviction
 from engine.core.prediction import predict
 from engine.recording.demand import own_demand
 from engine.replay.box import GB, Box, cycled_sizes, read_sizes
-from engine.replay.trace import Request, TraceError, read_trace, sped_up
-from engine.replay.untimed import EVICTIONS, compare
+from engine.replay.trace import TraceError, TraceRequest, read_trace, sped_up
+from engine.replay.untimed import EVICTIONS, compare_policies
 from engine.simulation.compute import Compute
 from engine.simulation.timed import compare_timed
 
@@ -34,7 +34,7 @@ _LEFT = "nothing was replayed"
 class Inputs(Struct, frozen=True):
     """All that a replay needs."""
 
-    requests: tuple[Request, ...]
+    requests: tuple[TraceRequest, ...]
     sizes: Mapping[ModelName, int]
     box: Box
 
@@ -125,7 +125,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _untimed(arguments: Namespace, inputs: Inputs, evictions: Sequence[Eviction]) -> str:
-    compared = compare(inputs.requests, inputs.box, inputs.sizes, evictions)
+    compared = compare_policies(inputs.requests, inputs.box, inputs.sizes, evictions)
     if arguments.plot is not None:
         plot_untimed(compared, arguments.plot)
     return msgspec.json.encode(compared).decode() if arguments.json else replay_text(compared)

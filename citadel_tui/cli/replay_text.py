@@ -10,12 +10,12 @@ from citadel_tui.cli.output import table
 from engine.api import EngineError
 from engine.core.policy import Eviction
 from engine.replay.box import GB
-from engine.replay.untimed import Comparison, Outcome
+from engine.replay.untimed import PolicyComparison, ReplayFigures
 from engine.simulation.figures import Spread, TimedOutcome
 from engine.simulation.timed import TimedComparison
 
 
-def replay_text(compared: Comparison) -> str:
+def replay_text(compared: PolicyComparison) -> str:
     """The box in two lines, then a row for each policy and one for the clairvoyant reference."""
     headings = [
         "POLICY",
@@ -35,7 +35,7 @@ def replay_text(compared: Comparison) -> str:
     return "\n\n".join([_box(compared), table(headings, rows, right=tuple(headings[1:])), note])
 
 
-def _box(compared: Comparison) -> str:
+def _box(compared: PolicyComparison) -> str:
     box = compared.box
     cards = " + ".join(f"{size_bytes / GB:.2f}" for size_bytes in box.gpus_bytes)
     served = compared.clairvoyant.requests
@@ -47,7 +47,7 @@ def _box(compared: Comparison) -> str:
     )
 
 
-def _cells(name: str, outcome: Outcome, regret: float) -> list[str]:
+def _cells(name: str, outcome: ReplayFigures, regret: float) -> list[str]:
     return [
         name,
         f"{outcome.switch_s:.1f}",
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_untimed(compared: Comparison, path: Path) -> None:
+def plot_untimed(compared: PolicyComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
     figure = _figure(width_inches=6.0)
     seconds: dict[str, float] = {name: outcome.switch_s for name, outcome in compared.policies.items()}

@@ -14,7 +14,7 @@ from citadel_tui.cli.output import tell
 from citadel_tui.cli.report_text import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
-from engine.results.recorded import NothingRecorded, Recorded, gather
+from engine.results.recorded import NothingRecorded, ReportRecords, gather_records
 
 _HEADING: Final = f"{TITLE}\n"
 
@@ -31,11 +31,11 @@ def run(arguments: Namespace) -> int:
     return Exit.DONE
 
 
-def _gathered() -> Recorded:
+def _gathered() -> ReportRecords:
     """Raises EngineError."""
     paths = our_paths()
     try:
-        return gather(paths.journal, paths.memory, paths.demand)
+        return gather_records(paths.journal, paths.memory, paths.demand)
     except NothingRecorded as nothing:
         raise EngineError(f"{nothing}; nothing was written") from None
     except OSError as error:

@@ -36,16 +36,16 @@ from engine.results.figures import (
     monitoring,
     pressure,
 )
-from engine.results.recorded import Recorded
+from engine.results.recorded import ReportRecords
 
 
-def rows(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+def markdown_table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
     """A table; nothing in a cell can end it."""
     lines = [headings, ["---"] * len(headings), *cells]
     return "\n".join("| " + " | ".join(clean(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def percent(share: float) -> str:
+def percent_text(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
@@ -68,7 +68,7 @@ def reference() -> str:
         "fits a card",
         f"under {SWITCH_TARGET_S:g} s",
     )
-    return f"{about}\n\n{rows(headings, map(_reference_cells, reference_table()))}"
+    return f"{about}\n\n{markdown_table(headings, map(_reference_cells, reference_table()))}"
 
 
 def _reference_cells(row: ReferenceRow) -> tuple[str, ...]:
@@ -167,16 +167,16 @@ def predictions(switches: Sequence[Switch]) -> str:
         return "No switch was predicted."
     headings = ("from", "loads", "within the time predicted for nine in ten", "measured ÷ predicted, median")
     text = "Loads on GPUs, with the evictions before them. Waits are not predicted, and not measured here."
-    return f"{text}\n\n{rows(headings, [_calibrated(one) for one in found])}"
+    return f"{text}\n\n{markdown_table(headings, [_calibrated(one) for one in found])}"
 
 
 def _calibrated(one: Calibration) -> tuple[str, ...]:
-    return _FROM[one.tier], str(one.switches), percent(one.within_p90), f"{one.median_ratio:.2f}"
+    return _FROM[one.tier], str(one.switches), percent_text(one.within_p90), f"{one.median_ratio:.2f}"
 
 
 def _table(found: Sequence[Latency], label: Label) -> str:
     headings = ("model", "from", "switches", "p50", "p95", "max", "with waits p50", "p95", "max", "efficiency")
-    return rows(headings, [_cells(one, label) for one in found])
+    return markdown_table(headings, [_cells(one, label) for one in found])
 
 
 def _cells(one: Latency, label: Label) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ def _ms(spread: Spread) -> tuple[str, str, str]:
 TITLE: Final = "# GPU memory allocation strategy: results"
 
 
-def document(recorded: Recorded, now_s: float) -> str:
+def document(recorded: ReportRecords, now_s: float) -> str:
     """The whole of it, written at `now_s` seconds since the epoch."""
     label = _labels(recorded)
     sections = [
@@ -212,12 +212,12 @@ def document(recorded: Recorded, now_s: float) -> str:
     return "\n\n".join([TITLE, *(f"## {name}\n\n{text}" if name else text for name, text in sections)]) + "\n"
 
 
-def _labels(recorded: Recorded) -> Label:
+def _labels(recorded: ReportRecords) -> Label:
     synthetic = {model.name for model in recorded.facts.models if model.synthetic}
     return lambda name: model_label(name, synthetic=name in synthetic)
 
 
-def _origin(recorded: Recorded, now_s: float) -> str:
+def _origin(recorded: ReportRecords, now_s: float) -> str:
     facts, machine = recorded.facts, recorded.facts.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     paragraphs = [
@@ -238,22 +238,23 @@ def _origin(recorded: Recorded, now_s: float) -> str:
     return "\n\n".join(paragraphs + [f"Left out: {clean(trouble)}." for trouble in recorded.troubles])
 
 
-def _criteria(recorded: Recorded) -> str:
+def _criteria(recorded: ReportRecords) -> str:
     cells = [
         (one.name, one.target, one.figure, f"**{one.verdict}**" + (f" (wanting: {one.wanting})" if one.wanting else ""))
         for one in criteria(recorded)
     ]
-    return rows(("criterion", "target", "measured", "verdict"), cells)
+    return markdown_table(("criterion", "target", "measured", "verdict"), cells)
 
 
-def _devices(recorded: Recorded) -> str:
+def _devices(recorded: ReportRecords) -> str:
     cells = [
-        (spec.id, spec.title, format_size(spec.total_bytes), percent(spec.fraction)) for spec in recorded.facts.devices
+        (spec.id, spec.title, format_size(spec.total_bytes), percent_text(spec.fraction))
+        for spec in recorded.facts.devices
     ]
-    return rows(("device", "what it is", "memory", "of it for models, at most"), cells)
+    return markdown_table(("device", "what it is", "memory", "of it for models, at most"), cells)
 
 
-def _models(recorded: Recorded) -> str:
+def _models(recorded: ReportRecords) -> str:
     cells = [
         (
             model_label(model.name, synthetic=model.synthetic),
@@ -264,57 +265,61 @@ def _models(recorded: Recorded) -> str:
         )
         for model in recorded.facts.models
     ]
-    return rows(("model", "task", "dtype", "footprint when the engine started", "weights from"), cells)
+    return markdown_table(("model", "task", "dtype", "footprint when the engine started", "weights from"), cells)
 
 
-def _utilization(recorded: Recorded) -> str:
+def _utilization(recorded: ReportRecords) -> str:
     uses = device_uses(recorded.samples, recorded.engines)
     if not uses:
         return "Nothing was recorded."
     cells = [(use.device, *_share(use.of_budget), *_share(use.of_total)) for use in uses]
-    table = rows(("device", "budget, mean", "budget, peak", "device, mean", "device, peak"), cells)
+    table = markdown_table(("device", "budget, mean", "budget, peak", "device, mean", "device, peak"), cells)
     return f"Models' share of the budget, and all memory in use as a share of the device.\n\n{table}\n\n{_pressure(recorded)}"
 
 
-def _pressure(recorded: Recorded) -> str:
+def _pressure(recorded: ReportRecords) -> str:
     found = pressure(recorded.samples, recorded.engines, recorded.switches)
     if found is None:
         return "No two models were evicted for others within a minute: memory was never under pressure."
     return (
         "Under pressure (from one eviction of a model for another to the next, where that came within a minute; "
-        f"{age_text(found.seconds)} in all) models filled {percent(found.of_budget.mean)} of the GPUs' budget on average, "
-        f"{percent(found.of_budget.peak)} at most; of all their memory {_mean_and_peak(found.of_total)} was in use."
+        f"{age_text(found.seconds)} in all) models filled {percent_text(found.of_budget.mean)} of the GPUs' budget on average, "
+        f"{percent_text(found.of_budget.peak)} at most; of all their memory {_mean_and_peak(found.of_total)} was in use."
     )
 
 
 def _share(share: Share | None) -> tuple[str, str]:
-    return ("-", "-") if share is None else (percent(share.mean), percent(share.peak))
+    return ("-", "-") if share is None else (percent_text(share.mean), percent_text(share.peak))
 
 
 def _mean_and_peak(share: Share | None) -> str:
-    return "an unknown share" if share is None else f"{percent(share.mean)} on average, {percent(share.peak)} at most,"
+    return (
+        "an unknown share"
+        if share is None
+        else f"{percent_text(share.mean)} on average, {percent_text(share.peak)} at most,"
+    )
 
 
-def _balance(recorded: Recorded) -> str:
+def _balance(recorded: ReportRecords) -> str:
     loads = loads_by_device(recorded.switches)
     uses = [use for use in device_uses(recorded.samples, recorded.engines) if use.device != CPU]
     if not uses:
         return "There is no GPU to balance, or nothing was recorded."
-    cells = [(use.device, str(loads.get(use.device, 0)), percent(use.of_budget.mean)) for use in uses]
+    cells = [(use.device, str(loads.get(use.device, 0)), percent_text(use.of_budget.mean)) for use in uses]
     means = [use.of_budget.mean for use in uses]
     apart = f"The fullest and the emptiest GPU were {100 * (max(means) - min(means)):.1f} percentage points apart on average."
-    return f"{rows(('GPU', 'loads', 'budget filled, mean'), cells)}\n\n{apart}"
+    return f"{markdown_table(('GPU', 'loads', 'budget filled, mean'), cells)}\n\n{apart}"
 
 
-def _fallbacks(recorded: Recorded, label: Label) -> str:
+def _fallbacks(recorded: ReportRecords, label: Label) -> str:
     found = fallbacks(recorded.switches)
     if not found:
         return "No model was put on the CPU."
     cells = [(label(one.model), str(one.by_itself), str(one.asked_for), str(one.failed)) for one in found]
-    return rows(("model", "because no GPU had room", "asked for", "failed"), cells)
+    return markdown_table(("model", "because no GPU had room", "asked for", "failed"), cells)
 
 
-def _demand(recorded: Recorded, label: Label) -> str:
+def _demand(recorded: ReportRecords, label: Label) -> str:
     if recorded.demand is None:
         return "No request was recorded."
     requests = recorded.demand.requests
@@ -322,10 +327,10 @@ def _demand(recorded: Recorded, label: Label) -> str:
     cells = [(label(name), str(counts[name])) for name in sorted(counts, key=lambda name: (-counts[name], name))]
     began_s, ended_s = (recorded.demand.began_s + request.at_s for request in (requests[0], requests[-1]))
     span = f"{count_text(len(requests), 'request', 'requests')} from {moment(began_s)} to {moment(ended_s)}."
-    return f"{span}\n\n{rows(('model', 'requests'), cells)}"
+    return f"{span}\n\n{markdown_table(('model', 'requests'), cells)}"
 
 
-def _monitoring(recorded: Recorded) -> str:
+def _monitoring(recorded: ReportRecords) -> str:
     found = monitoring(recorded.samples, recorded.engines)
     if found is None:
         return "Nothing was recorded."

@@ -33,14 +33,14 @@ class TrialFailed(Exception):
     """A step did not do what it should; the text says which and why."""
 
 
-class Outcome(Struct, frozen=True):
+class TrialAnswer(Struct, frozen=True):
     """What the model said, and where it ran."""
 
     device: DeviceId
     vector: Sequence[float]
     text: str
 
-    def agrees_with(self, other: Outcome) -> bool:
+    def agrees_with(self, other: TrialAnswer) -> bool:
         """Equal text; vectors equal but for the arithmetic of another device."""
         alike = cosine(self.vector, other.vector) > _ALIKE if self.vector and other.vector else True
         return alike and self.text == other.text
@@ -83,16 +83,16 @@ class Trial:
         beside = "" if used_bytes is None else f", {format_size(used_bytes)} used on the device"
         return f"{resident.footprint.total_bytes} bytes ({format_size(resident.footprint.total_bytes)}){beside}"
 
-    async def answer(self) -> Outcome:
+    async def answer(self) -> TrialAnswer:
         """What the model says to a fixed text."""
         try:
             if self._spec.task == "embedding":
                 embeddings = await self._api.embed(self.model, [_PROMPT])
-                return Outcome(embeddings.device, embeddings.vectors[0], "")
+                return TrialAnswer(embeddings.device, embeddings.vectors[0], "")
             generation = await self._api.generate(self.model, _PROMPT, max_tokens=8)
         except EngineError as error:
             raise TrialFailed(f"{self.model} did not answer: {error}") from None
-        return Outcome(generation.device, (), generation.text)
+        return TrialAnswer(generation.device, (), generation.text)
 
     async def _carry_out(self, command: Command) -> float:
         """Seconds that the engine says it took; 0 when there was nothing to move."""
@@ -103,7 +103,7 @@ class Trial:
         return answer.switch.total_s if answer.switch else 0.0
 
 
-class Check(Struct, frozen=True):
+class TrialCheck(Struct, frozen=True):
     """One line of the test."""
 
     passed: bool
@@ -123,49 +123,49 @@ async def _selftest(arguments: Namespace) -> Exit:
     return Exit.DONE if passed else Exit.FAILED
 
 
-async def selftest(api: EngineAPI) -> AsyncIterator[Check]:
+async def selftest(api: EngineAPI) -> AsyncIterator[TrialCheck]:
     """The lines, as they come."""
     before = (await api.snapshot()).state
     model = _subject(before)
     if model is None:
-        yield Check(False, "the catalog has no model that can be loaded; `citadel models list` says why")
+        yield TrialCheck(False, "the catalog has no model that can be loaded; `citadel models list` says why")
         return
     try:
         async for check in _checks(Trial(api, model.spec), before):
             yield check
     finally:
         left = await put_back(api, before)
-    yield Check(not left, f"put back: {'; '.join(left) or 'every model and pin is where it was'}")
+    yield TrialCheck(not left, f"put back: {'; '.join(left) or 'every model and pin is where it was'}")
 
 
-async def _checks(trial: Trial, before: State) -> AsyncIterator[Check]:
+async def _checks(trial: Trial, before: State) -> AsyncIterator[TrialCheck]:
     gpus = [name for name in before.devices if name != CPU][:2]
     label = labels(before)(trial.model)
     try:
         for gpu in gpus:
             await trial.place(gpu)
-            yield Check(True, f"{label} loaded on {gpu}: {await trial.holding(gpu)}")
+            yield TrialCheck(True, f"{label} loaded on {gpu}: {await trial.holding(gpu)}")
         for gpu in gpus[-1:]:
             switch_s = await trial.out_and_in_again(gpu)
             passed = switch_s < SWITCH_TARGET_S
-            yield Check(
+            yield TrialCheck(
                 passed,
                 f"switch: {label} out of {gpu} and in again, {seconds_text(switch_s)} (target < {SWITCH_TARGET_S:g} s)",
             )
         yield await _falls_back(trial, label, gpus)
     except TrialFailed as failure:
-        yield Check(False, str(failure))
+        yield TrialCheck(False, str(failure))
 
 
-async def _falls_back(trial: Trial, label: str, gpus: list[DeviceId]) -> Check:
+async def _falls_back(trial: Trial, label: str, gpus: list[DeviceId]) -> TrialCheck:
     """Whether the model answers on the CPU what it answers elsewhere."""
     reference = await trial.answer()
     await trial.force_cpu()
     fallen = await trial.answer()
     if fallen.device != CPU:
-        return Check(False, f"CPU fallback: {label} was forced to the CPU but ran on {fallen.device}")
+        return TrialCheck(False, f"CPU fallback: {label} was forced to the CPU but ran on {fallen.device}")
     same = f" and answers as on {reference.device}" if gpus else ""
-    return Check(fallen.agrees_with(reference), f"CPU fallback forced: {label} runs on cpu{same}")
+    return TrialCheck(fallen.agrees_with(reference), f"CPU fallback forced: {label} runs on cpu{same}")
 
 
 def _subject(state: State) -> ModelState | None:

@@ -17,8 +17,8 @@ from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
 from citadel_tui.cli.status_report import (
-    VERSION,
-    DeviceReport,
+    STATUS_VERSION,
+    DeviceStatus,
     JobReport,
     ModelReport,
     RamReport,
@@ -40,9 +40,9 @@ _BAR_CELLS: Final = 24
 
 class _Column(Struct, frozen=True):
     heading: str
-    cell: Callable[[DeviceReport], str]
+    cell: Callable[[DeviceStatus], str]
     right: bool = True
-    only_if: Callable[[DeviceReport], object] = lambda _: True
+    only_if: Callable[[DeviceStatus], object] = lambda _: True
     """The column is shown when this holds of a device."""
 
 
@@ -66,7 +66,7 @@ _COLUMNS: Final = (
 )
 
 
-def device_table(devices: list[DeviceReport], at_s: float, *, bars: bool) -> str:
+def device_table(devices: list[DeviceStatus], at_s: float, *, bars: bool) -> str:
     """`at_s`: now, for the ages."""
     columns = [c for c in _COLUMNS if (bars or c is not _BAR) and any(c.only_if(device) for device in devices)]
     rows = [[column.cell(device) for column in columns] for device in devices]
@@ -79,7 +79,7 @@ def _or_dash(value: int | None, unit: str) -> str:
     return "-" if value is None else f"{value}{unit}"
 
 
-def _bar(device: DeviceReport) -> str:
+def _bar(device: DeviceStatus) -> str:
     """Our models, what else is used, room in the budget, and what the budget leaves alone; nothing of a silent device."""
     if device.used_bytes is None:
         return ""
@@ -90,12 +90,12 @@ def _bar(device: DeviceReport) -> str:
     return "█" * ours + "▒" * (used - ours) + "·" * (budget - used) + "┊" + " " * (_BAR_CELLS - budget)
 
 
-def _trouble(device: DeviceReport, at_s: float) -> str:
+def _trouble(device: DeviceStatus, at_s: float) -> str:
     age = f" (last read {ago_text(at_s - device.read_at_s)})" if device.read_at_s and device.health != "ok" else ""
     return f"{device.id}: {clean(device.reason)}{age}"
 
 
-def _neighbours(device: DeviceReport) -> Iterator[str]:
+def _neighbours(device: DeviceStatus) -> Iterator[str]:
     for neighbour in device.neighbours:
         yield f"{device.id}: process {neighbour.pid} ({_name(neighbour)}) holds {_held(neighbour)}"
 
@@ -181,7 +181,7 @@ async def _status(arguments: Namespace) -> Exit:
     except EngineUnreachable as error:
         if arguments.form != "json":
             raise
-        print(msgspec.json.encode(Unavailable(VERSION, str(error))).decode())
+        print(msgspec.json.encode(Unavailable(STATUS_VERSION, str(error))).decode())
         return Exit.NO_ENGINE
     return Exit.DONE
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.api import Hello, Job, Snapshot
+from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
 from engine.core.models import Dtype, Pin, RunRange, Task
@@ -15,10 +15,10 @@ from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName
 from engine.core.state import DeviceState, ModelState, Stage
 
-VERSION: Final = 1
+STATUS_VERSION: Final = 1
 
 
-class DeviceReport(Struct, frozen=True):
+class DeviceStatus(Struct, frozen=True):
     id: DeviceId
     title: str
     health: Health
@@ -49,7 +49,7 @@ class DeviceReport(Struct, frozen=True):
     copy_bytes_per_s: float | None
 
 
-class Place(Struct, frozen=True):
+class ResidentStatus(Struct, frozen=True):
     device: DeviceId
     stage: Stage
     progress: float | None
@@ -70,7 +70,7 @@ class ModelReport(Struct, frozen=True):
     runs: RunRange | None
     """What measured runs took beside the weights; None where the devices can't tell."""
     pin: Pin | None
-    places: list[Place]
+    places: list[ResidentStatus]
     requests: int
     requests_per_minute: float
     last_request_s: float | None
@@ -96,7 +96,7 @@ class Report(Struct, frozen=True):
     version: int
     at_s: float
     engine: Hello
-    devices: list[DeviceReport]
+    devices: list[DeviceStatus]
     models: list[ModelReport]
     ram: RamReport
     jobs: list[JobReport]
@@ -114,7 +114,7 @@ class Unavailable(Struct, frozen=True):
 def report(hello: Hello, snapshot: Snapshot) -> Report:
     state = snapshot.state
     return Report(
-        version=VERSION,
+        version=STATUS_VERSION,
         at_s=snapshot.at_s,
         engine=hello,
         devices=device_reports(snapshot),
@@ -130,16 +130,16 @@ def report(hello: Hello, snapshot: Snapshot) -> Report:
     )
 
 
-def device_reports(snapshot: Snapshot) -> list[DeviceReport]:
+def device_reports(snapshot: Snapshot) -> list[DeviceStatus]:
     return [_device(snapshot, device) for device in snapshot.state.devices.values()]
 
 
-def _device(snapshot: Snapshot, device: DeviceState) -> DeviceReport:
+def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
     spec, reading = device.spec, device.reading
     residents = snapshot.state.on(spec.id)
     models_bytes = sum(resident.footprint.total_bytes for resident in residents if resident.stage != "pending")
     budget_bytes = snapshot.budgets.get(spec.id, 0)
-    return DeviceReport(
+    return DeviceStatus(
         id=spec.id,
         title=spec.title,
         health=reading.health,
@@ -177,7 +177,7 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
         footprint=model.footprint.label,
         runs=model.footprint.runs,
         pin=model.pin,
-        places=[Place(r.device, r.stage, r.progress, r.leases, r.since_s) for r in residents],
+        places=[ResidentStatus(r.device, r.stage, r.progress, r.leases, r.since_s) for r in residents],
         requests=model.demand.requests,
         requests_per_minute=model.demand.per_minute,
         last_request_s=model.demand.last_s,
@@ -185,7 +185,7 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
     )
 
 
-def _job(job: Job) -> JobReport:
+def _job(job: JobView) -> JobReport:
     return JobReport(job.id, job.command, job.phase, job.elapsed_s, job.waiting_for)
 
 

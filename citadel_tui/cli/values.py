@@ -16,7 +16,7 @@ from engine.replay.box import parse_bytes
 EXAMPLE: Final = "zipf=1.1,models=4,requests=500,seed=1"
 
 
-class Generated(Struct, frozen=True, forbid_unknown_fields=True):
+class GeneratedDemand(Struct, frozen=True, forbid_unknown_fields=True):
     """About one request a second: models asked for by Zipf's law, each with gamma-distributed gaps."""
 
     models: Annotated[int, Meta(ge=1, le=1000)] = 4
@@ -33,11 +33,11 @@ class Generated(Struct, frozen=True, forbid_unknown_fields=True):
         return f"generated: {', '.join(figures)}"
 
 
-def read_generated(text: str) -> Generated:
+def read_generated(text: str) -> GeneratedDemand:
     """`text` such as EXAMPLE; what is left out has its default. Raises ValueError with what to write."""
     pairs = [part.partition("=") for part in text.split(",")]
     try:
-        return msgspec.convert({name.strip(): value.strip() for name, _, value in pairs}, Generated, strict=False)
+        return msgspec.convert({name.strip(): value.strip() for name, _, value in pairs}, GeneratedDemand, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"{text!r} describes no demand ({error}); write for example {EXAMPLE}") from None
 
@@ -62,7 +62,7 @@ def factor(text: str) -> float:
     return _positive(float, text, "a number above 0")
 
 
-def percent(text: str) -> float:
+def percentage(text: str) -> float:
     """A share of 1; the sign may be left out."""
     return _positive(float, text.removesuffix("%"), "a percentage above 0, such as 10%") / 100
 
@@ -101,7 +101,7 @@ def device(text: str) -> str:
     return text
 
 
-def generated_demand(text: str) -> Generated:
+def generated_demand(text: str) -> GeneratedDemand:
     """What `--generated` asks for."""
     try:
         return read_generated(text)

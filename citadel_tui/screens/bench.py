@@ -16,8 +16,8 @@ from citadel_tui.screens.dialog import PICTURE, Dialog
 from citadel_tui.screens.picker import Picking
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.bench import (
-    Choice,
-    Item,
+    BenchItem,
+    BenchPlan,
     choice_rows,
     compared_lines,
     progress_lines,
@@ -41,7 +41,7 @@ _AROUND_THE_LIST: Final = 8
 _KEYS: Final = "space ticks, a all, enter measures, esc goes back"
 
 
-class BenchChoice(ModalScreen[Choice | None]):
+class BenchChoice(ModalScreen[BenchPlan | None]):
     """Ends with the choice, or with None when the operator backs out."""
 
     AUTO_FOCUS = "RowList"
@@ -55,11 +55,11 @@ class BenchChoice(ModalScreen[Choice | None]):
         Binding("enter", "take", show=False),
     ]
 
-    def __init__(self, choice: Choice, glyphs: Glyphs) -> None:
+    def __init__(self, choice: BenchPlan, glyphs: Glyphs) -> None:
         super().__init__()
         self._choice = choice
         self._glyphs = glyphs
-        self._list: RowList[Item] = RowList(glyphs)
+        self._list: RowList[BenchItem] = RowList(glyphs)
         self._told = Page(self._told_lines, classes="choices")
 
     def compose(self) -> ComposeResult:
@@ -104,7 +104,7 @@ class BenchChoice(ModalScreen[Choice | None]):
         if not self._choice.missing:
             self.dismiss(self._choice)
 
-    def _become(self, choice: Choice) -> None:
+    def _become(self, choice: BenchPlan) -> None:
         self._choice = choice
         self._paint()
 

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
 from citadel_tui.flow import StatusMessage
-from citadel_tui.settings.settings import Settings
+from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
@@ -68,7 +68,7 @@ class Dashboard(Screen[None]):
             super().__init__()
             self.device = device
 
-    def __init__(self, glyphs: Glyphs, actions: Registry, settings: Settings, *, first: bool = False) -> None:
+    def __init__(self, glyphs: Glyphs, actions: Registry, settings: ConsoleSettings, *, first: bool = False) -> None:
         super().__init__()
         self._welcome = Welcome(glyphs, actions, wanted=first)
         self._header = HeaderLine(glyphs)
@@ -112,7 +112,7 @@ class Dashboard(Screen[None]):
         self._alerts.see()
         return self._alerts.alerts
 
-    def as_left(self, settings: Settings) -> Settings:
+    def as_left(self, settings: ConsoleSettings) -> ConsoleSettings:
         """`settings` with what the operator has changed here."""
         return self._graphs.as_left(self._table.as_left(settings))
 

@@ -19,7 +19,7 @@ from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import MakeLines, Page
 from engine.core.commands import Command
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 PICTURE: Final = Binding("S", "app.picture", show=False, id="picture")
 """Every screen over the dashboard has it: Textual keeps the app's own keys from modal screens."""
@@ -27,7 +27,7 @@ _AROUND_THE_PAGE: Final = 8
 """Rows of the screen's edge, the border, the title and the options."""
 
 
-class Dialog(ModalScreen[T | None]):
+class Dialog(ModalScreen[_T | None]):
     """Ends with the result of the option taken, or with None when the operator backs out."""
 
     AUTO_FOCUS = "ChoiceBar"
@@ -56,7 +56,7 @@ class Dialog(ModalScreen[T | None]):
             super().__init__()
             self.command = command
 
-    def __init__(self, title: str, make: MakeLines, options: tuple[Option[T | None], ...], glyphs: Glyphs) -> None:
+    def __init__(self, title: str, make: MakeLines, options: tuple[Option[_T | None], ...], glyphs: Glyphs) -> None:
         super().__init__()
         self._title = title
         self._page = Page(make, classes="body")

@@ -30,17 +30,17 @@ from engine.core.plans import Alternative, Plan, Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Wish
 from engine.core.records import Record
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 LinesFor: TypeAlias = Callable[[Scene, int], tuple[Line, ...]]
 """A page's lines for a scene and a width."""
 
 
-class _Followed(Dialog[T]):
+class _Followed(Dialog[_T]):
     """A page that is worked out again for each new scene."""
 
     def __init__(
-        self, title: str, scene: Scene, lines_for: LinesFor, glyphs: Glyphs, more: tuple[Option[T | None], ...] = ()
+        self, title: str, scene: Scene, lines_for: LinesFor, glyphs: Glyphs, more: tuple[Option[_T | None], ...] = ()
     ) -> None:
         self._scene = scene
         super().__init__(title, lambda width: lines_for(self._scene, width), (Option("Close", None), *more), glyphs)

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from citadel_tui.screens.dialog import PICTURE
-from citadel_tui.verbs import Choice
+from citadel_tui.verbs import WayChosen
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy
 from citadel_tui.viewmodel.scene import Scene
@@ -22,10 +22,10 @@ from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of
 from engine.core.sizes import format_size
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class Picking(ModalScreen["T | None"], Generic[T]):
+class Picking(ModalScreen["_T | None"], Generic[_T]):
     """Ends with what was picked of `rows`, the first one chosen when it opens; None when nothing was."""
 
     AUTO_FOCUS = "RowList"
@@ -35,12 +35,12 @@ class Picking(ModalScreen["T | None"], Generic[T]):
         Binding("enter", "take", show=False),
     ]
 
-    def __init__(self, title: str, rows: Mapping[T, Line], glyphs: Glyphs, classes: str = "dialog") -> None:
+    def __init__(self, title: str, rows: Mapping[_T, Line], glyphs: Glyphs, classes: str = "dialog") -> None:
         super().__init__()
         self._title = title
         self._rows = rows
         self._look = classes + (" -ascii" if glyphs.plain else "")
-        self._list: RowList[T] = RowList(glyphs)
+        self._list: RowList[_T] = RowList(glyphs)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes=self._look):
@@ -67,12 +67,12 @@ class Picking(ModalScreen["T | None"], Generic[T]):
 class Picker(Picking[Command]):
     """Ends with the command picked."""
 
-    def __init__(self, title: str, choices: tuple[Choice, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
+    def __init__(self, title: str, choices: tuple[WayChosen, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
         rows = {choice.command: _line(choice, snapshot) for choice in choices}
         super().__init__(title, rows, glyphs, "dialog -narrow")
 
 
-def _line(choice: Choice, snapshot: Snapshot) -> Line:
+def _line(choice: WayChosen, snapshot: Snapshot) -> Line:
     first = singles_of(choice.command)[0]
     count = f", {choice.count} models" if choice.count > 1 else ""
     device = first.device if isinstance(first, Load | Move) else None

@@ -12,7 +12,7 @@ from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
 from citadel_tui.run import run_console
 from citadel_tui.session.playback import Playback, RecordedEngine
-from citadel_tui.settings.settings import Settings
+from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look
 from citadel_tui.words.figures import clock_text
 
@@ -41,7 +41,7 @@ class SessionApp(CitadelApp):
         *,
         playback: Playback,
         read_only: bool,
-        settings: Settings,
+        settings: ConsoleSettings,
         first: bool = False,
     ) -> None:
         super().__init__(connect, look, read_only=read_only, settings=settings, now=playback.now_s)

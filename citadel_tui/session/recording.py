@@ -19,7 +19,7 @@ FORMAT: Final = 1
 PAST_RECORDS: Final = 100
 
 
-class Head(Struct, frozen=True):
+class SessionHead(Struct, frozen=True):
     """What a session begins with."""
 
     citadel_session: int
@@ -30,7 +30,7 @@ class Head(Struct, frozen=True):
     """What the engine had recorded before."""
 
 
-class Line(Struct, frozen=True):
+class SessionLine(Struct, frozen=True):
     """An event, and when it came."""
 
     at_s: float
@@ -40,7 +40,7 @@ class Line(Struct, frozen=True):
 class Session(Struct, frozen=True):
     """A recorded session; its lines stay encoded until they are wanted."""
 
-    head: Head
+    head: SessionHead
     times_s: tuple[float, ...]
     lines: tuple[bytes, ...]
     record_lines: tuple[int, ...]
@@ -49,7 +49,7 @@ class Session(Struct, frozen=True):
     """Whether the file ends within a line, as when the recording was killed."""
 
     def event(self, number: int) -> Event:
-        return msgspec.json.decode(self.lines[number], type=Line).event
+        return msgspec.json.decode(self.lines[number], type=SessionLine).event
 
 
 async def record(
@@ -60,7 +60,7 @@ async def record(
     Raises EngineError when the file can't be written. Each line is whole on disk as soon as it is written.
     """
     past = await engine.records(PAST_RECORDS)
-    head = Head(FORMAT, await engine.hello(), now(), past)
+    head = SessionHead(FORMAT, await engine.hello(), now(), past)
     encoder, shown_s, written = msgspec.json.Encoder(), float("-inf"), 0
     try:
         with gzip.open(path, "wb", compresslevel=6) as file:
@@ -70,7 +70,7 @@ async def record(
                     if now() - shown_s < interval_s:
                         continue
                     shown_s = now()
-                _write(file, encoder.encode(Line(now(), event)))
+                _write(file, encoder.encode(SessionLine(now(), event)))
                 written += 1
                 on_line(written)
     except OSError as error:
@@ -90,7 +90,7 @@ async def read_session(path: Path) -> Session:
 def _read(path: Path) -> Session:
     lines, torn = _lines(path)
     try:
-        head = msgspec.json.decode(lines[0], type=Head)
+        head = msgspec.json.decode(lines[0], type=SessionHead)
         glances = [msgspec.json.decode(line, type=_Glance) for line in lines[1:]]
     except (IndexError, msgspec.MsgspecError) as error:
         raise EngineError(f"{path} is not a recorded session: {error}; `citadel record FILE` makes one") from None

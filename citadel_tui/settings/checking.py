@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from citadel_tui.actions import ACTIONS, KEYS_ALLOWED, TAKEN, key_id, key_text
-from citadel_tui.settings.settings import COLOURS, GRAPHS, Settings
+from citadel_tui.settings.settings import COLOURS, GRAPHS, ConsoleSettings
 from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting
 from engine.settings.documents import Table, without_nulls
 from engine.settings.problems import Place, Problem, given, plain
@@ -20,7 +20,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"sort": SORT_KEYS, "colours": 
 _NAMES: Final = (*_CHOICES, "reverse", "filter", "keys")
 
 
-def settings_of(document: object, file: str, problems: list[Problem]) -> Settings | None:
+def settings_of(document: object, file: str, problems: list[Problem]) -> ConsoleSettings | None:
     """The settings that `document` of `file` stands for; None when there are `problems`, which are added to."""
     if not isinstance(document, dict):
         if not problems:
@@ -35,7 +35,9 @@ def settings_of(document: object, file: str, problems: list[Problem]) -> Setting
         return None
     keys = {action: key_id(key) or "" for action, key in found.get("keys", {}).items()}
     sorting = Sorting(found.get("sort", "catalog"), found.get("reverse", False))
-    return Settings(sorting, found.get("filter", ""), found.get("colours", "auto"), found.get("graphs", "auto"), keys)
+    return ConsoleSettings(
+        sorting, found.get("filter", ""), found.get("colours", "auto"), found.get("graphs", "auto"), keys
+    )
 
 
 def _repeated(document: object, at: Place) -> Iterator[Problem]:

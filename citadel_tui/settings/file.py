@@ -11,20 +11,20 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from citadel_tui.settings.settings import AT_FIRST, Settings
+from citadel_tui.settings.settings import AT_FIRST, ConsoleSettings
 
 
 class Loaded(Struct, frozen=True):
     """What came of reading the file."""
 
-    settings: Settings = AT_FIRST
+    settings: ConsoleSettings = AT_FIRST
     complaint: str = ""
     """Why the file is ignored, in words; it is not written to then."""
     first: bool = False
     """Whether there is no file yet: nobody has left this console before."""
 
 
-def load(path: Path) -> Loaded:
+def load_settings_file(path: Path) -> Loaded:
     """The settings in `path`; those of a new console when there is no such file, or one that can't be used."""
     if not path.exists():
         return Loaded(first=True)
@@ -41,7 +41,7 @@ def load(path: Path) -> Loaded:
     return Loaded(complaint=f"{path} is ignored, and stays as it is: {mistakes}")
 
 
-def save(path: Path, settings: Settings) -> None:
+def save_settings_file(path: Path, settings: ConsoleSettings) -> None:
     """Write what the console remembers into `path`, line by line, leaving all other lines as they are. Raises OSError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -53,7 +53,7 @@ def save(path: Path, settings: Settings) -> None:
     _replace(path, "\n".join(lines) + "\n")
 
 
-def _remembered(settings: Settings) -> dict[str, str]:
+def _remembered(settings: ConsoleSettings) -> dict[str, str]:
     return {
         "sort": settings.sorting.key,
         "reverse": json.dumps(settings.sorting.reverse),

@@ -16,7 +16,7 @@ Graphs: TypeAlias = Literal["auto", "on", "off"]
 GRAPHS: Final[tuple[Graphs, ...]] = get_args(Graphs)
 
 
-class Settings(Struct, frozen=True):
+class ConsoleSettings(Struct, frozen=True):
     """What the file says; a console without a file begins with these."""
 
     sorting: Sorting = Sorting()
@@ -28,4 +28,4 @@ class Settings(Struct, frozen=True):
     """Other keys than the registry's, by the action's id, as Textual calls them."""
 
 
-AT_FIRST: Final = Settings()
+AT_FIRST: Final = ConsoleSettings()

@@ -24,7 +24,7 @@ _HOLD: Final = "\x1b[?2026h"
 _SHOW: Final = "\x1b[?2026l"
 
 
-class Line:
+class TerminalLine:
     """The line to the terminal. Once it has dropped, whatever is written goes nowhere."""
 
     def __init__(self, file: IO[str]) -> None:
@@ -61,7 +61,7 @@ class TerminalDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert self._file is not None, "a terminal is there"
-        self._file = cast(TextIOWrapper, Line(self._file))
+        self._file = cast(TextIOWrapper, TerminalLine(self._file))
         self._shown = Shown()
         self._held = ""
 

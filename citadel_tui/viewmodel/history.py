@@ -24,7 +24,7 @@ Track: TypeAlias = tuple[int | None, ...]
 """A figure for each bucket, oldest first; None where it is not known."""
 
 
-class History(Struct, frozen=True):
+class GraphHistory(Struct, frozen=True):
     """The last hour, as far as the console saw it."""
 
     bucket: int = 0
@@ -37,14 +37,14 @@ class History(Struct, frozen=True):
     """Requests that the engine had counted at the last look."""
 
 
-def with_snapshot(history: History, snapshot: Snapshot, now_s: float) -> History:
+def with_snapshot(history: GraphHistory, snapshot: Snapshot, now_s: float) -> GraphHistory:
     """`history` with one more look at what goes on."""
     bucket = int(now_s // BUCKET_S)
     steps = min(bucket - history.bucket, KEPT) if history.bucket else 1
     totals = {name: model.demand.requests for name, model in snapshot.state.models.items()}
     came = {name: _came(history.totals, name, total) for name, total in totals.items()}
     known = {name for name, count in came.items() if count} | (history.requests.keys() & totals.keys())
-    return History(
+    return GraphHistory(
         bucket,
         {n: _highest(_moved_on(history.memory.get(n, ()), steps), used) for n, used in _in_use(snapshot).items()},
         {n: _counted(_moved_on(history.requests.get(n, ()), steps), came[n]) for n in known},

@@ -12,7 +12,7 @@ from engine.core.planning.ram_tier import tier_slabs
 from engine.core.sizes import mib
 from engine.core.state import Resident, State
 
-Kind: TypeAlias = Literal["held", "ghost", "leaving", "leaked", "room", "spare", "context", "external"]
+SegmentKind: TypeAlias = Literal["held", "ghost", "leaving", "leaked", "room", "spare", "context", "external"]
 """`held`: a resident. `ghost`: a load under way. `room`: free inside the budget. `spare`: free outside it.
 `context`: in use by us beside the residents. `external`: in use by others."""
 
@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["held", "ghost", "leaving", "leaked", "room", "spare",
 class Segment(Struct, frozen=True):
     """A part of a device's memory."""
 
-    kind: Kind
+    kind: SegmentKind
     size_bytes: int
     model: ModelName = ""
     weights_bytes: int = 0
@@ -130,7 +130,7 @@ def _waiting(pending: list[Resident], room_bytes: int) -> list[Segment]:
     return found
 
 
-def _kind(resident: Resident) -> Kind:
+def _kind(resident: Resident) -> SegmentKind:
     match resident.stage:
         case "pending" | "loading":
             return "ghost"
@@ -142,5 +142,5 @@ def _kind(resident: Resident) -> Kind:
             assert_never(resident.stage)
 
 
-def _unless_empty(kind: Kind, size_bytes: int, model: ModelName = "") -> tuple[Segment, ...]:
+def _unless_empty(kind: SegmentKind, size_bytes: int, model: ModelName = "") -> tuple[Segment, ...]:
     return (Segment(kind, size_bytes, model),) if size_bytes else ()

@@ -11,7 +11,7 @@ from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
 from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
+from citadel_tui.viewmodel.spans import Line, Span, cut, filled, justify, width_of
 from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -92,4 +92,4 @@ def _drawn(block: _Block, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, 
     title = Span(block.title, "strong")
     note = Span(cut(block.note, max(width - width_of((title,)) - 1, 0), glyphs.ellipsis), "dim")
     drawn = graph(block.values, block.top, width, rows, glyphs)
-    return (spread((title,), (note,), width), *((Span(row, "graph"),) for row in drawn))
+    return (justify((title,), (note,), width), *((Span(row, "graph"),) for row in drawn))

@@ -36,7 +36,7 @@ def section(title: str, lines: Iterable[Line]) -> tuple[Line, ...]:
     return ((), heading(title), *body) if body else ()
 
 
-def share(sizes: Sequence[int], cells: int) -> list[int]:
+def share_cells(sizes: Sequence[int], cells: int) -> list[int]:
     """Cells for each size by largest remainder; every size over zero gets one while there are enough."""
     total = sum(sizes)
     if total <= 0 or cells <= 0:

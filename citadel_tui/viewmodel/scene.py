@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.history import History
-from engine.api import Hello, Job, Snapshot
+from citadel_tui.viewmodel.history import GraphHistory
+from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import models_of
 from engine.core.names import ModelName
 from engine.core.records import Record, Switch
@@ -28,14 +28,14 @@ class Scene(Struct, frozen=True):
     """Oldest first; the oldest are forgotten."""
     lost: Lost | None = None
     read_only: bool = False
-    history: History = History()
+    history: GraphHistory = GraphHistory()
 
     @property
     def stale(self) -> bool:
         """Whether what is shown may no longer be so."""
         return self.lost is not None
 
-    def jobs_of(self, model: ModelName) -> tuple[Job, ...]:
+    def jobs_of(self, model: ModelName) -> tuple[JobView, ...]:
         """Commands under way for `model`."""
         return tuple(j for j in self.snapshot.jobs if model in models_of(j.command)) if self.snapshot else ()
 

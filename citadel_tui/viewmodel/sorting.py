@@ -56,7 +56,7 @@ class _Order(NamedTuple):
     """Whether the largest comes first."""
 
 
-def in_order(rows: Sequence[ModelRow], sorting: Sorting) -> list[ModelRow]:
+def sorted_rows(rows: Sequence[ModelRow], sorting: Sorting) -> list[ModelRow]:
     """`rows`, which come in catalog order, as `sorting` says; equal ones stay as they came."""
     if sorting.key == "catalog":
         return list(reversed(rows)) if sorting.reverse else list(rows)

@@ -69,7 +69,7 @@ def right(text: str, width: int, ellipsis: str = "…") -> str:
     return " " * (width - cell_len(short)) + short
 
 
-def spread(start: Line, end: Line, width: int) -> Line:
+def justify(start: Line, end: Line, width: int) -> Line:
     """`start` at the left edge and `end` at the right one; the caller sees to it that they fit."""
     return (*start, Span(" " * max(width - width_of(start) - width_of(end), 0)), *end)
 

@@ -9,7 +9,7 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from citadel_tui.settings.settings import Graphs, Settings
+from citadel_tui.settings.settings import ConsoleSettings, Graphs
 from citadel_tui.viewmodel.dashboard.bars import bar_rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
@@ -65,7 +65,7 @@ class OverTime(SceneView):
         self._rows = 0
         self.display = False
 
-    def as_left(self, settings: Settings) -> Settings:
+    def as_left(self, settings: ConsoleSettings) -> ConsoleSettings:
         """`settings` with what the operator has chosen here."""
         return replace(settings, graphs=self._wanted)
 

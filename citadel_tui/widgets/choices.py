@@ -13,19 +13,19 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Span, width_of
 from citadel_tui.widgets.lines import LineView
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class Option(Struct, Generic[T], frozen=True):
+class Option(Struct, Generic[_T], frozen=True):
     """Something that a dialog can end with."""
 
     label: str
-    result: T
+    result: _T
     key: str = ""
     """A letter that chooses it at once."""
 
 
-class ChoiceBar(LineView, Generic[T], can_focus=True):
+class ChoiceBar(LineView, Generic[_T], can_focus=True):
     """The options of a dialog; the first, which must be the safe one, is chosen when it opens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,7 +41,7 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
             super().__init__()
             self.index = index
 
-    def __init__(self, options: tuple[Option[T], ...], glyphs: Glyphs) -> None:
+    def __init__(self, options: tuple[Option[_T], ...], glyphs: Glyphs) -> None:
         super().__init__()
         self.add_class("choices")
         self._options = options
@@ -51,7 +51,7 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
         """Of each option, its row and the cell after its last one."""
 
     @property
-    def chosen(self) -> Option[T]:
+    def chosen(self) -> Option[_T]:
         return self._options[self._at]
 
     def on_resize(self) -> None:
@@ -85,7 +85,7 @@ class ChoiceBar(LineView, Generic[T], can_focus=True):
     def _option_at(self, x: int, y: int) -> int | None:
         return next((index for index, (row, end) in enumerate(self._ends) if row == y and x < end), None)
 
-    def _part(self, option: Option[T], chosen: bool) -> Line:
+    def _part(self, option: Option[_T], chosen: bool) -> Line:
         key = f" ({option.key})" if option.key else ""
         label = self._glyphs.text(option.label)
         if chosen:

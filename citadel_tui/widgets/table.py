@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from citadel_tui.settings.settings import Settings
+from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.dashboard.rows import FACETS, Filter, ModelRow, admits, model_rows, parse_filter
 from citadel_tui.viewmodel.dashboard.strips import rule_line
-from citadel_tui.viewmodel.dashboard.table import Layout, head_line, layout_for, model_line, sort_key_at, sort_keys
+from citadel_tui.viewmodel.dashboard.table import TableLayout, head_line, layout_for, model_line, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import Sorting, in_order
+from citadel_tui.viewmodel.sorting import Sorting, sorted_rows
 from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.rows import RowList
 
@@ -28,7 +28,7 @@ class ModelTable(RowList[str]):
         self.wanted = wanted
         """The filter words, as they were typed."""
         self._marked: dict[str, None] = {}
-        self._layout: Layout = layout_for(0, 0)
+        self._layout: TableLayout = layout_for(0, 0)
 
     @property
     def under_cursor(self) -> Models:
@@ -44,7 +44,7 @@ class ModelTable(RowList[str]):
     def marked(self) -> Models:
         return tuple(self._marked)
 
-    def as_left(self, settings: Settings) -> Settings:
+    def as_left(self, settings: ConsoleSettings) -> ConsoleSettings:
         """`settings` with the order and the filter that are in force."""
         return replace(settings, sorting=self.sorting, wanted=self.wanted)
 
@@ -89,7 +89,7 @@ class ModelTable(RowList[str]):
             return
         known = model_rows(self.scene, self.glyphs)
         wanted = parse_filter(self.wanted)
-        rows = in_order([row for row in known if admits(wanted, row)], self.sorting)
+        rows = sorted_rows([row for row in known if admits(wanted, row)], self.sorting)
         self._forget_marks_of_the_gone(known)
         self._layout = layout_for(width, max((len(row.name) + 2 for row in known), default=0))
         head = (self._rule(rows, len(known), wanted, width), head_line(self._layout, self.sorting, self.glyphs))

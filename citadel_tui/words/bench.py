@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from citadel_tui.text import clean
-from engine.bench.records import Omission, Series, Subject
+from engine.bench.records import BenchSubject, Omission, Series
 
 
 def result_name(result: Series | Omission) -> str:
@@ -15,12 +15,12 @@ def result_name(result: Series | Omission) -> str:
     return f"{subject_name(result.subject)}{' (synthetic)' if result.synthetic else ''}"
 
 
-def subject_name(about: Subject) -> str:
+def subject_name(about: BenchSubject) -> str:
     """Model, device and tier, in a phrase."""
     return f"{clean(about.model)} on {about.device} from {start_text(about)}"
 
 
-def start_text(about: Subject) -> str:
+def start_text(about: BenchSubject) -> str:
     """The tier that loads start from, and who leaves for them."""
     return f"{about.tier}, for {clean(about.leaving)}" if about.leaving else about.tier
 

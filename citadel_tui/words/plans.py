@@ -51,7 +51,7 @@ def _step(step: Step, label: Label) -> str:
     match step:
         case EvictStep():
             why = "to make room" if step.victim else "as asked"
-            back = "; its weights go back to the RAM tier" if step.copied_back else ""
+            back = "; its weights go back to the RAM tier" if step.written_back else ""
             return f"{_deed(step, label)} ({format_size(step.size_bytes)}), {why}{uses_text(step.leases)}{back}"
         case LoadStep():
             return f"{_deed(step, label)} ({format_size(step.size_bytes)}) {FROM[step.tier]}"

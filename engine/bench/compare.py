@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from engine.bench.records import Machine, Run, Series, Subject
-from engine.bench.statistics import Change, change_of_median, spread
+from engine.bench.records import BenchResult, BenchSubject, HostFacts, Series
+from engine.bench.statistics import MedianChange, change_of_median, spread
 
 
-class Comparison(Struct, frozen=True):
+class BenchComparison(Struct, frozen=True):
     """One subject in both runs; seconds are medians of what its series is about."""
 
-    subject: Subject
+    subject: BenchSubject
     synthetic: bool
     before_s: float
     after_s: float
-    change: Change
+    change: MedianChange
 
 
 class Compared(Struct, frozen=True):
     """All that two runs have to say to each other."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[BenchComparison, ...]
     only_before: tuple[Series, ...]
     only_after: tuple[Series, ...]
     differences: tuple[str, ...]
     """What else differs between the two, which may explain a change."""
 
 
-def compare(before: Run, after: Run) -> Compared:
+def compare_runs(before: BenchResult, after: BenchResult) -> Compared:
     old = {series.subject: series for series in before.series}
     new = {series.subject: series for series in after.series}
     return Compared(
@@ -39,8 +39,8 @@ def compare(before: Run, after: Run) -> Compared:
     )
 
 
-def _compared(before: Series, after: Series) -> Comparison:
-    return Comparison(
+def _compared(before: Series, after: Series) -> BenchComparison:
+    return BenchComparison(
         after.subject,
         before.synthetic or after.synthetic,
         spread(before.seconds).p50,
@@ -49,7 +49,7 @@ def _compared(before: Series, after: Series) -> Comparison:
     )
 
 
-def _differences(before: Machine, after: Machine) -> tuple[str, ...]:
+def _differences(before: HostFacts, after: HostFacts) -> tuple[str, ...]:
     facts = [
         (name, getattr(before, name), getattr(after, name)) for name in ("host", "cpu", "cores", "kernel", "python")
     ]
@@ -61,10 +61,10 @@ def _differences(before: Machine, after: Machine) -> tuple[str, ...]:
     return tuple(f"{name}: {old} before, {new} after" for name, old, new in facts if old != new)
 
 
-def _readings(machine: Machine) -> str:
+def _readings(machine: HostFacts) -> str:
     return "as ever" if machine.sample_s is None else f"every {machine.sample_s:g} s"
 
 
-def _other_weights(old: dict[Subject, Series], new: dict[Subject, Series]) -> tuple[str, ...]:
+def _other_weights(old: dict[BenchSubject, Series], new: dict[BenchSubject, Series]) -> tuple[str, ...]:
     sizes = {(s.model, old[s].weights_bytes, new[s].weights_bytes) for s in old.keys() & new.keys()}
     return tuple(f"{model}: {was} bytes before, {now} after" for model, was, now in sorted(sizes) if was != now)

@@ -10,14 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from engine.bench.records import BenchedDevice, Machine
+from engine.bench.records import BenchedDevice, HostFacts
 from engine.core.state import DeviceState
 
 _PACKAGES: Final = ("torch", "transformers", "safetensors")
 
 
-def this_machine(devices: Iterable[DeviceState]) -> Machine:
-    return Machine(
+def this_machine(devices: Iterable[DeviceState]) -> HostFacts:
+    return HostFacts(
         host=platform.node(),
         cpu=_cpu(),
         cores=os.cpu_count() or 1,

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.api import Answer, Done, EngineAPI, EngineError, why_not_done
-from engine.bench.records import FromTier, NotMeasured, Omission, Repeat, Series, Subject, repeat_of
+from engine.bench.records import BenchSubject, FromTier, NotMeasured, Omission, Repeat, Series, repeat_of
 from engine.core.commands import Evict, Load, Single, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Tier
@@ -82,7 +82,7 @@ class SlabFiles(Protocol):
         ...
 
 
-async def bring_to_tier(subject: Subject, switching: Switching, files: SlabFiles) -> None:
+async def bring_to_tier(subject: BenchSubject, switching: Switching, files: SlabFiles) -> None:
     """Have the subject's slab at its tier and no higher; the model is off its device. Raises NotMeasured."""
     match subject.tier:
         case "resident" | "ram":
@@ -109,7 +109,7 @@ def advice(tier: FromTier) -> str:
     return "other models did not crowd it out of the RAM tier: lower ram_tier.budget below its size for this"
 
 
-async def _crowd_out(subject: Subject, switching: Switching) -> None:
+async def _crowd_out(subject: BenchSubject, switching: Switching) -> None:
     """Have the RAM tier let go of the subject's slab, by loading and evicting others in its place."""
     for name, model in (await switching.state()).models.items():
         state = await switching.state()
@@ -135,7 +135,7 @@ class Schedule(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """Where a measurement is."""
 
-    subject: Subject
+    subject: BenchSubject
     turn: str
     """Which repeat is under way: "warming up", "3 of 7"."""
     seconds: tuple[float, ...]
@@ -157,7 +157,7 @@ class Bench:
         self._files = files
         self._show = show
 
-    async def measure(self, subject: Subject) -> Series | Omission:
+    async def measure(self, subject: BenchSubject) -> Series | Omission:
         """The subject's figures; its models are off their device afterwards."""
         synthetic = (await self._switching.state()).models[subject.model].synthetic
         found: Series | Omission
@@ -190,7 +190,7 @@ class Bench:
             return replace(series, requests_s=(*series.requests_s, await self._request(series.subject.model)))
         return replace(series, repeats=(*series.repeats, await self._switched(series.subject)))
 
-    async def _switched(self, subject: Subject) -> Repeat:
+    async def _switched(self, subject: BenchSubject) -> Repeat:
         if subject.leaving:
             await self._switching.take_off(subject.model)
             await self._switching.load(subject.leaving, subject.device)

@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Phases, Switch
 
-FORMAT_VERSION: Final = 2
+BENCH_VERSION: Final = 2
 
 FromTier: TypeAlias = Literal["resident", "ram", "page-cache", "disk"]
 """Where a measured load starts: the RAM tier, a prepared slab that the kernel's page cache holds, or one that it does not.
@@ -57,7 +57,7 @@ class Repeat(Struct, frozen=True):
         return self.floor_s / measured_s if self.floor_s and measured_s else None
 
 
-class Subject(Struct, frozen=True, order=True):
+class BenchSubject(Struct, frozen=True, order=True):
     """What was measured."""
 
     model: ModelName
@@ -74,7 +74,7 @@ class NotMeasured(Exception):
 class Series(Struct, frozen=True):
     """The repeats of one subject."""
 
-    subject: Subject
+    subject: BenchSubject
     synthetic: bool
     """Whether the model's weights are random, made from a real configuration."""
     weights_bytes: int
@@ -93,7 +93,7 @@ class Series(Struct, frozen=True):
 class Omission(Struct, frozen=True):
     """A subject without figures."""
 
-    subject: Subject
+    subject: BenchSubject
     synthetic: bool
     reason: str
 
@@ -108,7 +108,7 @@ class BenchedDevice(Struct, frozen=True):
     """The fastest copy from the RAM tier that the engine has seen there."""
 
 
-class Machine(Struct, frozen=True):
+class HostFacts(Struct, frozen=True):
     """What figures depend on."""
 
     host: str
@@ -124,14 +124,14 @@ class Machine(Struct, frozen=True):
     """Seconds between two readings of a device by the engine meanwhile; None where it was not asked to keep quiet."""
 
 
-class Run(Struct, frozen=True):
+class BenchResult(Struct, frozen=True):
     """A whole benchmark."""
 
     format_version: int
     at_s: float
     """When it began, seconds since the epoch."""
     engine_version: str
-    machine: Machine
+    machine: HostFacts
     warm_up: int
     series: tuple[Series, ...]
     omissions: tuple[Omission, ...] = ()
@@ -142,7 +142,7 @@ def repeat_of(evict: Switch, load: Switch) -> Repeat:
     return Repeat(evict.total_s, load.total_s, evict.phases, load.phases, load.floor_s)
 
 
-def write_csv(file: TextIO, run: Run) -> None:
+def write_csv(file: TextIO, run: BenchResult) -> None:
     """A row a repeat: seconds, bytes, and nothing where a figure is not known."""
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(_CSV_COLUMNS)

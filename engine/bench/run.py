@@ -18,7 +18,7 @@ from engine.bench.machine import this_machine
 from engine.bench.measure import Bench, Progress, Schedule
 from engine.bench.page_cache import PageCache
 from engine.bench.put_back import put_back
-from engine.bench.records import FORMAT_VERSION, FromTier, Omission, Run, Series, Subject
+from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, FromTier, Omission, Series
 from engine.core.commands import Load
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan
@@ -70,7 +70,7 @@ class Watcher(Seam):
 async def measure_all(
     api: EngineAPI,
     before: State,
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchSubject],
     agreed: Collection[Resident],
     protocol: Schedule,
     cache: Path,
@@ -102,11 +102,11 @@ def run_of(
     warm_up: int,
     sample_s: float | None,
     results: Sequence[Series | Omission],
-) -> Run:
+) -> BenchResult:
     """The run of an engine of this version that began at `before`, with the facts of this machine. `sample_s`: seconds between
     two readings of a device meanwhile, if it got so far."""
-    return Run(
-        FORMAT_VERSION,
+    return BenchResult(
+        BENCH_VERSION,
         before.at_s,
         version,
         replace(this_machine(after.state.devices.values()), sample_s=sample_s),
@@ -126,11 +126,11 @@ class Chosen(Struct, frozen=True):
     """Every model out for every other, not only for itself."""
 
     @property
-    def subjects(self) -> tuple[Subject, ...]:
+    def subjects(self) -> tuple[BenchSubject, ...]:
         """What there is to measure, each once; on a ready model nobody leaves for anybody."""
         switches = list(permutations(self.models, 2)) if self.pairs else [("", name) for name in self.models]
         wanted = product(switches, self.devices, self.tiers)
-        every = (Subject(name, at, tier, "" if tier == "resident" else out) for (out, name), at, tier in wanted)
+        every = (BenchSubject(name, at, tier, "" if tier == "resident" else out) for (out, name), at, tier in wanted)
         return tuple(dict.fromkeys(every))
 
 
@@ -139,7 +139,7 @@ def gpus_of(state: State) -> tuple[DeviceId, ...]:
     return tuple(device for device in state.devices if device != CPU) or (CPU,)
 
 
-def subjects_of(state: State, chosen: Chosen) -> tuple[Subject, ...]:
+def subjects_of(state: State, chosen: Chosen) -> tuple[BenchSubject, ...]:
     """What there is to measure. Raises UnknownModel, and EngineError for a device that is not there."""
     for name in chosen.models:
         if name not in state.models:
@@ -150,7 +150,7 @@ def subjects_of(state: State, chosen: Chosen) -> tuple[Subject, ...]:
     return chosen.subjects
 
 
-async def touched(api: EngineAPI, state: State, subjects: Sequence[Subject]) -> list[Resident]:
+async def touched(api: EngineAPI, state: State, subjects: Sequence[BenchSubject]) -> list[Resident]:
     """The residents that measuring takes off their devices: the subjects themselves, and who must make room for them."""
     moved = {(name, s.device) for s in subjects for name in (s.model, s.leaving) if name}
     leaving = {name for name, _ in moved}

@@ -26,7 +26,7 @@ class Spread(Struct, frozen=True):
     largest: float
 
 
-class Change(Struct, frozen=True):
+class MedianChange(Struct, frozen=True):
     """How the median differs from an earlier one, as a share of it: 0.1 is a tenth more."""
 
     share: float
@@ -53,7 +53,7 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def change_of_median(before: Sequence[float], after: Sequence[float]) -> Change:
+def change_of_median(before: Sequence[float], after: Sequence[float]) -> MedianChange:
     """The change with a bootstrap interval: both samples drawn anew from themselves, with replacement, many times over.
 
     Raises ValueError when either has no value, or one that is not above 0.
@@ -66,7 +66,7 @@ def change_of_median(before: Sequence[float], after: Sequence[float]) -> Change:
         for _ in range(RESAMPLES)
     )
     cut = round((1 - CONFIDENCE) / 2 * RESAMPLES)
-    return Change(median(after) / median(before) - 1, shares[cut], shares[-1 - cut])
+    return MedianChange(median(after) / median(before) - 1, shares[cut], shares[-1 - cut])
 
 
 class Histogram(Struct, frozen=True):

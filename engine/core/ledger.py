@@ -102,7 +102,7 @@ def arrive(state: State, model: ModelName, device: DeviceId, now_s: float) -> St
     return _put(state, replace(_get(state, model, device), progress=None))
 
 
-def drain(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
+def start_draining(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
     """`ready` → `draining`: it will leave when its leases have ended."""
     return _enter(state, model, device, "draining", now_s)
 
@@ -221,7 +221,7 @@ def _without(state: State, resident: Resident) -> State:
     return replace(state, residents=tuple(r for r in state.residents if r is not resident))
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def broken_invariants(state: State) -> list[str]:
@@ -248,6 +248,6 @@ def broken_invariants(state: State) -> list[str]:
     return wrong
 
 
-def _repeated(items: Sequence[T]) -> Collection[T]:
+def _repeated(items: Sequence[_T]) -> Collection[_T]:
     once = set(items)
     return () if len(once) == len(items) else [item for item in once if items.count(item) > 1]

@@ -29,10 +29,10 @@ class EvictStep(Struct, frozen=True, tag="evict"):
     loss_s: float | None = None
     """Seconds of reloading that a victim's leaving is expected to cost: expected requests × `reload_s`."""
     reload_s: float | None = None
-    """Seconds that bringing it back once is expected to take, from where its weights rest now: if they are copied back to the
+    """Seconds that bringing it back once is expected to take, from where its weights rest now: if they are written back to the
     RAM tier, they may have left it again by then."""
-    copied_back: bool = False
-    """Whether its weights are copied back to the RAM tier before they go."""
+    written_back: bool = False
+    """Whether its weights are written back to the RAM tier before they go."""
 
 
 class LoadStep(Struct, frozen=True, tag="load"):

@@ -66,5 +66,5 @@ class NotPrepared(Struct, frozen=True, tag="not prepared"):
     reason: str
 
 
-Outcome: TypeAlias = Kept | Built | NotPrepared
-News: TypeAlias = Checking | Building | Outcome
+PrepareOutcome: TypeAlias = Kept | Built | NotPrepared
+PrepareNews: TypeAlias = Checking | Building | PrepareOutcome

@@ -13,7 +13,7 @@ from engine.core.plans import Plan, Refusal, Tier
 from engine.core.prediction import Prediction
 
 PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "read", "copy", "bind", "warm"]
-Outcome: TypeAlias = Literal["done", "failed", "cancelled"]
+SwitchOutcome: TypeAlias = Literal["done", "failed", "cancelled"]
 """How an accepted command ended."""
 
 
@@ -52,7 +52,7 @@ class Switch(Struct, frozen=True, tag="switch"):
     """When the command came, seconds since the epoch."""
     total_s: float
     phases: Phases
-    outcome: Outcome = "done"
+    outcome: SwitchOutcome = "done"
     reason: str = ""
     """Why it failed or was cancelled; of one that was done, what went wrong on the way."""
     tier: Tier | None = None

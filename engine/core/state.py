@@ -102,9 +102,9 @@ class Slab(Struct, frozen=True):
 
     model: ModelName
     size_bytes: int
-    stage: Literal["reading", "filling", "returning", "kept", "damaged"]
+    stage: Literal["reading", "filling", "writing back", "kept", "damaged"]
     """`reading`: asked for, and prepared first where that is needed. `filling`: its bytes come from disk, in order.
-    `returning`: they are copied back from a device that the model leaves; of no use before all are there. `damaged`: they
+    `writing back`: they are written back from a device that the model leaves; of no use before all are there. `damaged`: they
     are not those that were prepared; it goes once nobody runs on them."""
     used_s: float
 

@@ -33,7 +33,7 @@ def _name(pid: int) -> str | None:
         return None
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _KINDS: Final[dict[int, TroubleKind]] = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "library_missing",
@@ -198,7 +198,7 @@ class Driver:
             raise NvmlTrouble("gone", "the driver does not list it")
         return self._handles[uuid]
 
-    def _ask(self, uuid: str, name: str, call: Callable[[], T]) -> T:
+    def _ask(self, uuid: str, name: str, call: Callable[[], _T]) -> _T:
         if (uuid, name) in self._lacking:
             raise NvmlTrouble("not_supported", "Not Supported")
         try:
@@ -209,11 +209,11 @@ class Driver:
                 self._lacking.add((uuid, name))
             raise
 
-    def _known(self, uuid: str, name: str, call: Callable[[], T]) -> T | None:
+    def _known(self, uuid: str, name: str, call: Callable[[], _T]) -> _T | None:
         return _unless_troubled(lambda: self._ask(uuid, name, call))
 
 
-def _unless_troubled(ask: Callable[[], T]) -> T | None:
+def _unless_troubled(ask: Callable[[], _T]) -> _T | None:
     """The answer, or None where only this figure can't be had."""
     try:
         return ask()

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from engine.devices.troubles import DriverStuck
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class _Call:
@@ -37,14 +37,14 @@ class DriverThread:
         self._calls: SimpleQueue[_Call | None] | None = None
         self._last: _Call | None = None
 
-    async def run(self, doing: str, call: Callable[[], T], deadline_s: float) -> T:
+    async def run(self, doing: str, call: Callable[[], _T], deadline_s: float) -> _T:
         """What `call` returns or raises on the thread. Raises DriverStuck; what it comes to after that is dropped.
 
         `doing` completes the sentence "the driver has not answered for 3 s, …".
         """
         if self._last is not None and not self._last.over.done():
             await _wait(self._last, deadline_s, self._monotonic)  # its caller was cancelled, or it is stuck
-        results: list[T] = []
+        results: list[_T] = []
         self._last = under_way = _Call(doing, lambda: results.append(call()), self._monotonic())
         self._queue().put(under_way)
         await _wait(under_way, deadline_s, self._monotonic)

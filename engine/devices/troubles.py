@@ -112,7 +112,7 @@ class DriverStuck(Exception):
         super().__init__(f"the NVIDIA driver has not answered for {waiting}, {doing}")
 
 
-class Verdict(NamedTuple):
+class Diagnosis(NamedTuple):
     health: Health
     reason: str
 
@@ -122,32 +122,36 @@ def title(facts: GpuFacts) -> str:
     return f"{facts.name} ({'a part of ' if facts.is_mig else ''}GPU {facts.index})"
 
 
-def of_card(facts: GpuFacts, trouble: NvmlTrouble) -> Verdict:
+def of_card(facts: GpuFacts, trouble: NvmlTrouble) -> Diagnosis:
     """What it means for the card that its memory could not be read."""
     card = title(facts)
     match trouble.kind:
         case "lost":
-            return Verdict(
+            return Diagnosis(
                 "lost",
                 f"{card} is lost: it no longer answers the driver. It is tried again by itself; "
                 "if it stays away, `sudo dmesg | grep -i xid` shows why, and a reboot brings most cards back",
             )
         case "gone":
-            return Verdict(
+            return Diagnosis(
                 "lost",
                 f"{card} is lost: the driver no longer finds it. It is used again as soon as the driver does; "
                 "if it stays away, `sudo dmesg | grep -i xid` shows why, and a reboot brings most cards back",
             )
         case "reset_required":
-            return Verdict("failed", f"{card} must be reset: sudo nvidia-smi --gpu-reset -i {facts.index}, or a reboot")
+            return Diagnosis(
+                "failed", f"{card} must be reset: sudo nvidia-smi --gpu-reset -i {facts.index}, or a reboot"
+            )
         case "not_supported":
-            return Verdict(
+            return Diagnosis(
                 "unsupported", f"the driver does not tell how much memory {card} uses; no model is placed there unseen"
             )
         case "no_permission":
-            return Verdict("failed", f"this user may not read the memory of {card}; `ls -l /dev/nvidia*` shows who may")
+            return Diagnosis(
+                "failed", f"this user may not read the memory of {card}; `ls -l /dev/nvidia*` shows who may"
+            )
         case "library_missing" | "driver_not_loaded" | "version_mismatch" | "uninitialized" | "other":
-            return Verdict("failed", f"the driver could not read the memory of {card}: {trouble}. It is tried again")
+            return Diagnosis("failed", f"the driver could not read the memory of {card}: {trouble}. It is tried again")
         case _:
             assert_never(trouble.kind)
 

@@ -37,7 +37,7 @@ class Circumstances(Struct, frozen=True):
     torch: str
 
 
-class Kept(Struct, frozen=True):
+class KeptRates(Struct, frozen=True):
     """A file of the cache."""
 
     version: int
@@ -49,9 +49,9 @@ class Kept(Struct, frozen=True):
 _VERSION = 1
 
 
-def keep(cache: Path, circumstances: Circumstances, rates: CopyRates, now_s: float) -> Kept:
+def keep_rates(cache: Path, circumstances: Circumstances, rates: CopyRates, now_s: float) -> KeptRates:
     """Write the rates where `recall` finds them; a reader sees the old file or the new one, never half of it."""
-    kept = Kept(_VERSION, circumstances, now_s, rates)
+    kept = KeptRates(_VERSION, circumstances, now_s, rates)
     path = _path(cache, circumstances)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent)
@@ -61,10 +61,10 @@ def keep(cache: Path, circumstances: Circumstances, rates: CopyRates, now_s: flo
     return kept
 
 
-def recall(cache: Path, circumstances: Circumstances) -> Kept | None:
+def recall(cache: Path, circumstances: Circumstances) -> KeptRates | None:
     """What was measured in just these circumstances, if anything was."""
     try:
-        kept = msgspec.json.decode(_path(cache, circumstances).read_bytes(), type=Kept)
+        kept = msgspec.json.decode(_path(cache, circumstances).read_bytes(), type=KeptRates)
     except (OSError, msgspec.MsgspecError):
         return None
     return kept if (kept.version, kept.circumstances) == (_VERSION, circumstances) else None

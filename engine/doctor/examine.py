@@ -10,11 +10,11 @@ from engine.doctor.checks.driver import check_device_nodes, check_driver
 from engine.doctor.checks.host import check_container, check_disk, check_page_locking, check_shared_memory
 from engine.doctor.checks.software import check_python, check_torch
 from engine.doctor.finding import Examination, Finding
-from engine.doctor.machine import Machine
+from engine.doctor.machine import DoctorFacts
 
-VERSION: Final = 1
+FINDINGS_VERSION: Final = 1
 
-Check: TypeAlias = Callable[[Machine], Iterator[Finding]]
+Check: TypeAlias = Callable[[DoctorFacts], Iterator[Finding]]
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_python,
@@ -33,7 +33,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-def examine(machine: Machine) -> Examination:
+def examine(machine: DoctorFacts) -> Examination:
     """Every finding on `machine`, and the answer."""
     findings = tuple(finding for check in CHECKS for finding in check(machine))
     problems = [finding.id for finding in findings if finding.status == "problem"]
@@ -41,6 +41,6 @@ def examine(machine: Machine) -> Examination:
     in_the_way = [problem for problem in problems if "." not in problem]
     if in_the_way or not usable:
         causes = ", ".join(in_the_way or problems) or "no card"
-        return Examination(VERSION, False, f"no model could run on a GPU here; in the way: {causes}", findings)
+        return Examination(FINDINGS_VERSION, False, f"no model could run on a GPU here; in the way: {causes}", findings)
     names = ", ".join(f"{card.id} ({card.name})" for card in usable)
-    return Examination(VERSION, True, f"a model could run on {names}", findings)
+    return Examination(FINDINGS_VERSION, True, f"a model could run on {names}", findings)

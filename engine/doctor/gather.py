@@ -14,7 +14,7 @@ from engine.doctor.gathering.disk import ask_disk
 from engine.doctor.gathering.host import ask_host, driver_cuda_version, look_for_driver
 from engine.doctor.gathering.nvml import NvmlAnswer, ask_nvml, visible_cards
 from engine.doctor.gathering.torch import ask_torch
-from engine.doctor.machine import Card, Config, Driver, Machine
+from engine.doctor.machine import CardFacts, Config, DoctorFacts, DriverFacts
 
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
@@ -23,18 +23,18 @@ class Survey(Struct, frozen=True):
     """The part of a machine that is known without torch."""
 
     config: Config
-    driver: Driver
-    cards: tuple[Card, ...]
+    driver: DriverFacts
+    cards: tuple[CardFacts, ...]
     hidden_cards: int
 
 
-async def gather(argument: Path | None, environment: Mapping[str, str], cwd: Path, cache: Path) -> Machine:
+async def gather_facts(argument: Path | None, environment: Mapping[str, str], cwd: Path, cache: Path) -> DoctorFacts:
     """`argument` names the configuration's folder, `cache` the folder of prepared models."""
     found = await survey(argument, environment, cwd)
     torch = await ask_torch(environment_for_torch(environment, found.config))
     # after torch, whose import from the same disk would be measured as well
     disk = await asyncio.to_thread(ask_disk, cache)
-    return Machine(ask_host(), torch, found.driver, disk, found.config, found.cards, found.hidden_cards)
+    return DoctorFacts(ask_host(), torch, found.driver, disk, found.config, found.cards, found.hidden_cards)
 
 
 async def survey(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Survey:
@@ -45,9 +45,9 @@ async def survey(argument: Path | None, environment: Mapping[str, str], cwd: Pat
     return Survey(config, _driver(answer), cards, usable - len(cards))
 
 
-def _driver(answer: NvmlAnswer) -> Driver:
+def _driver(answer: NvmlAnswer) -> DriverFacts:
     library, traces = answer.library, look_for_driver()
-    return Driver(
+    return DriverFacts(
         state=library.state,
         words=library.words,
         cards=sum(not facts.is_mig for facts in answer.facts),

@@ -13,16 +13,16 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.devices import Health
-from engine.doctor.copy_rates import Circumstances, CopyRates, Timed, keep, recall
+from engine.doctor.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 from engine.doctor.gather import Survey, environment_for_torch, survey
 from engine.doctor.gathering.torch import ProgramFailed, output_of
-from engine.doctor.machine import Card, Config, PcieLink
+from engine.doctor.machine import CardFacts, Config, PcieLink
 from engine.doctor.tables import fast_dtypes
 
-VERSION: Final = 1
+LISTING_VERSION: Final = 1
 
 
-class Rates(Struct, frozen=True):
+class CardRates(Struct, frozen=True):
     """Measured copy rates of a card and their age, or why there are none."""
 
     rates: CopyRates | None = None
@@ -41,7 +41,7 @@ class CardReport(Struct, frozen=True):
     """Such as 6.1; None when the driver does not tell it."""
     fast_dtypes: tuple[str, ...]
     pcie: PcieLink
-    copying: Rates
+    copying: CardRates
 
 
 class VirtualReport(Struct, frozen=True):
@@ -64,7 +64,7 @@ class GpusReport(Struct, frozen=True):
     """Why the virtual GPUs are not known; empty when they are."""
 
 
-def card_report(card: Card, copying: Rates) -> CardReport:
+def card_report(card: CardFacts, copying: CardRates) -> CardReport:
     return CardReport(
         device=card.id,
         name=card.name,
@@ -87,39 +87,39 @@ TIMEOUT_S: Final = 120.0
 PROGRAM: Final = "engine.doctor.programs.copy_rates"
 
 
-def recalled(cards: Sequence[Card], driver: str, cache: Path) -> list[Rates]:
+def recalled(cards: Sequence[CardFacts], driver: str, cache: Path) -> list[CardRates]:
     """Of each card what was measured with this driver and this torch."""
     kept = [recall(cache, circumstances) for circumstances in _circumstances(cards, driver)]
-    return [Rates(found.rates, found.measured_at_s, "") if found else Rates() for found in kept]
+    return [CardRates(found.rates, found.measured_at_s, "") if found else CardRates() for found in kept]
 
 
 async def measured(
-    cards: Sequence[Card],
+    cards: Sequence[CardFacts],
     driver: str,
     cache: Path,
     environment: Mapping[str, str],
     now_s: float,
     program: str = PROGRAM,
-) -> list[Rates]:
+) -> list[CardRates]:
     """Measure every card now and keep the figures; a card that can't be measured says why."""
     try:
         timed = msgspec.json.decode(await output_of(program, environment, TIMEOUT_S), type=list[Timed])
     except ProgramFailed as failure:
-        return [Rates(trouble=f"not measured: {failure}") for _card in cards]
+        return [CardRates(trouble=f"not measured: {failure}") for _card in cards]
     outcomes = zip_longest(_circumstances(cards, driver), timed[: len(cards)], fillvalue=None)
     return [_kept(cache, circumstances, outcome, now_s) for circumstances, outcome in outcomes if circumstances]
 
 
-def _kept(cache: Path, circumstances: Circumstances, timed: Timed | None, now_s: float) -> Rates:
+def _kept(cache: Path, circumstances: Circumstances, timed: Timed | None, now_s: float) -> CardRates:
     if timed is None:
-        return Rates(trouble="not measured: torch does not see this card")
+        return CardRates(trouble="not measured: torch does not see this card")
     if timed.rates is None:
-        return Rates(trouble=f"not measured: {timed.trouble}")
-    keep(cache, circumstances, timed.rates, now_s)
-    return Rates(timed.rates, now_s, "")
+        return CardRates(trouble=f"not measured: {timed.trouble}")
+    keep_rates(cache, circumstances, timed.rates, now_s)
+    return CardRates(timed.rates, now_s, "")
 
 
-def _circumstances(cards: Sequence[Card], driver: str) -> list[Circumstances]:
+def _circumstances(cards: Sequence[CardFacts], driver: str) -> list[Circumstances]:
     try:
         torch = version("torch")
     except PackageNotFoundError:
@@ -133,12 +133,12 @@ async def list_gpus(
     """`measure_at_s` is the time to write on new measurements; None takes those on record."""
     found = await survey(argument, environment, cwd)
     driver = found.driver.version or "unknown"
-    copying: list[Rates] = recalled(found.cards, driver, cache)
+    copying: list[CardRates] = recalled(found.cards, driver, cache)
     if measure_at_s is not None and found.cards:
         for_torch = environment_for_torch(environment, found.config)
         copying = await measured(found.cards, driver, cache, for_torch, measure_at_s)
     return GpusReport(
-        version=VERSION,
+        version=LISTING_VERSION,
         driver=_driver(found),
         cards=tuple(card_report(card, rates) for card, rates in zip(found.cards, copying, strict=True)),
         hidden_cards=found.hidden_cards,

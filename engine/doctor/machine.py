@@ -62,7 +62,7 @@ class PcieLink(Struct, frozen=True):
     most_lanes: int | None = None
 
 
-class Card(Struct, frozen=True):
+class CardFacts(Struct, frozen=True):
     """A visible card as NVML sees it."""
 
     ordinal: int
@@ -80,7 +80,7 @@ class Card(Struct, frozen=True):
         return f"gpu{self.ordinal}"
 
 
-class Driver(Struct, frozen=True):
+class DriverFacts(Struct, frozen=True):
     """What NVML, the kernel and the CUDA library say of the driver."""
 
     state: NvmlState
@@ -162,14 +162,14 @@ class Config(Struct, frozen=True):
     cuda_visible_devices: str | None = None
 
 
-class Machine(Struct, frozen=True):
+class DoctorFacts(Struct, frozen=True):
     """Everything that the checks judge."""
 
     host: Host
     torch: Torch
-    driver: Driver
+    driver: DriverFacts
     disk: Disk
     config: Config
-    cards: tuple[Card, ...] = ()
+    cards: tuple[CardFacts, ...] = ()
     """Those that CUDA_VISIBLE_DEVICES leaves visible, in the order of CUDA ordinals."""
     hidden_cards: int = 0

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.replay.trace import Request, TraceError
+from engine.replay.trace import TraceError, TraceRequest
 
 CAST_HEADING: Final = "trace,model"
 
@@ -25,20 +25,20 @@ class Cast(Struct, frozen=True):
     """The trace's models that nobody plays."""
 
 
-def in_turn(requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+def in_turn(requests: Sequence[TraceRequest], catalog: Sequence[ModelName]) -> Cast:
     """The catalog's models in turn, over and over. Raises TraceError when there is none."""
     _require(catalog)
     return Cast({model: catalog[rank % len(catalog)] for rank, model in enumerate(_ranked(requests))})
 
 
-def by_rank(requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+def by_rank(requests: Sequence[TraceRequest], catalog: Sequence[ModelName]) -> Cast:
     """Each of the catalog's models once; less wanted ones of the trace are left out. Raises TraceError without a catalog."""
     _require(catalog)
     ranked = _ranked(requests)
     return Cast(dict(zip(ranked, catalog, strict=False)), tuple(ranked[len(catalog) :]))
 
 
-def read_cast(lines: Iterable[str], requests: Sequence[Request], catalog: Sequence[ModelName]) -> Cast:
+def read_cast(lines: Iterable[str], requests: Sequence[TraceRequest], catalog: Sequence[ModelName]) -> Cast:
     """As lines of `trace,model` say; models without a line are left out. Raises TraceError for a bad line."""
     parts: dict[ModelName, ModelName] = {}
     for number, line in enumerate(lines, 1):
@@ -59,7 +59,7 @@ def read_cast(lines: Iterable[str], requests: Sequence[Request], catalog: Sequen
     return Cast(played, tuple(part for part in ranked if part not in parts))
 
 
-def _ranked(requests: Sequence[Request]) -> list[ModelName]:
+def _ranked(requests: Sequence[TraceRequest]) -> list[ModelName]:
     counts = Counter(request.model for request in requests)
     return sorted(counts, key=lambda model: (-counts[model], model))
 
@@ -100,7 +100,7 @@ class Call(Struct, frozen=True):
 
 
 def calls(
-    requests: Sequence[Request], cast: Cast, specs: Mapping[ModelName, ModelSpec], speed: float, limit: int | None
+    requests: Sequence[TraceRequest], cast: Cast, specs: Mapping[ModelName, ModelSpec], speed: float, limit: int | None
 ) -> tuple[Call, ...]:
     """The first `limit` requests that somebody plays, `speed` times as fast; the first is due at once."""
     played = list(islice((r for r in requests if r.model in cast.parts), limit))

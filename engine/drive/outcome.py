@@ -24,7 +24,7 @@ class Delays(Struct, frozen=True):
     largest_s: float
 
 
-class Outcome(Struct, frozen=True):
+class PlayFigures(Struct, frozen=True):
     """A play against a living engine."""
 
     demand: str
@@ -69,11 +69,13 @@ class Outcome(Struct, frozen=True):
         return self.served.get(CPU, 0) / answered if answered else None
 
 
-def outcome(demand: str, speed: float, cast: Cast, *, stopped: bool, ended: Sequence[Ended], watch: Watch) -> Outcome:
+def outcome(
+    demand: str, speed: float, cast: Cast, *, stopped: bool, ended: Sequence[Ended], watch: Watch
+) -> PlayFigures:
     answered = [one for one in ended if not one.failure]
     done = [switch for switch in watch.switches if switch.outcome == "done"]
     timed = [switch for switch in done if switch.tier in ("ram", "disk")]
-    return Outcome(
+    return PlayFigures(
         demand=demand,
         speed=speed,
         cast=cast,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from engine.core.names import ModelName
 from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
-from engine.replay.trace import HEADING, Request, TraceError, read_trace
+from engine.replay.trace import HEADING, TraceError, TraceRequest, read_trace
 
 DEMAND_FILE: Final = "demand.csv"
 
@@ -33,7 +33,7 @@ class OwnDemand(Struct, frozen=True):
 
     began_s: float
     """Second 0 of the requests, in seconds since the epoch."""
-    requests: tuple[Request, ...]
+    requests: tuple[TraceRequest, ...]
 
 
 class DemandLog:

@@ -24,7 +24,7 @@ KEPT_LESSONS: Final = 1000
 """The newest; others are of models, limits or builds of torch that were in use long ago."""
 
 
-class Subject(Struct, frozen=True):
+class PeaksSubject(Struct, frozen=True):
     """What peaks hold for: anything else about a model changes nothing about its runs."""
 
     model: ModelName
@@ -38,7 +38,7 @@ class Subject(Struct, frozen=True):
 
 
 class _Lesson(Struct, frozen=True):
-    subject: Subject
+    subject: PeaksSubject
     peaks: RunPeaks
 
 
@@ -64,7 +64,7 @@ class FootprintStore:
         self._path = path
         self._models = dict(models)
         self._torch = torch
-        self._lessons: dict[Subject, RunPeaks] = {}
+        self._lessons: dict[PeaksSubject, RunPeaks] = {}
         self._writing = asyncio.Lock()
 
     def read(self) -> Recalled:
@@ -100,9 +100,9 @@ class FootprintStore:
                     "%s can't be written: %s; what runs taught is lost at a restart", self._path, error.strerror
                 )
 
-    def _subject(self, model: ModelName, kind: str) -> Subject:
+    def _subject(self, model: ModelName, kind: str) -> PeaksSubject:
         known = self._models[model]
-        return Subject(model, known.source, known.spec.dtype, known.spec.limits, kind, self._torch)
+        return PeaksSubject(model, known.source, known.spec.dtype, known.spec.limits, kind, self._torch)
 
     def _write(self, file: _File) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")

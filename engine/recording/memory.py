@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.api import Hello, Snapshot
-from engine.bench.records import Machine
+from engine.bench.records import HostFacts
 from engine.core.devices import DeviceSpec, Health
 from engine.core.models import Dtype, Task
 from engine.core.names import DeviceId, ModelName
@@ -40,7 +40,7 @@ class EngineFacts(Struct, frozen=True, tag="engine"):
 
     at_s: float
     hello: Hello
-    machine: Machine
+    machine: HostFacts
     devices: tuple[DeviceSpec, ...]
     models: tuple[ModelFacts, ...]
     interval_s: float
@@ -74,7 +74,7 @@ class Sample(Struct, frozen=True, tag="sample"):
     devices: tuple[DeviceSample, ...]
 
 
-Line: TypeAlias = EngineFacts | Sample
+MemoryLine: TypeAlias = EngineFacts | Sample
 
 
 class MemoryLog:
@@ -84,7 +84,7 @@ class MemoryLog:
         self._file = RotatedFile(folder, MEMORY_FILE, bounds)
         self._encoder = msgspec.json.Encoder()
 
-    async def append(self, line: Line) -> None:
+    async def append(self, line: MemoryLine) -> None:
         """Write one line. Raises NotWritten, saying what is not kept because of it."""
         try:
             await self._file.append(self._encoder.encode(line) + b"\n")
@@ -92,9 +92,9 @@ class MemoryLog:
             raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
 
 
-def recorded_memory(folder: Path) -> Iterator[Line]:
+def recorded_memory(folder: Path) -> Iterator[MemoryLine]:
     """The lines in `folder`, oldest first; what can't be read is left out. Raises OSError."""
-    decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+    decoder: msgspec.json.Decoder[MemoryLine] = msgspec.json.Decoder(MemoryLine)
     for path in kept_paths(folder, MEMORY_FILE):
         for line in whole_lines(path):
             try:

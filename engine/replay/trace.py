@@ -19,7 +19,7 @@ class TraceError(Exception):
     """A trace, or a table of sizes, that can't be used, and why."""
 
 
-class Request(Struct, frozen=True):
+class TraceRequest(Struct, frozen=True):
     """One request of a trace."""
 
     at_s: float
@@ -28,13 +28,13 @@ class Request(Struct, frozen=True):
     """How much was asked for, in the trace's own unit: tokens, seconds, or 1."""
 
 
-def read_trace(lines: Iterable[str]) -> tuple[Request, ...]:
+def read_trace(lines: Iterable[str]) -> tuple[TraceRequest, ...]:
     """The requests in `lines`, which begin with the heading. Raises TraceError with the number of the first bad line."""
     numbered = enumerate(lines, 1)
     heading = next(numbered, (1, ""))[1].strip()
     if heading != HEADING:
         raise TraceError(f"line 1: the heading is {heading!r}; a trace begins with {HEADING}")
-    requests: list[Request] = []
+    requests: list[TraceRequest] = []
     for number, line in numbered:
         if line.strip():
             requests.append(_request(number, line.strip(), requests[-1].at_s if requests else 0.0))
@@ -43,18 +43,18 @@ def read_trace(lines: Iterable[str]) -> tuple[Request, ...]:
     return tuple(requests)
 
 
-def without_repeats(requests: Sequence[Request]) -> tuple[ModelName, ...]:
+def without_repeats(requests: Sequence[TraceRequest]) -> tuple[ModelName, ...]:
     """The models in the order in which they were asked for, consecutive requests for the same one counted once."""
     models = [request.model for request in requests]
     return (*models[:1], *(later for earlier, later in pairwise(models) if later != earlier))
 
 
-def sped_up(requests: Sequence[Request], times: float) -> tuple[Request, ...]:
+def sped_up(requests: Sequence[TraceRequest], times: float) -> tuple[TraceRequest, ...]:
     """The same requests, `times` as fast one after the other; the work of each stays."""
     return tuple(replace(request, at_s=request.at_s / times) for request in requests)
 
 
-def _request(number: int, line: str, earliest_s: float) -> Request:
+def _request(number: int, line: str, earliest_s: float) -> TraceRequest:
     fields = line.split(",")
     if len(fields) != 3:
         raise TraceError(f"line {number}: {len(fields)} fields where 3 belong: {HEADING}")
@@ -63,7 +63,7 @@ def _request(number: int, line: str, earliest_s: float) -> Request:
         raise TraceError(f"line {number}: {fields[1]!r} is not a model's name; a name is {MODEL_NAME_RULE}")
     if at_s < earliest_s:
         raise TraceError(f"line {number}: t_s goes back from {earliest_s:g} to {at_s:g}; sort the trace by time")
-    return Request(at_s, fields[1], work)
+    return TraceRequest(at_s, fields[1], work)
 
 
 def _figure(number: int, name: str, text: str) -> float:

@@ -14,13 +14,13 @@ from engine.core.commands import Load
 from engine.core.forecast.demand import SPANS_REQUESTS, request_came
 from engine.core.names import ModelName
 from engine.core.planning.planner import plan
-from engine.core.planning.ram_tier import excess, let_go, resting, worth_copying_back
+from engine.core.planning.ram_tier import excess, let_go, resting, worth_writing_back
 from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Eviction, Policy
 from engine.core.prediction import predict
 from engine.core.state import Slab, State
 from engine.replay.box import Box, starting_state
-from engine.replay.trace import Request, without_repeats
+from engine.replay.trace import TraceRequest, without_repeats
 
 _SCALE: Final = 1e6
 """Makes the engine's prior demand, a fraction of one request, vanish beside what is known for certain."""
@@ -69,7 +69,7 @@ class Clairvoyance:
         return (nearness,) * len(SPANS_REQUESTS)
 
 
-class Outcome(Struct, frozen=True):
+class ReplayFigures(Struct, frozen=True):
     """What a policy did with a trace."""
 
     switch_s: float
@@ -82,7 +82,7 @@ class Outcome(Struct, frozen=True):
     to_gpu_bytes: int
     from_disk_bytes: int
     to_ram_bytes: int
-    """Copied back from a GPU, of victims that were worth keeping in RAM."""
+    """Written back from a GPU, of victims that were worth keeping in RAM."""
     utilization: float | None
     """Mean share of the GPUs' budget that models filled, over the requests since the first eviction; None without one."""
 
@@ -92,7 +92,7 @@ class Outcome(Struct, frozen=True):
         return 1 - self.loads / self.requests
 
 
-def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook) -> Outcome:
+def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook) -> ReplayFigures:
     """Serve requests for `models`, in order, from `start`, deciding by `policy` with the knowledge of `outlook`."""
     policy = replace(policy, cpu_fallback=False, min_residency_s=0.0)
     budget_bytes = sum(ledger.budget(start, device) for device in start.devices)
@@ -108,7 +108,7 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
             under_pressure = under_pressure or switch.evicted
         if under_pressure:
             filled.append(sum(r.footprint.total_bytes for r in state.residents) / budget_bytes)
-    return Outcome(
+    return ReplayFigures(
         switch_s=sum(_moving_s(start, s.load) for s in switches),
         requests=len(models),
         loads=len(switches),
@@ -153,13 +153,13 @@ def _switch(state: State, model: ModelName, policy: Policy, now_s: float) -> tup
 
 
 def _tier_kept(state: State, done: Plan, policy: Policy, now_s: float) -> State:
-    """`state` with the victims that pay for it copied back to the RAM tier, and the tier within its limits.
+    """`state` with the victims that pay for it written back to the RAM tier, and the tier within its limits.
 
     The tier is exclusive. A resident keeps its slab on the books, so that the planner prices its reload from where it would
     land; only slabs at rest count.
     """
     for step in done.victims:
-        if not worth_copying_back(state, step.model, step.device, policy, now_s):
+        if not worth_writing_back(state, step.model, step.device, policy, now_s):
             state = ledger.drop_slab(state, step.model)
     slabs = resting(state)
     for model in let_go(state, slabs, excess(state, slabs), policy, now_s):
@@ -170,28 +170,31 @@ def _tier_kept(state: State, done: Plan, policy: Policy, now_s: float) -> State:
 EVICTIONS: Final[tuple[Eviction, ...]] = get_args(Eviction)
 
 
-class Comparison(Struct, frozen=True):
+class PolicyComparison(Struct, frozen=True):
     """What each policy did, and the reference that knew the future."""
 
     box: Box
     sizes: dict[ModelName, int]
     requests: int
     """Of the trace, repeats included."""
-    policies: dict[Eviction, Outcome]
-    clairvoyant: Outcome
+    policies: dict[Eviction, ReplayFigures]
+    clairvoyant: ReplayFigures
 
-    def regret(self, outcome: Outcome) -> float:
+    def regret(self, outcome: ReplayFigures) -> float:
         """By which share `outcome` took longer than knowing the future would have."""
         return outcome.switch_s / self.clairvoyant.switch_s - 1
 
 
-def compare(
-    requests: Sequence[Request], box: Box, sizes: Mapping[ModelName, int], evictions: Sequence[Eviction] = EVICTIONS
-) -> Comparison:
+def compare_policies(
+    requests: Sequence[TraceRequest],
+    box: Box,
+    sizes: Mapping[ModelName, int],
+    evictions: Sequence[Eviction] = EVICTIONS,
+) -> PolicyComparison:
     """Replay `requests` on `box` once for each of `evictions`, and once with the future known."""
     start = starting_state(box, sizes)
     models = without_repeats(requests)
-    return Comparison(
+    return PolicyComparison(
         box=box,
         sizes=dict(sizes),
         requests=len(requests),

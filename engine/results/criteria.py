@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.bench.statistics import spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.results.figures import fallbacks, is_prepared, monitoring, pressure, to_gpus
-from engine.results.recorded import Recorded
+from engine.results.recorded import ReportRecords
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "not enough data"]
 
@@ -34,11 +34,11 @@ class Criterion(Struct, frozen=True):
     """What would give a verdict, where there is none."""
 
 
-def criteria(recorded: Recorded) -> tuple[Criterion, ...]:
+def criteria(recorded: ReportRecords) -> tuple[Criterion, ...]:
     return (_filled(recorded), _switching(recorded), _monitored(recorded), _cpu_fallback(recorded))
 
 
-def _filled(recorded: Recorded) -> Criterion:
+def _filled(recorded: ReportRecords) -> Criterion:
     name, target = "Utilisation under pressure", f"over {100 * FILLED_TARGET:.0f} % of the GPUs' budget"
     found = pressure(recorded.samples, recorded.engines, recorded.switches)
     if found is None or found.seconds < ENOUGH_PRESSURE_S:
@@ -51,7 +51,7 @@ def _filled(recorded: Recorded) -> Criterion:
     return Criterion(name, target, figure, "PASS" if mean > FILLED_TARGET else "FAIL")
 
 
-def _switching(recorded: Recorded) -> Criterion:
+def _switching(recorded: ReportRecords) -> Criterion:
     name, target = "Switching time", f"under {SWITCH_TARGET_S:g} s"
     timed = [switch for switch in to_gpus(recorded.switches) if is_prepared(switch)]
     if len(timed) < ENOUGH_SWITCHES:
@@ -65,7 +65,7 @@ def _switching(recorded: Recorded) -> Criterion:
     return Criterion(name, target, figure, "PASS" if moving.p95 < SWITCH_TARGET_S else "FAIL")
 
 
-def _monitored(recorded: Recorded) -> Criterion:
+def _monitored(recorded: ReportRecords) -> Criterion:
     name = "Real-time monitoring"
     target = f"figures at most {FRESH_S:g} s old, a line of them every {recorded.facts.interval_s:g} s"
     found = monitoring(recorded.samples, recorded.engines)
@@ -77,7 +77,7 @@ def _monitored(recorded: Recorded) -> Criterion:
     return Criterion(name, target, figure, "FAIL" if found.gaps or oldest_s > FRESH_S else "PASS")
 
 
-def _cpu_fallback(recorded: Recorded) -> Criterion:
+def _cpu_fallback(recorded: ReportRecords) -> Criterion:
     name, target = "CPU fallback", "a model that no GPU has room for runs on the CPU"
     found = fallbacks(recorded.switches)
     by_itself, asked_for = sum(one.by_itself for one in found), sum(one.asked_for for one in found)

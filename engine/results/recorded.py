@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.core.records import Entry, Switch
 from engine.recording.demand import OwnDemand, own_demand
 from engine.recording.journal import recorded_records
-from engine.recording.memory import EngineFacts, Line, Sample, recorded_memory
+from engine.recording.memory import EngineFacts, MemoryLine, Sample, recorded_memory
 from engine.replay.trace import TraceError
 
 
@@ -18,7 +18,7 @@ class NothingRecorded(Exception):
     """There is nothing to report on, and what would change that."""
 
 
-class Recorded(Struct, frozen=True):
+class ReportRecords(Struct, frozen=True):
     """What there is to report on. The newest engine's machine, devices, models and policy hold for all of it."""
 
     engines: tuple[EngineFacts, ...]
@@ -38,7 +38,7 @@ class Recorded(Struct, frozen=True):
         return tuple(entry for entry in self.entries if isinstance(entry, Switch))
 
 
-def gather(journal: Path, memory: Path, demand: Path) -> Recorded:
+def gather_records(journal: Path, memory: Path, demand: Path) -> ReportRecords:
     """What the three folders hold since the first of the last engines that ran on the same devices, models and policy.
 
     Raises NothingRecorded, and OSError for a folder that can't be read.
@@ -51,7 +51,7 @@ def gather(journal: Path, memory: Path, demand: Path) -> Recorded:
         )
     since_s = engines[0].at_s
     asked, troubles = _demand(demand, since_s)
-    return Recorded(
+    return ReportRecords(
         engines=engines,
         samples=_samples_since(lines, since_s),
         entries=tuple(r.entry for r in recorded_records(journal) if r.entry.at_s >= since_s),
@@ -73,7 +73,7 @@ def _setting(facts: EngineFacts) -> object:
     return facts.devices, [(model.name, model.source) for model in facts.models], facts.hello.policy
 
 
-def _samples_since(lines: Iterable[Line], since_s: float) -> tuple[Sample, ...]:
+def _samples_since(lines: Iterable[MemoryLine], since_s: float) -> tuple[Sample, ...]:
     return tuple(line for line in lines if isinstance(line, Sample) and line.at_s >= since_s)
 
 

@@ -39,7 +39,7 @@ from engine.runtime.recorder import Recorder
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.scheduler.board import TICK_S, Instant
-from engine.scheduler.effects import Deny, Effect, Grant, Reply, StartWorker, Write
+from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, Write
 from engine.scheduler.messages import KeepQuiet, Message, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
@@ -173,7 +173,7 @@ class Loop:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Reply(submission_id, answer):
+            case AnswerCommand(submission_id, answer):
                 for asker in self._answers.pop(submission_id, []):
                     if not asker.done():
                         asker.set_result(answer)
@@ -208,7 +208,7 @@ class Loop:
         self._wake()
 
 
-def rows(data: bytes, dimensions: int) -> list[list[float]]:
+def matrix_rows(data: bytes, dimensions: int) -> list[list[float]]:
     """The rows of a row-major little-endian float32 matrix with `dimensions` columns."""
     figures = array("f", data)
     if byteorder == "big":
@@ -313,7 +313,7 @@ class Engine:
         if not isinstance(reply, Embedded):
             raise CannotServe(f"{model} on {device} answered {type(reply).__name__} to a request for vectors")
         seconds = self._clock.monotonic() - began_s
-        vectors = rows(reply.vectors, reply.dimensions)
+        vectors = matrix_rows(reply.vectors, reply.dimensions)
         return Embeddings(model, device, vectors, seconds, self._scheduler.state.models[model].synthetic)
 
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:

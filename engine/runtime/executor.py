@@ -12,7 +12,7 @@ from engine.core.names import DeviceId, ModelName
 from engine.recording.footprints import FootprintStore
 from engine.runtime.ports import Clock, WorkerSpawner
 from engine.runtime.slab_store import SlabStore
-from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabReturns
+from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
@@ -20,14 +20,14 @@ from engine.scheduler.effects import (
     DropSlab,
     KeepPeaks,
     KillWorker,
-    Move,
     ReadSlab,
     ReleaseModel,
-    ReturnSlab,
     StartWorker,
     StopReading,
     StopVerifying,
     VerifySlab,
+    Work,
+    WriteBackSlab,
 )
 from engine.scheduler.messages import (
     BindFailed,
@@ -74,16 +74,16 @@ class Executor:
         self.workers: Final = Workers(workers, spawner, clock, post)
         self._reads = SlabReads(store, post, self.workers.tell, self._give_up)
         self._checks = SlabChecks(store, post)
-        self._returns = SlabReturns(store, post, self.workers.ask, self._give_up)
+        self._returns = SlabWriteBacks(store, post, self.workers.ask, self._give_up)
 
-    def perform(self, effect: Move) -> None:
+    def perform(self, effect: Work) -> None:
         """Set `effect` in motion."""
         match effect:
             case ReadSlab(model):
                 self._start(self._reads.read(model))
             case StopReading(model):
                 self._reads.stop(model)
-            case ReturnSlab():
+            case WriteBackSlab():
                 self._start(self._returns.bring(effect))
             case VerifySlab(model):
                 self._start(self._checks.verify(model))

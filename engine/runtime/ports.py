@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.worker.protocol import News, Reply, Request, WorkerConfig
+from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
 
 
 class WorkerHandle(Protocol):
@@ -20,7 +20,7 @@ class WorkerHandle(Protocol):
         """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
         ...
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when the process has ended."""
         ...
 

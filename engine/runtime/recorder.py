@@ -15,7 +15,7 @@ from engine.core.records import Notice, Switch
 from engine.core.state import State
 from engine.recording.demand import Asked, DemandLog
 from engine.recording.files import Writer
-from engine.recording.memory import PRESSURE_S, EngineFacts, Line, MemoryLog, ModelFacts, sample_of
+from engine.recording.memory import PRESSURE_S, EngineFacts, MemoryLine, MemoryLog, ModelFacts, sample_of
 from engine.runtime.history import History
 from engine.runtime.ports import Clock
 
@@ -36,7 +36,7 @@ class Recorder:
         self._clock: Final = clock
         self._pace: Final = pace
         self._demand: Final = Writer[Asked](demand.append, self._tell)
-        self._memory: Final = Writer[Line](memory.append, self._tell)
+        self._memory: Final = Writer[MemoryLine](memory.append, self._tell)
         self._seen_seq = history.last_seq
         self._evicted_at_s = float("-inf")
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from engine.api import CannotServe, EngineError
 from engine.core.names import DeviceId, ModelName
-from engine.scheduler.messages import Ask, Message, Ran, RanShort, Return
+from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Embedded, Failure, Generated, Reply, Request
 
@@ -55,17 +55,17 @@ class Runs:
                 return device, reply
             if reply.kind != "out of memory" or attempt == RUN_ATTEMPTS - 1:
                 raise CannotServe(f"{model} on {device}: {reply.message}")
-            self._post(RanShort(model, device))
+            self._post(RunOutOfMemory(model, device))
         raise AssertionError("the last attempt returns or raises")
 
     async def _run_leased(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, Reply]:
         lease = next(self._numbers)
         granted = self._waiting[lease] = asyncio.get_running_loop().create_future()
-        self._post(Ask(lease, model))
+        self._post(LeaseAsked(lease, model))
         try:
             device = await granted
         except BaseException:
-            self._post(Return(lease))
+            self._post(LeaseEnded(lease))
             raise
         finally:
             del self._waiting[lease]
@@ -78,9 +78,9 @@ class Runs:
         return device, reply
 
     def _worked(self, lease: int, model: ModelName, device: DeviceId, done: asyncio.Future[Reply]) -> None:
-        self._post(Return(lease))
+        self._post(LeaseEnded(lease))
         if done.cancelled() or done.exception():  # a caller who left does not want it
             return
         reply = done.result()
         if isinstance(reply, Embedded | Generated) and reply.workspace_bytes is not None:
-            self._post(Ran(model, device, reply.workspace_bytes, reply.filled))
+            self._post(RunMeasured(model, device, reply.workspace_bytes, reply.filled))

@@ -18,19 +18,18 @@ from engine.core.sizes import format_size
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
-from engine.weights.integrity import Finding, find_damage
+from engine.weights.integrity import SlabCondition, find_damage
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, is_current, open_prepared
 from engine.weights.sources import Source, prepared_folder
 from engine.worker.client import WorkerDied
 from engine.worker.prepare_request import preparation_of
-from engine.worker.protocol import Arena as ArenaSize
-from engine.worker.protocol import Failure, WorkerConfig
+from engine.worker.protocol import ArenaSize, Failure, WorkerConfig
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-async def in_thread(work: Callable[[], T], stop: threading.Event) -> T:
+async def in_thread(work: Callable[[], _T], stop: threading.Event) -> _T:
     """What `work` returns or raises. A caller that is cancelled sets `stop`, which `work` heeds, and waits for its end."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -179,7 +178,7 @@ class SlabStore:
         finally:
             del self._fetches[model]
 
-    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+    async def verify(self, model: ModelName, stop: threading.Event) -> SlabCondition:
         """Whether the model's slab has the bytes that were prepared. Raises ReadStopped, also when it has left the arena."""
         region, origin = self._regions.get(model), self._origins.get(model)
         if region is None or origin is None:

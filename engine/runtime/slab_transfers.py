@@ -13,25 +13,25 @@ from msgspec import Struct
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.runtime.slab_store import PassingFailure, SlabStore
-from engine.scheduler.effects import ReturnSlab
+from engine.scheduler.effects import WriteBackSlab
 from engine.scheduler.messages import (
     Message,
     SlabAdvanced,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
 )
 from engine.weights.errors import ReadStopped, WeightsError
 from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
 from engine.weights.slab import disown
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import CopiedBack, CopyBack, News, Reply, Request, SlabGrew, SlabStopped
+from engine.worker.protocol import Reply, Request, SlabGrew, SlabStopped, WorkerNews, WriteBack, WrittenBack
 
-Tell: TypeAlias = Callable[[DeviceId, News], None]
+Tell: TypeAlias = Callable[[DeviceId, WorkerNews], None]
 GiveUp: TypeAlias = Callable[[Region], Awaitable[None]]
 
 TOLD_BYTES: Final = 64 << 20
@@ -181,23 +181,23 @@ class SlabChecks:
             _checks_log.error("%s holds a damaged slab and can't be marked so: %s; remove it", folder, error.strerror)
 
 
-Ask: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
+AskWorker: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
 
-_returns_log: Final = logging.getLogger(__name__)
+_write_back_log: Final = logging.getLogger(__name__)
 
 
-class SlabReturns:
+class SlabWriteBacks:
     """A slab that comes back has a region of its own, which nobody reads before all of it is there."""
 
-    def __init__(self, store: SlabStore, post: Callable[[Message], None], ask: Ask, give_up: GiveUp) -> None:
+    def __init__(self, store: SlabStore, post: Callable[[Message], None], ask: AskWorker, give_up: GiveUp) -> None:
         self._store: Final = store
         self._post: Final = post
         self._ask: Final = ask
         self._give_up: Final = give_up
         """Frees a region once no card reaches it."""
 
-    async def bring(self, effect: ReturnSlab) -> None:
-        """Have the slab copied back. Where that fails the disk still has it: it is logged, and no error."""
+    async def bring(self, effect: WriteBackSlab) -> None:
+        """Have the slab written back. Where that fails the disk still has it: it is logged, and no error."""
         try:
             region = self._store.allocate(effect.model, effect.size_bytes)
         except PassingFailure as failure:
@@ -205,19 +205,19 @@ class SlabReturns:
             return
         try:
             reply = await self._ask(
-                effect.device, lambda number: CopyBack(number, effect.model, region.offset, region.length)
+                effect.device, lambda number: WriteBack(number, effect.model, region.offset, region.length)
             )
         except WorkerDied as died:
             failure_text = f"its worker {died}"
         else:
-            if isinstance(reply, CopiedBack):
+            if isinstance(reply, WrittenBack):
                 self._store.keep(effect.model, region)
-                self._post(SlabReturned(effect.model, effect.device, region.length, reply.copy_s))
+                self._post(SlabWrittenBack(effect.model, effect.device, region.length, reply.copy_s))
                 return
             failure_text = str(reply)
         self._failed(effect, failure_text)
         await self._give_up(region)
 
-    def _failed(self, effect: ReturnSlab, reason: str) -> None:
-        _returns_log.warning("%s was not copied back from %s: %s", effect.model, effect.device, reason)
-        self._post(SlabNotReturned(effect.model))
+    def _failed(self, effect: WriteBackSlab, reason: str) -> None:
+        _write_back_log.warning("%s was not written back from %s: %s", effect.model, effect.device, reason)
+        self._post(SlabNotWrittenBack(effect.model))

@@ -55,8 +55,7 @@ from engine.version import VERSION
 from engine.weights.arena import Arena
 from engine.weights.sources import Source
 from engine.worker.forkserver import ForkServer
-from engine.worker.protocol import Arena as ArenaSize
-from engine.worker.protocol import WorkerConfig
+from engine.worker.protocol import ArenaSize, WorkerConfig
 
 SPARED_SHARE: Final = 0.25
 """Of what the host has available: touched memory is taken, whether a model ever comes to lie in it or not."""

@@ -10,7 +10,7 @@ from engine.core.names import DeviceId
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import News, Reply, Request, WorkerConfig
+from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
 
 
 class Workers:
@@ -59,7 +59,7 @@ class Workers:
             raise WorkerDied("is not running")
         return await worker.request(make(next(self._numbers)))
 
-    def tell(self, device: DeviceId, news: News) -> None:
+    def tell(self, device: DeviceId, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when there is no worker."""
         if worker := self._up.get(device):
             worker.tell(news)

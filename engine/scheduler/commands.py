@@ -8,7 +8,7 @@ from typing import Final
 from engine.api import Answer
 from engine.core.commands import Command, Submission
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Reply
+from engine.scheduler.effects import AnswerCommand
 from engine.scheduler.jobs import Job, PhaseClock
 from engine.scheduler.switch import carry_out
 
@@ -34,7 +34,7 @@ class CommandDesk:
     def submit(self, submission: Submission) -> Job | None:
         """The submission's job, which begins when jobs are resumed next; None when it has been answered, as it is again."""
         if answer := self._answers.get(submission.id):
-            self._board.emit(Reply(submission.id, answer))
+            self._board.emit(AnswerCommand(submission.id, answer))
             return None
         if submission.id not in self._jobs:
             now = self._board.now
@@ -54,4 +54,4 @@ class CommandDesk:
         self._answers[job.submission.id] = answer
         if len(self._answers) > REMEMBERED_ANSWERS:
             del self._answers[next(iter(self._answers))]
-        self._board.emit(Reply(job.submission.id, answer))
+        self._board.emit(AnswerCommand(job.submission.id, answer))

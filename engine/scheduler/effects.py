@@ -25,7 +25,7 @@ class StopReading(Struct, frozen=True):
     model: ModelName
 
 
-class ReturnSlab(Struct, frozen=True):
+class WriteBackSlab(Struct, frozen=True):
     """Copy the slab of a model that leaves the device, on which nothing of it runs any more, back to the RAM tier. Report:
     SlabReturned or SlabNotReturned."""
 
@@ -87,7 +87,7 @@ class KillWorker(Struct, frozen=True):
     device: DeviceId
 
 
-class Reply(Struct, frozen=True):
+class AnswerCommand(Struct, frozen=True):
     """The one answer to a submission."""
 
     submission_id: str
@@ -123,10 +123,10 @@ class Write(Struct, frozen=True):
     entry: Entry
 
 
-Move: TypeAlias = (
+Work: TypeAlias = (
     ReadSlab
     | StopReading
-    | ReturnSlab
+    | WriteBackSlab
     | DropSlab
     | VerifySlab
     | StopVerifying
@@ -139,4 +139,4 @@ Move: TypeAlias = (
 )
 """What the executor does."""
 
-Effect: TypeAlias = Move | Reply | Grant | Deny | Write
+Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | Write

@@ -13,7 +13,7 @@ from engine.core.records import Notice
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, ReleaseModel, Write
 from engine.scheduler.jobs import Broken, Flow, Job, Withdrawn, stop_if_withdrawn
-from engine.scheduler.slab_flow import is_returning, return_if_worth_it
+from engine.scheduler.slab_flow import is_writing_back, write_back_if_worth_it
 
 
 class _Departure(Struct, eq=False):
@@ -26,15 +26,15 @@ class _Departure(Struct, eq=False):
 
 
 def depart(board: Board, job: Job, places: Iterable[tuple[ModelName, DeviceId]]) -> Flow:
-    """Let these go, side by side, and wait until all have gone. A copy back that comes to nothing holds up nothing: the disk
+    """Let these go, side by side, and wait until all have gone. A write-back that comes to nothing holds up nothing: the disk
     has the weights too."""
     under_way = [_Departure(model, device, _deadline_s(board)) for model, device in places]
     for leaver in under_way:
         board.state = ledger.leave(board.state, leaver.model, leaver.device, board.now.wall_s)
-        return_if_worth_it(board, leaver.model, leaver.device)
+        write_back_if_worth_it(board, leaver.model, leaver.device)
     while under_way := [leaver for leaver in under_way if is_leaving(board, leaver.model, leaver.device)]:
         for leaver in under_way:
-            if not leaver.released and not is_returning(board, leaver.model):
+            if not leaver.released and not is_writing_back(board, leaver.model):
                 leaver.released, leaver.deadline_s = True, _deadline_s(board)
                 board.emit(ReleaseModel(leaver.model, leaver.device))
         _end_late(board, job, [leaver for leaver in under_way if board.now.mono_s >= leaver.deadline_s])
@@ -79,7 +79,7 @@ def drain(board: Board, job: Job, steps: Sequence[EvictStep]) -> None:
     """Begin to let them go: nobody gets a new lease, unless that rescues them."""
     for step in steps:
         if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
-            board.state = ledger.drain(board.state, step.model, step.device, board.now.wall_s)
+            board.state = ledger.start_draining(board.state, step.model, step.device, board.now.wall_s)
             if job.insists:
                 board.state = ledger.give_up(board.state, step.model, step.device)
 

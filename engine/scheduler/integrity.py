@@ -58,7 +58,7 @@ class Verifying:
         return [model for model, found in stages.items() if "ready" in found and not found & {"pending", "loading"}]
 
     def drop_damaged(self) -> None:
-        """Let go of damaged slabs once nobody runs on their bytes; until then they keep those from being copied back."""
+        """Let go of damaged slabs once nobody runs on their bytes; until then they keep those from being written back."""
         board = self._board
         for slab in self._damaged():
             if all(r.stage in ("pending", "loading") for r in board.state.of(slab.model)):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from engine.api import Job as JobView
+from engine.api import JobView
 from engine.core.commands import Submission
 from engine.core.names import DeviceId
 from engine.core.plans import EvictStep, Plan, Refusal, Tier

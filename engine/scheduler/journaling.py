@@ -8,7 +8,7 @@ from engine.core.forecast.calibration import floor_s, from_disk, learned
 from engine.core.insight.thrash import Displacement, displacements, find_thrash, recent
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import PinStep, Refusal, UnpinStep
-from engine.core.records import Notice, Outcome, Pinned, Refused, Residency, Switch
+from engine.core.records import Notice, Pinned, Refused, Residency, Switch, SwitchOutcome
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Write
@@ -46,7 +46,7 @@ class Bookkeeping:
     def refused(self, job: Job, refusal: Refusal) -> None:
         self._board.emit(Write(Refused(job.submission.id, refusal, job.submission.origin, self._board.now.wall_s)))
 
-    def ended(self, job: Job, outcome: Outcome, reason: str) -> Switch | None:
+    def ended(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch | None:
         """The job's plan was carried out, as far as `outcome` says. Its switch, if it had residents to move."""
         plan, sub = job.plan, job.submission
         if plan is None or not plan.steps:
@@ -61,7 +61,7 @@ class Bookkeeping:
         self._thrash.switched(switch)
         return switch
 
-    def _switch(self, job: Job, outcome: Outcome, reason: str) -> Switch:
+    def _switch(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch:
         assert job.plan is not None
         reading = [self._board.reading_s.get(load.model, 0.0) for load in from_disk(job.plan.loads, job.tier)]
         return Switch(

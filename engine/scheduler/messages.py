@@ -10,7 +10,7 @@ from engine.core.commands import Submission
 from engine.core.devices import Reading
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
-from engine.worker.protocol import Bound, Card
+from engine.worker.protocol import Bound, CardMemory
 
 
 class Submit(Struct, frozen=True):
@@ -23,20 +23,20 @@ class Withdraw(Struct, frozen=True):
     submission_id: str
 
 
-class Ask(Struct, frozen=True):
+class LeaseAsked(Struct, frozen=True):
     """A request wants to run a model: it asks for a lease."""
 
     lease: int
     model: ModelName
 
 
-class Return(Struct, frozen=True):
+class LeaseEnded(Struct, frozen=True):
     """A lease has ended, or nobody waits for it any more."""
 
     lease: int
 
 
-class Ran(Struct, frozen=True):
+class RunMeasured(Struct, frozen=True):
     """A run of the model has ended well, and its device could tell what it took."""
 
     model: ModelName
@@ -47,7 +47,7 @@ class Ran(Struct, frozen=True):
     """Share of what the model's limits allow, 0 to 1."""
 
 
-class RanShort(Struct, frozen=True):
+class RunOutOfMemory(Struct, frozen=True):
     """A run of the model found no room on the device, even for one row with nothing else cached: its workspace was
     underestimated."""
 
@@ -85,8 +85,8 @@ class SlabFailed(Struct, frozen=True):
     reason: str
 
 
-class SlabReturned(Struct, frozen=True):
-    """The model's slab has been copied back to the RAM tier."""
+class SlabWrittenBack(Struct, frozen=True):
+    """The model's slab has been written back to the RAM tier."""
 
     model: ModelName
     device: DeviceId
@@ -94,7 +94,7 @@ class SlabReturned(Struct, frozen=True):
     copy_s: float
 
 
-class SlabNotReturned(Struct, frozen=True):
+class SlabNotWrittenBack(Struct, frozen=True):
     """It could not be; the disk has it."""
 
     model: ModelName
@@ -135,7 +135,7 @@ class ModelReleased(Struct, frozen=True):
     context_bytes: int = 0
 
 
-def context_of(card: Card | None) -> int:
+def context_of(card: CardMemory | None) -> int:
     """Bytes of the CUDA context that a worker holds, as far as it could tell."""
     return (card.context_bytes or 0) if card is not None else 0
 
@@ -168,11 +168,22 @@ class Tick(Struct, frozen=True):
 
 
 SlabReport: TypeAlias = (
-    SlabOpened | SlabAdvanced | SlabRead | SlabFailed | SlabReturned | SlabNotReturned | SlabVerified
+    SlabOpened | SlabAdvanced | SlabRead | SlabFailed | SlabWrittenBack | SlabNotWrittenBack | SlabVerified
 )
 """Of a slab that comes into the RAM tier or lies there."""
 
 DeviceReport: TypeAlias = ModelBound | BindFailed | ModelReleased | WorkerUp | WorkerDown | DeviceRead
 """Of a device, its worker or what the worker did."""
 
-Message: TypeAlias = Submit | Withdraw | Ask | Return | Ran | RanShort | KeepQuiet | SlabReport | DeviceReport | Tick
+Message: TypeAlias = (
+    Submit
+    | Withdraw
+    | LeaseAsked
+    | LeaseEnded
+    | RunMeasured
+    | RunOutOfMemory
+    | KeepQuiet
+    | SlabReport
+    | DeviceReport
+    | Tick
+)

@@ -19,12 +19,12 @@ from engine.scheduler.integrity import Verifying
 from engine.scheduler.messages import (
     SlabAdvanced,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
     SlabReport,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
 )
 from engine.scheduler.slab_flow import begin_reading, stop_reading
 
@@ -90,10 +90,10 @@ class SlabDesk:
                 self._read(report)
             case SlabFailed():
                 self._failed(report)
-            case SlabReturned(model, device, size_bytes, copy_s):
+            case SlabWrittenBack(model, device, size_bytes, copy_s):
                 self._put(model, size_bytes, "kept")
                 board.state = learned_back(board.state, device, size_bytes, copy_s)
-            case SlabNotReturned(model):
+            case SlabNotWrittenBack(model):
                 board.state = ledger.drop_slab(board.state, model)
             case SlabVerified():
                 self._verifying.found(report, jobs)

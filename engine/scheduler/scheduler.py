@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, assert_never
 
-from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
-from engine.api import Job as JobView
+from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
 from engine.core.commands import models_of
 from engine.core.forecast.footprints import RunPeaks
@@ -23,24 +22,24 @@ from engine.scheduler.jobs import Broken, Job, NotAllowed, PlanChanged, Withdraw
 from engine.scheduler.journaling import Bookkeeping, ResidencyNotes
 from engine.scheduler.leases import LeaseDesk
 from engine.scheduler.messages import (
-    Ask,
     BindFailed,
     DeviceRead,
     DeviceReport,
     KeepQuiet,
+    LeaseAsked,
+    LeaseEnded,
     Message,
     ModelBound,
     ModelReleased,
-    Ran,
-    RanShort,
-    Return,
+    RunMeasured,
+    RunOutOfMemory,
     SlabAdvanced,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
     Submit,
     Tick,
     Withdraw,
@@ -183,14 +182,14 @@ class Scheduler:
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
-            case Ask(lease, model):
+            case LeaseAsked(lease, model):
                 self._leases.ask(lease, model)
                 self._own.bring_back(model)
-            case Return(lease):
+            case LeaseEnded(lease):
                 self._leases.give_back(lease)
-            case Ran(model, device, workspace_bytes, filled):
+            case RunMeasured(model, device, workspace_bytes, filled):
                 self._learning.ran(model, device, workspace_bytes, filled)
-            case RanShort(model, device):
+            case RunOutOfMemory(model, device):
                 self._learning.ran_short(model, device)
                 self._own.place_anew(model, device)
             case (
@@ -198,8 +197,8 @@ class Scheduler:
                 | SlabAdvanced()
                 | SlabRead()
                 | SlabFailed()
-                | SlabReturned()
-                | SlabNotReturned()
+                | SlabWrittenBack()
+                | SlabNotWrittenBack()
                 | SlabVerified()
             ):
                 self._slabs.take(message, len(self._commands.jobs))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.eviction import worth_returning
+from engine.core.planning.eviction import worth_promoting
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.scheduler.board import Board
@@ -42,7 +42,7 @@ class OwnCommands:
             return
         policy = policy_for("request", board.policy)
         found = plan(board.state, command, policy, board.now.wall_s)
-        if isinstance(found, Plan) and worth_returning(board.state, found, policy, board.now.wall_s):
+        if isinstance(found, Plan) and worth_promoting(board.state, found, policy, board.now.wall_s):
             self._submit("return", command)
 
     def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:

@@ -12,7 +12,7 @@ from engine.core.planning.ram_tier import goes_back, has_room, slabs_to_drop
 from engine.core.plans import LoadStep
 from engine.core.state import Slab
 from engine.scheduler.board import Board
-from engine.scheduler.effects import DropSlab, ReadSlab, ReturnSlab, StopReading
+from engine.scheduler.effects import DropSlab, ReadSlab, StopReading, WriteBackSlab
 from engine.scheduler.jobs import Broken, Flow, Job, Withdrawn
 
 
@@ -28,7 +28,7 @@ def _begin_reading(board: Board, job: Job, model: ModelName) -> None:
     if is_whole(board, model):
         job.tier = job.tier or "ram"
         return
-    if is_returning(board, model):
+    if is_writing_back(board, model):
         return
     if job.tier is None:  # once its preparing has ended, the model counts as prepared
         job.tier = "disk" if board.state.models[model].prepared else "source"
@@ -50,15 +50,15 @@ def begin_reading(board: Board, model: ModelName) -> None:
     board.emit(ReadSlab(model))
 
 
-def return_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> None:
+def write_back_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> None:
     """Begin to copy the weights of a model that leaves `device` back to the RAM tier, if that pays now."""
     leaving = board.state.find(model, device)
     if leaving is not None and goes_back(board.state, leaving, board.policy, board.now.wall_s):
-        _put_slab(board, model, "returning")
-        board.emit(ReturnSlab(model, device, board.state.models[model].footprint.weights_bytes))
+        _put_slab(board, model, "writing back")
+        board.emit(WriteBackSlab(model, device, board.state.models[model].footprint.weights_bytes))
 
 
-def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "returning"]) -> None:
+def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "writing back"]) -> None:
     """Give the slab a place in the tier, letting go of others where there is no room."""
     size_bytes = board.state.models[model].footprint.weights_bytes
     for name in slabs_to_drop(board.state, board.policy, board.now.wall_s, size_bytes):
@@ -103,10 +103,10 @@ def is_whole(board: Board, model: ModelName) -> bool:
     return slab is not None and slab.stage == "kept"
 
 
-def is_returning(board: Board, model: ModelName) -> bool:
-    """Whether the slab is being copied back from a device, and of no use yet."""
+def is_writing_back(board: Board, model: ModelName) -> bool:
+    """Whether the slab is being written back from a device, and of no use yet."""
     slab = slab_of(board, model)
-    return slab is not None and slab.stage == "returning"
+    return slab is not None and slab.stage == "writing back"
 
 
 def slab_of(board: Board, model: ModelName) -> Slab | None:

@@ -20,7 +20,7 @@ from engine.wire import (
     READ_ONLY,
     STATUS,
     ErrorBody,
-    Problem,
+    WireProblem,
     mismatch,
     problem_of,
     same_protocol,
@@ -40,11 +40,11 @@ def peer_uid(socket: PeerSocket) -> int:
     return int(uid)
 
 
-def foreign(uid: int) -> Problem | None:
+def foreign(uid: int) -> WireProblem | None:
     """Why user `uid` may not speak to this engine, or None when it is our own user."""
     if uid == os.getuid():
         return None
-    return Problem("forbidden", f"this engine belongs to user {os.getuid()}, you are user {uid}; run your own")
+    return WireProblem("forbidden", f"this engine belongs to user {os.getuid()}, you are user {uid}; run your own")
 
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -68,7 +68,7 @@ def gate(*, read_only: bool) -> Middleware:
     return pass_gate
 
 
-def problem_response(problem: Problem) -> web.Response:
+def problem_response(problem: WireProblem) -> web.Response:
     body = msgspec.json.encode(ErrorBody(problem))
     return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json")
 
@@ -78,26 +78,26 @@ async def mark_protocol(_request: web.Request, response: web.StreamResponse) -> 
     response.headers[PROTOCOL_HEADER] = str(PROTOCOL)
 
 
-def _foreigner(request: web.Request) -> Problem | None:
+def _foreigner(request: web.Request) -> WireProblem | None:
     if request.transport is None:
-        return Problem("forbidden", "the connection has gone")
+        return WireProblem("forbidden", "the connection has gone")
     return foreign(peer_uid(request.transport.get_extra_info("socket")))
 
 
-def _stranger(request: web.Request) -> Problem | None:
+def _stranger(request: web.Request) -> WireProblem | None:
     theirs = request.headers.get(PROTOCOL_HEADER)
     if request.path == _STOP or same_protocol(theirs):
         return None
-    return Problem("protocol", mismatch(str(theirs), str(PROTOCOL)))
+    return WireProblem("protocol", mismatch(str(theirs), str(PROTOCOL)))
 
 
-def _watcher(request: web.Request, engine_read_only: bool) -> Problem | None:
+def _watcher(request: web.Request, engine_read_only: bool) -> WireProblem | None:
     if request.method == "GET" or (request.method, request.path) in _WATCHING:
         return None
     if engine_read_only:
-        return Problem("read-only", "this engine only lets its clients watch; nothing was changed")
+        return WireProblem("read-only", "this engine only lets its clients watch; nothing was changed")
     if request.headers.get(MODE_HEADER) == READ_ONLY:
-        return Problem("read-only", "this client was started to watch only (--read-only); nothing was changed")
+        return WireProblem("read-only", "this client was started to watch only (--read-only); nothing was changed")
     return None
 
 
@@ -108,14 +108,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except EngineError as error:
         return problem_response(problem_of(error))
     except msgspec.MsgspecError as error:
-        return problem_response(Problem("bad-request", f"the body of {called} can't be read: {error}"))
+        return problem_response(WireProblem("bad-request", f"the body of {called} can't be read: {error}"))
     except web.HTTPException as error:
-        problem = Problem("bad-request", f"{called}: {error.reason}")
+        problem = WireProblem("bad-request", f"{called}: {error.reason}")
         response = problem_response(problem)
         response.set_status(error.status)
         return response
     except Exception as error:
         log.exception("%s failed", called)
         return problem_response(
-            Problem("engine", f"the engine failed on {called} ({error!r}); its log has the details")
+            WireProblem("engine", f"the engine failed on {called} ({error!r}); its log has the details")
         )

@@ -3,14 +3,23 @@
 from engine.settings.fit import Fit, check_fit, device_specs
 from engine.settings.load import find_config_folder, find_dotenv, load_settings
 from engine.settings.problems import Problem, SettingsError
-from engine.settings.schema import Card, Journal, Loading, Monitoring, RamTierSettings, Settings, Size, VirtualGpu
+from engine.settings.schema import (
+    CardSpec,
+    JournalSettings,
+    Loading,
+    MonitoringSettings,
+    RamTierSettings,
+    Settings,
+    Size,
+    VirtualGpu,
+)
 
 __all__ = [
-    "Card",
+    "CardSpec",
     "Fit",
-    "Journal",
+    "JournalSettings",
     "Loading",
-    "Monitoring",
+    "MonitoringSettings",
     "Problem",
     "RamTierSettings",
     "Settings",

@@ -29,7 +29,7 @@ SOURCES: Final[dict[str, re.Pattern[str]]] = {
 SOURCE_RULE: Final = "package:MODULE, hub:OWNER/NAME, path:FOLDER or synthetic:KIND, or a list of them"
 
 Sources: TypeAlias = Annotated[str | tuple[str, ...], Meta(description=SOURCE_RULE)]
-Batch: TypeAlias = Annotated[int, Meta(ge=1, le=4096, description="a whole number from 1 to 4096")]
+BatchRows: TypeAlias = Annotated[int, Meta(ge=1, le=4096, description="a whole number from 1 to 4096")]
 Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 20, description=f"a whole number from 1 to {1 << 20}")]
 Revision: TypeAlias = Annotated[str, Meta(pattern=r"^\w[\w./-]{0,99}\Z", description="a commit, tag or branch")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")]
@@ -38,7 +38,7 @@ Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description=
 class LimitsEntry(Struct, frozen=True):
     """The largest request."""
 
-    max_batch: Batch = Limits().max_batch
+    max_batch: BatchRows = Limits().max_batch
     max_sequence: Tokens = Limits().max_sequence
 
 

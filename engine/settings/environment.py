@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine.settings.check import differences
 from engine.settings.documents import read_dotenv
 from engine.settings.problems import Place, Problem
-from engine.settings.schema import Allocation, Fraction, Models, Seconds
+from engine.settings.schema import Allocation, Fraction, ModelCount, Seconds
 
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 PROCESS: Final = "environment"
@@ -33,7 +33,7 @@ class Variables(Struct, frozen=True, rename=str.upper):
     dynamic_loading_enabled: bool | UnsetType = UNSET
     cpu_fallback_enabled: bool | UnsetType = UNSET
     memory_monitoring_interval: Seconds | UnsetType = UNSET
-    model_cache_size: Models | UnsetType = UNSET
+    model_cache_size: ModelCount | UnsetType = UNSET
 
 
 class Environment(Struct, frozen=True):

@@ -11,7 +11,7 @@ from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.settings.load import ALLOCATION_FILE
 from engine.settings.problems import Place, Problem, SettingsError
-from engine.settings.schema import RAM, Card, Settings, VirtualGpu
+from engine.settings.schema import RAM, CardSpec, Settings, VirtualGpu
 
 
 class Fit(NamedTuple):
@@ -72,8 +72,8 @@ def _remedy(in_int8: Footprint | None, budget_bytes: int) -> str:
     return would_fit and f"; {would_fit}"
 
 
-def _gpu(name: DeviceId, gpu: VirtualGpu | Card, settings: Settings) -> DeviceSpec:
-    if isinstance(gpu, Card):
+def _gpu(name: DeviceId, gpu: VirtualGpu | CardSpec, settings: Settings) -> DeviceSpec:
+    if isinstance(gpu, CardSpec):
         title = gpu.title
     elif gpu.ordinal is None:
         title = "virtual GPU in host RAM"

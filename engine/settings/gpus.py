@@ -17,17 +17,17 @@ from engine.devices.cards import GpuFacts
 from engine.devices.visible import visible
 from engine.settings.environment import VISIBLE, Environment
 from engine.settings.problems import Place, Problem, given
-from engine.settings.schema import DEFAULT_GPUS, RAM, Card, VirtualGpu
+from engine.settings.schema import DEFAULT_GPUS, RAM, CardSpec, VirtualGpu
 
 _STOP: Final = "-1"
 """Where CUDA stops to read the list, by its own documentation."""
 
 
-def usable_cards(facts: Sequence[GpuFacts]) -> tuple[Card, ...]:
+def usable_cards(facts: Sequence[GpuFacts]) -> tuple[CardSpec, ...]:
     """Those that can run models: not a card in MIG mode, whose MIG devices do, nor one whose memory nobody knows."""
     sized = [(card, card.total_bytes) for card in facts if not card.is_partitioned]
     usable = [(card, total_bytes - (card.reserved_bytes or 0)) for card, total_bytes in sized if total_bytes]
-    return tuple(Card(card.uuid, card.name, size, ordinal) for ordinal, (card, size) in enumerate(usable))
+    return tuple(CardSpec(card.uuid, card.name, size, ordinal) for ordinal, (card, size) in enumerate(usable))
 
 
 def useless_cards(facts: Sequence[GpuFacts]) -> Iterator[str]:
@@ -41,7 +41,7 @@ def useless_cards(facts: Sequence[GpuFacts]) -> Iterator[str]:
             yield f"{name} does not tell how much memory it has; it is not used"
 
 
-def shown_cards(facts: Sequence[GpuFacts], text: str | None) -> dict[DeviceId, Card]:
+def shown_cards(facts: Sequence[GpuFacts], text: str | None) -> dict[DeviceId, CardSpec]:
     """The cards that CUDA shows, under its numbers. `text`: CUDA_VISIBLE_DEVICES; None when it is not set."""
     by_uuid = {card.uuid: card for card in usable_cards(facts)}
     shown = (by_uuid.get(card.uuid) for card in visible(facts, text))
@@ -67,7 +67,7 @@ def _choices(facts: Sequence[GpuFacts]) -> str:
     return f"{lists}; each at most once, with commas and no spaces between; empty for no GPU"
 
 
-def wrong_slices(slices: Mapping[DeviceId, VirtualGpu], cards: Sequence[Card], at: Place) -> Iterator[Problem]:
+def wrong_slices(slices: Mapping[DeviceId, VirtualGpu], cards: Sequence[CardSpec], at: Place) -> Iterator[Problem]:
     """Slices of cards that are not there, and cards that are smaller than their slices together."""
     backings = ", ".join([RAM, *(card.backing for card in cards)])
     for index, gpu in enumerate(slices.values()):
@@ -81,14 +81,14 @@ def wrong_slices(slices: Mapping[DeviceId, VirtualGpu], cards: Sequence[Card], a
             yield _too_large(card, wanted, at)
 
 
-def _too_large(card: Card, wanted: Mapping[DeviceId, int], at: Place) -> Problem:
+def _too_large(card: CardSpec, wanted: Mapping[DeviceId, int], at: Place) -> Problem:
     wanted_mib, has_mib = -(-sum(wanted.values()) // MIB), card.memory_bytes // MIB
     what = f"{', '.join(wanted)} take {wanted_mib} MiB of {card.backing} together"
     allowed = f"at most {has_mib} MiB, which is all that {card.title} has for models"
     return Problem(at, what, allowed, f"{has_mib // len(wanted)}MiB each would fit")
 
 
-def _how_many(cards: Sequence[Card]) -> str:
+def _how_many(cards: Sequence[CardSpec]) -> str:
     if not cards:
         return "no NVIDIA driver was found, or it shows no card that can run models"
     return f"only {len(cards)} NVIDIA {'card' if len(cards) == 1 else 'cards'} here can run models"
@@ -97,7 +97,7 @@ def _how_many(cards: Sequence[Card]) -> str:
 class Gpus(Struct, frozen=True):
     """The GPUs of a configuration on a machine."""
 
-    visible: Mapping[DeviceId, VirtualGpu | Card] = {}
+    visible: Mapping[DeviceId, VirtualGpu | CardSpec] = {}
     names: tuple[DeviceId, ...] | None = None
     """Those that the catalog may name, hidden ones included; None when nobody can tell."""
     warnings: tuple[str, ...] = ()

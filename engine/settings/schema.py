@@ -43,9 +43,9 @@ SizeText: TypeAlias = Annotated[
 Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a number over 0 and at most 1")]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds, over 0 and at most {DAY_S}")]
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
-Models: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
-Files: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
-Backing: TypeAlias = Annotated[
+ModelCount: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+FileCount: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+BackingSpec: TypeAlias = Annotated[
     str,
     Meta(
         pattern=r"^(ram|cuda:(0|[1-9][0-9]{0,2}))\Z",
@@ -58,7 +58,7 @@ class VirtualGpu(Struct, frozen=True):
     """A slice of memory that behaves as a GPU."""
 
     memory_bytes: SizeText = field(name="memory")
-    backing: Backing = RAM
+    backing: BackingSpec = RAM
     """Whose memory it is a slice of: host RAM, or a card."""
 
     @property
@@ -67,7 +67,7 @@ class VirtualGpu(Struct, frozen=True):
         return None if self.backing == RAM else int(self.backing.removeprefix("cuda:"))
 
 
-class Card(Struct, frozen=True):
+class CardSpec(Struct, frozen=True):
     """An NVIDIA card, or a MIG device of one, that can run models."""
 
     uuid: str
@@ -102,7 +102,7 @@ class RamTierSettings(Struct, frozen=True):
     """Weights kept in host RAM, from where they load fast."""
 
     budget_bytes: SizeText = field(name="budget", default=Size(2 * GIB))
-    max_models: Models = 2
+    max_models: ModelCount = 2
 
 
 class Loading(Struct, frozen=True):
@@ -118,7 +118,7 @@ class Loading(Struct, frozen=True):
     """A victim's leases may last so long, then the plan is given up."""
 
 
-class Monitoring(Struct, frozen=True):
+class MonitoringSettings(Struct, frozen=True):
     """How often devices are read."""
 
     interval_s: Seconds = 30.0
@@ -127,12 +127,12 @@ class Monitoring(Struct, frozen=True):
     """Between two readings for the screens and the decisions."""
 
 
-class Journal(Struct, frozen=True):
+class JournalSettings(Struct, frozen=True):
     """The log of switches and decisions."""
 
     max_bytes: SizeText = field(name="max_size", default=Size(4 * MIB))
     """A file that has grown so large is closed and the next begun."""
-    files: Files = 5
+    files: FileCount = 5
     """Closed files that are kept."""
 
 
@@ -141,7 +141,7 @@ class Recording(Struct, frozen=True):
 
     max_bytes: SizeText = field(name="max_size", default=Size(4 * MIB))
     """A file that has grown so large is closed and the next begun."""
-    files: Files = 5
+    files: FileCount = 5
     """Closed files that are kept."""
 
 
@@ -154,8 +154,8 @@ class Allocation(Struct, frozen=True):
     ram_tier: RamTierSettings = RamTierSettings()
     policy: Policy = Policy()
     loading: Loading = Loading()
-    monitoring: Monitoring = Monitoring()
-    journal: Journal = Journal()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    journal: JournalSettings = JournalSettings()
     recording: Recording = Recording()
     restore_after_restart: bool = True
     """Whether a started engine loads what was resident when the last one ended."""
@@ -166,10 +166,10 @@ class Settings(Allocation, frozen=True, kw_only=True):
 
     folder: str
     """Where the configuration was read from."""
-    gpus: dict[DeviceId, VirtualGpu | Card]
+    gpus: dict[DeviceId, VirtualGpu | CardSpec]
     """Those that the environment leaves visible: virtual GPUs under the names that they have in the file, cards numbered as
     CUDA numbers what it shows."""
-    cards: tuple[Card, ...] = ()
+    cards: tuple[CardSpec, ...] = ()
     """All of the machine that can run models, visible or not, in the order of their ordinals."""
     models: tuple[ModelSpec, ...]
     warnings: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ class Moved(Struct):
     to_gpu_bytes: int = 0
     from_disk_bytes: int = 0
     to_ram_bytes: int = 0
-    """Copied back from GPUs."""
+    """Written back from GPUs."""
 
 
 class Spread(Struct, frozen=True):

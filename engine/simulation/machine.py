@@ -24,27 +24,27 @@ from engine.scheduler.effects import (
     DropSlab,
     KeepPeaks,
     KillWorker,
-    Move,
     ReadSlab,
     ReleaseModel,
-    ReturnSlab,
     StartWorker,
     StopReading,
     StopVerifying,
     VerifySlab,
+    Work,
+    WriteBackSlab,
 )
 from engine.scheduler.messages import (
     BindFailed,
+    LeaseEnded,
     Message,
     ModelBound,
     ModelReleased,
-    Return,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
     WorkerDown,
     WorkerUp,
 )
@@ -52,14 +52,14 @@ from engine.simulation.compute import Compute
 from engine.simulation.figures import Moved
 from engine.worker.protocol import Bound
 
-Event = TypeVar("Event")
+EventT = TypeVar("EventT")
 
 
-class Agenda(Generic[Event]):
+class Agenda(Generic[EventT]):
     """A heap of events to come."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Event]] = []
+        self._heap: list[tuple[float, int, EventT]] = []
         self._entries = count()
 
     @property
@@ -67,15 +67,15 @@ class Agenda(Generic[Event]):
         """When the next event is due; infinity when there is none."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def put(self, at_s: float, event: Event) -> None:
+    def put(self, at_s: float, event: EventT) -> None:
         """Have `event` happen at `at_s`."""
         heapq.heappush(self._heap, (at_s, next(self._entries), event))
 
-    def take(self) -> Event:
+    def take(self) -> EventT:
         """The next event, taken off. Raises IndexError when there is none."""
         return heapq.heappop(self._heap)[2]
 
-    def forget(self, unwanted: Callable[[Event], bool]) -> None:
+    def forget(self, unwanted: Callable[[EventT], bool]) -> None:
         """Let none of the events to come happen that are `unwanted`."""
         self._heap = [entry for entry in self._heap if not unwanted(entry[2])]
         heapq.heapify(self._heap)
@@ -138,7 +138,7 @@ class SharedRate(Generic[User]):
         self._next = self._at_s + wait_s, user
 
 
-class Run(Struct, frozen=True):
+class SimulatedRun(Struct, frozen=True):
     """A request that has its lease."""
 
     lease: int
@@ -152,10 +152,10 @@ class SimulatedDevice:
     def __init__(self, copy_bytes_per_s: float, speed: float) -> None:
         self.copies: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
         self.returns: SharedRate[ModelName] = SharedRate(copy_bytes_per_s)
-        """Copies back, which take nothing from the copies the other way."""
+        """write-backs, which take nothing from the copies the other way."""
         self.bound_bytes: dict[ModelName, int] = {}
         self._running: SharedRate[ModelName] = SharedRate(speed)
-        self._queues: dict[ModelName, deque[Run]] = {}
+        self._queues: dict[ModelName, deque[SimulatedRun]] = {}
 
     @property
     def used_bytes(self) -> int:
@@ -171,14 +171,14 @@ class SimulatedDevice:
         """When a copy or a run ends next; infinity when nothing is under way."""
         return min(self.run_ends_s, self.copies.next_s, self.returns.next_s)
 
-    def run(self, model: ModelName, run: Run, now_s: float) -> None:
+    def run(self, model: ModelName, run: SimulatedRun, now_s: float) -> None:
         """Run the request, after those that the model has already."""
         queue = self._queues.setdefault(model, deque())
         queue.append(run)
         if len(queue) == 1:
             self._running.start(model, run.work_s, now_s)
 
-    def take_ended(self) -> Run:
+    def take_ended(self) -> SimulatedRun:
         """The run that ends at `run_ends_s`."""
         now_s = self._running.next_s
         model = self._running.take()
@@ -199,14 +199,14 @@ class _Copied(Struct, frozen=True):
     copy_s: float
 
 
-class _Returning(Struct, frozen=True):
-    """A copy back to the RAM tier."""
+class _WriteBack(Struct, frozen=True):
+    """A write-back to the RAM tier."""
 
     device: DeviceId
     began_s: float
 
 
-class Machine:
+class SimulatedBox:
     """Disk, devices and what is under way on them."""
 
     def __init__(self, box: Box, compute: Compute, sizes: Mapping[ModelName, int]) -> None:
@@ -218,7 +218,7 @@ class Machine:
         self._copy_began_s: dict[ModelName, float] = {}
         self._waiting: dict[ModelName, _Copied] = {}
         """Copies that wait for their reading."""
-        self._returning: dict[ModelName, _Returning] = {}
+        self._writing_back: dict[ModelName, _WriteBack] = {}
         self._devices: dict[DeviceId, SimulatedDevice] = {}
         self._reports: Agenda[Message] = Agenda()
         self.moved = Moved()
@@ -242,22 +242,22 @@ class Machine:
             if device.returns.next_s == now_s:
                 return self._has_returned(device.returns.take(), now_s)
             if device.run_ends_s == now_s:
-                return Return(device.take_ended().lease)
+                return LeaseEnded(device.take_ended().lease)
         raise AssertionError("something is under way, or next_s is infinity")
 
-    def run(self, device: DeviceId, model: ModelName, run: Run, now_s: float) -> None:
+    def run(self, device: DeviceId, model: ModelName, run: SimulatedRun, now_s: float) -> None:
         """Run a request that has its lease; Return when it has ended."""
         self._devices[device].run(model, run, now_s)
 
-    def perform(self, effect: Move, now_s: float) -> None:
+    def perform(self, effect: Work, now_s: float) -> None:
         """Set `effect` in motion."""
         match effect:
             case ReadSlab(model):
                 self._read(model, now_s)
             case StopReading(model):
                 self._stop_reading(model, now_s)
-            case ReturnSlab(model, device, size_bytes):
-                self._returning[model] = _Returning(device, now_s)
+            case WriteBackSlab(model, device, size_bytes):
+                self._writing_back[model] = _WriteBack(device, now_s)
                 self._devices[device].returns.start(model, size_bytes, now_s)
             case BindModel(model, device):
                 self._bind(model, device, now_s)
@@ -315,10 +315,10 @@ class Machine:
             return None
         return self._bound(model, device, copy_s, tail_s=copy_s)
 
-    def _has_returned(self, model: ModelName, now_s: float) -> SlabReturned:
-        size_bytes, returning = self._sizes[model], self._returning.pop(model)
+    def _has_returned(self, model: ModelName, now_s: float) -> SlabWrittenBack:
+        size_bytes, returning = self._sizes[model], self._writing_back.pop(model)
         self.moved.to_ram_bytes += size_bytes
-        return SlabReturned(model, returning.device, size_bytes, now_s - returning.began_s)
+        return SlabWrittenBack(model, returning.device, size_bytes, now_s - returning.began_s)
 
     def _bound(self, model: ModelName, device: DeviceId, copy_s: float, tail_s: float) -> ModelBound:
         if device == CPU:
@@ -341,7 +341,7 @@ class Machine:
         self._devices[device] = SimulatedDevice(self._box.copy_bytes_per_s, self._compute.speed(device))
         self._waiting = {model: copied for model, copied in self._waiting.items() if copied.device != device}
         self._reports.forget(lambda report: isinstance(report, ModelBound | ModelReleased) and report.device == device)
-        for model in [model for model, returning in self._returning.items() if returning.device == device]:
-            del self._returning[model]
-            self._reports.put(now_s, SlabNotReturned(model))
+        for model in [model for model, returning in self._writing_back.items() if returning.device == device]:
+            del self._writing_back[model]
+            self._reports.put(now_s, SlabNotWrittenBack(model))
         self._reports.put(now_s, WorkerDown(device, "was killed by SIGKILL"))

@@ -10,18 +10,18 @@ from msgspec import Struct
 from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
 from engine.replay.box import Box
-from engine.replay.trace import Request
+from engine.replay.trace import TraceRequest
 from engine.scheduler.board import TICK_S, Instant, Patience
-from engine.scheduler.effects import Deny, Effect, Grant, ReleaseModel, Reply, StartWorker, Write
-from engine.scheduler.messages import Ask, Message, Return, Tick, WorkerDown
+from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, Write
+from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
 from engine.simulation.figures import Filling, Tally, TimedOutcome
-from engine.simulation.machine import Machine, Run
+from engine.simulation.machine import SimulatedBox, SimulatedRun
 
 
 def replay_timed(
-    requests: Sequence[Request], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
+    requests: Sequence[TraceRequest], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
 ) -> TimedOutcome:
     """Serve `requests` at their times from an empty `box`. Raises TraceError for a model that no GPU can hold."""
     replay = _Replay(requests, box, compute, sizes, policy)
@@ -31,13 +31,18 @@ def replay_timed(
 
 class _Replay:
     def __init__(
-        self, requests: Sequence[Request], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
+        self,
+        requests: Sequence[TraceRequest],
+        box: Box,
+        compute: Compute,
+        sizes: Mapping[ModelName, int],
+        policy: Policy,
     ) -> None:
         self._to_come = deque(enumerate(requests, 1))
         self._box = box
         self._compute = compute
         self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience())
-        self._machine = Machine(box, compute, sizes)
+        self._machine = SimulatedBox(box, compute, sizes)
         self._tally = Tally()
         self._filling = Filling()
         self._models: dict[int, ModelName] = {}
@@ -68,11 +73,11 @@ class _Replay:
         lease, request = self._to_come.popleft()
         self._models[lease] = request.model
         self._tally.came(lease, request.work / self._compute.work_per_s, self._now_s)
-        self._handle(Ask(lease, request.model))
+        self._handle(LeaseAsked(lease, request.model))
 
     def _reported(self, report: Message) -> None:
         match report:
-            case Return(lease):
+            case LeaseEnded(lease):
                 self._tally.ended(lease, self._now_s)
             case WorkerDown(device):
                 self._tally.worker_died(device)
@@ -91,11 +96,11 @@ class _Replay:
         match effect:
             case Grant(lease, device):
                 work_s = self._tally.granted(lease, device, self._now_s)
-                self._machine.run(device, self._models.pop(lease), Run(lease, work_s), self._now_s)
+                self._machine.run(device, self._models.pop(lease), SimulatedRun(lease, work_s), self._now_s)
             case Deny(lease):
                 del self._models[lease]
                 self._tally.was_denied(lease)
-            case Reply() | Write():
+            case AnswerCommand() | Write():
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):
@@ -129,7 +134,7 @@ class TimedComparison(Struct, frozen=True):
 
 
 def compare_timed(
-    requests: Sequence[Request],
+    requests: Sequence[TraceRequest],
     box: Box,
     compute: Compute,
     sizes: Mapping[ModelName, int],

@@ -12,7 +12,7 @@ from typing import Final
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.shared_memory import Region, SparseMemory, Touching
 
-PIECE_BYTES: Final = 8 << 20
+READ_PIECE_BYTES: Final = 8 << 20
 """Read at once: large enough for the disk, small enough that a stop is heard soon."""
 
 
@@ -69,7 +69,7 @@ class Arena:
                 while done < region.length:
                     if stop.is_set():
                         raise ReadStopped(f"the read of {path} was taken back")
-                    piece_bytes = min(PIECE_BYTES, region.length - done)
+                    piece_bytes = min(READ_PIECE_BYTES, region.length - done)
                     begin = region.offset + done
                     with whole[begin : begin + piece_bytes] as piece:
                         count = os.preadv(file.fileno(), [piece], file_offset + done)
@@ -85,8 +85,8 @@ class Arena:
         is set, so that whoever sets it may free the region."""
         digest = hashlib.sha256()
         with self.view(region) as whole:
-            for begin in range(0, region.length, PIECE_BYTES):
-                with whole[begin : begin + PIECE_BYTES] as piece:
+            for begin in range(0, region.length, READ_PIECE_BYTES):
+                with whole[begin : begin + READ_PIECE_BYTES] as piece:
                     digest.update(piece)
                 if stop.is_set():
                     raise ReadStopped("the region is given up")

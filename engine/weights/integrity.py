@@ -10,12 +10,12 @@ from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, is_current, verify_checksum
 
-Finding: TypeAlias = Literal["whole", "altered", "damaged", "replaced"]
+SlabCondition: TypeAlias = Literal["whole", "altered", "damaged", "replaced"]
 """`altered`: the bytes in memory are others, those of the file are right. `damaged`: the file's are wrong too. `replaced`: the
 file is another one than was read."""
 
 
-def find_damage(arena: Arena, region: Region, prepared: Prepared, stop: threading.Event) -> Finding:
+def find_damage(arena: Arena, region: Region, prepared: Prepared, stop: threading.Event) -> SlabCondition:
     """Compare the region with the checksum of the slab that was read into it, and the file too where they differ.
 
     Blocks for as long as SHA-256 takes: call it in a thread. Raises ReadStopped once `stop` is set; whoever frees the region

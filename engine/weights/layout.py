@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-FORMAT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
 DATA_ALIGNMENT: Final = 4096
 LAYOUT_FILE: Final = "layout.json"
@@ -31,7 +31,7 @@ class TensorFacts(Struct, frozen=True):
     """Bytes."""
 
 
-class Entry(TensorFacts, frozen=True):
+class SlabEntry(TensorFacts, frozen=True):
     """A tensor and its place in the slab."""
 
     offset: int
@@ -60,7 +60,7 @@ class Layout(Struct, frozen=True):
     source: str
     source_sha256: dict[str, str]
     """Of each file of the source that it was made of, by its name there."""
-    entries: tuple[Entry, ...]
+    entries: tuple[SlabEntry, ...]
     aliases: tuple[Alias, ...]
     data_offset: int
     """Where the data section begins in the slab file."""
@@ -76,22 +76,22 @@ class Layout(Struct, frozen=True):
         return tuple(path.removesuffix(".weight") for path in paths)
 
 
-def place(tensors: Iterable[TensorFacts]) -> tuple[Entry, ...]:
+def place(tensors: Iterable[TensorFacts]) -> tuple[SlabEntry, ...]:
     """Each tensor behind the one before it, aligned."""
-    entries: list[Entry] = []
+    entries: list[SlabEntry] = []
     offset = 0
     for tensor in tensors:
-        entries.append(Entry(**msgspec.structs.asdict(tensor), offset=offset))
+        entries.append(SlabEntry(**msgspec.structs.asdict(tensor), offset=offset))
         offset = aligned(offset + tensor.length, TENSOR_ALIGNMENT)
     return tuple(entries)
 
 
-def data_length(entries: tuple[Entry, ...]) -> int:
+def data_length(entries: tuple[SlabEntry, ...]) -> int:
     """Bytes of the data section, its last alignment hole included."""
     return aligned(entries[-1].offset + entries[-1].length, TENSOR_ALIGNMENT) if entries else 0
 
 
-def header_bytes(entries: tuple[Entry, ...]) -> bytes:
+def header_bytes(entries: tuple[SlabEntry, ...]) -> bytes:
     """The slab file up to its data section: a safetensors header whose data begins on a page.
 
     The holes between aligned tensors are tensors of their own, since the format allows no gap; spaces end the header.

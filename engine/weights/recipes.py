@@ -12,14 +12,14 @@ from msgspec import Struct
 
 from engine.core.models import Task
 
-Kind: TypeAlias = Literal["bge-base", "e5-small", "phi-3-mini"]
+RecipeKind: TypeAlias = Literal["bge-base", "e5-small", "phi-3-mini"]
 Pooling: TypeAlias = Literal["cls", "mean"]
 
 
 class Recipe(Struct, frozen=True):
     """What a synthetic checkpoint is made of; equal recipes make equal files."""
 
-    kind: Kind
+    kind: RecipeKind
     task: Task
     config: dict[str, Any]
     """The values of its config.json."""
@@ -128,12 +128,12 @@ def _phi3_matrices(config: dict[str, Any]) -> tuple[tuple[int, int], ...]:
     return (*((attention + feed_forward) * layers),)
 
 
-def _bert(kind: Kind, hidden: int, intermediate: int, pooling: Pooling) -> Recipe:
+def _bert(kind: RecipeKind, hidden: int, intermediate: int, pooling: Pooling) -> Recipe:
     config = _bert_config(hidden, intermediate)
     return Recipe(kind, "embedding", config, _bert_parameters(config), pooling)
 
 
-def _phi3(kind: Kind) -> Recipe:
+def _phi3(kind: RecipeKind) -> Recipe:
     config = _phi3_config()
     return Recipe(kind, "generation", config, _phi3_parameters(config), stored_dtype="float16")
 

@@ -139,7 +139,7 @@ class SparseMemory:
             self.mapping.madvise(mmap.MADV_REMOVE, offset, span)
 
 
-PIECE_BYTES: Final = 512 << 10
+TOUCH_PIECE_BYTES: Final = 512 << 10
 """Touched at once. The interpreter waits for part of that, so that more would be felt by whatever runs beside it."""
 
 
@@ -183,10 +183,10 @@ class Touching:
         self.wait()
 
     def _touch(self) -> None:
-        for offset in range(0, self._size_bytes, PIECE_BYTES):
+        for offset in range(0, self._size_bytes, TOUCH_PIECE_BYTES):
             with self._news:
                 self._news.wait_for(lambda: self._ended or not self._pauses)
                 if self._ended:
                     return
-            if not self._memory.touch(offset, min(PIECE_BYTES, self._size_bytes - offset)):
+            if not self._memory.touch(offset, min(TOUCH_PIECE_BYTES, self._size_bytes - offset)):
                 return

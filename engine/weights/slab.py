@@ -16,12 +16,12 @@ from msgspec import Struct
 from engine.core.sizes import format_size
 from engine.weights.errors import BadCheckpoint, DiskFull
 from engine.weights.layout import (
-    FORMAT_VERSION,
     LAYOUT_FILE,
+    LAYOUT_VERSION,
     SLAB_FILE,
     Alias,
-    Entry,
     Layout,
+    SlabEntry,
     data_length,
     header_bytes,
 )
@@ -54,7 +54,7 @@ class SlabContents(Struct, frozen=True):
 
     model_class: str
     source: str
-    entries: tuple[Entry, ...]
+    entries: tuple[SlabEntry, ...]
     aliases: tuple[Alias, ...]
 
 
@@ -65,8 +65,8 @@ def open_prepared(folder: Path) -> Prepared:
         with (folder / LAYOUT_FILE).open("rb") as file:
             written, stamp = file.read(), _stamp(os.fstat(file.fileno()))
         version = msgspec.json.decode(written, type=_Version).format_version
-        if version != FORMAT_VERSION:
-            raise BadCheckpoint(f"{folder} was prepared in format {version}, not {FORMAT_VERSION}; prepare it again")
+        if version != LAYOUT_VERSION:
+            raise BadCheckpoint(f"{folder} was prepared in format {version}, not {LAYOUT_VERSION}; prepare it again")
         layout = msgspec.json.decode(written, type=Layout)
         slab_bytes = slab_path.stat().st_size
     except (OSError, msgspec.MsgspecError) as error:
@@ -118,7 +118,7 @@ def write_prepared(
     folder: Path,
     checkpoint: Path,
     contents: SlabContents,
-    bytes_of: Callable[[Entry], memoryview],
+    bytes_of: Callable[[SlabEntry], memoryview],
     on_progress: Callable[[float], None],
 ) -> Prepared:
     """Write a prepared folder, in the place of the one that is there. Raises DiskFull; when it fails, all is as it was."""
@@ -145,8 +145,8 @@ def write_prepared(
 
 def _write_data(
     file: BinaryIO,
-    entries: tuple[Entry, ...],
-    bytes_of: Callable[[Entry], memoryview],
+    entries: tuple[SlabEntry, ...],
+    bytes_of: Callable[[SlabEntry], memoryview],
     on_progress: Callable[[float], None],
 ) -> str:
     digest = hashlib.sha256()
@@ -168,7 +168,7 @@ def _write_layout(
     folder: Path, contents: SlabContents, source_sha256: dict[str, str], data_offset: int, sha256: str
 ) -> None:
     layout = Layout(
-        format_version=FORMAT_VERSION,
+        format_version=LAYOUT_VERSION,
         model_class=contents.model_class,
         source=contents.source,
         source_sha256=source_sha256,

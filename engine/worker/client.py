@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from engine.worker.framing import BrokenStream, FrameStream
-from engine.worker.protocol import Advanced, FromWorker, News, Ready, Reply, Request
+from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request, WorkerNews
 
 CLOSE_GRACE_S: Final = 3.0
 """How long a worker may take to end by itself."""
@@ -66,7 +66,7 @@ class WorkerProcess:
         finally:
             self._pending.pop(request.id, None)
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when the process has ended."""
         self._stream.send(news)
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from engine.core.models import Dtype, Task
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
-from engine.weights.layout import Alias, Entry, TensorFacts, place
+from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
 from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
@@ -144,7 +144,7 @@ def _without_gaps(tensor: torch.Tensor) -> torch.Tensor:
     return plain if plain.permute(_axes_by_stride(plain)).is_contiguous() else plain.contiguous()
 
 
-def _bytes(entry: Entry, tensor: torch.Tensor) -> memoryview:
+def _bytes(entry: SlabEntry, tensor: torch.Tensor) -> memoryview:
     """The tensor's bytes in the order of memory."""
     flat = tensor.permute(_axes_by_stride(tensor)).reshape(-1).view(torch.uint8)
     array: Any = flat.numpy()

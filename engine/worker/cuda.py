@@ -18,9 +18,9 @@ from engine.weights.shared_memory import Region
 from engine.worker.cuda_device import CudaDevice, PagesNotLocked
 from engine.worker.errors import OutOfMemory
 from engine.worker.memory import CopiedPlacement, Placement, over_the_limit
-from engine.worker.protocol import Card
+from engine.worker.protocol import CardMemory
 from engine.worker.running import Measurement, once_more
-from engine.worker.window import Allocation, Window
+from engine.worker.window import Window, WindowBlock
 
 
 class CudaRuns:
@@ -115,8 +115,8 @@ class CudaBacking:
         self._arena: Final = arena
         self._limit_bytes: Final = limit_bytes
         self._locks: Final = PageLocks(device) if page_locks else None
-        self._charges: Final[dict[Allocation, int]] = {}
-        self._quarantine: Final[list[Allocation]] = []
+        self._charges: Final[dict[WindowBlock, int]] = {}
+        self._quarantine: Final[list[WindowBlock]] = []
         self._context_bytes: int | None = None
         self._is_open = False
         self.runs: Final = CudaRuns(device, self._describe)
@@ -130,11 +130,11 @@ class CudaBacking:
         return (self._context_bytes or 0) + self._device.figures().reserved_bytes
 
     @property
-    def card(self) -> Card | None:
+    def card(self) -> CardMemory | None:
         if not self._is_open:
             return None
         figures = self._device.figures()
-        return Card(figures.total_bytes, figures.free_bytes, self._context_bytes)
+        return CardMemory(figures.total_bytes, figures.free_bytes, self._context_bytes)
 
     def place(self, source: Region, workspace_bytes: int) -> Placement:
         self._open_once()
@@ -165,7 +165,7 @@ class CudaBacking:
             self._is_open = True
             self._device.cap(self._limit_bytes - (self._context_bytes or 0))
 
-    def _allocate(self, length: int) -> Allocation:
+    def _allocate(self, length: int) -> WindowBlock:
         segment_bytes = aligned(max(length, SMALLEST_SEGMENT), SEGMENT_ALIGNMENT)
         memory = once_more(lambda: self._device.allocate(segment_bytes), self.runs)
         if memory is None:
@@ -173,9 +173,9 @@ class CudaBacking:
                 f"out of memory: {format_size(length)} could not be allocated, also after all unused memory was given"
                 f" back. {self._describe()}. What was loaded stays; evict a model, or load this one elsewhere"
             )
-        return Allocation(memory)
+        return WindowBlock(memory)
 
-    def _give_back(self, allocation: Allocation, source: Region) -> int:
+    def _give_back(self, allocation: WindowBlock, source: Region) -> int:
         """The bytes that did not come back: the weights, since nothing else was allocated for the model."""
         self.runs.disturb()
         if allocation.is_held or not self._comes_back(allocation.length):

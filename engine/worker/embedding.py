@@ -21,7 +21,7 @@ MODULES_FILE: Final = "modules.json"
 KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
 _FEWEST_TOKENS: Final = 1e-9
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class _PoolingConfig(Struct, frozen=True):
@@ -61,7 +61,7 @@ def read_pooling(folder: Path) -> Pooling:
     raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")
 
 
-def _read(path: Path, kind: type[T], otherwise: T) -> T:
+def _read(path: Path, kind: type[_T], otherwise: _T) -> _T:
     if not path.is_file():
         return otherwise
     try:

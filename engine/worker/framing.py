@@ -14,7 +14,7 @@ _PREFIX: Final = struct.Struct("<I")
 MAX_FRAME_BYTES: Final = 256 << 20
 """Far above any real message; a larger length means that the stream is broken."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class BrokenStream(Exception):
@@ -27,7 +27,7 @@ def encode_frame(message: object) -> bytes:
     return _PREFIX.pack(len(body)) + body
 
 
-def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> T | None:
+def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[_T]) -> _T | None:
     """The next message, or None at the end of the stream. Blocks."""
     prefix = _receive_exactly(stream, _PREFIX.size)
     if prefix is None:
@@ -36,11 +36,11 @@ def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> T | N
     return None if body is None else decoder.decode(body)
 
 
-class FrameStream(asyncio.Protocol, Generic[T]):
+class FrameStream(asyncio.Protocol, Generic[_T]):
     """The awaiting side. Each message is passed to `hear` in the very turn of the loop that its last byte comes in: a load waits
     for that."""
 
-    def __init__(self, decoder: msgspec.msgpack.Decoder[T], hear: Callable[[T], None]) -> None:
+    def __init__(self, decoder: msgspec.msgpack.Decoder[_T], hear: Callable[[_T], None]) -> None:
         self._decoder: Final = decoder
         self._hear: Final = hear
         self._received: Final = bytearray()

@@ -37,7 +37,7 @@ class Generator:
         if not row:
             raise BadRequest("the prompt is empty")
         limit = longest_input(self._tokenizer, self._limits)
-        kept, new = share(len(row), max_tokens, limit)
+        kept, new = share_limit(len(row), max_tokens, limit)
         written = once_more(lambda: self._continue(row[-kept:], new), self._memory)
         if written is None:
             raise self._memory.shortage(1)
@@ -56,7 +56,7 @@ class Generator:
         return answer[0, len(row) :].cpu()
 
 
-def share(prompt_tokens: int, max_tokens: int, limit: int) -> tuple[int, int]:
+def share_limit(prompt_tokens: int, max_tokens: int, limit: int) -> tuple[int, int]:
     """How many of the prompt's last tokens stay, and how many may be written, so that both fit the limit.
 
     The answer is guaranteed half of the limit; beyond that the prompt comes first.

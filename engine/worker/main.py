@@ -26,14 +26,13 @@ from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
     Advanced,
     Bind,
-    CopyBack,
+    Converted,
     Embed,
     Embedded,
     FromWorker,
     Generate,
     Generated,
     Prepare,
-    Prepared,
     Ready,
     Release,
     Reply,
@@ -43,10 +42,11 @@ from engine.worker.protocol import (
     ToWorker,
     Unlock,
     WorkerConfig,
+    WriteBack,
 )
 from engine.worker.residents import Residents
 from engine.worker.running import breaks_the_context
-from engine.worker.slab_stream import Reading
+from engine.worker.slab_stream import SlabStream
 
 
 def backing_for(
@@ -97,7 +97,7 @@ class Worker:
         self._stream: Final = stream
         self._end_process: Final = end_process
         self._sending: Final = threading.Lock()
-        self._readings: Final[dict[int, Reading]] = {}
+        self._readings: Final[dict[int, SlabStream]] = {}
         """Of loads under way, by their number."""
         self._load_lanes: Final = ThreadPoolExecutor(thread_name_prefix="load")
         self._release_lane: Final = ThreadPoolExecutor(1, thread_name_prefix="release")
@@ -118,7 +118,7 @@ class Worker:
     def _start(self, request: Request) -> None:
         if isinstance(request, Bind):
             there_bytes = request.length if request.read_bytes is None else request.read_bytes
-            self._readings[request.id] = Reading(request.length, there_bytes)
+            self._readings[request.id] = SlabStream(request.length, there_bytes)
         try:
             self._lane(request).submit(self._answer, request)
         except Exception as error:
@@ -134,7 +134,7 @@ class Worker:
 
     def _lane(self, request: Request) -> ThreadPoolExecutor:
         match request:
-            case Bind() | CopyBack():
+            case Bind() | WriteBack():
                 return self._load_lanes
             case Release() | Unlock():
                 return self._release_lane
@@ -161,8 +161,8 @@ class Worker:
         match request:
             case Bind():
                 return self._residents.bind(request, self._readings[request.id])
-            case CopyBack():
-                return self._residents.copy_back(request)
+            case WriteBack():
+                return self._residents.write_back(request)
             case Release():
                 return self._residents.release(request)
             case Unlock():
@@ -172,7 +172,7 @@ class Worker:
             case Generate():
                 return self._generate(request)
             case Prepare():
-                return Prepared(request.id, prepare(request, in_hundredths(self._teller(request.id))).length)
+                return Converted(request.id, prepare(request, in_hundredths(self._teller(request.id))).length)
             case _:
                 assert_never(request)
 

@@ -15,12 +15,12 @@ from typing import Final, Protocol, TypeAlias
 import torch
 
 from engine.core.sizes import format_size
-from engine.weights.layout import Entry
+from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region, SparseMemory, Touching
 from engine.worker.errors import BadRequest, OutOfMemory
-from engine.worker.protocol import Card
+from engine.worker.protocol import CardMemory
 from engine.worker.running import HOST_RUNS, RunMemory
-from engine.worker.slab_stream import NOTHING_MOVED, Moved, Reading, follow
+from engine.worker.slab_stream import NOTHING_MOVED, CopyTimes, SlabStream, follow
 from engine.worker.window import Views, Window
 
 Copy: TypeAlias = Callable[[torch.Tensor, torch.Tensor], float]
@@ -30,16 +30,16 @@ Copy: TypeAlias = Callable[[torch.Tensor, torch.Tensor], float]
 class Placement(Protocol):
     """Room for a slab on the device, and the slab in it once it is filled."""
 
-    def fill(self, reading: Reading) -> Moved:
+    def fill(self, reading: SlabStream) -> CopyTimes:
         """Have the slab's bytes there, as they are read. Waits without holding anything; raises SlabNotRead."""
         ...
 
-    def tensor(self, entry: Entry) -> torch.Tensor:
+    def tensor(self, entry: SlabEntry) -> torch.Tensor:
         """The entry's tensor, once the slab is there: a view of it, or a copy where the slab is shared and the tensor may be
         written to."""
         ...
 
-    def copy_back(self, target: Window) -> None:
+    def write_back(self, target: Window) -> None:
         """Write the slab as it lies here to `target`, a part of the RAM tier."""
         ...
 
@@ -55,7 +55,7 @@ class Backing(Protocol):
     def used_bytes(self) -> int: ...
 
     @property
-    def card(self) -> Card | None:
+    def card(self) -> CardMemory | None:
         """What the card says of itself; None where there is none, or no context on it yet."""
         ...
 
@@ -147,17 +147,17 @@ class CopiedPlacement:
         self._copy: Final = copy
         self._give_back: Final = give_back
 
-    def fill(self, reading: Reading) -> Moved:
+    def fill(self, reading: SlabStream) -> CopyTimes:
         def copy(begin: int, end: int) -> float:
             return self._copy(self._views.bytes[begin:end], self._original.bytes[begin:end])
 
         with _no_tensors_in_tracebacks():
             return follow(reading, self._original.length, copy)
 
-    def tensor(self, entry: Entry) -> torch.Tensor:
+    def tensor(self, entry: SlabEntry) -> torch.Tensor:
         return self._views.tensor(entry)
 
-    def copy_back(self, target: Window) -> None:
+    def write_back(self, target: Window) -> None:
         with _no_tensors_in_tracebacks():
             self._copy(target.bytes, self._views.bytes[: target.length])
 
@@ -198,16 +198,16 @@ class SharedPlacement:
         self._length: Final = length
         self._uncharge: Final = uncharge
 
-    def fill(self, reading: Reading) -> Moved:
+    def fill(self, reading: SlabStream) -> CopyTimes:
         reading.beyond(self._length - 1)
         return NOTHING_MOVED
 
-    def tensor(self, entry: Entry) -> torch.Tensor:
+    def tensor(self, entry: SlabEntry) -> torch.Tensor:
         view = self._window.tensor(entry)
         return view if entry.kind == "parameter" else view.clone()
 
-    def copy_back(self, target: Window) -> None:
-        raise BadRequest("the CPU runs from the RAM tier itself; nothing is to be copied back")
+    def write_back(self, target: Window) -> None:
+        raise BadRequest("the CPU runs from the RAM tier itself; nothing is to be written back")
 
     def vacate(self) -> int:
         self._window.close()

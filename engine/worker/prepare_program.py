@@ -19,14 +19,24 @@ from typing import Final, Literal, NoReturn, TypeAlias
 import msgspec
 
 from engine.core.models import ModelSpec
-from engine.core.preparation import Building, Built, Checking, Depth, Kept, News, NotPrepared, Order, Outcome
+from engine.core.preparation import (
+    Building,
+    Built,
+    Checking,
+    Depth,
+    Kept,
+    NotPrepared,
+    Order,
+    PrepareNews,
+    PrepareOutcome,
+)
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.slab import Prepared, open_prepared, verify_checksum
 from engine.weights.source_files import changed_files
 from engine.weights.sources import Source, earlier_folders, prepared_folder, resolve
 from engine.worker.prepare_request import in_hundredths, preparation_of
 
-Say: TypeAlias = Callable[[News], None]
+Say: TypeAlias = Callable[[PrepareNews], None]
 INTERRUPTED: Final = 130
 
 
@@ -38,14 +48,14 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no news
     encoder = msgspec.json.Encoder()
 
-    def say(item: News) -> None:
+    def say(item: PrepareNews) -> None:
         news.write(encoder.encode(item) + b"\n")
         news.flush()
 
-    carry_out(order, say)
+    prepare_all(order, say)
 
 
-def carry_out(order: Order, say: Say) -> None:
+def prepare_all(order: Order, say: Say) -> None:
     """Say of each model in turn how it goes, and what came of it in the end."""
     for spec in order.models:
         say(_prepared(spec, Path(order.cache), order.depth, say))
@@ -57,7 +67,7 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(INTERRUPTED)
 
 
-def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: Say) -> Outcome:
+def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: Say) -> PrepareOutcome:
     damage = ""
     try:
         source = resolve(spec, cache)

@@ -13,7 +13,7 @@ BROKEN_CONTEXT_STATUS: Final = 70
 """With which a worker exits that an error of CUDA has made useless, once it has answered."""
 
 
-class Arena(Struct, frozen=True):
+class ArenaSize(Struct, frozen=True):
     """The shared RAM tier; its descriptor is passed beside this."""
 
     size_bytes: int
@@ -28,7 +28,7 @@ class WorkerConfig(Struct, frozen=True):
     """`ram`, `host` (the CPU device: models are bound to the arena itself), `cuda:N` (the Nth visible card), or `none`."""
     limit_bytes: int
     """Memory that the device has; the worker refuses to go over it."""
-    arena: Arena
+    arena: ArenaSize
     threads: int = 1
     """Torch's threads."""
     card: str | None = None
@@ -77,7 +77,7 @@ class SlabStopped(Struct, frozen=True, tag="stopped"):
     reason: str
 
 
-class CopyBack(Struct, frozen=True, tag="copy-back"):
+class WriteBack(Struct, frozen=True, tag="write-back"):
     """Write the model's slab to a region of the RAM tier, every byte as its file has it; nothing of the model runs, and it
     stays. Answer: CopiedBack or Failure, after which the region may hold anything."""
 
@@ -137,10 +137,10 @@ class Unlock(Struct, frozen=True, tag="unlock"):
     length: int
 
 
-Request: TypeAlias = Bind | CopyBack | Release | Embed | Generate | Prepare | Unlock
-News: TypeAlias = SlabGrew | SlabStopped
+Request: TypeAlias = Bind | WriteBack | Release | Embed | Generate | Prepare | Unlock
+WorkerNews: TypeAlias = SlabGrew | SlabStopped
 """What a worker is told and does not answer."""
-ToWorker: TypeAlias = Request | News
+ToWorker: TypeAlias = Request | WorkerNews
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +154,7 @@ class Ready(Struct, frozen=True, tag="ready"):
     """Its version."""
 
 
-class Card(Struct, frozen=True):
+class CardMemory(Struct, frozen=True):
     """What a card said after a load or an eviction. There is one as soon as the process holds a CUDA context there, which
     it does until it ends."""
 
@@ -173,12 +173,12 @@ class Bound(Struct, frozen=True, tag="bound"):
     warm_s: float
     used_bytes: int
     """All that the device holds now."""
-    card: Card | None = None
+    card: CardMemory | None = None
     tail_s: float | None = None
     """What was left to copy once the whole slab had been read; None: all of `copy_s`."""
 
 
-class CopiedBack(Struct, frozen=True, tag="copied-back"):
+class WrittenBack(Struct, frozen=True, tag="written-back"):
     id: int
     copy_s: float
     """All that it took."""
@@ -190,7 +190,7 @@ class Released(Struct, frozen=True, tag="released"):
     used_bytes: int
     leaked_bytes: int
     """Bytes of the region that a caller still holds a view of, or that the device keeps; quarantined, not freed."""
-    card: Card | None = None
+    card: CardMemory | None = None
 
 
 class Embedded(Struct, frozen=True, tag="embedded"):
@@ -222,7 +222,7 @@ class Advanced(Struct, frozen=True, tag="advanced"):
     """Share, 0 to 1."""
 
 
-class Prepared(Struct, frozen=True, tag="prepared"):
+class Converted(Struct, frozen=True, tag="prepared"):
     id: int
     weights_bytes: int
 
@@ -248,7 +248,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     message: str
 
 
-Reply: TypeAlias = Bound | CopiedBack | Released | Embedded | Generated | Prepared | Unlocked | Failure
+Reply: TypeAlias = Bound | WrittenBack | Released | Embedded | Generated | Converted | Unlocked | Failure
 FromWorker: TypeAlias = Ready | Advanced | Reply
 
 

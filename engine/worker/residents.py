@@ -22,10 +22,10 @@ from engine.worker.embedding import Embedder, read_pooling
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
-from engine.worker.protocol import Bind, Bound, CopiedBack, CopyBack, Release, Released, Unlock, Unlocked
+from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked, WriteBack, WrittenBack
 from engine.worker.running import Measurement, RunMemory
 from engine.worker.skeleton import Skeleton
-from engine.worker.slab_stream import Reading, all_read
+from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
 from engine.worker.window import TORCH_DTYPES, Window
 
@@ -56,7 +56,7 @@ def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None
     prepared = open_prepared(folder)
     if prepared.layout_id != skeleton.layout_id:
         raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
-    placement.copy_back(target)
+    placement.write_back(target)
     buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
     if not buffers:
         return
@@ -80,7 +80,7 @@ class BoundModel(Struct, frozen=True):
     """One thread of its own, so that its runs wait neither for loads nor for other models."""
 
 
-class Kept(Struct, frozen=True):
+class KeptSkeleton(Struct, frozen=True):
     """What is built once for a model and serves each of its loads."""
 
     skeleton: Skeleton
@@ -93,7 +93,7 @@ class Residents:
     def __init__(self, backing: Backing) -> None:
         self._backing: Final = backing
         self._bound: Final[dict[ModelName, BoundModel]] = {}
-        self._built: Final[dict[tuple[ModelName, str], Kept]] = {}
+        self._built: Final[dict[tuple[ModelName, str], KeptSkeleton]] = {}
         self._warmed: Final[set[tuple[ModelName, str]]] = set()
         self._changing: Final = threading.Lock()
         """Held while room is taken or given back and while modules change; never while bytes are waited for."""
@@ -115,7 +115,7 @@ class Residents:
             self._backing.unlock(Region(request.offset, request.length))
         return Unlocked(request.id)
 
-    def bind(self, request: Bind, reading: Reading | None = None) -> Bound:
+    def bind(self, request: Bind, reading: SlabStream | None = None) -> Bound:
         """Make the model ready, from a slab that may still be read; on failure the device is as it was. Waiting for the slab
         holds up nothing else."""
         started_s = time.perf_counter()
@@ -139,7 +139,7 @@ class Residents:
             raise
         return Bound(request.id, moved.copy_s, bind_s, warm_s, used_bytes, card, moved.tail_s)
 
-    def copy_back(self, request: CopyBack) -> CopiedBack:
+    def write_back(self, request: WriteBack) -> WrittenBack:
         """Write the model's slab to a region of the RAM tier. Holds up no other model."""
         started_s = time.perf_counter()
         with self._changing:
@@ -149,7 +149,7 @@ class Residents:
             write_slab(bound.skeleton, bound.placement, target)
         finally:
             target.close()
-        return CopiedBack(request.id, time.perf_counter() - started_s)
+        return WrittenBack(request.id, time.perf_counter() - started_s)
 
     def release(self, request: Release) -> Released:
         """Unbind the model and give its memory back. Nothing of it runs any more: the engine waits for leases."""
@@ -169,7 +169,7 @@ class Residents:
             for kept in self._built.values():
                 kept.skeleton.reset()
 
-    def _kept(self, request: Bind) -> Kept:
+    def _kept(self, request: Bind) -> KeptSkeleton:
         if request.model in self._bound:
             raise BadRequest(f"{request.model} is on this device already")
         key = (request.model, request.folder)  # two models may share a folder, but never the modules
@@ -178,14 +178,14 @@ class Residents:
             kept = self._built[key] = self._build(request)
         return kept
 
-    def _build(self, request: Bind) -> Kept:
+    def _build(self, request: Bind) -> KeptSkeleton:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
         skeleton = Skeleton(folder)
         runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
-        return Kept(skeleton, runner)
+        return KeptSkeleton(skeleton, runner)
 
     def _warm_once(self, request: Bind, runner: Runner) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for

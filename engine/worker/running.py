@@ -10,7 +10,7 @@ import torch
 
 from engine.worker.errors import OutOfMemory
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 R = TypeVar("R")
 
 SHORTAGES: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory")
@@ -72,7 +72,7 @@ def once_more(run: Callable[[], R], memory: RunMemory) -> R | None:
     return None
 
 
-def in_parts(rows: list[T], run: Callable[[list[T]], R], memory: RunMemory) -> Iterator[tuple[list[T], R]]:
+def in_parts(rows: list[_T], run: Callable[[list[_T]], R], memory: RunMemory) -> Iterator[tuple[list[_T], R]]:
     """The rows with their results, in as few parts as memory allows, in order. Raises OutOfMemory when one row alone is
     too much."""
     waiting = [rows]

@@ -12,7 +12,7 @@ import transformers
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 from engine.weights.errors import BadCheckpoint
-from engine.weights.layout import Entry, Layout
+from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
 from engine.worker.int8 import make_places
 from engine.worker.window import TORCH_DTYPES
@@ -59,13 +59,13 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     return module
 
 
-def _empty_tensors(module: PreTrainedModel, layout: Layout) -> tuple[tuple[torch.Tensor, Entry], ...]:
+def _empty_tensors(module: PreTrainedModel, layout: Layout) -> tuple[tuple[torch.Tensor, SlabEntry], ...]:
     """Replace the tensors on meta, which `.data` can't cross to or from, by empty ones on the CPU. These, each once, with its
     entry; tied paths share one. Raises BadCheckpoint when the module and the layout do not have the same tensors."""
     entries = {entry.path: entry for entry in layout.entries}
     entries |= {alias.path: entries[alias.stored_as] for alias in layout.aliases}
     found: set[str] = set()
-    emptied: dict[torch.Tensor, tuple[torch.Tensor, Entry]] = {}
+    emptied: dict[torch.Tensor, tuple[torch.Tensor, SlabEntry]] = {}
     for prefix, owner in module.named_modules():
         if stray := _stray_tensors(owner):
             raise BadCheckpoint(f"{layout.model_class} keeps tensors outside its parameters and buffers: {stray[0]}")

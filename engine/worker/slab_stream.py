@@ -12,7 +12,7 @@ from msgspec import Struct
 from engine.worker.errors import SlabNotRead
 
 
-class Reading:
+class SlabStream:
     """Advanced by the thread that hears the engine, waited on by the one that copies."""
 
     def __init__(self, length: int, read_bytes: int) -> None:
@@ -49,12 +49,12 @@ class Reading:
             return min(self._read_bytes, self._length)
 
 
-def all_read(length: int) -> Reading:
+def all_read(length: int) -> SlabStream:
     """Of a slab that rests in the RAM tier."""
-    return Reading(length, length)
+    return SlabStream(length, length)
 
 
-class Moved(Struct, frozen=True):
+class CopyTimes(Struct, frozen=True):
     """What it took to have a slab's bytes where they belong."""
 
     copy_s: float
@@ -63,10 +63,10 @@ class Moved(Struct, frozen=True):
     """Time from when all had been read, or from the beginning where that was later, until all had been copied."""
 
 
-NOTHING_MOVED: Final = Moved(0.0, 0.0)
+NOTHING_MOVED: Final = CopyTimes(0.0, 0.0)
 
 
-def follow(reading: Reading, length: int, copy: Callable[[int, int], float]) -> Moved:
+def follow(reading: SlabStream, length: int, copy: Callable[[int, int], float]) -> CopyTimes:
     """Copy bytes 0 to `length` with `copy(begin, end)`, each part as soon as it has been read; one that rests in the RAM tier
     is one part. Raises SlabNotRead."""
     started_s = time.perf_counter()
@@ -75,4 +75,4 @@ def follow(reading: Reading, length: int, copy: Callable[[int, int], float]) -> 
         end = reading.beyond(done_bytes)
         copy_s += copy(done_bytes, end)
         done_bytes = end
-    return Moved(copy_s, time.perf_counter() - max(started_s, reading.whole_at_s))
+    return CopyTimes(copy_s, time.perf_counter() - max(started_s, reading.whole_at_s))

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from engine.weights.layout import Entry
+from engine.weights.layout import SlabEntry
 
 TORCH_DTYPES: Final[dict[str, torch.dtype]] = {
     "BOOL": torch.bool,
@@ -37,7 +37,7 @@ class Views:
         """All of it. Raises KeyError after `close`."""
         return self._typed[torch.uint8]
 
-    def tensor(self, entry: Entry) -> torch.Tensor:
+    def tensor(self, entry: SlabEntry) -> torch.Tensor:
         """A view of the entry's bytes."""
         dtype = TORCH_DTYPES[entry.dtype]
         if entry.length == 0:
@@ -72,7 +72,7 @@ class Window(Views):
         return self._buffer_alive() is not None
 
 
-class Allocation(Views):
+class WindowBlock(Views):
     """Memory of torch's own, on any device. It is given back to torch when the last tensor on it goes."""
 
     def __init__(self, memory: torch.Tensor) -> None:

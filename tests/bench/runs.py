@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.bench.records import FORMAT_VERSION, Machine, Repeat, Run, Series, Subject
+from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, HostFacts, Repeat, Series
 from engine.core.records import Phases
 
-MACHINE = Machine("box", "a processor", 2, 8 << 30, "6.1", "3.11.7", {"torch": "2.7.1"}, ())
+MACHINE = HostFacts("box", "a processor", 2, 8 << 30, "6.1", "3.11.7", {"torch": "2.7.1"}, ())
 
 
 def repeat(switch_s: float) -> Repeat:
@@ -18,8 +18,8 @@ def repeat(switch_s: float) -> Repeat:
 
 def series(model: str, switch_seconds: Sequence[float], device: str = "gpu0") -> Series:
     repeats = tuple(map(repeat, switch_seconds))
-    return Series(Subject(model, device, "ram"), synthetic=False, weights_bytes=90 << 20, repeats=repeats)
+    return Series(BenchSubject(model, device, "ram"), synthetic=False, weights_bytes=90 << 20, repeats=repeats)
 
 
-def run_of(*all_series: Series, machine: Machine = MACHINE) -> Run:
-    return Run(FORMAT_VERSION, 1.8e9, "0.1.0", machine, 1, all_series)
+def run_of(*all_series: Series, machine: HostFacts = MACHINE) -> BenchResult:
+    return BenchResult(BENCH_VERSION, 1.8e9, "0.1.0", machine, 1, all_series)

@@ -9,21 +9,21 @@ import msgspec
 import pytest
 
 from engine.api import Answer
-from engine.bench.records import Run
+from engine.bench.records import BenchResult
 from engine.core.commands import Evict, Load, Submission
 from tests.bench.runs import run_of, series
 from tests.cli.conftest import Citadel
 from tests.scripted import ScriptedEngine
 
 
-def saved(path: Path, run: Run) -> str:
+def saved(path: Path, run: BenchResult) -> str:
     path.write_bytes(msgspec.json.encode(run))
     return str(path)
 
 
 async def test_every_model_is_measured_on_every_gpu(citadel: Citadel, engine: ScriptedEngine, tmp_path: Path) -> None:
     ran = await citadel("bench", "-n", "1", "--warm-up", "0", "--output", str(tmp_path / "run.json"))
-    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=Run)
+    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=BenchResult)
     assert ran.status == 0
     assert [(s.subject.model, s.subject.device) for s in run.series] == [
         (model, device)
@@ -48,7 +48,7 @@ async def test_the_engine_keeps_quiet_meanwhile_and_the_figures_say_so(
 
     engine.submit = submit  # type: ignore[method-assign]
     ran = await citadel("bench", "bge-base", "--on", "gpu0", "-n", "1", "--output", str(tmp_path / "run.json"))
-    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=Run)
+    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=BenchResult)
     assert quiet
     assert all(quiet)
     assert not engine.quiet

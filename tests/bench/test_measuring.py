@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.bench.measure import Bench, Progress, Schedule, Show, SlabFiles
-from engine.bench.records import FromTier, NotMeasured, Omission, Series, Subject
+from engine.bench.records import BenchSubject, FromTier, NotMeasured, Omission, Series
 from engine.core.commands import Load, Submission, models_of
 from engine.core.models import Pin
 from engine.core.state import Slab
@@ -37,8 +37,8 @@ def bench(
     return Bench(engine, Schedule(repeats, warm_up), may_leave, files or NotedFiles(), show)
 
 
-def subject(model: str, device: str = "gpu0", tier: FromTier = "ram", leaving: str = "") -> Subject:
-    return Subject(model, device, tier, leaving)
+def subject(model: str, device: str = "gpu0", tier: FromTier = "ram", leaving: str = "") -> BenchSubject:
+    return BenchSubject(model, device, tier, leaving)
 
 
 def deeds(engine: ScriptedEngine) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.statistics import Change, change_of_median, spread
+from engine.bench.statistics import MedianChange, change_of_median, spread
 
 timings = st.lists(st.floats(0.001, 100), min_size=1, max_size=30)
 
@@ -51,11 +51,11 @@ def test_one_slow_repeat_is_no_regression() -> None:
 
 
 def test_a_change_that_chance_explains_is_no_regression_however_large() -> None:
-    assert not Change(share=0.5, low=-0.1, high=1.0).is_worse_than(0.1)
+    assert not MedianChange(share=0.5, low=-0.1, high=1.0).is_worse_than(0.1)
 
 
 def test_a_change_below_the_threshold_is_no_regression_however_sure() -> None:
-    assert not Change(share=0.05, low=0.04, high=0.06).is_worse_than(0.1)
+    assert not MedianChange(share=0.05, low=0.04, high=0.06).is_worse_than(0.1)
 
 
 def test_the_same_samples_always_give_the_same_interval() -> None:

@@ -9,7 +9,7 @@ from engine.core.commands import Load
 from engine.core.plans import EvictStep, Plan
 from engine.core.sizes import MIB
 
-STEP = EvictStep("a", "gpu0", 60 * MIB, leases=2, copied_back=True)
+STEP = EvictStep("a", "gpu0", 60 * MIB, leases=2, written_back=True)
 PLAN = Plan(Load("b"), (STEP,), ("gpu0 is the cheapest",))
 
 

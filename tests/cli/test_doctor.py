@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from citadel_tui.cli.gpus import gpus_text
 from engine.core.sizes import GIB, MIB
 from engine.doctor.copy_rates import CopyRates
-from engine.doctor.gpus import GpusReport, Rates, VirtualReport, card_report
+from engine.doctor.gpus import CardRates, GpusReport, VirtualReport, card_report
 from engine.doctor.machine import PcieLink
 from tests.cli.conftest import Citadel, Ran
 from tests.doctor.machines import GT_1030, NEW_ARCHITECTURES, PASCAL_ARCHITECTURES
@@ -167,7 +167,7 @@ async def test_measuring_needs_a_torch_with_cuda_and_says_so(stand_ins: StandIns
 
 
 def test_measured_rates_are_shown_both_ways() -> None:
-    rates = Rates(CopyRates(256 * MIB, 3.25e9, 1.61e9, 3.3e9, 1.5e9), 1000.0, "")
+    rates = CardRates(CopyRates(256 * MIB, 3.25e9, 1.61e9, 3.3e9, 1.5e9), 1000.0, "")
     card = card_report(replace(GT_1030, pcie=PcieLink(None, 3, 4, 4)), rates)
     text = gpus_text(GpusReport(1, "driver 580", (card,), 2, (VirtualReport("gpu1", "cuda:0", GIB),), ""))
     assert "to it       3.2 GB/s page-locked, 1.6 GB/s pageable" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.core.preparation import Building, News, Order
+from engine.core.preparation import Building, Order, PrepareNews
 from tests.cli.conftest import Citadel
 
 
@@ -30,8 +30,8 @@ async def test_a_model_whose_source_is_not_there_fails_with_the_remedy(citadel: 
 
 async def test_an_interrupted_one_says_what_is_kept(citadel: Citadel, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def interrupted(_order: Order) -> Iterator[Iterator[News]]:
-        def news() -> Iterator[News]:
+    def interrupted(_order: Order) -> Iterator[Iterator[PrepareNews]]:
+        def news() -> Iterator[PrepareNews]:
             yield Building("all-MiniLM-L6-v2", 0.5)
             raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.proposals import Gain
-from engine.core.proposing.moves import arranged, arrival, departure, movable, room_without, transfer
+from engine.core.proposing.moves import arranged, arrival, gain_of_leaving, movable, room_without, transfer
 from engine.core.state import State
 from tests.core.boxes import NOW_S, box, with_resident
 from tests.core.residencies import over_budget, placement, residencies, states_of
@@ -23,7 +23,7 @@ def moved(state: State, model: str, target: str) -> Gain:
 
 def test_what_leaves_goes_before_what_needs_its_room() -> None:
     state = with_resident(box({"old": 60, "new": 60}, {"gpu0": 100}), "old", "gpu0")
-    gains = [arrival(state, "new", None, "gpu0"), departure(state, state.residents[0], "")]
+    gains = [arrival(state, "new", None, "gpu0"), gain_of_leaving(state, state.residents[0], "")]
 
     assert arranged(state, gains) == (Evict("old"), Load("new", "gpu0"))
 
@@ -71,7 +71,7 @@ def changes(draw: st.DrawFn) -> tuple[State, list[Gain]]:
         if target is not None:
             rooms[target] -= size_bytes
         if target is None:
-            gains.append(departure(state, resident, ""))
+            gains.append(gain_of_leaving(state, resident, ""))
         else:
             gains.append(transfer(state, resident, target, ""))
     return state, gains

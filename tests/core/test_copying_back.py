@@ -8,7 +8,7 @@ from engine.core.commands import Evict, Load
 from engine.core.devices import Reading
 from engine.core.names import CPU
 from engine.core.planning.planner import after, plan
-from engine.core.planning.ram_tier import copy_back_time, goes_back, learned_back, with_copies_back
+from engine.core.planning.ram_tier import goes_back, learned_back, with_write_backs, write_back_time
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
@@ -58,10 +58,10 @@ def test_of_two_victims_the_second_sees_the_room_that_the_first_has_taken() -> N
     load = LoadStep("c", "gpu0", 70 * MIB, "ram")
     steps = [EvictStep(name, "gpu0", 20 * MIB) for name in "ab"]
 
-    marked = with_copies_back(state, steps, load, Policy(), NOW_S)
+    marked = with_write_backs(state, steps, load, Policy(), NOW_S)
 
-    assert [step.copied_back for step in marked] == [True, False]
-    assert marked[0].predicted == copy_back_time(state, "a", "gpu0")
+    assert [step.written_back for step in marked] == [True, False]
+    assert marked[0].predicted == write_back_time(state, "a", "gpu0")
 
 
 def test_the_reading_of_what_comes_has_its_place_in_the_tier_first() -> None:
@@ -69,7 +69,7 @@ def test_the_reading_of_what_comes_has_its_place_in_the_tier_first() -> None:
     found = plan(tier(state, 100), Load("b"), Policy(), NOW_S)
 
     assert isinstance(found, Plan)
-    assert not found.victims[0].copied_back
+    assert not found.victims[0].written_back
 
 
 def test_what_a_plan_copies_back_is_in_the_tier_for_the_next_command_of_its_batch() -> None:
@@ -85,9 +85,9 @@ def test_what_a_plan_copies_back_is_in_the_tier_for_the_next_command_of_its_batc
 
 def test_copies_back_are_taken_to_be_as_fast_as_loads_until_one_was_measured() -> None:
     state = with_resident(box({"a": 100}), "a", "gpu0")
-    before = copy_back_time(state, "a", "gpu0").p50_s
+    before = write_back_time(state, "a", "gpu0").p50_s
     for _ in range(3):
         state = learned_back(state, "gpu0", 100 * MIB, 9.0)
 
     assert before < 1
-    assert copy_back_time(state, "a", "gpu0").p50_s == 9.0
+    assert write_back_time(state, "a", "gpu0").p50_s == 9.0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.names import CPU
-from engine.core.planning.ram_tier import slabs_to_drop, worth_copying_back
+from engine.core.planning.ram_tier import slabs_to_drop, worth_writing_back
 from engine.core.policy import Policy
 from engine.core.prediction import Rates
 from engine.core.sizes import MIB
@@ -81,10 +81,10 @@ def leaving_a_gpu(weight: float, budget: int) -> State:
 
 
 def worth(state: State, eviction: Policy | None = None) -> bool:
-    return worth_copying_back(state, "leaving", "gpu0", eviction or Policy(), NOW_S)
+    return worth_writing_back(state, "leaving", "gpu0", eviction or Policy(), NOW_S)
 
 
-def test_a_wanted_victim_is_worth_copying_back_into_free_room() -> None:
+def test_a_wanted_victim_is_worth_writing_back_into_free_room() -> None:
     assert worth(leaving_a_gpu(2000, budget=16))
 
 

@@ -96,8 +96,8 @@ def test_a_reading_that_began_before_its_phase_teaches_nothing_of_the_disk() -> 
     state = box({"a": 100, "b": 100})
     assert learned(state, switched(load(), tier="disk", read=0.001, drain=3.0)).disk == state.disk
     assert learned(state, switched(load(), tier="disk", read=0.001, settle=3.0)).disk == state.disk
-    copied_back = EvictStep("b", "gpu0", 100 * MIB, copied_back=True)
-    assert learned(state, switched(copied_back, load(), tier="disk", evict=3.0)).disk == state.disk
+    written_back = EvictStep("b", "gpu0", 100 * MIB, written_back=True)
+    assert learned(state, switched(written_back, load(), tier="disk", evict=3.0)).disk == state.disk
 
 
 def test_the_fastest_reading_is_kept_whenever_it_began() -> None:
@@ -124,8 +124,8 @@ def test_an_eviction_is_predicted_from_what_evictions_took_each_its_share() -> N
 
 def test_an_eviction_that_copied_its_model_back_teaches_nothing_of_the_others() -> None:
     state = box({"a": 100, "b": 100})
-    copied_back, left = EvictStep("a", "gpu0", 100 * MIB, copied_back=True), EvictStep("b", "gpu0", 100 * MIB)
-    assert learned(state, switched(copied_back, left, tier=None, evict=0.5)) == state
+    written_back, left = EvictStep("a", "gpu0", 100 * MIB, written_back=True), EvictStep("b", "gpu0", 100 * MIB)
+    assert learned(state, switched(written_back, left, tier=None, evict=0.5)) == state
 
 
 def test_the_cpu_moves_no_bytes_and_learns_its_binding() -> None:

@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from engine.doctor.examine import examine
-from engine.doctor.machine import Driver, Machine
+from engine.doctor.machine import DoctorFacts, DriverFacts
 from tests.doctor.machines import BARE, DRIVER, NEW_TORCH, PASCAL_TORCH, SOUND, finding, in_container, with_driver
 
-NO_CARDS_SEEN = Driver("no_devices", version="590.44.01", kernel_version="590.44.01", pci_cards=1)
-NOUVEAU = Driver("driver_not_loaded", nouveau=True, pci_cards=1)
+NO_CARDS_SEEN = DriverFacts("no_devices", version="590.44.01", kernel_version="590.44.01", pci_cards=1)
+NOUVEAU = DriverFacts("driver_not_loaded", nouveau=True, pci_cards=1)
 
 
-def bare(driver: Driver) -> Machine:
+def bare(driver: DriverFacts) -> DoctorFacts:
     return with_driver(BARE, driver)
 
 
@@ -22,26 +22,41 @@ def bare(driver: Driver) -> Machine:
     [
         (BARE, "no NVIDIA driver is present", "No NVIDIA card is on the PCI bus", "Nothing, unless"),
         (in_container(BARE), "no NVIDIA driver is present", "", "`docker run --gpus all …`"),
-        (bare(Driver("library_missing", pci_cards=2)), "no NVIDIA driver", "PCI bus: 2", "apt install nvidia-driver"),
-        (bare(Driver("driver_not_loaded", pci_cards=1)), "kernel module is not loaded", "", "`sudo modprobe nvidia`"),
+        (
+            bare(DriverFacts("library_missing", pci_cards=2)),
+            "no NVIDIA driver",
+            "PCI bus: 2",
+            "apt install nvidia-driver",
+        ),
+        (
+            bare(DriverFacts("driver_not_loaded", pci_cards=1)),
+            "kernel module is not loaded",
+            "",
+            "`sudo modprobe nvidia`",
+        ),
         (bare(NOUVEAU), "kernel module is not loaded", "nouveau", "blacklist nouveau"),
         (in_container(bare(NOUVEAU)), "kernel module is not loaded", "container's host", "--gpus all"),
-        (bare(Driver("version_mismatch", kernel_version="570.1")), "(the module is 570.1)", "updated", "`sudo reboot`"),
         (
-            in_container(bare(Driver("version_mismatch"))),
+            bare(DriverFacts("version_mismatch", kernel_version="570.1")),
+            "(the module is 570.1)",
+            "updated",
+            "`sudo reboot`",
+        ),
+        (
+            in_container(bare(DriverFacts("version_mismatch"))),
             "of different versions",
             "host's",
             "Start the container again",
         ),
-        (bare(Driver("no_permission")), "denies this user", "", "`sudo usermod -aG video ada`"),
-        (in_container(bare(Driver("no_permission"))), "denies this user", "", "--gpus all"),
-        (bare(Driver("no_devices", version="580.1")), "sees no card", "No NVIDIA card", "slot"),
-        (bare(Driver("no_devices", version="580.1", pci_cards=1)), "sees no card", "PCI bus: 1", "dmesg"),
+        (bare(DriverFacts("no_permission")), "denies this user", "", "`sudo usermod -aG video ada`"),
+        (in_container(bare(DriverFacts("no_permission"))), "denies this user", "", "--gpus all"),
+        (bare(DriverFacts("no_devices", version="580.1")), "sees no card", "No NVIDIA card", "slot"),
+        (bare(DriverFacts("no_devices", version="580.1", pci_cards=1)), "sees no card", "PCI bus: 1", "dmesg"),
         (bare(NO_CARDS_SEEN), "the driver 590.44.01 runs, but sees no card", "580 was the last", "go back"),
-        (bare(Driver("failed", "NVML answered Unknown Error")), "NVML answered Unknown Error", "", "`nvidia-smi`"),
+        (bare(DriverFacts("failed", "NVML answered Unknown Error")), "NVML answered Unknown Error", "", "`nvidia-smi`"),
     ],
 )
-def test_each_broken_driver_is_named_with_its_remedy(machine: Machine, found: str, means: str, fix: str) -> None:
+def test_each_broken_driver_is_named_with_its_remedy(machine: DoctorFacts, found: str, means: str, fix: str) -> None:
     driver = finding(machine, "driver")
     assert driver.status == "problem"
     assert found in driver.found
@@ -96,7 +111,7 @@ def test_what_torch_says_of_cuda_is_passed_on() -> None:
 
 
 def test_missing_device_files_are_made_and_forbidden_ones_opened() -> None:
-    broken = Driver("failed", "Unknown Error", kernel_version="580.1", nodes=("/dev/nvidiactl",))
+    broken = DriverFacts("failed", "Unknown Error", kernel_version="580.1", nodes=("/dev/nvidiactl",))
     assert finding(bare(broken), "device_nodes").found == "missing: /dev/nvidia-uvm, /dev/nvidia0"
     assert "`sudo nvidia-modprobe -c 0 -u`" in finding(bare(broken), "device_nodes").fix
     denied = replace(DRIVER, state="no_permission", forbidden_nodes=("/dev/nvidiactl",))

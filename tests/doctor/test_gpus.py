@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.sizes import MIB
-from engine.doctor.copy_rates import Circumstances, CopyRates, keep, recall
-from engine.doctor.gpus import Rates, measured, recalled
+from engine.doctor.copy_rates import Circumstances, CopyRates, keep_rates, recall
+from engine.doctor.gpus import CardRates, measured, recalled
 from engine.doctor.machine import Capability
 from engine.doctor.tables import fast_dtypes
 from tests.doctor.machines import GT_1030
@@ -43,21 +43,21 @@ def test_the_formats_that_a_card_computes_fast(card: Capability, dtypes: tuple[s
 
 
 def test_rates_come_back_in_the_circumstances_that_they_were_measured_in(tmp_path: Path) -> None:
-    kept = keep(tmp_path, HERE, RATES, 1000.0)
+    kept = keep_rates(tmp_path, HERE, RATES, 1000.0)
     assert recall(tmp_path, HERE) == kept
     for changed in (replace(HERE, uuid="GPU-2"), replace(HERE, driver="590.1"), replace(HERE, torch="2.13.0")):
         assert recall(tmp_path, changed) is None
 
 
 def test_a_damaged_record_is_no_record(tmp_path: Path) -> None:
-    keep(tmp_path, HERE, RATES, 1000.0)
+    keep_rates(tmp_path, HERE, RATES, 1000.0)
     (path,) = (tmp_path / "copy-rates").iterdir()
     path.write_text("{")
     assert recall(tmp_path, HERE) is None
 
 
 def test_a_card_that_was_never_measured_says_so(tmp_path: Path) -> None:
-    assert recalled([GT_1030], "580.95.05", tmp_path) == [Rates(None, None, "not measured")]
+    assert recalled([GT_1030], "580.95.05", tmp_path) == [CardRates(None, None, "not measured")]
 
 
 async def test_each_card_is_measured_or_says_why_not(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from engine.core.models import Limits, ModelSpec
 from engine.drive.calls import MOST_TOKENS, Cast, by_rank, calls, in_turn, read_cast
-from engine.replay.trace import Request, TraceError
+from engine.replay.trace import TraceError, TraceRequest
 
 SPECS = {
     "small": ModelSpec("small", (), "embedding", limits=Limits(max_batch=4)),
@@ -14,9 +14,9 @@ SPECS = {
 }
 
 
-def requests(models: str, works: tuple[float, ...] = ()) -> list[Request]:
+def requests(models: str, works: tuple[float, ...] = ()) -> list[TraceRequest]:
     """One a second for each letter."""
-    return [Request(10.0 + at_s, m, works[at_s] if works else 1.0) for at_s, m in enumerate(models)]
+    return [TraceRequest(10.0 + at_s, m, works[at_s] if works else 1.0) for at_s, m in enumerate(models)]
 
 
 def test_the_most_wanted_models_come_first_and_the_catalog_goes_round() -> None:

@@ -41,7 +41,7 @@ def slab(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepar
 
 
 def config(arena: Arena, backing: str) -> protocol.WorkerConfig:
-    return protocol.WorkerConfig("gpu0", backing, SLICE_BYTES, protocol.Arena(arena.size_bytes), page_locks=True)
+    return protocol.WorkerConfig("gpu0", backing, SLICE_BYTES, protocol.ArenaSize(arena.size_bytes), page_locks=True)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.replay.trace import Request
+from engine.replay.trace import TraceRequest
 
 
-def written(requests: tuple[Request, ...]) -> str:
+def written(requests: tuple[TraceRequest, ...]) -> str:
     """As the file of a trace."""
     rows = [f"{request.at_s:.3f},{request.model},{request.work:g}" for request in requests]
     return "\n".join(["t_s,model,work", *rows, ""])

@@ -6,7 +6,7 @@ import pytest
 
 from engine.replay.box import CYCLE_BYTES, GB, Box, cycled_sizes, parse_bytes, read_sizes, starting_state
 from engine.replay.generated import demand
-from engine.replay.trace import Request, TraceError, read_trace, without_repeats
+from engine.replay.trace import TraceError, TraceRequest, read_trace, without_repeats
 from tests.replay.demands import written
 
 
@@ -41,7 +41,7 @@ def test_a_bad_line_is_refused_with_its_number_and_the_reason(lines: list[str], 
 
 
 def test_consecutive_requests_for_one_model_count_once() -> None:
-    requests = [Request(float(at_s), model, 1.0) for at_s, model in enumerate("aabbba")]
+    requests = [TraceRequest(float(at_s), model, 1.0) for at_s, model in enumerate("aabbba")]
 
     assert without_repeats(requests) == ("a", "b", "a")
 

@@ -9,18 +9,26 @@ import pytest
 from engine.core.policy import Eviction, Policy
 from engine.replay.box import GB, Box, cycled_sizes, starting_state
 from engine.replay.generated import demand
-from engine.replay.untimed import EVICTIONS, Clairvoyance, Comparison, Hindsight, Outcome, compare, replay
+from engine.replay.untimed import (
+    EVICTIONS,
+    Clairvoyance,
+    Hindsight,
+    PolicyComparison,
+    ReplayFigures,
+    compare_policies,
+    replay,
+)
 
 DEMANDS = [(12, 1.0, 1.0), (20, 1.5, 2.0), (40, 2.1, 3.0), (40, 1.0, 2.0)]
 
 
-def replayed(models: str, sizes: dict[str, int], box: Box, eviction: Eviction = "expected_loss") -> Outcome:
+def replayed(models: str, sizes: dict[str, int], box: Box, eviction: Eviction = "expected_loss") -> ReplayFigures:
     return replay(starting_state(box, sizes), models, Policy(eviction=eviction), Hindsight())
 
 
-def generated(models: int, zipf: float, gap_cv: float, seed: int = 1) -> Comparison:
+def generated(models: int, zipf: float, gap_cv: float, seed: int = 1) -> PolicyComparison:
     requests = demand(models, zipf, gap_cv, seed=seed)
-    return compare(requests, Box(), cycled_sizes(r.model for r in requests))
+    return compare_policies(requests, Box(), cycled_sizes(r.model for r in requests))
 
 
 def test_a_first_load_reads_and_copies_and_a_later_one_only_copies() -> None:

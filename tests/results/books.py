@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from engine.api import PROTOCOL, Hello
-from engine.bench.records import BenchedDevice, Machine
+from engine.bench.records import BenchedDevice, HostFacts
 from engine.core.commands import Load, Origin
 from engine.core.devices import DeviceSpec
 from engine.core.names import CPU
@@ -28,7 +28,7 @@ def facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
     return EngineFacts(
         at_s=at_s,
         hello=Hello(PROTOCOL, "0.1.0", "box", 1, at_s, "/etc/citadel", "virtual GPUs in host RAM", policy or Policy()),
-        machine=Machine("box", "a processor", 2, 24 * GIB, "6.1", "3.11.7", versions, benched),
+        machine=HostFacts("box", "a processor", 2, 24 * GIB, "6.1", "3.11.7", versions, benched),
         devices=devices,
         models=(
             ModelFacts("small", "embedding", "float32", "package:small", False, 100 * MIB),

@@ -16,7 +16,7 @@ from engine.results.figures import (
     monitoring,
     pressure,
 )
-from engine.results.recorded import Recorded
+from engine.results.recorded import ReportRecords
 from tests.results.books import BEGAN_S, facts, sample, switch
 
 QUIET = [sample(30 * number, 256, 0) for number in range(12)]
@@ -24,11 +24,11 @@ QUIET = [sample(30 * number, 256, 0) for number in range(12)]
 
 def recorded(
     samples: list[Sample], switches: list[Switch] | None = None, engines: tuple[EngineFacts, ...] = (facts(),)
-) -> Recorded:
-    return Recorded(engines, tuple(samples), tuple(switches or ()), None)
+) -> ReportRecords:
+    return ReportRecords(engines, tuple(samples), tuple(switches or ()), None)
 
 
-def verdicts(found: Recorded) -> dict[str, Criterion]:
+def verdicts(found: ReportRecords) -> dict[str, Criterion]:
     return {criterion.name: criterion for criterion in criteria(found)}
 
 

@@ -14,8 +14,8 @@ from engine.paths import find_paths, make_folders
 from engine.recording.demand import Asked, DemandLog
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
-from engine.recording.memory import Line, MemoryLog
-from engine.results.recorded import gather
+from engine.recording.memory import MemoryLine, MemoryLog
+from engine.results.recorded import gather_records
 from tests.cli.conftest import Citadel
 from tests.results.books import BEGAN_S, facts, sample, switch
 
@@ -27,7 +27,7 @@ PRESSED = [
 ]
 
 
-async def record(lines: list[Line], entries: list[Entry], asked: list[Asked]) -> None:
+async def record(lines: list[MemoryLine], entries: list[Entry], asked: list[Asked]) -> None:
     """As the engine would, where the command looks."""
     paths = find_paths(os.environ)
     make_folders(paths)
@@ -47,7 +47,7 @@ async def record(lines: list[Line], entries: list[Entry], asked: list[Asked]) ->
 
 
 async def record_a_day() -> None:
-    lines: list[Line] = [facts(), *(sample(second, 100, 100) for second in (0, 10, 20, 30))]
+    lines: list[MemoryLine] = [facts(), *(sample(second, 100, 100) for second in (0, 10, 20, 30))]
     lines += [sample(31 + second, 480, 400 + second) for second in range(40)]
     entries: list[Entry] = [
         switch(1, "small", tier="source", copy_s=2.0),
@@ -64,7 +64,7 @@ async def test_the_document_is_the_one_that_was_read_and_found_right(citadel_hom
     await record_a_day()
     paths = find_paths(os.environ)
 
-    written = document(gather(paths.journal, paths.memory, paths.demand), BEGAN_S + 3600)
+    written = document(gather_records(paths.journal, paths.memory, paths.demand), BEGAN_S + 3600)
 
     measured, heading, calculated = written.partition("## The reference box, by calculation\n")
     assert measured == GOLDEN.read_text(encoding="utf-8")
@@ -120,11 +120,11 @@ async def test_little_data_gives_no_verdict_but_says_what_would(citadel: Citadel
 
 async def test_figures_of_another_configuration_are_left_out(citadel_home: Path) -> None:
     earlier = facts(policy=Policy(eviction="lru"))
-    lines: list[Line] = [earlier, sample(0, 480, 480), facts(BEGAN_S + 60), sample(60, 0, 0)]
+    lines: list[MemoryLine] = [earlier, sample(0, 480, 480), facts(BEGAN_S + 60), sample(60, 0, 0)]
     await record(lines, [switch(0), switch(61)], [])
     paths = find_paths(os.environ)
 
-    found = gather(paths.journal, paths.memory, paths.demand)
+    found = gather_records(paths.journal, paths.memory, paths.demand)
 
     assert (len(found.engines), len(found.samples), len(found.switches)) == (1, 1, 1)
     assert found.facts.hello.policy == Policy()

@@ -31,7 +31,7 @@ from engine.scheduler.board import Patience
 from engine.scheduler.messages import Message
 from engine.scheduler.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
-from engine.worker.protocol import Arena, WorkerConfig
+from engine.worker.protocol import ArenaSize, WorkerConfig
 from tests.nvml.script import NvmlScript
 from tests.runtime.scripted import ScriptedFootprints, ScriptedSpawner, ScriptedStore
 
@@ -94,7 +94,7 @@ async def _opened(
     pace = Pace(quiet_s=30.0, pressed_s=sample_s)
     recorder = Recorder(DemandLog(folder, bounds), MemoryLog(folder, bounds), history, clock, pace)
     engine = Engine(hello, scheduler, history, recorder, clock)
-    configs = {device: WorkerConfig(device, "ram", 0, Arena(0)) for device in state.devices}
+    configs = {device: WorkerConfig(device, "ram", 0, ArenaSize(0)) for device in state.devices}
     footprints = ScriptedFootprints(state.models)
 
     def make_executor(post: Callable[[Message], None], tasks: asyncio.TaskGroup) -> Executor:

@@ -17,22 +17,19 @@ from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
-from engine.weights.integrity import Finding
-from engine.weights.layout import FORMAT_VERSION, Layout
+from engine.weights.integrity import SlabCondition
+from engine.weights.layout import LAYOUT_VERSION, Layout
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
     Bind,
     Bound,
-    CopiedBack,
-    CopyBack,
     Embed,
     Embedded,
     Failure,
     Generate,
     Generated,
-    News,
     Prepare,
     Release,
     Released,
@@ -43,6 +40,9 @@ from engine.worker.protocol import (
     Unlock,
     Unlocked,
     WorkerConfig,
+    WorkerNews,
+    WriteBack,
+    WrittenBack,
 )
 
 
@@ -56,7 +56,7 @@ class ScriptedWorker:
         self.binds: list[Bind] = []
         """All that it was asked for."""
         self.unlocked: list[int] = []
-        self.heard: list[News] = []
+        self.heard: list[WorkerNews] = []
         self.runs_out_of_memory = False
         self.workspace_bytes: int | None = None
         """What a run is found to take; each fills half of the model's limits."""
@@ -75,8 +75,8 @@ class ScriptedWorker:
         match request:
             case Bind():
                 return await self._bind(request)
-            case CopyBack():
-                return CopiedBack(request.id, 0.001)
+            case WriteBack():
+                return WrittenBack(request.id, 0.001)
             case Release():
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
@@ -88,7 +88,7 @@ class ScriptedWorker:
             case Prepare():
                 return Failure(request.id, "bad request", "the script prepares nothing")
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: WorkerNews) -> None:
         self.heard.append(news)
         match news:
             case SlabGrew(bind, read_bytes):
@@ -189,7 +189,7 @@ class ScriptedStore(SlabStore):
         self.filling: dict[ModelName, int] = {}
         """Bytes that are there of slabs on their way."""
         self.given_up: list[Region] = []
-        self.finding: Finding = "whole"
+        self.finding: SlabCondition = "whole"
         """What checks of slabs find."""
         self.checked: list[ModelName] = []
         self.replaced: set[ModelName] = set()
@@ -208,7 +208,7 @@ class ScriptedStore(SlabStore):
         return Region(0, self._sizes[model]) if model in self.held or model in self.filling else None
 
     def origin(self, model: ModelName) -> Prepared:
-        layout = Layout(FORMAT_VERSION, "BertModel", "path:/x", {}, (), (), 0, self._sizes[model], "")
+        layout = Layout(LAYOUT_VERSION, "BertModel", "path:/x", {}, (), (), 0, self._sizes[model], "")
         folder = self.folder(model)
         return Prepared(folder, folder / "slab", 0, self._sizes[model], layout, f"layout-{self.reads[model]}", (0, 0))
 
@@ -233,7 +233,7 @@ class ScriptedStore(SlabStore):
     def give_up(self, region: Region) -> None:
         self.given_up.append(region)
 
-    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+    async def verify(self, model: ModelName, stop: threading.Event) -> SlabCondition:
         self.checked.append(model)
         return self.finding
 

@@ -15,8 +15,8 @@ from engine.core.proposals import Proposal, Undo
 from engine.core.proposing.propose import propose
 from engine.core.records import Switch
 from engine.scheduler.board import Patience
-from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, ReturnSlab, StartWorker
-from engine.scheduler.messages import BindFailed, SlabFailed, SlabNotReturned
+from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
+from engine.scheduler.messages import BindFailed, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
 from tests.runtime.world import World
 
@@ -89,13 +89,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def let_one_thing_fail(self, data: st.DataObject) -> None:
-        fallible = [e for e in self.world.waiting if isinstance(e, ReadSlab | BindModel | ReturnSlab)]
+        fallible = [e for e in self.world.waiting if isinstance(e, ReadSlab | BindModel | WriteBackSlab)]
         if fallible:
             effect = data.draw(st.sampled_from(fallible))
             self.world.waiting.remove(effect)
             match effect:
-                case ReturnSlab(model):
-                    self.world.send(SlabNotReturned(model))
+                case WriteBackSlab(model):
+                    self.world.send(SlabNotWrittenBack(model))
                 case ReadSlab(model):
                     self.world.send(SlabFailed(model, "passing", "the disk coughed"))
                 case BindModel(model, device):

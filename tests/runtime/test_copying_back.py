@@ -13,8 +13,8 @@ from engine.core.plans import Plan
 from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, ReturnSlab
-from engine.scheduler.messages import SlabReturned
+from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, WriteBackSlab
+from engine.scheduler.messages import SlabWrittenBack
 from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.runtime.world import World
 
@@ -26,7 +26,7 @@ def full(*, tier: int = 10_000) -> State:
 
 
 def switching() -> World:
-    """`b` is to come, and `a` is being copied back for it."""
+    """`b` is to come, and `a` is being written back for it."""
     world = World(full())
     world.submit(Load("b"))
     return world
@@ -44,11 +44,11 @@ def plan_of(world: World, name: str) -> Plan:
 
 def test_a_victim_is_released_only_when_its_weights_are_back() -> None:
     world = switching()
-    assert world.waiting == [ReturnSlab("a", "gpu0", 60 * MIB)]
+    assert world.waiting == [WriteBackSlab("a", "gpu0", 60 * MIB)]
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
-    assert tier_of(world) == {"b": "kept", "a": "returning"}
+    assert tier_of(world) == {"b": "kept", "a": "writing back"}
 
-    world.perform(world.expect(ReturnSlab))
+    world.perform(world.expect(WriteBackSlab))
     assert world.waiting == [ReleaseModel("a", "gpu0")]
     assert tier_of(world) == {"b": "kept", "a": "kept"}
 
@@ -72,7 +72,7 @@ def test_the_preview_says_what_goes_back_and_how_long_that_takes() -> None:
     world.settle()
     [step] = plan_of(world, "s1").victims
 
-    assert step.copied_back
+    assert step.written_back
     assert step.predicted.p50_s == pytest.approx(60 * MIB / 1e9, rel=0.1)
 
 
@@ -82,7 +82,7 @@ def test_a_model_whose_slab_is_there_already_is_not_copied_again() -> None:
     world.expect(ReleaseModel)
     world.settle()
 
-    assert not plan_of(world, name).victims[0].copied_back
+    assert not plan_of(world, name).victims[0].written_back
 
 
 def test_a_copy_that_fails_is_a_plain_eviction_and_no_failed_switch() -> None:
@@ -112,7 +112,7 @@ def test_a_copy_that_never_ends_is_given_up_with_its_worker_and_the_switch_goes_
     world.pass_time(119)
     assert world.find(KillWorker) is None
     world.pass_time(1)
-    assert world.waiting == [ReturnSlab("a", "gpu0", 60 * MIB), KillWorker("gpu0")]
+    assert world.waiting == [WriteBackSlab("a", "gpu0", 60 * MIB), KillWorker("gpu0")]
     world.pass_time(300)
     assert len(world.waiting) == 2, "once is enough"
 
@@ -140,7 +140,7 @@ def test_a_load_that_is_taken_back_meanwhile_does_not_begin() -> None:
     world.withdraw("s1")
     assert not world.answers, "the bytes are still read by the copy"
 
-    world.perform(world.expect(ReturnSlab))
+    world.perform(world.expect(WriteBackSlab))
     world.perform(world.expect(ReleaseModel))
 
     assert isinstance(world.answers["s1"], Cancelled)
@@ -196,7 +196,7 @@ def test_a_move_copies_nothing_back() -> None:
     world.settle()
 
     assert world.where() == {"a": "gpu1 ready"}
-    assert not any(step.copied_back for step in plan_of(world, name).victims)
+    assert not any(step.written_back for step in plan_of(world, name).victims)
 
 
 def test_the_tier_lets_go_of_what_is_worth_less_before_the_copy_comes() -> None:
@@ -205,7 +205,7 @@ def test_the_tier_lets_go_of_what_is_worth_less_before_the_copy_comes() -> None:
     world = World(replace(state, ram=replace(state.ram, budget_bytes=70 * MIB)))
     world.submit(Evict("a"))
 
-    assert world.waiting == [DropSlab("resident"), ReturnSlab("a", "gpu0", 60 * MIB)]
+    assert world.waiting == [DropSlab("resident"), WriteBackSlab("a", "gpu0", 60 * MIB)]
 
 
 def test_without_room_in_the_tier_nothing_is_copied_back_and_the_evicted_rest_on_disk() -> None:
@@ -214,7 +214,7 @@ def test_without_room_in_the_tier_nothing_is_copied_back_and_the_evicted_rest_on
     assert world.waiting == [ReleaseModel("a", "gpu0")]
     world.settle()
 
-    assert not plan_of(world, name).victims[0].copied_back
+    assert not plan_of(world, name).victims[0].written_back
 
 
 @given(
@@ -238,11 +238,11 @@ def test_what_the_preview_says_goes_back_goes_back(
     came_back: list[str] = []
     while world.waiting:
         effect = world.waiting[0]
-        if isinstance(effect, ReturnSlab):
+        if isinstance(effect, WriteBackSlab):
             came_back.append(effect.model)
         world.perform(effect)
 
-    foreseen = [step.model for step in plan_of(world, submitted).victims if step.copied_back]
+    foreseen = [step.model for step in plan_of(world, submitted).victims if step.written_back]
     assert foreseen == came_back
 
 
@@ -250,7 +250,7 @@ def test_what_copies_back_take_is_learned_apart_from_what_loads_take() -> None:
     world = switching()
     world.waiting.clear()
     for _ in range(3):
-        world.send(SlabReturned("a", "gpu0", 60 * MIB, 0.6))
+        world.send(SlabWrittenBack("a", "gpu0", 60 * MIB, 0.6))
     known = world.state.devices["gpu0"]
 
     assert known.back is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.api import Cancelled, Done
 from engine.core.commands import Evict, Load
 from engine.core.records import Notice, Switch
-from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, ReturnSlab
+from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, WriteBackSlab
 from tests.core.boxes import box, with_resident, with_slab
 from tests.runtime.world import World
 
@@ -57,11 +57,11 @@ def test_a_release_that_hung_teaches_nothing_of_how_long_releases_take() -> None
     assert not any(sample.seconds > 100 for sample in world.state.devices["gpu0"].evicting.samples)
 
 
-def test_a_release_after_a_copy_back_has_a_deadline_of_its_own() -> None:
+def test_a_release_after_a_write_back_has_a_deadline_of_its_own() -> None:
     world = World(with_resident(box({"a": 60}), "a", "gpu0"))
     name = world.submit(Evict("a"))
     world.pass_time(100)
-    world.perform(world.expect(ReturnSlab))
+    world.perform(world.expect(WriteBackSlab))
     world.waiting.remove(world.expect(ReleaseModel))
     world.pass_time(119)
     assert not world.waiting

@@ -14,14 +14,14 @@ from engine.core.models import Footprint
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.effects import BindModel, KeepPeaks, ReleaseModel
-from engine.scheduler.messages import DeviceRead, Ran, RanShort
+from engine.scheduler.messages import DeviceRead, RunMeasured, RunOutOfMemory
 from tests.core.boxes import NOW_S, box, with_pin
 from tests.runtime.engines import scripted_engine
 from tests.runtime.world import World
 
 MINILM = "all-MiniLM-L6-v2"
 CARD = "NVIDIA A2"
-FULL = Ran("a", "gpu0", 10 * MIB, 1.0)
+FULL = RunMeasured("a", "gpu0", 10 * MIB, 1.0)
 
 
 def cards() -> State:
@@ -101,7 +101,7 @@ def test_what_is_recalled_counts_from_the_start_and_other_cards_lessons_do_not()
 def test_a_run_that_came_short_forgets_what_was_learned_and_lets_the_model_go() -> None:
     world = loaded()
     run(world, ENOUGH_RUNS)
-    world.send(RanShort("a", "gpu0"))
+    world.send(RunOutOfMemory("a", "gpu0"))
 
     footprint = world.state.models["a"].footprint
     assert (footprint.workspace_bytes, footprint.label, footprint.runs) == (60 * MIB, "learned", None)
@@ -113,7 +113,7 @@ def test_a_pinned_model_that_came_short_stays() -> None:
     world = World(with_pin(cards(), "a"))
     world.submit(Load("a", "gpu0"))
     world.settle()
-    world.send(RanShort("a", "gpu0"))
+    world.send(RunOutOfMemory("a", "gpu0"))
 
     assert world.where() == {"a": "gpu0 ready"}
     assert world.state.models["a"].footprint.workspace_bytes == 60 * MIB

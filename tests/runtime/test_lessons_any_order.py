@@ -14,7 +14,7 @@ from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.board import Patience
-from engine.scheduler.messages import Ran, RanShort
+from engine.scheduler.messages import RunMeasured, RunOutOfMemory
 from tests.core.boxes import box
 from tests.runtime.test_any_order import DEVICES, MODELS, SIZES, AnyOrder
 from tests.runtime.world import World
@@ -40,11 +40,11 @@ class AnyLesson(AnyOrder):
     @rule(model=MODELS, device=DEVICES, mib=st.integers(0, 60), filled=st.sampled_from([0.1, 0.9, 1.0]))
     def twenty_runs(self, model: str, device: str, mib: int, filled: float) -> None:
         for _ in range(ENOUGH_RUNS):
-            self.world.send(Ran(model, device, mib * MIB, filled))
+            self.world.send(RunMeasured(model, device, mib * MIB, filled))
 
     @rule(model=MODELS, device=DEVICES)
     def a_run_comes_short(self, model: str, device: str) -> None:
-        self.world.send(RanShort(model, device))
+        self.world.send(RunOutOfMemory(model, device))
 
 
 AnyLesson.TestCase.settings = settings(

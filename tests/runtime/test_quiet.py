@@ -22,7 +22,7 @@ from engine.runtime.sampler import Rest, Sampler
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading
 from engine.scheduler.integrity import QUIET_S
-from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, Ran, Tick, WorkerUp
+from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, RunMeasured, Tick, WorkerUp
 from tests.core.boxes import box, with_demand, with_reading, with_resident, with_slab
 from tests.runtime.engines import scripted_engine
 from tests.runtime.scripted import ScriptedSpawner
@@ -67,10 +67,10 @@ def test_no_slab_is_checked_in_the_quiet_and_a_check_under_way_is_stopped() -> N
 
 def test_runs_in_the_quiet_teach_nothing() -> None:
     world = quiet(box({"a": 20}))
-    world.send(Ran("a", "gpu0", 10 * MIB, 1.0))
+    world.send(RunMeasured("a", "gpu0", 10 * MIB, 1.0))
     assert world.find(KeepPeaks) is None
     world.send(KeepQuiet(0.0))
-    world.send(Ran("a", "gpu0", 10 * MIB, 1.0))
+    world.send(RunMeasured("a", "gpu0", 10 * MIB, 1.0))
     world.expect(KeepPeaks)
 
 

@@ -119,7 +119,7 @@ def test_the_small_facade_for_scripts_works(config: Path) -> None:
     assert figures["cpu"].used_bytes == 0
 
 
-async def test_a_model_answers_alike_from_a_slab_that_was_copied_back(config: Path) -> None:
+async def test_a_model_answers_alike_from_a_slab_that_was_written_back(config: Path) -> None:
     """The RAM tier holds one model, so that each reading lets the copy of the one on the GPU go."""
     settings = config / "gpu_allocation.yaml"
     settings.write_text(settings.read_text() + "ram_tier: {max_models: 1}\n")
@@ -146,7 +146,7 @@ def kept(snapshot: Snapshot) -> list[str]:
     return [slab.model for slab in snapshot.state.ram.slabs if slab.stage == "kept"]
 
 
-async def test_an_int8_model_is_prepared_moved_copied_back_and_answers_alike_everywhere(config: Path) -> None:
+async def test_an_int8_model_is_prepared_moved_written_back_and_answers_alike_everywhere(config: Path) -> None:
     catalog = config / "model_gpu_mapping.json"
     models = json.loads(catalog.read_text())["models"]
     catalog.write_text(json.dumps({"models": [{**models[0], "dtype": "int8"}, *models[1:]]}))

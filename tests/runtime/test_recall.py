@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.core.commands import Load
 from engine.core.models import Pin
 from engine.core.records import Record, Residency
-from engine.doctor.copy_rates import Circumstances, CopyRates, keep
+from engine.doctor.copy_rates import Circumstances, CopyRates, keep_rates
 from engine.runtime.initial_state import last_residency, with_copy_rates, with_pins, with_rates
 from tests.core.boxes import box, with_pin, with_resident, with_slab
 from tests.runtime.world import World
@@ -50,7 +50,7 @@ def test_recorded_switches_teach_what_they_taught_when_they_happened() -> None:
 def test_copy_rates_that_were_measured_for_the_card_are_used_and_others_are_not(tmp_path: Path) -> None:
     state = box({"a": 100})
     rates = CopyRates(1 << 20, 12e9, 4e9, 12e9, 4e9)
-    keep(tmp_path, Circumstances("GPU-1", "580", version("torch")), rates, 0.0)
+    keep_rates(tmp_path, Circumstances("GPU-1", "580", version("torch")), rates, 0.0)
 
     known = with_copy_rates(state, {"gpu0": "GPU-1"}, "580", tmp_path)
     updated_driver = with_copy_rates(state, {"gpu0": "GPU-1"}, "590", tmp_path)

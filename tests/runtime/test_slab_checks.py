@@ -13,7 +13,7 @@ from engine.runtime.slab_store import in_thread
 from engine.runtime.slab_transfers import SlabChecks
 from engine.scheduler.messages import Message, SlabVerified
 from engine.weights.errors import ReadStopped
-from engine.weights.integrity import Finding
+from engine.weights.integrity import SlabCondition
 from engine.weights.layout import LAYOUT_FILE
 from tests.runtime.scripted import ScriptedStore
 
@@ -28,11 +28,11 @@ class LongSlab(ScriptedStore):
         self.begun = asyncio.Event()
         self.thread_has_ended = False
 
-    async def verify(self, model: ModelName, stop: threading.Event) -> Finding:
+    async def verify(self, model: ModelName, stop: threading.Event) -> SlabCondition:
         self.begun.set()
         return await in_thread(lambda: self._compare(stop), stop)
 
-    def _compare(self, stop: threading.Event) -> Finding:
+    def _compare(self, stop: threading.Event) -> SlabCondition:
         stop.wait()
         self.thread_has_ended = True
         raise ReadStopped("taken back")

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.runtime.slab_transfers import SlabReturns
-from engine.scheduler.effects import ReturnSlab
-from engine.scheduler.messages import Message, SlabNotReturned, SlabReturned
+from engine.runtime.slab_transfers import SlabWriteBacks
+from engine.scheduler.effects import WriteBackSlab
+from engine.scheduler.messages import Message, SlabNotWrittenBack, SlabWrittenBack
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import CopiedBack, CopyBack, Failure, Reply, Request
+from engine.worker.protocol import Failure, Reply, Request, WriteBack, WrittenBack
 from tests.runtime.scripted import ScriptedStore
 
-EFFECT = ReturnSlab("a", "gpu0", 4096)
+EFFECT = WriteBackSlab("a", "gpu0", 4096)
 REGION = Region(0, 4096)
 
 
@@ -27,7 +27,7 @@ class Desk:
         self.asked: list[Request] = []
         self.told: list[Message] = []
         self.given_up: list[Region] = []
-        self.returns = SlabReturns(self.store, self.told.append, self._ask, self._give_up)
+        self.returns = SlabWriteBacks(self.store, self.told.append, self._ask, self._give_up)
 
     async def _ask(self, device: str, make: Callable[[int], Request]) -> Reply:
         assert device == "gpu0"
@@ -42,12 +42,12 @@ class Desk:
 
 
 async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
-    desk = Desk(CopiedBack(7, 0.25))
+    desk = Desk(WrittenBack(7, 0.25))
     await desk.returns.bring(EFFECT)
 
-    assert desk.asked == [CopyBack(7, "a", REGION.offset, REGION.length)]
+    assert desk.asked == [WriteBack(7, "a", REGION.offset, REGION.length)]
     assert desk.store.held == {"a"}
-    assert desk.told == [SlabReturned("a", "gpu0", 4096, 0.25)]
+    assert desk.told == [SlabWrittenBack("a", "gpu0", 4096, 0.25)]
     assert not desk.given_up
 
 
@@ -58,16 +58,16 @@ async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied)
     desk = Desk(answer)
     await desk.returns.bring(EFFECT)
 
-    assert desk.told == [SlabNotReturned("a")]
+    assert desk.told == [SlabNotWrittenBack("a")]
     assert desk.given_up == [REGION]
     assert not desk.store.held
 
 
 async def test_a_full_arena_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk(CopiedBack(7, 0.25))
+    desk = Desk(WrittenBack(7, 0.25))
     desk.store.free_bytes = 0
     await desk.returns.bring(EFFECT)
 
-    assert desk.told == [SlabNotReturned("a")]
+    assert desk.told == [SlabNotWrittenBack("a")]
     assert not desk.asked
-    assert "a was not copied back from gpu0: the RAM tier has no room in one piece for a" in caplog.text
+    assert "a was not written back from gpu0: the RAM tier has no room in one piece for a" in caplog.text

@@ -11,7 +11,7 @@ from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Notice
 from engine.core.state import State
-from engine.scheduler.effects import BindModel, DisownSlab, DropSlab, ReadSlab, ReleaseModel, ReturnSlab
+from engine.scheduler.effects import BindModel, DisownSlab, DropSlab, ReadSlab, ReleaseModel, WriteBackSlab
 from engine.scheduler.integrity import QUIET_S
 from engine.scheduler.messages import SlabFailed, SlabRead, Tick
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
@@ -146,7 +146,7 @@ def test_who_runs_on_damaged_bytes_is_taken_off_and_the_bytes_go_after_it(device
 
     world.perform(world.expect(ReleaseModel))
     assert world.where() == {}
-    assert world.find(ReturnSlab) is None
+    assert world.find(WriteBackSlab) is None
     world.expect(DropSlab)
     assert tier(world) == {}
 

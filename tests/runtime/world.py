@@ -14,6 +14,7 @@ from engine.core.records import Entry
 from engine.core.state import State
 from engine.scheduler.board import Instant, Patience
 from engine.scheduler.effects import (
+    AnswerCommand,
     BindModel,
     Deny,
     DisownSlab,
@@ -24,27 +25,26 @@ from engine.scheduler.effects import (
     KillWorker,
     ReadSlab,
     ReleaseModel,
-    Reply,
-    ReturnSlab,
     StartWorker,
     StopReading,
     StopVerifying,
     VerifySlab,
     Write,
+    WriteBackSlab,
 )
 from engine.scheduler.messages import (
-    Ask,
     BindFailed,
+    LeaseAsked,
+    LeaseEnded,
     Message,
     ModelBound,
     ModelReleased,
-    Return,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
     Submit,
     Tick,
     Withdraw,
@@ -92,7 +92,7 @@ class World:
     def send(self, message: Message) -> None:
         for effect in self.scheduler.handle(message, Instant(NOW_S + self.now_s, self.now_s)):
             match effect:
-                case Reply(submission_id, answer):
+                case AnswerCommand(submission_id, answer):
                     assert submission_id not in self.answers, f"{submission_id} was answered twice"
                     self.answers[submission_id] = answer
                 case Grant(lease, device):
@@ -119,23 +119,25 @@ class World:
 
     def ask(self, model: ModelName) -> int:
         lease = next(self._numbers)
-        self.send(Ask(lease, model))
+        self.send(LeaseAsked(lease, model))
         return lease
 
     def give_back(self, lease: int) -> None:
-        self.send(Return(lease))
+        self.send(LeaseEnded(lease))
 
     def withdraw(self, name: str) -> None:
         self.send(Withdraw(name))
 
     def kill_worker(self, device: DeviceId, reason: str = "was killed by SIGKILL") -> None:
         """The worker dies: what it was doing will not be reported, but that no slab comes back from it."""
-        ended = [e for e in self.waiting if isinstance(e, BindModel | ReleaseModel | ReturnSlab) and e.device == device]
+        ended = [
+            e for e in self.waiting if isinstance(e, BindModel | ReleaseModel | WriteBackSlab) and e.device == device
+        ]
         self.waiting = [e for e in self.waiting if e not in ended]
         self.send(WorkerDown(device, reason))
         for effect in ended:
-            if isinstance(effect, ReturnSlab):
-                self.send(SlabNotReturned(effect.model))
+            if isinstance(effect, WriteBackSlab):
+                self.send(SlabNotWrittenBack(effect.model))
 
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
@@ -165,8 +167,8 @@ class World:
                     self.send(BindFailed(model, follower.device, "not read", "taken back"))
             case BindModel(model, device):
                 self.send(ModelBound(model, device, Bound(0, 0.06, 0.01, 0.02, 0)))
-            case ReturnSlab(model, device, size_bytes):
-                self.send(SlabReturned(model, device, size_bytes, 0.1))
+            case WriteBackSlab(model, device, size_bytes):
+                self.send(SlabWrittenBack(model, device, size_bytes, 0.1))
             case ReleaseModel(model, device):
                 self.send(ModelReleased(model, device, leaked_bytes=0, used_bytes=0))
             case StartWorker(device):
@@ -196,9 +198,9 @@ class World:
             self.send(BindFailed(model, follower.device, "not read", reason))
 
     def fail_return(self, model: ModelName) -> None:
-        """The slab can't be copied back."""
-        self.waiting.remove(self.expect(ReturnSlab, lambda e: e.model == model))
-        self.send(SlabNotReturned(model))
+        """The slab can't be written back."""
+        self.waiting.remove(self.expect(WriteBackSlab, lambda e: e.model == model))
+        self.send(SlabNotWrittenBack(model))
 
     def fail_bind(self, model: ModelName, reason: str) -> None:
         self.refuse_bind(model, "broken", reason)

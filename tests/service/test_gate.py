@@ -15,13 +15,13 @@ from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
 from engine.service.gate import foreign, peer_uid
-from engine.transport import Request, exchange
+from engine.transport import HttpRequest, exchange
 from engine.wire import STATUS, ErrorBody, error_of, problem_of
 from tests.scripted import ScriptedEngine
 from tests.service.serving import serving
 
 
-async def _error(socket: Path, request: Request) -> tuple[int, str]:
+async def _error(socket: Path, request: HttpRequest) -> tuple[int, str]:
     head, body = await exchange(socket, request, 5)
     return head.status, msgspec.json.decode(body, type=ErrorBody).error.message
 
@@ -47,7 +47,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
 
 
 async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteEngine, paths: Paths) -> None:
-    request = Request("GET", "/v1/snapshot", headers={"Citadel-Protocol": "99"})
+    request = HttpRequest("GET", "/v1/snapshot", headers={"Citadel-Protocol": "99"})
     status, message = await _error(paths.socket, request)
     assert status == 426
     assert "version 99" in message
@@ -58,7 +58,7 @@ async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteE
 async def test_a_client_of_another_version_can_still_stop_the_engine(
     scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
 ) -> None:
-    head, _body = await exchange(paths.socket, Request("POST", "/v1/stop", headers={"Citadel-Protocol": "99"}), 5)
+    head, _body = await exchange(paths.socket, HttpRequest("POST", "/v1/stop", headers={"Citadel-Protocol": "99"}), 5)
     assert head.status == 200
     assert scripted.stopped
 
@@ -79,7 +79,7 @@ async def test_a_client_of_another_version_can_still_stop_the_engine(
 async def test_a_wrong_request_is_told_what_is_wrong(
     remote: RemoteEngine, paths: Paths, method: str, path: str, body: bytes, status: int, words: str
 ) -> None:
-    answered, message = await _error(paths.socket, Request(method, path, body))
+    answered, message = await _error(paths.socket, HttpRequest(method, path, body))
     assert answered == status
     assert words in message
     assert "Traceback" not in message

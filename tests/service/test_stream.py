@@ -15,7 +15,7 @@ from engine.api import PROTOCOL, EngineUnreachable, Event, Snapshot, Updated
 from engine.client import RemoteEngine
 from engine.paths import Paths
 from engine.service.routes import send_events
-from engine.transport import Request
+from engine.transport import HttpRequest
 from engine.wire import PROTOCOL_HEADER
 from tests.scripted import ScriptedEngine
 
@@ -27,7 +27,7 @@ async def test_a_slow_reader_misses_old_snapshots_and_gets_the_newest(
     scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(paths.socket, limit=1 << 20)
-    writer.write(Request("GET", "/v1/events").encode())
+    writer.write(HttpRequest("GET", "/v1/events").encode())
     await reader.readuntil(b"\r\n\r\n")
     state = (await scripted.snapshot()).state
     for _ in range(CHANGES):

@@ -9,7 +9,7 @@ import pytest
 from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
-from engine.settings import Card, Settings, VirtualGpu, device_specs, load_settings
+from engine.settings import CardSpec, Settings, VirtualGpu, device_specs, load_settings
 from tests.settings.machines import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
 from tests.settings.written import refusals, written
 
@@ -26,8 +26,8 @@ def _environment(visible: str | None) -> dict[str, str]:
 def test_cards_become_devices_without_what_the_driver_keeps_for_itself(tmp_path: Path) -> None:
     settings = on(tmp_path, TWO_CARDS)
 
-    first = Card("GPU-a", "NVIDIA card a", 12 * GIB - RESERVED, 0)
-    second = Card("GPU-b", "NVIDIA card b", 8 * GIB - RESERVED, 1)
+    first = CardSpec("GPU-a", "NVIDIA card a", 12 * GIB - RESERVED, 0)
+    second = CardSpec("GPU-b", "NVIDIA card b", 8 * GIB - RESERVED, 1)
     assert settings.gpus == {"gpu0": first, "gpu1": second}
     assert settings.cards == (first, second)
     assert settings.card_uuids == {"gpu0": "GPU-a", "gpu1": "GPU-b"}

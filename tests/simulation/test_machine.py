@@ -13,39 +13,39 @@ from engine.scheduler.effects import (
     KillWorker,
     ReadSlab,
     ReleaseModel,
-    ReturnSlab,
     StartWorker,
     StopReading,
     StopVerifying,
     VerifySlab,
+    WriteBackSlab,
 )
 from engine.scheduler.messages import (
     BindFailed,
+    LeaseEnded,
     Message,
     ModelBound,
-    Return,
     SlabFailed,
-    SlabNotReturned,
+    SlabNotWrittenBack,
     SlabRead,
-    SlabReturned,
     SlabVerified,
+    SlabWrittenBack,
     WorkerDown,
 )
 from engine.simulation.compute import Compute
-from engine.simulation.machine import Machine, Run
+from engine.simulation.machine import SimulatedBox, SimulatedRun
 
 
 @pytest.fixture
-def machine() -> Machine:
+def machine() -> SimulatedBox:
     """With its workers up."""
-    machine = Machine(Box(), Compute(), dict.fromkeys("ab", 3 * GB))
+    machine = SimulatedBox(Box(), Compute(), dict.fromkeys("ab", 3 * GB))
     for device in ("gpu0", CPU):
         machine.perform(StartWorker(device), 0.0)
         machine.take()
     return machine
 
 
-def reports(machine: Machine) -> list[tuple[float, Message]]:
+def reports(machine: SimulatedBox) -> list[tuple[float, Message]]:
     """All that is still to come, with its time."""
     told = []
     while (now_s := machine.next_s) < math.inf:
@@ -54,18 +54,18 @@ def reports(machine: Machine) -> list[tuple[float, Message]]:
     return told
 
 
-def kinds(machine: Machine) -> list[tuple[float, type[Message]]]:
+def kinds(machine: SimulatedBox) -> list[tuple[float, type[Message]]]:
     return [(now_s, type(report)) for now_s, report in reports(machine)]
 
 
-def test_a_slab_is_found_whole_at_once_and_once(machine: Machine) -> None:
+def test_a_slab_is_found_whole_at_once_and_once(machine: SimulatedBox) -> None:
     machine.perform(VerifySlab("a"), 1.0)
     machine.perform(StopVerifying("a"), 1.0)
 
     assert reports(machine) == [(1.0, SlabVerified("a", "whole", "a.safetensors"))]
 
 
-def test_a_copy_behind_a_reading_ends_with_it(machine: Machine) -> None:
+def test_a_copy_behind_a_reading_ends_with_it(machine: SimulatedBox) -> None:
     machine.perform(ReadSlab("a"), 0.0)
     machine.take()
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
@@ -74,21 +74,21 @@ def test_a_copy_behind_a_reading_ends_with_it(machine: Machine) -> None:
     assert (machine.moved.from_disk_bytes, machine.moved.to_gpu_bytes) == (3 * GB, 3 * GB)
 
 
-def test_copies_to_one_device_share_its_link(machine: Machine) -> None:
+def test_copies_to_one_device_share_its_link(machine: SimulatedBox) -> None:
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
     machine.perform(BindModel("b", "gpu0", 0), 0.0)
 
     assert kinds(machine) == [(2.0, ModelBound), (2.0, ModelBound)]
 
 
-def test_the_cpu_runs_from_the_slab_itself(machine: Machine) -> None:
+def test_the_cpu_runs_from_the_slab_itself(machine: SimulatedBox) -> None:
     machine.perform(BindModel("a", CPU, 0), 5.0)
 
     assert kinds(machine) == [(5.0, ModelBound)]
     assert machine.moved.to_gpu_bytes == 0
 
 
-def test_a_reading_that_is_given_up_ends_the_copy_behind_it(machine: Machine) -> None:
+def test_a_reading_that_is_given_up_ends_the_copy_behind_it(machine: SimulatedBox) -> None:
     machine.perform(ReadSlab("a"), 0.0)
     machine.take()
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
@@ -97,7 +97,7 @@ def test_a_reading_that_is_given_up_ends_the_copy_behind_it(machine: Machine) ->
     assert kinds(machine) == [(0.5, SlabFailed), (0.5, BindFailed)]
 
 
-def test_a_copy_that_has_caught_up_ends_too_when_the_reading_is_given_up(machine: Machine) -> None:
+def test_a_copy_that_has_caught_up_ends_too_when_the_reading_is_given_up(machine: SimulatedBox) -> None:
     machine.perform(ReadSlab("a"), 0.0)
     machine.take()
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
@@ -108,7 +108,7 @@ def test_a_copy_that_has_caught_up_ends_too_when_the_reading_is_given_up(machine
     assert kinds(machine) == [(2.0, SlabFailed), (2.0, BindFailed)]
 
 
-def test_it_is_too_late_to_give_up_a_reading_that_has_ended(machine: Machine) -> None:
+def test_it_is_too_late_to_give_up_a_reading_that_has_ended(machine: SimulatedBox) -> None:
     machine.perform(ReadSlab("a"), 0.0)
     reports(machine)
     machine.perform(StopReading("a"), 7.0)
@@ -116,46 +116,46 @@ def test_it_is_too_late_to_give_up_a_reading_that_has_ended(machine: Machine) ->
     assert reports(machine) == []
 
 
-def test_a_copy_back_takes_nothing_from_the_copies_the_other_way(machine: Machine) -> None:
+def test_a_copy_back_takes_nothing_from_the_copies_the_other_way(machine: SimulatedBox) -> None:
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
-    machine.perform(ReturnSlab("b", "gpu0", 3 * GB), 0.0)
+    machine.perform(WriteBackSlab("b", "gpu0", 3 * GB), 0.0)
 
-    assert sorted(kinds(machine), key=str) == [(1.0, ModelBound), (1.0, SlabReturned)]
+    assert sorted(kinds(machine), key=str) == [(1.0, ModelBound), (1.0, SlabWrittenBack)]
     assert (machine.moved.to_gpu_bytes, machine.moved.to_ram_bytes) == (3 * GB, 3 * GB)
 
 
-def test_what_a_killed_worker_was_copying_back_does_not_come(machine: Machine) -> None:
-    machine.perform(ReturnSlab("a", "gpu0", 3 * GB), 0.0)
+def test_what_a_killed_worker_was_writing_back_does_not_come(machine: SimulatedBox) -> None:
+    machine.perform(WriteBackSlab("a", "gpu0", 3 * GB), 0.0)
     machine.perform(KillWorker("gpu0"), 0.5)
 
-    assert reports(machine)[0] == (0.5, SlabNotReturned("a"))
+    assert reports(machine)[0] == (0.5, SlabNotWrittenBack("a"))
     assert machine.moved.to_ram_bytes == 0
 
 
-def test_a_killed_worker_reports_nothing_of_what_it_was_doing(machine: Machine) -> None:
+def test_a_killed_worker_reports_nothing_of_what_it_was_doing(machine: SimulatedBox) -> None:
     machine.perform(BindModel("a", "gpu0", 0), 0.0)
     machine.take()
-    machine.run("gpu0", "a", Run(1, 10.0), 1.0)
+    machine.run("gpu0", "a", SimulatedRun(1, 10.0), 1.0)
     machine.perform(BindModel("b", "gpu0", 0), 1.0)
     machine.perform(KillWorker("gpu0"), 1.5)
 
     assert kinds(machine) == [(1.5, WorkerDown)]
 
 
-def test_a_model_runs_one_request_at_a_time(machine: Machine) -> None:
-    machine.run("gpu0", "a", Run(1, 2.0), 0.0)
-    machine.run("gpu0", "a", Run(2, 2.0), 0.0)
+def test_a_model_runs_one_request_at_a_time(machine: SimulatedBox) -> None:
+    machine.run("gpu0", "a", SimulatedRun(1, 2.0), 0.0)
+    machine.run("gpu0", "a", SimulatedRun(2, 2.0), 0.0)
 
-    assert reports(machine) == [(2.0, Return(1)), (4.0, Return(2))]
-
-
-def test_the_cpu_takes_longer(machine: Machine) -> None:
-    machine.run(CPU, "a", Run(1, 2.0), 0.0)
-
-    assert reports(machine) == [(16.0, Return(1))]
+    assert reports(machine) == [(2.0, LeaseEnded(1)), (4.0, LeaseEnded(2))]
 
 
-def test_a_release_tells_what_the_device_still_holds(machine: Machine) -> None:
+def test_the_cpu_takes_longer(machine: SimulatedBox) -> None:
+    machine.run(CPU, "a", SimulatedRun(1, 2.0), 0.0)
+
+    assert reports(machine) == [(16.0, LeaseEnded(1))]
+
+
+def test_a_release_tells_what_the_device_still_holds(machine: SimulatedBox) -> None:
     for model in "ab":
         machine.perform(BindModel(model, "gpu0", 0), 0.0)
     reports(machine)

@@ -7,7 +7,7 @@ import pytest
 from engine.core.policy import Policy
 from engine.replay.box import GB, Box, cycled_sizes
 from engine.replay.generated import demand
-from engine.replay.trace import Request, TraceError
+from engine.replay.trace import TraceError, TraceRequest
 from engine.scheduler.board import Patience
 from engine.simulation.compute import Compute
 from engine.simulation.figures import TimedOutcome
@@ -21,7 +21,7 @@ NO_CPU = Compute(cpu_bytes=0)
 def replayed(box: Box, compute: Compute, *requests: tuple[float, str, float]) -> TimedOutcome:
     """Of `(at_s, model, work)`; every model has 3 GB."""
     sizes = {model: 3 * GB for _, model, _ in requests}
-    return replay_timed([Request(*request) for request in requests], box, compute, sizes, Policy())
+    return replay_timed([TraceRequest(*request) for request in requests], box, compute, sizes, Policy())
 
 
 def waits(outcome: TimedOutcome) -> list[float]:

@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 
 from citadel_tui.theme import THEMES
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
-from citadel_tui.viewmodel.history import BUCKET_S, History, with_snapshot
+from citadel_tui.viewmodel.history import BUCKET_S, GraphHistory, with_snapshot
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.bars import OverTime
 from engine.core.sizes import MIB
@@ -24,7 +24,7 @@ USED_MIB = (120, 120, 300, 480, 480, 540, 540, 600, 90, 90, 620, 640)
 
 async def half_an_hour() -> Scene:
     engine = await busy_engine()
-    snapshot, history = await engine.snapshot(), History()
+    snapshot, history = await engine.snapshot(), GraphHistory()
     gpu0 = snapshot.state.devices["gpu0"]
     for bucket in range(180):
         used = USED_MIB[bucket // 5 % len(USED_MIB)] * MIB

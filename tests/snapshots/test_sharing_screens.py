@@ -16,9 +16,9 @@ from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
-from engine.bench.compare import compare as compare_runs
+from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress
-from engine.bench.records import Subject
+from engine.bench.records import BenchSubject
 from tests.bench.runs import run_of, series
 from tests.scripted import ScriptedEngine
 from tests.session.conftest import Clock, file, session
@@ -63,7 +63,7 @@ def test_a_benchmark_under_way_looks_as_it_did(snap_compare: Compare, size: tupl
     async def steps(console: Console, engine: ScriptedEngine) -> None:
         screen = BenchRun(4, lambda: None, UNICODE)
         screen.measured(series("bge-base", [0.20, 0.21, 0.22]))
-        screen.progress(Progress(Subject("phi-3-mini", "gpu0", "ram"), "6 of 7", (1.2, 1.21, 1.22, 1.22, 1.3)))
+        screen.progress(Progress(BenchSubject("phi-3-mini", "gpu0", "ram"), "6 of 7", (1.2, 1.21, 1.22, 1.22, 1.3)))
         console.app.push_screen(screen)
         await console.sees("repeat 6 of 7")
 

@@ -8,7 +8,7 @@ import msgspec
 
 from citadel_tui.bench.files import kept_runs
 from engine.api import Answer
-from engine.bench.records import Run
+from engine.bench.records import BenchResult
 from engine.core.commands import Submission
 from tests.scripted import ScriptedEngine
 from tests.tui.pilots import Console, Line, open_console
@@ -84,7 +84,7 @@ async def test_pairs_are_measured_every_model_out_for_every_other(citadel_home: 
         await console.sees("bge-base gpu0 ram, for e5-small")
         await console.sees("saved in")
         assert places(engine) == before
-    found = msgspec.json.decode(runs(citadel_home)[0].read_bytes(), type=Run)
+    found = msgspec.json.decode(runs(citadel_home)[0].read_bytes(), type=BenchResult)
     pairs = [(series.subject.leaving, series.subject.model) for series in found.series]
     assert sorted(pairs) == [("bge-base", "e5-small"), ("e5-small", "bge-base")]
 
@@ -114,7 +114,7 @@ async def test_a_run_is_shown_saved_and_everything_is_put_back(citadel_home: Pat
         await console.sees("saved in")
         assert "400.0" in console.text
         assert places(engine) == before
-    found = msgspec.json.decode(runs(citadel_home)[0].read_bytes(), type=Run)
+    found = msgspec.json.decode(runs(citadel_home)[0].read_bytes(), type=BenchResult)
     assert [len(series.seconds) for series in found.series] == [7]
     assert {submission.origin for submission in engine.submissions[5:]} == {"trial"}
 

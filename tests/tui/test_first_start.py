@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from citadel_tui.app import CitadelApp
-from citadel_tui.settings.file import load, save
+from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
@@ -48,6 +48,6 @@ async def test_an_engine_with_a_past_needs_no_welcome() -> None:
 
 def test_a_console_that_was_left_once_is_no_longer_new() -> None:
     path = console_file(os.environ)
-    assert load(path).first
-    save(path, AT_FIRST)
-    assert not load(path).first
+    assert load_settings_file(path).first
+    save_settings_file(path, AT_FIRST)
+    assert not load_settings_file(path).first

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.graph import graph
-from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, History, with_snapshot
+from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, GraphHistory, with_snapshot
 from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
@@ -39,8 +39,8 @@ def using(used_mib: int | None, requests: int = 0) -> Snapshot:
     )
 
 
-def seen(*looks: tuple[float, Snapshot]) -> History:
-    history = History()
+def seen(*looks: tuple[float, Snapshot]) -> GraphHistory:
+    history = GraphHistory()
     for after_s, snapshot in looks:
         history = with_snapshot(history, snapshot, START_S + after_s)
     return history
@@ -100,7 +100,7 @@ def text(lines: object) -> str:
 @pytest.mark.parametrize("width", [60, 80, 120, 160, 200, 300])
 async def test_the_panel_shows_as_many_devices_as_fit_and_always_the_switches(width: int) -> None:
     engine = await busy_engine()
-    history = with_snapshot(History(), await engine.snapshot(), START_S)
+    history = with_snapshot(GraphHistory(), await engine.snapshot(), START_S)
     scene = Scene(START_S, None, await engine.snapshot(), await engine.records(), history=history)
     lines = panel_lines(scene, width, 3, UNICODE)
     assert [width_of(line) for line in lines] == [width] * 5

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from citadel_tui.viewmodel.dashboard.bars import bar, bar_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy
-from citadel_tui.viewmodel.prose import share
+from citadel_tui.viewmodel.prose import share_cells
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading
@@ -95,7 +95,7 @@ def test_every_row_of_bars_is_as_wide_as_the_screen(
 def test_shared_cells_add_up_and_nothing_that_exists_vanishes_while_there_are_cells(
     wants: list[int], cells: int
 ) -> None:
-    given_cells = share(wants, cells)
+    given_cells = share_cells(wants, cells)
     there = sum(1 for size in wants if size)
     assert sum(given_cells) == (cells if there else 0)
     assert sum(1 for size, got in zip(wants, given_cells, strict=True) if size and got) == min(there, cells)

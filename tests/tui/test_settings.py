@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from citadel_tui.actions import ACTIONS, key_id, key_text
 from citadel_tui.app import CitadelApp
-from citadel_tui.settings.file import load, save
-from citadel_tui.settings.settings import Settings
+from citadel_tui.settings.file import load_settings_file, save_settings_file
+from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.sorting import Sorting
@@ -19,7 +19,7 @@ from tests.scripted import ScriptedEngine
 from tests.tui.pilots import NOON_S, Console, Line
 from tests.tui.scenes import busy_engine
 
-LEFT = Settings(Sorting("size", reverse=True), "state:ready", "light", "on")
+LEFT = ConsoleSettings(Sorting("size", reverse=True), "state:ready", "light", "on")
 
 
 @pytest.fixture
@@ -34,24 +34,24 @@ def written(file: Path, text: str) -> Path:
 
 
 def test_without_a_file_everything_is_as_at_first(file: Path) -> None:
-    assert load(file).settings == Settings()
-    assert load(file).complaint == ""
+    assert load_settings_file(file).settings == ConsoleSettings()
+    assert load_settings_file(file).complaint == ""
 
 
 def test_what_is_saved_is_what_is_loaded(file: Path) -> None:
-    save(file, LEFT)
-    assert load(file).settings == LEFT
-    save(file, Settings())
-    assert load(file).settings == Settings()
+    save_settings_file(file, LEFT)
+    assert load_settings_file(file).settings == LEFT
+    save_settings_file(file, ConsoleSettings())
+    assert load_settings_file(file).settings == ConsoleSettings()
     assert [path.name for path in file.parent.iterdir()] == ["console.yaml"]
 
 
 def test_what_people_wrote_stays_when_the_console_writes(file: Path) -> None:
     written(file, "# mine\nkeys:\n  evict: x  # not e\nsort: name\n")
-    save(file, LEFT)
+    save_settings_file(file, LEFT)
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# mine\nkeys:\n  evict: x  # not e\nsort: size\n")
-    assert load(file).settings == replace(LEFT, keys={"evict": "x"})
+    assert load_settings_file(file).settings == replace(LEFT, keys={"evict": "x"})
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_what_people_wrote_stays_when_the_console_writes(file: Path) -> None:
     ],
 )
 def test_a_file_with_a_mistake_is_named_ignored_and_left_as_it_is(file: Path, text: str, complaint: str) -> None:
-    loaded = load(written(file, text))
-    assert loaded.settings == Settings()
+    loaded = load_settings_file(written(file, text))
+    assert loaded.settings == ConsoleSettings()
     assert loaded.complaint.startswith(f"{file} is ignored, and stays as it is: ")
     assert complaint in loaded.complaint
 
 
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
-    complaint = load(written(file, "sort: x\ncolours: red\nkeys: {evikt: x, pin: home}")).complaint
+    complaint = load_settings_file(written(file, "sort: x\ncolours: red\nkeys: {evikt: x, pin: home}")).complaint
     assert all(key in complaint for key in ("sort:", "colours:", "keys.evikt:", "keys.pin:"))
 
 
 def test_two_actions_may_change_keys_with_each_other(file: Path) -> None:
-    assert load(written(file, "keys: {evict: l, load: e}")).settings.keys == {"evict": "l", "load": "e"}
+    assert load_settings_file(written(file, "keys: {evict: l, load: e}")).settings.keys == {"evict": "l", "load": "e"}
 
 
 def test_every_key_of_the_registry_has_a_name_that_the_file_takes() -> None:
@@ -106,14 +106,14 @@ def test_the_file_lies_with_the_users_settings_or_in_citadel_home() -> None:
     assert console_file({"CITADEL_HOME": "/x", "XDG_CONFIG_HOME": "/c"}) == Path("/x/console.yaml")
 
 
-def app_with(settings: Settings, engine: ScriptedEngine) -> CitadelApp:
+def app_with(settings: ConsoleSettings, engine: ScriptedEngine) -> CitadelApp:
     look = Look(UNICODE, "citadel")
     return CitadelApp(Line(engine).connect, look, read_only=False, settings=settings, now=lambda: NOON_S)
 
 
 async def test_chosen_keys_do_what_they_say_and_are_shown_everywhere() -> None:
     engine = await busy_engine()
-    app = app_with(Settings(keys={"evict": "x", "load": "e", "palette": "semicolon"}), engine)
+    app = app_with(ConsoleSettings(keys={"evict": "x", "load": "e", "palette": "semicolon"}), engine)
     async with app.run_test(size=(120, 36)) as pilot:
         console = Console(pilot, app)
         await console.sees("x Evict")
@@ -143,11 +143,11 @@ async def test_the_console_begins_as_it_was_left() -> None:
 
 
 async def test_what_the_operator_changed_is_what_is_kept() -> None:
-    app = app_with(Settings(keys={"evict": "x"}), await busy_engine())
+    app = app_with(ConsoleSettings(keys={"evict": "x"}), await busy_engine())
     async with app.run_test(size=(80, 24)) as pilot:
         console = Console(pilot, app)
         await console.sees("live")
-        assert app.settings == Settings(keys={"evict": "x"})
+        assert app.settings == ConsoleSettings(keys={"evict": "x"})
         await console.press("s", "o", "g", "v", "slash", *"bge", "enter")
         await console.sees("1 of 4")
-    assert app.settings == Settings(Sorting("name", reverse=True), "bge", "light", "on", {"evict": "x"})
+    assert app.settings == ConsoleSettings(Sorting("name", reverse=True), "bge", "light", "on", {"evict": "x"})

@@ -9,7 +9,7 @@ from citadel_tui.viewmodel.dashboard.rows import ModelRow, admits, model_rows, p
 from citadel_tui.viewmodel.dashboard.table import layout_for, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting, SortKey, in_order
+from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting, SortKey, sorted_rows
 from tests.scripted_plans import START_S
 from tests.tui.pilots import open_console
 from tests.tui.scenes import busy_engine
@@ -37,7 +37,7 @@ def names(rows: list[ModelRow]) -> list[str]:
     ],
 )
 async def test_a_column_puts_what_it_is_about_on_top(key: SortKey, first: str) -> None:
-    assert in_order(await busy_rows(), Sorting(key))[0].name == first
+    assert sorted_rows(await busy_rows(), Sorting(key))[0].name == first
 
 
 @pytest.mark.parametrize("key", SORT_KEYS)
@@ -45,22 +45,22 @@ async def test_every_order_keeps_every_row_and_turned_around_still_has_the_unkno
     rows = await busy_rows()
     rows[1] = replace(rows[1], idle_s=None, last_switch_s=None, note="", pin="")
     for sorting in (Sorting(key), Sorting(key).reversed):
-        assert sorted(names(in_order(rows, sorting))) == sorted(names(rows))
+        assert sorted(names(sorted_rows(rows, sorting))) == sorted(names(rows))
     if key in ("idle", "switch", "pin"):
-        assert "e5-small" in names(in_order(rows, Sorting(key, reverse=True)))[1:]
+        assert "e5-small" in names(sorted_rows(rows, Sorting(key, reverse=True)))[1:]
 
 
 async def test_gpus_are_in_the_order_of_their_numbers() -> None:
     row = (await busy_rows())[0]
     rows = [replace(row, name=place, places=(place,)) for place in ("disk", "gpu10", "cpu", "gpu2", "ram")]
-    assert names(in_order(rows, Sorting("where"))) == ["gpu2", "gpu10", "cpu", "ram", "disk"]
+    assert names(sorted_rows(rows, Sorting("where"))) == ["gpu2", "gpu10", "cpu", "ram", "disk"]
 
 
 async def test_equal_rows_stay_in_catalog_order_whichever_way_around() -> None:
     rows = await busy_rows()
     embedding = [row.name for row in rows if row.task == "embedding"]
     for sorting in (Sorting("task"), Sorting("task", reverse=True)):
-        assert [name for name in names(in_order(rows, sorting)) if name in embedding] == embedding
+        assert [name for name in names(sorted_rows(rows, sorting)) if name in embedding] == embedding
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.weights.arena import PIECE_BYTES, Arena
+from engine.weights.arena import READ_PIECE_BYTES, Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.shared_memory import Region
 
@@ -47,18 +47,18 @@ def test_a_worker_that_maps_the_descriptor_sees_the_bytes(arena: Arena, tmp_path
 
 
 def test_what_has_been_read_grows_to_all(arena: Arena, tmp_path: Path) -> None:
-    region = taken(arena, PIECE_BYTES + 1)
+    region = taken(arena, READ_PIECE_BYTES + 1)
     path = tmp_path / "slab"
-    path.write_bytes(bytes(PIECE_BYTES + 1))
+    path.write_bytes(bytes(READ_PIECE_BYTES + 1))
     counts: list[int] = []
     arena.read_file(path, 0, region, counts.append, threading.Event())
-    assert counts == [PIECE_BYTES, PIECE_BYTES + 1]
+    assert counts == [READ_PIECE_BYTES, READ_PIECE_BYTES + 1]
 
 
 def test_a_stopped_read_ends_at_the_next_piece(arena: Arena, tmp_path: Path) -> None:
-    region = taken(arena, 2 * PIECE_BYTES)
+    region = taken(arena, 2 * READ_PIECE_BYTES)
     path = tmp_path / "slab"
-    path.write_bytes(bytes(2 * PIECE_BYTES))
+    path.write_bytes(bytes(2 * READ_PIECE_BYTES))
     stop = threading.Event()
     with pytest.raises(ReadStopped, match="taken back"):
         arena.read_file(path, 0, region, lambda _: stop.set(), stop)

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from engine.weights.errors import BadCheckpoint, DiskFull
-from engine.weights.layout import DATA_ALIGNMENT, TENSOR_ALIGNMENT, Entry, TensorFacts, data_length, header_bytes, place
+from engine.weights.layout import (
+    DATA_ALIGNMENT,
+    TENSOR_ALIGNMENT,
+    SlabEntry,
+    TensorFacts,
+    data_length,
+    header_bytes,
+    place,
+)
 from engine.weights.slab import Prepared, SlabContents, is_current, open_prepared, verify_checksum, write_prepared
 from tests.weights.checkpoints import write_checkpoint
 
@@ -29,7 +37,7 @@ def facts(path: str, values: np.ndarray) -> TensorFacts:
 CONTENTS = SlabContents("BertModel", "path:/x", place(facts(*item) for item in VALUES.items()), ())
 
 
-def value_bytes(entry: Entry) -> memoryview:
+def value_bytes(entry: SlabEntry) -> memoryview:
     return memoryview(VALUES[entry.path].tobytes())
 
 
@@ -120,7 +128,7 @@ def test_writing_again_replaces_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    def broken(entry: Entry) -> memoryview:
+    def broken(entry: SlabEntry) -> memoryview:
         raise OSError(errno.EIO, "Input/output error")
 
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
@@ -132,7 +140,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_nothing(tmp_path: Path) -> None:
-    def no_room(entry: Entry) -> memoryview:
+    def no_room(entry: SlabEntry) -> memoryview:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     checkpoint = write_checkpoint(tmp_path / "checkpoint")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.weights.shared_memory import PIECE_BYTES, SparseMemory, Touching
+from engine.weights.shared_memory import TOUCH_PIECE_BYTES, SparseMemory, Touching
 
 MIB = 1 << 20
 
@@ -57,7 +57,7 @@ def test_it_ends_at_the_next_piece_when_it_is_told(memory: SparseMemory) -> None
     with touching.paused():
         touching.start()
         touching.end()
-    assert taken_bytes(memory) <= PIECE_BYTES
+    assert taken_bytes(memory) <= TOUCH_PIECE_BYTES
 
 
 def test_nothing_to_touch_is_nothing_to_wait_for(memory: SparseMemory) -> None:

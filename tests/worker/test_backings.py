@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.core.sizes import MIB
-from engine.weights.layout import Entry
+from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
@@ -60,7 +60,7 @@ def test_a_slab_is_there_byte_for_byte_and_its_memory_comes_back(backing: Backin
     empty_bytes = backing.used_bytes
     placement = filled(backing, source, MIB)
     assert backing.used_bytes > empty_bytes
-    entry = Entry("x", "parameter", "U8", (8,), (1,), 8, offset=0)
+    entry = SlabEntry("x", "parameter", "U8", (8,), (1,), 8, offset=0)
     assert bytes(placement.tensor(entry).tolist()) == b"citadel!"
     assert placement.vacate() == 0
     assert backing.used_bytes == empty_bytes
@@ -72,7 +72,7 @@ def test_a_slab_does_not_change_when_its_place_in_the_ram_tier_is_used_again(bac
     placement = filled(backing, Region(0, 4096))
     backing.unlock(Region(0, 4096))
     tier.mapping[:4] = b"efgh"
-    entry = Entry("x", "parameter", "U8", (4,), (1,), 4, offset=0)
+    entry = SlabEntry("x", "parameter", "U8", (4,), (1,), 4, offset=0)
     assert bytes(placement.tensor(entry).tolist()) == b"abcd"
 
 
@@ -132,7 +132,7 @@ def test_a_slab_comes_back_to_the_ram_tier_byte_for_byte_and_holds_nothing(backi
     slab = tier.mapping[source.offset : source.offset + source.length]
     placement = filled(backing, source)
     window = backing.window(target)
-    placement.copy_back(window)
+    placement.write_back(window)
     window.close()
 
     assert tier.mapping[target.offset : target.offset + target.length] == slab

@@ -7,20 +7,20 @@ import logging
 import pytest
 
 from engine.core.sizes import MIB
-from engine.weights.layout import Entry
+from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region
 from engine.worker.cuda import SMALLEST_SEGMENT, CudaBacking
 from engine.worker.cuda_device import cuda_ordinal, see_only
 from engine.worker.errors import DeviceUnusable, OutOfMemory, failure_of
 from engine.worker.memory import Placement
-from engine.worker.protocol import Card
+from engine.worker.protocol import CardMemory
 from engine.worker.slab_stream import all_read
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
 
 LIMIT_BYTES = 64 * MIB
 SOURCE = Region(0, 12 * MIB)
-BYTE = Entry("x", "parameter", "U8", (1,), (1,), 1, offset=0)
+BYTE = SlabEntry("x", "parameter", "U8", (1,), (1,), 1, offset=0)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_nothing_is_made_on_the_card_before_the_first_load(card: ScriptedCard, b
 def test_the_context_stays_and_is_counted(card: ScriptedCard, backing: CudaBacking) -> None:
     backing.place(SOURCE, 0).vacate()
     assert backing.used_bytes == CONTEXT_BYTES
-    assert backing.card == Card(card.total_bytes, card.total_bytes - CONTEXT_BYTES, CONTEXT_BYTES)
+    assert backing.card == CardMemory(card.total_bytes, card.total_bytes - CONTEXT_BYTES, CONTEXT_BYTES)
 
 
 def test_a_context_that_nobody_can_measure_is_unknown_not_zero(card: ScriptedCard, backing: CudaBacking) -> None:

@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 def config(arena: Arena, backing: str) -> protocol.WorkerConfig:
-    return protocol.WorkerConfig("gpu0", backing, 1 << 30, protocol.Arena(arena.size_bytes), page_locks=True)
+    return protocol.WorkerConfig("gpu0", backing, 1 << 30, protocol.ArenaSize(arena.size_bytes), page_locks=True)
 
 
 async def test_a_worker_is_ready_before_cuda_is_looked_for_and_then_says_what_is_wrong(

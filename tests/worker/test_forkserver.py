@@ -47,7 +47,7 @@ ids = count(1)
 
 
 def config(arena: Arena, limit_bytes: int = LIMIT_BYTES) -> WorkerConfig:
-    return WorkerConfig("gpu0", "ram", limit_bytes, protocol.Arena(arena.size_bytes))
+    return WorkerConfig("gpu0", "ram", limit_bytes, protocol.ArenaSize(arena.size_bytes))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -68,7 +68,7 @@ async def minilm(
     request = Prepare(next(ids), "minilm", "package:x", str(MINILM), str(folder), "embedding", "float32", None)
     reply = await worker.request(request, shares.append)
     await worker.close()
-    assert isinstance(reply, protocol.Prepared), reply
+    assert isinstance(reply, protocol.Converted), reply
     assert shares[-1] == 1.0
     prepared = open_prepared(folder)
     region = arena.allocate(prepared.length)

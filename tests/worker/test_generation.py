@@ -12,7 +12,7 @@ from engine.core.models import Limits
 from engine.weights.recipes import RECIPES, Recipe
 from engine.worker.convert import load_module
 from engine.worker.errors import BadRequest
-from engine.worker.generation import Generator, share
+from engine.worker.generation import Generator, share_limit
 from engine.worker.synthetic import make
 from engine.worker.tokenizer import load_tokenizer
 
@@ -58,7 +58,7 @@ def test_asking_for_no_tokens_is_refused(generator: Generator) -> None:
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(2, 128))
 def test_prompt_and_answer_fit_the_limit_together(prompt: int, asked: int, limit: int) -> None:
-    kept, new = share(prompt, asked, limit)
+    kept, new = share_limit(prompt, asked, limit)
     assert 1 <= kept <= prompt
     assert 1 <= new <= asked
     assert kept + new <= limit

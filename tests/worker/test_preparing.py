@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from engine.core.models import ModelSpec
-from engine.core.preparation import Building, Built, Depth, Kept, News, NotPrepared, Order
+from engine.core.preparation import Building, Built, Depth, Kept, NotPrepared, Order, PrepareNews
 from engine.prepare import PreparingBroke, preparing
 from engine.weights.slab import Prepared, open_prepared, verify_checksum
 from engine.weights.sources import prepared_folder, resolve
 from engine.worker.convert import prepare
-from engine.worker.prepare_program import carry_out
+from engine.worker.prepare_program import prepare_all
 from engine.worker.protocol import Prepare
 from tests.worker.models import write_random_checkpoint
 
@@ -37,10 +37,10 @@ def folder_of(spec: ModelSpec, cache: Path) -> Path:
     return prepared_folder(spec, resolve(spec, cache), cache)
 
 
-def all_news(spec: ModelSpec, cache: Path, depth: Depth = "sizes") -> list[News]:
+def all_news(spec: ModelSpec, cache: Path, depth: Depth = "sizes") -> list[PrepareNews]:
     """What is said, in this process, which has torch already."""
-    news: list[News] = []
-    carry_out(Order((spec,), str(cache), depth), news.append)
+    news: list[PrepareNews] = []
+    prepare_all(Order((spec,), str(cache), depth), news.append)
     return news
 
 

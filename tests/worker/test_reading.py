@@ -20,7 +20,7 @@ from engine.worker.main import Worker
 from engine.worker.memory import RamBacking
 from engine.worker.protocol import Bind, Bound, Failure, FromWorker, Release, Released, SlabGrew, SlabStopped
 from engine.worker.residents import Residents
-from engine.worker.slab_stream import Reading, all_read, follow
+from engine.worker.slab_stream import SlabStream, all_read, follow
 from tests.worker.models import Tier
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 
@@ -28,7 +28,7 @@ from tests.worker.small import SMALL_EMBEDDER, prepare_small
 class Parts:
     """Copies nothing, and lets the test say how far the reading is after each part."""
 
-    def __init__(self, reading: Reading, then: list[int]) -> None:
+    def __init__(self, reading: SlabStream, then: list[int]) -> None:
         self.reading = reading
         self.then = then
         self.copied: list[tuple[int, int]] = []
@@ -41,7 +41,7 @@ class Parts:
 
 
 def test_each_part_is_copied_as_soon_as_it_has_been_read() -> None:
-    reading = Reading(100, 10)
+    reading = SlabStream(100, 10)
     parts = Parts(reading, [40, 100])
     moved = follow(reading, 100, parts.copy)
     assert parts.copied == [(0, 10), (10, 40), (40, 100)]
@@ -56,7 +56,7 @@ def test_a_slab_that_rests_in_the_ram_tier_is_one_part() -> None:
 
 
 def test_a_reading_that_is_given_up_ends_the_copy() -> None:
-    reading = Reading(100, 10)
+    reading = SlabStream(100, 10)
 
     def copy(begin: int, end: int) -> float:
         reading.stop("the disk is gone")

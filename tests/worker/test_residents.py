@@ -15,7 +15,7 @@ from engine.weights.slab import Prepared
 from engine.worker.convert import build, prepare
 from engine.worker.errors import NotResident, SlabReplaced
 from engine.worker.memory import RamBacking
-from engine.worker.protocol import Bind, CopyBack, Prepare, Release
+from engine.worker.protocol import Bind, Prepare, Release, WriteBack
 from engine.worker.residents import Residents
 from engine.worker.synthetic import make
 from tests.worker.models import SMALL, Tier
@@ -170,7 +170,7 @@ def test_a_slab_that_is_copied_back_can_be_bound_again_and_its_model_stays_meanw
     source, target = tier.read(prepared), tier.arena.allocate(prepared.length)
     assert target is not None
     residents.bind(binding(prepared, source))
-    answer = residents.copy_back(CopyBack(2, "m", target.offset, target.length))
+    answer = residents.write_back(WriteBack(2, "m", target.offset, target.length))
     assert (answer.id, answer.copy_s > 0) == (2, True)
     residents.find("m")
     slab = tier.mapping[source.offset : source.offset + source.length]
@@ -181,7 +181,7 @@ def test_a_slab_that_is_copied_back_can_be_bound_again_and_its_model_stays_meanw
 
 def test_what_is_not_there_can_not_be_copied_back(backing: RamBacking) -> None:
     with pytest.raises(NotResident, match="nobody is not on this device"):
-        Residents(backing).copy_back(CopyBack(1, "nobody", 0, 4096))
+        Residents(backing).write_back(WriteBack(1, "nobody", 0, 4096))
 
 
 def test_what_is_not_there_can_not_be_released(backing: RamBacking) -> None:

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from citadel_tui.actions import DEVICE_IDS
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.memory_map import Kind, Occupancy, Segment, occupancy, sum_of, tier_occupancy
-from citadel_tui.viewmodel.prose import share
+from citadel_tui.viewmodel.memory_map import Occupancy, Segment, SegmentKind, occupancy, sum_of, tier_occupancy
+from citadel_tui.viewmodel.prose import share_cells
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, filled, greyed, left, right, width_of, wrapped
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from citadel_tui.words.figures import percent_text
@@ -30,7 +30,7 @@ _BLOCKS: Final[tuple[tuple[Role, Role], tuple[Role, Role]]] = (("block-a", "name
 def bar(parts: Occupancy, width: int, glyphs: Glyphs) -> Line:
     """The parts, inside and outside the budget, in `width` cells with the left edge and the budget mark."""
     segments = (*parts.inside, *parts.outside)
-    cells = share([s.size_bytes for s in segments], max(width - 2, 0))
+    cells = share_cells([s.size_bytes for s in segments], max(width - 2, 0))
     inside = len(parts.inside)
     spans = [Span(glyphs.start, "dim")]
     for index, (segment, size) in enumerate(zip(segments, cells, strict=True)):
@@ -61,7 +61,7 @@ def _held(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs
     """Name, weights, workspace and closing edge; the name lies over the rest as far as there is room."""
     body, label = block
     inner = cells - 1
-    weights = sum(share([segment.weights_bytes, segment.size_bytes - segment.weights_bytes], inner)[:1])
+    weights = sum(share_cells([segment.weights_bytes, segment.size_bytes - segment.weights_bytes], inner)[:1])
     name = cut(glyphs.text(segment.model), inner, "")
     fill = (glyphs.weights * weights + glyphs.workspace * (inner - weights))[cell_len(name) :]
     return tuple(s for s in (Span(name, label), Span(fill, body), Span(glyphs.edge, body)) if s.text)
@@ -72,8 +72,8 @@ def _named(segment: Segment, cells: int, fill: str, glyphs: Glyphs) -> str:
     return name + fill * (cells - 1 - cell_len(name)) + glyphs.edge
 
 
-def _plain(kind: Kind, glyphs: Glyphs) -> tuple[str, Role]:
-    known: dict[Kind, tuple[str, Role]] = {
+def _plain(kind: SegmentKind, glyphs: Glyphs) -> tuple[str, Role]:
+    known: dict[SegmentKind, tuple[str, Role]] = {
         "leaked": (glyphs.leaked, "bad"),
         "room": (glyphs.room, "room"),
         "spare": (" ", "room"),
@@ -126,7 +126,7 @@ def _shares(parts: Occupancy, width: int) -> tuple[str, str]:
     return f" {of_budget:>4} of budget", f"{of_total:>4} of total"
 
 
-_ORDER: tuple[Kind, ...] = ("held", "ghost", "leaving", "leaked", "room")
+_ORDER: tuple[SegmentKind, ...] = ("held", "ghost", "leaving", "leaked", "room")
 
 
 def shown_devices(devices: Sequence[DeviceState], most: int) -> frozenset[DeviceId]:
@@ -153,7 +153,7 @@ def together(parts: Sequence[Occupancy]) -> Occupancy:
     )
 
 
-def _merged(segments: Iterable[Segment], kinds: Sequence[Kind]) -> tuple[Segment, ...]:
+def _merged(segments: Iterable[Segment], kinds: Sequence[SegmentKind]) -> tuple[Segment, ...]:
     """One segment of each kind that there is."""
     found = tuple(segments)
     merged = []

@@ -12,7 +12,7 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
 from citadel_tui.words.figures import count_text, idle_text, seconds_text
 from citadel_tui.words.labels import model_label
-from engine.api import Job, Snapshot
+from engine.api import JobView, Snapshot
 from engine.core.names import ModelName
 from engine.core.records import Switch
 from engine.core.sizes import mib
@@ -89,7 +89,7 @@ def _places(snapshot: Snapshot, name: ModelName, residents: tuple[Resident, ...]
 
 
 def _state(
-    snapshot: Snapshot, model: ModelState, residents: tuple[Resident, ...], jobs: tuple[Job, ...]
+    snapshot: Snapshot, model: ModelState, residents: tuple[Resident, ...], jobs: tuple[JobView, ...]
 ) -> tuple[str, Role]:
     """A word for what happens to it now, the most telling one first."""
     moving = next((r for r in residents if r.stage != "ready"), None)
@@ -106,7 +106,7 @@ def _state(
     return "resting", "dim"
 
 
-def _moving(resident: Resident, jobs: tuple[Job, ...]) -> tuple[str, Role]:
+def _moving(resident: Resident, jobs: tuple[JobView, ...]) -> tuple[str, Role]:
     match resident.stage:
         case "pending":
             return "pending", "warn"
@@ -129,7 +129,7 @@ def _pin(model: ModelState, glyphs: Glyphs) -> str:
     return model.pin.device or glyphs.pinned
 
 
-def _note(model: ModelState, jobs: tuple[Job, ...], glyphs: Glyphs) -> str:
+def _note(model: ModelState, jobs: tuple[JobView, ...], glyphs: Glyphs) -> str:
     if model.trouble:
         return glyphs.text(model.trouble)
     return next((f"waits for {glyphs.text(j.waiting_for)}" for j in jobs if j.waiting_for), "")

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut, filled, spread, width_of
+from citadel_tui.viewmodel.spans import Line, Span, cut, filled, justify, width_of
 from citadel_tui.words.bench import MEASURED, quiet_text
 from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
-from engine.api import Job
+from engine.api import JobView
 from engine.bench.statistics import nearest_rank
 from engine.core.commands import command_text, models_of
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -35,7 +35,7 @@ def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
         if part is None:
             break
         end = (part, _GAP, *end)
-    return filled(spread(start, end, width), width, glyphs.ellipsis)
+    return filled(justify(start, end, width), width, glyphs.ellipsis)
 
 
 def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
@@ -75,7 +75,7 @@ def rule_line(title: str, middle: Line, end: str, width: int, glyphs: Glyphs) ->
     return filled((*start, Span(glyphs.rule * fill, "rule"), *tail), width, glyphs.ellipsis)
 
 
-def jobs_line(jobs: Sequence[Job], selected: str | None, glyphs: Glyphs) -> Line:
+def jobs_line(jobs: Sequence[JobView], selected: str | None, glyphs: Glyphs) -> Line:
     """The command under way that matters most to the operator: the selected model's, or the oldest."""
     if not jobs:
         return ()

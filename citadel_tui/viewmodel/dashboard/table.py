@@ -51,7 +51,7 @@ COLUMNS: Final = (
 _FIRST_FIGURE: Final = "SWITCH"
 
 
-class Layout(Struct, frozen=True):
+class TableLayout(Struct, frozen=True):
     """Which columns a screen shows, and how wide the names are."""
 
     columns: tuple[Column, ...]
@@ -60,15 +60,15 @@ class Layout(Struct, frozen=True):
     """Cells left over, which part what the catalog says from what moves."""
 
 
-def layout_for(width: int, longest_name: int) -> Layout:
+def layout_for(width: int, longest_name: int) -> TableLayout:
     """The columns for a screen of `width` cells whose longest name takes `longest_name`."""
     columns = tuple(c for c in COLUMNS if width >= c.from_width)
     room = max(width - _MARK - sum(c.width + 1 for c in columns), _NAME_MIN)
     names = min(max(longest_name, _NAME_MIN), room)
-    return Layout(columns, names, room - names)
+    return TableLayout(columns, names, room - names)
 
 
-def head_line(layout: Layout, sorting: Sorting, glyphs: Glyphs) -> Line:
+def head_line(layout: TableLayout, sorting: Sorting, glyphs: Glyphs) -> Line:
     """The column titles, the one sorted by marked."""
     mark = glyphs.above if sorting.reverse else glyphs.below
     title = f"MODEL{mark}" if sorting.key == "name" else "MODEL"
@@ -79,12 +79,12 @@ def head_line(layout: Layout, sorting: Sorting, glyphs: Glyphs) -> Line:
     return tuple(spans)
 
 
-def sort_keys(layout: Layout) -> tuple[SortKey, ...]:
+def sort_keys(layout: TableLayout) -> tuple[SortKey, ...]:
     """The orders that `layout` has a column for, from left to right; the catalog's own first."""
     return ("catalog", "name", *(column.sort for column in layout.columns))
 
 
-def sort_key_at(layout: Layout, x: int) -> SortKey:
+def sort_key_at(layout: TableLayout, x: int) -> SortKey:
     """The order that the column over the cell `x` shows."""
     right_edge = _MARK + layout.names
     if x < right_edge:
@@ -96,7 +96,7 @@ def sort_key_at(layout: Layout, x: int) -> SortKey:
     return layout.columns[-1].sort
 
 
-def model_line(row: ModelRow, layout: Layout, glyphs: Glyphs, *, marked: bool) -> Line:
+def model_line(row: ModelRow, layout: TableLayout, glyphs: Glyphs, *, marked: bool) -> Line:
     """A row, without the cursor's mark, which the widget sets in the first cell."""
     mark = f" {glyphs.synthetic}" if row.synthetic else ""
     name = cut(glyphs.text(row.name), layout.names - len(mark), glyphs.ellipsis)
@@ -111,7 +111,7 @@ def model_line(row: ModelRow, layout: Layout, glyphs: Glyphs, *, marked: bool) -
     )
 
 
-def _before(column: Column, layout: Layout) -> str:
+def _before(column: Column, layout: TableLayout) -> str:
     return " " * (1 + layout.gap) if column.title == _FIRST_FIGURE else " "
 
 

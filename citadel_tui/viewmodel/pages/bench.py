@@ -13,9 +13,9 @@ from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
 from citadel_tui.words.bench import efficiency_text, ms_text, result_name, start_text, subject_name
-from engine.bench.compare import Compared, Comparison
+from engine.bench.compare import BenchComparison, Compared
 from engine.bench.measure import Progress, Schedule
-from engine.bench.records import FromTier, Omission, Run, Series, Subject
+from engine.bench.records import BenchResult, BenchSubject, FromTier, Omission, Series
 from engine.bench.run import Chosen, gpus_of
 from engine.bench.statistics import histogram, spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -82,20 +82,20 @@ def compared_lines(compared: Compared, width: int, glyphs: Glyphs) -> tuple[Line
     return (*table, *section("To know", sentences(known, width, glyphs)))
 
 
-def run_title(run: Run) -> str:
+def run_title(run: BenchResult) -> str:
     """What a saved run holds, in a phrase."""
     models = dict.fromkeys(series.subject.model for series in run.series)
     return f"{len(run.series)} series: {', '.join(models)}"
 
 
-def _names(subjects: Iterable[Subject], width: int, glyphs: Glyphs) -> int:
+def _names(subjects: Iterable[BenchSubject], width: int, glyphs: Glyphs) -> int:
     """Cells for what is measured, as far as the figures leave room for it."""
     longest = max((len(_name(subject, _MOST_NAME, glyphs)) for subject in subjects), default=0)
     figures = 3 * _NUMBER + 11 if width >= _WIDE else 3 * _NUMBER
     return max(min(longest + 1, _MOST_NAME, width - figures), 8)
 
 
-def _name(subject: Subject, cells: int, glyphs: Glyphs) -> str:
+def _name(subject: BenchSubject, cells: int, glyphs: Glyphs) -> str:
     """Of what is too long the model is cut: its other series have the same name."""
     where = f" {subject.device} {glyphs.text(start_text(subject))}"
     return cut(glyphs.text(subject.model), max(cells - len(where), 3), glyphs.ellipsis) + where
@@ -120,7 +120,7 @@ def _row(series: Series, names: int, width: int, glyphs: Glyphs) -> Line:
     )
 
 
-def _compared(comparison: Comparison, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _compared(comparison: BenchComparison, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     change = comparison.change
     role: Role = "bad" if change.is_worse_than(THRESHOLD) else "good"
     verdict = "SLOWER" if change.is_worse_than(THRESHOLD) else "ok"
@@ -149,25 +149,25 @@ _TIERS: Final[dict[FromTier, str]] = {
 }
 
 
-class Item(NamedTuple):
+class BenchItem(NamedTuple):
     """A line of the list."""
 
     group: Group
     name: str
 
 
-class Choice(Struct, frozen=True):
+class BenchPlan(Struct, frozen=True):
     """The list with its ticks."""
 
-    items: tuple[Item, ...]
-    ticked: frozenset[Item]
+    items: tuple[BenchItem, ...]
+    ticked: frozenset[BenchItem]
     synthetic: frozenset[ModelName]
     repeats: int = 7
 
     @property
     def what(self) -> Chosen:
         """What is to be measured."""
-        tiers = tuple(tier for tier in get_args(FromTier) if Item("from", tier) in self.ticked)
+        tiers = tuple(tier for tier in get_args(FromTier) if BenchItem("from", tier) in self.ticked)
         return Chosen(self._ticked("models"), self._ticked("devices"), tiers, self._in_pairs)
 
     @property
@@ -185,46 +185,46 @@ class Choice(Struct, frozen=True):
         missing = next((f"tick {what}" for group, what in wanted if not self._ticked(group)), "")
         return missing or ("tick a second model: a pair takes two" if not self.what.subjects else "")
 
-    def turned(self, item: Item) -> Choice:
+    def turned(self, item: BenchItem) -> BenchPlan:
         """With the tick of `item` set or taken away."""
         return replace(self, ticked=self.ticked ^ {item})
 
-    def with_group(self, group: Group) -> Choice:
+    def with_group(self, group: Group) -> BenchPlan:
         """With every item of the group ticked; with none where all were."""
         all_of_it = frozenset(item for item in self.items if item.group == group)
         others = self.ticked - all_of_it
         return replace(self, ticked=others if all_of_it <= self.ticked else others | all_of_it)
 
-    def with_repeats(self, steps: int) -> Choice:
+    def with_repeats(self, steps: int) -> BenchPlan:
         """With more repeats, or fewer."""
         at = REPEATS.index(self.repeats) + steps
         return replace(self, repeats=REPEATS[min(max(at, 0), len(REPEATS) - 1)])
 
     @property
     def _in_pairs(self) -> bool:
-        return Item("pairs", PAIRS) in self.ticked
+        return BenchItem("pairs", PAIRS) in self.ticked
 
     def _ticked(self, group: Group) -> tuple[str, ...]:
         return tuple(item.name for item in self.items if item.group == group and item in self.ticked)
 
 
-def choice_for(state: State, models: tuple[ModelName, ...]) -> Choice:
+def choice_for(state: State, models: tuple[ModelName, ...]) -> BenchPlan:
     """What can be measured now; ticked are `models` on each GPU from the RAM tier."""
     items = (
-        *(Item("models", name) for name, model in state.models.items() if not model.trouble),
-        Item("pairs", PAIRS),
-        *(Item("devices", device) for device, known in state.devices.items() if known.reading.health == "ok"),
-        *(Item("from", tier) for tier in _TIERS),
-        Item("repeats", ""),
+        *(BenchItem("models", name) for name, model in state.models.items() if not model.trouble),
+        BenchItem("pairs", PAIRS),
+        *(BenchItem("devices", device) for device, known in state.devices.items() if known.reading.health == "ok"),
+        *(BenchItem("from", tier) for tier in _TIERS),
+        BenchItem("repeats", ""),
     )
-    ticked = {Item("models", name) for name in models} | {Item("devices", d) for d in gpus_of(state)}
+    ticked = {BenchItem("models", name) for name in models} | {BenchItem("devices", d) for d in gpus_of(state)}
     synthetic = frozenset(name for name, model in state.models.items() if model.synthetic)
-    return Choice(items, frozenset({*ticked, Item("from", "ram")} & set(items)), synthetic)
+    return BenchPlan(items, frozenset({*ticked, BenchItem("from", "ram")} & set(items)), synthetic)
 
 
-def choice_rows(choice: Choice, width: int, glyphs: Glyphs) -> dict[Item, Line]:
+def choice_rows(choice: BenchPlan, width: int, glyphs: Glyphs) -> dict[BenchItem, Line]:
     """A row for each item, its group named at the group's first."""
-    rows: dict[Item, Line] = {}
+    rows: dict[BenchItem, Line] = {}
     group = ""
     for item in choice.items:
         label = item.group if item.group != group else ""
@@ -234,7 +234,7 @@ def choice_rows(choice: Choice, width: int, glyphs: Glyphs) -> dict[Item, Line]:
     return rows
 
 
-def told_line(choice: Choice) -> Line:
+def told_line(choice: BenchPlan) -> Line:
     """What the ticks amount to, or what is missing."""
     if choice.missing:
         return (Span(choice.missing, "warn"),)
@@ -243,12 +243,12 @@ def told_line(choice: Choice) -> Line:
     return (Span(f"{series} series, each {each}", "strong"),)
 
 
-def _words(choice: Choice, item: Item, glyphs: Glyphs) -> str:
+def _words(choice: BenchPlan, item: BenchItem, glyphs: Glyphs) -> str:
     if item.group == "repeats":
         return f"{choice.repeats:<4} left and right change it"
     tick = "[x]" if item in choice.ticked else "[ ]"
     name = glyphs.text(item.name)
     if item.group == "models" and item.name in choice.synthetic:
         name = f"{glyphs.synthetic}{name}"
-    why = next((f"  {text}" for tier, text in _TIERS.items() if item == Item("from", tier)), "")
+    why = next((f"  {text}" for tier, text in _TIERS.items() if item == BenchItem("from", tier)), "")
     return f"{tick} {name:<10}{why}" if why else f"{tick} {name}"

@@ -53,7 +53,7 @@ def _step_lines(step: Step, names: int, width: int, glyphs: Glyphs) -> tuple[Lin
             what = Span(left(" LEAVES" if step.victim else " leaves", _WHAT), "leaving")
             running = count_text(step.leases, "running request", "running requests")
             wait = f"after {running}" if step.leases else ""
-            back = "back to the RAM tier" if step.copied_back else ""
+            back = "back to the RAM tier" if step.written_back else ""
             how = ", ".join(filter(None, (wait, back)))
             return _columns(what, step.model, f"from {step.device}", step.size_bytes, how, names, width, glyphs)
         case LoadStep():

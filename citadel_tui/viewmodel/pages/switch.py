@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.plan import alternative_lines, refusal_lines, step_lines
-from citadel_tui.viewmodel.prose import fact, section, sentences, share
+from citadel_tui.viewmodel.prose import fact, section, sentences, share_cells
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import clock_text, milliseconds_text, range_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY
@@ -80,7 +80,7 @@ def waterfall(phases: Phases, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     times = {name: getattr(phases, name) for name in phases.__struct_fields__}
     taken = {name: seconds for name, seconds in times.items() if seconds > 0}
     room = max(width - 20, 8)
-    cells = share([max(round(seconds * 1e6), 1) for seconds in taken.values()], room)
+    cells = share_cells([max(round(seconds * 1e6), 1) for seconds in taken.values()], room)
     told = milliseconds_text if sum(taken.values()) < 1 else seconds_text
     lines: list[Line] = []
     before = 0

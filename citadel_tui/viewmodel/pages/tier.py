@@ -77,8 +77,8 @@ def _asked_text(state: State, model: ModelName) -> str:
 
 def _why(state: State, slab: Slab) -> str:
     asked = _asked_text(state, slab.model)
-    if slab.stage == "returning":
-        return "is being copied back from the device that its model leaves"
+    if slab.stage == "writing back":
+        return "is being written back from the device that its model leaves"
     if slab.stage == "damaged":
         return "is damaged: it goes once nobody runs on its bytes any more"
     if slab.stage != "kept":

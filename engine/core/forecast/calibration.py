@@ -19,8 +19,8 @@ def learned(state: State, switch: Switch) -> State:
     if switch.outcome != "done" or switch.reason or len(switch.plan.loads) > 1:
         return state
     leaving = [s for s in switch.plan.steps if isinstance(s, EvictStep)]
-    copied_back = any(s.copied_back for s in leaving)  # then the phase is the copies', nearly all of it
-    if not copied_back and all(_is_known(state, s) for s in leaving):
+    written_back = any(s.written_back for s in leaving)  # then the phase is the copies', nearly all of it
+    if not written_back and all(_is_known(state, s) for s in leaving):
         for step in leaving:
             state = _evicted(state, step, switch.phases.evict / len(leaving))
     load = switch.plan.load
@@ -47,7 +47,7 @@ def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
     weights_bytes, phases = state.models[load.model].footprint.weights_bytes, switch.phases
     state = _with(state, load.device, _bound(state.devices[load.device], weights_bytes, switch))
     state = _with_fastest_reading(state, weights_bytes, switch)
-    if phases.drain or phases.settle or any(isinstance(s, EvictStep) and s.copied_back for s in switch.plan.steps):
+    if phases.drain or phases.settle or any(isinstance(s, EvictStep) and s.written_back for s in switch.plan.steps):
         return state  # the reading began long before its phase did
     match switch.tier:
         case "disk":

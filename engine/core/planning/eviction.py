@@ -27,7 +27,7 @@ class Leaver(Struct, frozen=True):
     """What bringing it back is predicted to take."""
 
 
-class Choice(Struct, frozen=True):
+class VictimSet(Struct, frozen=True):
     """The models that leave, in the order in which they would."""
 
     models: tuple[ModelName, ...]
@@ -36,20 +36,20 @@ class Choice(Struct, frozen=True):
     """Compares choices of one policy, lowest first: expected seconds of reloading, or the ranks of all, highest first."""
 
 
-def victims(state: State, leavers: Sequence[Leaver], need: Need, policy: Policy, now_s: float) -> Choice | None:
+def victims(state: State, leavers: Sequence[Leaver], need: Need, policy: Policy, now_s: float) -> VictimSet | None:
     """Those of `leavers` that `policy` gives up to meet `need`; None when all together do not meet it.
 
     Under an order of leaving, those are spared that the ones before make superfluous: each is a reload that somebody waits for.
     """
     if need.is_met:
-        return Choice((), 0, ())
+        return VictimSet((), 0, ())
     ordered = in_order(state, leavers, policy, now_s)
     cover = cheapest_cover(ordered, need) if policy.eviction == "expected_loss" else first_cover(ordered, need)
     if cover is None:
         return None
     costs = [c.cost for c in cover]
     cost = (sum(costs),) if policy.eviction == "expected_loss" else tuple(sorted(costs, reverse=True))
-    return Choice(tuple(c.name for c in cover), sum(c.size_bytes for c in cover), cost)
+    return VictimSet(tuple(c.name for c in cover), sum(c.size_bytes for c in cover), cost)
 
 
 def in_order(state: State, leavers: Sequence[Leaver], policy: Policy, now_s: float) -> list[Candidate]:
@@ -81,7 +81,7 @@ def rank(state: State, leaver: Leaver, policy: Policy, now_s: float) -> float:
             assert_never(policy.eviction)
 
 
-def worth_returning(state: State, found: Plan, policy: Policy, now_s: float) -> bool:
+def worth_promoting(state: State, found: Plan, policy: Policy, now_s: float) -> bool:
     """Whether `policy` holds more against the leaving of the model that `found` loads, were it there, than against its victims'.
 
     Expected losses add up; in an order of leaving, the victim that would leave last counts.

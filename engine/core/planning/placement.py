@@ -15,7 +15,7 @@ from engine.core.models import Footprint, int8_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, victims
 from engine.core.planning.knapsack_cover import Need
-from engine.core.planning.ram_tier import with_copies_back
+from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
 from engine.core.policy import Policy
 from engine.core.sizes import format_size
@@ -244,7 +244,7 @@ class Bringing:
         best, *others = good
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_copies_back(self._state, victims, best.load, self._policy, self._now_s), best.load]
+        steps: list[Step] = [*with_write_backs(self._state, victims, best.load, self._policy, self._now_s), best.load]
         steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]

@@ -24,7 +24,7 @@ from engine.core.commands import (
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.placement import Bringing, departure, gpus, under_way
-from engine.core.planning.ram_tier import with_copies_back
+from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
 from engine.core.state import Resident, Slab, State
@@ -52,7 +52,7 @@ def plan_batch(state: State, batch: Batch, plan_single: PlanSingle, now_s: float
 
 
 def after(state: State, steps: Iterable[Step], now_s: float) -> State:
-    """`state` once `steps` are done, as far as plans can know: leases have ended, and all that was read or copied back
+    """`state` once `steps` are done, as far as plans can know: leases have ended, and all that was read or written back
     is in the RAM tier."""
     for step in steps:
         match step:
@@ -71,7 +71,7 @@ def after(state: State, steps: Iterable[Step], now_s: float) -> State:
 
 def _without(state: State, step: EvictStep, now_s: float) -> State:
     gone = state.find(step.model, step.device)
-    if step.copied_back:
+    if step.written_back:
         state = _with_slab(state, step.model, now_s)
     return replace(state, residents=tuple(r for r in state.residents if r is not gone))
 
@@ -150,7 +150,7 @@ class _Planner:
         if blockers := under_way(self._state, model):
             return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
         departures = [departure(self._state, r) for r in residents if r.stage == "ready"]
-        steps: list[Step] = [*with_copies_back(self._state, departures, None, self._policy, self._now_s)]
+        steps: list[Step] = [*with_write_backs(self._state, departures, None, self._policy, self._now_s)]
         if self._state.models[model].pin is not None:
             steps.append(UnpinStep(model, self._state.models[model].pin))
         return self._plan(steps, self._why_nothing_is_lost(model, steps))
@@ -198,7 +198,7 @@ class _Planner:
         return [] if before == Pin(device) else [PinStep(model, device, before)]
 
     def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
-        if any(isinstance(s, EvictStep) and s.copied_back for s in steps):
+        if any(isinstance(s, EvictStep) and s.written_back for s in steps):
             return "its weights go back to the RAM tier"
         return f"its weights stay in the {'disk' if self._state.ram.find(model) is None else 'RAM tier'}"
 

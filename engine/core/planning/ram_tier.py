@@ -71,8 +71,8 @@ def let_go(state: State, slabs: Sequence[Slab], need: Need, policy: Policy, now_
     return tuple(c.name for c in (ordered if cover is None else cover))
 
 
-def worth_copying_back(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> bool:
-    """Whether the bytes of `model`, which is to leave `device`, are worth copying back to the RAM tier.
+def worth_writing_back(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> bool:
+    """Whether the bytes of `model`, which is to leave `device`, are worth writing back to the RAM tier.
 
     They are not when the policy would sooner let them go than what rests there, and under `expected_loss` not either when the
     reading that they are expected to save, less what they displace, takes no longer than the copy.
@@ -88,7 +88,7 @@ def worth_copying_back(state: State, model: ModelName, device: DeviceId, policy:
     [returning] = [c for c in ordered if c.name == model]
     # what the tier is short of already leaves it in any case
     anyway = excess(state, others)
-    return _saves_more_than(copy_back_time(state, model, device).p50_s, returning, ordered, need, anyway)
+    return _saves_more_than(write_back_time(state, model, device).p50_s, returning, ordered, need, anyway)
 
 
 def _saves_more_than(
@@ -116,7 +116,7 @@ def _cost_s(cover: Iterable[Candidate]) -> float:
     return sum(c.cost for c in cover)
 
 
-def copy_back_time(state: State, model: ModelName, device: DeviceId) -> Prediction:
+def write_back_time(state: State, model: ModelName, device: DeviceId) -> Prediction:
     """What copying the weights of `model` from `device` to the RAM tier will take."""
     known = state.devices[device]
     return predict(known.back or known.rates, state.models[model].footprint.weights_bytes)
@@ -139,15 +139,15 @@ def _stays_on_a_device(state: State, model: ModelName) -> bool:
 
 
 def goes_back(state: State, leaving: Resident, policy: Policy, now_s: float) -> bool:
-    """Whether the weights of `leaving` are to be copied back before they go: they are nowhere else in memory, the tier has
+    """Whether the weights of `leaving` are to be written back before they go: they are nowhere else in memory, the tier has
     room or makes it by letting go of what is worth less, and the copy pays."""
     if not _could_go_back(state, leaving):
         return False
     size_bytes = state.models[leaving.model].footprint.weights_bytes
-    return has_room(state, size_bytes) and worth_copying_back(state, leaving.model, leaving.device, policy, now_s)
+    return has_room(state, size_bytes) and worth_writing_back(state, leaving.model, leaving.device, policy, now_s)
 
 
-def with_copies_back(
+def with_write_backs(
     state: State, steps: Sequence[EvictStep], coming: LoadStep | None, policy: Policy, now_s: float
 ) -> tuple[EvictStep, ...]:
     """`steps`, which make room for `coming`, with those marked whose weights go back, and the time of the copies added."""
@@ -159,9 +159,9 @@ def with_copies_back(
     for step in steps:
         resident = state.find(step.model, step.device)
         if resident is not None and goes_back(state, resident, policy, now_s):
-            state = _with_slab(state, step.model, "returning", policy, now_s)
-            predicted = step.predicted + copy_back_time(state, step.model, step.device)
-            step = replace(step, copied_back=True, predicted=predicted)
+            state = _with_slab(state, step.model, "writing back", policy, now_s)
+            predicted = step.predicted + write_back_time(state, step.model, step.device)
+            step = replace(step, written_back=True, predicted=predicted)
         marked.append(step)
     return tuple(marked)
 
@@ -196,7 +196,7 @@ def _under_way(
 
 
 def _with_slab(
-    state: State, model: ModelName, stage: Literal["reading", "returning"], policy: Policy, now_s: float
+    state: State, model: ModelName, stage: Literal["reading", "writing back"], policy: Policy, now_s: float
 ) -> State:
     size_bytes = state.models[model].footprint.weights_bytes
     for other in slabs_to_drop(state, policy, now_s, size_bytes):

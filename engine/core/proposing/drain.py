@@ -12,7 +12,7 @@ from engine.core.planning.planner import plan
 from engine.core.plans import Blocker, BlockerWhy, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Gain, Pack, Proposal
-from engine.core.proposing.moves import arranged, departure, held_s, room_without, transfer
+from engine.core.proposing.moves import arranged, gain_of_leaving, held_s, room_without, transfer
 from engine.core.proposing.multiple_knapsack import Item, assign
 from engine.core.state import Resident, State
 
@@ -76,7 +76,7 @@ def _gain(state: State, resident: Resident, target: DeviceId | None) -> Gain:
     if target is not None:
         return transfer(state, resident, target, f"{target} has room for it")
     lost_s = loss_s(state, resident)
-    return departure(
+    return gain_of_leaving(
         state, resident, f"no GPU has room for it; losing it is expected to cost {lost_s:.2f} s of reloading"
     )
 

@@ -63,7 +63,7 @@ def arrival(state: State, model: ModelName, source: DeviceId | None, target: Dev
     return Gain(model, source, target, held_s(state, model, target), load_s, why)
 
 
-def departure(state: State, resident: Resident, why: str) -> Gain:
+def gain_of_leaving(state: State, resident: Resident, why: str) -> Gain:
     """`resident` leaves for the RAM tier or the disk."""
     return Gain(resident.model, resident.device, None, -loss_s(state, resident), 0.0, why)
 

@@ -60,7 +60,7 @@ class Packing(NamedTuple):
             link = link.before
 
 
-Failure: TypeAlias = Literal["impossible", "unknown"]
+NoPacking: TypeAlias = Literal["impossible", "unknown"]
 """`unknown`: the search gave up before it could tell."""
 
 
@@ -73,7 +73,7 @@ class Packer:
         self.effort = 0
         """Grows with the time spent, on any machine alike."""
 
-    def add(self, packing: Packing, parcel: Parcel) -> Packing | Failure:
+    def add(self, packing: Packing, parcel: Parcel) -> Packing | NoPacking:
         """`packing` with `parcel` as well, its parcels in other rooms if need be; or that this can't be, or can't be told."""
         self.effort += self._step_effort
         left = packing.left_bytes
@@ -83,7 +83,7 @@ class Packer:
             return _put(packing, parcel, min(fitting, key=left.__getitem__))
         return self._anew([*(link.parcel for link in packing.placed()), parcel])
 
-    def _anew(self, parcels: list[Parcel]) -> Packing | Failure:
+    def _anew(self, parcels: list[Parcel]) -> Packing | NoPacking:
         packing = Packing(self._rooms)
         for parcel in parcels:
             if parcel.room != ANY_ROOM:
@@ -92,7 +92,7 @@ class Packer:
             return "impossible"
         return self._search(packing, [parcel for parcel in parcels if parcel.room == ANY_ROOM])
 
-    def _search(self, start: Packing, parcels: list[Parcel]) -> Packing | Failure:
+    def _search(self, start: Packing, parcels: list[Parcel]) -> Packing | NoPacking:
         """`start` with all of `parcels`, by trying for each in turn the rooms that it may go to."""
         ordered = sorted(parcels, key=lambda p: (-p.size_bytes, p.number))
         spare_bytes = sum(start.left_bytes) - sum(p.size_bytes for p in ordered)

@@ -25,8 +25,8 @@ from engine.core.proposing.moves import (
     Exchange,
     arranged,
     arrival,
-    departure,
     exchanges,
+    gain_of_leaving,
     held_s,
     movable,
     room_without,
@@ -142,7 +142,7 @@ class _Stage:
             return arrival(self._state, item.name, source, target)
         why = f"makes room on {item.home}"
         if target is None:
-            return departure(self._state, self._homes[item.name], why)
+            return gain_of_leaving(self._state, self._homes[item.name], why)
         return transfer(self._state, self._homes[item.name], target, why)
 
     def _wanted(self, model: ModelName) -> bool:

@@ -8,7 +8,7 @@ from engine.core.sizes import GIB, format_size
 from engine.doctor.checks.remedies import KERNEL_LOG
 from engine.doctor.checks.software import PASCAL_BUILD, fitting_build, install_torch, visible_capabilities
 from engine.doctor.finding import Finding
-from engine.doctor.machine import Capability, Card, Machine, Slice, TorchFacts
+from engine.doctor.machine import Capability, CardFacts, DoctorFacts, Slice, TorchFacts
 from engine.doctor.tables import BUILDS, LAST_PASCAL_DRIVER, build_for, driver_for, install_driver, runs_on
 
 _GENERATIONS: tuple[tuple[Capability, str], ...] = (
@@ -23,7 +23,7 @@ _GENERATIONS: tuple[tuple[Capability, str], ...] = (
 )
 
 
-def check_visible(machine: Machine) -> Iterator[Finding]:
+def check_visible(machine: DoctorFacts) -> Iterator[Finding]:
     """Whether the environment leaves any card to be used."""
     config, seen = machine.config, len(machine.cards) + machine.hidden_cards
     if seen == 0:
@@ -39,14 +39,14 @@ def check_visible(machine: Machine) -> Iterator[Finding]:
         yield Finding("visible", "ok", f"{len(machine.cards)} of {seen} cards may be used")
 
 
-def check_cards(machine: Machine) -> Iterator[Finding]:
+def check_cards(machine: DoctorFacts) -> Iterator[Finding]:
     for card in machine.cards:
         yield _health(card)
         yield _architecture(machine, card)
         yield _sum(machine, card)
 
 
-def _health(card: Card) -> Finding:
+def _health(card: CardFacts) -> Finding:
     identity = f"{card.name} ({card.uuid})"
     if card.health == "ok":
         return Finding(f"{card.id}.health", "ok", f"{identity} answers")
@@ -55,7 +55,7 @@ def _health(card: Card) -> Finding:
     return Finding(f"{card.id}.health", "problem", found, "No model is placed on it.", fix)
 
 
-def _architecture(machine: Machine, card: Card) -> Finding:
+def _architecture(machine: DoctorFacts, card: CardFacts) -> Finding:
     """Whether the installed torch has code for the card; when not, which torch has."""
     check, torch = f"{card.id}.architecture", machine.torch
     if card.capability is None:
@@ -75,7 +75,7 @@ def _architecture(machine: Machine, card: Card) -> Finding:
     return Finding(check, "problem", found, _carried_by(card.capability), install_torch(machine.host, build))
 
 
-def _sum(machine: Machine, card: Card) -> Finding:
+def _sum(machine: DoctorFacts, card: CardFacts) -> Finding:
     """The proof: a small sum that did or did not run."""
     check, torch = f"{card.id}.compute", machine.torch
     if not isinstance(torch, TorchFacts) or not torch.available:
@@ -109,7 +109,7 @@ def _named(capability: Capability) -> str:
     return f"compute capability {number} ({generation})"
 
 
-def check_cuda(machine: Machine) -> Iterator[Finding]:
+def check_cuda(machine: DoctorFacts) -> Iterator[Finding]:
     torch, driver = machine.torch, machine.driver
     if driver.state != "ok":
         yield Finding("cuda", "not applicable", "without a working driver there is no CUDA to compare")
@@ -133,7 +133,7 @@ def check_cuda(machine: Machine) -> Iterator[Finding]:
         yield Finding("cuda", "ok", f"the driver runs CUDA up to {_dotted(driver.cuda)}, torch brings {torch.cuda}")
 
 
-def _driver_too_old(machine: Machine, built: str, runs: tuple[int, int]) -> Finding:
+def _driver_too_old(machine: DoctorFacts, built: str, runs: tuple[int, int]) -> Finding:
     found = f"torch was built for CUDA {built}; the driver {machine.driver.version} runs CUDA up to {_dotted(runs)}"
     means = "Torch can't start CUDA with this driver."
     update = f"Update the driver to {driver_for(int(built.split('.')[0]))} or newer"
@@ -154,7 +154,7 @@ def _dotted(version: tuple[int, int]) -> str:
 _RETAIL_GT_1030_BYTES = 2 * GIB
 
 
-def check_config(machine: Machine) -> Iterator[Finding]:
+def check_config(machine: DoctorFacts) -> Iterator[Finding]:
     config = machine.config
     if config.trouble:
         means = "The engine does not start with it."
@@ -165,13 +165,13 @@ def check_config(machine: Machine) -> Iterator[Finding]:
         yield Finding("config", "ok", f"the configuration in {config.folder} is sound")
 
 
-def check_card_memory(machine: Machine) -> Iterator[Finding]:
+def check_card_memory(machine: DoctorFacts) -> Iterator[Finding]:
     """Slices that exceed their card are not judged here: the configuration is refused for them."""
     for card in machine.cards:
         yield _card(card, [s for s in machine.config.slices if s.card_uuid == card.uuid])
 
 
-def _card(card: Card, slices: list[Slice]) -> Finding:
+def _card(card: CardFacts, slices: list[Slice]) -> Finding:
     check = f"{card.id}.memory"
     if card.total_bytes is None:
         return Finding(check, "warning", "the driver does not tell how much memory the card has", "It is not used.")

@@ -7,11 +7,11 @@ from typing import assert_never
 
 from engine.doctor.checks.remedies import KERNEL_LOG, NO_NOUVEAU, WITH_GPUS, join_video
 from engine.doctor.finding import Finding, Status
-from engine.doctor.machine import Driver, Machine
+from engine.doctor.machine import DoctorFacts, DriverFacts
 from engine.doctor.tables import LAST_PASCAL_DRIVER, install_driver
 
 
-def check_driver(machine: Machine) -> Iterator[Finding]:
+def check_driver(machine: DoctorFacts) -> Iterator[Finding]:
     match machine.driver.state:
         case "ok":
             yield _working(machine)
@@ -33,7 +33,7 @@ def check_driver(machine: Machine) -> Iterator[Finding]:
             assert_never(machine.driver.state)
 
 
-def _working(machine: Machine) -> Finding:
+def _working(machine: DoctorFacts) -> Finding:
     driver = machine.driver
     found = f"NVIDIA driver {driver.version or 'of unknown version'}; cards that answer: {driver.cards}"
     if driver.silent_cards:
@@ -45,7 +45,7 @@ def _working(machine: Machine) -> Finding:
     return Finding("driver", "ok", found)
 
 
-def _library_missing(machine: Machine) -> Finding:
+def _library_missing(machine: DoctorFacts) -> Finding:
     found = "no NVIDIA driver is present: its library libnvidia-ml.so.1 is not on this system"
     on_bus = machine.driver.pci_cards
     if on_bus == 0:
@@ -61,7 +61,7 @@ def _library_missing(machine: Machine) -> Finding:
     return Finding("driver", "problem", found, means, fix)
 
 
-def _not_loaded(machine: Machine) -> Finding:
+def _not_loaded(machine: DoctorFacts) -> Finding:
     found = "the driver is installed, but its kernel module is not loaded"
     if machine.host.container:
         return Finding("driver", "problem", found, "It has to be loaded on the container's host.", WITH_GPUS)
@@ -74,7 +74,7 @@ def _not_loaded(machine: Machine) -> Finding:
     return Finding("driver", "problem", found, means, fix)
 
 
-def _mismatched(machine: Machine) -> Finding:
+def _mismatched(machine: DoctorFacts) -> Finding:
     kernel = machine.driver.kernel_version
     loaded = f" (the module is {kernel})" if kernel else ""
     found = f"the driver's libraries and its loaded kernel module are of different versions{loaded}"
@@ -85,13 +85,13 @@ def _mismatched(machine: Machine) -> Finding:
     return Finding("driver", "problem", found, means, "Restart the machine: `sudo reboot`")
 
 
-def _forbidden(machine: Machine) -> Finding:
+def _forbidden(machine: DoctorFacts) -> Finding:
     means = "The driver works, but not for this user."
     fix = WITH_GPUS if machine.host.container else join_video(machine.host)
     return Finding("driver", "problem", "the driver denies this user access to the cards", means, fix)
 
 
-def _no_devices(machine: Machine) -> Finding:
+def _no_devices(machine: DoctorFacts) -> Finding:
     driver = machine.driver
     found = f"the driver {driver.version or driver.kernel_version or ''} runs".replace("  ", " ") + ", but sees no card"
     if driver.pci_cards == 0:
@@ -106,12 +106,12 @@ def _no_devices(machine: Machine) -> Finding:
     return Finding("driver", "problem", found, means, WITH_GPUS if machine.host.container else KERNEL_LOG)
 
 
-def _branch(driver: Driver) -> int:
+def _branch(driver: DriverFacts) -> int:
     head = (driver.version or driver.kernel_version or "").split(".")[0]
     return int(head) if head.isdigit() else 0
 
 
-def check_device_nodes(machine: Machine) -> Iterator[Finding]:
+def check_device_nodes(machine: DoctorFacts) -> Iterator[Finding]:
     driver = machine.driver
     if driver.kernel_version is None:
         yield Finding("device_nodes", "not applicable", "no NVIDIA kernel module is loaded here")
@@ -132,7 +132,7 @@ def check_device_nodes(machine: Machine) -> Iterator[Finding]:
         yield Finding("device_nodes", "ok", f"{len(driver.nodes)} device files, all of them open to this user")
 
 
-def _present(node: str, driver: Driver) -> bool:
+def _present(node: str, driver: DriverFacts) -> bool:
     """A container may have been given another card than the first."""
     if node == "/dev/nvidia0":
         return any(name.removeprefix("/dev/nvidia").isdigit() for name in driver.nodes)

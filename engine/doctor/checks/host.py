@@ -8,14 +8,14 @@ from typing import Final
 from engine.core.sizes import GIB, MIB, format_size
 from engine.doctor.checks.remedies import WITH_GPUS
 from engine.doctor.finding import Finding
-from engine.doctor.machine import Machine, TorchFacts
+from engine.doctor.machine import DoctorFacts, TorchFacts
 
 LITTLE_SHM_BYTES: Final = 64 * MIB
 SLOW_DISK_BYTES_PER_S: Final = 200e6
 LITTLE_DISK_BYTES: Final = 2 * GIB
 
 
-def check_container(machine: Machine) -> Iterator[Finding]:
+def check_container(machine: DoctorFacts) -> Iterator[Finding]:
     host, limit_bytes = machine.host, machine.host.container_memory_bytes
     if not host.container:
         yield Finding("container", "not applicable", "nothing hints at a container")
@@ -35,7 +35,7 @@ def check_container(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def check_shared_memory(machine: Machine) -> Iterator[Finding]:
+def check_shared_memory(machine: DoctorFacts) -> Iterator[Finding]:
     shm_bytes = machine.host.shm_bytes
     means = "Citadel's RAM tier is a memory file, which this does not limit; other users of shared memory may fail."
     fix = "In a container, start it with `--shm-size=1g`; else `sudo mount -o remount,size=1g /dev/shm`"
@@ -47,7 +47,7 @@ def check_shared_memory(machine: Machine) -> Iterator[Finding]:
         yield Finding("shared_memory", "ok", f"/dev/shm has {format_size(shm_bytes)}")
 
 
-def check_page_locking(machine: Machine) -> Iterator[Finding]:
+def check_page_locking(machine: DoctorFacts) -> Iterator[Finding]:
     """Whether CUDA may lock the RAM tier's pages: tried, where there is CUDA; the limit alone does not decide it."""
     limit_bytes, torch = machine.host.memlock_bytes, machine.torch
     limit = "unlimited" if limit_bytes is None else f"limited to {format_size(limit_bytes)}"
@@ -67,7 +67,7 @@ def check_page_locking(machine: Machine) -> Iterator[Finding]:
         yield Finding("page_locking", "ok", f"CUDA could lock pages of host memory; locked memory is {limit}")
 
 
-def check_disk(machine: Machine) -> Iterator[Finding]:
+def check_disk(machine: DoctorFacts) -> Iterator[Finding]:
     disk = machine.disk
     if disk.trouble:
         yield Finding("disk_speed", "warning", f"not measured: {disk.trouble}")

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from engine.doctor.finding import Finding
-from engine.doctor.machine import Capability, Host, Machine, TorchBroken, TorchFacts, TorchMissing
+from engine.doctor.machine import Capability, DoctorFacts, Host, TorchBroken, TorchFacts, TorchMissing
 from engine.doctor.tables import BUILDS, TorchBuild, build_for
 
 PASCAL_BUILD: Final = BUILDS[-1]
 
 
-def fitting_build(machine: Machine) -> TorchBuild | None:
+def fitting_build(machine: DoctorFacts) -> TorchBuild | None:
     """The newest torch on PyPI for all visible cards and the driver; None when no single build serves them."""
     newest_cuda = machine.driver.cuda[0] if machine.driver.cuda else None
     return build_for(visible_capabilities(machine), newest_cuda)
 
 
-def visible_capabilities(machine: Machine) -> list[Capability]:
+def visible_capabilities(machine: DoctorFacts) -> list[Capability]:
     return [card.capability for card in machine.cards if card.capability is not None]
 
 
@@ -39,7 +39,7 @@ OLDEST_PYTHON: Final = (3, 11)
 OLDEST_TORCH: Final = (2, 7)
 
 
-def check_python(machine: Machine) -> Iterator[Finding]:
+def check_python(machine: DoctorFacts) -> Iterator[Finding]:
     found = f"Python {'.'.join(map(str, machine.host.python))} at {machine.host.executable}"
     if machine.host.python[:2] >= OLDEST_PYTHON:
         yield Finding("python", "ok", found)
@@ -48,7 +48,7 @@ def check_python(machine: Machine) -> Iterator[Finding]:
         yield Finding("python", "problem", found, means, "Name a newer one: `make clean run PYTHON=python3.12`")
 
 
-def check_torch(machine: Machine) -> Iterator[Finding]:
+def check_torch(machine: DoctorFacts) -> Iterator[Finding]:
     install = install_torch(machine.host, fitting_build(machine) or BUILDS[0])
     match machine.torch:
         case TorchMissing():

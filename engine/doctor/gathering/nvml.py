@@ -11,7 +11,7 @@ from engine.devices.cards import GpuFacts, GpuSample
 from engine.devices.nvml import NvmlProbe
 from engine.devices.troubles import Library
 from engine.devices.visible import visible
-from engine.doctor.machine import Card, Config, PcieLink
+from engine.doctor.machine import CardFacts, Config, PcieLink
 
 
 class NvmlAnswer(Struct, frozen=True):
@@ -37,7 +37,7 @@ async def ask_nvml() -> NvmlAnswer:
     return NvmlAnswer(probe.library, probe.facts, samples)
 
 
-def visible_cards(facts: Sequence[GpuFacts], samples: Sequence[GpuSample], config: Config) -> tuple[Card, ...]:
+def visible_cards(facts: Sequence[GpuFacts], samples: Sequence[GpuSample], config: Config) -> tuple[CardFacts, ...]:
     """Those that the environment leaves visible, by CUDA ordinal, with what each said when it was read."""
     if not config.cuda_enabled:
         return ()
@@ -46,9 +46,9 @@ def visible_cards(facts: Sequence[GpuFacts], samples: Sequence[GpuSample], confi
     return tuple(_card(ordinal, fact, by_uuid) for ordinal, fact in enumerate(chosen))
 
 
-def _card(ordinal: int, facts: GpuFacts, samples: Mapping[str, GpuSample]) -> Card:
+def _card(ordinal: int, facts: GpuFacts, samples: Mapping[str, GpuSample]) -> CardFacts:
     sample = samples.get(facts.uuid)
-    return Card(
+    return CardFacts(
         ordinal=ordinal,
         name=facts.name,
         uuid=facts.uuid,
