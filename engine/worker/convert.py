@@ -11,7 +11,8 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from engine.core.models import Dtype, Task
+from engine.core.models import Dtype
+from engine.core.tasks import TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
 from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
@@ -57,7 +58,7 @@ def verify_sha256(path: Path, expected: str) -> None:
         )
 
 
-def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
+def load_in(checkpoint: Path, task: TaskKind, dtype: Dtype) -> PreTrainedModel:
     """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
     if dtype != "int8":
         return load_module(checkpoint, task, getattr(torch, dtype))
@@ -66,7 +67,7 @@ def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
     return module
 
 
-def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:
+def load_module(checkpoint: Path, task: TaskKind, dtype: torch.dtype) -> PreTrainedModel:
     """The checkpoint as `from_pretrained` gives it. Raises BadCheckpoint, also when weights are missing in it."""
     checkpoint_files(checkpoint)
     try:
@@ -108,7 +109,7 @@ def write_module(
     return write_prepared(folder, checkpoint, contents, lambda entry: _bytes(entry, tensors[entry.path]), on_progress)
 
 
-def _loader(checkpoint: Path, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
+def _loader(checkpoint: Path, task: TaskKind) -> Any:  # noqa: ANN401 - transformers' loaders share no type
     if task == "generation":
         return AutoModelForCausalLM
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)

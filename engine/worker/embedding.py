@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -11,9 +12,10 @@ from msgspec import Struct
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
+from engine.core.tasks import Embed, Vectors
 from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import Pooling
-from engine.worker.running import HOST_RUNS, RunMemory, in_parts
+from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
 from engine.worker.tokenizer import longest_input
 
 POOLING_FILE: Final = "1_Pooling/config.json"
@@ -90,8 +92,16 @@ class Embedder:
         self._limits: Final = limits
         self._memory: Final = memory
 
+    def run(self, task: Embed, say: Say) -> RunOutcome:
+        """Vectors of all texts; there are no parts."""
+        vectors, filled = self.embed(task.texts)
+        return RunOutcome(Vectors(vectors.shape[1], vectors.numpy().tobytes()), filled)
+
+    def warm(self) -> None:
+        self.embed(["warm"])
+
     @torch.inference_mode()
-    def embed(self, texts: list[str]) -> tuple[torch.Tensor, float]:
+    def embed(self, texts: Sequence[str]) -> tuple[torch.Tensor, float]:
         """One float32 row a text, of unit length, in the order of the texts; and how much of what the limits allow ran at
         once, 0 to 1."""
         rows = [self._tokens(text) for text in texts]

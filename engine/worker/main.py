@@ -16,10 +16,8 @@ import torch
 from engine.worker.convert import prepare
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import ONLY_CARD, VISIBLE, TorchCuda, cuda_ordinal, see_only
-from engine.worker.embedding import Embedder
-from engine.worker.errors import BadRequest, failure_of
+from engine.worker.errors import failure_of
 from engine.worker.framing import encode_frame, receive
-from engine.worker.generation import Generator
 from engine.worker.memory import Backing, HostBacking, RamBacking
 from engine.worker.prepare_request import in_hundredths
 from engine.worker.protocol import (
@@ -27,16 +25,14 @@ from engine.worker.protocol import (
     Advanced,
     Bind,
     Converted,
-    Embed,
-    Embedded,
     FromWorker,
-    Generate,
-    Generated,
     Prepare,
     Ready,
     Release,
     Reply,
     Request,
+    Run,
+    RunPart,
     SlabGrew,
     SlabStopped,
     ToWorker,
@@ -140,7 +136,7 @@ class Worker:
                 return self._release_lane
             case Prepare():
                 return self._prepare_lane
-            case Embed() | Generate():
+            case Run():
                 return self._residents.find(request.model).lane
             case _:
                 assert_never(request)
@@ -167,30 +163,10 @@ class Worker:
                 return self._residents.release(request)
             case Unlock():
                 return self._residents.unlock(request)
-            case Embed():
-                return self._embed(request)
-            case Generate():
-                return self._generate(request)
+            case Run():
+                return self._residents.run(request, lambda part: self.send(RunPart(request.id, part)))
             case Prepare():
-                return Converted(request.id, prepare(request, in_hundredths(self._teller(request.id))).length)
+                tell = in_hundredths(lambda done: self.send(Advanced(request.id, done)))
+                return Converted(request.id, prepare(request, tell).length)
             case _:
                 assert_never(request)
-
-    def _embed(self, request: Embed) -> Embedded:
-        runner = self._residents.find(request.model).runner
-        if not isinstance(runner, Embedder):
-            raise BadRequest(f"{request.model} generates text; it makes no embeddings")
-        with self._residents.measure() as took:
-            vectors, filled = runner.embed(request.texts)
-        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes(), took.workspace_bytes, filled)
-
-    def _generate(self, request: Generate) -> Generated:
-        runner = self._residents.find(request.model).runner
-        if not isinstance(runner, Generator):
-            raise BadRequest(f"{request.model} makes embeddings; it generates no text")
-        with self._residents.measure() as took:
-            text, tokens, filled = runner.generate(request.prompt, request.max_tokens)
-        return Generated(request.id, text, tokens, took.workspace_bytes, filled)
-
-    def _teller(self, request_id: int) -> Callable[[float], None]:
-        return lambda done: self.send(Advanced(request_id, done))

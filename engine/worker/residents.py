@@ -1,20 +1,26 @@
-"""The models that are on the worker's device: bringing them there, running them, and giving their memory back."""
+"""The models that are on the worker's device: bringing them there, running them, and giving their memory back.
+
+Here a skeleton's tensors are pointed at a placed slab and away from it again, and the slab of a bound model is written back to
+the RAM tier so that it equals its file byte for byte.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias
 
 import torch
 from msgspec import Struct
 from transformers import PreTrainedTokenizerBase
 
+from engine.core.models import Limits
 from engine.core.names import ModelName
+from engine.core.tasks import KIND_OF, TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
@@ -22,8 +28,19 @@ from engine.worker.embedding import Embedder, read_pooling
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
-from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked, WriteBack, WrittenBack
-from engine.worker.running import Measurement, RunMemory
+from engine.worker.protocol import (
+    Bind,
+    Bound,
+    Release,
+    Released,
+    Run,
+    RunEnded,
+    Unlock,
+    Unlocked,
+    WriteBack,
+    WrittenBack,
+)
+from engine.worker.running import RunMemory, Runner, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
@@ -67,7 +84,14 @@ def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None
                     raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")
 
 
-Runner: TypeAlias = Embedder | Generator
+MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
+RUNNERS: Final[dict[TaskKind, MakeRunner]] = {
+    "embedding": lambda skeleton, tokenizer, limits, memory: Embedder(
+        skeleton.module, tokenizer, read_pooling(skeleton.folder), limits, memory
+    ),
+    "generation": lambda skeleton, tokenizer, limits, memory: Generator(skeleton.module, tokenizer, limits, memory),
+}
+"""Who runs the tasks of which kind."""
 
 
 class BoundModel(Struct, frozen=True):
@@ -75,7 +99,8 @@ class BoundModel(Struct, frozen=True):
 
     skeleton: Skeleton
     placement: Placement
-    runner: Runner
+    task: TaskKind
+    runner: Runner[Any]
     lane: ThreadPoolExecutor
     """One thread of its own, so that its runs wait neither for loads nor for other models."""
 
@@ -84,7 +109,7 @@ class KeptSkeleton(Struct, frozen=True):
     """What is built once for a model and serves each of its loads."""
 
     skeleton: Skeleton
-    runner: Runner
+    runner: Runner[Any]
 
 
 class Residents:
@@ -105,9 +130,15 @@ class Residents:
         except KeyError:
             raise NotResident(f"{model} is not on this device") from None
 
-    def measure(self) -> AbstractContextManager[Measurement]:
-        """Find out what the run inside takes of the device's memory."""
-        return self._backing.runs.measure()
+    def run(self, request: Run, say: Say) -> RunEnded:
+        """Have the model carry out a task, and find out what that takes of the device's memory. To be called in the model's
+        lane. Raises NotResident, BadRequest, OutOfMemory."""
+        bound = self.find(request.model)
+        if (asked := KIND_OF[type(request.task)]) != bound.task:
+            raise BadRequest(f"{request.model} is for {bound.task}, not for {asked}")
+        with self._backing.runs.measure() as took:
+            outcome = bound.runner.run(request.task, say)
+        return RunEnded(request.id, outcome.result, took.workspace_bytes, outcome.filled)
 
     def unlock(self, request: Unlock) -> Unlocked:
         """End the page-lock of a region of the RAM tier."""
@@ -131,7 +162,9 @@ class Residents:
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
                 used_bytes, card = self._backing.used_bytes, self._backing.card
-                self._bound[request.model] = BoundModel(kept.skeleton, placement, kept.runner, _lane(request.model))
+                self._bound[request.model] = BoundModel(
+                    kept.skeleton, placement, request.task, kept.runner, _lane(request.model)
+                )
         except BaseException:
             with self._changing:
                 unbind(kept.skeleton)
@@ -182,43 +215,22 @@ class Residents:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
         skeleton = Skeleton(folder)
-        runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
+        runner = RUNNERS[request.task](skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return KeptSkeleton(skeleton, runner)
 
-    def _warm_once(self, request: Bind, runner: Runner) -> float:
+    def _warm_once(self, request: Bind, runner: Runner[Any]) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
         the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
         key = (request.model, request.folder)
         if key in self._warmed:
             return 0.0
         started_s = time.perf_counter()
-        _run(runner)
+        runner.warm()
         self._warmed.add(key)
         return time.perf_counter() - started_s
 
 
 def _lane(model: ModelName) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=f"run-{model}")
-
-
-def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, memory: RunMemory) -> Runner:
-    match request.task:
-        case "embedding":
-            return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), request.limits, memory)
-        case "generation":
-            return Generator(skeleton.module, tokenizer, request.limits, memory)
-        case _:
-            assert_never(request.task)
-
-
-def _run(runner: Runner) -> None:
-    """The shortest run there is."""
-    match runner:
-        case Embedder():
-            runner.embed(["warm"])
-        case Generator():
-            runner.generate("warm", max_tokens=1)
-        case _:
-            assert_never(runner)

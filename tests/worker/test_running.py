@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import BertModel
 
-from engine.core.models import Limits, Task
+from engine.core.models import Limits
 from engine.core.sizes import MIB
+from engine.core.tasks import Generate, TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
@@ -56,7 +57,7 @@ def prepared(tmp_path: Path) -> Prepared:
     return prepare_small(SMALL_EMBEDDER, tmp_path)
 
 
-def binding(prepared: Prepared, tier: Tier, task: Task = "embedding") -> Bind:
+def binding(prepared: Prepared, tier: Tier, task: TaskKind = "embedding") -> Bind:
     region = tier.read(prepared)
     limits = Limits(max_batch=8, max_sequence=32)
     return Bind(1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, MIB, task, limits)
@@ -184,10 +185,10 @@ def test_generation_runs_once_more_and_then_refuses(
     bound = residents.find("m")
     generator = bound.runner
     assert isinstance(generator, Generator)
-    assert generator.generate("abc", 2)[1] >= 1
+    assert generator.run(Generate("abc", 2), lambda _: None).filled > 0
     narrow = Narrow(bound.skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match="a run of 1 at once found too little"):
-        generator.generate("abc", 2)
+        generator.run(Generate("abc", 2), lambda _: None)
     assert narrow.tries == [1, 1]
     assert card.events.count("collect") == 2
 
