@@ -1,15 +1,17 @@
-"""Texts to unit vectors, as sentence-transformers makes them, in batches that keep the model's limits."""
+"""Texts to unit vectors, as sentence-transformers makes them: batches that keep the model's limits, one vector from those of a
+text's tokens in the way that the checkpoint was trained for, and what a checkpoint says of that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import torch
+import transformers
 from msgspec import Struct
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import Embed, Vectors
@@ -22,57 +24,9 @@ POOLING_FILE: Final = "1_Pooling/config.json"
 MODULES_FILE: Final = "modules.json"
 KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
 _FEWEST_TOKENS: Final = 1e-9
+_SMALLEST_NORM: Final = 1e-12
 
 _T = TypeVar("_T")
-
-
-class _PoolingConfig(Struct, frozen=True):
-    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
-
-    pooling_mode_cls_token: bool = False
-    pooling_mode_mean_tokens: bool = False
-    pooling_mode: str = ""
-
-
-class _Module(Struct, frozen=True):
-    type: str
-    """As Python imports it: `sentence_transformers.models.Pooling`."""
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One vector a row: the first token's, or the mean over the tokens that are not padding."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_FEWEST_TOKENS)
-
-
-def read_pooling(folder: Path) -> Pooling:
-    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
-    for module in _read(folder / MODULES_FILE, tuple[_Module, ...], ()):
-        if module.type.rpartition(".")[2] not in KNOWN_MODULES:
-            raise BadCheckpoint(
-                f"{folder / MODULES_FILE} asks for {module.type} after the model, which is not supported"
-            )
-    path = folder / POOLING_FILE
-    config = _read(path, _PoolingConfig, _PoolingConfig(pooling_mode="mean"))
-    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
-        return "cls"
-    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
-        return "mean"
-    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")
-
-
-def _read(path: Path, kind: type[_T], otherwise: _T) -> _T:
-    if not path.is_file():
-        return otherwise
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.MsgspecError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error
-
-
-_SMALLEST_NORM: Final = 1e-12
 
 
 class Embedder:
@@ -110,7 +64,7 @@ class Embedder:
         vectors = torch.empty((len(texts), self._module.config.hidden_size), dtype=torch.float32)
         for batch in split([len(row) for row in rows], self._limits):
             for part, result in in_parts(
-                batch, lambda part: self._embed_batch([rows[row] for row in part]), self._memory
+                batch, lambda part: self._embed_rows([rows[row] for row in part]), self._memory
             ):
                 vectors[part] = result
                 at_once = max(at_once, len(part) * max(len(rows[row]) for row in part))
@@ -121,7 +75,7 @@ class Embedder:
         tokens: list[int] = self._tokenizer(text, truncation=True, max_length=length)["input_ids"]
         return tokens
 
-    def _embed_batch(self, rows: list[list[int]]) -> torch.Tensor:
+    def _embed_rows(self, rows: list[list[int]]) -> torch.Tensor:
         padded = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(self._module.device)
         mask = padded["attention_mask"]
         hidden = self._module(input_ids=padded["input_ids"], attention_mask=mask).last_hidden_state
@@ -144,3 +98,60 @@ def split(lengths: list[int], limits: Limits) -> list[list[int]]:
             batch = []
         batch.append(row)
     return [*batches, batch] if batch else batches
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One vector a row: the first token's, or the mean over the tokens that are not padding."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_FEWEST_TOKENS)
+
+
+# ── what a checkpoint says ───────────────────────────────────────────────────────────────────────
+
+
+def encoder_class(checkpoint: Path) -> Any:  # noqa: ANN401 - transformers' classes share no type
+    """The class that loads it for embeddings. Of a family with a decoder only the encoder makes them, and has a class of its own,
+    such as T5EncoderModel."""
+    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+    family = type(config).__name__.removesuffix("Config")
+    return getattr(transformers, f"{family}EncoderModel", AutoModel)
+
+
+class _PoolingConfig(Struct, frozen=True):
+    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
+
+    pooling_mode_cls_token: bool = False
+    pooling_mode_mean_tokens: bool = False
+    pooling_mode: str = ""
+
+
+class _Module(Struct, frozen=True):
+    type: str
+    """As Python imports it: `sentence_transformers.models.Pooling`."""
+
+
+def read_pooling(folder: Path) -> Pooling:
+    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
+    for module in _read(folder / MODULES_FILE, tuple[_Module, ...], ()):
+        if module.type.rpartition(".")[2] not in KNOWN_MODULES:
+            raise BadCheckpoint(
+                f"{folder / MODULES_FILE} asks for {module.type} after the model, which is not supported"
+            )
+    path = folder / POOLING_FILE
+    config = _read(path, _PoolingConfig, _PoolingConfig(pooling_mode="mean"))
+    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
+        return "cls"
+    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
+        return "mean"
+    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")
+
+
+def _read(path: Path, kind: type[_T], otherwise: _T) -> _T:
+    if not path.is_file():
+        return otherwise
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise BadCheckpoint(f"{path} can't be read: {error}") from error

@@ -9,24 +9,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import torch
 from msgspec import Struct
-from transformers import PreTrainedTokenizerBase
 
-from engine.core.models import Limits
 from engine.core.names import ModelName
 from engine.core.tasks import KIND_OF, TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
-from engine.worker.embedding import Embedder, read_pooling
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
-from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
 from engine.worker.protocol import (
     Bind,
@@ -40,58 +35,12 @@ from engine.worker.protocol import (
     WriteBack,
     WrittenBack,
 )
-from engine.worker.running import RunMemory, Runner, Say
+from engine.worker.runners import SUPPORT
+from engine.worker.running import Runner, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
 from engine.worker.window import TORCH_DTYPES, Window
-
-_NOTHING: Final = {name: torch.empty(0, dtype=dtype) for name, dtype in TORCH_DTYPES.items()}
-
-
-def bind(skeleton: Skeleton, placement: Placement) -> None:
-    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be used outside
-    it."""
-    skeleton.reset()
-    skeleton.stage = "bound"
-    for tensor, entry in skeleton.places:
-        tensor.data = placement.tensor(entry)
-
-
-def unbind(skeleton: Skeleton) -> None:
-    """Leave the tensors without elements, so that a use that comes too late raises instead of reading other bytes."""
-    for tensor, entry in skeleton.places:
-        tensor.data = _NOTHING[entry.dtype]
-    skeleton.stage = "left"
-
-
-def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None:
-    """Fill `target`. Raises BadRequest when it has another size, BadCheckpoint when the file is not the one that was bound."""
-    layout, folder = skeleton.layout, skeleton.folder
-    if target.length != layout.length:
-        raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
-    prepared = open_prepared(folder)
-    if prepared.layout_id != skeleton.layout_id:
-        raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
-    placement.write_back(target)
-    buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
-    if not buffers:
-        return
-    with prepared.slab_path.open("rb", buffering=0) as file, target.bytes.numpy().data as whole:
-        for entry in buffers:
-            with whole[entry.offset : entry.offset + entry.length] as place:
-                if os.preadv(file.fileno(), [place], prepared.data_offset + entry.offset) != entry.length:
-                    raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")
-
-
-MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
-RUNNERS: Final[dict[TaskKind, MakeRunner]] = {
-    "embedding": lambda skeleton, tokenizer, limits, memory: Embedder(
-        skeleton.module, tokenizer, read_pooling(skeleton.folder), limits, memory
-    ),
-    "generation": lambda skeleton, tokenizer, limits, memory: Generator(skeleton.module, tokenizer, limits, memory),
-}
-"""Who runs the tasks of which kind."""
 
 
 class BoundModel(Struct, frozen=True):
@@ -151,6 +100,7 @@ class Residents:
         holds up nothing else."""
         started_s = time.perf_counter()
         with self._changing:
+            # Room is taken before the bytes are there, so that two loads that wait for theirs can't be promised the same room.
             kept = self._kept(request)
             placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
         try:
@@ -167,7 +117,7 @@ class Residents:
                 )
         except BaseException:
             with self._changing:
-                unbind(kept.skeleton)
+                unbind(kept.skeleton)  # first: what still lies on the placement would be quarantined as leaked
                 placement.vacate()
             raise
         return Bound(request.id, moved.copy_s, bind_s, warm_s, used_bytes, card, moved.tail_s)
@@ -190,7 +140,7 @@ class Residents:
             bound = self.find(request.model)
             started_s = time.perf_counter()
             del self._bound[request.model]
-            bound.lane.shutdown(wait=False)
+            bound.lane.shutdown(wait=False)  # it is idle: the engine releases nothing that has a lease
             unbind(bound.skeleton)
             leaked_bytes = bound.placement.vacate()
             evict_s = time.perf_counter() - started_s
@@ -215,7 +165,7 @@ class Residents:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
         skeleton = Skeleton(folder)
-        runner = RUNNERS[request.task](skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
+        runner = SUPPORT[request.task].make_runner(skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return KeptSkeleton(skeleton, runner)
@@ -234,3 +184,48 @@ class Residents:
 
 def _lane(model: ModelName) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=f"run-{model}")
+
+
+# ── a skeleton's tensors and its slab ────────────────────────────────────────────────────────────
+
+_NOTHING: Final = {name: torch.empty(0, dtype=dtype) for name, dtype in TORCH_DTYPES.items()}
+"""What the tensors of a model that has left point at. Not meta: `.data` can't cross to that device or back. Without elements,
+every operation that reads one raises, on any device, while stale bytes would give an answer."""
+
+
+def bind(skeleton: Skeleton, placement: Placement) -> None:
+    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be used outside
+    it."""
+    skeleton.reset()
+    skeleton.stage = "bound"
+    for tensor, entry in skeleton.places:
+        # `.data`, not a new parameter: the object stays the one that modules and tied paths hold, so that nothing has to be
+        # looked up by its path, and a bind is this one loop.
+        tensor.data = placement.tensor(entry)
+
+
+def unbind(skeleton: Skeleton) -> None:
+    """Leave the tensors without elements, so that a use that comes too late raises instead of reading other bytes."""
+    for tensor, entry in skeleton.places:
+        tensor.data = _NOTHING[entry.dtype]
+    skeleton.stage = "left"
+
+
+def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None:
+    """Fill `target`. Raises BadRequest when it has another size, BadCheckpoint when the file is not the one that was bound."""
+    layout, folder = skeleton.layout, skeleton.folder
+    if target.length != layout.length:
+        raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
+    prepared = open_prepared(folder)
+    if prepared.layout_id != skeleton.layout_id:
+        raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
+    placement.write_back(target)
+    # Buffers come from the file, since some models write to theirs: the slab is to equal its file, whatever has run on it.
+    buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
+    if not buffers:
+        return
+    with prepared.slab_path.open("rb", buffering=0) as file, target.bytes.numpy().data as whole:
+        for entry in buffers:
+            with whole[entry.offset : entry.offset + entry.length] as place:
+                if os.preadv(file.fileno(), [place], prepared.data_offset + entry.offset) != entry.length:
+                    raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")

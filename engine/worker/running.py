@@ -1,4 +1,5 @@
-"""Running a model in the memory that is left: what is tried when a run finds too little, and what a run is found to take."""
+"""Running a model, whatever its task, in the memory that is left: what is tried when a run finds too little, what a run is found
+to take, and which errors leave a process that can run nothing more."""
 
 from __future__ import annotations
 
@@ -125,5 +126,5 @@ def is_shortage(error: RuntimeError) -> bool:
 
 def breaks_the_context(error: Exception) -> bool:
     """Whether CUDA will answer every later call of this process with the same error: all of its errors are so but those
-    of memory."""
+    of memory. Only the process's end takes such a context away."""
     return isinstance(error, RuntimeError) and str(error).startswith("CUDA error") and not is_shortage(error)

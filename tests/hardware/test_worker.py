@@ -22,7 +22,7 @@ from engine.worker import protocol
 from engine.worker.client import WorkerProcess
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Run, RunEnded, Unlock, Unlocked
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

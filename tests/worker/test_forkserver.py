@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from engine.core.models import Limits
-from engine.core.tasks import Embed, Generate, Vectors
+from engine.core.tasks import Continuation, Embed, Generate, TaskPart, Vectors
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
@@ -37,6 +37,7 @@ from engine.worker.protocol import (
     RunEnded,
     WorkerConfig,
 )
+from tests.worker.small_recipes import SMALL_GENERATOR, prepare_small
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -97,6 +98,22 @@ async def test_a_model_is_bound_run_and_released(worker: WorkerProcess, minilm: 
     released = await worker.request(Release(next(ids), "minilm"))
     assert isinstance(released, Released), released
     assert (released.used_bytes, released.leaked_bytes) == (0, 0)
+
+
+async def test_parts_of_a_run_come_before_its_answer(worker: WorkerProcess, arena: Arena, tmp_path: Path) -> None:
+    prepared = prepare_small(SMALL_GENERATOR, tmp_path)
+    region = arena.allocate(prepared.length)
+    assert region is not None
+    arena.read_file(prepared.slab_path, prepared.data_offset, region, lambda _: None, threading.Event())
+    made = (str(prepared.folder), prepared.layout_id, region.offset, region.length, WORKSPACE_BYTES)
+    bound = await worker.request(Bind(next(ids), "writer", *made, "generation", Limits(max_sequence=32)))
+    assert isinstance(bound, Bound), bound
+    parts: list[TaskPart] = []
+    ended = await worker.request(Run(next(ids), "writer", Generate("abc", 8)), on_part=parts.append)
+    assert isinstance(ended, RunEnded), ended
+    assert isinstance(ended.result, Continuation)
+    assert parts
+    assert ended.result.text.startswith("".join(part.text for part in parts))
 
 
 async def test_requests_run_side_by_side_and_answers_find_their_askers(

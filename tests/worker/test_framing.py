@@ -1,3 +1,5 @@
+"""Messages on a stream, whole or cut anywhere, and streams that can't be understood any more."""
+
 from __future__ import annotations
 
 import asyncio

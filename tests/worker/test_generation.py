@@ -1,3 +1,5 @@
+"""A prompt to its continuation, within the model's limits, said as it is written."""
+
 from __future__ import annotations
 
 from pathlib import Path

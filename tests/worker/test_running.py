@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,10 +20,11 @@ from engine.worker.errors import OutOfMemory
 from engine.worker.generation import Generator
 from engine.worker.protocol import Bind, Release
 from engine.worker.residents import Residents
+from engine.worker.runners import SUPPORT
 from engine.worker.running import HOST_RUNS, in_parts, is_shortage, once_more
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
-from tests.worker.small import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
 
 LIMIT_BYTES = 64 * MIB
 
@@ -68,6 +70,10 @@ def bound_embedder(residents: Residents, prepared: Prepared, tier: Tier) -> Embe
     runner = residents.find("m").runner
     assert isinstance(runner, Embedder)
     return runner
+
+
+def test_every_kind_of_task_can_be_loaded_and_run() -> None:
+    assert set(SUPPORT) == set(get_args(TaskKind))
 
 
 def test_a_run_that_finds_too_little_gives_back_what_is_unused_and_runs_again(card: ScriptedCard) -> None:

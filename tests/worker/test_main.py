@@ -20,7 +20,7 @@ from engine.worker.protocol import BROKEN_CONTEXT_STATUS, Bind, Bound, Failure, 
 from engine.worker.residents import Residents
 from tests.worker.models import Tier
 from tests.worker.scripted_card import ScriptedCard
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 
 @pytest.mark.parametrize(
