@@ -19,6 +19,7 @@ from engine.core.insight.reference_box import (
     reference_table,
 )
 from engine.core.names import CPU
+from engine.core.planning.eviction import eviction_policy
 from engine.core.plans import Tier
 from engine.core.policy import Balancing, Policy
 from engine.core.records import Switch
@@ -122,21 +123,7 @@ def _balancing(balancing: Balancing) -> str:
 
 
 def _eviction(policy: Policy) -> str:
-    match policy.eviction:
-        case "expected_loss":
-            rule = "the set whose loss costs the fewest expected seconds: decayed demand × predicted reload time"
-        case "lru":
-            rule = "the models that have been unused for longest"
-        case "lfu":
-            rule = "the models that are asked for least"
-        case "gdsf":
-            rule = (
-                "the models of the lowest GreedyDual priority: use × reload time ÷ size, aged by what has left before"
-            )
-        case "ttl":
-            rule = f"models that nobody asked for in {policy.ttl_s:g} s, then those unused for longest"
-        case _:
-            assert_never(policy.eviction)
+    rule = eviction_policy(policy).rule(policy)
     return f"Where there is none, victims leave: over all GPUs, {rule} (eviction `{policy.eviction}`)."
 
 

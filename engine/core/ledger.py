@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.gdsf import inflated
 from engine.core.state import Resident, Slab, Stage, State
 
 
@@ -126,8 +125,6 @@ def leave(state: State, model: ModelName, device: DeviceId, now_s: float) -> Sta
     resident = _get(state, model, device)
     if resident.leases:
         raise LedgerError(f"{model} on {device} is leased")
-    if resident.stage != "loading":
-        state = inflated(state, resident)
     return _enter(state, model, device, "leaving", now_s)
 
 

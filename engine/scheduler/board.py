@@ -9,7 +9,7 @@ from msgspec import Struct
 from engine.core.ledger import LedgerError, broken_invariants
 from engine.core.names import ModelName
 from engine.core.policy import Policy
-from engine.core.state import State
+from engine.core.state import Situation, State
 from engine.scheduler.effects import Effect
 from engine.scheduler.messages import BindFailed, ModelBound, SlabFailed
 
@@ -67,6 +67,11 @@ class Board:
         if wrong := broken_invariants(state):
             raise LedgerError("; ".join(wrong))
         self._state = state
+
+    @property
+    def situation(self) -> Situation:
+        """What is decided on at this moment."""
+        return Situation(self._state, self.policy, self.now.wall_s)
 
     @property
     def is_quiet(self) -> bool:

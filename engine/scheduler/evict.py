@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from engine.core import ledger
 from engine.core.names import DeviceId, ModelName
+from engine.core.planning.eviction import eviction_policy
 from engine.core.plans import EvictStep
 from engine.core.records import Notice
 from engine.scheduler.board import Board
@@ -30,7 +31,8 @@ def depart(board: Board, job: Job, places: Iterable[tuple[ModelName, DeviceId]])
     has the weights too."""
     under_way = [_Departure(model, device, _deadline_s(board)) for model, device in places]
     for leaver in under_way:
-        board.state = ledger.leave(board.state, leaver.model, leaver.device, board.now.wall_s)
+        state = ledger.leave(board.state, leaver.model, leaver.device, board.now.wall_s)
+        board.state = eviction_policy(board.policy).left(state, leaver.model, leaver.device)
         write_back_if_worth_it(board, leaver.model, leaver.device)
     while under_way := [leaver for leaver in under_way if is_leaving(board, leaver.model, leaver.device)]:
         for leaver in under_way:

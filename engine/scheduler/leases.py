@@ -7,6 +7,7 @@ from collections.abc import Callable
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Deny, Grant
@@ -21,7 +22,8 @@ class LeaseDesk:
         self._granted: dict[int, tuple[ModelName, DeviceId]] = {}
 
     def ask(self, lease: int, model: ModelName) -> None:
-        self._board.state = request_came(self._board.state, model, self._board.now.wall_s)
+        board = self._board
+        board.state = request_came(eviction_policy(board.policy).asked(board.state, model), model, board.now.wall_s)
         self._waiting[lease] = model
 
     def give_back(self, lease: int) -> None:

@@ -111,7 +111,7 @@ class SlabDesk:
 
     def settle(self, jobs: int) -> None:
         """Keep the tier within its bounds, then see whether there is time to read ahead or to check."""
-        for model in slabs_to_drop(self._board.state, self._board.policy, self._board.now.wall_s):
+        for model in slabs_to_drop(self._board.situation):
             self._board.state = ledger.drop_slab(self._board.state, model)
             self._board.emit(DropSlab(model))
         self._readahead.consider(jobs)

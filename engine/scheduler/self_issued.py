@@ -42,7 +42,7 @@ class OwnCommands:
             return
         policy = policy_for("request", board.policy)
         found = plan(board.state, command, policy, board.now.wall_s)
-        if isinstance(found, Plan) and worth_promoting(board.state, found, policy, board.now.wall_s):
+        if isinstance(found, Plan) and worth_promoting(board.situation, found):
             self._submit("return", command)
 
     def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:

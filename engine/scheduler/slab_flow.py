@@ -53,7 +53,7 @@ def begin_reading(board: Board, model: ModelName) -> None:
 def write_back_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> None:
     """Begin to copy the weights of a model that leaves `device` back to the RAM tier, if that pays now."""
     leaving = board.state.find(model, device)
-    if leaving is not None and goes_back(board.state, leaving, board.policy, board.now.wall_s):
+    if leaving is not None and goes_back(board.situation, leaving):
         _put_slab(board, model, "writing back")
         board.emit(WriteBackSlab(model, device, board.state.models[model].footprint.weights_bytes))
 
@@ -61,7 +61,7 @@ def write_back_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> 
 def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "writing back"]) -> None:
     """Give the slab a place in the tier, letting go of others where there is no room."""
     size_bytes = board.state.models[model].footprint.weights_bytes
-    for name in slabs_to_drop(board.state, board.policy, board.now.wall_s, size_bytes):
+    for name in slabs_to_drop(board.situation, size_bytes):
         board.state = ledger.drop_slab(board.state, name)
         board.emit(DropSlab(name))
     board.state = ledger.put_slab(board.state, Slab(model, size_bytes, stage, board.now.wall_s))

@@ -12,17 +12,17 @@ from engine.core.plans import Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Drain, Pack, Proposal
 from engine.core.proposing.drain import drained, packed
-from engine.core.state import State
+from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_pin, with_reading, with_resident, with_slab
 from tests.core.residencies import asked, over_budget, placement, residencies, states_of
 
 
 def drain(state: State, device: str) -> Proposal | Refusal:
-    return drained(state, Drain(device), Policy(), NOW_S)
+    return drained(Situation(state, Policy(), NOW_S), Drain(device))
 
 
 def pack(state: State, device: str | None = None) -> Proposal | Refusal:
-    return packed(state, Pack(device), Policy(), NOW_S)
+    return packed(Situation(state, Policy(), NOW_S), Pack(device))
 
 
 def proposed(found: Proposal | Refusal) -> Proposal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from engine.core.commands import Command, Load, Move
 from engine.core.ledger import budget, charged
 from engine.core.planning.planner import after, plan
 from engine.core.plans import LoadStep, Plan, Refusal
-from engine.core.policy import Policy
+from engine.core.policy import Eviction, Policy
 from engine.core.state import State
 from tests.core.boxes import NOW_S
 from tests.core.residencies import over_budget, residencies, states_of
@@ -31,7 +32,7 @@ def situations(draw: st.DrawFn) -> tuple[State, Command]:
 
 POLICIES = st.builds(
     Policy,
-    eviction=st.sampled_from(["expected_loss", "lru", "lfu", "gdsf", "ttl"]),
+    eviction=st.sampled_from(get_args(Eviction)),
     balancing=st.sampled_from(["spread", "pack", "most_free"]),
 )
 

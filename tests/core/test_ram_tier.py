@@ -13,7 +13,7 @@ from engine.core.planning.ram_tier import slabs_to_drop, worth_writing_back
 from engine.core.policy import Policy
 from engine.core.prediction import Rates
 from engine.core.sizes import MIB
-from engine.core.state import State
+from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_demand, with_resident, with_slab
 
 
@@ -27,7 +27,7 @@ def tier(models: Mapping[str, tuple[int, float]], budget: int, *, max_models: in
 
 
 def dropped(state: State, policy: Policy | None = None, coming: int = 0) -> tuple[str, ...]:
-    return slabs_to_drop(state, policy or Policy(), NOW_S, coming * MIB)
+    return slabs_to_drop(Situation(state, policy or Policy(), NOW_S), coming * MIB)
 
 
 def test_a_tier_within_its_limits_lets_nothing_go() -> None:
@@ -81,7 +81,7 @@ def leaving_a_gpu(weight: float, budget: int) -> State:
 
 
 def worth(state: State, eviction: Policy | None = None) -> bool:
-    return worth_writing_back(state, "leaving", "gpu0", eviction or Policy(), NOW_S)
+    return worth_writing_back(Situation(state, eviction or Policy(), NOW_S), "leaving", "gpu0")
 
 
 def test_a_wanted_victim_is_worth_writing_back_into_free_room() -> None:

@@ -12,7 +12,7 @@ from engine.core.planning.ram_tier import goes_back, learned_back, with_write_ba
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
-from engine.core.state import State
+from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_demand, with_reading, with_resident, with_slab
 
 
@@ -23,7 +23,7 @@ def tier(state: State, budget: int) -> State:
 def goes(state: State, model: str, device: str = "gpu0") -> bool:
     resident = state.find(model, device)
     assert resident is not None
-    return goes_back(state, resident, Policy(), NOW_S)
+    return goes_back(Situation(state, Policy(), NOW_S), resident)
 
 
 def test_only_what_is_nowhere_else_in_memory_goes_back() -> None:
@@ -58,7 +58,7 @@ def test_of_two_victims_the_second_sees_the_room_that_the_first_has_taken() -> N
     load = LoadStep("c", "gpu0", 70 * MIB, "ram")
     steps = [EvictStep(name, "gpu0", 20 * MIB) for name in "ab"]
 
-    marked = with_write_backs(state, steps, load, Policy(), NOW_S)
+    marked = with_write_backs(Situation(state, Policy(), NOW_S), steps, load)
 
     assert [step.written_back for step in marked] == [True, False]
     assert marked[0].predicted == write_back_time(state, "a", "gpu0")

@@ -16,13 +16,13 @@ from engine.core.policy import Balancing, Policy
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.proposing.moves import exchanges
 from engine.core.proposing.rebalance import rebalanced
-from engine.core.state import State
+from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_pin, with_resident, with_slab
 from tests.core.residencies import asked, over_budget, placement, residencies, states_of
 
 
 def proposed(state: State, policy: Policy | None = None) -> Proposal:
-    found = rebalanced(state, Rebalance(), policy or Policy(), NOW_S)
+    found = rebalanced(Situation(state, policy or Policy(), NOW_S), Rebalance())
     assert isinstance(found, Proposal), found
     return found
 

@@ -54,7 +54,6 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
         requests=known.demand.requests + 1,
         last_s=now_s,
         per_minute=requests_per_minute(known.demand, now_s) + 60.0 / _RATE_WINDOW_S,
-        inflation=state.inflation,
     )
     count, trust = state.request_count, state.trust
     if known.demand.requests == 0 or known.demand.at_request != count:

@@ -19,7 +19,7 @@ from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
 from engine.core.policy import Policy
 from engine.core.sizes import format_size
-from engine.core.state import ModelState, Resident, State
+from engine.core.state import ModelState, Resident, Situation, State
 
 
 class Offer(Struct, frozen=True):
@@ -57,8 +57,9 @@ class NoOffer(Struct, frozen=True):
     blockers: tuple[Blocker, ...]
 
 
-def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> Offer | NoOffer:
+def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | NoOffer:
     """The cheapest way to have `model` on `device`."""
+    state = situation.state
     need = state.models[model].footprint.total_bytes
     room = Room(device, budget(state, device), max(0, headroom(state, device)))
     reading = state.devices[device].reading
@@ -69,10 +70,10 @@ def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_
     here = state.find(model, device)
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
-    evictable, blockers = _evictable(state, device, policy, now_s)
+    evictable, blockers = _evictable(situation, device)
     leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
     missing_bytes = need - headroom(state, device)
-    choice = victims(state, leavers, Need(missing_bytes), policy, now_s)
+    choice = victims(situation, leavers, Need(missing_bytes))
     if choice is None:
         return NoOffer(room, blockers)
     chosen = tuple(r for r in evictable if r.model in choice.models)
@@ -117,12 +118,10 @@ def _balance_key(state: State, offered: Offer, policy: Policy) -> float:
             return offered.free_after_bytes
 
 
-def _evictable(
-    state: State, device: DeviceId, policy: Policy, now_s: float
-) -> tuple[list[Resident], tuple[Blocker, ...]]:
+def _evictable(situation: Situation, device: DeviceId) -> tuple[list[Resident], tuple[Blocker, ...]]:
     evictable, blockers = [], []
-    for resident in state.on(device):
-        why = _why_not_evictable(state, resident, policy, now_s)
+    for resident in situation.state.on(device):
+        why = _why_not_evictable(situation, resident)
         if why is None:
             evictable.append(resident)
         elif why != "leaving":
@@ -130,16 +129,16 @@ def _evictable(
     return evictable, tuple(blockers)
 
 
-def _why_not_evictable(state: State, resident: Resident, policy: Policy, now_s: float) -> BlockerWhy | None:
+def _why_not_evictable(situation: Situation, resident: Resident) -> BlockerWhy | None:
     if resident.stage in ("pending", "loading"):
         return "loading"
     if resident.stage in ("draining", "leaving"):
         return "leaving"
-    if state.models[resident.model].pin is not None:
+    if situation.state.models[resident.model].pin is not None:
         return "pinned"
     if resident.leases:
         return "leased"
-    if now_s - resident.since_s < policy.min_residency_s:
+    if situation.now_s - resident.since_s < situation.policy.min_residency_s:
         return "too young"
     return None
 
@@ -204,13 +203,13 @@ MAX_ALTERNATIVES: Final = 3
 
 
 class Bringing:
-    """What `command` in `state` has to choose from."""
+    """What `command` has to choose from."""
 
-    def __init__(self, state: State, command: Single, policy: Policy, now_s: float) -> None:
-        self._state: Final = state
+    def __init__(self, situation: Situation, command: Single) -> None:
+        self._situation: Final = situation
+        self._state: Final = situation.state
+        self._policy: Final = situation.policy
         self._command: Final = command
-        self._policy: Final = policy
-        self._now_s: Final = now_s
         self._asked: Final = command.device if isinstance(command, Load | Move) else None
 
     def plan(
@@ -224,13 +223,13 @@ class Bringing:
             advice = ("wait, or cancel the load",)
             return Refusal(self._command, f"{model} is being loaded", blockers=loading, advice=advice)
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
-        offers = [offer(self._state, model, d, self._policy, self._now_s) for d in candidates]
+        offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
         why = _why_best(good, device)
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
-            on_cpu = offer(self._state, model, CPU, self._policy, self._now_s)
+            on_cpu = offer(self._situation, model, CPU)
             if isinstance(on_cpu, Offer):
                 good, why = [on_cpu], f"CPU fallback: {no_room(self._command, known, none).reason}"
             else:
@@ -244,7 +243,7 @@ class Bringing:
         best, *others = good
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_write_backs(self._state, victims, best.load, self._policy, self._now_s), best.load]
+        steps: list[Step] = [*with_write_backs(self._situation, victims, best.load), best.load]
         steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
@@ -255,7 +254,7 @@ class Bringing:
         if self._asked in (None, CPU) or not best.victims or self._state.models[model].pin is not None:
             return []
         taken = {self._asked, *(r.device for r in self._state.of(model))}
-        offers = (offer(self._state, model, d, self._policy, self._now_s) for d in gpus(self._state) if d not in taken)
+        offers = (offer(self._situation, model, d) for d in gpus(self._state) if d not in taken)
         return best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
 
     def _victim(self, resident: Resident) -> EvictStep:

@@ -18,7 +18,7 @@ from engine.core.forecast.costs import load_step
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Refusal
-from engine.core.policy import Balancing, Policy
+from engine.core.policy import Balancing
 from engine.core.prediction import predict
 from engine.core.proposals import Gain, Proposal, Rebalance
 from engine.core.proposing.moves import (
@@ -34,7 +34,7 @@ from engine.core.proposing.moves import (
 )
 from engine.core.proposing.multiple_knapsack import Assignment, Item, assign
 from engine.core.sizes import GIB
-from engine.core.state import State
+from engine.core.state import Situation, State
 
 
 def balanced(
@@ -75,11 +75,12 @@ def _ranks(
             return dict(fitting)
 
 
-def rebalanced(state: State, wish: Rebalance, policy: Policy, now_s: float) -> Proposal | Refusal:
+def rebalanced(situation: Situation, wish: Rebalance) -> Proposal | Refusal:
     """The batch that pays back most; one without commands, and the reason, when nothing does.
 
     Pinned and leased models, and those on their way, stay as they are.
     """
+    state, policy = situation.state, situation.policy
     stage = _Stage(state)
     best = assign(stage.items, stage.rooms)
     placements = {**best.placements, **stage.returning(best.placements)}
@@ -87,7 +88,7 @@ def rebalanced(state: State, wish: Rebalance, policy: Policy, now_s: float) -> P
     paying = [exchange for exchange in exchanges(stage.gains(placements)) if exchange.pays]
     gains = tuple(gain for exchange in paying for gain in exchange.gains)
     batch = Batch("rebalance", arranged(state, gains))
-    found = plan(state, batch, policy, now_s)
+    found = plan(state, batch, policy, situation.now_s)
     if isinstance(found, Refusal):
         return found
     reasons = _worth(paying, best) if paying else (_nothing_pays(stage),)
