@@ -121,13 +121,10 @@ class _ExpectedLoss(EvictionPolicy):
         return (sum(costs),)
 
     def keeps(self, ordered: Sequence[Candidate], back: WriteBack) -> bool:
-        """Whether keeping the bytes, less what must leave for them, is expected to save more reading than the copy takes.
-
-        What the tier is short of already leaves in any case, so only the difference is the price of the place. Both sets take
-        a search each, at every departure from a GPU; their bounds cost a sort, and mostly decide alone. The first test is for
-        the worst price that is still too high, the second for the best that is low enough; between them the sets are searched
-        for.
-        """
+        """Whether keeping the bytes, less what must leave for them, is expected to save more reading than the copy takes."""
+        # The price of the place is what leaves the tier for it, less what leaves anyway, since the tier is short already. Each of
+        # these sets would take a search, at every departure from a GPU; bounds of their costs take a sort. So first: does it pay
+        # at the lowest price that the bounds allow? Then: does it even at the highest? Only in between are the sets searched for.
         returning = back.returning
         others = [c for c in ordered if c is not returning]
         least_s, most_s = cost_bounds(others, back.need)

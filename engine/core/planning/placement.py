@@ -1,4 +1,5 @@
-"""Where a model can go: each device's cheapest offer, and the best of them."""
+"""Having a model on a device: each device's cheapest offer, the plan that takes the best of them, or a refusal that a person can
+act on: needed, free, who is in the way, and what would let it."""
 
 from __future__ import annotations
 
@@ -72,6 +73,8 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
     evictable, blockers = _evictable(situation, device)
     leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
+    # Not what is free now: who is leaving for another load has left, as far as this one is concerned, and who is pending has
+    # come. It may well be below 0, when other programs took what was ours; then victims pay for that, too.
     missing_bytes = need - headroom(state, device)
     choice = victims(situation, leavers, Need(missing_bytes))
     if choice is None:
@@ -90,6 +93,10 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
 def best_first(state: State, offers: Iterable[Offer], policy: Policy) -> list[Offer]:
     """Offers in the order of preference: fewest expected losses, the catalog's preferred device, then the balancing."""
 
+    # Each device has searched for its own cheapest set, so the best of these is the cheapest set anywhere: victims on two
+    # devices never make room for one model. Losses are compared to the millionth: equal ones that were added up in another
+    # order differ in their last digits, and such dust must not decide over what the operator asked for. The device's name comes
+    # last, so that equal offers have one order, whatever order they came in.
     def rank(offered: Offer) -> tuple[list[float], int, bool, float, list[DeviceId]]:
         preferred = state.models[offered.load.model].spec.preferred_device
         return (
@@ -124,7 +131,7 @@ def _evictable(situation: Situation, device: DeviceId) -> tuple[list[Resident], 
         why = _why_not_evictable(situation, resident)
         if why is None:
             evictable.append(resident)
-        elif why != "leaving":
+        elif why != "leaving":  # that one is in nobody's way: the headroom counts on its bytes
             blockers.append(_blocker(resident, why))
     return evictable, tuple(blockers)
 
@@ -244,6 +251,7 @@ class Bringing:
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
         steps: list[Step] = [*with_write_backs(self._situation, victims, best.load), best.load]
+        # a model that moves answers at its old place until the new one is ready, so it leaves that last
         steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]

@@ -1,4 +1,5 @@
-"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic."""
+"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic. A batch is
+several commands planned as one, each on the state that the ones before it would leave."""
 
 from __future__ import annotations
 

@@ -38,6 +38,9 @@ def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelNam
 
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
+    # Two rounds. While a model is on a GPU its copy here saves nobody anything yet, and can be written back when the model
+    # leaves. So no demand, however high, keeps a copy above a slab that is all there is of its model in memory: the policy
+    # decides among the copies first, and among the rest only about what is missing then.
     state = situation.state
     counted = tier_slabs(state)
     need = excess(state, counted, coming_bytes)
@@ -118,6 +121,8 @@ def with_write_backs(
     situation: Situation, steps: Sequence[EvictStep], coming: LoadStep | None
 ) -> tuple[EvictStep, ...]:
     """`steps`, which make room for `coming`, with those marked whose weights go back, and the time of the copies added."""
+    # Every write-back takes a place in the tier, so each is judged in the tier that the ones before, and the slab of `coming`,
+    # would leave. The flow judges again when the moment has come (`goes_back`): this is what the preview promises and counts.
     state = situation.state
     leaving = [r for s in steps if (r := state.find(s.model, s.device)) is not None]
     if not any(_could_go_back(state, resident) for resident in leaving):

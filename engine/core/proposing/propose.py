@@ -1,4 +1,8 @@
-"""`propose()`: the batch that answers a wish in a state, or why there is none. Pure, total and deterministic."""
+"""`propose()`: the batch that answers a wish in a state, or why there is none. Pure, total and deterministic.
+
+Kept apart: it is the one door to rebalance, drain and undo, none of which knows the others. The scheduler, which only remembers
+what to undo, gets by without their searches.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,8 @@ def _undo(situation: Situation, wish: Undo) -> Proposal | Refusal:
     """The newest change of which something is left to take back."""
     state = situation.state
     drifted: tuple[str, ...] = ()
+    # A change of which nothing is left is passed over, not a dead end: the engine may have moved everything since. Why it was
+    # passed over is told with whatever is found, or with the refusal.
     for change in reversed(state.changes):
         back = taken_back(state, change)
         drifted += tuple(f"{change.title}: {words}" for words in back.drifted)
