@@ -14,7 +14,7 @@ from engine.core.proposals import Drain, Pack, Proposal
 from engine.core.proposing.drain import drained, packed
 from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_pin, with_reading, with_resident, with_slab
-from tests.core.residencies import asked, over_budget, placement, residencies, states_of
+from tests.core.residencies import after_requests, over_budget, placement, residencies, states_of
 
 
 def drain(state: State, device: str) -> Proposal | Refusal:
@@ -39,7 +39,7 @@ def test_what_fits_elsewhere_moves_and_the_rest_leaves() -> None:
     state = box({"a": 40, "b": 30, "other": 35})
     state = with_resident(with_resident(with_resident(state, "a", "gpu0"), "b", "gpu0"), "other", "gpu1")
 
-    found = proposed(drain(asked(state, ["a", "b", "a"]), "gpu0"))
+    found = proposed(drain(after_requests(state, ["a", "b", "a"]), "gpu0"))
 
     assert found.command.title == "drain gpu0"
     assert found.command.commands == (Evict("b"), Move("a", "gpu1"))
@@ -53,7 +53,7 @@ def test_a_model_that_nobody_asks_for_moves_too_when_there_is_room() -> None:
 def test_nobody_on_another_device_is_pushed_out() -> None:
     state = with_resident(with_resident(box({"busy": 60, "idle": 60}), "busy", "gpu0"), "idle", "gpu1")
 
-    assert proposed(drain(asked(state, ["busy"]), "gpu0")).command.commands == (Evict("busy"),)
+    assert proposed(drain(after_requests(state, ["busy"]), "gpu0")).command.commands == (Evict("busy"),)
 
 
 def test_a_pin_to_the_device_or_a_lease_there_is_in_the_way_and_is_named() -> None:
@@ -68,7 +68,7 @@ def test_a_pin_to_the_device_or_a_lease_there_is_in_the_way_and_is_named() -> No
 
 def test_a_model_that_is_pinned_wherever_it_is_moves_but_never_leaves() -> None:
     state = with_resident(with_resident(box({"a": 40, "busy": 50}), "a", "gpu0"), "busy", "gpu0")
-    state = asked(state, ["busy"])
+    state = after_requests(state, ["busy"])
     full = with_resident(with_pin(box({"a": 60, "other": 60}), "a"), "other", "gpu1")
 
     assert proposed(drain(state, "gpu0")).command.commands == (Evict("a"), Move("busy", "gpu1"))

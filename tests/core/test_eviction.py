@@ -20,7 +20,7 @@ from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_resident
 
 
-def asked(state: State, *requests: tuple[str, float], policy: Policy | None = None) -> State:
+def after_requests(state: State, *requests: tuple[str, float], policy: Policy | None = None) -> State:
     """`state` after requests for models, each so many seconds ago, as the scheduler counts them."""
     for model, ago_s in requests:
         state = eviction_policy(policy or Policy()).asked(state, model)
@@ -28,7 +28,7 @@ def asked(state: State, *requests: tuple[str, float], policy: Policy | None = No
     return state
 
 
-def leaving(state: State, policy: Policy, needed: int = 1, **sizes: int) -> tuple[str, ...]:
+def victims_under(state: State, policy: Policy, needed: int = 1, **sizes: int) -> tuple[str, ...]:
     """Who leaves of models that take a second for each byte to come back."""
     sizes = sizes or dict.fromkeys(state.models, 1)
     leavers = [Leaver(model, size, float(size)) for model, size in sizes.items()]
@@ -41,43 +41,43 @@ THREE = box({"a": 1, "b": 1, "c": 1})
 
 
 def test_expected_loss_gives_up_the_least_wanted() -> None:
-    state = asked(THREE, ("a", 9), ("b", 8), ("a", 7), ("c", 6), ("a", 5), ("c", 4))
+    state = after_requests(THREE, ("a", 9), ("b", 8), ("a", 7), ("c", 6), ("a", 5), ("c", 4))
 
-    assert leaving(state, Policy()) == ("b",)
+    assert victims_under(state, Policy()) == ("b",)
 
 
 def test_expected_loss_gives_up_two_that_are_back_soon_sooner_than_one_that_takes_long() -> None:
-    state = asked(THREE, ("a", 9), ("b", 8), ("c", 7), ("a", 6), ("b", 5), ("c", 4))
+    state = after_requests(THREE, ("a", 9), ("b", 8), ("c", 7), ("a", 6), ("b", 5), ("c", 4))
 
-    assert set(leaving(state, Policy(), needed=4, a=2, b=2, c=9)) == {"a", "b"}
+    assert set(victims_under(state, Policy(), needed=4, a=2, b=2, c=9)) == {"a", "b"}
 
 
 def test_lru_gives_up_the_longest_unused_and_lfu_the_least_used() -> None:
-    state = asked(THREE, ("a", 9), ("b", 8), ("a", 7), ("b", 6), ("b", 5), ("c", 4))
+    state = after_requests(THREE, ("a", 9), ("b", 8), ("a", 7), ("b", 6), ("b", 5), ("c", 4))
 
-    assert leaving(state, Policy("lru")) == ("a",)
-    assert leaving(state, Policy("lfu")) == ("c",)
+    assert victims_under(state, Policy("lru")) == ("a",)
+    assert victims_under(state, Policy("lfu")) == ("c",)
 
 
 def test_an_order_spares_whom_the_next_one_makes_superfluous() -> None:
-    state = asked(THREE, ("a", 9), ("b", 8), ("c", 7))
+    state = after_requests(THREE, ("a", 9), ("b", 8), ("c", 7))
 
-    assert leaving(state, Policy("lru"), needed=5, a=1, b=5, c=5) == ("b",)
+    assert victims_under(state, Policy("lru"), needed=5, a=1, b=5, c=5) == ("b",)
 
 
 def test_ttl_gives_up_those_idle_for_too_long_the_soonest_back_first_and_then_the_longest_unused() -> None:
-    state = asked(THREE, ("a", 400), ("b", 350), ("c", 200))
+    state = after_requests(THREE, ("a", 400), ("b", 350), ("c", 200))
 
-    assert leaving(state, Policy("ttl"), a=3, b=2, c=1) == ("b",)
-    assert leaving(state, Policy("ttl", ttl_s=900), a=3, b=2, c=1) == ("a",)
+    assert victims_under(state, Policy("ttl"), a=3, b=2, c=1) == ("b",)
+    assert victims_under(state, Policy("ttl", ttl_s=900), a=3, b=2, c=1) == ("a",)
 
 
 def test_gdsf_gives_up_the_least_used_until_inflation_has_overtaken_the_often_used() -> None:
     gdsf = Policy("gdsf")
     state = with_resident(with_resident(box({"old": 1, "new": 1, "gone": 1}), "gone", "gpu0"), "old", "gpu0")
-    state = asked(state, ("old", 9), ("new", 8), ("old", 7), ("gone", 6), ("old", 5), ("gone", 4), policy=gdsf)
-    often = asked(state, *(("gone", 3.0),) * 9, policy=gdsf)
-    inflated = asked(eviction_policy(gdsf).left(often, "gone", "gpu0"), ("new", 2), policy=gdsf)
+    state = after_requests(state, ("old", 9), ("new", 8), ("old", 7), ("gone", 6), ("old", 5), ("gone", 4), policy=gdsf)
+    often = after_requests(state, *(("gone", 3.0),) * 9, policy=gdsf)
+    inflated = after_requests(eviction_policy(gdsf).left(often, "gone", "gpu0"), ("new", 2), policy=gdsf)
 
     assert first_to_go(state, "old", "new") == "new"
     assert first_to_go(inflated, "old", "new") == "old"
@@ -98,8 +98,8 @@ def test_a_policy_that_goes_by_the_demand_alone_remembers_nothing_beside_it(evic
 
 
 def test_of_models_that_rank_alike_the_one_that_is_back_soonest_leaves_first() -> None:
-    assert leaving(THREE, Policy("lru"), a=3, b=2, c=3) == ("b",)
-    assert leaving(THREE, Policy("lfu"), a=3, b=2, c=3) == ("b",)
+    assert victims_under(THREE, Policy("lru"), a=3, b=2, c=3) == ("b",)
+    assert victims_under(THREE, Policy("lfu"), a=3, b=2, c=3) == ("b",)
 
 
 def test_all_together_are_sometimes_not_enough() -> None:

@@ -24,7 +24,7 @@ rates = st.builds(
 predictions = st.builds(predict, rates, sizes)
 
 
-def after(*measured: tuple[int, float]) -> Rates:
+def rates_after(*measured: tuple[int, float]) -> Rates:
     found = GUESS
     for size_bytes, took_s in measured:
         found = learn(found, size_bytes, took_s)
@@ -58,17 +58,17 @@ def test_before_any_sample_the_guess_is_predicted_with_a_wide_range() -> None:
 
 
 def test_the_first_sample_counts_as_much_as_the_guess_and_three_replace_it() -> None:
-    assert predict(after((10**9, 2.02)), 10**9).p50_s == pytest.approx(1.515)
-    assert predict(after((10**9, 0.1), (10**9, 0.1), (10**9, 0.1)), 10**9).p50_s == pytest.approx(0.1)
+    assert predict(rates_after((10**9, 2.02)), 10**9).p50_s == pytest.approx(1.515)
+    assert predict(rates_after((10**9, 0.1), (10**9, 0.1), (10**9, 0.1)), 10**9).p50_s == pytest.approx(0.1)
 
 
 def test_a_model_of_another_size_is_predicted_from_what_others_took() -> None:
-    twice_as_fast = after((10**9, 0.505), (2 * 10**9, 1.005), (4 * 10**9, 2.005))
+    twice_as_fast = rates_after((10**9, 0.505), (2 * 10**9, 1.005), (4 * 10**9, 2.005))
     assert predict(twice_as_fast, 8 * 10**9).p50_s == pytest.approx(4.005)
 
 
 def test_a_size_that_was_moved_often_enough_speaks_for_itself() -> None:
-    known = after((10**9, 0.5), (10**9, 0.5), (10**9, 0.5), (10**8, 0.4), (10**8, 0.4), (10**8, 0.4))
+    known = rates_after((10**9, 0.5), (10**9, 0.5), (10**9, 0.5), (10**8, 0.4), (10**8, 0.4), (10**8, 0.4))
 
     assert predict(known, 10**9).p50_s == 0.5
     assert predict(known, 10**8).p50_s == 0.4
@@ -78,27 +78,27 @@ def test_a_size_that_was_moved_often_enough_speaks_for_itself() -> None:
 def test_one_outlier_among_ten_samples_moves_the_middle_by_no_more_than_they_differ(
     usual: list[float], outlier: float, at: int
 ) -> None:
-    known = after(*((10**9, took_s) for took_s in [*usual[:at], outlier, *usual[at:]]))
+    known = rates_after(*((10**9, took_s) for took_s in [*usual[:at], outlier, *usual[at:]]))
 
     assert min(usual) <= predict(known, 10**9).p50_s <= max(usual)
     assert abs(predict(known, 10**9).p50_s - median(usual)) <= max(usual) - min(usual)
 
 
 def test_few_samples_are_not_trusted_to_have_shown_the_worst() -> None:
-    three = predict(after(*[(10**9, 1.0)] * 3), 10**9)
-    nine = predict(after(*[(10**9, 1.0)] * 9), 10**9)
+    three = predict(rates_after(*[(10**9, 1.0)] * 3), 10**9)
+    nine = predict(rates_after(*[(10**9, 1.0)] * 9), 10**9)
 
     assert (three.p50_s, three.p90_s) == pytest.approx((1.0, 1.6))
     assert (nine.p50_s, nine.p90_s) == pytest.approx((1.0, 1.0))
 
 
 def test_of_many_samples_one_in_ten_is_over_the_bad_case() -> None:
-    known = after(*((10**9, 1 + number / 100) for number in range(9)))
+    known = rates_after(*((10**9, 1 + number / 100) for number in range(9)))
     assert predict(known, 10**9).p90_s == pytest.approx(1.08)
 
 
 def test_old_samples_are_forgotten() -> None:
-    known = after(*[(10**9, 9.0)] * KEPT_SAMPLES, *[(10**9, 1.0)] * KEPT_SAMPLES)
+    known = rates_after(*[(10**9, 9.0)] * KEPT_SAMPLES, *[(10**9, 1.0)] * KEPT_SAMPLES)
     assert predict(known, 10**9).p50_s == predict(known, 10**9).p90_s == 1.0
 
 

@@ -16,11 +16,11 @@ from engine.core.state import Situation, State
 from tests.core.boxes import NOW_S, box, with_demand, with_reading, with_resident, with_slab
 
 
-def tier(state: State, budget: int) -> State:
+def with_tier(state: State, budget: int) -> State:
     return replace(state, ram=replace(state.ram, budget_bytes=budget * MIB))
 
 
-def goes(state: State, model: str, device: str = "gpu0") -> bool:
+def weights_go_back(state: State, model: str, device: str = "gpu0") -> bool:
     resident = state.find(model, device)
     assert resident is not None
     return goes_back(Situation(state, Policy(), NOW_S), resident)
@@ -29,31 +29,31 @@ def goes(state: State, model: str, device: str = "gpu0") -> bool:
 def test_only_what_is_nowhere_else_in_memory_goes_back() -> None:
     state = with_resident(box({"a": 20}), "a", "gpu0")
 
-    assert goes(state, "a")
-    assert not goes(with_slab(state, "a"), "a")
-    assert not goes(with_resident(state, "a", "gpu1", stage="loading"), "a"), "it has moved, or is about to"
-    assert not goes(with_resident(box({"a": 20}), "a", CPU), "a", CPU)
+    assert weights_go_back(state, "a")
+    assert not weights_go_back(with_slab(state, "a"), "a")
+    assert not weights_go_back(with_resident(state, "a", "gpu1", stage="loading"), "a"), "it has moved, or is about to"
+    assert not weights_go_back(with_resident(box({"a": 20}), "a", CPU), "a", CPU)
 
 
 def test_nothing_is_copied_from_a_card_that_is_not_well() -> None:
     state = with_reading(with_resident(box({"a": 20}), "a", "gpu0"), "gpu0", Reading("lost", "fell off the bus"))
 
-    assert not goes(state, "a")
+    assert not weights_go_back(state, "a")
 
 
 def test_what_the_tier_can_not_hold_stays_on_disk() -> None:
-    assert not goes(tier(with_resident(box({"a": 20}), "a", "gpu0"), 19), "a")
+    assert not weights_go_back(with_tier(with_resident(box({"a": 20}), "a", "gpu0"), 19), "a")
 
 
 def test_a_slab_that_a_load_copies_from_does_not_make_room() -> None:
     state = with_slab(with_resident(box({"a": 20, "b": 20}), "b", "gpu1", stage="loading"), "b")
 
-    assert not goes(tier(with_resident(state, "a", "gpu0"), 30), "a")
+    assert not weights_go_back(with_tier(with_resident(state, "a", "gpu0"), 30), "a")
 
 
 def test_of_two_victims_the_second_sees_the_room_that_the_first_has_taken() -> None:
     state = with_resident(with_resident(box({"a": 20, "b": 20, "c": 70}, {"gpu0": 100}), "a", "gpu0"), "b", "gpu0")
-    state = tier(with_slab(with_demand(with_demand(state, "a", 500), "b", 500), "c"), 95)
+    state = with_tier(with_slab(with_demand(with_demand(state, "a", 500), "b", 500), "c"), 95)
     state = replace(state, ram=replace(state.ram, max_models=9))
     load = LoadStep("c", "gpu0", 70 * MIB, "ram")
     steps = [EvictStep(name, "gpu0", 20 * MIB) for name in "ab"]
@@ -66,7 +66,7 @@ def test_of_two_victims_the_second_sees_the_room_that_the_first_has_taken() -> N
 
 def test_the_reading_of_what_comes_has_its_place_in_the_tier_first() -> None:
     state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
-    found = plan(tier(state, 100), Load("b"), Policy(), NOW_S)
+    found = plan(with_tier(state, 100), Load("b"), Policy(), NOW_S)
 
     assert isinstance(found, Plan)
     assert not found.victims[0].written_back
