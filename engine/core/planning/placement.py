@@ -117,6 +117,7 @@ def gpus(state: State) -> tuple[DeviceId, ...]:
 def _balance_key(state: State, offered: Offer, policy: Policy) -> float:
     match policy.balancing:
         case "spread":
+            # by their number; what stays free is a share below 1, which decides between equal numbers only
             staying = [r for r in state.on(offered.device) if r not in offered.victims]
             return len(staying) - offered.free_after_bytes / state.devices[offered.device].spec.total_bytes
         case "most_free":

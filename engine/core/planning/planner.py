@@ -210,6 +210,7 @@ class _Planner:
 
     def _staying(self, model: ModelName) -> Resident | None:
         """Where the model is or will be, not counting places that it is leaving."""
+        # while it moves it is in two places: the one that it is coming to counts, since it leaves the other
         staying = [r for r in self._state.of(model) if r.stage in ("pending", "loading", "ready")]
         return min(staying, key=lambda r: r.stage == "ready", default=None)
 

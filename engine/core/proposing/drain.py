@@ -58,6 +58,7 @@ def _gains(state: State, residents: list[Resident], device: DeviceId) -> tuple[G
     """Where each of `residents` goes: what is pinned first, then by value."""
     rooms = {other: left for other, left in room_without(state, ()).items() if other != device}
     values = {r.model: held_s(state, r.model, device) for r in residents}
+    # added to what is pinned, so that no set of others, however wanted, is worth more than one model that must not be dropped
     above_all = sum(values.values())
     items = [
         Item(

@@ -51,6 +51,9 @@ def balanced(
     for item in ordered:
         if item.name in settled:
             left[settled[item.name]] -= item.size_bytes
+    # `assign` says which items fit together and finds rooms for them; to it, one room is as good as another. Those that arrive
+    # are taken out again one by one, the most wanted first, and may choose among the rooms that have space at that moment,
+    # their own among them: so nobody is left without one.
     for item in ordered:
         if item.name in settled and item.home is None:
             left[settled.pop(item.name)] += item.size_bytes
