@@ -1,4 +1,4 @@
-"""Models: what the catalog says of each, and what each needs on a device."""
+"""Models: what the catalog says of each, and what each needs on a device, in int8 too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""An untimed replay: the requests in their order, each served from a GPU before the next one comes."""
+"""An untimed replay: the requests in their order, each served from a GPU before the next one comes.
+
+A policy decides with what it may know: the demand that the engine has counted, or, for a bound, the requests to come. Policies
+are compared side by side on one trace and one box, each with how far it is from the one that knew the future.
+"""
 
 from __future__ import annotations
 
