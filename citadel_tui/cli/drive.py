@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,8 @@ from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import read_lines
 from citadel_tui.cli.output import progress, table, tell
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, count, factor, generated_demand, seconds
 from citadel_tui.text import clean
 from citadel_tui.words.figures import count_text, seconds_text
 from citadel_tui.words.labels import Label, labels
@@ -24,8 +25,132 @@ from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome
-from engine.drive.play import Player, Tally, Watch
+from engine.drive.play import Ended, Player, Tally, Watch
 from engine.replay.trace import TraceError, TraceRequest, read_trace
+
+_LEFT: Final = "nothing was sent"
+
+
+class DriveArguments(Arguments, frozen=True, kw_only=True):
+    trace: Path | None
+    generated: GeneratedDemand | None
+    speed: float
+    models: str
+    """Who plays the trace's models: `cycle`, `by-rank` or a file's path."""
+    limit: int | None
+    duration: float | None
+    """Seconds."""
+    json: bool
+
+    @property
+    def demand(self) -> Path | GeneratedDemand | None:
+        """Where the requests come from; None when neither or both are named."""
+        return None if self.trace and self.generated else self.trace or self.generated
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument(
+        "trace", nargs="?", type=Path, metavar="TRACE", help="lines of t_s,model,work, under that heading"
+    )
+    command.add_argument(
+        "--generated", type=generated_demand, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]"
+    )
+    command.add_argument("--speed", type=factor, default=1.0, metavar="X", help="so many times as fast (1)")
+    command.add_argument("--models", default="cycle", metavar="cycle|by-rank|FILE", help="who plays the trace's models")
+    command.add_argument("--limit", type=count, metavar="N", help="the first N requests")
+    command.add_argument("--duration", type=seconds, metavar="S", help="for S seconds")
+    command.add_argument("--json", action="store_true", help="all of it, in seconds and shares")
+    command.carried_out_by(run, DriveArguments)
+
+
+def run(arguments: DriveArguments) -> int:
+    match arguments.demand:
+        case Path() as trace:
+            requests, named = read_lines(trace, read_trace, _LEFT), str(trace)
+        case GeneratedDemand() as wanted:
+            requests, named = _generated(wanted), wanted.text
+        case None:
+            tell("drive takes a trace, or --generated and no trace")
+            return Exit.NO_ENGINE
+    return asyncio.run(_drive(arguments, requests, named))
+
+
+def _generated(wanted: GeneratedDemand) -> tuple[TraceRequest, ...]:
+    from engine.replay.generated import demand  # numpy, which nothing else here needs
+
+    return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
+
+
+async def _drive(arguments: DriveArguments, requests: Sequence[TraceRequest], named: str) -> Exit:
+    async with at_hand(arguments) as engine:
+        state = (await engine.snapshot()).state
+        cast = _cast(arguments.models, requests, state)
+        specs = {name: known.spec for name, known in state.models.items()}
+        planned = calls(requests, cast, specs, arguments.speed, arguments.limit)
+        if banner := (await engine.hello()).banner:
+            tell(banner)
+        watch = Watch(engine)
+        ended = await _played(engine, watch, planned, arguments.duration)
+    cut = len(ended) < len(planned)
+    played = outcome(named, arguments.speed, cast, stopped=cut, ended=ended, watch=watch)
+    print(msgspec.json.encode(played).decode() if arguments.json else outcome_text(played, labels(state)))
+    if watch.lost:
+        raise EngineUnreachable(watch.lost)
+    if played.stopped and arguments.duration is None:
+        return Exit.INTERRUPTED
+    return Exit.FAILED if played.failed else Exit.DONE
+
+
+async def _played(
+    engine: EngineAPI, watch: Watch, planned: Sequence[Call], duration_s: float | None
+) -> Sequence[Ended]:
+    """The calls that have ended; all of them, unless something ended the play."""
+    with progress() as show:
+        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(watch.follow())
+            following.add_done_callback(lambda _gone: player.stop())
+            with _ended_by(player, duration_s):
+                ended = await player.play()
+            await watch.caught_up()
+            following.cancel()
+    return ended
+
+
+@contextlib.contextmanager
+def _ended_by(player: Player, duration_s: float | None) -> Iterator[None]:
+    """The first Ctrl+C, and the end of `duration_s`, end the play in order; a second Ctrl+C ends the command."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        tell("no more requests; waiting for those under way (Ctrl+C again: don't wait)")
+        player.stop()
+
+    with contextlib.suppress(ValueError, RuntimeError):  # signals belong to the main thread, and tests run elsewhere
+        loop.add_signal_handler(signal.SIGINT, stop)
+    timer = None if duration_s is None else loop.call_later(duration_s, player.stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        if timer is not None:
+            timer.cancel()
+
+
+def _cast(models: str, requests: Sequence[TraceRequest], state: State) -> Cast:
+    """Raises EngineError."""
+    catalog = [name for name, known in state.models.items() if not known.trouble]
+    try:
+        match models:
+            case "cycle":
+                return in_turn(requests, catalog)
+            case "by-rank":
+                return by_rank(requests, catalog)
+            case _:
+                return read_lines(Path(models), lambda lines: read_cast(lines, requests, catalog), _LEFT)
+    except TraceError as error:
+        raise EngineError(str(error)) from None
 
 
 def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
@@ -95,92 +220,3 @@ def _failures(played: PlayFigures) -> list[str]:
 
 def _share(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-_LEFT: Final = "nothing was sent"
-
-
-def run(arguments: Namespace) -> int:
-    if (arguments.trace is None) == (arguments.generated is None):
-        tell("drive takes a trace, or --generated and no trace")
-        return Exit.NO_ENGINE
-    return asyncio.run(_drive(arguments, _requests(arguments)))
-
-
-def _requests(arguments: Namespace) -> tuple[TraceRequest, ...]:
-    if arguments.trace is not None:
-        return read_lines(arguments.trace, read_trace, _LEFT)
-    from engine.replay.generated import demand  # numpy, which nothing else here needs
-
-    wanted = arguments.generated
-    return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
-
-
-async def _drive(arguments: Namespace, requests: Sequence[TraceRequest]) -> Exit:
-    async with at_hand(arguments) as engine:
-        state = (await engine.snapshot()).state
-        cast = _cast(arguments.models, requests, state)
-        specs = {name: known.spec for name, known in state.models.items()}
-        planned = calls(requests, cast, specs, arguments.speed, arguments.limit)
-        if banner := (await engine.hello()).banner:
-            tell(banner)
-        watch = Watch(engine)
-        played = await _played(engine, watch, arguments, cast, planned)
-    print(msgspec.json.encode(played).decode() if arguments.json else outcome_text(played, labels(state)))
-    if watch.lost:
-        raise EngineUnreachable(watch.lost)
-    if played.stopped and arguments.duration is None:
-        return Exit.INTERRUPTED
-    return Exit.FAILED if played.failed else Exit.DONE
-
-
-async def _played(
-    engine: EngineAPI, watch: Watch, arguments: Namespace, cast: Cast, planned: Sequence[Call]
-) -> PlayFigures:
-    with progress() as show:
-        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(watch.follow())
-            following.add_done_callback(lambda _gone: player.stop())
-            with _ended_by(player, arguments.duration):
-                ended = await player.play()
-            await watch.caught_up()
-            following.cancel()
-    named = str(arguments.trace) if arguments.trace is not None else arguments.generated.text
-    return outcome(named, arguments.speed, cast, stopped=len(ended) < len(planned), ended=ended, watch=watch)
-
-
-@contextlib.contextmanager
-def _ended_by(player: Player, duration_s: float | None) -> Iterator[None]:
-    """The first Ctrl+C, and the end of `duration_s`, end the play in order; a second Ctrl+C ends the command."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        tell("no more requests; waiting for those under way (Ctrl+C again: don't wait)")
-        player.stop()
-
-    with contextlib.suppress(ValueError, RuntimeError):  # signals belong to the main thread, and tests run elsewhere
-        loop.add_signal_handler(signal.SIGINT, stop)
-    timer = None if duration_s is None else loop.call_later(duration_s, player.stop)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        if timer is not None:
-            timer.cancel()
-
-
-def _cast(models: str, requests: Sequence[TraceRequest], state: State) -> Cast:
-    """Raises EngineError."""
-    catalog = [name for name, known in state.models.items() if not known.trouble]
-    try:
-        match models:
-            case "cycle":
-                return in_turn(requests, catalog)
-            case "by-rank":
-                return by_rank(requests, catalog)
-            case _:
-                return read_lines(Path(models), lambda lines: read_cast(lines, requests, catalog), _LEFT)
-    except TraceError as error:
-        raise EngineError(str(error)) from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +15,7 @@ from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.status_report import (
     STATUS_VERSION,
     DeviceStatus,
@@ -26,6 +26,7 @@ from citadel_tui.cli.status_report import (
     Unavailable,
     report,
 )
+from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
@@ -166,11 +167,27 @@ def _job(job: JobReport) -> str:
 _REDRAW: Final = "\x1b[H\x1b[J"
 
 
-def run(arguments: Namespace) -> int:
+class StatusArguments(Arguments, frozen=True, kw_only=True):
+    form: Literal["json", "plain"] | None
+    csv: Literal["devices", "models"] | None
+    watch: float | None
+    """Seconds until it is shown again."""
+
+
+def add_arguments(command: CommandParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", help="all of it, in bytes")
+    form.add_argument("--csv", nargs="?", dest="csv", const="devices", choices=("devices", "models"), help="one table")
+    form.add_argument("--plain", action="store_const", dest="form", const="plain", help="ASCII, no bars")
+    command.add_argument("--watch", nargs="?", type=seconds, const=2.0, metavar="S", help="again every S seconds")
+    command.carried_out_by(run, StatusArguments)
+
+
+def run(arguments: StatusArguments) -> int:
     return asyncio.run(_status(arguments))
 
 
-async def _status(arguments: Namespace) -> Exit:
+async def _status(arguments: StatusArguments) -> Exit:
     try:
         async with attached(arguments) as engine:
             print(_rendered(await _report(engine), arguments), flush=True)
@@ -190,7 +207,7 @@ async def _report(engine: EngineAPI) -> Report:
     return report(await engine.hello(), await engine.snapshot())
 
 
-def _rendered(shown: Report, arguments: Namespace) -> str:
+def _rendered(shown: Report, arguments: StatusArguments) -> str:
     if arguments.form == "json":
         return msgspec.json.encode(shown).decode()
     if arguments.csv is not None:
