@@ -18,7 +18,7 @@ from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, count, factor, generated_demand, seconds
 from citadel_tui.text import clean
-from citadel_tui.words.figures import count_text, seconds_text
+from citadel_tui.words.figures import count_text, seconds_text, share_text
 from citadel_tui.words.labels import Label, labels
 from engine.api import EngineAPI, EngineError, EngineUnreachable
 from engine.bench.statistics import Spread
@@ -158,7 +158,7 @@ def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
     return (
         f"{tally.ended} of {calls} answered, {tally.sent - tally.ended} under way, {tally.failed} failed, "
         + count_text(len(watch.switches), "switch", "switches")
-        + ("" if filled is None else f", {_share(filled)} filled")
+        + ("" if filled is None else f", {share_text(filled)} filled")
     )
 
 
@@ -182,7 +182,7 @@ def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
     served = ", ".join(f"{device} {count}" for device, count in sorted(played.served.items()))
     yield "served by", served or "nobody"
     answered = sum(played.served.values())
-    yield "hits", f"{played.hits} ({_share(played.hits / answered)})" if answered else "-"
+    yield "hits", f"{played.hits} ({share_text(played.hits / answered)})" if answered else "-"
     if played.delays is not None:
         delays = played.delays
         mean, p50, p99 = (seconds_text(seconds) for seconds in (delays.mean_s, delays.p50_s, delays.p99_s))
@@ -208,15 +208,11 @@ def _spread(spread: Spread | None) -> str:
 def _filled(played: PlayFigures) -> str:
     if played.utilization_all is None or played.utilization_peak is None:
         return "-"
-    all_along = f"{_share(played.utilization_all)} over all, {_share(played.utilization_peak)} at most"
+    all_along = f"{share_text(played.utilization_all)} over all, {share_text(played.utilization_peak)} at most"
     if played.utilization is None:
         return f"{all_along}; no model had to make room for another"
-    return f"{_share(played.utilization)} from the first eviction for room on; {all_along}"
+    return f"{share_text(played.utilization)} from the first eviction for room on; {all_along}"
 
 
 def _failures(played: PlayFigures) -> list[str]:
     return [f"{count} × {clean(reason)}" for reason, count in played.failures.items()]
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.1f} %"

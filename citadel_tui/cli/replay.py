@@ -16,7 +16,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import read_lines
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.replay_text import plot_timed, plot_untimed, replay_text, timed_text
+from citadel_tui.cli.replay_text import plot_timed, plot_untimed, timed_text, untimed_text
 from citadel_tui.cli.values import budgets, factor, size
 from engine.api import EngineError, EngineUnreachable, Snapshot
 from engine.core.names import ModelName
@@ -175,7 +175,7 @@ def _untimed(arguments: ReplayArguments, inputs: Inputs, evictions: Sequence[Evi
     compared = compare_policies(inputs.requests, inputs.box, inputs.sizes, evictions)
     if arguments.plot is not None:
         plot_untimed(compared, arguments.plot)
-    return msgspec.json.encode(compared).decode() if arguments.json else replay_text(compared)
+    return msgspec.json.encode(compared).decode() if arguments.json else untimed_text(compared)
 
 
 def _timed(arguments: ReplayArguments, inputs: Inputs, evictions: Sequence[Eviction]) -> str:
