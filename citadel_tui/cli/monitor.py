@@ -17,7 +17,7 @@ from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.status_report import STATUS_VERSION, device_reports
+from citadel_tui.cli.status_report import STATUS_VERSION, device_statuses
 from citadel_tui.cli.values import seconds
 from engine.api import EngineError, Snapshot
 
@@ -60,7 +60,7 @@ async def _monitor(arguments: MonitorArguments, file: TextIO) -> Exit:
 
 
 def _write(file: TextIO, snapshot: Snapshot, form: str, *, heading: bool) -> None:
-    devices = device_reports(snapshot)
+    devices = device_statuses(snapshot)
     if form == "csv":
         write_device_rows(file, snapshot.at_s, devices, heading=heading)
     else:

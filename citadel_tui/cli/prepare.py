@@ -1,5 +1,7 @@
-"""`citadel prepare`: models written as slabs before anybody asks for them, checked, or written again. Needs no engine; one
-that runs is not disturbed."""
+"""`citadel prepare`: models written as slabs before anybody asks for them, checked, or written again.
+
+Needs no engine; one that runs is not disturbed.
+"""
 
 from __future__ import annotations
 
