@@ -23,6 +23,9 @@ REASON: Final = re.compile(r"(?:^|[.;:]\s+|\n)Kept apart: ")
 ENTRY_POINTS: Final = {"run", "main", "add_arguments"}
 """What each module of a command, or of a program, defines."""
 
+LOGGER: Final = "log"
+"""Each module that logs has its own."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -91,6 +94,16 @@ def _functions(tree: ast.Module) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Classes, functions and constants."""
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                yield name
+
+
 def _none(offenders: Iterable[str]) -> None:
     """Fails with a line for each."""
     assert not (lines := list(offenders)), "\n".join(["", *lines])
@@ -127,13 +140,13 @@ def test_a_small_module_has_two_importers_or_says_why_it_is_kept_apart() -> None
 def test_a_public_name_is_defined_once_in_its_layer() -> None:
     places = defaultdict[tuple[str, str], set[str]](set)
     for module in HOUSE:
-        for node in module.tree.body:
-            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-                places[module.layer, node.name].add(module.where)
+        for name in _defined(module.tree):
+            if not name.startswith("_"):
+                places[module.layer, name].add(module.where)
     _none(
         f"{layer}: {name} in {' and '.join(sorted(where))}"
         for (layer, name), where in places.items()
-        if len(where) > 1 and name not in ENTRY_POINTS
+        if len(where) > 1 and name not in {*ENTRY_POINTS, LOGGER}
     )
 
 

@@ -103,7 +103,7 @@ class MoveArguments(VerbArguments, frozen=True, kw_only=True):
         return Move(self.model, self.device)
 
 
-VERBS: Final[dict[str, type[VerbArguments]]] = {
+VERB_ARGUMENTS: Final[dict[str, type[VerbArguments]]] = {
     "load": LoadArguments,
     "evict": EvictArguments,
     "pin": PinArguments,
@@ -114,7 +114,7 @@ VERBS: Final[dict[str, type[VerbArguments]]] = {
 
 
 def add_arguments(command: CommandParser) -> None:
-    verb = VERBS[command.name]
+    verb = VERB_ARGUMENTS[command.name]
     verb.add_to(command)
     command.add_argument("--yes", "-y", action="store_true", help="don't ask, whatever else the plan touches")
     command.carried_out_by(run, verb)

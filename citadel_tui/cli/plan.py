@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from citadel_tui.cli.act import VERBS, VerbArguments
+from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import COMMANDS, CommandParser, add_command
@@ -17,12 +17,12 @@ from engine.core.plans import Plan
 
 def add_arguments(command: CommandParser) -> None:
     verbs = command.add_subparsers(title="commands", metavar="COMMAND", dest="verb", required=True)
-    for name in VERBS:
+    for name in VERB_ARGUMENTS:
         add_command(verbs, name, COMMANDS[name], _add_verb)
 
 
 def _add_verb(command: CommandParser) -> None:
-    verb = VERBS[command.name]
+    verb = VERB_ARGUMENTS[command.name]
     verb.add_to(command)
     command.add_argument("--json", action="store_true", help="the plan or refusal as JSON")
     command.carried_out_by(run, verb)
