@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.output import table
+from citadel_tui.cli.picture import empty_picture, save_picture
 from citadel_tui.words.figures import share_text
-from engine.api import EngineError
 from engine.core.policy import Eviction
 from engine.replay.box import GB
 from engine.replay.untimed import PolicyComparison, ReplayFigures
@@ -17,7 +17,6 @@ from engine.simulation.timed import TimedComparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _UNTIMED_HEADINGS: Final = (
     *("POLICY", "SWITCH s", "REGRET", "HITS", "LOADS", "FROM DISK"),
@@ -112,28 +111,20 @@ def _seconds(spread: Spread | None, *percentiles: int) -> list[str]:
 
 def plot_untimed(compared: PolicyComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    figure = _figure(width_inches=6.0)
+    picture = empty_picture(6.0, 4.0)
     seconds: dict[str, float] = {name: outcome.switch_s for name, outcome in compared.policies.items()}
     seconds["clairvoyant (a bound)"] = compared.clairvoyant.switch_s
-    _draw_seconds(figure.subplots(), seconds)
-    _save(figure, path)
+    _draw_seconds(picture.subplots(), seconds)
+    save_picture(picture, path)
 
 
 def plot_timed(compared: TimedComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    figure = _figure(width_inches=11.0)
-    left, right = figure.subplots(1, 2)
+    picture = empty_picture(11.0, 4.0)
+    left, right = picture.subplots(1, 2)
     _draw_seconds(left, {name: outcome.switch_s for name, outcome in compared.policies.items()})
     _draw_delays(right, {name: outcome.delays for name, outcome in compared.policies.items()})
-    _save(figure, path)
-
-
-def _figure(width_inches: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EngineError("--plot needs matplotlib: pip install 'citadel-tui[plot]'; nothing was drawn") from None
-    return Figure((width_inches, 4.0), layout="constrained")
+    save_picture(picture, path)
 
 
 def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:
@@ -152,12 +143,3 @@ def _draw_delays(axes: Axes, delays: Mapping[str, Spread | None]) -> None:
     axes.set_xlabel("delay in seconds, at most")
     axes.set_ylabel("% of the answered requests")
     axes.legend(loc="lower right")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise EngineError(f"{path} can't be written: {error.strerror}") from None
-    except ValueError as error:
-        raise EngineError(f"{path} can't be drawn: {error}") from None
