@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from citadel_tui.cli.parser import COMMANDS, FAMILIES
+from citadel_tui.cli.parser import COMMANDS, FAMILIES, module_of
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("engine", "citadel_tui")
@@ -151,11 +151,9 @@ def test_a_public_name_is_defined_once_in_its_layer() -> None:
 
 
 def test_a_command_lives_in_the_module_of_its_name_or_of_its_family() -> None:
-    modules = {name: FAMILIES.get(name, name.replace("-", "_")) for name in ["console", *COMMANDS]}
-    takers = {
-        m.path.stem for m in HOUSE if any(f.name == "add_arguments" for f in m.tree.body if isinstance(f, Function))
-    }
-    assert set(modules.values()) == takers
+    homes = {module_of(name) for name in ["console", *COMMANDS]}
+    takers = {m.name for m in HOUSE if any(f.name == "add_arguments" for f in m.tree.body if isinstance(f, Function))}
+    assert takers == homes
     assert set(FAMILIES) <= set(COMMANDS)
 
 

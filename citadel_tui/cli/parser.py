@@ -150,7 +150,11 @@ def parse(argv: Sequence[str] | None) -> Invocation:
     return read(given)
 
 
+def module_of(name: str) -> str:
+    """The module that holds a command."""
+    return f"citadel_tui.cli.{FAMILIES.get(name, name.replace('-', '_'))}"
+
+
 def _declare(command: CommandParser) -> None:
     """Have the command's module do it."""
-    module = FAMILIES.get(command.name, command.name.replace("-", "_"))
-    import_module(f"citadel_tui.cli.{module}").add_arguments(command)
+    import_module(module_of(command.name)).add_arguments(command)
