@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.report_text import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
 from engine.results.recorded import NothingRecorded, ReportRecords, gather_records
 
+_FILE: Final = Path("GPU_Memory_Allocation_Strategy_Results.md")
 _HEADING: Final = f"{TITLE}\n"
 
 
-def run(arguments: Namespace) -> int:
+class ReportArguments(Arguments, frozen=True, kw_only=True):
+    output: Path
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("--output", type=Path, default=_FILE, metavar="FILE", help=f"instead of {_FILE}")
+    command.carried_out_by(run, ReportArguments)
+
+
+def run(arguments: ReportArguments) -> int:
     recorded = _gathered()
     _write(arguments.output, document(recorded, time.time()))
     for trouble in recorded.troubles:
