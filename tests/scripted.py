@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from array import array
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -13,14 +14,14 @@ from engine.api import (
     PROTOCOL,
     Answer,
     Cancelled,
+    CannotServe,
     Changed,
     Declined,
     Done,
-    Embeddings,
+    EngineAPI,
     EngineUnreachable,
     Event,
     Failed,
-    Generation,
     Hello,
     JobView,
     Recorded,
@@ -37,12 +38,29 @@ from engine.core.proposing.propose import propose
 from engine.core.proposing.undo import remembered
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Switch
 from engine.core.state import Resident, State
+from engine.core.tasks import (
+    KIND_OF,
+    Continuation,
+    Embed,
+    Generate,
+    RunEvent,
+    RunResult,
+    Task,
+    TaskResult,
+    TextPart,
+    Vectors,
+)
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state
 
 QUIET_SAMPLE_S = 10.0
 
 
-class ScriptedEngine:
+def vectors_of(rows: Sequence[Sequence[float]]) -> Vectors:
+    """The rows as a worker sends them."""
+    return Vectors(len(rows[0]) if rows else 0, array("f", [figure for row in rows for figure in row]).tobytes())
+
+
+class ScriptedEngine(EngineAPI):
     """Carries commands out in memory and at once, unless the test holds its loads."""
 
     def __init__(self, state: State | None = None) -> None:
@@ -169,15 +187,19 @@ class ScriptedEngine:
         self._changed()
         return found
 
-    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
+    async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+        """Texts become one of two vectors; every token that a model writes is a word."""
+        self._check_task(model, task)
         device = await self._served_on(model)
-        vectors = [[1.0, 0.0, 0.0] if len(text) % 2 else [0.6, 0.8, 0.0] for text in texts]
-        return Embeddings(model, device, vectors, 0.01, self._state.models[model].synthetic)
-
-    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
-        device = await self._served_on(model)
-        words = ["word"] * max_tokens
-        return Generation(model, device, " ".join(words), max_tokens, 0.01, self._state.models[model].synthetic)
+        match task:
+            case Embed(texts=texts):
+                figures = [(1.0, 0.0, 0.0) if len(text) % 2 else (0.6, 0.8, 0.0) for text in texts]
+                result: TaskResult = vectors_of(figures)
+            case Generate(max_tokens=tokens):
+                for number in range(tokens):
+                    yield TextPart(0, "word") if number == 0 else TextPart(5 * number - 1, " word")
+                result = Continuation(" ".join(["word"] * tokens), tokens)
+        yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()
@@ -215,6 +237,12 @@ class ScriptedEngine:
         self._check_running()
         if model not in self._state.models:
             raise UnknownModel(f"the catalog has no model {model!r}; it has {', '.join(self._state.models)}")
+
+    def _check_task(self, model: ModelName, task: Task) -> None:
+        self._check_model(model)
+        kind = self._state.models[model].spec.task
+        if KIND_OF[type(task)] != kind:
+            raise CannotServe(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
 
     @contextlib.contextmanager
     def _job(self, submission: Submission, plan: Plan) -> Iterator[None]:

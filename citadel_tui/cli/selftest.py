@@ -24,6 +24,7 @@ from engine.core.models import ModelSpec
 from engine.core.names import CPU, DeviceId
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
+from engine.core.tasks import RunResult, TaskResult, Vectors, sample_task
 
 _PROMPT: Final = "a cat sits on the mat"
 _ALIKE: Final = 0.999
@@ -33,17 +34,11 @@ class TrialFailed(Exception):
     """A step did not do what it should; the text says which and why."""
 
 
-class TrialAnswer(Struct, frozen=True):
-    """What the model said, and where it ran."""
-
-    device: DeviceId
-    vector: Sequence[float]
-    text: str
-
-    def agrees_with(self, other: TrialAnswer) -> bool:
-        """Equal text; vectors equal but for the arithmetic of another device."""
-        alike = cosine(self.vector, other.vector) > _ALIKE if self.vector and other.vector else True
-        return alike and self.text == other.text
+def agree(one: TaskResult, other: TaskResult) -> bool:
+    """Whether they are equal, vectors but for the arithmetic of another device."""
+    if isinstance(one, Vectors) and isinstance(other, Vectors):
+        return cosine(one.rows()[0], other.rows()[0]) > _ALIKE
+    return one == other
 
 
 class Trial:
@@ -83,16 +78,12 @@ class Trial:
         beside = "" if used_bytes is None else f", {format_size(used_bytes)} used on the device"
         return f"{resident.footprint.total_bytes} bytes ({format_size(resident.footprint.total_bytes)}){beside}"
 
-    async def answer(self) -> TrialAnswer:
+    async def answer(self) -> RunResult:
         """What the model says to a fixed text."""
         try:
-            if self._spec.task == "embedding":
-                embeddings = await self._api.embed(self.model, [_PROMPT])
-                return TrialAnswer(embeddings.device, embeddings.vectors[0], "")
-            generation = await self._api.generate(self.model, _PROMPT, max_tokens=8)
+            return await self._api.result(self.model, sample_task(self._spec.task, lambda _: _PROMPT, work=8))
         except EngineError as error:
             raise TrialFailed(f"{self.model} did not answer: {error}") from None
-        return TrialAnswer(generation.device, (), generation.text)
 
     async def _carry_out(self, command: Command) -> float:
         """Seconds that the engine says it took; 0 when there was nothing to move."""
@@ -169,7 +160,7 @@ async def _falls_back(trial: Trial, label: str, gpus: list[DeviceId]) -> TrialCh
     if fallen.device != CPU:
         return TrialCheck(False, f"CPU fallback: {label} was forced to the CPU but ran on {fallen.device}")
     same = f" and answers as on {reference.device}" if gpus else ""
-    return TrialCheck(fallen.agrees_with(reference), f"CPU fallback forced: {label} runs on cpu{same}")
+    return TrialCheck(agree(fallen.result, reference.result), f"CPU fallback forced: {label} runs on cpu{same}")
 
 
 def _subject(state: State) -> ModelState | None:

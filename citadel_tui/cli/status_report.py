@@ -9,11 +9,12 @@ from msgspec import Struct
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
-from engine.core.models import Dtype, Pin, RunRange, Task
+from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName
 from engine.core.state import DeviceState, ModelState, Stage
+from engine.core.tasks import TaskKind
 
 STATUS_VERSION: Final = 1
 
@@ -59,7 +60,7 @@ class ResidentStatus(Struct, frozen=True):
 
 class ModelStatus(Struct, frozen=True):
     name: ModelName
-    task: Task
+    task: TaskKind
     dtype: Dtype
     source: str
     synthetic: bool

@@ -21,6 +21,7 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Tier
 from engine.core.records import Switch
 from engine.core.state import State
+from engine.core.tasks import sample_task
 
 
 class Switching:
@@ -207,14 +208,8 @@ class Bench:
 
     async def _request(self, model: ModelName) -> float:
         """Seconds until the ready model has answered the shortest request that is worth one."""
-        task = (await self._switching.state()).models[model].spec.task
+        kind = (await self._switching.state()).models[model].spec.task
         try:
-            match task:
-                case "embedding":
-                    return (await self._api.embed(model, [_TEXT])).seconds
-                case "generation":
-                    return (await self._api.generate(model, _TEXT, max_tokens=1)).seconds
-                case _:
-                    assert_never(task)
+            return (await self._api.result(model, sample_task(kind, lambda _: _TEXT, work=1))).seconds
         except EngineError as error:
             raise NotMeasured(f"it did not answer: {error}") from None

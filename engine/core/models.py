@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
 from engine.core.sizes import format_size
+from engine.core.tasks import TaskKind
 
-Task: TypeAlias = Literal["embedding", "generation"]
 Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 """`int8` is weight-only: the matrices of linear layers are int8, the rest and the computing are float16."""
 
@@ -33,7 +33,7 @@ class ModelSpec(Struct, frozen=True):
     name: ModelName
     sources: tuple[str, ...]
     """Where the weights may come from, in order of preference: `package:`, `hub:`, `path:` or `synthetic:`."""
-    task: Task
+    task: TaskKind
     dtype: Dtype = "float32"
     limits: Limits = Limits()
     preferred_device: DeviceId | None = None

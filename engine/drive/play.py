@@ -80,7 +80,7 @@ class Player:
     async def _make(self, call: Call, due_at_s: float) -> None:
         device, failure = None, ""
         try:
-            device = await self._answering(call)
+            device = (await self._api.result(call.model, call.task)).device
         except EngineUnreachable as lost:
             failure = str(lost)
             self.stop()
@@ -90,11 +90,6 @@ class Player:
             self._slots.release()
         self._ended.append(Ended(call.model, due_at_s, time.time() - due_at_s, device, failure))
         self._tell()
-
-    async def _answering(self, call: Call) -> DeviceId:
-        if call.texts:
-            return (await self._api.embed(call.model, list(call.texts))).device
-        return (await self._api.generate(call.model, call.prompt, call.tokens)).device
 
     def _tell(self) -> None:
         failed = sum(bool(ended.failure) for ended in self._ended)

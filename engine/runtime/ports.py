@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.core.tasks import TaskPart
 from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
 
 
@@ -16,8 +17,11 @@ class WorkerHandle(Protocol):
     @property
     def pid(self) -> int: ...
 
-    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
-        """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+    async def request(
+        self, request: Request, on_advance: Callable[[float], None] = ..., on_part: Callable[[TaskPart], None] = ...
+    ) -> Reply:
+        """The worker's answer; before it, how far a Prepare is, and the parts of a Run. Requests run side by side. Raises
+        WorkerDied. Cancelling drops the answer, not the work."""
         ...
 
     def tell(self, news: WorkerNews) -> None:

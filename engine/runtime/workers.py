@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 
-from engine.core.names import DeviceId
+from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import Task, TaskPart
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
+from engine.worker.protocol import Reply, Request, Run, WorkerConfig, WorkerNews
 
 
 class Workers:
@@ -54,10 +55,11 @@ class Workers:
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
         """The answer to the request that is made with the given number. Raises WorkerDied."""
-        worker = self._up.get(device)
-        if worker is None:
-            raise WorkerDied("is not running")
-        return await worker.request(make(next(self._numbers)))
+        return await self._worker(device).request(make(next(self._numbers)))
+
+    async def run(self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]) -> Reply:
+        """How a run of a task ended, and its parts before that. Raises WorkerDied."""
+        return await self._worker(device).request(Run(next(self._numbers), model, task), on_part=on_part)
 
     def tell(self, device: DeviceId, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when there is no worker."""
@@ -73,3 +75,8 @@ class Workers:
         """End all workers in order, and the server that they come from."""
         await asyncio.gather(*(worker.close() for worker in self._up.values()), return_exceptions=True)
         await self._spawner.close()
+
+    def _worker(self, device: DeviceId) -> WorkerHandle:
+        if worker := self._up.get(device):
+            return worker
+        raise WorkerDied("is not running")

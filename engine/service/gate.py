@@ -69,7 +69,7 @@ def gate(*, read_only: bool) -> Middleware:
 
 
 def problem_response(problem: WireProblem) -> web.Response:
-    body = msgspec.json.encode(ErrorBody(problem))
+    body = msgspec.json.encode(ErrorBody(problem)) + b"\n"  # a line, since whoever reads a stream reads lines
     return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json")
 
 

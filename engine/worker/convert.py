@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
-from engine.core.models import Dtype, Task
+from engine.core.models import Dtype
+from engine.core.tasks import TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
 from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
@@ -20,6 +20,7 @@ from engine.weights.slab import Prepared, SlabContents, open_prepared, write_pre
 from engine.weights.source_files import sha256_of
 from engine.worker.int8 import COMPUTE_DTYPE, convert
 from engine.worker.protocol import Prepare
+from engine.worker.runners import SUPPORT
 from engine.worker.synthetic import make
 from engine.worker.window import DTYPE_NAMES
 
@@ -57,7 +58,7 @@ def verify_sha256(path: Path, expected: str) -> None:
         )
 
 
-def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
+def load_in(checkpoint: Path, task: TaskKind, dtype: Dtype) -> PreTrainedModel:
     """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
     if dtype != "int8":
         return load_module(checkpoint, task, getattr(torch, dtype))
@@ -66,17 +67,21 @@ def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
     return module
 
 
-def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:
+def load_module(checkpoint: Path, task: TaskKind, dtype: torch.dtype) -> PreTrainedModel:
     """The checkpoint as `from_pretrained` gives it. Raises BadCheckpoint, also when weights are missing in it."""
     checkpoint_files(checkpoint)
     try:
-        module, report = _loader(checkpoint, task).from_pretrained(
-            checkpoint,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
+        module, report = (
+            SUPPORT[task]
+            .model_class(checkpoint)
+            .from_pretrained(
+                checkpoint,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(f"{checkpoint} can't be loaded: {error}") from error
@@ -106,15 +111,6 @@ def write_module(
         facts.append(_facts(path, tensor, tensors[path]))
     contents = SlabContents(type(module).__name__, source, place(facts), tuple(aliases))
     return write_prepared(folder, checkpoint, contents, lambda entry: _bytes(entry, tensors[entry.path]), on_progress)
-
-
-def _loader(checkpoint: Path, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
-    if task == "generation":
-        return AutoModelForCausalLM
-    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-    # of a family with a decoder only the encoder makes embeddings, and has a class of its own: T5EncoderModel
-    family = type(config).__name__.removesuffix("Config")
-    return getattr(transformers, f"{family}EncoderModel", AutoModel)
 
 
 def _named_tensors(module: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:

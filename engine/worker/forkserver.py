@@ -154,10 +154,10 @@ class _Connection:
 def _start(control: socket.socket) -> subprocess.Popen[bytes]:
     search_path = os.pathsep.join(filter(None, (str(IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    fork_safe = {
-        "PYTORCH_NVML_BASED_CUDA_CHECK": "1"
-    }  # else a library that asks for a GPU initialises CUDA before the fork
+    # A library that asks for a GPU would else initialise CUDA in the server, and no worker could use it after the fork.
+    fork_safe = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     return subprocess.Popen(
+        # -P: not the current folder's modules, which are whatever lies where the user happened to be.
         [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
         stdin=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),

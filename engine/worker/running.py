@@ -1,20 +1,51 @@
-"""Running a model in the memory that is left: what is tried when a run finds too little, and what a run is found to take."""
+"""Running a model, whatever its task, in the memory that is left: what is tried when a run finds too little, what a run is found
+to take, and which errors leave a process that can run nothing more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import torch
+from msgspec import Struct
 
+from engine.core.tasks import Task, TaskPart, TaskResult
 from engine.worker.errors import OutOfMemory
 
 _T = TypeVar("_T")
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", bound=Task, contravariant=True)
 
 SHORTAGES: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory")
 """How a lack of memory is worded where torch does not raise OutOfMemoryError: by the driver, by cuBLAS, on the CPU."""
+
+
+Say: TypeAlias = Callable[[TaskPart], None]
+"""Passes a part on to whoever asked, at once and from the thread that runs the model."""
+
+
+class RunOutcome(Struct, frozen=True):
+    """How a run ended."""
+
+    result: TaskResult
+    filled: float
+    """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
+
+
+class Runner(Protocol[T_contra]):
+    """Runs a model that is bound, for tasks of one kind. There is one for each kind of task (`residents.RUNNERS`)."""
+
+    def run(self, task: T_contra, say: Say) -> RunOutcome:
+        """Carry the task out; parts that are there sooner are said. They are pushed, since transformers pushes its tokens, too.
+
+        Raises BadRequest for a task that can't be meant as it is, OutOfMemory.
+        """
+        ...
+
+    def warm(self) -> None:
+        """The shortest run there is."""
+        ...
 
 
 class Measurement:
@@ -95,5 +126,5 @@ def is_shortage(error: RuntimeError) -> bool:
 
 def breaks_the_context(error: Exception) -> bool:
     """Whether CUDA will answer every later call of this process with the same error: all of its errors are so but those
-    of memory."""
+    of memory. Only the process's end takes such a context away."""
     return isinstance(error, RuntimeError) and str(error).startswith("CUDA error") and not is_shortage(error)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
+from msgspec.structs import replace
 
 from citadel_tui.cli.selftest import selftest
-from engine.api import Embeddings
 from engine.core.commands import Load, SetPin, Submission
 from engine.core.names import CPU, ModelName
+from engine.core.tasks import RunEvent, RunResult, Task
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted import ScriptedEngine, vectors_of
 
 
 async def test_one_text_gives_dimensions_and_the_first_figures(citadel: Citadel, engine: ScriptedEngine) -> None:
@@ -83,9 +85,11 @@ async def test_a_load_that_breaks_fails_the_self_test(citadel: Citadel, engine: 
 
 async def test_an_answer_that_differs_on_the_cpu_fails_the_self_test() -> None:
     class Forgetful(ScriptedEngine):
-        async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
-            answer = await super().embed(model, texts)
-            return Embeddings(model, answer.device, [[0.0, 1.0]] if answer.device == CPU else [[1.0, 0.0]], 0.01)
+        async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+            async for event in super().run(model, task):
+                assert isinstance(event, RunResult)
+                row = (0.0, 1.0) if event.device == CPU else (1.0, 0.0)
+                yield replace(event, result=vectors_of([row]))
 
     checks = [check async for check in selftest(Forgetful())]
     assert [check.text.split(":")[0] for check in checks if not check.passed] == ["CPU fallback forced"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.models import Limits, ModelSpec
+from engine.core.tasks import Embed, Generate
 from engine.drive.calls import MOST_TOKENS, Cast, by_rank, calls, in_turn, read_cast
 from engine.replay.trace import TraceError, TraceRequest
 
@@ -61,11 +62,12 @@ def test_only_the_first_requests_that_somebody_plays_are_made() -> None:
 def test_work_becomes_texts_or_tokens_as_many_as_the_model_takes() -> None:
     cast = Cast({"a": "small", "b": "writer"})
     made = calls(requests("aabb", (0.2, 300.0, 5.0, 300.0)), cast, SPECS, speed=1.0, limit=None)
-    assert [(len(call.texts), call.tokens) for call in made] == [(1, 0), (4, 0), (0, 5), (0, min(12, MOST_TOKENS))]
+    assert [call.task.work for call in made] == [1, 4, 5, min(12, MOST_TOKENS)]
+    assert [type(call.task) for call in made] == [Embed, Embed, Generate, Generate]
 
 
 def test_the_same_requests_always_say_the_same() -> None:
     cast = Cast({"a": "small", "b": "writer"})
     once, again = (calls(requests("abab"), cast, SPECS, speed=1.0, limit=None) for _ in range(2))
     assert once == again
-    assert once[0].texts != once[2].texts
+    assert once[0].task != once[2].task

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from engine.api import CannotServe, Embeddings
+from engine.api import CannotServe
+from engine.core.tasks import RunEvent, Task
 from tests.cli.conftest import Citadel
 from tests.scripted import ScriptedEngine
 
@@ -51,10 +53,10 @@ async def test_the_summary_says_who_played_whom_and_how_it_went(
 async def test_failures_are_counted_by_their_reason_and_do_not_end_the_play(
     citadel: Citadel, engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(model: str, texts: list[str]) -> Embeddings:
+    def refuse(model: str, task: Task) -> AsyncGenerator[RunEvent, None]:
         raise CannotServe(f"{model}: no room")
 
-    monkeypatch.setattr(engine, "embed", refuse)
+    monkeypatch.setattr(engine, "run", refuse)
     ran = await citadel("drive", trace(tmp_path, "aaa"), *FAST)
 
     assert ran.status == 1

@@ -12,7 +12,7 @@ from engine.core.sizes import MIB
 from engine.worker.cuda import CudaBacking
 from engine.worker.cuda_device import ONLY_CARD
 from engine.worker.main import backing_for
-from tests.worker.cards import why_no_card
+from tests.worker.available_card import why_no_card
 from tests.worker.conftest import arena, fork_server
 from tests.worker.models import Tier
 

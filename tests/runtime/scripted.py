@@ -14,6 +14,7 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.state import ModelState
+from engine.core.tasks import Continuation, Embed, Generate, TaskPart, TaskResult, TextPart, Vectors
 from engine.recording.footprints import FootprintStore
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
@@ -25,16 +26,14 @@ from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
     Bind,
     Bound,
-    Embed,
-    Embedded,
     Failure,
-    Generate,
-    Generated,
     Prepare,
     Release,
     Released,
     Reply,
     Request,
+    Run,
+    RunEnded,
     SlabGrew,
     SlabStopped,
     Unlock,
@@ -71,7 +70,12 @@ class ScriptedWorker:
         """Whether the slab of each load that follows its reading came."""
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
+    async def request(
+        self,
+        request: Request,
+        on_advance: Callable[[float], None] = lambda _: None,
+        on_part: Callable[[TaskPart], None] = lambda _: None,
+    ) -> Reply:
         match request:
             case Bind():
                 return await self._bind(request)
@@ -80,8 +84,8 @@ class ScriptedWorker:
             case Release():
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
-            case Embed() | Generate():
-                return await self._run(request)
+            case Run():
+                return await self._run(request, on_part)
             case Unlock():
                 self.unlocked.append(request.offset)
                 return Unlocked(request.id)
@@ -122,15 +126,21 @@ class ScriptedWorker:
         if self._ended.done():
             raise WorkerDied(self._ended.result())
 
-    async def _run(self, request: Embed | Generate) -> Reply:
+    async def _run(self, request: Run, on_part: Callable[[TaskPart], None]) -> Reply:
+        """A prompt is written backwards, its first character before the run may finish."""
+        if isinstance(request.task, Generate):
+            on_part(TextPart(0, request.task.prompt[-1:]))
         self.running.set()
         await self._or_death(self.may_finish.wait())
         if self.runs_out_of_memory:
             return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
-        if isinstance(request, Generate):
-            return Generated(request.id, request.prompt[::-1], min(len(request.prompt), request.max_tokens))
-        vectors = array("f", [x for _ in request.texts for x in (0.6, 0.8)])
-        return Embedded(request.id, 2, vectors.tobytes(), self.workspace_bytes, 0.5)
+        result: TaskResult
+        match request.task:
+            case Embed(texts=texts):
+                result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
+            case Generate(prompt=prompt, max_tokens=max_tokens):
+                result = Continuation(prompt[::-1], min(len(prompt), max_tokens))
+        return RunEnded(request.id, result, self.workspace_bytes, 0.5)
 
     async def died(self) -> str:
         return await asyncio.shield(self._ended)

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from engine.core.models import Task
+from engine.core.tasks import TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.convert import load_module, prepare
 from engine.worker.int8 import quantised
@@ -24,7 +24,7 @@ def prepare_in_int8(family: str, folder: Path) -> Prepared:
 
 
 def float16_model(family: str, folder: Path) -> PreTrainedModel:
-    task: Task = "generation" if family in GENERATION else "embedding"
+    task: TaskKind = "generation" if family in GENERATION else "embedding"
     return load_module(folder / "checkpoint", task, torch.float16)
 
 

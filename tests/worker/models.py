@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, T5EncoderModel
 
-from engine.core.models import Task
+from engine.core.tasks import TaskKind
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
@@ -46,7 +46,7 @@ GENERATION: Final[dict[str, dict[str, Any]]] = {
 VOCABULARY: Final = 101
 
 
-def write_random_checkpoint(family: str, folder: Path) -> Task:
+def write_random_checkpoint(family: str, folder: Path) -> TaskKind:
     """A checkpoint of the family with random weights; its task."""
     sizes = EMBEDDING.get(family) or GENERATION[family]
     config = AutoConfig.for_model(family.removesuffix("-longrope"), vocab_size=VOCABULARY, **sizes)

@@ -15,8 +15,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.models import DTYPE_BYTES, Dtype, Footprint, Limits, RunRange, Task, whole_pages
+from engine.core.models import DTYPE_BYTES, Dtype, Footprint, Limits, RunRange, whole_pages
 from engine.core.sizes import MIB
+from engine.core.tasks import TaskKind
 
 LIVE_HIDDEN_STATES: Final = 6
 """Tensors of hidden size that live at once in a layer: residual, normed, query, key, value, attention output."""
@@ -38,7 +39,7 @@ class Architecture(Struct, frozen=True):
     vocab: int
 
 
-def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, task: Task, dtype: Dtype) -> Footprint:
+def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, task: TaskKind, dtype: Dtype) -> Footprint:
     """The footprint at the model's limits.
 
     With tokens = max_batch · max_sequence and b = bytes of the dtype:

@@ -22,7 +22,7 @@ from engine.worker.protocol import Bind, Bound, Failure, FromWorker, Release, Re
 from engine.worker.residents import Residents
 from engine.worker.slab_stream import SlabStream, all_read, follow
 from tests.worker.models import Tier
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 
 class Parts:

@@ -1,3 +1,5 @@
+"""Checkpoints that become prepared folders, and those that are refused."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""A bound skeleton answers as the model that `from_pretrained` gives, again and again, and not at all once it has left."""
+
 from __future__ import annotations
 
 import json

@@ -12,14 +12,15 @@ from transformers import BertModel
 
 from engine.core.models import Limits
 from engine.core.sizes import MIB
+from engine.core.tasks import Embed
 from engine.worker.cuda import CudaBacking
 from engine.worker.framing import receive
 from engine.worker.main import Worker
-from engine.worker.protocol import BROKEN_CONTEXT_STATUS, Bind, Bound, Embed, Failure, FromWorker
+from engine.worker.protocol import BROKEN_CONTEXT_STATUS, Bind, Bound, Failure, FromWorker, Run
 from engine.worker.residents import Residents
 from tests.worker.models import Tier
 from tests.worker.scripted_card import ScriptedCard
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
         bound = receive(ours, decoder)
         with monkeypatch.context() as patched:
             patched.setattr(BertModel, "forward", failing)
-            worker.take(Embed(2, "m", ["x"]))
+            worker.take(Run(2, "m", Embed(("x",))))
             answer = receive(ours, decoder)
             residents.find("m").lane.shutdown()
     assert isinstance(bound, Bound), bound
