@@ -19,9 +19,9 @@ from msgspec import Struct
 
 from benchmarks.instances import KINDS, Instance, Kind, instance
 from benchmarks.solvers import Answer, cp_sat, highs, installed
-from engine.bench.machine import this_machine
 from engine.bench.records import HostFacts
 from engine.core.proposing.multiple_knapsack import assign
+from engine.recording.host_facts import this_machine
 
 SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
 CITADEL: Final = "Citadel"

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from benchmarks.policies import ASSIGNMENTS, sizes_of
 from engine.core.policy import Policy
+from engine.recording.trace import TraceRequest, read_trace
 from engine.replay.box import Box
-from engine.replay.trace import TraceRequest, read_trace
 from engine.simulation.compute import Compute
 from engine.simulation.figures import Spread, TimedOutcome
 from engine.simulation.timed import replay_timed

@@ -28,9 +28,9 @@ from benchmarks.results import Result, Results
 from benchmarks.rivals import Memory
 from benchmarks.subjects import NAMES, Model, made, write_config
 from benchmarks.ways import Engines, Way, all_ways
-from engine.bench.machine import this_machine
 from engine.core.commands import Load
 from engine.prompt_loop import keep_loop_prompt
+from engine.recording.host_facts import this_machine
 
 
 def main() -> int:

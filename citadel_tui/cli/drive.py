@@ -25,7 +25,7 @@ from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome
 from engine.drive.play import Player, Tally, Watch
-from engine.replay.trace import TraceError, TraceRequest, read_trace
+from engine.recording.trace import TraceError, TraceRequest, read_trace
 
 
 def tally_text(tally: Tally, calls: int, watch: Watch) -> str:

@@ -14,7 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.api import EngineAPI, EngineError, Snapshot, UnknownModel
-from engine.bench.machine import this_machine
 from engine.bench.measure import Bench, Progress, Schedule
 from engine.bench.page_cache import PageCache
 from engine.bench.put_back import put_back
@@ -24,6 +23,7 @@ from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan
 from engine.core.state import Resident, State
 from engine.prepared import slab_file
+from engine.recording.host_facts import this_machine
 
 LEASE_S: Final = 15.0
 RENEWAL_S: Final = 5.0

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.devices import Health
-from engine.doctor.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 from engine.doctor.gather import Survey, environment_for_torch, survey
 from engine.doctor.gathering.torch import ProgramFailed, output_of
 from engine.doctor.machine import CardFacts, Config, PcieLink
 from engine.doctor.tables import fast_dtypes
+from engine.recording.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 
 LISTING_VERSION: Final = 1
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.replay.trace import TraceError, TraceRequest
+from engine.recording.trace import TraceError, TraceRequest
 
 CAST_HEADING: Final = "trace,model"
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from engine.core.names import ModelName
 from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
-from engine.replay.trace import HEADING, TraceError, TraceRequest, read_trace
+from engine.recording.trace import HEADING, TraceError, TraceRequest, read_trace
 
 DEMAND_FILE: Final = "demand.csv"
 

@@ -19,8 +19,8 @@ from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Eviction, Policy
 from engine.core.prediction import predict
 from engine.core.state import Slab, State
+from engine.recording.trace import TraceRequest, without_repeats
 from engine.replay.box import Box, starting_state
-from engine.replay.trace import TraceRequest, without_repeats
 
 _SCALE: Final = 1e6
 """Makes the engine's prior demand, a fraction of one request, vanish beside what is known for certain."""

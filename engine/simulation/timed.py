@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
+from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
-from engine.replay.trace import TraceRequest
 from engine.scheduler.board import TICK_S, Instant, Patience
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, Write
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.replay.trace import TraceRequest
+from engine.recording.trace import TraceRequest
 
 
 def written(requests: tuple[TraceRequest, ...]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.recording.trace import TraceError, TraceRequest, read_trace, without_repeats
 from engine.replay.box import CYCLE_BYTES, GB, Box, cycled_sizes, parse_bytes, read_sizes, starting_state
 from engine.replay.generated import demand
-from engine.replay.trace import TraceError, TraceRequest, read_trace, without_repeats
 from tests.replay.demands import written
 
 
