@@ -19,9 +19,8 @@ from msgspec import Struct
 
 from benchmarks.instances import KINDS, Instance, Kind, instance
 from benchmarks.solvers import Answer, cp_sat, highs, installed
-from engine.bench.records import HostFacts
 from engine.core.proposing.multiple_knapsack import assign
-from engine.recording.host_facts import this_machine
+from engine.recording.host_facts import HostFacts, this_machine
 
 SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
 CITADEL: Final = "Citadel"

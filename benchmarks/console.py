@@ -24,8 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.steered import READY, Mode
-from engine.bench.records import HostFacts
-from engine.recording.host_facts import this_machine
+from engine.recording.host_facts import HostFacts, this_machine
 from tests.nvml.library import environment_with
 from tests.pty.terminal import ANSWERS, Terminal, terminal
 

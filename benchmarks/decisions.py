@@ -19,7 +19,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.bench.records import HostFacts
 from engine.core.commands import Load
 from engine.core.forecast.demand import request_came
 from engine.core.ledger import free
@@ -30,7 +29,7 @@ from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.prediction import Movement
 from engine.core.state import Resident, Slab, State
-from engine.recording.host_facts import this_machine
+from engine.recording.host_facts import HostFacts, this_machine
 from engine.replay.box import CYCLE_BYTES, Box, starting_state
 from engine.replay.generated import demand
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.results import ENGINE_DISK, ENGINE_RAM, FROM_PRETRAINED, Result, Results
-from engine.bench.records import HostFacts
+from engine.recording.host_facts import HostFacts
 
 
 def report_text(results: Results) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.bench.records import HostFacts
+from engine.recording.host_facts import HostFacts
 
 ENGINE_RAM: Final = "Citadel, RAM tier"
 ENGINE_DISK: Final = "Citadel, page cache"
