@@ -149,11 +149,11 @@ class Bench:
     """Measures one subject after another. Who is resident changes meanwhile; putting that back is the caller's."""
 
     def __init__(
-        self, api: EngineAPI, protocol: Schedule, may_leave: Collection[ModelName], files: SlabFiles, show: Show
+        self, api: EngineAPI, schedule: Schedule, may_leave: Collection[ModelName], files: SlabFiles, show: Show
     ) -> None:
         self._api = api
         self._switching = Switching(api, may_leave)
-        self._protocol = protocol
+        self._schedule = schedule
         self._files = files
         self._show = show
 
@@ -175,8 +175,8 @@ class Bench:
         subject = series.subject
         await self._switching.take_off(subject.model)
         await self._switching.load(subject.model, subject.device)
-        for number in range(-self._protocol.warm_up, self._protocol.repeats):
-            turn = f"{number + 1} of {self._protocol.repeats}" if number >= 0 else "warming up"
+        for number in range(-self._schedule.warm_up, self._schedule.repeats):
+            turn = f"{number + 1} of {self._schedule.repeats}" if number >= 0 else "warming up"
             self._show(Progress(subject, turn, series.seconds))
             once = await self._once(series)
             if number >= 0:
