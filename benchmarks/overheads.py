@@ -20,7 +20,7 @@ from typing import Final
 
 from benchmarks.engines import carried_out, started, take_off, worker_pid
 from benchmarks.heartbeat import Beat, heartbeat, say_lateness
-from benchmarks.spread import say_spread
+from benchmarks.timings import say_timings
 from engine.api import Snapshot
 from engine.core.commands import Evict, Load
 from engine.core.planning.planner import plan
@@ -84,7 +84,7 @@ async def _switches(engine: Engine, tier: str, rounds: int) -> None:
             await asyncio.sleep(time.perf_counter() - began_s)
     say_lateness(f"loop's lateness while switching from {tier}", busy)
     say_lateness("the same, idle", idle)
-    say_spread(f"a switch from {tier} beside reading and copying", beside_s)
+    say_timings(f"a switch from {tier} beside reading and copying", beside_s)
     await take_off(engine, MODEL)
 
 
@@ -101,7 +101,7 @@ async def _planning(engine: Engine, rounds: int) -> None:
         began_s = time.perf_counter()
         plan(state, Load(MODEL, "gpu0"), policy, time.time())
         times_s.append(time.perf_counter() - began_s)
-    say_spread("a plan", times_s)
+    say_timings("a plan", times_s)
 
 
 async def _death(engine: Engine, tier: str) -> None:
@@ -118,8 +118,8 @@ async def _death(engine: Engine, tier: str) -> None:
     ready_s = time.perf_counter() - began_s
     while not _is_back(await engine.snapshot()):  # noqa: ASYNC110 - as above
         await asyncio.sleep(_LOOK_S)
-    say_spread("a killed worker until the next is ready", [ready_s])
-    say_spread(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
+    say_timings("a killed worker until the next is ready", [ready_s])
+    say_timings(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
 
 
 def _is_back(now: Snapshot) -> bool:
@@ -137,7 +137,7 @@ async def _round_trips(rounds: int) -> None:
         began_s = time.perf_counter()
         await worker.request(Release(next(numbers), "nobody"))
         times_s.append(time.perf_counter() - began_s)
-    say_spread("a round trip to a worker", times_s)
+    say_timings("a round trip to a worker", times_s)
     await worker.close()
     await server.close()
     arena.close()
