@@ -24,16 +24,16 @@ from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome
-from engine.drive.play import Player, Tally, Watch
+from engine.drive.play import Player, PlayProgress, Watch
 from engine.recording.trace import TraceError, TraceRequest, read_trace
 
 
-def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
-    filled = watch.pressed.mean
+def progress_text(now: PlayProgress, calls: int, watch: Watch) -> str:
+    pressed = watch.pressed.use
     return (
-        f"{tally.ended} of {calls} answered, {tally.sent - tally.ended} under way, {tally.failed} failed, "
+        f"{now.ended} of {calls} answered, {now.sent - now.ended} under way, {now.failed} failed, "
         + count_text(len(watch.switches), "switch", "switches")
-        + ("" if filled is None else f", {_share(filled)} filled")
+        + ("" if pressed is None else f", {_share(pressed.mean)} filled")
     )
 
 
@@ -138,7 +138,7 @@ async def _played(
     engine: EngineAPI, watch: Watch, arguments: Namespace, cast: Cast, planned: Sequence[Call]
 ) -> PlayFigures:
     with progress() as show:
-        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
+        player = Player(engine, planned, lambda tally: show(progress_text(tally, len(planned), watch)))
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(watch.follow())
             following.add_done_callback(lambda _gone: player.stop())

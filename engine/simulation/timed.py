@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
 from engine.recording.trace import TraceRequest
@@ -16,7 +17,7 @@ from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, Release
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
-from engine.simulation.figures import Filling, Tally, TimedOutcome
+from engine.simulation.figures import RequestTally, TimedOutcome
 from engine.simulation.machine import SimulatedBox, SimulatedRun
 
 
@@ -43,8 +44,10 @@ class _Replay:
         self._compute = compute
         self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience())
         self._machine = SimulatedBox(box, compute, sizes)
-        self._tally = Tally()
-        self._filling = Filling()
+        self._tally = RequestTally()
+        self._evicted = False
+        self._pressed = BudgetMeter()
+        """From the first eviction on."""
         self._models: dict[int, ModelName] = {}
         self._now_s = 0.0
 
@@ -89,8 +92,9 @@ class _Replay:
         before = self._scheduler.state
         for effect in self._scheduler.handle(message, Instant(self._now_s, self._now_s)):
             self._perform(effect)
-        if self._scheduler.state is not before:
-            self._filling.note(self._scheduler.state, self._now_s)
+        state = self._scheduler.state
+        if self._evicted and state is not before and (share := gpus_share(state)) is not None:
+            self._pressed.note(share, self._now_s)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -104,11 +108,13 @@ class _Replay:
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):
-                    self._filling.begin(self._now_s)
+                    self._evicted = True
                 self._machine.perform(effect, self._now_s)
 
     def outcome(self) -> TimedOutcome:
         tally, moved = self._tally, self._machine.moved
+        self._pressed.pass_until(self._now_s)
+        pressed = self._pressed.use
         copying_s = moved.to_gpu_bytes / self._box.copy_bytes_per_s
         return TimedOutcome(
             requests=tally.requests,
@@ -119,7 +125,7 @@ class _Replay:
             delays=tally.delays(),
             switch_s=copying_s + moved.from_disk_bytes / self._box.disk_bytes_per_s,
             moved=moved,
-            filled=self._filling.mean(self._now_s),
+            filled=pressed.mean if pressed else None,
             simulated_s=self._now_s,
         )
 

@@ -49,7 +49,7 @@ def test_pressure_lasts_from_one_eviction_for_room_to_the_next_within_a_minute()
     found = pressure(samples, [facts()], evictions)
 
     assert found is not None
-    assert found.seconds == 40.0
+    assert found.of_budget.seconds == 40.0
     assert found.of_budget.mean == pytest.approx(15 / 40 / 2)
 
 
