@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
+from engine.devices.visible import VISIBLE
 from engine.doctor.gathering.config import ask_config
 from engine.doctor.gathering.disk import ask_disk
 from engine.doctor.gathering.host import ask_host, driver_cuda_version, look_for_driver
 from engine.doctor.gathering.nvml import NvmlAnswer, ask_nvml, visible_cards
 from engine.doctor.gathering.torch import ask_torch
 from engine.doctor.machine import CardFacts, Config, DoctorFacts, DriverFacts
-
-_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 class Survey(Struct, frozen=True):
@@ -65,7 +63,7 @@ def _driver(answer: NvmlAnswer) -> DriverFacts:
 def environment_for_torch(environment: Mapping[str, str], config: Config) -> dict[str, str]:
     """With the word of `.env`, which a process that does not read it would miss."""
     if not config.cuda_enabled:
-        return {**environment, _VISIBLE: ""}
+        return {**environment, VISIBLE: ""}
     if config.cuda_visible_devices is None:
         return dict(environment)
-    return {**environment, _VISIBLE: config.cuda_visible_devices}
+    return {**environment, VISIBLE: config.cuda_visible_devices}
