@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.api import EngineError, EngineUnreachable
+from engine.child_environment import child_environment
 from engine.client import connect
 from engine.paths import Paths, make_folders
 from engine.transport import NoEngine
@@ -138,7 +139,7 @@ def _spawn(log: Path, arguments: Sequence[str], report_fd: int) -> int:
         (os.POSIX_SPAWN_DUP2, report_fd, 3),
     ]
     command = [sys.executable, *arguments, "--report-fd", "3"]
-    return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    return os.posix_spawn(sys.executable, command, child_environment(), file_actions=actions, setsid=True)
 
 
 async def _read_report(descriptor: int) -> StartReport | None:
