@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.clock import Clock
 from engine.devices.cards import FIGURES, Activity, GpuFacts, GpuSample
-from engine.devices.clock import Clock
 from engine.devices.driver_thread import DriverThread
 from engine.devices.troubles import (
     OF_THE_LIBRARY,

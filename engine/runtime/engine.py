@@ -23,6 +23,7 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
+from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
 from engine.core.models import Task
@@ -34,7 +35,6 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.ports import Clock
 from engine.runtime.recorder import Recorder
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from engine.clock import Clock
 from engine.core.records import Entry, Notice, Record
 from engine.recording.files import Writer
 from engine.recording.journal import Journal
-from engine.runtime.ports import Clock
 
 KEPT_RECORDS: Final = 1000
 

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.api import Hello, Snapshot
+from engine.clock import Clock
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
 from engine.core.state import State
@@ -17,7 +18,6 @@ from engine.recording.files import Writer
 from engine.recording.host_facts import this_machine
 from engine.recording.memory import PRESSURE_S, EngineFacts, MemoryLine, MemoryLog, ModelFacts, sample_of
 from engine.runtime.history import History
-from engine.runtime.ports import Clock
 
 
 class Pace(Struct, frozen=True):

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
+from engine.clock import Clock, SystemClock
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
@@ -43,7 +44,6 @@ from engine.runtime.initial_state import (
     with_pins,
     with_rates,
 )
-from engine.runtime.ports import Clock, SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.slab_store import SlabStore

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 
+from engine.clock import Clock
 from engine.core.names import DeviceId
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from engine.clock import SystemClock
 from engine.devices.cards import GpuFacts, GpuSample
 from engine.devices.nvml import NvmlProbe
 from engine.devices.troubles import Library
@@ -20,17 +20,9 @@ class NvmlAnswer(Struct, frozen=True):
     samples: tuple[GpuSample, ...]
 
 
-class _SystemClock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 async def ask_nvml() -> NvmlAnswer:
     """The state of the library, its cards, and one sample of each. Never raises."""
-    probe = NvmlProbe(_SystemClock())
+    probe = NvmlProbe(SystemClock())
     await probe.open()
     samples = await probe.sample()
     await probe.close()
