@@ -111,6 +111,7 @@ def advice(tier: FromTier) -> str:
 
 async def _crowd_out(subject: BenchSubject, switching: Switching) -> None:
     """Have the RAM tier let go of the subject's slab, by loading and evicting others in its place."""
+    # No command drops a slab, and none should be made for this: what is measured is the engine as its operators have it.
     for name, model in (await switching.state()).models.items():
         state = await switching.state()
         if all(slab.model != subject.model for slab in state.ram.slabs):
@@ -173,6 +174,7 @@ class Bench:
     async def _repeated(self, series: Series) -> Series:
         """`series` with its repeats and requests, and the size that the first load may have corrected."""
         subject = series.subject
+        # A first load, outside the repeats: it prepares, if need be, and each repeat begins with taking the model off.
         await self._switching.take_off(subject.model)
         await self._switching.load(subject.model, subject.device)
         for number in range(-self._schedule.warm_up, self._schedule.repeats):

@@ -1,5 +1,5 @@
 """What a benchmark writes down: each repeat with its phases, the machine that it ran on, and what was left out and why.
-The JSON file of `citadel bench` is one Run; the CSV has a row a repeat."""
+The JSON file of `citadel bench` is one BenchResult; the CSV has a row a repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A whole benchmark: one subject after another, then everything put back, whether it was finished, stopped or broke."""
+"""A whole benchmark: what it is to measure and who has to leave for it, asked before the minutes of measuring; then one subject
+after another while the engine keeps quiet, and everything put back, whether it was finished, stopped or broke."""
 
 from __future__ import annotations
 

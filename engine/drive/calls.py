@@ -1,4 +1,5 @@
-"""Requests of a trace made into requests to the engine: when each is due, for which model, and how much it asks for."""
+"""Requests of a trace made into requests to the engine: which model of the catalog plays which of the trace's, when each is due,
+and how much it asks for."""
 
 from __future__ import annotations
 

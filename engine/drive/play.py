@@ -1,4 +1,5 @@
-"""Sends calls when they are due, many in flight, and notes how each ended. Late answers delay no other call."""
+"""Sends calls when they are due, many in flight, and notes how each ended; late answers delay no other call. Meanwhile the engine
+is watched: every switch that it records, and how full its GPUs are."""
 
 from __future__ import annotations
 

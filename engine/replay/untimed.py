@@ -1,4 +1,5 @@
-"""An untimed replay: the requests in their order, each served from a GPU before the next one comes."""
+"""An untimed replay: the requests in their order, each served from a GPU before the next one comes. Policies are set side by
+side, with the one that knows the future as the bound."""
 
 from __future__ import annotations
 

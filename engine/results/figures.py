@@ -1,4 +1,5 @@
-"""How full devices were, and how well that was watched, from the recorded monitor."""
+"""What the records say in figures: how full devices were and how well that was watched, how long switches took beside what was
+predicted, and which models were put on the CPU, by themselves or because somebody asked for it."""
 
 from __future__ import annotations
 

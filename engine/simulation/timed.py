@@ -1,4 +1,4 @@
-"""A timed replay: requests at their times, through the engine's own scheduler, on a simulated box."""
+"""A timed replay: requests at their times, through the engine's own scheduler, on a simulated box; policies side by side."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class _Replay:
 
     def _step(self) -> None:
         """Go on to the next moment at which anything happens."""
+        # Ticks only while the scheduler waits for one, or a trace of days would be made of idle seconds. Of one moment, what the
+        # box has done comes before the request.
         machine_s = self._machine.next_s
         next_s = min(machine_s, self._to_come[0][1].at_s) if self._to_come else machine_s
         if self._scheduler.is_waiting and self._now_s + TICK_S < next_s:
@@ -79,6 +81,8 @@ class _Replay:
         self._handle(LeaseAsked(lease, request.model))
 
     def _reported(self, report: Message) -> None:
+        # Before the scheduler hears of it: it may grant the same device to another request at once, which would be taken for one
+        # of those that ended with the worker.
         match report:
             case LeaseEnded(lease):
                 self._tally.ended(lease, self._now_s)
