@@ -27,7 +27,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-class Load(NamedTuple):
+class TraceLoad(NamedTuple):
     """A trace, and how fast the box's GPUs work through it."""
 
     path: Path
@@ -90,10 +90,10 @@ def _known(found: Percentiles | None) -> Percentiles:
     return found
 
 
-def _load(text: str) -> Load:
+def _load(text: str) -> TraceLoad:
     path, colon, work = text.rpartition(":")
     try:
-        return Load(Path(path if colon else text), float(work) if colon else 1.0)
+        return TraceLoad(Path(path if colon else text), float(work) if colon else 1.0)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not TRACE:WORK, such as trace.csv:20") from None
 
