@@ -7,7 +7,7 @@ import pytest
 from engine.recording.trace import TraceError, TraceRequest, read_trace, without_repeats
 from engine.replay.box import CYCLE_BYTES, GB, Box, cycled_sizes, parse_bytes, read_sizes, starting_state
 from engine.replay.generated import demand
-from tests.replay.demands import written
+from tests.recording.trace_files import written
 
 
 def test_a_trace_reads_as_it_was_written() -> None:

@@ -17,7 +17,7 @@ from engine.results.figures import (
     pressure,
 )
 from engine.results.recorded import ReportRecords
-from tests.results.books import BEGAN_S, facts, sample, switch
+from tests.results.engine_records import BEGAN_S, facts, sample, switch
 
 QUIET = [sample(30 * number, 256, 0) for number in range(12)]
 

@@ -9,7 +9,7 @@ import pytest
 from engine.core.models import Pin
 from engine.settings import load_settings
 from engine.settings.environment import KNOWN
-from tests.settings.written import refusals, written
+from tests.settings.config_files import refusals, written
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 

@@ -10,7 +10,7 @@ from engine.core.devices import DeviceSpec
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
 from engine.settings import SettingsError, check_fit, device_specs, load_settings
-from tests.settings.written import written
+from tests.settings.config_files import written
 
 GPU0 = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 1000 * MIB, 0.8)
 GPU1 = DeviceSpec("gpu1", "virtual GPU in host RAM", "gpu", "ram", 500 * MIB, 0.8)

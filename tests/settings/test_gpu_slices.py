@@ -10,8 +10,8 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import Settings, device_specs, load_settings
-from tests.settings.machines import MIG_1, MIG_2, PARTITIONED, TWO_CARDS, A, B, card
-from tests.settings.written import refusals, written
+from tests.settings.config_files import refusals, written
+from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, TWO_CARDS, A, B, card
 
 REFERENCE_BOX = 'devices: {virtual: [{backing: "cuda:0", memory: 6GiB}, {backing: "cuda:0", memory: 6GiB}]}'
 ON_EACH = "devices: {virtual: [{backing: cuda:0, memory: 1GiB}, {backing: cuda:1, memory: 2GiB}, {memory: 3GiB}]}"

@@ -8,7 +8,7 @@ import pytest
 
 from engine.core.models import Limits, ModelSpec, Pin
 from engine.settings import load_settings
-from tests.settings.written import refusals, written, written_texts
+from tests.settings.config_files import refusals, written, written_texts
 
 SHIPPED = Path(__file__).parents[2] / "config"
 

@@ -11,7 +11,7 @@ import pytest
 from citadel_tui.cli import main
 from engine.replay.generated import demand
 from engine.replay.untimed import EVICTIONS
-from tests.replay.demands import written
+from tests.recording.trace_files import written
 
 
 @pytest.fixture

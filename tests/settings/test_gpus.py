@@ -10,8 +10,8 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import CardSpec, Settings, VirtualGpu, device_specs, load_settings
-from tests.settings.machines import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
-from tests.settings.written import refusals, written
+from tests.settings.config_files import refusals, written
+from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
 
 
 def on(folder: Path, cards: tuple[GpuFacts, ...], visible: str | None = None, allocation: str = "") -> Settings:

@@ -17,9 +17,9 @@ from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLine, MemoryLog
 from engine.results.recorded import gather_records
 from tests.cli.conftest import Citadel
-from tests.results.books import BEGAN_S, facts, sample, switch
+from tests.results.engine_records import BEGAN_S, facts, sample, switch
 
-GOLDEN = Path(__file__).parent / "golden.md"
+GOLDEN = Path(__file__).parent / "golden_report.md"
 BOUNDS = Bounds(1 << 20, 3)
 PRESSED = [
     switch(30 + second, "large", f"gpu{second // 2 % 2}", victim="small", copy_s=0.1 + 0.01 * second)

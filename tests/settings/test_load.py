@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.settings import SettingsError, find_config_folder, find_dotenv
-from tests.settings.written import written
+from tests.settings.config_files import written
 
 
 def folder_in(base: Path, *names: str) -> Path:

@@ -10,7 +10,7 @@ from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB
 from engine.settings import Settings, Size, VirtualGpu, load_settings
 from engine.settings.schema import Allocation
-from tests.settings.written import refusals, written
+from tests.settings.config_files import refusals, written
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
