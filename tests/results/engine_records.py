@@ -21,7 +21,7 @@ INTERVAL_S: Final = 30.0
 _BUDGET_BYTES: Final = 512 * MIB
 
 
-def facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
+def engine_facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
     devices = (_gpu("gpu0"), _gpu("gpu1"), DeviceSpec(CPU, "CPU", "cpu", "host", 4 * GIB, 1.0))
     benched = tuple(DeviceFacts(spec.id, spec.title, spec.total_bytes, None) for spec in devices)
     versions = {"torch": "2.13.0", "transformers": "5.23.0"}

@@ -1,3 +1,5 @@
+"""What a model will need on a device, estimated from its source alone."""
+
 from __future__ import annotations
 
 from pathlib import Path

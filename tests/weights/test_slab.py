@@ -1,3 +1,5 @@
+"""A prepared folder is whole or not there, opens only if it is whole, and has the bytes that were written."""
+
 from __future__ import annotations
 
 import errno
