@@ -16,8 +16,8 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
-from engine.doctor.examine import examine
-from engine.doctor.finding import Examination, Finding, Status
+from engine.doctor.examine import Examination, examine
+from engine.doctor.finding import Finding, Status
 
 _MARKS: Final[dict[Status, str]] = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "not applicable": "-"}
 _COLUMN: Final = 10

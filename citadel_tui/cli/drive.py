@@ -25,8 +25,8 @@ from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome
-from engine.drive.play import Ended, Player, Tally, Watch
-from engine.replay.trace import TraceError, TraceRequest, read_trace
+from engine.drive.play import Ended, Player, PlayProgress, Watch
+from engine.recording.trace import TraceError, TraceRequest, read_trace
 
 _LEFT: Final = "nothing was sent"
 
@@ -106,7 +106,7 @@ async def _played(
 ) -> Sequence[Ended]:
     """The calls that have ended; all of them, unless something ended the play."""
     with progress() as show:
-        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
+        player = Player(engine, planned, lambda tally: show(progress_text(tally, len(planned), watch)))
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(watch.follow())
             following.add_done_callback(lambda _gone: player.stop())
@@ -153,12 +153,12 @@ def _cast(models: str, requests: Sequence[TraceRequest], state: State) -> Cast:
         raise EngineError(str(error)) from None
 
 
-def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
-    filled = watch.pressed.mean
+def progress_text(now: PlayProgress, calls: int, watch: Watch) -> str:
+    pressed = watch.pressed.use
     return (
-        f"{tally.ended} of {calls} answered, {tally.sent - tally.ended} under way, {tally.failed} failed, "
+        f"{now.ended} of {calls} answered, {now.sent - now.ended} under way, {now.failed} failed, "
         + count_text(len(watch.switches), "switch", "switches")
-        + ("" if filled is None else f", {share_text(filled)} filled")
+        + ("" if pressed is None else f", {share_text(pressed.mean)} filled")
     )
 
 

@@ -12,7 +12,7 @@ from citadel_tui.words.figures import share_text
 from engine.core.policy import Eviction
 from engine.replay.box import GB
 from engine.replay.untimed import PolicyComparison, ReplayFigures
-from engine.simulation.figures import Spread, TimedOutcome
+from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import TimedComparison
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def _timed_cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
     ]
 
 
-def _seconds(spread: Spread | None, *percentiles: int) -> list[str]:
-    if spread is None:
-        return ["-"] * (1 + len(percentiles))
-    return [f"{seconds:.2f}" for seconds in (spread.mean_s, *(spread.percentiles_s[p] for p in percentiles))]
+def _seconds(found: Percentiles | None, *percents: int) -> list[str]:
+    if found is None:
+        return ["-"] * (1 + len(percents))
+    return [f"{seconds:.2f}" for seconds in (found.mean_s, *(found.percentiles_s[percent] for percent in percents))]
 
 
 def plot_untimed(compared: PolicyComparison, path: Path) -> None:
@@ -135,10 +135,10 @@ def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:
     axes.set_xlabel("switch seconds")
 
 
-def _draw_delays(axes: Axes, delays: Mapping[str, Spread | None]) -> None:
-    for name, spread in delays.items():
-        if spread is not None:
-            axes.plot(spread.percentiles_s, range(101), label=name)
+def _draw_delays(axes: Axes, delays: Mapping[str, Percentiles | None]) -> None:
+    for name, found in delays.items():
+        if found is not None:
+            axes.plot(found.percentiles_s, range(101), label=name)
     axes.set_xscale("symlog", linthresh=0.01)
     axes.set_xlabel("delay in seconds, at most")
     axes.set_ylabel("% of the answered requests")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from citadel_tui.cli.report_text import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
 from engine.results.recorded import NothingRecorded, ReportRecords, gather_records
+from engine.whole_file import FOR_ALL, write_whole
 
 _FILE: Final = Path("GPU_Memory_Allocation_Strategy_Results.md")
 _HEADING: Final = f"{TITLE}\n"
@@ -54,12 +54,9 @@ def _gathered() -> ReportRecords:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, and never over a file that is something else. Raises EngineError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.read_bytes().startswith(_HEADING.encode()):
             raise EngineError(f"{path} is there and is no report; it was left alone. Name another file with --output")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, text.encode(), FOR_ALL)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise EngineError(f"{path} can't be written: {error.strerror}") from None

@@ -13,6 +13,7 @@ from citadel_tui.text import clean
 from citadel_tui.words.figures import age_text, count_text, share_text
 from citadel_tui.words.labels import Label, model_label
 from engine.bench.statistics import Spread
+from engine.core.insight.budget_use import BudgetUse
 from engine.core.insight.reference_box import (
     BUDGET_BYTES,
     BUS_BYTES_PER_S,
@@ -31,7 +32,6 @@ from engine.results.criteria import criteria
 from engine.results.figures import (
     Calibration,
     Latency,
-    Share,
     calibrations,
     device_uses,
     fallbacks,
@@ -178,23 +178,20 @@ def _pressure(recorded: ReportRecords) -> str:
     found = pressure(recorded.samples, recorded.engines, recorded.switches)
     if found is None:
         return "No two models were evicted for others within a minute: memory was never under pressure."
+    filled = found.of_budget
     return (
         "Under pressure (from one eviction of a model for another to the next, where that came within a minute; "
-        f"{age_text(found.seconds)} in all) models filled {share_text(found.of_budget.mean)} of the GPUs' budget on average, "
-        f"{share_text(found.of_budget.peak)} at most; of all their memory {_mean_and_peak(found.of_total)} was in use."
+        f"{age_text(filled.seconds)} in all) models filled {share_text(filled.mean)} of the GPUs' budget on average, "
+        f"{share_text(filled.peak)} at most; of all their memory {_mean_and_peak(found.of_total)} was in use."
     )
 
 
-def _mean_and_peak_cells(share: Share | None) -> tuple[str, str]:
-    return ("-", "-") if share is None else (share_text(share.mean), share_text(share.peak))
+def _mean_and_peak_cells(use: BudgetUse | None) -> tuple[str, str]:
+    return ("-", "-") if use is None else (share_text(use.mean), share_text(use.peak))
 
 
-def _mean_and_peak(share: Share | None) -> str:
-    return (
-        "an unknown share"
-        if share is None
-        else f"{share_text(share.mean)} on average, {share_text(share.peak)} at most,"
-    )
+def _mean_and_peak(use: BudgetUse | None) -> str:
+    return "an unknown share" if use is None else f"{share_text(use.mean)} on average, {share_text(use.peak)} at most,"
 
 
 def _switches(switches: Sequence[Switch], label: Label) -> str:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.commands import Load
 from engine.core.forecast.demand import SPANS_REQUESTS, request_came
+from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import ModelName
 from engine.core.planning.eviction import eviction_policy
 from engine.core.planning.planner import plan
@@ -24,8 +25,8 @@ from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Eviction, Policy
 from engine.core.prediction import predict
 from engine.core.state import Situation, Slab, State
+from engine.recording.trace import TraceRequest, without_repeats
 from engine.replay.box import Box, starting_state
-from engine.replay.trace import TraceRequest, without_repeats
 
 _SCALE: Final = 1e6
 """Makes the engine's prior demand, a fraction of one request, vanish beside what is known for certain."""
@@ -100,8 +101,7 @@ class ReplayFigures(Struct, frozen=True):
 def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook) -> ReplayFigures:
     """Serve requests for `models`, in order, from `start`, deciding by `policy` with the knowledge of `outlook`."""
     policy = replace(policy, cpu_fallback=False, min_residency_s=0.0)
-    budget_bytes = sum(ledger.budget(start, device) for device in start.devices)
-    state, switches, filled = start, list[_Switch](), list[float]()
+    state, switches, pressed = start, list[_Switch](), BudgetMeter()
     under_pressure = False
     for number, model in enumerate(models):
         # the number of the request is the clock: the order is all that an untimed replay knows
@@ -111,8 +111,9 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
             state, switch = _switch(outlook.informed(state, number), model, policy, now_s)
             switches.append(switch)
             under_pressure = under_pressure or switch.evicted
-        if under_pressure:
-            filled.append(sum(r.footprint.total_bytes for r in state.residents) / budget_bytes)
+        if under_pressure and (share := gpus_share(state)) is not None:
+            pressed.hold(share, 1.0)
+    use = pressed.use
     return ReplayFigures(
         switch_s=sum(_moving_s(start, s.load) for s in switches),
         requests=len(models),
@@ -121,7 +122,7 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
         to_gpu_bytes=sum(s.load.size_bytes for s in switches),
         from_disk_bytes=sum(s.load.size_bytes for s in switches if s.load.tier == "disk"),
         to_ram_bytes=sum(s.to_ram_bytes for s in switches),
-        utilization=sum(filled) / len(filled) if filled else None,
+        utilization=use.mean if use else None,
     )
 
 

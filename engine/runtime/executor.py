@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Final, Literal, assert_never
 
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.recording.footprints import FootprintStore
-from engine.runtime.ports import Clock, WorkerSpawner
+from engine.runtime.ports import WorkerSpawner
 from engine.runtime.slab_store import SlabStore
 from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks
 from engine.runtime.workers import Workers

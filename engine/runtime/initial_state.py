@@ -20,7 +20,7 @@ from engine.core.prediction import Rates
 from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
-from engine.doctor.copy_rates import Circumstances, recall
+from engine.recording.copy_rates import Circumstances, recall
 from engine.settings import Settings, SettingsError, check_fit
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.estimates import estimate_footprint, estimate_in_int8

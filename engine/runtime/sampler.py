@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from engine.clock import Clock
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.devices.host import HostMemory, external_bytes, read_host_memory
 from engine.devices.readings import CardReader
-from engine.runtime.ports import Clock
 from engine.runtime.workers import Workers
 from engine.scheduler.messages import DeviceRead, Message
 

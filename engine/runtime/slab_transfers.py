@@ -25,9 +25,9 @@ from engine.scheduler.messages import (
     SlabWrittenBack,
 )
 from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.integrity import disown
 from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
-from engine.weights.slab import disown
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Reply, Request, SlabGrew, SlabStopped, WorkerNews, WriteBack, WrittenBack
 

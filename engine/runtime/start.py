@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
+from engine.clock import Clock, SystemClock
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
@@ -34,7 +35,7 @@ from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
 from engine.runtime.engine import Engine, MakeExecutor
 from engine.runtime.executor import Executor
-from engine.runtime.history import KEPT_RECORDS, History
+from engine.runtime.history import HISTORY_RECORDS, History
 from engine.runtime.initial_state import (
     initial_state,
     last_residency,
@@ -43,7 +44,6 @@ from engine.runtime.initial_state import (
     with_pins,
     with_rates,
 )
-from engine.runtime.ports import Clock, SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.slab_store import SlabStore
@@ -150,7 +150,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
-    past = (await asyncio.to_thread(journal.read_back))[-KEPT_RECORDS:]
+    past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
     scheduler = _scheduler(settings, with_rates(known, past), past)
     footprints = FootprintStore(paths.footprints, known.models, version("torch"))

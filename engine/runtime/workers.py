@@ -6,9 +6,10 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Task, TaskPart
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Reply, Request, Run, WorkerConfig, WorkerNews

@@ -10,10 +10,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
+from engine.clock import Clock, SystemClock
 from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.sizes import GIB
-from engine.devices.clock import Clock
 from engine.devices.nvml import Deadlines, NvmlProbe
 from engine.devices.readings import CardReader
 from engine.recording.demand import DemandLog
@@ -24,7 +24,6 @@ from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.initial_state import initial_state, last_residency, with_pins
-from engine.runtime.ports import SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience

@@ -9,6 +9,7 @@ import pytest
 
 from engine.api import Updated
 from engine.client import connect
+from engine.clock import SystemClock
 from engine.core.commands import Load
 from engine.core.devices import DeviceSpec, Health, Reading
 from engine.core.policy import Policy
@@ -17,7 +18,6 @@ from engine.core.state import State
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
 from engine.paths import Paths
-from engine.runtime.ports import SystemClock
 from engine.runtime.sampler import Rest, Sampler
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading

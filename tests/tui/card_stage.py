@@ -28,6 +28,9 @@ class StandingClock:
     def monotonic(self) -> float:
         return 5_000.0 + self._passed_s
 
+    async def sleep(self, seconds: float) -> None:
+        self.passes(seconds)
+
     def passes(self, seconds: float) -> None:
         self._passed_s += seconds
 

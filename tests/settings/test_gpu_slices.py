@@ -10,8 +10,8 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import Settings, device_specs, load_settings
-from tests.settings.machines import MIG_1, MIG_2, PARTITIONED, TWO_CARDS, A, B, card
-from tests.settings.written import refusals, written
+from tests.settings.config_files import config_folder, refusals
+from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, TWO_CARDS, A, B, card
 
 REFERENCE_BOX = 'devices: {virtual: [{backing: "cuda:0", memory: 6GiB}, {backing: "cuda:0", memory: 6GiB}]}'
 ON_EACH = "devices: {virtual: [{backing: cuda:0, memory: 1GiB}, {backing: cuda:1, memory: 2GiB}, {memory: 3GiB}]}"
@@ -19,7 +19,7 @@ LARGE = (card(0, "GPU-l", 16 * GIB),)
 
 
 def on(folder: Path, cards: tuple[GpuFacts, ...], allocation: str, **environment: str) -> Settings:
-    return load_settings(written(folder, allocation), environment, None, cards)
+    return load_settings(config_folder(folder, allocation), environment, None, cards)
 
 
 def test_one_large_card_makes_the_reference_box(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_slices_of_cards_take_nothing_of_the_host(tmp_path: Path) -> None:
 
 
 def test_a_slice_of_a_card_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, ON_EACH), cards=(A,))
+    (problem,) = refusals(config_folder(tmp_path, ON_EACH), cards=(A,))
 
     assert problem == (
         "gpu_allocation.yaml: devices.virtual[1].backing: 'cuda:1' is given, "
@@ -63,7 +63,7 @@ def test_a_slice_of_a_card_that_is_not_there_is_refused_with_those_that_are(tmp_
 
 @pytest.mark.parametrize("cards", [(), (PARTITIONED,)])
 def test_slices_without_any_card_are_refused_with_where_to_ask_why(tmp_path: Path, cards: tuple[GpuFacts, ...]) -> None:
-    first, second = refusals(written(tmp_path, REFERENCE_BOX), {"CUDA_VISIBLE_DEVICES": "0"}, cards=cards)
+    first, second = refusals(config_folder(tmp_path, REFERENCE_BOX), {"CUDA_VISIBLE_DEVICES": "0"}, cards=cards)
 
     assert first == (
         "gpu_allocation.yaml: devices.virtual[0].backing: 'cuda:0' is given, but no NVIDIA driver was found, or it shows "
@@ -73,7 +73,7 @@ def test_slices_without_any_card_are_refused_with_where_to_ask_why(tmp_path: Pat
 
 
 def test_slices_that_exceed_their_card_together_are_refused_with_figures(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, REFERENCE_BOX), cards=TWO_CARDS)
+    (problem,) = refusals(config_folder(tmp_path, REFERENCE_BOX), cards=TWO_CARDS)
 
     assert problem == (
         "gpu_allocation.yaml: devices.virtual: gpu0, gpu1 take 12288 MiB of cuda:0 together; "
@@ -105,7 +105,7 @@ def test_the_environment_selects_cards_and_slices_keep_their_names(
 
 
 def test_a_choice_of_cards_that_are_not_there_is_refused(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, ON_EACH), {"CUDA_VISIBLE_DEVICES": "2"}, cards=TWO_CARDS)
+    (problem,) = refusals(config_folder(tmp_path, ON_EACH), {"CUDA_VISIBLE_DEVICES": "2"}, cards=TWO_CARDS)
 
     assert problem.startswith("environment: CUDA_VISIBLE_DEVICES: '2' is given; allowed: 0, 1; or GPU-a, GPU-b; each")
 
@@ -125,7 +125,7 @@ def test_switching_cuda_off_helps_where_the_driver_of_the_slices_is_broken(tmp_p
 def test_a_backing_that_is_no_backing_is_refused_with_what_is_one(tmp_path: Path, backing: str) -> None:
     allocation = f'devices: {{virtual: [{{memory: 1GiB, backing: "{backing}"}}]}}'
 
-    (problem,) = refusals(written(tmp_path, allocation), cards=TWO_CARDS)
+    (problem,) = refusals(config_folder(tmp_path, allocation), cards=TWO_CARDS)
 
     assert problem == (
         f"gpu_allocation.yaml: devices.virtual[0].backing: {backing!r} is given; "

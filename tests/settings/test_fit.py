@@ -10,7 +10,7 @@ from engine.core.devices import DeviceSpec
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
 from engine.settings import SettingsError, check_fit, device_specs, load_settings
-from tests.settings.written import written
+from tests.settings.config_files import config_folder
 
 GPU0 = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 1000 * MIB, 0.8)
 GPU1 = DeviceSpec("gpu1", "virtual GPU in host RAM", "gpu", "ram", 500 * MIB, 0.8)
@@ -22,14 +22,16 @@ def footprint(total_mib: int) -> Footprint:
 
 
 def test_the_devices_are_the_gpus_in_order_and_the_cpu_with_half_the_host(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path, "devices: {virtual: [{memory: 1000MiB}, {memory: 500MiB}]}"), {}, None)
+    settings = load_settings(
+        config_folder(tmp_path, "devices: {virtual: [{memory: 1000MiB}, {memory: 500MiB}]}"), {}, None
+    )
 
     cpu = DeviceSpec("cpu", "CPU", "cpu", "host", 4 * GIB, 1.0)
     assert device_specs(settings, 8 * GIB) == (GPU0, GPU1, cpu)
 
 
 def test_a_given_limit_of_the_cpu_is_taken(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path, "devices: {virtual: [], cpu_memory: 3GiB}"), {}, None)
+    settings = load_settings(config_folder(tmp_path, "devices: {virtual: [], cpu_memory: 3GiB}"), {}, None)
 
     (cpu,) = device_specs(settings, 8 * GIB)
 
@@ -37,7 +39,9 @@ def test_a_given_limit_of_the_cpu_is_taken(tmp_path: Path) -> None:
 
 
 def test_more_memory_than_the_host_has_is_refused(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path, "devices: {virtual: [{memory: 7GiB}], cpu_memory: 9GiB}"), {}, None)
+    settings = load_settings(
+        config_folder(tmp_path, "devices: {virtual: [{memory: 7GiB}], cpu_memory: 9GiB}"), {}, None
+    )
 
     with pytest.raises(SettingsError) as caught:
         device_specs(settings, 8 * GIB)

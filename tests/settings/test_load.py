@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from engine.settings import SettingsError, find_config_folder, find_dotenv
-from tests.settings.written import written
+from tests.settings.config_files import config_folder
 
 
 def folder_in(base: Path, *names: str) -> Path:
     folder = base.joinpath(*names)
     folder.mkdir(parents=True)
-    return written(folder)
+    return config_folder(folder)
 
 
 def test_the_argument_goes_first_then_the_variable_then_the_working_folder_then_the_user(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from engine.settings import SettingsError, load_settings
 MODEL: Mapping[str, object] = {"name": "minilm", "source": "hub:owner/minilm", "task": "embedding"}
 
 
-def written(folder: Path, allocation: str = "", *models: Mapping[str, object]) -> Path:
+def config_folder(folder: Path, allocation: str = "", *models: Mapping[str, object]) -> Path:
     """`folder` with `allocation` as it stands and a catalog of `models`, each over the fields of MODEL."""
     entries = [{**MODEL, **model} for model in models or ({},)]
-    return written_texts(folder, allocation, json.dumps({"models": entries}))
+    return config_folder_of_texts(folder, allocation, json.dumps({"models": entries}))
 
 
-def written_texts(folder: Path, allocation: str, catalog: str) -> Path:
+def config_folder_of_texts(folder: Path, allocation: str, catalog: str) -> Path:
     (folder / "gpu_allocation.yaml").write_text(allocation, encoding="utf-8")
     (folder / "model_gpu_mapping.json").write_text(catalog, encoding="utf-8")
     return folder

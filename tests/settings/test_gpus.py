@@ -10,13 +10,13 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import CardSpec, Settings, VirtualGpu, device_specs, load_settings
-from tests.settings.machines import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
-from tests.settings.written import refusals, written
+from tests.settings.config_files import config_folder, refusals
+from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
 
 
 def on(folder: Path, cards: tuple[GpuFacts, ...], visible: str | None = None, allocation: str = "") -> Settings:
     """The settings of a machine with `cards` and, when given, `visible` in CUDA_VISIBLE_DEVICES."""
-    return load_settings(written(folder, allocation), _environment(visible), None, cards)
+    return load_settings(config_folder(folder, allocation), _environment(visible), None, cards)
 
 
 def _environment(visible: str | None) -> dict[str, str]:
@@ -71,7 +71,7 @@ def test_a_device_names_its_card_by_the_place_on_the_bus_whatever_the_environmen
 def test_a_choice_that_cuda_would_cut_short_in_silence_is_refused_with_what_there_is(
     tmp_path: Path, visible: str
 ) -> None:
-    (problem,) = refusals(written(tmp_path), _environment(visible), cards=TWO_CARDS)
+    (problem,) = refusals(config_folder(tmp_path), _environment(visible), cards=TWO_CARDS)
 
     assert problem == (
         f"environment: CUDA_VISIBLE_DEVICES: {visible!r} is given; allowed: 0, 1; or GPU-a, GPU-b; "
@@ -90,7 +90,7 @@ def test_a_card_in_mig_mode_is_left_to_its_mig_devices(tmp_path: Path) -> None:
 def test_mig_devices_that_cuda_does_not_show_together_are_refused(tmp_path: Path) -> None:
     cards = (A, PARTITIONED, MIG_1, MIG_2)
 
-    (problem,) = refusals(written(tmp_path), _environment("MIG-1,MIG-2"), cards=cards)
+    (problem,) = refusals(config_folder(tmp_path), _environment("MIG-1,MIG-2"), cards=cards)
 
     assert "'MIG-1,MIG-2' is given; allowed: 0; or GPU-a; or one alone of MIG-1, MIG-2; each at most once" in problem
 
@@ -131,7 +131,7 @@ def test_virtual_gpus_of_the_file_go_before_cards(tmp_path: Path) -> None:
 
 
 def test_the_catalog_may_name_the_cards_and_no_others(tmp_path: Path) -> None:
-    folder = written(tmp_path, "", {"pin": "gpu2"})
+    folder = config_folder(tmp_path, "", {"pin": "gpu2"})
 
     (problem,) = refusals(folder, cards=TWO_CARDS)
 
@@ -139,13 +139,13 @@ def test_the_catalog_may_name_the_cards_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_model_meant_for_a_hidden_card_goes_where_there_is_room(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path, "", {"pin": "gpu1"}), _environment("1"), None, TWO_CARDS)
+    settings = load_settings(config_folder(tmp_path, "", {"pin": "gpu1"}), _environment("1"), None, TWO_CARDS)
 
     assert settings.warnings == ("minilm is meant for gpu1, which the environment hides; it goes where there is room",)
 
 
 def test_switching_cuda_off_helps_where_the_driver_is_broken_and_cards_can_not_be_counted(tmp_path: Path) -> None:
-    folder = written(tmp_path, "", {"pin": "gpu3"})
+    folder = config_folder(tmp_path, "", {"pin": "gpu3"})
 
     settings = load_settings(folder, {"CUDA_ENABLED": "false"}, None)
 

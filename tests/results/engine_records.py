@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from engine.api import PROTOCOL, Hello
-from engine.bench.records import BenchedDevice, HostFacts
 from engine.core.commands import Load, Origin
 from engine.core.devices import DeviceSpec
 from engine.core.names import CPU
@@ -14,6 +13,7 @@ from engine.core.policy import Policy
 from engine.core.prediction import Prediction
 from engine.core.records import Phases, Switch
 from engine.core.sizes import GIB, MIB
+from engine.recording.host_facts import DeviceFacts, HostFacts
 from engine.recording.memory import DeviceSample, EngineFacts, ModelFacts, Sample
 
 BEGAN_S: Final = 1_800_000_000.0
@@ -21,9 +21,9 @@ INTERVAL_S: Final = 30.0
 _BUDGET_BYTES: Final = 512 * MIB
 
 
-def facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
+def engine_facts(at_s: float = BEGAN_S, policy: Policy | None = None) -> EngineFacts:
     devices = (_gpu("gpu0"), _gpu("gpu1"), DeviceSpec(CPU, "CPU", "cpu", "host", 4 * GIB, 1.0))
-    benched = tuple(BenchedDevice(spec.id, spec.title, spec.total_bytes, None) for spec in devices)
+    benched = tuple(DeviceFacts(spec.id, spec.title, spec.total_bytes, None) for spec in devices)
     versions = {"torch": "2.13.0", "transformers": "5.23.0"}
     return EngineFacts(
         at_s=at_s,

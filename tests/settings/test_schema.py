@@ -10,13 +10,13 @@ from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB
 from engine.settings import Settings, Size, VirtualGpu, load_settings
 from engine.settings.schema import Allocation
-from tests.settings.written import refusals, written
+from tests.settings.config_files import config_folder, refusals
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
 
 def loaded(folder: Path, allocation: str) -> Settings:
-    return load_settings(written(folder, allocation), {}, None)
+    return load_settings(config_folder(folder, allocation), {}, None)
 
 
 def test_the_shipped_files_load_and_say_the_defaults() -> None:
@@ -107,7 +107,7 @@ def test_an_empty_list_of_gpus_means_the_cpu_alone(tmp_path: Path) -> None:
 def test_a_wrong_value_is_refused_with_what_was_given_and_what_is_allowed(
     tmp_path: Path, allocation: str, refusal: str
 ) -> None:
-    (problem,) = refusals(written(tmp_path, allocation))
+    (problem,) = refusals(config_folder(tmp_path, allocation))
 
     assert problem.startswith(f"gpu_allocation.yaml: {refusal}")
 
@@ -115,13 +115,13 @@ def test_a_wrong_value_is_refused_with_what_was_given_and_what_is_allowed(
 def test_more_gpus_than_can_be_named_are_refused(tmp_path: Path) -> None:
     gpus = ", ".join(["{memory: 1MiB}"] * 17)
 
-    (problem,) = refusals(written(tmp_path, f"devices: {{virtual: [{gpus}]}}"))
+    (problem,) = refusals(config_folder(tmp_path, f"devices: {{virtual: [{gpus}]}}"))
 
     assert "devices.virtual: a list is given; allowed: a list of at most 16" in problem
 
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_probably_meant(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, "ram_tier: {max_model: 3}"))
+    (problem,) = refusals(config_folder(tmp_path, "ram_tier: {max_model: 3}"))
 
     assert problem == (
         "gpu_allocation.yaml: ram_tier.max_model: there is no such key; "
@@ -130,7 +130,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_probably_meant(tmp_path
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, "policy:\n  eviction: lru\n  eviction: lfu\n"))
+    (problem,) = refusals(config_folder(tmp_path, "policy:\n  eviction: lru\n  eviction: lfu\n"))
 
     assert problem == "gpu_allocation.yaml: policy.eviction: the key is given more than once; allowed: once"
 
@@ -149,14 +149,14 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_bad_syntax_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
-    (problem,) = refusals(written(tmp_path, text))
+    (problem,) = refusals(config_folder(tmp_path, text))
 
     assert problem.startswith("gpu_allocation.yaml: ")
     assert words in problem
 
 
 def test_a_file_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
-    written(tmp_path)
+    config_folder(tmp_path)
     (tmp_path / "model_gpu_mapping.json").unlink()
     (tmp_path / "gpu_allocation.yaml").write_bytes(b"memory_fraction: \xff")
 
@@ -167,7 +167,7 @@ def test_a_file_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_terminal_could_misread_is_escaped(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, '"\\e[2Jkey": 1'))
+    (problem,) = refusals(config_folder(tmp_path, '"\\e[2Jkey": 1'))
 
     assert problem.isprintable()
     assert r"'\x1b[2Jkey'" in problem

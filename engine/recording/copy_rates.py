@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from engine.whole_file import write_whole
 
 
 class CopyRates(Struct, frozen=True):
@@ -50,14 +50,11 @@ _VERSION = 1
 
 
 def keep_rates(cache: Path, circumstances: Circumstances, rates: CopyRates, now_s: float) -> KeptRates:
-    """Write the rates where `recall` finds them; a reader sees the old file or the new one, never half of it."""
+    """Write the rates where `recall` finds them. Raises OSError."""
     kept = KeptRates(_VERSION, circumstances, now_s, rates)
     path = _path(cache, circumstances)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(kept))
-    os.replace(temporary, path)
+    write_whole(path, msgspec.json.encode(kept))
     return kept
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.core.models import Limits, ModelSpec, Pin
 from engine.settings import load_settings
-from tests.settings.written import refusals, written, written_texts
+from tests.settings.config_files import config_folder, config_folder_of_texts, refusals
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
@@ -39,7 +39,7 @@ def test_an_entry_with_every_key_becomes_a_spec(tmp_path: Path) -> None:
         "sha256": "0" * 64,
     }
 
-    assert only_model(written(tmp_path, "", entry)) == ModelSpec(
+    assert only_model(config_folder(tmp_path, "", entry)) == ModelSpec(
         name="minilm",
         sources=("hub:a/b", "synthetic:x"),
         task="embedding",
@@ -55,17 +55,17 @@ def test_an_entry_with_every_key_becomes_a_spec(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("pin", "expected"), [(True, Pin()), (False, None), (None, None), ("cpu", Pin("cpu"))])
 def test_a_pin_is_a_flag_or_a_device(tmp_path: Path, pin: object, expected: Pin | None) -> None:
-    assert only_model(written(tmp_path, "", {"pin": pin})).pin == expected
+    assert only_model(config_folder(tmp_path, "", {"pin": pin})).pin == expected
 
 
 def test_a_relative_path_is_relative_to_the_configuration(tmp_path: Path) -> None:
-    model = only_model(written(tmp_path, "", {"source": "path:../weights/minilm"}))
+    model = only_model(config_folder(tmp_path, "", {"source": "path:../weights/minilm"}))
 
     assert model.sources == (f"path:{tmp_path.parent}/weights/minilm",)
 
 
 def test_an_absolute_path_stays(tmp_path: Path) -> None:
-    assert only_model(written(tmp_path, "", {"source": "path:/srv/minilm"})).sources == ("path:/srv/minilm",)
+    assert only_model(config_folder(tmp_path, "", {"source": "path:/srv/minilm"})).sources == ("path:/srv/minilm",)
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_an_absolute_path_stays(tmp_path: Path) -> None:
 def test_a_wrong_entry_is_refused_with_what_was_given_and_what_is_allowed(
     tmp_path: Path, entry: dict[str, object], refusal: str
 ) -> None:
-    (problem,) = refusals(written(tmp_path, "", entry))
+    (problem,) = refusals(config_folder(tmp_path, "", entry))
 
     name = entry.get("name", "minilm")
     assert problem.startswith(f"model_gpu_mapping.json: models[0] ({name}).{refusal}")
 
 
 def test_a_misspelt_scheme_gets_a_suggestion(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, "", {"source": "synthetc:bge-base"}))
+    (problem,) = refusals(config_folder(tmp_path, "", {"source": "synthetc:bge-base"}))
 
     assert problem.endswith("did you mean synthetic?")
 
 
 def test_a_model_may_be_in_the_catalog_once(tmp_path: Path) -> None:
-    (problem,) = refusals(written(tmp_path, "", {}, {"name": "other"}, {"source": "hub:a/b"}))
+    (problem,) = refusals(config_folder(tmp_path, "", {}, {"name": "other"}, {"source": "hub:a/b"}))
 
     assert problem == (
         "model_gpu_mapping.json: models[2].name: 'minilm' is given; allowed: a name of its own; models[0] has this one"
@@ -114,7 +114,7 @@ def test_a_model_may_be_in_the_catalog_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    problems = refusals(written_texts(tmp_path, "", '{"models": [{"name": "a", "source": "hub:a/b"}]}'))
+    problems = refusals(config_folder_of_texts(tmp_path, "", '{"models": [{"name": "a", "source": "hub:a/b"}]}'))
 
     assert problems == [
         "model_gpu_mapping.json: models[0] (a).task: nothing is given; allowed: one of embedding, generation"
@@ -134,13 +134,13 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_catalog_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
-    problems = refusals(written_texts(tmp_path, "", text))
+    problems = refusals(config_folder_of_texts(tmp_path, "", text))
 
     assert words in problems[0]
 
 
 def test_all_problems_of_all_sources_come_at_once(tmp_path: Path) -> None:
-    folder = written(
+    folder = config_folder(
         tmp_path, "memory_fraction: 2\npolicy: {evict: lru}", {"task": "chat"}, {"pin": "gpu9", "name": "b"}
     )
 
@@ -157,7 +157,7 @@ def test_all_problems_of_all_sources_come_at_once(tmp_path: Path) -> None:
 
 
 def test_devices_are_not_judged_when_the_file_that_lists_them_is_broken(tmp_path: Path) -> None:
-    folder = written(tmp_path, "devices: {virtual: 3}", {"pin": "gpu9"})
+    folder = config_folder(tmp_path, "devices: {virtual: 3}", {"pin": "gpu9"})
 
     (problem,) = refusals(folder, {"CUDA_VISIBLE_DEVICES": "9"})
 

@@ -11,13 +11,13 @@ import pytest
 from citadel_tui.cli import main
 from engine.replay.generated import demand
 from engine.replay.untimed import EVICTIONS
-from tests.replay.demands import written
+from tests.recording.trace_files import trace_text
 
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     path = tmp_path / "trace.csv"
-    path.write_text(written(demand(16, 1.2, 2.0, seed=3, requests=300)))
+    path.write_text(trace_text(demand(16, 1.2, 2.0, seed=3, requests=300)))
     return path
 
 

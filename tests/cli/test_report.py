@@ -17,9 +17,9 @@ from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLine, MemoryLog
 from engine.results.recorded import gather_records
 from tests.cli.conftest import Citadel
-from tests.results.books import BEGAN_S, facts, sample, switch
+from tests.results.engine_records import BEGAN_S, engine_facts, sample, switch
 
-GOLDEN = Path(__file__).parent / "golden.md"
+GOLDEN = Path(__file__).parent / "golden_report.md"
 BOUNDS = Bounds(1 << 20, 3)
 PRESSED = [
     switch(30 + second, "large", f"gpu{second // 2 % 2}", victim="small", copy_s=0.1 + 0.01 * second)
@@ -47,7 +47,7 @@ async def record(lines: list[MemoryLine], entries: list[Entry], asked: list[Aske
 
 
 async def record_a_day() -> None:
-    lines: list[MemoryLine] = [facts(), *(sample(second, 100, 100) for second in (0, 10, 20, 30))]
+    lines: list[MemoryLine] = [engine_facts(), *(sample(second, 100, 100) for second in (0, 10, 20, 30))]
     lines += [sample(31 + second, 480, 400 + second) for second in range(40)]
     entries: list[Entry] = [
         switch(1, "small", tier="source", copy_s=2.0),
@@ -109,7 +109,7 @@ async def test_without_records_nothing_is_written_and_it_says_what_would_give_so
 
 
 async def test_little_data_gives_no_verdict_but_says_what_would(citadel: Citadel, tmp_path: Path) -> None:
-    await record([facts(), sample(0, 100, 100)], [], [])
+    await record([engine_facts(), sample(0, 100, 100)], [], [])
 
     ran = await citadel("report", "--output", str(tmp_path / "results.md"))
 
@@ -119,8 +119,8 @@ async def test_little_data_gives_no_verdict_but_says_what_would(citadel: Citadel
 
 
 async def test_figures_of_another_configuration_are_left_out(citadel_home: Path) -> None:
-    earlier = facts(policy=Policy(eviction="lru"))
-    lines: list[MemoryLine] = [earlier, sample(0, 480, 480), facts(BEGAN_S + 60), sample(60, 0, 0)]
+    earlier = engine_facts(policy=Policy(eviction="lru"))
+    lines: list[MemoryLine] = [earlier, sample(0, 480, 480), engine_facts(BEGAN_S + 60), sample(60, 0, 0)]
     await record(lines, [switch(0), switch(61)], [])
     paths = find_paths(os.environ)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engine.simulation.figures import Tally
+from engine.simulation.figures import RequestTally
 
 
 def test_what_ran_on_a_worker_that_died_gets_no_answer() -> None:
-    tally = Tally()
+    tally = RequestTally()
     for lease, device in [(1, "gpu0"), (2, "gpu1")]:
         tally.came(lease, 1.0, now_s=0.0)
         tally.granted(lease, device, now_s=0.0)
@@ -21,4 +21,4 @@ def test_what_ran_on_a_worker_that_died_gets_no_answer() -> None:
 
 
 def test_of_nothing_there_is_no_mean() -> None:
-    assert Tally().waits() is None
+    assert RequestTally().waits() is None

@@ -7,7 +7,7 @@ import pytest
 from engine.core.models import Limits, ModelSpec
 from engine.core.tasks import Embed, Generate
 from engine.drive.calls import MOST_TOKENS, Cast, by_rank, calls, in_turn, read_cast
-from engine.replay.trace import TraceError, TraceRequest
+from engine.recording.trace import TraceError, TraceRequest
 
 SPECS = {
     "small": ModelSpec("small", (), "embedding", limits=Limits(max_batch=4)),

@@ -1,3 +1,5 @@
+"""What a model will need on a device, estimated from its source alone."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,9 +11,9 @@ from msgspec.structs import replace
 from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
 from engine.weights.errors import BadCheckpoint
-from engine.weights.estimates import estimate_footprint, estimate_in_int8
+from engine.weights.estimates import architecture_of, estimate_footprint, estimate_in_int8, read_architecture
 from engine.weights.header import is_int8_matrix
-from engine.weights.sources import architecture_of, read_architecture, resolve
+from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
 
 SMALL = Architecture(hidden=8, intermediate=16, layers=2, kv_heads=2, head_dim=4, vocab=32)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from engine.replay.trace import TraceRequest
+from engine.recording.trace import TraceRequest
 
 
-def written(requests: tuple[TraceRequest, ...]) -> str:
-    """As the file of a trace."""
+def trace_text(requests: tuple[TraceRequest, ...]) -> str:
     rows = [f"{request.at_s:.3f},{request.model},{request.work:g}" for request in requests]
     return "\n".join(["t_s,model,work", *rows, ""])

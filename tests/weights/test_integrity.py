@@ -11,10 +11,10 @@ import pytest
 
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped
-from engine.weights.integrity import find_damage
+from engine.weights.integrity import disown, find_damage
 from engine.weights.layout import TensorFacts, place
 from engine.weights.shared_memory import Region
-from engine.weights.slab import Prepared, SlabContents, disown, open_prepared, write_prepared
+from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from tests.weights.checkpoints import write_checkpoint
 
 VALUES = np.arange(5_000_000, dtype=np.float32)
