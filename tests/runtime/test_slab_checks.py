@@ -15,7 +15,7 @@ from engine.scheduler.messages import Message, SlabVerified
 from engine.weights.errors import ReadStopped
 from engine.weights.integrity import SlabCondition
 from engine.weights.layout import LAYOUT_FILE
-from tests.runtime.scripted import ScriptedStore
+from tests.runtime.scripted_workers import ScriptedStore
 
 PATH = "/prepared/a/slab.safetensors"
 

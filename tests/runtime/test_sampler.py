@@ -24,9 +24,9 @@ from engine.scheduler.effects import KeepPeaks, ReadSlab, StopReading
 from engine.scheduler.integrity import QUIET_S
 from engine.scheduler.messages import DeviceRead, KeepQuiet, Message, RunMeasured, Tick, WorkerUp
 from tests.core.boxes import box, with_demand, with_reading, with_resident, with_slab
-from tests.runtime.engines import scripted_engine
-from tests.runtime.scripted import ScriptedSpawner
-from tests.runtime.world import World
+from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.scripted_workers import ScriptedSpawner
+from tests.scheduler.scripted_world import World
 from tests.service.serving import serving
 
 

@@ -11,7 +11,7 @@ from engine.core.records import Record, Residency
 from engine.doctor.copy_rates import Circumstances, CopyRates, keep_rates
 from engine.runtime.initial_state import last_residency, with_copy_rates, with_pins, with_rates
 from tests.core.boxes import box, with_pin, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def test_the_newest_residency_counts() -> None:

@@ -13,7 +13,7 @@ from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, 
 from engine.scheduler.messages import ModelBound, SlabAdvanced, SlabFailed
 from engine.worker.protocol import Bound
 from tests.core.boxes import box, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def reading() -> World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.core.policy import Policy
 from engine.core.records import Notice
 from tests.core.boxes import box
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def warnings(world: World) -> list[Notice]:

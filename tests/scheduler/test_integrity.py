@@ -15,7 +15,7 @@ from engine.scheduler.effects import BindModel, DisownSlab, DropSlab, ReadSlab, 
 from engine.scheduler.integrity import QUIET_S
 from engine.scheduler.messages import SlabFailed, SlabRead, Tick
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def checking(state: State) -> World:

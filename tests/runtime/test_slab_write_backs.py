@@ -12,7 +12,7 @@ from engine.scheduler.messages import Message, SlabNotWrittenBack, SlabWrittenBa
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Failure, Reply, Request, WriteBack, WrittenBack
-from tests.runtime.scripted import ScriptedStore
+from tests.runtime.scripted_workers import ScriptedStore
 
 EFFECT = WriteBackSlab("a", "gpu0", 4096)
 REGION = Region(0, 4096)

@@ -16,7 +16,7 @@ from engine.core.state import State
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, WriteBackSlab
 from engine.scheduler.messages import SlabWrittenBack
 from tests.core.boxes import box, with_demand, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def full(*, tier: int = 10_000) -> State:

@@ -19,7 +19,7 @@ from engine.scheduler.commands import REMEMBERED_ANSWERS
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, StopReading
 from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased, Submit
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def switch_of(world: World, name: str) -> Switch:

@@ -10,7 +10,7 @@ from engine.core.state import State
 from engine.scheduler.effects import DropSlab, ReadSlab, StopReading
 from engine.scheduler.messages import SlabFailed, Tick
 from tests.core.boxes import box, with_demand
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def wanted() -> State:

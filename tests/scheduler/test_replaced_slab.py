@@ -19,9 +19,9 @@ from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, SlabContents, write_prepared
 from engine.weights.sources import prepared_folder, resolve
 from tests.core.boxes import box, with_resident, with_slab
-from tests.runtime.engines import scripted_engine
-from tests.runtime.scripted import ScriptedSpawner
-from tests.runtime.world import World
+from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.scripted_workers import ScriptedSpawner
+from tests.scheduler.scripted_world import World
 from tests.weights.checkpoints import write_checkpoint
 
 

@@ -16,8 +16,8 @@ from engine.core.state import State
 from engine.scheduler.effects import BindModel, KeepPeaks, ReleaseModel
 from engine.scheduler.messages import DeviceRead, RunMeasured, RunOutOfMemory
 from tests.core.boxes import NOW_S, box, with_pin
-from tests.runtime.engines import scripted_engine
-from tests.runtime.world import World
+from tests.runtime.scripted_engine import scripted_engine
+from tests.scheduler.scripted_world import World
 
 MINILM = "all-MiniLM-L6-v2"
 CARD = "NVIDIA A2"

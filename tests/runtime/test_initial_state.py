@@ -14,7 +14,7 @@ from engine.settings import Settings, device_specs, load_settings
 from engine.weights.layout import LAYOUT_FILE, TensorFacts, place
 from engine.weights.slab import Prepared, SlabContents, write_prepared
 from engine.weights.sources import prepared_folder, resolve
-from tests.runtime.engines import CONFIG
+from tests.runtime.scripted_engine import CONFIG
 
 MODEL = "all-MiniLM-L6-v2"
 
