@@ -16,8 +16,8 @@ from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
-    DisownSlab,
     DropSlab,
+    InvalidateSlab,
     KeepPeaks,
     KillWorker,
     ReadSlab,
@@ -89,7 +89,7 @@ class Executor:
                 self._start(self._checks.verify(model))
             case StopVerifying(model):
                 self._checks.stop(model)
-            case DisownSlab(model):
+            case InvalidateSlab(model):
                 self._checks.disown(model)
             case DropSlab(model):
                 self._checks.stop(model)

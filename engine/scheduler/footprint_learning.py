@@ -62,7 +62,7 @@ class FootprintLearning:
             others=[seen for kind, seen in peaks.items() if kind not in kinds],
         )
         if footprint != known.footprint:
-            self._board.state = replace(state, models={**state.models, model: replace(known, footprint=footprint)})
+            self._board.know_model(replace(known, footprint=footprint))
 
     def _kind(self, device: DeviceId) -> str:
         return self._board.state.devices[device].spec.title
