@@ -87,6 +87,6 @@ async def test_a_damaged_folder_that_can_not_be_marked_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / LAYOUT_FILE).mkdir()
-    SlabChecks(FolderedStore(tmp_path), lambda _: None).disown("a")
+    SlabChecks(FolderedStore(tmp_path), lambda _: None).invalidate("a")
 
     assert f"{tmp_path} holds a damaged slab and can't be marked so" in caplog.text

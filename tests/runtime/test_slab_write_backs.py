@@ -43,7 +43,7 @@ class Desk:
 
 async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
     desk = Desk(WrittenBack(7, 0.25))
-    await desk.returns.bring(EFFECT)
+    await desk.returns.write_back(EFFECT)
 
     assert desk.asked == [WriteBack(7, "a", REGION.offset, REGION.length)]
     assert desk.store.held == {"a"}
@@ -56,7 +56,7 @@ async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
 )
 async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied) -> None:
     desk = Desk(answer)
-    await desk.returns.bring(EFFECT)
+    await desk.returns.write_back(EFFECT)
 
     assert desk.told == [SlabNotWrittenBack("a")]
     assert desk.given_up == [REGION]
@@ -66,7 +66,7 @@ async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied)
 async def test_a_full_arena_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk(WrittenBack(7, 0.25))
     desk.store.free_bytes = 0
-    await desk.returns.bring(EFFECT)
+    await desk.returns.write_back(EFFECT)
 
     assert desk.told == [SlabNotWrittenBack("a")]
     assert not desk.asked
