@@ -16,7 +16,7 @@ from engine.core.policy import Policy
 from engine.core.state import DeviceState, ModelState, State
 from engine.scheduler.effects import Effect
 
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 TICK_S: Final = 0.25
 """How late a deadline may be noticed."""
@@ -60,7 +60,7 @@ class Board:
     def state(self) -> State:
         return self._state
 
-    def apply(self, transition: Callable[Concatenate[State, P], State], *args: P.args, **kwargs: P.kwargs) -> None:
+    def apply(self, transition: Callable[Concatenate[State, _P], State], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Put the state through `transition`, as in `apply(ledger.leave, model, device, now_s)`.
 
         Raises LedgerError when the ledger forbids it or what comes of it breaks an invariant; the state is as before then.

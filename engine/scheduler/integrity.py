@@ -37,9 +37,9 @@ class Scrub:
 
     def found(self, report: SlabVerified, jobs: int) -> None:
         """What a check found. It counts only while nothing is under way; else the slab is checked once more."""
-        # With a job under way the finding may be of bytes that are gone: the slab may have been dropped and read anew since.
         self._checking, self._stopping = None, False
         slab = self._board.state.ram.find(report.model)
+        # With a job under way the finding may be of bytes that are gone: the slab may have been dropped and read anew since.
         if report.finding == "stopped" or jobs or slab is None or slab.stage != "kept":
             return
         match report.finding:

@@ -197,7 +197,7 @@ class World:
             self.waiting.remove(follower)
             self.send(BindFailed(model, follower.device, "not read", reason))
 
-    def fail_return(self, model: ModelName) -> None:
+    def fail_write_back(self, model: ModelName) -> None:
         """The slab can't be written back."""
         self.waiting.remove(self.expect(WriteBackSlab, lambda e: e.model == model))
         self.send(SlabNotWrittenBack(model))
