@@ -1,4 +1,5 @@
-"""The state that an engine starts from: configured devices, and models with what their sources say of them."""
+"""The state that an engine starts from: configured devices, models with what their sources say of them, and what is known from
+earlier: who was resident and pinned, what can still be undone, and how fast bytes moved."""
 
 from __future__ import annotations
 
@@ -104,6 +105,9 @@ def _why_not_prepared(folder: Path) -> str:
     except BadCheckpoint as bad:
         return str(bad)
     return ""
+
+
+# ── what is known from earlier ───────────────────────────────────────────────────────────────────
 
 
 def last_residency(past: Sequence[Record]) -> Residency | None:

@@ -37,7 +37,11 @@ class Workers:
         """What each device last said that it holds."""
 
     async def keep(self, device: DeviceId, after_s: float) -> None:
-        """From a worker's birth, so long from now, to its death."""
+        """From a worker's birth, so long from now, to its death.
+
+        Nobody else reports its death. It is reported once there is no worker to be asked any more, so that nothing that follows
+        from the report can reach the dead one; whoever waits for an answer hears WorkerDied, before or after that.
+        """
         if after_s > 0:
             await self._clock.sleep(after_s)
         try:

@@ -1,3 +1,5 @@
+"""What is read ahead while nothing else is under way, and whose copy goes when the RAM tier is full."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +11,8 @@ from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.effects import DropSlab, ReadSlab, StopReading
 from engine.scheduler.messages import SlabFailed, Tick
-from tests.core.boxes import box, with_demand
-from tests.runtime.world import World
+from tests.core.boxes import box, with_demand, with_resident, with_slab
+from tests.scheduler.scripted_world import World
 
 
 def wanted() -> State:
@@ -101,3 +103,22 @@ def test_a_load_that_waits_for_the_rest_of_a_reading_is_measured_against_the_res
     assert answer.switch.phases.read == pytest.approx(1.0)
     assert answer.switch.floor_s == pytest.approx(1.0)
     assert world.state.disk_bytes_per_s == pytest.approx(10 * MIB)
+
+
+def test_the_ram_tier_lets_copies_of_gpu_residents_go_first() -> None:
+    state = box({"resting": 10, "on-gpu": 10, "new": 10}, max_models=2)
+    state = with_slab(with_slab(with_resident(state, "on-gpu", "gpu0"), "resting"), "on-gpu")
+    world = World(with_demand(state, "on-gpu", 100))
+    world.submit(Load("new"))
+    world.settle()
+
+    assert {s.model for s in world.state.ram.slabs} == {"resting", "new"}
+
+
+def test_with_an_empty_ram_tier_models_still_load() -> None:
+    world = World(box({"a": 10}, max_models=0))
+    name = world.submit(Load("a"))
+    world.settle()
+
+    assert isinstance(world.answers[name], Done)
+    assert world.state.ram.slabs == ()

@@ -1,11 +1,12 @@
-"""Thrash is a notice: one, while it lasts."""
+"""What is written down without being asked for: thrash, once while it lasts; residency, whenever it has changed."""
 
 from __future__ import annotations
 
+from engine.core.commands import Load, SetPin
 from engine.core.policy import Policy
-from engine.core.records import Notice
+from engine.core.records import Notice, Residency
 from tests.core.boxes import box
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def warnings(world: World) -> list[Notice]:
@@ -36,3 +37,15 @@ def test_models_that_chase_each_other_are_told_of_once_an_episode() -> None:
     world.pass_time(150.0)
     take_turns(world, 6)
     assert len(warnings(world)) == 2
+
+
+def test_residency_is_written_when_it_changes_and_not_while_a_dead_workers_models_are_away() -> None:
+    world = World(box({"a": 10}))
+    world.submit(Load("a"))
+    world.settle()
+    world.submit(SetPin("a"))
+    world.kill_worker("gpu0")
+    world.settle()
+
+    written = [(e.residents, e.pins) for e in world.written if isinstance(e, Residency)]
+    assert written == [((("a", "gpu0"),), {}), ((("a", "gpu0"),), {"a": None})]

@@ -1,3 +1,5 @@
+"""How much memory a starting engine touches ahead of its first use."""
+
 from __future__ import annotations
 
 from msgspec.structs import replace

@@ -12,13 +12,13 @@ from engine.scheduler.messages import Message, SlabNotWrittenBack, SlabWrittenBa
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Failure, Reply, Request, WriteBack, WrittenBack
-from tests.runtime.scripted import ScriptedStore
+from tests.runtime.scripted_workers import ScriptedStore
 
 EFFECT = WriteBackSlab("a", "gpu0", 4096)
 REGION = Region(0, 4096)
 
 
-class Desk:
+class StandIn:
     """Stands for the executor: one answer for the worker, and what was reported and given up."""
 
     def __init__(self, answer: Reply | WorkerDied) -> None:
@@ -27,7 +27,7 @@ class Desk:
         self.asked: list[Request] = []
         self.told: list[Message] = []
         self.given_up: list[Region] = []
-        self.returns = SlabWriteBacks(self.store, self.told.append, self._ask, self._give_up)
+        self.write_backs = SlabWriteBacks(self.store, self.told.append, self._ask, self._give_up)
 
     async def _ask(self, device: str, make: Callable[[int], Request]) -> Reply:
         assert device == "gpu0"
@@ -42,32 +42,32 @@ class Desk:
 
 
 async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
-    desk = Desk(WrittenBack(7, 0.25))
-    await desk.returns.bring(EFFECT)
+    executor = StandIn(WrittenBack(7, 0.25))
+    await executor.write_backs.write_back(EFFECT)
 
-    assert desk.asked == [WriteBack(7, "a", REGION.offset, REGION.length)]
-    assert desk.store.held == {"a"}
-    assert desk.told == [SlabWrittenBack("a", "gpu0", 4096, 0.25)]
-    assert not desk.given_up
+    assert executor.asked == [WriteBack(7, "a", REGION.offset, REGION.length)]
+    assert executor.store.held == {"a"}
+    assert executor.told == [SlabWrittenBack("a", "gpu0", 4096, 0.25)]
+    assert not executor.given_up
 
 
 @pytest.mark.parametrize(
     "answer", [Failure(7, "bad checkpoint", "the model was prepared anew"), WorkerDied("killed by SIGKILL")], ids=str
 )
 async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied) -> None:
-    desk = Desk(answer)
-    await desk.returns.bring(EFFECT)
+    executor = StandIn(answer)
+    await executor.write_backs.write_back(EFFECT)
 
-    assert desk.told == [SlabNotWrittenBack("a")]
-    assert desk.given_up == [REGION]
-    assert not desk.store.held
+    assert executor.told == [SlabNotWrittenBack("a")]
+    assert executor.given_up == [REGION]
+    assert not executor.store.held
 
 
 async def test_a_full_arena_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk(WrittenBack(7, 0.25))
-    desk.store.free_bytes = 0
-    await desk.returns.bring(EFFECT)
+    executor = StandIn(WrittenBack(7, 0.25))
+    executor.store.free_bytes = 0
+    await executor.write_backs.write_back(EFFECT)
 
-    assert desk.told == [SlabNotWrittenBack("a")]
-    assert not desk.asked
+    assert executor.told == [SlabNotWrittenBack("a")]
+    assert not executor.asked
     assert "a was not written back from gpu0: the RAM tier has no room in one piece for a" in caplog.text

@@ -6,7 +6,7 @@ from engine.core.policy import Policy
 from engine.core.state import State
 from engine.scheduler.board import Patience
 from tests.core.boxes import box, with_demand, with_pin, with_resident
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 PATIENCE = Patience(queue_s=30, in_use_s=20)
 GPU_ONLY = Policy(cpu_fallback=False)

@@ -16,7 +16,7 @@ from engine.core.state import State
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, WriteBackSlab
 from engine.scheduler.messages import SlabWrittenBack
 from tests.core.boxes import box, with_demand, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def full(*, tier: int = 10_000) -> State:
@@ -87,7 +87,7 @@ def test_a_model_whose_slab_is_there_already_is_not_copied_again() -> None:
 
 def test_a_copy_that_fails_is_a_plain_eviction_and_no_failed_switch() -> None:
     world = switching()
-    world.fail_return("a")
+    world.fail_write_back("a")
     assert tier_of(world) == {"b": "kept"}
 
     world.settle()
@@ -169,7 +169,7 @@ def test_a_load_that_waits_for_a_copy_that_fails_reads_from_disk() -> None:
     world = World(state)
     world.submit(Evict("a"))
     lease = world.ask("a")
-    world.fail_return("a")
+    world.fail_write_back("a")
     world.expect(ReadSlab)
 
     world.settle()

@@ -7,7 +7,7 @@ from engine.core.commands import Evict, Load
 from engine.core.records import Notice, Switch
 from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, WriteBackSlab
 from tests.core.boxes import box, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 TOOK_TOO_LONG = "releasing a from gpu0 took longer than 120 s and was given up; the worker of gpu0 is started again"
 

@@ -15,9 +15,9 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Switch
 from engine.scheduler.effects import BindModel, ReadSlab
 from tests.core.boxes import NOW_S, box, with_resident
-from tests.runtime.test_any_order import COMMANDS
-from tests.runtime.test_any_order import SIZES as ANY_SIZES
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
+from tests.scheduler.test_any_order import COMMANDS
+from tests.scheduler.test_any_order import SIZES as ANY_SIZES
 
 SIZES = {"a": 50, "b": 50, "c": 50, "tiny": 5}
 

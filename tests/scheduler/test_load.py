@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from engine.api import Cancelled, Done, Failed
 from engine.core.commands import Load
+from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
 from engine.scheduler.messages import ModelBound, SlabAdvanced, SlabFailed
 from engine.worker.protocol import Bound
 from tests.core.boxes import box, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def reading() -> World:
@@ -170,15 +171,49 @@ def test_a_slab_is_read_while_its_victim_leaves() -> None:
 
 
 def test_a_load_that_is_taken_back_while_its_victim_drains_stops_its_reading_too() -> None:
-    world = World(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"))
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
+    world = World(state, Policy(cpu_fallback=False), Patience(in_use_s=20.0))
     world.ask("a")
-    name = world.submit(Load("b"))
+    world.ask("b")
+    world.pass_time(21.0)
     world.expect(ReadSlab)
-    world.withdraw(name)
-    world.perform(world.expect(StopReading))
+    assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
+    world.withdraw("request-1")
 
+    world.expect(StopReading)
     assert world.where() == {"a": "gpu0 ready"}
-    assert not world.state.ram.slabs
+
+
+def failed_while_its_victim_leaves() -> tuple[World, str]:
+    """The slab of a load of `b` is found to be broken before its victim `a` has left; and the load."""
+    world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
+    name = world.submit(Load("b"))
+    world.waiting.remove(world.expect(ReadSlab))
+    world.send(SlabFailed("b", "broken", "slab ends 90 bytes too soon"))
+    assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
+    return world, name
+
+
+def test_a_slab_that_breaks_while_the_victim_leaves_fails_the_load_when_it_gets_to_the_slab() -> None:
+    world, name = failed_while_its_victim_leaves()
+    world.settle()
+
+    answer = world.answers[name]
+    assert isinstance(answer, Failed)
+    assert answer.reason == "slab ends 90 bytes too soon"
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_no_load_fails_of_what_was_reported_to_one_before_it() -> None:
+    world, name = failed_while_its_victim_leaves()
+    world.withdraw(name)
+    world.settle()
+    assert isinstance(world.answers[name], Cancelled)
+    again = world.submit(Load("b"))
+    world.settle()
+
+    assert isinstance(world.answers[again], Done)
+    assert world.where() == {"b": "gpu0 ready"}
 
 
 def test_a_slab_that_waits_for_its_device_is_not_dropped_meanwhile() -> None:

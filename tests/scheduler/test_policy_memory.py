@@ -6,7 +6,7 @@ import pytest
 
 from engine.core.policy import Eviction, Policy
 from tests.core.boxes import box
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 ONCE = "bcdefghijklm"
 

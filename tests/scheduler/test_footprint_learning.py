@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from msgspec.structs import replace
 
-from engine.core.commands import Evict, Load, Move, Submission
+from engine.core.commands import Evict, Load, Move
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.forecast.footprints import ENOUGH_RUNS, RunPeaks
 from engine.core.ledger import charged
@@ -16,8 +14,7 @@ from engine.core.state import State
 from engine.scheduler.effects import BindModel, KeepPeaks, ReleaseModel
 from engine.scheduler.messages import DeviceRead, RunMeasured, RunOutOfMemory
 from tests.core.boxes import NOW_S, box, with_pin
-from tests.runtime.engines import scripted_engine
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 MINILM = "all-MiniLM-L6-v2"
 CARD = "NVIDIA A2"
@@ -117,22 +114,3 @@ def test_a_pinned_model_that_came_short_stays() -> None:
 
     assert world.where() == {"a": "gpu0 ready"}
     assert world.state.models["a"].footprint.workspace_bytes == 60 * MIB
-
-
-async def test_what_a_worker_measures_reaches_the_footprint_and_is_kept(tmp_path: Path) -> None:
-    async with scripted_engine(tmp_path) as box:
-        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
-        box.spawner.workers["gpu0"].workspace_bytes = 3 * MIB
-        await box.engine.embed(MINILM, ["a"])
-        kept = await box.footprints.kept.get()
-        footprint = (await box.engine.snapshot()).state.models[MINILM].footprint
-
-        assert kept == (MINILM, "virtual GPU in host RAM", RunPeaks((3 * MIB,), (), 1))
-        assert footprint.run_bytes == (footprint.weights_bytes + 3 * MIB,) * 2
-
-
-async def test_what_a_device_can_not_measure_teaches_nothing(tmp_path: Path) -> None:
-    async with scripted_engine(tmp_path) as box:
-        await box.engine.embed(MINILM, ["a"])
-
-        assert (await box.engine.snapshot()).state.models[MINILM].footprint.runs is None

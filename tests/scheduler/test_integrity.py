@@ -11,11 +11,11 @@ from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Notice
 from engine.core.state import State
-from engine.scheduler.effects import BindModel, DisownSlab, DropSlab, ReadSlab, ReleaseModel, WriteBackSlab
+from engine.scheduler.effects import BindModel, DropSlab, InvalidateSlab, ReadSlab, ReleaseModel, WriteBackSlab
 from engine.scheduler.integrity import QUIET_S
 from engine.scheduler.messages import SlabFailed, SlabRead, Tick
 from tests.core.boxes import box, with_demand, with_pin, with_resident, with_slab
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 
 def checking(state: State) -> World:
@@ -107,7 +107,7 @@ def test_a_damaged_slab_leaves_the_ram_tier_and_is_never_read_again() -> None:
     world.end_check("damaged")
 
     assert tier(world) == {"b": "kept"}
-    assert world.waiting == [DisownSlab("a"), DropSlab("a")]
+    assert world.waiting == [InvalidateSlab("a"), DropSlab("a")]
     assert not world.state.models["a"].prepared
     assert notices(world) == [
         "/prepared/a/slab.safetensors is damaged: its bytes are not those that were prepared. Its copy in the RAM tier is"

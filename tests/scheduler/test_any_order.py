@@ -18,7 +18,7 @@ from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
 from engine.scheduler.messages import BindFailed, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
 
 SIZES = {"tiny": 5, "small": 15, "middle": 35, "large": 60, "huge": 79}
 MODELS = st.sampled_from(sorted(SIZES))

@@ -32,7 +32,7 @@ from engine.scheduler.scheduler import Scheduler
 from engine.settings import device_specs, load_settings
 from engine.worker.protocol import ArenaSize, WorkerConfig
 from tests.nvml.script import NvmlScript
-from tests.runtime.scripted import ScriptedFootprints, ScriptedSpawner, ScriptedStore
+from tests.runtime.scripted_workers import ScriptedFootprints, ScriptedSpawner, ScriptedStore
 
 CONFIG = Path(__file__).parents[2] / "config"
 

@@ -16,8 +16,8 @@ from engine.core.state import State
 from engine.scheduler.board import Patience
 from engine.scheduler.messages import RunMeasured, RunOutOfMemory
 from tests.core.boxes import box
-from tests.runtime.test_any_order import DEVICES, MODELS, SIZES, AnyOrder
-from tests.runtime.world import World
+from tests.scheduler.scripted_world import World
+from tests.scheduler.test_any_order import DEVICES, MODELS, SIZES, AnyOrder
 
 
 def cards_with_workspaces() -> State:

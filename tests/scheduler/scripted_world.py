@@ -17,10 +17,10 @@ from engine.scheduler.effects import (
     AnswerCommand,
     BindModel,
     Deny,
-    DisownSlab,
     DropSlab,
     Effect,
     Grant,
+    InvalidateSlab,
     KeepPeaks,
     KillWorker,
     ReadSlab,
@@ -175,7 +175,7 @@ class World:
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
                 self.kill_worker(device)
-            case DropSlab() | DisownSlab() | KeepPeaks():
+            case DropSlab() | InvalidateSlab() | KeepPeaks():
                 pass
 
     def open_slab(self, model: ModelName) -> None:
@@ -197,7 +197,7 @@ class World:
             self.waiting.remove(follower)
             self.send(BindFailed(model, follower.device, "not read", reason))
 
-    def fail_return(self, model: ModelName) -> None:
+    def fail_write_back(self, model: ModelName) -> None:
         """The slab can't be written back."""
         self.waiting.remove(self.expect(WriteBackSlab, lambda e: e.model == model))
         self.send(SlabNotWrittenBack(model))
