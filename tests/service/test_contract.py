@@ -29,7 +29,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
 from engine.paths import Paths
-from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.live_engines import scripted_engine
 from tests.scripted import ScriptedEngine
 from tests.service.serving import serving
 
