@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -13,6 +12,7 @@ from msgspec import Struct
 from citadel_tui.cli.embed import cosine
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import labels
@@ -101,11 +101,15 @@ class TrialCheck(Struct, frozen=True):
     text: str
 
 
-def run(arguments: Namespace) -> int:
+def add_arguments(command: CommandParser) -> None:
+    command.carried_out_by(run, Arguments)
+
+
+def run(arguments: Arguments) -> int:
     return asyncio.run(_selftest(arguments))
 
 
-async def _selftest(arguments: Namespace) -> Exit:
+async def _selftest(arguments: Arguments) -> Exit:
     passed = True
     async with at_hand(arguments) as engine:
         async for check in selftest(engine):

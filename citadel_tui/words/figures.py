@@ -93,6 +93,11 @@ def percent_text(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f}%" if whole > 0 else ""
 
 
+def share_text(share: float) -> str:
+    """A share of 1, to a tenth of a percent: "93.8 %"."""
+    return f"{100 * share:.1f} %"
+
+
 def mib_text(size_bytes: int | None) -> str:
     """Whole MiB, or a dash where it is not known."""
     return "-" if size_bytes is None else str(mib(size_bytes))

@@ -1,4 +1,4 @@
-"""Models: what the catalog says of each, and what each needs on a device."""
+"""Models: what the catalog says of each, and what each needs on a device, in int8 too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 """`int8` is weight-only: the matrices of linear layers are int8, the rest and the computing are float16."""
 
 DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 2}
-"""Of an activation, and of a weight, except in int8's matrices (`core.int8`)."""
+"""Of an activation, and of a weight, except in int8's matrices (`matrix_bytes`)."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +69,7 @@ class Footprint(Struct, frozen=True):
     workspace_bytes: int
     """Activations and KV cache at the model's limits."""
     label: Literal["estimated", "measured", "learned"] = "estimated"
-    """`measured`: the weights, when they were read. `learned`: the workspace too, from runs (`core.run_peaks`)."""
+    """`measured`: the weights, when they were read. `learned`: the workspace too, from runs (`forecast.footprints`)."""
     runs: RunRange | None = None
     """None where no run was measured yet: only cards can tell what one takes."""
 

@@ -1,4 +1,8 @@
-"""How much of a card is used by processes that are not ours, said only when it is certain. Pure: two samples in, bytes out."""
+"""Readings of NVIDIA cards and of slices of them: what our workers hold there, and what others leave no room for.
+
+A card is read as the slice of itself that has all of it. What others hold is admitted only once two samples agree; until the
+first time a device is `starting`, afterwards the last settled figure stands.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +93,8 @@ class CardReader:
     def _settle(self, sample: GpuSample, our_bytes: int, ours: Collection[int]) -> None:
         before = self._samples.get(sample.uuid)
         settled = None if before is None else settled_external(before, sample, our_bytes, ours)
+        # Otherwise the last settled figure stands: budgets follow it, and a spike while one of our own loads is under way would
+        # take room from models as if somebody else had come.
         if settled is not None:
             self._external[sample.uuid] = settled
 
@@ -114,6 +120,7 @@ class CardReader:
         if external is None:
             return replace(reading, health="starting", reason="its memory has not been read twice alike yet")
         own_bytes = used_bytes[spec.id]
+        # The card, as if it were host memory that its slices share: what is left of it in all may be less than this slice has.
         left = HostMemory(sample.memory.total_bytes, self._left_bytes(sample, external, used_bytes))
         taken_bytes = external_bytes(spec.total_bytes, own_bytes, left)
         return replace(reading, used_bytes=own_bytes + taken_bytes, external_bytes=taken_bytes)

@@ -1,4 +1,5 @@
-"""Requests of a trace made into requests to the engine: when each is due, for which model, and how much it asks for."""
+"""Requests of a trace made into requests to the engine: which model of the catalog plays which of the trace's, when each is due,
+and how much it asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.tasks import Task, sample_task
-from engine.replay.trace import TraceError, TraceRequest
+from engine.recording.trace import TraceError, TraceRequest
 
 CAST_HEADING: Final = "trace,model"
 

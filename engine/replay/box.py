@@ -14,7 +14,7 @@ from engine.core.names import ModelName
 from engine.core.prediction import Rates
 from engine.core.sizes import parse_size
 from engine.core.state import DeviceState, ModelState, RamTier, State
-from engine.replay.trace import TraceError
+from engine.recording.trace import TraceError
 
 MB: Final = 10**6
 GB: Final = 10**9

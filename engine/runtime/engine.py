@@ -25,6 +25,7 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
+from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
 from engine.core.names import DeviceId, ModelName
@@ -36,7 +37,6 @@ from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.ports import Clock
 from engine.runtime.recorder import Recorder
 from engine.runtime.requests import RanOn, Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler

@@ -1,9 +1,7 @@
-"""What the runtime needs of the world, so that tests can script it: workers and a clock."""
+"""What the runtime needs of the world, so that tests can script it: workers."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -51,26 +49,3 @@ class WorkerSpawner(Protocol):
     async def close(self) -> None:
         """End the server."""
         ...
-
-
-class Clock(Protocol):
-    """Time, so that tests can hold it."""
-
-    def now(self) -> float:
-        """Wall-clock seconds since the epoch."""
-        ...
-
-    def monotonic(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class SystemClock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

@@ -6,9 +6,10 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Task, TaskPart
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Reply, Request, Run, WorkerConfig, WorkerNews
@@ -36,7 +37,11 @@ class Workers:
         """What each device last said that it holds."""
 
     async def keep(self, device: DeviceId, after_s: float) -> None:
-        """From a worker's birth, so long from now, to its death."""
+        """From a worker's birth, so long from now, to its death.
+
+        Nobody else reports its death. It is reported once there is no worker to be asked any more, so that nothing that follows
+        from the report can reach the dead one; whoever waits for an answer hears WorkerDied, before or after that.
+        """
         if after_s > 0:
             await self._clock.sleep(after_s)
         try:

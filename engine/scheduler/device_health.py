@@ -11,7 +11,6 @@ from engine.core import ledger
 from engine.core.devices import Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
-from engine.core.state import DeviceState
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
 
@@ -42,7 +41,7 @@ class DeviceHealth:
         return any(self._lost.values())
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
-        """Load these when their devices are up. Models and devices that no longer exist are left out."""
+        """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""
         for model, device in residents:
             if model in self._board.state.models and device in self._board.state.devices:
                 self._lost.setdefault(device, []).append(model)
@@ -53,7 +52,7 @@ class DeviceHealth:
         unread = (
             Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
         )
-        self._put(device, replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
+        self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
         lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
         if self._deaths.get(device):
             again = f"; loading {', '.join(lost)} again" if lost else ""
@@ -64,12 +63,13 @@ class DeviceHealth:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""
         state = self._board.state
         residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
-        self._board.state = ledger.lose_worker(state, device)
+        self._board.apply(ledger.lose_worker, device)
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
+            # We have ended it ourselves: no death to count and nothing to warn of. Who came there in the last moment comes back.
             self._retiring.discard(device)
             self._lost.setdefault(device, []).extend(residents)
             self._start(device, "its worker gave its CUDA context back and is being replaced", after_s=0.0)
@@ -80,7 +80,7 @@ class DeviceHealth:
             self._lost.setdefault(device, []).extend(residents)
             fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
         else:
-            self._lost.pop(device, None)
+            self._lost.pop(device, None)  # those of earlier deaths, too: any of them may be what kills the workers
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
@@ -94,7 +94,7 @@ class DeviceHealth:
     def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
         """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
         known = self._board.state.devices[device]
-        self._put(device, replace(known, context_bytes=context_bytes))
+        self._board.know_device(replace(known, context_bytes=context_bytes))
         if not known.spec.on_card:
             taken_bytes = known.reading.external_bytes or 0
             self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
@@ -104,13 +104,15 @@ class DeviceHealth:
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
         before = self._readings.get(device)
-        self._readings[device] = reading
+        self._readings[device] = (
+            reading  # kept also now: a card is read while its worker is down, and may be well before it is up
+        )
         known = self._board.state.devices[device]
         if known.worker_pid is None:
             return
         if before is not None and before.health != reading.health and known.spec.on_card:
             self._tell(device, before, reading)
-        self._put(device, replace(known, reading=reading))
+        self._board.know_device(replace(known, reading=reading))
         self._retire_idle(device)
 
     def _retire_idle(self, device: DeviceId) -> None:
@@ -136,12 +138,8 @@ class DeviceHealth:
 
     def _start(self, device: DeviceId, reason: str, after_s: float) -> None:
         known = self._board.state.devices[device]
-        self._put(device, replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
+        self._board.know_device(replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
         self._board.emit(StartWorker(device, after_s))
-
-    def _put(self, device: DeviceId, known: DeviceState) -> None:
-        state = self._board.state
-        self._board.state = replace(state, devices={**state.devices, device: known})
 
     def _notice(self, level: Literal["info", "error"], text: str, device: DeviceId) -> None:
         self._board.emit(Write(Notice(self._board.now.wall_s, level, text, device)))

@@ -14,12 +14,12 @@ from typing import Final, Protocol, SupportsInt
 import torch
 from msgspec import Struct
 
+from engine.devices.visible import VISIBLE
 from engine.worker.errors import DeviceUnusable
 
 PREFIX: Final = "cuda:"
 ONLY_CARD: Final = "cuda:0"
 """The card's name once it is the only one that the process sees."""
-VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 _WARM_SIZE: Final = 64
 
 

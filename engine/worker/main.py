@@ -14,9 +14,10 @@ from typing import Final, assert_never
 import msgspec
 import torch
 
+from engine.devices.visible import VISIBLE
 from engine.worker.convert import prepare
 from engine.worker.cuda import CudaBacking
-from engine.worker.cuda_device import ONLY_CARD, VISIBLE, TorchCuda, cuda_ordinal, see_only
+from engine.worker.cuda_device import ONLY_CARD, TorchCuda, cuda_ordinal, see_only
 from engine.worker.errors import failure_of
 from engine.worker.framing import encode_frame, receive
 from engine.worker.memory import Backing, HostBacking, RamBacking

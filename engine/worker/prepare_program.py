@@ -31,7 +31,8 @@ from engine.core.preparation import (
     PrepareOutcome,
 )
 from engine.weights.errors import BadCheckpoint, WeightsError
-from engine.weights.slab import Prepared, open_prepared, verify_checksum
+from engine.weights.integrity import verify_checksum
+from engine.weights.slab import Prepared, open_prepared
 from engine.weights.source_files import changed_files
 from engine.weights.sources import Source, earlier_folders, prepared_folder, resolve
 from engine.worker.prepare_request import in_hundredths, preparation_of

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from engine.core.sizes import GIB, MIB
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
-from tests.runtime.engines import Box, cards_engine
+from tests.runtime.live_engines import Box, cards_engine
 from tests.tui.pilots import NOON_S, Console, open_console
 
 SILENT_S: Final = 12.0
@@ -27,6 +27,9 @@ class StandingClock:
 
     def monotonic(self) -> float:
         return 5_000.0 + self._passed_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.passes(seconds)
 
     def passes(self, seconds: float) -> None:
         self._passed_s += seconds

@@ -116,5 +116,5 @@ async def test_a_double_click_picks_from_a_list() -> None:
 
 
 def test_the_mouse_can_be_left_to_the_terminal() -> None:
-    assert parse([]).mouse
-    assert not parse(["--no-mouse"]).mouse
+    assert parse([]).arguments.mouse
+    assert not parse(["--no-mouse"]).arguments.mouse

@@ -17,6 +17,7 @@ from citadel_tui.viewmodel.pages.device import device_lines
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
+from engine.clock import SystemClock
 from engine.core.devices import DeviceSpec, Health, Neighbour, Reading
 from engine.core.models import Footprint
 from engine.core.sizes import MIB, mib
@@ -24,7 +25,6 @@ from engine.core.state import Resident, Stage, State
 from engine.devices.cards import GpuMemory, GpuSample
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
-from engine.runtime.ports import SystemClock
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
 
 WIDTHS = (60, 80, 160)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.weights.errors import BadCheckpoint
-from engine.weights.slab import verify_checksum
+from engine.weights.integrity import verify_checksum
 from engine.worker.convert import load_module, prepare, write_module
 from engine.worker.protocol import Prepare
 from tests.worker.models import write_random_checkpoint

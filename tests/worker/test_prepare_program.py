@@ -12,7 +12,8 @@ import pytest
 from engine.core.models import ModelSpec
 from engine.core.preparation import Building, Built, Depth, Kept, NotPrepared, Order, PrepareNews
 from engine.prepare import PreparingBroke, preparing
-from engine.weights.slab import Prepared, open_prepared, verify_checksum
+from engine.weights.integrity import verify_checksum
+from engine.weights.slab import Prepared, open_prepared
 from engine.weights.sources import prepared_folder, resolve
 from engine.worker.convert import prepare
 from engine.worker.prepare_program import prepare_all

@@ -14,10 +14,9 @@ from citadel_tui.words.figures import ago_text, range_text
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, ModelName
 from engine.core.planning.ram_tier import slabs_to_drop, tier_slabs
-from engine.core.policy import Policy
 from engine.core.prediction import predict
 from engine.core.sizes import format_size, mib
-from engine.core.state import Slab, State
+from engine.core.state import Situation, Slab, State
 
 _LABEL: Final = 10
 _RANK: Final = 5
@@ -30,7 +29,7 @@ def tier_lines(scene: Scene, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
         return fact("RAM tier", "nothing is known yet", width, _LABEL, "warn")
     state = scene.snapshot.state
     kept = tier_slabs(state)
-    order = _leaving_order(state, scene.hello.policy, scene.now_s)
+    order = _leaving_order(Situation(state, scene.hello.policy, scene.now_s))
     last = len(order)
     ranked = sorted(kept, key=lambda slab: order.index(slab.model) if slab.model in order else last)
     on_cpu = [slab for slab in state.ram.slabs if slab not in kept]
@@ -51,9 +50,9 @@ def _limits(state: State, kept: tuple[Slab, ...], width: int) -> tuple[Line, ...
     )
 
 
-def _leaving_order(state: State, policy: Policy, now_s: float) -> tuple[ModelName, ...]:
+def _leaving_order(situation: Situation) -> tuple[ModelName, ...]:
     """Everything that may go, in order: what would go for a copy that needs the whole tier."""
-    return slabs_to_drop(state, policy, now_s, state.ram.budget_bytes + 1)
+    return slabs_to_drop(situation, situation.state.ram.budget_bytes + 1)
 
 
 def _rows(scene: Scene, state: State, slabs: list[Slab], width: int, glyphs: Glyphs) -> tuple[Line, ...]:

@@ -1,4 +1,9 @@
-"""How many bytes a model will need on a device, from its architecture alone: the estimate before any measurement."""
+"""How many bytes a model needs on a device: estimated from its architecture, then learned from its runs.
+
+A footprint says what a model needs at its limits, so that any request within them finds room. Runs that came near the limits
+can therefore lower it below the estimate, and small ones can only raise it: a model that is asked for one line at a time would
+otherwise be charged next to nothing, and its first large request would find the device full.
+"""
 
 from __future__ import annotations
 
