@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 from engine.core.names import DeviceId
+from engine.devices.readings import OwnUse
 from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
@@ -29,8 +30,8 @@ class Workers:
         self._post = post
         self._up: dict[DeviceId, WorkerHandle] = {}
         self._numbers = itertools.count(1)
-        self.pids: dict[DeviceId, int] = {}
-        """Of the workers that are up."""
+        self._under_way: dict[DeviceId, int] = dict.fromkeys(configs, 0)
+        self._asked: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         self.used_bytes: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         """What each device last said that it holds."""
 
@@ -44,12 +45,12 @@ class Workers:
             self._post(WorkerDown(device, f"did not start: {error}"))
             return
         self._up[device] = worker
-        self.pids[device] = worker.pid
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
         reason = await worker.died()
-        del self._up[device], self.pids[device]
+        del self._up[device]
         self.used_bytes[device] = 0
+        self._asked[device] += 1  # what it held is given back without an answer
         self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
@@ -57,7 +58,24 @@ class Workers:
         worker = self._up.get(device)
         if worker is None:
             raise WorkerDied("is not running")
-        return await worker.request(make(next(self._numbers)))
+        self._asked[device] += 1
+        self._under_way[device] += 1
+        try:
+            return await worker.request(make(next(self._numbers)))
+        finally:
+            self._under_way[device] -= 1
+
+    def own_use(self) -> dict[DeviceId, OwnUse]:
+        """What each worker holds by its own account, and whether that is moving."""
+        return {
+            device: OwnUse(
+                self._up[device].pid if device in self._up else None,
+                self.used_bytes[device],
+                self._under_way[device],
+                self._asked[device],
+            )
+            for device in self._configs
+        }
 
     def tell(self, device: DeviceId, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when there is no worker."""
