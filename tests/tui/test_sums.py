@@ -24,7 +24,7 @@ from engine.core.sizes import MIB, mib
 from engine.core.state import Resident, Stage, State
 from engine.devices.cards import GpuMemory, GpuSample
 from engine.devices.nvml import NvmlProbe
-from engine.devices.readings import CardReader
+from engine.devices.readings import CardReader, OwnUse
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
 
 WIDTHS = (60, 80, 160)
@@ -116,11 +116,11 @@ def test_the_figures_of_a_slice_sum_to_its_reading(first: int, second: int, othe
     total = 1300 * MIB
     specs = {name: DeviceSpec(name, "slice", "gpu", "cuda:0", total // 2, 0.8) for name in ("gpu0", "gpu1")}
     reader = CardReader(Dealt(total, first + second + others), dict.fromkeys(specs, "GPU-a"))
-    ours = {"gpu0": first, "gpu1": second}
+    ours = {"gpu0": OwnUse(None, first), "gpu1": OwnUse(None, second)}
 
     async def settled() -> dict[str, Reading]:
-        await reader.read(specs, ours, {})
-        return await reader.read(specs, ours, {})
+        await reader.read(specs, lambda: ours)
+        return await reader.read(specs, lambda: ours)
 
     reading = asyncio.run(settled())["gpu0"]
     resident = Resident("bge-base", "gpu0", "ready", Footprint(first // 2, 0), START_S)
