@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
@@ -276,11 +276,11 @@ class Engine(EngineAPI):
                 assert self._executor is not None
                 self._executor.perform(effect)
 
-    async def _run_on_worker(
+    def _run_on_worker(
         self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         assert self._executor is not None
-        return await self._executor.workers.run(device, model, task, on_part)
+        return self._executor.workers.run(device, model, task, on_part)
 
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
