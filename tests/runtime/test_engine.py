@@ -13,7 +13,7 @@ from engine.core.models import Pin
 from engine.core.records import Notice, Switch
 from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
-from tests.runtime.scripted_engine import Box, all_devices_up, scripted_engine
+from tests.runtime.live_engines import Box, all_devices_up, scripted_engine
 
 MINILM, PHI = "all-MiniLM-L6-v2", "phi-3-mini"
 

@@ -19,7 +19,7 @@ from engine.weights.layout import LAYOUT_FILE, TensorFacts, place
 from engine.weights.slab import Prepared, SlabContents, write_prepared
 from engine.weights.sources import prepared_folder, resolve
 from tests.core.boxes import box, with_pin, with_resident, with_slab
-from tests.runtime.scripted_engine import CONFIG
+from tests.runtime.live_engines import CONFIG
 from tests.scheduler.scripted_world import World
 
 MODEL = "all-MiniLM-L6-v2"

@@ -8,7 +8,7 @@ from engine.core.commands import Load, Submission
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.sizes import MIB
 from engine.scheduler.messages import RunMeasured
-from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.live_engines import scripted_engine
 
 MINILM = "all-MiniLM-L6-v2"
 CARD = "NVIDIA A2"

@@ -18,7 +18,7 @@ from engine.paths import Paths
 from engine.runtime.sampler import Rest, Sampler
 from engine.runtime.workers import Workers
 from engine.scheduler.messages import Message
-from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.live_engines import scripted_engine
 from tests.runtime.scripted_workers import ScriptedSpawner
 from tests.service.serving import serving
 

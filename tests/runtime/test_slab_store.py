@@ -15,7 +15,7 @@ from engine.weights.layout import TensorFacts, place
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, SlabContents, write_prepared
 from engine.weights.sources import prepared_folder, resolve
-from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.live_engines import scripted_engine
 from tests.runtime.scripted_workers import ScriptedSpawner
 from tests.weights.checkpoints import write_checkpoint
 

@@ -31,7 +31,7 @@ from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
 from engine.core.tasks import Continuation, Embed, Generate, RunResult, TextPart
 from engine.paths import Paths
-from tests.runtime.scripted_engine import scripted_engine
+from tests.runtime.live_engines import scripted_engine
 from tests.scripted import ScriptedEngine
 from tests.service.serving import serving
 

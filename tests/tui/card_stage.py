@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from engine.core.sizes import GIB, MIB
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
-from tests.runtime.scripted_engine import Box, cards_engine
+from tests.runtime.live_engines import Box, cards_engine
 from tests.tui.pilots import NOON_S, Console, open_console
 
 SILENT_S: Final = 12.0
