@@ -9,7 +9,7 @@ from argparse import Namespace
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
-from citadel_tui.session.recording import record
+from citadel_tui.session.file import record
 
 
 def run(arguments: Namespace) -> int:

@@ -9,8 +9,8 @@ from argparse import Namespace
 from citadel_tui.cli.console import why_no_console
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
+from citadel_tui.session.file import read_session
 from citadel_tui.session.playback import Playback
-from citadel_tui.session.recording import read_session
 
 
 def run(arguments: Namespace) -> int:

@@ -29,7 +29,7 @@ def load_settings_file(path: Path) -> Loaded:
     if not path.exists():
         return Loaded(first=True)
     # Only now: a console without a file must not pay for them.
-    from citadel_tui.settings.checking import settings_of
+    from citadel_tui.settings.schema import settings_of
     from engine.settings.documents import read_yaml
     from engine.settings.problems import Problem
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.sorting import Sorting
+from citadel_tui.viewmodel.table_order import Sorting
 
 Colours: TypeAlias = Literal["auto", "dark", "light", "terminal"]
 """`auto`: dark where the terminal announces truecolor, else the terminal's own sixteen."""

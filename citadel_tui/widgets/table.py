@@ -13,8 +13,8 @@ from citadel_tui.viewmodel.dashboard.strips import rule_line
 from citadel_tui.viewmodel.dashboard.table import TableLayout, head_line, layout_for, model_line, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import Sorting, sorted_rows
 from citadel_tui.viewmodel.spans import Line, Span
+from citadel_tui.viewmodel.table_order import Sorting, sorted_rows
 from citadel_tui.widgets.rows import RowList
 
 

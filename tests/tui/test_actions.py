@@ -12,8 +12,8 @@ from citadel_tui.viewmodel.spans import width_of
 from engine.core.commands import ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def busy_scene() -> Scene:

@@ -16,8 +16,8 @@ from engine.core.records import Entry, Notice, Phases, Record, Switch
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState
 from tests.scripted_plans import START_S, scripted_state
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 def scene_with(*entries: Entry, **changes: object) -> Scene:

@@ -19,11 +19,11 @@ from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
 from citadel_tui.widgets.strips import FooterKeys, StatusLine
 from engine.api import EngineAPI, EngineUnreachable
-from tests.tui.eyes import quits, see_click, see_key, under_cursor
-from tests.tui.pilots import Clock, Console
-from tests.tui.restless import stir
-from tests.tui.scenes import busy_engine
-from tests.tui.witness import Witness
+from tests.tui.auditing_engine import Witness
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Clock, Console
+from tests.tui.operator_intent import quits, see_click, see_key, under_cursor
+from tests.tui.random_events import stir
 
 STEPS: Final = 300
 LONGEST: Final = 6

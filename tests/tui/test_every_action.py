@@ -13,8 +13,8 @@ from citadel_tui.widgets.log import SwitchLog
 from citadel_tui.widgets.table import ModelTable
 from engine.core.commands import Evict, ForceCpu, Load, Move, SetPin
 from tests.scripted import ScriptedEngine
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 class Deed(Struct, frozen=True):

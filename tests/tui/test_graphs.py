@@ -18,8 +18,8 @@ from engine.api import Snapshot
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.scripted_plans import START_S, scripted_state
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 def using(used_mib: int | None, requests: int = 0) -> Snapshot:

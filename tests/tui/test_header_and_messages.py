@@ -13,8 +13,8 @@ from citadel_tui.viewmodel.spans import width_of
 from citadel_tui.widgets.strips import StatusLine
 from citadel_tui.words.figures import count_text
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def header(width: int, host: str = "gpu-box-01", *, quiet: bool = False, lost: bool = False) -> str:

@@ -18,8 +18,8 @@ from citadel_tui.widgets.table import ModelTable
 from engine.core.commands import Evict, Load
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import scripted_state
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine, with_models
+from tests.tui.busy_engines import busy_engine, with_models
+from tests.tui.consoles import Console, open_console
 
 
 @asynccontextmanager

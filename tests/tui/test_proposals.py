@@ -14,8 +14,8 @@ from engine.core.proposals import Drain, Gain, Pack, Proposal, Rebalance, Wish
 from engine.core.state import State
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import scripted_plan
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 from tests.tui.test_flow import Answering, Wavering
 
 MOVES = Batch("rebalance", (Move("all-MiniLM-L6-v2", "cpu"), Move("phi-3-mini", "gpu1")))

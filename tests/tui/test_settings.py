@@ -13,11 +13,11 @@ from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.sorting import Sorting
+from citadel_tui.viewmodel.table_order import Sorting
 from engine.paths import console_file
 from tests.scripted import ScriptedEngine
-from tests.tui.pilots import NOON_S, Console, Line
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import NOON_S, Console, Line
 
 LEFT = ConsoleSettings(Sorting("size", reverse=True), "state:ready", "light", "on")
 

@@ -9,10 +9,10 @@ from citadel_tui.viewmodel.dashboard.rows import ModelRow, admits, model_rows, p
 from citadel_tui.viewmodel.dashboard.table import layout_for, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting, SortKey, sorted_rows
+from citadel_tui.viewmodel.table_order import SORT_KEYS, Sorting, SortKey, sorted_rows
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def busy_rows() -> list[ModelRow]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from citadel_tui.actions import ACTIONS, KEYS_ALLOWED, TAKEN, key_id, key_text
 from citadel_tui.settings.settings import COLOURS, GRAPHS, ConsoleSettings
-from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting
+from citadel_tui.viewmodel.table_order import SORT_KEYS, Sorting
 from engine.settings.documents import Table, without_nulls
 from engine.settings.problems import Place, Problem, given, plain
 

@@ -9,8 +9,8 @@ import pytest
 
 from citadel_tui.dated_files import told
 from citadel_tui.share import LIMIT_BYTES, bounded, sequence
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 ROW = "phi-3-mini (synthetic): gpu0, ready, 480 MiB, 0 leases, 12.3 requests a minute, idle 1m, last switch 0.20 s"
 PLAN = """\

@@ -14,8 +14,8 @@ from engine.core.devices import Reading
 from engine.core.state import State
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine, with_models
+from tests.tui.busy_engines import busy_engine, with_models
+from tests.tui.consoles import open_console
 
 
 def with_gpus(state: State, count: int, *lost: str) -> State:

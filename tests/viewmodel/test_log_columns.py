@@ -8,7 +8,7 @@ from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import Log, log_lines
 from engine.core.records import Record
 from tests.scripted_plans import START_S
-from tests.tui.test_rows_and_figures import PLAN, switch, text_of
+from tests.viewmodel.test_rows_and_figures import PLAN, switch, text_of
 
 REASON = "gpu0 has room: 224 MiB stay free in its budget"
 SHORT = replace(switch(0.4, evict=0.01, copy=0.3, bind=0.02), plan=replace(PLAN, reasons=(REASON,)))

@@ -21,7 +21,7 @@ from citadel_tui.widgets.strips import FooterKeys
 from citadel_tui.widgets.table import ModelTable
 from engine.core.names import ModelName
 from engine.core.proposals import Drain, Pack
-from tests.tui.witness import Witness, anything, elsewhere, nothing, said, verb_for, wish
+from tests.tui.auditing_engine import Witness, anything, elsewhere, nothing, said, verb_for, wish
 
 ACTION_OF: Final = {action.key: action for action in ACTIONS}
 _AGREED: Final = "Do it"

@@ -25,7 +25,7 @@ from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, 
 from engine.core.sizes import MIB
 from engine.core.state import Resident
 from tests.scripted_plans import START_S
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
 
 PLAN = Plan(
     Load("phi-3-mini", "gpu0"),

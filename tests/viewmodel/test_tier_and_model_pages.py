@@ -14,7 +14,7 @@ from engine.core.policy import Eviction, Policy
 from engine.core.sizes import MIB
 from engine.core.state import Slab
 from tests.scripted_plans import START_S
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
 
 
 async def busy_scene(*slabs: Slab, eviction: Eviction = "expected_loss") -> Scene:
