@@ -1,6 +1,7 @@
 """The console's line to the engine: follows its events, keeps only the newest snapshot, and reconnects by itself.
 
-It draws nothing and decides nothing. The app runs it as one worker and takes what is new from it on one timer.
+It draws nothing and decides nothing. The app runs it as one worker and takes what is new from it on one timer. Commands go over
+the same line, through a `ReliableEngine`: it may break between a command and its answer.
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ class Link:
         self.changed.set()
 
 
-class Resending:
-    """`flow.Engine` over the link."""
+class ReliableEngine:
+    """`flow.CommandEngine` over a line that may break: a command whose answer was lost is sent again, under its id."""
 
     def __init__(self, link: Link, say: Callable[[StatusMessage], None]) -> None:
         self._link = link
@@ -148,14 +149,20 @@ class Resending:
 
         Raises EngineUnreachable when another engine answers then, or when this one answers everything but the command.
         """
+        # Nobody can tell whether a command whose answer was lost was carried out. Sending it again is safe: the engine knows
+        # its id, and answers a second time with what came of the first. Another engine, after a restart, doesn't: it would
+        # carry the command out twice, so it is never asked.
         what = command_text(submission.command)
         engine, asked, refused = self._link.engine, self._link.hello, False
         while True:
+            # Taken before the call: by the time that it fails, the link may have reconnected already, and a number taken
+            # then would make this wait for a connection after the one that is up.
             connection = self._link.connections
             try:
                 return await engine.submit(submission)
             except EngineUnreachable:
                 if await _answers(engine):
+                    # Each call has a connection of its own, and this one alone was cut. Once may be an accident.
                     if refused:
                         raise
                     refused = True
