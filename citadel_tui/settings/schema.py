@@ -1,90 +1,81 @@
-"""A settings document, made into settings, or into every mistake at once with what would be right."""
+"""What `console.yaml` may say: checked as the engine's own files are, and then for keys that can't stand for an action.
+
+The struct is the rule: each field's type and description is what its value is checked against.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from typing import Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from citadel_tui.actions import ACTIONS, KEYS_ALLOWED, TAKEN, key_id, key_text
-from citadel_tui.settings.settings import COLOURS, GRAPHS, ConsoleSettings
-from citadel_tui.viewmodel.table_order import SORT_KEYS, Sorting
-from engine.settings.documents import Table, without_nulls
-from engine.settings.problems import Place, Problem, given, plain
+import msgspec
+from msgspec import Meta, Struct, field
+
+from citadel_tui.actions import ACTIONS, KEY_PATTERN, KEYS_ALLOWED, TAKEN, key_id, key_text
+from citadel_tui.settings.settings import Colours, ConsoleSettings, Graphs
+from citadel_tui.viewmodel.table_order import Sorting, SortKey
+from engine.settings.check import differences
+from engine.settings.documents import without_nulls
+from engine.settings.problems import Place, Problem
 
 FIXED: Final = ("device", "details", "other", "back")
 """Actions whose keys are the same for everybody."""
 _KEYS: Final = {action.id: action.key for action in ACTIONS if action.id not in FIXED}
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"sort": SORT_KEYS, "colours": COLOURS, "graphs": GRAPHS}
-_NAMES: Final = (*_CHOICES, "reverse", "filter", "keys")
+
+KeyText: TypeAlias = Annotated[
+    str, Meta(pattern=rf"^{KEY_PATTERN}\Z", description=f"{KEYS_ALLOWED}; a sign stands in quotes")
+]
+_OwnKeys: Final = msgspec.defstruct("_OwnKeys", [(action, KeyText | None, None) for action in _KEYS])
+"""A field for each action whose key may be chosen."""
+
+
+class ConsoleDocument(Struct, frozen=True):
+    """`console.yaml`, as people write it."""
+
+    sort: SortKey = "catalog"
+    reverse: bool = False
+    wanted: Annotated[str, Meta(description="words in quotes")] = field(default="", name="filter")
+    colours: Colours = "auto"
+    graphs: Graphs = "auto"
+    keys: Annotated[dict[str, Any], Meta(description="lines such as `evict: x`")] = {}
 
 
 def settings_of(document: object, file: str, problems: list[Problem]) -> ConsoleSettings | None:
     """The settings that `document` of `file` stands for; None when there are `problems`, which are added to."""
-    if not isinstance(document, dict):
-        if not problems:
-            problems.append(Problem(Place(file), given(document), "lines such as `sort: size`"))
-        return None
-    found = without_nulls(document)
-    assert isinstance(found, dict)
-    problems.extend(_repeated(document, Place(file)))
-    problems.extend(_out_of_range(found, Place(file)))
-    problems.extend(_bad_keys(found.get("keys", {}), Place(file, "keys")))
+    if not problems:
+        problems.extend(_mistakes(document, Place(file)))
     if problems:
         return None
-    keys = {action: key_id(key) or "" for action, key in found.get("keys", {}).items()}
-    sorting = Sorting(found.get("sort", "catalog"), found.get("reverse", False))
-    return ConsoleSettings(
-        sorting, found.get("filter", ""), found.get("colours", "auto"), found.get("graphs", "auto"), keys
-    )
+    told = msgspec.convert(without_nulls(document), ConsoleDocument)
+    keys = {action: key_id(key) or "" for action, key in told.keys.items()}
+    return ConsoleSettings(Sorting(told.sort, told.reverse), told.wanted, told.colours, told.graphs, keys)
 
 
-def _repeated(document: object, at: Place) -> Iterator[Problem]:
-    if isinstance(document, Table):
-        for name in document.repeated:
-            yield Problem(at.child(name), "it is given more than once")
-        yield from _repeated(document.get("keys"), at.child("keys"))
+def _mistakes(document: object, at: Place) -> Iterator[Problem]:
+    yield from differences(document, ConsoleDocument, at)
+    keys = document.get("keys") if isinstance(document, Mapping) else None
+    if isinstance(keys, Mapping):
+        yield from list(_unfit_keys(keys, at.child("keys"))) or _clashes(keys, at.child("keys"))
 
 
-def _out_of_range(found: Mapping[object, object], at: Place) -> Iterator[Problem]:
-    for name, value in found.items():
-        if name not in _NAMES:
-            yield Problem(at.child(name), "there is no such setting", ", ".join(_NAMES))
-        elif name in _CHOICES and value not in _CHOICES[str(name)]:
-            yield Problem(at.child(name), given(value), ", ".join(_CHOICES[str(name)]))
-        elif name == "reverse" and not isinstance(value, bool):
-            yield Problem(at.child(name), given(value), "true, false")
-        elif name == "filter" and not isinstance(value, str):
-            yield Problem(at.child(name), given(value), "words in quotes")
+def _unfit_keys(keys: Mapping[object, object], at: Place) -> Iterator[Problem]:
+    """Actions that have no key of one's own, and keys that no action can have."""
+    fixed = [at.child(action) for action in keys if action in FIXED]
+    yield from (Problem(place, "its key is fixed") for place in fixed)
+    yield from (problem for problem in differences(keys, _OwnKeys, at) if problem.at not in fixed)
+    for action, key in keys.items():
+        if isinstance(key, str) and key_id(key) in TAKEN:
+            yield Problem(at.child(action), f"{key} is taken: it moves about, or means the same for everybody")
 
 
-def _bad_keys(keys: object, at: Place) -> list[Problem]:
-    if not isinstance(keys, dict):
-        return [Problem(at, given(keys), "lines such as `evict: x`")]
-    problems = [problem for action, key in keys.items() if (problem := _bad_key(action, key, at.child(action)))]
-    return problems or list(_clashes({action: key_id(key) or "" for action, key in keys.items()}, at))
-
-
-def _bad_key(action: object, key: object, at: Place) -> Problem | None:
-    if action in FIXED:
-        return Problem(at, "its key is fixed")
-    if action not in _KEYS:
-        near = get_close_matches(plain(action), _KEYS, 1)
-        return Problem(at, "there is no such action", ", ".join(_KEYS), f"{near[0]} is one" if near else "")
-    if not isinstance(key, str) or key_id(key) is None:
-        return Problem(at, given(key), KEYS_ALLOWED, "a sign stands in quotes")
-    if key_id(key) in TAKEN:
-        return Problem(at, f"{key} is taken: it moves about, or means the same for everybody")
-    return None
-
-
-def _clashes(keys: Mapping[str, str], at: Place) -> Iterator[Problem]:
+def _clashes(keys: Mapping[object, object], at: Place) -> Iterator[Problem]:
     """Keys that two actions would have, once all of `keys` are in force."""
-    owners: defaultdict[str, list[str]] = defaultdict(list)
-    for action, key in (_KEYS | dict(keys)).items():
+    chosen = {action: key_id(key) for action, key in keys.items() if isinstance(key, str)}
+    owners: defaultdict[str | None, list[object]] = defaultdict(list)
+    for action, key in (_KEYS | chosen).items():
         owners[key].append(action)
     for key, actions in owners.items():
-        if len(actions) > 1:
+        if key is not None and len(actions) > 1:
             hint = "give one of them another key"
-            yield Problem(at, f"{key_text(key)} would stand for {' and '.join(actions)}", hint=hint)
+            yield Problem(at, f"{key_text(key)} would stand for {' and '.join(map(str, actions))}", hint=hint)
