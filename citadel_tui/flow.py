@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from citadel_tui.viewmodel.spans import Role
 from citadel_tui.words.figures import seconds_text
+from citadel_tui.words.plans import ending_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal
@@ -110,9 +111,9 @@ async def _report(command: Command, answer: Done | Declined | Failed | Cancelled
             operator.say(StatusMessage(f"{what}: done{took}", "good"))
         case Declined(refusal=refusal):
             await operator.read(refusal)
-        case Failed(reason=reason):
-            operator.say(StatusMessage(f"{what}: failed, everything is as it was: {reason}", "bad"))
-        case Cancelled(reason=reason):
-            operator.say(StatusMessage(f"{what}: taken back: {reason}", "warn"))
+        case Failed():
+            operator.say(StatusMessage(f"{what}: {ending_text(answer)}", "bad"))
+        case Cancelled():
+            operator.say(StatusMessage(f"{what}: {ending_text(answer)}", "warn"))
         case _:
             assert_never(answer)

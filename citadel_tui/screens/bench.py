@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 
 from citadel_tui.screens.dialog import PICTURE, Dialog
 from citadel_tui.screens.picker import Picking
+from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.bench import (
     BenchItem,
@@ -30,7 +31,7 @@ from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
-from citadel_tui.words.figures import uses_text
+from citadel_tui.words.bench import leaving_text
 from engine.bench.compare import Compared
 from engine.bench.measure import Progress
 from engine.bench.records import Omission, Series
@@ -126,11 +127,7 @@ class BenchConsent(Dialog[bool]):
 
 
 def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    return sentences((_text(resident) for resident in leaving), width, glyphs)
-
-
-def _text(resident: Resident) -> str:
-    return f"{resident.model} leaves {resident.device}{uses_text(resident.leases)}"
+    return sentences((leaving_text(resident, clean) for resident in leaving), width, glyphs)
 
 
 class BenchResults(Dialog[bool]):

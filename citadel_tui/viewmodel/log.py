@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
 from citadel_tui.words.figures import clock_text, phase_text, seconds_text
-from engine.core.commands import command_text
+from citadel_tui.words.plans import done_text, refused_text
 from engine.core.plans import Plan
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
@@ -68,7 +68,7 @@ def _movement(plan: Plan, glyphs: Glyphs) -> Line:
     """`model → device × victims`, or who left when nothing was loaded."""
     load = plan.load
     if load is None:
-        return (Span(glyphs.text(command_text(plan.command))),)
+        return (Span(glyphs.text(done_text(plan, str))),)
     target = Span(f"{load.model} {glyphs.arrow} {load.device}")
     victims = ", ".join(v.model for v in plan.victims)
     return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
@@ -139,10 +139,9 @@ def _line(record: Record, columns: Columns, width: int, glyphs: Glyphs) -> Line:
         case Switch() as switch:
             return (_time(switch.at_s), *switch_line(switch, columns, width, glyphs))
         case Refused() as refused:
-            text = f"refused: {command_text(refused.refusal.command)}: {refused.refusal.reason}"
-            return _sentence(refused.at_s, text, "bad", glyphs)
+            return _sentence(refused.at_s, refused_text(refused.refusal, str), "bad", glyphs)
         case Pinned() as pinned:
-            return _sentence(pinned.at_s, command_text(pinned.plan.command), "text", glyphs)
+            return _sentence(pinned.at_s, done_text(pinned.plan, str), "text", glyphs)
         case Notice() as notice:
             return _sentence(notice.at_s, notice.text, _LEVELS[notice.level], glyphs)
         case Residency():

@@ -14,8 +14,8 @@ from tests.tui.consoles import open_console
 
 ROW = "phi-3-mini (synthetic): gpu0, ready, 480 MiB, 0 leases, 12.3 requests a minute, idle 1m, last switch 0.20 s"
 PLAN = """\
-evict phi-3-mini (synthetic) from gpu0 (480 MiB), to make room
-load bge-base (synthetic) on gpu0 (438 MiB) from the RAM tier"""
+LEAVES phi-3-mini (synthetic) from gpu0 (480 MiB)
+loads bge-base (synthetic) on gpu0 (438 MiB), from the RAM tier"""
 
 
 async def test_y_copies_the_row_and_the_status_line_says_what() -> None:

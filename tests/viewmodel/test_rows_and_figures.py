@@ -17,9 +17,10 @@ from citadel_tui.viewmodel.pages.switch import waterfall
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of, wrapped
 from citadel_tui.words.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
-from engine.core.commands import Load
+from citadel_tui.words.plans import plan_words
+from engine.core.commands import Load, SetPin
 from engine.core.models import Footprint
-from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
+from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal
 from engine.core.prediction import Prediction
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 from engine.core.sizes import MIB
@@ -118,7 +119,7 @@ def test_who_left_and_how_long_it_took_are_told_on_a_small_screen_too() -> None:
 
 def test_names_are_cut_only_where_the_columns_leave_no_room() -> None:
     plan = replace(PLAN, steps=(LoadStep("all-MiniLM-L6-v2", "gpu0", 100 * MIB, "ram"),))
-    shown = ["".join(span.text for span in line) for line in step_lines(plan, 48, UNICODE)]
+    shown = ["".join(span.text for span in line) for line in step_lines(plan_words(plan, str), 48, UNICODE)]
     assert shown[0].startswith(" loads  all-MiniLM-L6-v2 on gpu0")
     assert max(map(len, shown)) <= 48
 
@@ -127,7 +128,10 @@ def test_names_are_cut_only_where_the_columns_leave_no_room() -> None:
     ("entry", "words"),
     [
         (Refused("r", Refusal(Load("bge-base"), "no room on any device"), "request", START_S), "no room on any device"),
-        (Pinned("p", Plan(Load("bge-base"), (), ()), "operator", START_S), "load bge-base"),
+        (
+            Pinned("p", Plan(SetPin("bge-base"), (PinStep("bge-base", "gpu0"),), ()), "operator", START_S),
+            "pin bge-base on gpu0",
+        ),
         (Notice(START_S, "warning", "gpu1: the worker was killed"), "gpu1: the worker was killed"),
     ],
 )

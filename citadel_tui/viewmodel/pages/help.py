@@ -26,7 +26,7 @@ _STATES: Final = (
     ("ready", "answers requests on its device"),
     ("pending", "planned; it waits until its room is proven"),
     ("read, copy", "under way, with the share of its bytes that have come; likewise bind and warm"),
-    ("draining", "to leave once its running uses have ended; a request still keeps it"),
+    ("draining", "to leave once its running requests have ended; a new one still keeps it"),
     ("leaving", "gone for good; its bytes count until the device shows them free"),
     ("waiting", "wanted, and waits for what the line below the table says"),
     ("queued", "wanted, and about to be planned"),
@@ -175,7 +175,7 @@ _BENCH: Final = _points(
 _TROUBLES: Final = _facts(
     ("killed by SIGKILL", "the kernel ran out of memory, usually: see dmesg. Its models come back by themselves"),
     ("the largest budget is", "it fits no device: lower max_batch or max_sequence, or choose float16 or int8"),
-    ("a refusal with a blocker", "unpin it, or wait for its running use to end"),
+    ("a refusal with a blocker", "unpin it, or wait for its running request to end"),
     ("CPU fallback", "no GPU could take it; `citadel cpu MODEL --back` brings it back when there is room"),
     ("took longer than", "raise loading.timeout_s; the worker was replaced and the load tried again"),
     ("lost, stale, unsupported", "the reason stands beside the device; nothing is placed there until it is back"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.pages.plan import alternative_lines, refusal_lines, step_lines
+from citadel_tui.viewmodel.pages.plan import refusal_lines, step_lines
 from citadel_tui.viewmodel.prose import fact, section, sentences, share_cells
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import clock_text, milliseconds_text, range_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY
+from citadel_tui.words.plans import plan_words
 from engine.core.commands import command_text
 from engine.core.records import Notice, Phases, Pinned, Record, Refused, Residency, Switch
 
@@ -42,7 +43,7 @@ def record_lines(record: Record, width: int, glyphs: Glyphs) -> tuple[Line, ...]
             return refusal_lines(refused.refusal, width, glyphs)
         case Pinned() as pinned:
             return (
-                *step_lines(pinned.plan, width, glyphs),
+                *step_lines(plan_words(pinned.plan, str), width, glyphs),
                 *section("Why", sentences(pinned.plan.reasons, width, glyphs)),
             )
         case Notice() as notice:
@@ -55,8 +56,8 @@ def record_lines(record: Record, width: int, glyphs: Glyphs) -> tuple[Line, ...]
 
 def switch_lines(switch: Switch, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     """Outcome and times, the waterfall, the plan's steps, reasons and alternatives."""
-    plan = switch.plan
-    predicted = range_text(plan.predicted.p50_s, plan.predicted.p90_s)
+    words = plan_words(switch.plan, str)
+    predicted = range_text(switch.plan.predicted.p50_s, switch.plan.predicted.p90_s)
     outcome = switch.outcome + (f": {glyphs.text(switch.reason)}" if switch.reason else "")
     facts = [
         *fact("outcome", outcome, width, _LABEL, "good" if switch.outcome == "done" else "bad"),
@@ -69,9 +70,9 @@ def switch_lines(switch: Switch, width: int, glyphs: Glyphs) -> tuple[Line, ...]
     return (
         *facts,
         *section("Phases", waterfall(switch.phases, width, glyphs)),
-        *section("Steps", step_lines(plan, width, glyphs)),
-        *section("Why", sentences(plan.reasons, width, glyphs)),
-        *section("Instead", alternative_lines(plan, width, glyphs)),
+        *section("Steps", step_lines(words, width, glyphs)),
+        *section("Why", sentences(words.reasons, width, glyphs)),
+        *section("Instead", sentences(words.alternatives, width, glyphs)),
     )
 
 
