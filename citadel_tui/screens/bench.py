@@ -25,6 +25,7 @@ from citadel_tui.viewmodel.pages.bench import (
     result_lines,
     told_line,
 )
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span
@@ -61,11 +62,11 @@ class BenchChoice(ModalScreen[BenchPlan | None]):
         self._choice = choice
         self._glyphs = glyphs
         self._list: RowList[BenchItem] = RowList(glyphs)
-        self._told = Page(self._told_lines, classes="choices")
+        self._told = Page(self._told_lines, glyphs, classes="choices")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Benchmark: how long switches take", "title"),)], classes="title")
+            yield Page(lambda _: [(Span("Benchmark: how long switches take", "title"),)], self._glyphs, classes="title")
             yield self._list
             yield self._told
 
@@ -110,10 +111,10 @@ class BenchChoice(ModalScreen[BenchPlan | None]):
         self._paint()
 
     def _paint(self) -> None:
-        self._list.show_rows((), choice_rows(self._choice, self._list.size.width, self._glyphs))
+        self._list.show_rows((), choice_rows(self._choice, Paper(self._list.size.width, self._glyphs)))
         self._told.paint()
 
-    def _told_lines(self, width: int) -> list[Line]:
+    def _told_lines(self, paper: Paper) -> list[Line]:
         return [told_line(self._choice), (Span(_KEYS, "dim"),)]
 
 
@@ -123,11 +124,11 @@ class BenchConsent(Dialog[bool]):
     def __init__(self, leaving: Sequence[Resident], glyphs: Glyphs) -> None:
         options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Measure", True, "y"))
         title = "These models leave their devices meanwhile, and are put back"
-        super().__init__(title, lambda width: _lines(leaving, width, glyphs), options, glyphs)
+        super().__init__(title, lambda paper: _lines(leaving, paper), options, glyphs)
 
 
-def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    return sentences((leaving_text(resident, clean) for resident in leaving), width, glyphs)
+def _lines(leaving: Sequence[Resident], paper: Paper) -> tuple[Line, ...]:
+    return sentences((leaving_text(resident, clean) for resident in leaving), paper)
 
 
 class BenchResults(Dialog[bool]):
@@ -140,7 +141,10 @@ class BenchResults(Dialog[bool]):
         )
         super().__init__(
             "Benchmark",
-            lambda width: (*result_lines(results, width, glyphs), *section("To know", sentences(said, width, glyphs))),
+            lambda paper: (
+                *result_lines(results, paper),
+                *section("To know", sentences(said, paper)),
+            ),
             options if any(isinstance(result, Series) for result in results) else options[:1],
             glyphs,
         )
@@ -160,7 +164,7 @@ class BenchCompared(Dialog[None]):
     def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
         options: tuple[Option[None], ...] = (Option("Close", None),)
         title = f"Since the run of {earlier}"
-        super().__init__(title, lambda width: compared_lines(compared, width, glyphs), options, glyphs)
+        super().__init__(title, lambda paper: compared_lines(compared, paper), options, glyphs)
 
 
 _PAINT_EVERY_S: Final = 0.25
@@ -228,8 +232,8 @@ class BenchRun(Dialog[None]):
         if len(self.page.lines) != rows:
             self.call_after_refresh(self._tell_of_more)
 
-    def _lines(self, width: int) -> tuple[Line, ...]:
-        progress = progress_lines(self._now, len(self.results), self._count, width, self._glyphs)
+    def _lines(self, paper: Paper) -> tuple[Line, ...]:
+        progress = progress_lines(self._now, len(self.results), self._count, paper)
         under_way: tuple[Line, ...] = ((Span(self._ending, "warn"),),) if self._ending else progress
-        results = result_lines(self.results, width, self._glyphs)
+        results = result_lines(self.results, paper)
         return (*under_way, (), *results) if results else under_way

@@ -20,10 +20,9 @@ from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.bars import DeviceBars, OverTime
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
-from citadel_tui.widgets.table import ModelTable
 from engine.core.names import DeviceId
 from engine.core.records import Record
 

@@ -46,7 +46,9 @@ class Palette(ModalScreen[Picked | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Verb and model, device, or anything else", "title"),)], classes="title")
+            yield Page(
+                lambda _: [(Span("Verb and model, device, or anything else", "title"),)], self._glyphs, classes="title"
+            )
             self._typed.cursor_blink = False
             yield self._typed
             yield self._list

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 
 
-def graph(values: Sequence[float | None], top: float, width: int, height: int, glyphs: Glyphs) -> tuple[str, ...]:
+def graph(values: Sequence[float | None], top: float, paper: Paper, height: int) -> tuple[str, ...]:
     """`height` rows of `width` cells, from the highest. `top` fills a column; what is over zero is seen; None is blank."""
-    shown = [None] * (width - len(values)) + list(values[-width:])
-    steps = len(glyphs.levels) - 1
+    shown = [None] * (paper.width - len(values)) + list(values[-paper.width :])
+    steps = len(paper.glyphs.levels) - 1
     filled = [_steps(value, top, height * steps) for value in shown]
     return tuple(
-        "".join(glyphs.levels[max(min(column - below * steps, steps), 0)] for column in filled)
+        "".join(paper.glyphs.levels[max(min(column - below * steps, steps), 0)] for column in filled)
         for below in reversed(range(height))
     )
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, assert_never
 from msgspec.structs import asdict
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
 from citadel_tui.words.figures import clock_text, phase_text, seconds_text
 from citadel_tui.words.plans import done_text, refused_text
@@ -47,21 +48,21 @@ def columns_for(needs: Iterable[Columns], width: int) -> Columns:
     return Columns(min(max(movements), _MOVEMENT_MOST), max(phases))
 
 
-def switch_line(switch: Switch, columns: Columns, width: int, glyphs: Glyphs) -> Line:
+def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
     """What follows the time of day."""
-    movement = _movement(switch.plan, glyphs)
+    movement = _movement(switch.plan, paper.glyphs)
     if switch.outcome != "done":
         # No column is kept: the reason needs the room, and may cut the time.
-        told = Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
+        told = Span(f"  {switch.outcome}: {paper.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
         return (*movement, told)
     took = Span(" " + right(seconds_text(switch.total_s), 7), "strong")
-    line = (*filled(movement, columns.movement, glyphs.ellipsis), took)
+    line = (*filled(movement, columns.movement, paper.glyphs.ellipsis), took)
     predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
     phases = _phases(switch, columns.phases)
-    if width < _REASONS_FROM:
+    if paper.width < _REASONS_FROM:
         return (*line, *phases, predicted)
     reason = "; ".join(switch.plan.reasons[:1])
-    return (*line, *filled(phases, columns.phases), predicted, Span(f"  {glyphs.text(reason)}", "dim"))
+    return (*line, *filled(phases, columns.phases), predicted, Span(f"  {paper.text(reason)}", "dim"))
 
 
 def _movement(plan: Plan, glyphs: Glyphs) -> Line:
@@ -125,25 +126,25 @@ class Log:
         return _Known(record, columns_of(entry, self._glyphs) if isinstance(entry, Switch) else None)
 
     def _drawn(self, known: _Known, columns: Columns, width: int) -> _Known:
-        told = _line(known.record, columns, width, self._glyphs)
+        told = _line(known.record, columns, Paper(width, self._glyphs))
         return known._replace(line=filled(told, width, self._glyphs.ellipsis) if told else ())
 
 
-def log_lines(records: Iterable[Record], width: int, glyphs: Glyphs) -> dict[int, Line]:
+def log_lines(records: Iterable[Record], paper: Paper) -> dict[int, Line]:
     """The lines of records that are looked at once."""
-    return Log(glyphs).lines(records, width)
+    return Log(paper.glyphs).lines(records, paper.width)
 
 
-def _line(record: Record, columns: Columns, width: int, glyphs: Glyphs) -> Line:
+def _line(record: Record, columns: Columns, paper: Paper) -> Line:
     match record.entry:
         case Switch() as switch:
-            return (_time(switch.at_s), *switch_line(switch, columns, width, glyphs))
+            return (_time(switch.at_s), *switch_line(switch, columns, paper))
         case Refused() as refused:
-            return _sentence(refused.at_s, refused_text(refused.refusal, str), "bad", glyphs)
+            return _sentence(refused.at_s, refused_text(refused.refusal, str), "bad", paper.glyphs)
         case Pinned() as pinned:
-            return _sentence(pinned.at_s, done_text(pinned.plan, str), "text", glyphs)
+            return _sentence(pinned.at_s, done_text(pinned.plan, str), "text", paper.glyphs)
         case Notice() as notice:
-            return _sentence(notice.at_s, notice.text, _LEVELS[notice.level], glyphs)
+            return _sentence(notice.at_s, notice.text, _LEVELS[notice.level], paper.glyphs)
         case Residency():
             return ()
         case _:

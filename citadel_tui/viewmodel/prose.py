@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line, Role, Span, left, wrapped
 
 
@@ -19,14 +19,14 @@ def fact(label: str, value: str, width: int, label_width: int, role: Role = "tex
     return (first, *((Span(" " * (label_width + 1)), Span(piece, role)) for piece in pieces[1:]))
 
 
-def sentences(texts: Iterable[str], width: int, glyphs: Glyphs, role: Role = "text") -> tuple[Line, ...]:
+def sentences(texts: Iterable[str], paper: Paper, role: Role = "text") -> tuple[Line, ...]:
     """Each text as a point of a list, wrapped."""
-    return tuple(line for text in texts for line in _point(glyphs.text(text), width, glyphs, role))
+    return tuple(line for text in texts for line in _point(paper.text(text), paper, role))
 
 
-def _point(text: str, width: int, glyphs: Glyphs, role: Role) -> list[Line]:
-    pieces = wrapped(text, max(width - 3, 1))
-    marks = [f" {glyphs.bullet} "] + ["   "] * (len(pieces) - 1)
+def _point(text: str, paper: Paper, role: Role) -> list[Line]:
+    pieces = wrapped(text, max(paper.width - 3, 1))
+    marks = [f" {paper.glyphs.bullet} "] + ["   "] * (len(pieces) - 1)
     return [(Span(mark, "dim"), Span(piece, role)) for mark, piece in zip(marks, pieces, strict=True)]
 
 

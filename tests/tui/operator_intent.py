@@ -16,9 +16,9 @@ from citadel_tui.screens.picker import Picker
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
 from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.lists import ModelTable
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
-from citadel_tui.widgets.table import ModelTable
 from engine.core.names import ModelName
 from engine.core.proposals import Drain, Pack
 from tests.tui.auditing_engine import Witness, anything, elsewhere, nothing, said, verb_for, wish

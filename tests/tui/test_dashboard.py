@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.widgets.log import SwitchLog
-from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from engine.core.models import ModelSpec
 from engine.core.state import ModelState
 from tests.scripted import ScriptedEngine

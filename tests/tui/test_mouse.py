@@ -11,10 +11,9 @@ from textual.events import MouseScrollDown
 from citadel_tui.cli.parser import parse
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.choices import ChoiceBar
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
-from citadel_tui.widgets.table import ModelTable
 from engine.core.commands import Evict, Load
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import scripted_state

@@ -11,6 +11,7 @@ import pytest
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.pages.plan import plan_lines, proposal_lines, refusal_lines, step_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.words.plans import (
     IN_THE_WAY,
@@ -96,19 +97,19 @@ def missing(words: msgspec.Struct, text: str) -> Sequence[str]:
 def test_a_plan_has_the_same_parts_in_the_shell_and_on_its_page() -> None:
     words = plan_words(PLAN, str)
     assert missing(words, plan_text(PLAN, str)) == []
-    assert missing(words, page_text(plan_lines(PLAN, WIDE, UNICODE, changed=False))) == []
+    assert missing(words, page_text(plan_lines(PLAN, Paper(WIDE, UNICODE), changed=False))) == []
 
 
 def test_a_proposal_has_the_same_parts_in_the_shell_and_on_its_page() -> None:
     words = proposal_words(PROPOSAL, str)
     assert missing(words, proposal_text(PROPOSAL, str)) == []
-    assert missing(words, page_text(proposal_lines(PROPOSAL, WIDE, UNICODE))) == []
+    assert missing(words, page_text(proposal_lines(PROPOSAL, Paper(WIDE, UNICODE)))) == []
 
 
 def test_a_refusal_has_the_same_parts_in_the_shell_and_on_its_page() -> None:
     words = refusal_words(REFUSAL, str)
     assert missing(words, refusal_text(REFUSAL, str)) == []
-    assert missing(words, page_text(refusal_lines(REFUSAL, WIDE, UNICODE))) == []
+    assert missing(words, page_text(refusal_lines(REFUSAL, Paper(WIDE, UNICODE)))) == []
 
 
 def test_there_are_plain_words_for_every_reason_to_stay() -> None:
@@ -152,7 +153,7 @@ def test_a_proposal_as_the_shell_prints_it() -> None:
 
 def test_how_a_step_is_done_stands_on_a_line_of_its_own_where_the_screen_is_narrow() -> None:
     words = plan_words(Plan(Load("b"), (LEAVES,), ()), str)
-    wide, narrow = (page_text(step_lines(words, width, UNICODE)).split("\n") for width in (100, 50))
+    wide, narrow = (page_text(step_lines(words, Paper(width, UNICODE))).split("\n") for width in (100, 50))
     assert wide[0].endswith("after 2 running requests, back to the RAM tier")
     assert narrow[1].strip() == "after 2 running requests, back to the RAM tier"
 
@@ -176,4 +177,4 @@ def test_a_line_of_the_log_says_the_same_in_the_shell_and_on_the_dashboard(
 ) -> None:
     record = Record(1, entry)
     assert said in record_text(record, str)
-    assert said in page_text(log_lines((record,), WIDE, UNICODE).values())
+    assert said in page_text(log_lines((record,), Paper(WIDE, UNICODE)).values())

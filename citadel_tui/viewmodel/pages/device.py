@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.over_time import memory_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
@@ -28,26 +29,26 @@ class _Row(NamedTuple):
     role: Role = "text"
 
 
-def budget_lines(snapshot: Snapshot, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def budget_lines(snapshot: Snapshot, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """total - others - context = left; the budget, which the fraction limits too; budget - charged = free."""
     known = has_figures(snapshot.state.devices[device].reading)
     rows = [*_budget(snapshot, device), *_charges(snapshot, device)] if known else _unknown(snapshot, device)
-    return tuple(_line(row, width, glyphs) for row in rows)
+    return tuple(_line(row, paper) for row in rows)
 
 
-def use_lines(snapshot: Snapshot, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def use_lines(snapshot: Snapshot, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """charged - unused + context + others = what the device reports; nothing where it reports nothing."""
     if not has_figures(snapshot.state.devices[device].reading):
         return ()
     sums = sum_of(occupancy(snapshot, device))
     rows = (
         _Row("", sums.charged, "charged for models"),
-        _Row("-", sums.unused, f"{glyphs.workspace} not in use: workspace, or yet to come"),
-        _Row("+", sums.context, f"{glyphs.context} the worker's own"),
-        _Row("+", sums.external, f"{glyphs.external} held by others"),
+        _Row("-", sums.unused, f"{paper.glyphs.workspace} not in use: workspace, or yet to come"),
+        _Row("+", sums.context, f"{paper.glyphs.context} the worker's own"),
+        _Row("+", sums.external, f"{paper.glyphs.external} held by others"),
         _Row("=", sums.used, "in use, as the device reports", "strong"),
     )
-    return tuple(_line(row, width, glyphs) for row in rows)
+    return tuple(_line(row, paper) for row in rows)
 
 
 def _budget(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
@@ -93,9 +94,9 @@ def _less(start: int, taken: list[tuple[int, str]]) -> list[_Row]:
     return rows
 
 
-def _line(row: _Row, width: int, glyphs: Glyphs) -> Line:
-    figure = glyphs.nothing if row.size_mib is None else str(row.size_mib)
-    words = cut(glyphs.text(row.words), width - _BEFORE_WORDS, glyphs.ellipsis)
+def _line(row: _Row, paper: Paper) -> Line:
+    figure = paper.glyphs.nothing if row.size_mib is None else str(row.size_mib)
+    words = cut(paper.text(row.words), paper.width - _BEFORE_WORDS, paper.glyphs.ellipsis)
     return (Span(f" {row.sign:1} ", "dim"), Span(right(figure, _BUDGET_SIZE), row.role), Span(f"  {words}", row.role))
 
 
@@ -112,24 +113,24 @@ _PID: Final = 8
 _SIZE: Final = 7
 
 
-def device_lines(scene: Scene, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """The page of `device`; one line when the engine has no such device."""
     known = scene.snapshot.state.devices.get(device) if scene.snapshot else None
     if scene.snapshot is None or known is None:
-        return fact("device", f"the engine has no {device}", width, _LABEL, "bad")
+        return fact("device", f"the engine has no {device}", paper.width, _LABEL, "bad")
     return (
-        *_facts(known, scene.now_s, width, glyphs),
-        *section("Budget, in MiB", budget_lines(scene.snapshot, device, width, glyphs)),
-        *section("In use, in MiB", use_lines(scene.snapshot, device, width, glyphs)),
-        *memory_lines(scene, device, width, glyphs),
-        *section("Other programs on the card", _neighbours(known, width, glyphs)),
+        *_facts(known, scene.now_s, paper),
+        *section("Budget, in MiB", budget_lines(scene.snapshot, device, paper)),
+        *section("In use, in MiB", use_lines(scene.snapshot, device, paper)),
+        *memory_lines(scene, device, paper),
+        *section("Other programs on the card", _neighbours(known, paper)),
     )
 
 
-def _facts(known: DeviceState, now_s: float, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _facts(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
     facts: dict[str, tuple[str, Role]] = {
         "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
-        "health": (_health(known, now_s, glyphs), health_role(known.reading)),
+        "health": (_health(known, now_s, paper.glyphs), health_role(known.reading)),
         "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
         "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
         "copies": (_copies(known), "text"),
@@ -138,7 +139,7 @@ def _facts(known: DeviceState, now_s: float, width: int, glyphs: Glyphs) -> tupl
         line
         for name, (value, role) in facts.items()
         if value
-        for line in fact(name, glyphs.text(value), width, _LABEL, role)
+        for line in fact(name, paper.text(value), paper.width, _LABEL, role)
     )
 
 
@@ -174,14 +175,14 @@ def _copies(known: DeviceState) -> str:
     return f"{format_size(int(known.copy_bytes_per_s))}/s measured, the fastest so far"
 
 
-def _neighbours(known: DeviceState, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _neighbours(known: DeviceState, paper: Paper) -> tuple[Line, ...]:
     """Largest first. The card's whole list, also for a slice of it."""
     if not known.spec.on_card or not has_figures(known.reading):
         return ()
     if not known.reading.neighbours:
-        return sentences(("the driver shows none; what a container hides, it can't show",), width, glyphs, "dim")
+        return sentences(("the driver shows none; what a container hides, it can't show",), paper, "dim")
     by_size = sorted(known.reading.neighbours, key=lambda n: (-(n.used_bytes or 0), n.pid))
-    return tuple(_neighbour(neighbour, glyphs) for neighbour in by_size)
+    return tuple(_neighbour(neighbour, paper.glyphs) for neighbour in by_size)
 
 
 def _neighbour(neighbour: Neighbour, glyphs: Glyphs) -> Line:

@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from citadel_tui.actions import ACTIONS, Action, Registry
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, heading, section, sentences
-from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, width_of
+from citadel_tui.viewmodel.spans import Line, Role, Span, left, width_of
 
 _MARK: Final = 7
 _STATE: Final = 10
@@ -36,11 +37,11 @@ _STATES: Final = (
 )
 
 
-def meaning_lines(width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def meaning_lines(paper: Paper) -> tuple[Line, ...]:
     """All of them. No meaning rests on a colour alone."""
-    marks = (line for mark, meaning in _marks(glyphs) for line in fact(mark, meaning, width, _MARK))
-    states = (line for state, meaning in _STATES for line in fact(state, meaning, width, _STATE))
-    colours = (line for role, name, meaning in _COLOURS for line in _colour(role, name, meaning, width))
+    marks = (line for mark, meaning in _marks(paper.glyphs) for line in fact(mark, meaning, paper.width, _MARK))
+    states = (line for state, meaning in _STATES for line in fact(state, meaning, paper.width, _STATE))
+    colours = (line for role, name, meaning in _COLOURS for line in _colour(role, name, meaning, paper.width))
     return (
         *section("Memory bars, table and log", marks),
         *section("Words in STATE", states),
@@ -91,9 +92,9 @@ def footer_keys(offered: Sequence[tuple[Action, str]], width: int) -> list[Foote
     return keys
 
 
-def footer_line(keys: Sequence[FooterKey], width: int, glyphs: Glyphs) -> Line:
+def footer_line(keys: Sequence[FooterKey], paper: Paper) -> Line:
     """The keys one behind the other."""
-    return filled(tuple(span for key in keys for span in key.line), width, glyphs.ellipsis)
+    return paper.filled(tuple(span for key in keys for span in key.line))
 
 
 def action_at(keys: Sequence[FooterKey], x: int) -> Action | None:
@@ -111,13 +112,13 @@ def _key_part(action: Action, why_not: str) -> Line:
     return (Span(f" {action.key_text}", "key"), Span(f" {action.word} "))
 
 
-def help_lines(actions: Registry, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def help_lines(actions: Registry, paper: Paper) -> tuple[Line, ...]:
     """All keys with what they do, then what is seen and what it means."""
     return (
         heading("Keys"),
-        *key_lines(actions, width),
-        *meaning_lines(width, glyphs),
-        *section("More", fact("shell", "citadel help lists what else is explained", width, _KEY_WIDTH)),
+        *key_lines(actions, paper.width),
+        *meaning_lines(paper),
+        *section("More", fact("shell", "citadel help lists what else is explained", paper.width, _KEY_WIDTH)),
     )
 
 
@@ -133,7 +134,7 @@ def _help(action: Action, width: int) -> tuple[Line, ...]:
     return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
 
 
-MakeTopic: TypeAlias = Callable[[int, Glyphs], tuple[Line, ...]]
+MakeTopic: TypeAlias = Callable[[Paper], tuple[Line, ...]]
 _LABEL: Final = 24
 
 
@@ -145,12 +146,12 @@ class Topic(Struct, frozen=True):
 
 
 def _points(*points: str) -> MakeTopic:
-    return lambda width, glyphs: sentences(points, width, glyphs)
+    return lambda paper: sentences(points, paper)
 
 
 def _facts(*facts: tuple[str, str]) -> MakeTopic:
-    return lambda width, glyphs: tuple(
-        line for name, meaning in facts for line in fact(glyphs.text(name), glyphs.text(meaning), width, _LABEL)
+    return lambda paper: tuple(
+        line for name, meaning in facts for line in fact(paper.text(name), paper.text(meaning), paper.width, _LABEL)
     )
 
 
@@ -194,7 +195,7 @@ _FILES: Final = _facts(
     ("CITADEL_HOME=DIR", "puts all of them but config/ and .env below one folder; also for a second engine"),
 )
 TOPICS: Final[dict[str, Topic]] = {
-    "keys": Topic("what each key of the console does", lambda width, glyphs: key_lines(ACTIONS, width)),
+    "keys": Topic("what each key of the console does", lambda paper: key_lines(ACTIONS, paper.width)),
     "colours": Topic("what marks, words and colours mean", meaning_lines),
     "placement": Topic("where models go, and who leaves for them", _PLACEMENT),
     "bench": Topic("measuring how long switches take", _BENCH),

@@ -8,6 +8,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Role, Span, left, right, width_of
 from citadel_tui.words.plans import (
@@ -34,64 +35,64 @@ _ROLES: Final[dict[str, Role]] = {"loads": "good", "pins": "strong"}
 """How a step's word is painted; all others take something away."""
 
 
-def plan_lines(plan: Plan, width: int, glyphs: Glyphs, *, changed: bool) -> tuple[Line, ...]:
+def plan_lines(plan: Plan, paper: Paper, *, changed: bool) -> tuple[Line, ...]:
     """The steps, the time they should take, why, and the alternatives."""
     warning: tuple[Line, ...] = ()
     if changed:
         text = "The plan has changed since you agreed; nothing was done yet."
-        warning = (*sentences((text,), width, glyphs, "warn"), ())
+        warning = (*sentences((text,), paper, "warn"), ())
     words = plan_words(plan, str)
     return (
         *warning,
-        *step_lines(words, width, glyphs),
-        *_takes(words, width),
-        *section("Why", sentences(words.reasons, width, glyphs)),
-        *section("Instead", sentences(words.alternatives, width, glyphs)),
+        *step_lines(words, paper),
+        *_takes(words, paper.width),
+        *section("Why", sentences(words.reasons, paper)),
+        *section("Instead", sentences(words.alternatives, paper)),
     )
 
 
-def proposal_lines(proposal: Proposal, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def proposal_lines(proposal: Proposal, paper: Paper) -> tuple[Line, ...]:
     """Gains first, then what would be done in order, then what to know of the whole."""
     words = proposal_words(proposal, str)
-    names = _longest((gain.model for gain in words.gains), glyphs)
-    gains = tuple(line for gain in words.gains for line in _gain(gain, names, width, glyphs))
-    steps = step_lines(words.plan, width, glyphs)
+    names = _longest((gain.model for gain in words.gains), paper.glyphs)
+    gains = tuple(line for gain in words.gains for line in _gain(gain, names, paper))
+    steps = step_lines(words.plan, paper)
     return (
         *((*gains, *section("Steps, in order", steps)) if gains else steps),
-        *_takes(words.plan, width),
-        *section("Why", sentences(words.plan.reasons, width, glyphs)),
-        *section("Instead", sentences(words.plan.alternatives, width, glyphs)),
+        *_takes(words.plan, paper.width),
+        *section("Why", sentences(words.plan.reasons, paper)),
+        *section("Instead", sentences(words.plan.alternatives, paper)),
     )
 
 
-def refusal_lines(refusal: Refusal, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def refusal_lines(refusal: Refusal, paper: Paper) -> tuple[Line, ...]:
     """The reason first, the advice last; the figures between them."""
     words = refusal_words(refusal, str)
     return (
-        *sentences((words.reason,), width, glyphs, "bad"),
+        *sentences((words.reason,), paper, "bad"),
         *section(
             f"Room ({words.needed})" if words.needed else "Room",
-            (line for room in words.rooms for line in _room(room, width, glyphs)),
+            (line for room in words.rooms for line in _room(room, paper)),
         ),
-        *section("In the way", (_blocker(blocker, width, glyphs) for blocker in words.blockers)),
-        *section("What you can do", sentences(words.advice, width, glyphs)),
+        *section("In the way", (_blocker(blocker, paper) for blocker in words.blockers)),
+        *section("What you can do", sentences(words.advice, paper)),
     )
 
 
-def step_lines(words: PlanWords, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def step_lines(words: PlanWords, paper: Paper) -> tuple[Line, ...]:
     """A step's facts in columns, how it is done behind them or, where that is too narrow, below."""
-    longest = _longest((step.model for step in words.steps), glyphs)
-    names = min(longest, max(width - _WHAT - _WHERE - _SIZE, 10))
-    return tuple(line for step in words.steps for line in _step(step, names, width, glyphs))
+    longest = _longest((step.model for step in words.steps), paper.glyphs)
+    names = min(longest, max(paper.width - _WHAT - _WHERE - _SIZE, 10))
+    return tuple(line for step in words.steps for line in _step(step, names, paper))
 
 
-def _step(step: StepWords, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _step(step: StepWords, names: int, paper: Paper) -> tuple[Line, ...]:
     facts: Line = (
         Span(left(f" {step.what}", _WHAT), _ROLES.get(step.what, "leaving")),
-        Span(left(glyphs.text(step.model), names, glyphs.ellipsis), "strong"),
+        Span(left(paper.text(step.model), names, paper.glyphs.ellipsis), "strong"),
         Span(f" {left(step.where, _WHERE - 1)}{right(step.size, _SIZE)}"),
     )
-    if width_of(facts) + len(step.how) + 2 <= width:
+    if width_of(facts) + len(step.how) + 2 <= paper.width:
         return ((*facts, Span(f"  {step.how}")),)
     return (facts, (Span(" " * _WHAT), Span(step.how, "dim")))
 
@@ -101,30 +102,33 @@ def _takes(words: PlanWords, width: int) -> tuple[Line, ...]:
     return ((), *fact(" takes", words.takes, width, _WHAT - 1)) if words.takes else ()
 
 
-def _gain(gain: GainWords, names: int, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    places = f"{gain.source} {glyphs.arrow} {gain.target}"
+def _gain(gain: GainWords, names: int, paper: Paper) -> tuple[Line, ...]:
+    places = f"{gain.source} {paper.glyphs.arrow} {gain.target}"
     which: Line = (
-        Span(f" {left(glyphs.text(gain.model), min(names, max(width - _PLACES - 3, 10)), glyphs.ellipsis)}", "strong"),
+        Span(
+            f" {left(paper.text(gain.model), min(names, max(paper.width - _PLACES - 3, 10)), paper.glyphs.ellipsis)}",
+            "strong",
+        ),
         Span(f"  {left(places, _PLACES)}"),
     )
     worth: Line = (
         Span(f" gains {right(gain.gains, 8)}", "warn" if gain.gains.startswith("-") else "good"),
         Span(f"  costs {right(gain.costs, 7)}"),
     )
-    fits = width_of((*which, *worth)) <= width
+    fits = width_of((*which, *worth)) <= paper.width
     head = ((*which, *worth),) if fits else (which, (Span(" " * _BELOW_A_GAIN), *worth))
-    return (*head, *(fact("", glyphs.text(gain.why), width, _BELOW_A_GAIN, "dim") if gain.why else ()))
+    return (*head, *(fact("", paper.text(gain.why), paper.width, _BELOW_A_GAIN, "dim") if gain.why else ()))
 
 
-def _room(room: RoomWords, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _room(room: RoomWords, paper: Paper) -> tuple[Line, ...]:
     short = f", {room.short}" if room.short else ""
     device = Span(f" {left(room.device, _DEVICE)}", "strong")
     figures = (device, Span(f"{right(room.free, _SIZE)} {room.of}"), Span(short, "bad"))
-    return (figures, *(fact("", glyphs.text(room.note), width, _BELOW_A_ROOM, "dim") if room.note else ()))
+    return (figures, *(fact("", paper.text(room.note), paper.width, _BELOW_A_ROOM, "dim") if room.note else ()))
 
 
-def _blocker(blocker: BlockerWords, width: int, glyphs: Glyphs) -> Line:
-    name = left(glyphs.text(blocker.model), min(24, max(width - 40, 10)), glyphs.ellipsis)
+def _blocker(blocker: BlockerWords, paper: Paper) -> Line:
+    name = left(paper.text(blocker.model), min(24, max(paper.width - 40, 10)), paper.glyphs.ellipsis)
     facts = f" {left(blocker.device, _DEVICE)}{right(blocker.size, _SIZE)}  "
     return (Span(f" {name}", "strong"), Span(facts), Span(blocker.why, "warn"))
 
