@@ -1,4 +1,5 @@
-"""Everything that a key can do, once: key bindings, footer, help and palette are all made from this registry."""
+"""Everything that a key can do, once: key bindings, footer, help and palette are all made from this registry. And the keys
+themselves, as people write them and as Textual calls them, and which of them can be given to an action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Choosing a benchmark: models, devices, where loads start, and how often."""
+"""A benchmark's screens, in the order in which they come: the choice, who has to leave, the run, what it found, and an earlier
+run to hold it against."""
 
 from __future__ import annotations
 
@@ -41,6 +42,8 @@ from engine.core.state import Resident
 _AROUND_THE_LIST: Final = 8
 """Rows of the border, the title, and what stands below."""
 _KEYS: Final = "space ticks, a all, enter measures, esc goes back"
+_PAINT_EVERY_S: Final = 0.25
+"""Switches may take some hundredths of a second; a slow line need not carry each."""
 
 
 class BenchChoice(ModalScreen[BenchPlan | None]):
@@ -131,46 +134,6 @@ def _lines(leaving: Sequence[Resident], paper: Paper) -> tuple[Line, ...]:
     return sentences((leaving_text(resident, clean) for resident in leaving), paper)
 
 
-class BenchResults(Dialog[bool]):
-    """Ends with True when the run is to be held against an earlier one."""
-
-    def __init__(self, results: Sequence[Series | Omission], said: Sequence[str], glyphs: Glyphs) -> None:
-        options: tuple[Option[bool | None], ...] = (
-            Option("Close", None),
-            Option("Compare with an earlier run", True, "c"),
-        )
-        super().__init__(
-            "Benchmark",
-            lambda paper: (
-                *result_lines(results, paper),
-                *section("To know", sentences(said, paper)),
-            ),
-            options if any(isinstance(result, Series) for result in results) else options[:1],
-            glyphs,
-        )
-
-
-class EarlierRuns(Picking[Path]):
-    """Ends with the run that was picked."""
-
-    def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
-        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
-        super().__init__("Compare with which run?", rows, glyphs)
-
-
-class BenchCompared(Dialog[None]):
-    """An earlier run and this one."""
-
-    def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
-        options: tuple[Option[None], ...] = (Option("Close", None),)
-        title = f"Since the run of {earlier}"
-        super().__init__(title, lambda paper: compared_lines(compared, paper), options, glyphs)
-
-
-_PAINT_EVERY_S: Final = 0.25
-"""Switches may take some hundredths of a second; a slow line need not carry each."""
-
-
 class BenchRun(Dialog[None]):
     """Follows a benchmark, as its watcher. Stays until the benchmark has ended, also when it is stopped."""
 
@@ -237,3 +200,39 @@ class BenchRun(Dialog[None]):
         under_way: tuple[Line, ...] = ((Span(self._ending, "warn"),),) if self._ending else progress
         results = result_lines(self.results, paper)
         return (*under_way, (), *results) if results else under_way
+
+
+class BenchResults(Dialog[bool]):
+    """Ends with True when the run is to be held against an earlier one."""
+
+    def __init__(self, results: Sequence[Series | Omission], said: Sequence[str], glyphs: Glyphs) -> None:
+        options: tuple[Option[bool | None], ...] = (
+            Option("Close", None),
+            Option("Compare with an earlier run", True, "c"),
+        )
+        super().__init__(
+            "Benchmark",
+            lambda paper: (
+                *result_lines(results, paper),
+                *section("To know", sentences(said, paper)),
+            ),
+            options if any(isinstance(result, Series) for result in results) else options[:1],
+            glyphs,
+        )
+
+
+class EarlierRuns(Picking[Path]):
+    """Ends with the run that was picked."""
+
+    def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
+        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
+        super().__init__("Compare with which run?", rows, glyphs)
+
+
+class BenchCompared(Dialog[None]):
+    """An earlier run and this one."""
+
+    def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Close", None),)
+        title = f"Since the run of {earlier}"
+        super().__init__(title, lambda paper: compared_lines(compared, paper), options, glyphs)

@@ -1,4 +1,5 @@
-"""All about one model, one device or the RAM tier, followed while it is open; and all about one line of the log."""
+"""The pages: a model, a device or the RAM tier, followed while they are open; a line of the log, alerts and help as they were
+when they were opened; and the questions before something is done, in which the safe answer is chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small list to pick one thing from, in a dialog of its own."""
+"""A small list to pick one thing from, in a dialog of its own; and the one that picks a way of a verb: on which device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The memory bars of all devices and the RAM tier."""
+"""The memory bars of all devices and the RAM tier, and the graphs of memory and switches over time, where there is room for
+them or where the operator wants them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The top row: who, where, how the line to the engine is, the time; below it what must be said of this engine."""
+"""The rows at the dashboard's edges: the header on top; at the bottom what is said, what went wrong, the first steps and the
+keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark measures, in a phrase; times in ms, as its tables have them."""
+"""What a benchmark measures and who leaves for it, in a phrase; times in ms, as its tables have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A line of the journal in words: when, what, how long, and where the time went."""
+"""The journal in words: a record in a line (when, what, how long, and where the time went), and how a model came to be where
+it is: what decided it, what was weighed, and what came of it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,18 @@ from citadel_tui.words.plans import done_text, plan_text, refusal_text, refused_
 from engine.core.insight.why import Decision, Explanation, Part
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
+
+_PARTS: Final[dict[Part, str]] = {
+    "came": "it was brought there",
+    "victim": "it left to make room for another",
+    "taken off": "it was taken off, as asked",
+    "pinned": "its pin was changed",
+    "refused": "it was refused",
+    "in the way": "it could not leave for another, which was refused",
+    "spared": "it would have left on a device that was not chosen",
+}
+_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
 
 
 def record_text(record: Record, label: Label) -> str:
@@ -58,16 +71,7 @@ def phases_text(phases: Phases) -> str:
     return " ".join(f"{name} {value:.2f}" for name, value in taken.items() if value >= 0.005)
 
 
-_PARTS: Final[dict[Part, str]] = {
-    "came": "it was brought there",
-    "victim": "it left to make room for another",
-    "taken off": "it was taken off, as asked",
-    "pinned": "its pin was changed",
-    "refused": "it was refused",
-    "in the way": "it could not leave for another, which was refused",
-    "spared": "it would have left on a device that was not chosen",
-}
-_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+# ── an explanation ────────────────────────────────────────────────────────────────────────────────
 
 
 def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
@@ -100,9 +104,6 @@ def _standing(explained: Explanation, now_s: float, label: Label) -> str:
     last = "" if demand.last_s is None else f", the last {age_text(now_s - demand.last_s)} ago"
     requests = count_text(demand.requests, "request", "requests")
     return f"{name} is {where}\n{pinned}; {requests} since the engine started{last}"
-
-
-_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
 
 
 def _decision(decision: Decision, label: Label) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from citadel_tui.cli.parser import parse
 from citadel_tui.cli.requested import requested
-from citadel_tui.words.shell import command_line
+from citadel_tui.share import command_line
 from engine.core.commands import Batch, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 
 

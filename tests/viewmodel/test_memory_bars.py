@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.bars import bar, bar_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
+from citadel_tui.viewmodel.graph import share_cells
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.prose import share_cells
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading

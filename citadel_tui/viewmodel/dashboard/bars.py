@@ -12,9 +12,9 @@ from rich.cells import cell_len
 
 from citadel_tui.actions import DEVICE_IDS
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.graph import share_cells
 from citadel_tui.viewmodel.memory_map import Occupancy, Segment, SegmentKind, occupancy, sum_of, tier_occupancy
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.prose import share_cells
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, filled, greyed, left, right, width_of, wrapped
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from citadel_tui.words.figures import percent_text
@@ -26,146 +26,11 @@ from engine.core.state import DeviceState, State
 
 _BLOCKS: Final[tuple[tuple[Role, Role], tuple[Role, Role]]] = (("block-a", "name-a"), ("block-b", "name-b"))
 """Neighbours differ in colour as well as being parted by an edge."""
-
-
-def bar(parts: Occupancy, paper: Paper) -> Line:
-    """The parts, inside and outside the budget, in `width` cells with the left edge and the budget mark."""
-    segments = (*parts.inside, *parts.outside)
-    cells = share_cells([s.size_bytes for s in segments], max(paper.width - 2, 0))
-    inside = len(parts.inside)
-    spans = [Span(paper.glyphs.start, "dim")]
-    for index, (segment, size) in enumerate(zip(segments, cells, strict=True)):
-        if index == inside:
-            spans.append(Span(paper.glyphs.budget, "mark"))
-        spans.extend(_drawn(segment, size, _BLOCKS[index % 2], paper.glyphs) if size else ())
-    if inside == len(segments):
-        spans.append(Span(paper.glyphs.budget, "mark"))
-    return tuple(spans)
-
-
-def _drawn(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
-    match segment.kind:
-        case "held":
-            return _held(segment, cells, block, glyphs)
-        case "ghost":
-            return (Span(_named(segment, cells, glyphs.ghost, glyphs), "ghost"),)
-        case "leaving":
-            return (Span(_named(segment, cells, glyphs.leaving, glyphs), "leaving"),)
-        case "leaked" | "room" | "spare" | "context" | "external":
-            fill, role = _plain(segment.kind, glyphs)
-            return (Span(fill * cells, role),)
-        case _:
-            assert_never(segment.kind)
-
-
-def _held(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
-    """Name, weights, workspace and closing edge; the name lies over the rest as far as there is room."""
-    body, label = block
-    inner = cells - 1
-    weights = sum(share_cells([segment.weights_bytes, segment.size_bytes - segment.weights_bytes], inner)[:1])
-    name = cut(glyphs.text(segment.model), inner, "")
-    fill = (glyphs.weights * weights + glyphs.workspace * (inner - weights))[cell_len(name) :]
-    return tuple(s for s in (Span(name, label), Span(fill, body), Span(glyphs.edge, body)) if s.text)
-
-
-def _named(segment: Segment, cells: int, fill: str, glyphs: Glyphs) -> str:
-    name = cut(glyphs.text(segment.model), cells - 1, "")
-    return name + fill * (cells - 1 - cell_len(name)) + glyphs.edge
-
-
-def _plain(kind: SegmentKind, glyphs: Glyphs) -> tuple[str, Role]:
-    known: dict[SegmentKind, tuple[str, Role]] = {
-        "leaked": (glyphs.leaked, "bad"),
-        "room": (glyphs.room, "room"),
-        "spare": (" ", "room"),
-        "context": (glyphs.context, "outside"),
-        "external": (glyphs.external, "outside"),
-    }
-    return known[kind]
-
-
 WIDE: Final = 110
 """From here on a row has room for the device's title and both percentages."""
 _WIDEST: Final = 150
 """From here on it has room for the sum, too."""
-
-
-def device_figures(parts: Occupancy, paper: Paper) -> tuple[str, ...]:
-    """The columns of a device whose figures are known; an empty text where there is nothing to tell."""
-    sums = sum_of(parts)
-    return (
-        f"{sums.charged}/{mib(parts.budget_bytes)} MiB",
-        _marked(paper.glyphs.workspace, sums.unused),
-        _marked(paper.glyphs.leaked, mib(parts.leaked_bytes)),
-        _marked(paper.glyphs.context, sums.context),
-        _marked(paper.glyphs.external, sums.external),
-        f"= {sums.used} in use" if paper.width >= _WIDEST else "",
-        *_shares(parts, paper.width),
-    )
-
-
-def no_figures(glyphs: Glyphs) -> tuple[str, ...]:
-    """The columns of a device that tells nothing."""
-    return (f"{glyphs.nothing}/{glyphs.nothing} MiB", "", "", "", "", "", "", "")
-
-
-def tier_figures(parts: Occupancy, kept: str, width: int) -> tuple[str, ...]:
-    """The columns of the RAM tier."""
-    charge = kept if width < WIDE else f"{mib(parts.charged_bytes)}/{mib(parts.budget_bytes)} MiB"
-    return (charge, "", "", "", "", "", *_shares(parts, width))
-
-
-def _marked(mark: str, size_mib: int) -> str:
-    return f"{mark}{size_mib}" if size_mib else ""
-
-
-def _shares(parts: Occupancy, width: int) -> tuple[str, str]:
-    if width < WIDE:
-        return "", ""
-    of_budget = percent_text(parts.charged_bytes, parts.budget_bytes)
-    of_total = percent_text(parts.charged_bytes, parts.total_bytes)
-    return f" {of_budget:>4} of budget", f"{of_total:>4} of total"
-
-
-_ORDER: tuple[SegmentKind, ...] = ("held", "ghost", "leaving", "leaked", "room")
-
-
-def shown_devices(devices: Sequence[DeviceState], most: int) -> frozenset[DeviceId]:
-    """At most `most` of the devices: those in trouble first, then as they come; all when they fit."""
-    if len(devices) <= most:
-        return frozenset(known.spec.id for known in devices)
-    by_need = sorted(devices, key=lambda known: known.reading.health == "ok")
-    # One row less: it is the one that stands for all the others.
-    return frozenset(known.spec.id for known in by_need[: max(most - 1, 0)])
-
-
-def together(parts: Sequence[Occupancy]) -> Occupancy:
-    """Several devices' memory as one."""
-    return Occupancy(
-        inside=_merged((s for p in parts for s in p.inside), _ORDER),
-        outside=_merged((s for p in parts for s in p.outside), ("spare", "context", "external")),
-        charged_bytes=sum(p.charged_bytes for p in parts),
-        budget_bytes=sum(p.budget_bytes for p in parts),
-        total_bytes=sum(p.total_bytes for p in parts),
-        leaked_bytes=sum(p.leaked_bytes for p in parts),
-        context_bytes=sum(p.context_bytes for p in parts),
-        external_bytes=sum(p.external_bytes for p in parts),
-        unused_bytes=sum(p.unused_bytes for p in parts),
-    )
-
-
-def _merged(segments: Iterable[Segment], kinds: Sequence[SegmentKind]) -> tuple[Segment, ...]:
-    """One segment of each kind that there is."""
-    found = tuple(segments)
-    merged = []
-    for kind in kinds:
-        same = [s for s in found if s.kind == kind]
-        if same:
-            sizes = sum(s.size_bytes for s in same), sum(s.weights_bytes for s in same)
-            merged.append(Segment(kind, sizes[0], weights_bytes=sizes[1]))
-    return tuple(merged)
-
-
+_INSIDE: Final[tuple[SegmentKind, ...]] = ("held", "ghost", "leaving", "leaked", "room")
 _BUSY_FROM: Final = 80
 """From here on a row has room for how busy the device is."""
 _LABEL: Final = 6
@@ -173,20 +38,8 @@ _TITLE: Final = 28
 _REASON_LINES: Final = 2
 
 
-class _Row(NamedTuple):
-    label: str
-    head: str
-    parts: Occupancy | None
-    """What the bar is made of; None where the device has no figures."""
-    figures: tuple[str, ...]
-    health: str = ""
-    """Empty when all is well."""
-    reason: str = ""
-    role: Role = "text"
-
-
 def bar_rows(snapshot: Snapshot, paper: Paper, most: int, now_s: float) -> tuple[Line, ...]:
-    """At most `most` rows, each exactly `width` cells wide, their bars of one length.
+    """At most `most` rows, each as wide as the paper, their bars of one length.
 
     Devices that there is no room for are one row together. A device in trouble has up to two rows more, where they fit.
     """
@@ -209,6 +62,18 @@ def bar_rows(snapshot: Snapshot, paper: Paper, most: int, now_s: float) -> tuple
             lines.extend(below)
             spare -= len(below)
     return tuple(paper.filled(line) for line in lines)
+
+
+class _Row(NamedTuple):
+    label: str
+    head: str
+    parts: Occupancy | None
+    """What the bar is made of; None where the device has no figures."""
+    figures: tuple[str, ...]
+    health: str = ""
+    """Empty when all is well."""
+    reason: str = ""
+    role: Role = "text"
 
 
 def _device_row(known: DeviceState, snapshot: Snapshot, paper: Paper, now_s: float) -> _Row:
@@ -307,3 +172,141 @@ def _key_of_page(device: str) -> str:
 
 def _sentence(row: _Row) -> str:
     return f"{row.health}: {row.reason}" if row.reason else row.health
+
+
+# ── one bar ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def bar(parts: Occupancy, paper: Paper) -> Line:
+    """The parts, inside and outside the budget, in `width` cells with the left edge and the budget mark."""
+    segments = (*parts.inside, *parts.outside)
+    cells = share_cells([s.size_bytes for s in segments], max(paper.width - 2, 0))
+    inside = len(parts.inside)
+    spans = [Span(paper.glyphs.start, "dim")]
+    for index, (segment, size) in enumerate(zip(segments, cells, strict=True)):
+        if index == inside:
+            spans.append(Span(paper.glyphs.budget, "mark"))
+        spans.extend(_drawn(segment, size, _BLOCKS[index % 2], paper.glyphs) if size else ())
+    if inside == len(segments):
+        spans.append(Span(paper.glyphs.budget, "mark"))
+    return tuple(spans)
+
+
+def _drawn(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
+    match segment.kind:
+        case "held":
+            return _held(segment, cells, block, glyphs)
+        case "ghost":
+            return (Span(_named(segment, cells, glyphs.ghost, glyphs), "ghost"),)
+        case "leaving":
+            return (Span(_named(segment, cells, glyphs.leaving, glyphs), "leaving"),)
+        case "leaked" | "room" | "spare" | "context" | "external":
+            fill, role = _plain(segment.kind, glyphs)
+            return (Span(fill * cells, role),)
+        case _:
+            assert_never(segment.kind)
+
+
+def _held(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
+    """Name, weights, workspace and closing edge; the name lies over the rest as far as there is room."""
+    body, label = block
+    inner = cells - 1
+    weights = sum(share_cells([segment.weights_bytes, segment.size_bytes - segment.weights_bytes], inner)[:1])
+    name = cut(glyphs.text(segment.model), inner, "")
+    fill = (glyphs.weights * weights + glyphs.workspace * (inner - weights))[cell_len(name) :]
+    return tuple(s for s in (Span(name, label), Span(fill, body), Span(glyphs.edge, body)) if s.text)
+
+
+def _named(segment: Segment, cells: int, fill: str, glyphs: Glyphs) -> str:
+    name = cut(glyphs.text(segment.model), cells - 1, "")
+    return name + fill * (cells - 1 - cell_len(name)) + glyphs.edge
+
+
+def _plain(kind: SegmentKind, glyphs: Glyphs) -> tuple[str, Role]:
+    known: dict[SegmentKind, tuple[str, Role]] = {
+        "leaked": (glyphs.leaked, "bad"),
+        "room": (glyphs.room, "room"),
+        "spare": (" ", "room"),
+        "context": (glyphs.context, "outside"),
+        "external": (glyphs.external, "outside"),
+    }
+    return known[kind]
+
+
+# ── the figures beside it ─────────────────────────────────────────────────────────────────────────
+
+
+def device_figures(parts: Occupancy, paper: Paper) -> tuple[str, ...]:
+    """The columns of a device whose figures are known; an empty text where there is nothing to tell."""
+    sums = sum_of(parts)
+    return (
+        f"{sums.charged}/{mib(parts.budget_bytes)} MiB",
+        _marked(paper.glyphs.workspace, sums.unused),
+        _marked(paper.glyphs.leaked, mib(parts.leaked_bytes)),
+        _marked(paper.glyphs.context, sums.context),
+        _marked(paper.glyphs.external, sums.external),
+        f"= {sums.used} in use" if paper.width >= _WIDEST else "",
+        *_shares(parts, paper.width),
+    )
+
+
+def no_figures(glyphs: Glyphs) -> tuple[str, ...]:
+    """The columns of a device that tells nothing."""
+    return (f"{glyphs.nothing}/{glyphs.nothing} MiB", "", "", "", "", "", "", "")
+
+
+def tier_figures(parts: Occupancy, kept: str, width: int) -> tuple[str, ...]:
+    """The columns of the RAM tier."""
+    charge = kept if width < WIDE else f"{mib(parts.charged_bytes)}/{mib(parts.budget_bytes)} MiB"
+    return (charge, "", "", "", "", "", *_shares(parts, width))
+
+
+def _marked(mark: str, size_mib: int) -> str:
+    return f"{mark}{size_mib}" if size_mib else ""
+
+
+def _shares(parts: Occupancy, width: int) -> tuple[str, str]:
+    if width < WIDE:
+        return "", ""
+    of_budget = percent_text(parts.charged_bytes, parts.budget_bytes)
+    of_total = percent_text(parts.charged_bytes, parts.total_bytes)
+    return f" {of_budget:>4} of budget", f"{of_total:>4} of total"
+
+
+# ── devices that there is no room for ─────────────────────────────────────────────────────────────
+
+
+def shown_devices(devices: Sequence[DeviceState], most: int) -> frozenset[DeviceId]:
+    """At most `most` of the devices: those in trouble first, then as they come; all when they fit."""
+    if len(devices) <= most:
+        return frozenset(known.spec.id for known in devices)
+    by_need = sorted(devices, key=lambda known: known.reading.health == "ok")
+    # One row less: it is the one that stands for all the others.
+    return frozenset(known.spec.id for known in by_need[: max(most - 1, 0)])
+
+
+def together(parts: Sequence[Occupancy]) -> Occupancy:
+    """Several devices' memory as one."""
+    return Occupancy(
+        inside=_merged((s for p in parts for s in p.inside), _INSIDE),
+        outside=_merged((s for p in parts for s in p.outside), ("spare", "context", "external")),
+        charged_bytes=sum(p.charged_bytes for p in parts),
+        budget_bytes=sum(p.budget_bytes for p in parts),
+        total_bytes=sum(p.total_bytes for p in parts),
+        leaked_bytes=sum(p.leaked_bytes for p in parts),
+        context_bytes=sum(p.context_bytes for p in parts),
+        external_bytes=sum(p.external_bytes for p in parts),
+        unused_bytes=sum(p.unused_bytes for p in parts),
+    )
+
+
+def _merged(segments: Iterable[Segment], kinds: Sequence[SegmentKind]) -> tuple[Segment, ...]:
+    """One segment of each kind that there is."""
+    found = tuple(segments)
+    merged = []
+    for kind in kinds:
+        same = [s for s in found if s.kind == kind]
+        if same:
+            sizes = sum(s.size_bytes for s in same), sum(s.weights_bytes for s in same)
+            merged.append(Segment(kind, sizes[0], weights_bytes=sizes[1]))
+    return tuple(merged)

@@ -1,4 +1,4 @@
-"""The single rows around the table and the log: header, section rules and what is under way."""
+"""The single rows around the table and the log: header, section rules, what is under way, and what the switches say together."""
 
 from __future__ import annotations
 

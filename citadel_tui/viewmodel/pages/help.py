@@ -1,4 +1,5 @@
-"""The registry of actions as text: the footer's keys and the help page."""
+"""Everything that is explained: the footer's keys and the help page, made from the registry of actions, and the topics of
+`citadel help`."""
 
 from __future__ import annotations
 
@@ -35,6 +36,72 @@ _STATES: Final = (
     ("resting", "on no device; WHERE says whether its weights are in the RAM tier or on disk"),
     ("trouble", "can't be loaded; the line below the table says why"),
 )
+_KEY_WIDTH: Final = 7
+_VERB_WIDTH: Final = 10
+_LABEL: Final = 24
+
+
+def help_lines(actions: Registry, paper: Paper) -> tuple[Line, ...]:
+    """All keys with what they do, then what is seen and what it means."""
+    return (
+        heading("Keys"),
+        *key_lines(actions, paper.width),
+        *meaning_lines(paper),
+        *section("More", fact("shell", "citadel help lists what else is explained", paper.width, _KEY_WIDTH)),
+    )
+
+
+# ── keys ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FooterKey(NamedTuple):
+    """One key of the footer."""
+
+    action: Action
+    line: Line
+
+
+def footer_keys(offered: Sequence[tuple[Action, str]], width: int) -> list[FooterKey]:
+    """The keys that fit; those that can't be pressed now, for a reason, in brackets. The last two always stay."""
+    keys = [FooterKey(action, _key_part(action, why_not)) for action, why_not in offered if action.footer]
+    while len(keys) > 2 and sum(width_of(key.line) for key in keys) > width:
+        keys.pop(-3)
+    return keys
+
+
+def footer_line(keys: Sequence[FooterKey], paper: Paper) -> Line:
+    """The keys one behind the other."""
+    return paper.filled(tuple(span for key in keys for span in key.line))
+
+
+def action_at(keys: Sequence[FooterKey], x: int) -> Action | None:
+    """The action whose key is shown over the cell `x`."""
+    for key in keys:
+        x -= width_of(key.line)
+        if x < 0:
+            return key.action
+    return None
+
+
+def _key_part(action: Action, why_not: str) -> Line:
+    if why_not:
+        return (Span(f" ({action.key_text} {action.word})", "dim"),)
+    return (Span(f" {action.key_text}", "key"), Span(f" {action.word} "))
+
+
+def key_lines(actions: Registry, width: int) -> tuple[Line, ...]:
+    """Every key, its verb, and what that does."""
+    return tuple(line for action in actions for line in _help(action, width))
+
+
+def _help(action: Action, width: int) -> tuple[Line, ...]:
+    """The key in its own colour before the verb and what it does."""
+    first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
+    blank = Span(" " * _KEY_WIDTH)
+    return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
+
+
+# ── what is seen, and what it means ───────────────────────────────────────────────────────────────
 
 
 def meaning_lines(paper: Paper) -> tuple[Line, ...]:
@@ -73,69 +140,9 @@ def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
     )
 
 
-_KEY_WIDTH: Final = 7
-_VERB_WIDTH: Final = 10
-
-
-class FooterKey(NamedTuple):
-    """One key of the footer."""
-
-    action: Action
-    line: Line
-
-
-def footer_keys(offered: Sequence[tuple[Action, str]], width: int) -> list[FooterKey]:
-    """The keys that fit; those that can't be pressed now, for a reason, in brackets. The last two always stay."""
-    keys = [FooterKey(action, _key_part(action, why_not)) for action, why_not in offered if action.footer]
-    while len(keys) > 2 and sum(width_of(key.line) for key in keys) > width:
-        keys.pop(-3)
-    return keys
-
-
-def footer_line(keys: Sequence[FooterKey], paper: Paper) -> Line:
-    """The keys one behind the other."""
-    return paper.filled(tuple(span for key in keys for span in key.line))
-
-
-def action_at(keys: Sequence[FooterKey], x: int) -> Action | None:
-    """The action whose key is shown over the cell `x`."""
-    for key in keys:
-        x -= width_of(key.line)
-        if x < 0:
-            return key.action
-    return None
-
-
-def _key_part(action: Action, why_not: str) -> Line:
-    if why_not:
-        return (Span(f" ({action.key_text} {action.word})", "dim"),)
-    return (Span(f" {action.key_text}", "key"), Span(f" {action.word} "))
-
-
-def help_lines(actions: Registry, paper: Paper) -> tuple[Line, ...]:
-    """All keys with what they do, then what is seen and what it means."""
-    return (
-        heading("Keys"),
-        *key_lines(actions, paper.width),
-        *meaning_lines(paper),
-        *section("More", fact("shell", "citadel help lists what else is explained", paper.width, _KEY_WIDTH)),
-    )
-
-
-def key_lines(actions: Registry, width: int) -> tuple[Line, ...]:
-    """Every key, its verb, and what that does."""
-    return tuple(line for action in actions for line in _help(action, width))
-
-
-def _help(action: Action, width: int) -> tuple[Line, ...]:
-    """The key in its own colour before the verb and what it does."""
-    first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
-    blank = Span(" " * _KEY_WIDTH)
-    return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
-
+# ── what `citadel help` explains ──────────────────────────────────────────────────────────────────
 
 MakeTopic: TypeAlias = Callable[[Paper], tuple[Line, ...]]
-_LABEL: Final = 24
 
 
 class Topic(Struct, frozen=True):

@@ -24,61 +24,6 @@ from engine.core.sizes import format_size, mib_range
 from engine.core.state import ModelState, Resident
 
 _SHOWN: Final = 12
-
-
-def residency_lines(scene: Scene, model: ModelName, paper: Paper) -> tuple[Line, ...]:
-    """The section of the model's page, newest first; none when nothing is remembered."""
-    newest_first = [text for record in reversed(scene.records) for text in _texts(record.entry, model)]
-    return section("Where it has been", sentences(newest_first[:_SHOWN], paper))
-
-
-def _texts(entry: object, model: ModelName) -> Iterator[str]:
-    if not isinstance(entry, Switch | Pinned) or (isinstance(entry, Switch) and entry.outcome != "done"):
-        return
-    for step in reversed(entry.plan.steps):
-        if step.model == model:
-            yield f"{clock_text(entry.at_s)}  {_step_text(step, entry)}, asked by {ASKED_BY[entry.origin]}"
-
-
-def _step_text(step: EvictStep | LoadStep | PinStep | UnpinStep, entry: Switch | Pinned) -> str:
-    match step:
-        case LoadStep():
-            took = (
-                f" in {seconds_text(entry.total_s)}" if isinstance(entry, Switch) and len(entry.plan.loads) == 1 else ""
-            )
-            return f"came to {step.device}{took}, {FROM[step.tier]}"
-        case EvictStep(victim=True):
-            return f"left {step.device} for {', '.join(load.model for load in entry.plan.loads)}"
-        case EvictStep():
-            return f"left {step.device}"
-        case PinStep():
-            return f"was pinned{f' to {step.device}' if step.device else ''}"
-        case UnpinStep():
-            return "was unpinned"
-        case _:
-            assert_never(step)
-
-
-def why_lines(scene: Scene, model: ModelName, paper: Paper) -> tuple[Line, ...]:
-    """What `citadel why` says of the past, as far as the console's records reach; nothing when none touched the model."""
-    if scene.snapshot is None:
-        return ()
-    state = scene.snapshot.state
-    explained = explain(state, scene.records, model)
-    if explained.last is None:
-        return ()
-    paragraphs = decisions(explained, labels(state))
-    return section("Why", (line for text in paragraphs for line in _lines(text, paper)))
-
-
-def _lines(paragraph: str, paper: Paper) -> Iterator[Line]:
-    """The paragraph's lines, wrapped behind their own indentation."""
-    for text in paragraph.splitlines():
-        margin = " " * (1 + len(text) - len(text.lstrip()))
-        for piece in wrapped(paper.text(text), max(paper.width - len(margin), 1)):
-            yield (Span(margin + piece),)
-
-
 _LABEL: Final = 10
 _KEPT: Final = 5
 """Earlier switches that the page lists."""
@@ -165,3 +110,59 @@ def _now_lines(scene: Scene, state: ModelState, residents: tuple[Resident, ...],
 def _last_switch(about: list[Record], paper: Paper) -> tuple[Line, ...]:
     newest = next((r.entry for r in reversed(about) if isinstance(r.entry, Switch)), None)
     return section("Last switch", switch_lines(newest, paper)) if newest else ()
+
+
+# ── its past ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def residency_lines(scene: Scene, model: ModelName, paper: Paper) -> tuple[Line, ...]:
+    """The section of the model's page, newest first; none when nothing is remembered."""
+    newest_first = [text for record in reversed(scene.records) for text in _texts(record.entry, model)]
+    return section("Where it has been", sentences(newest_first[:_SHOWN], paper))
+
+
+def _texts(entry: object, model: ModelName) -> Iterator[str]:
+    if not isinstance(entry, Switch | Pinned) or (isinstance(entry, Switch) and entry.outcome != "done"):
+        return
+    for step in reversed(entry.plan.steps):
+        if step.model == model:
+            yield f"{clock_text(entry.at_s)}  {_step_text(step, entry)}, asked by {ASKED_BY[entry.origin]}"
+
+
+def _step_text(step: EvictStep | LoadStep | PinStep | UnpinStep, entry: Switch | Pinned) -> str:
+    match step:
+        case LoadStep():
+            took = (
+                f" in {seconds_text(entry.total_s)}" if isinstance(entry, Switch) and len(entry.plan.loads) == 1 else ""
+            )
+            return f"came to {step.device}{took}, {FROM[step.tier]}"
+        case EvictStep(victim=True):
+            return f"left {step.device} for {', '.join(load.model for load in entry.plan.loads)}"
+        case EvictStep():
+            return f"left {step.device}"
+        case PinStep():
+            return f"was pinned{f' to {step.device}' if step.device else ''}"
+        case UnpinStep():
+            return "was unpinned"
+        case _:
+            assert_never(step)
+
+
+def why_lines(scene: Scene, model: ModelName, paper: Paper) -> tuple[Line, ...]:
+    """What `citadel why` says of the past, as far as the console's records reach; nothing when none touched the model."""
+    if scene.snapshot is None:
+        return ()
+    state = scene.snapshot.state
+    explained = explain(state, scene.records, model)
+    if explained.last is None:
+        return ()
+    paragraphs = decisions(explained, labels(state))
+    return section("Why", (line for text in paragraphs for line in _lines(text, paper)))
+
+
+def _lines(paragraph: str, paper: Paper) -> Iterator[Line]:
+    """The paragraph's lines, wrapped behind their own indentation."""
+    for text in paragraph.splitlines():
+        margin = " " * (1 + len(text) - len(text.lstrip()))
+        for piece in wrapped(paper.text(text), max(paper.width - len(margin), 1)):
+            yield (Span(margin + piece),)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.graph import share_cells
 from citadel_tui.viewmodel.pages.plan import refusal_lines, step_lines
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.prose import fact, section, sentences, share_cells
+from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import clock_text, milliseconds_text, range_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY
