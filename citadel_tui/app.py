@@ -140,6 +140,7 @@ class CitadelApp(App[int]):
     def _tick(self) -> None:
         """Move the clock with the seconds."""
         self._show()
+        # Just behind the full second: a timer that is early by a hair would show the old one, and the next a second later.
         self.set_timer(1.001 - self._now() % 1, self._tick)
 
     def _show(self) -> None:

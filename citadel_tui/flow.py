@@ -84,6 +84,8 @@ async def fulfil(wish: Wish, engine: CommandEngine, operator: Operator) -> None:
 
 async def _submit(plan: Plan, engine: CommandEngine, operator: Operator) -> None:
     """Have `plan` done; one that has changed meanwhile is shown again first, whatever it touches."""
+    # The engine does nothing but what was agreed to: it plans anew when the submission comes, and answers `Changed` when that has
+    # other effects than those confirmed. This may happen more than once, and may end in nothing to do.
     while plan.steps:
         answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects))
         if not isinstance(answer, Changed):

@@ -98,6 +98,7 @@ class Link:
     async def _follow(self, api: EngineAPI) -> None:
         try:
             self._hello = await api.hello()
+            # Before the events, which begin after the last of these: a record that comes between the two calls is not missed.
             self._records = await api.records(KEPT_RECORDS)
             self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
@@ -114,6 +115,7 @@ class Link:
         self._connected = asyncio.Event()
 
     def _take(self, event: Event) -> None:
+        # Only now: a line that breaks as soon as it is up counts as broken all the while, and the pauses go on growing.
         self._lost = None
         self._pause_s = FIRST_PAUSE_S
         match event:

@@ -106,6 +106,7 @@ class Sharing:
 
 def bounded(text: str) -> str:
     """`text`, or as much of its beginning as a terminal takes."""
+    # The cut may be within a character, whose beginning is dropped with "ignore".
     return text.encode("utf-8", "replace")[:LIMIT_BYTES].decode("utf-8", "ignore")
 
 

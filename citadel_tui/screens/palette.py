@@ -33,6 +33,7 @@ class Palette(ModalScreen[Picked | None]):
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
+        # The line to type in has the focus, and would take these for itself.
         Binding("up", "move(-1)", show=False, priority=True),
         Binding("down", "move(1)", show=False, priority=True),
     ]

@@ -64,6 +64,7 @@ def _remembered(settings: ConsoleSettings) -> dict[str, str]:
 
 
 def _with(lines: list[str], name: str, line: str) -> list[str]:
+    # Only from the left edge: the same name further in is a key of a table, such as an action's under `keys`.
     found = [index for index, old in enumerate(lines) if re.match(rf"{name}\s*:", old)]
     return [*lines[: found[0]], line, *lines[found[0] + 1 :]] if found else [*lines, line]
 

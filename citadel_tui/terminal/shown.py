@@ -56,7 +56,8 @@ class Shown:
 
     def _paint(self, piece: Piece, brush: Brush) -> bool:
         row, blank, painted = self._cells[piece.row], on_blanks(piece.pen), False
-        for column, character in enumerate(piece.text[: len(row) - piece.column], piece.column):
+        # A frame may still be for the size before, which was wider.
+        for column, character in enumerate(piece.text[: max(len(row) - piece.column, 0)], piece.column):
             cell = (character, blank if character == " " else piece.pen)
             if row[column] != cell:
                 row[column] = cell
@@ -65,6 +66,8 @@ class Shown:
         return painted
 
     def _paint_unsure(self, piece: Piece, brush: Brush) -> bool:
+        # Terminals differ on how many cells such a character takes: what it covers, and where the piece ends, is not known. A row
+        # that has one is written as it came, each time; there are few.
         self._cells[piece.row][:] = [None] * self._columns
         brush.draw_text(*piece)
         return True

@@ -21,6 +21,7 @@ def graph(values: Sequence[float | None], top: float, paper: Paper, height: int)
 def _steps(value: float | None, top: float, most: int) -> int:
     if value is None or value <= 0 or top <= 0:
         return 0
+    # At least one step: a little must not look like nothing.
     return max(round(min(value / top, 1.0) * most), 1)
 
 
