@@ -17,8 +17,8 @@ from engine.devices.readings import CardReader, OwnUse
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S
-from tests.tui.card_stage import StandingClock
-from tests.tui.scenes import lived_in
+from tests.tui.busy_engines import lived_in
+from tests.tui.console_on_cards import StandingClock
 
 CARD_BYTES: Final = 1984 * MIB
 """What the driver leaves of 2 GiB."""
