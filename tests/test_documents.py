@@ -11,9 +11,14 @@ import pytest
 from citadel_tui.actions import ACTIONS
 
 ROOT: Final = Path(__file__).parents[1]
-DOCUMENTS: Final = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS: Final = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "engine").rglob("*.md")),
+]
 ROOMS: Final = (ROOT, ROOT / "engine", ROOT / "citadel_tui")
-"""Where a path may start: a document on the engine says `core/ledger.py` for `engine/core/ledger.py`."""
+"""Where a path may start: a document on the engine says `core/ledger.py` for `engine/core/ledger.py`. The page of a room may
+start there too."""
 MADE_LATER: Final = {"docs/results"}
 """By `make gpu-check`, which writes its figures there."""
 
@@ -33,14 +38,13 @@ def _paths(text: str) -> list[str]:
 
 def _modules(text: str) -> list[str]:
     """Dotted names that start in one of the rooms: `engine.core.ledger`, `python -m benchmarks.console`."""
-    found = [match[1] for code in CODE.findall(text) if (match := DOTTED.fullmatch(code))]
+    found = [match[1] for code in CODE.findall(text) if (match := DOTTED.fullmatch(code)) and not PATH.fullmatch(code)]
     return [name for name in found if any((room / name.split(".")[0]).is_dir() for room in ROOMS)]
 
 
 def _is_there(name: str) -> bool:
     """Whether the dotted name is a package or module, or something that its module says."""
-    for room in ROOMS:
-        place = room
+    for place in ROOMS:
         parts = name.split(".")
         while parts and (place / parts[0]).is_dir():
             place /= parts.pop(0)
@@ -56,15 +60,15 @@ def _is_there(name: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_path_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text()
     linked = [target for target in LINK.findall(text) if not (document.parent / target).exists()]
-    named = [path for path in _paths(text) if not any((room / path).exists() for room in ROOMS)]
+    named = [path for path in _paths(text) if not any((room / path).exists() for room in (*ROOMS, document.parent))]
     assert sorted({*linked, *named} - MADE_LATER) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_that_a_document_names_is_there(document: Path) -> None:
     assert sorted({name for name in _modules(document.read_text()) if not _is_there(name)}) == []
 

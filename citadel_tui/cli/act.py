@@ -19,7 +19,7 @@ from citadel_tui.cli.values import device
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label, labels
-from citadel_tui.words.plans import deeds, plan_text, refusal_text
+from citadel_tui.words.plans import done_text, ending_text, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
 from engine.client import RemoteEngine
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Submission, Unpin, models_of
@@ -195,15 +195,12 @@ def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exi
             took = (
                 f"  ({seconds_text(switch.total_s)}, predicted {seconds_text(plan.predicted.p50_s)})" if switch else ""
             )
-            print(f"{deeds(plan, label)}{took}")
+            print(f"{done_text(plan, label)}{took}")
             return Exit.DONE
         case Declined(refusal=refusal):
             return refused(refusal, label)
-        case Failed(reason=reason):
-            tell(f"failed: {reason}")
-            return Exit.FAILED
-        case Cancelled(reason=reason):
-            tell(f"cancelled: {reason}")
+        case Failed() | Cancelled():
+            tell(ending_text(answer))
             return Exit.FAILED
         case _:
             assert_never(answer)

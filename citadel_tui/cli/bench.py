@@ -17,7 +17,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import count, count_or_none, device, percentage
-from citadel_tui.words.figures import uses_text
+from citadel_tui.words.bench import leaving_text
 from citadel_tui.words.labels import labels
 from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress, Schedule
@@ -151,7 +151,7 @@ def _confirmed(state: State, touched: Sequence[Resident]) -> bool:
     label = labels(state)
     tell("this takes models off their devices for as long as it runs, and puts them back:")
     for resident in touched:
-        tell(f"  {label(resident.model)} on {resident.device}{uses_text(resident.leases)}")
+        tell(f"  {leaving_text(resident, label)}")
     return agreed()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
-from citadel_tui.cli.picture import empty_picture, save_picture
+from citadel_tui.cli.picture import empty_figure, save_figure
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
@@ -132,10 +132,10 @@ def plotted(run: BenchResult, path: Path) -> Exit:
     """Draw the run to `path`, whose ending says how: .svg, .png or .pdf. Raises EngineError."""
     if not run.series:
         raise EngineError("the run has no figures to draw; nothing was written")
-    picture = empty_picture(10.0, 1.4 + 0.45 * len(run.series))
-    _draw(picture.subplots(), run)
-    picture.legend(handles=_legend(), ncols=len(_PARTS) + 1, fontsize="small", loc="outside lower center")
-    save_picture(picture, path)
+    figure = empty_figure(10.0, 1.4 + 0.45 * len(run.series))
+    _draw(figure.subplots(), run)
+    figure.legend(handles=_legend(), ncols=len(_PARTS) + 1, fontsize="small", loc="outside lower center")
+    save_figure(figure, path)
     return Exit.DONE
 
 

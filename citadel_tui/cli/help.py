@@ -11,6 +11,7 @@ from citadel_tui.cli.output import can_draw
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.pages.help import TOPICS
+from citadel_tui.viewmodel.paper import Paper
 
 _WIDEST: Final = 100
 _NAME: Final = 12
@@ -32,6 +33,6 @@ def run(arguments: HelpArguments) -> int:
         return Exit.DONE
     glyphs = UNICODE if can_draw(sys.stdout) else ASCII
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    for line in TOPICS[arguments.topic].lines(width, glyphs):
+    for line in TOPICS[arguments.topic].lines(Paper(width, glyphs)):
         print("".join(span.text for span in line).rstrip())
     return Exit.DONE

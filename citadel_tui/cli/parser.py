@@ -60,7 +60,7 @@ FAMILIES: Final = {
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     "stop": "serve",
 }
-"""Commands that differ in a line or two, and the module that holds their family."""
+"""Commands that share most of what they do, and the module that holds them together."""
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 _EPILOG: Final = """\

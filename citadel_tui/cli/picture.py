@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def empty_picture(width_inches: float, height_inches: float) -> Figure:
+def empty_figure(width_inches: float, height_inches: float) -> Figure:
     """Raises EngineError where there is no matplotlib."""
     try:
         from matplotlib.figure import Figure
@@ -22,10 +22,10 @@ def empty_picture(width_inches: float, height_inches: float) -> Figure:
     return Figure((width_inches, height_inches), layout="constrained")
 
 
-def save_picture(picture: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write it to `path`, whose ending says how: .svg, .png, .pdf. Raises EngineError."""
     try:
-        picture.savefig(path)
+        figure.savefig(path)
     except OSError as error:
         raise EngineError(f"{path} can't be written: {error.strerror}") from None
     except ValueError as error:

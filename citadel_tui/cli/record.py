@@ -11,7 +11,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import seconds
-from citadel_tui.session.recording import record
+from citadel_tui.session.file import record
 
 
 class RecordArguments(Arguments, frozen=True, kw_only=True):

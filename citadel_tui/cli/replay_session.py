@@ -10,8 +10,8 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell, why_no_console
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import seconds
+from citadel_tui.session.file import read_session
 from citadel_tui.session.playback import Playback
-from citadel_tui.session.recording import read_session
 
 
 class ReplaySessionArguments(Arguments, frozen=True, kw_only=True):

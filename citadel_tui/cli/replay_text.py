@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.output import table
-from citadel_tui.cli.picture import empty_picture, save_picture
+from citadel_tui.cli.picture import empty_figure, save_figure
 from citadel_tui.words.figures import share_text
 from engine.core.policy import Eviction
 from engine.replay.box import GB
@@ -111,20 +111,20 @@ def _seconds(found: Percentiles | None, *percents: int) -> list[str]:
 
 def plot_untimed(compared: PolicyComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    picture = empty_picture(6.0, 4.0)
+    figure = empty_figure(6.0, 4.0)
     seconds: dict[str, float] = {name: outcome.switch_s for name, outcome in compared.policies.items()}
     seconds["clairvoyant (a bound)"] = compared.clairvoyant.switch_s
-    _draw_seconds(picture.subplots(), seconds)
-    save_picture(picture, path)
+    _draw_seconds(figure.subplots(), seconds)
+    save_figure(figure, path)
 
 
 def plot_timed(compared: TimedComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    picture = empty_picture(11.0, 4.0)
-    left, right = picture.subplots(1, 2)
+    figure = empty_figure(11.0, 4.0)
+    left, right = figure.subplots(1, 2)
     _draw_seconds(left, {name: outcome.switch_s for name, outcome in compared.policies.items()})
     _draw_delays(right, {name: outcome.delays for name, outcome in compared.policies.items()})
-    save_picture(picture, path)
+    save_figure(figure, path)
 
 
 def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from citadel_tui.link import StartedOver
-from citadel_tui.session.recording import Session
+from citadel_tui.session.file import Session
 from engine.api import (
     Answer,
     EngineAPI,

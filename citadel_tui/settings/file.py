@@ -27,7 +27,7 @@ def load_settings_file(path: Path) -> Loaded:
     if not path.exists():
         return Loaded(first=True)
     # Only now: a console without a file must not pay for them.
-    from citadel_tui.settings.checking import settings_of
+    from citadel_tui.settings.schema import settings_of
     from engine.settings.documents import read_yaml
     from engine.settings.problems import Problem
 
@@ -62,5 +62,6 @@ def _remembered(settings: ConsoleSettings) -> dict[str, str]:
 
 
 def _with(lines: list[str], name: str, line: str) -> list[str]:
+    # Only from the left edge: the same name further in is a key of a table, such as an action's under `keys`.
     found = [index for index, old in enumerate(lines) if re.match(rf"{name}\s*:", old)]
     return [*lines[: found[0]], line, *lines[found[0] + 1 :]] if found else [*lines, line]

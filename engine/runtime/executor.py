@@ -155,7 +155,6 @@ class Executor:
             self._reads.leave(model)
         match reply:
             case Bound():
-                self.workers.used_bytes[device] = reply.used_bytes
                 self._post(ModelBound(model, device, reply))
             case Failure(kind=kind, message=message):
                 self._post(BindFailed(model, device, _FAILURES.get(kind, "broken"), message))
@@ -180,7 +179,6 @@ class Executor:
         except WorkerDied:
             return  # which has released everything
         if isinstance(reply, Released):
-            self.workers.used_bytes[device] = reply.used_bytes
             context_bytes = context_of(reply.card)
             self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes, context_bytes))
             if reply.leaked_bytes and self._configs[device].backing != "ram":

@@ -36,7 +36,7 @@ class Sampler:
         """Post one DeviceRead a device each interval, or each quiet one while it may rest, until cancelled."""
         while True:
             host = read_host_memory()
-            cards = await self._cards.read(self._specs, workers.used_bytes, workers.pids)
+            cards = await self._cards.read(self._specs, workers.own_use)
             for device, spec in self._specs.items():
                 reading = cards.get(device) or self._of_host(spec, workers.used_bytes[device], host)
                 post(DeviceRead(device, reading))

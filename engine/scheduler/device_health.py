@@ -104,9 +104,8 @@ class DeviceHealth:
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
         before = self._readings.get(device)
-        self._readings[device] = (
-            reading  # kept also now: a card is read while its worker is down, and may be well before it is up
-        )
+        # Kept whatever follows: a card is read while its worker is down, too, and may be well before that is up.
+        self._readings[device] = reading
         known = self._board.state.devices[device]
         if known.worker_pid is None:
             return

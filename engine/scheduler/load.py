@@ -162,9 +162,7 @@ def _give_up_slab(board: Board, job: Job, incoming: Incoming) -> Flow:
         leaving = departure(board.state, on_cpu)
         board.apply(ledger.pend, model, incoming.device, board.now.wall_s)
         job.evicted += (leaving,)
-        job.insists = (
-            True  # else requests that come meanwhile would keep it on the CPU, and the load could only give way
-        )
+        job.insists = True  # else requests that come meanwhile would keep it on the CPU, and the load give way
         yield from clear(board, job, [leaving])
         board.apply(ledger.withdraw, model, incoming.device)
     if is_whole(board, model):  # one that is still being read is held against its file when the reading ends

@@ -51,9 +51,8 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
 def _read_if_needed(board: Board, job: Job, model: ModelName) -> None:
     """Have the slab in the RAM tier, unless it is there or on its way, and note where it comes from."""
     if is_whole(board, model):
-        job.tier = (
-            job.tier or "ram"
-        )  # a slab that this job has had read is whole in the end too, and came from further away
+        # A slab that this job has had read is whole in the end, too, and came from further away.
+        job.tier = job.tier or "ram"
         return
     if is_writing_back(board, model):
         return

@@ -96,9 +96,8 @@ def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | 
     if isinstance(fallback := plan(state, command, policy, now_s), Plan):
         return fallback
     insisted = plan(_as_if_idle(state), command, on_gpu, now_s)
-    job.insists = isinstance(
-        insisted, Plan
-    )  # its victims are given up: requests that come now wait, else none would ever drain
+    # Whoever is a victim now is given up: requests for it wait from here on, else its leases would never end.
+    job.insists = isinstance(insisted, Plan)
     return insisted if job.insists else fallback
 
 

@@ -42,7 +42,7 @@ class CudaBacking:
         self._quarantine: Final[list[WindowBlock]] = []
         self._context_bytes: int | None = None
         self._is_open = False
-        self.runs: Final = CudaRuns(device, self._describe)
+        self.runs: Final = CudaRuns(device, self._describe, self._held_bytes)
 
     @property
     def used_bytes(self) -> int:
@@ -50,7 +50,7 @@ class CudaBacking:
         if not self._is_open:
             return 0
         self._end_quarantines()
-        return (self._context_bytes or 0) + self._device.figures().reserved_bytes
+        return self._held_bytes()
 
     @property
     def card(self) -> CardMemory | None:
@@ -131,11 +131,13 @@ class CudaBacking:
                 self._quarantine.remove(allocation)
                 del self._charges[allocation]
 
+    def _held_bytes(self) -> int:
+        return (self._context_bytes or 0) + self._device.figures().reserved_bytes
+
     def _describe(self) -> str:
         figures = self._device.figures()
-        used_bytes = (self._context_bytes or 0) + figures.reserved_bytes
         return (
-            f"{format_size(used_bytes)} of this device's {format_size(self._limit_bytes)} are in use;"
+            f"{format_size(self._held_bytes())} of this device's {format_size(self._limit_bytes)} are in use;"
             f" the whole card shows {format_size(figures.free_bytes)} of {format_size(figures.total_bytes)} free"
         )
 
@@ -143,9 +145,10 @@ class CudaBacking:
 class CudaRuns:
     """The device's peak belongs to whoever used it meanwhile: a run is measured only when it was alone."""
 
-    def __init__(self, device: CudaDevice, describe: Callable[[], str]) -> None:
+    def __init__(self, device: CudaDevice, describe: Callable[[], str], used_bytes: Callable[[], int]) -> None:
         self._device: Final = device
         self._describe: Final = describe
+        self._used_bytes: Final = used_bytes
         self._lock: Final = threading.Lock()
         self._running = 0
         self._events = 0
@@ -176,6 +179,7 @@ class CudaRuns:
         try:
             yield took
         finally:
+            took.used_bytes = self._used_bytes()
             with self._lock:
                 self._running -= 1
                 if alone and self._events == begun:

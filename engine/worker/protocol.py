@@ -203,6 +203,8 @@ class RunEnded(Struct, frozen=True, tag="run-ended"):
     """What the run took beside the weights at its peak; None where the device can't tell, or others used it meanwhile."""
     filled: float = 0.0
     """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
+    used_bytes: int | None = None
+    """All that the device holds now: a run leaves memory with torch's allocator. None where a run changes nothing of it."""
 
 
 class Advanced(Struct, frozen=True, tag="advanced"):

@@ -87,7 +87,7 @@ class Residents:
             raise BadRequest(f"{request.model} is for {bound.task}, not for {asked}")
         with self._backing.runs.measure() as took:
             outcome = bound.runner.run(request.task, say)
-        return RunEnded(request.id, outcome.result, took.workspace_bytes, outcome.filled)
+        return RunEnded(request.id, outcome.result, took.workspace_bytes, outcome.filled, took.used_bytes)
 
     def unlock(self, request: Unlock) -> Unlocked:
         """End the page-lock of a region of the RAM tier."""

@@ -34,7 +34,7 @@ async def test_refusals_and_notices_are_in_the_log_too(citadel: Citadel, engine:
     lines = [re.sub(r"^\S+ \S+  ", "", line) for line in (await citadel("log")).out.splitlines()]
     assert lines == [
         "warning: the worker of gpu1 was killed�[2J",
-        "refused: move bge-base (synthetic): there is no device gpu7",
+        "refused: move bge-base (synthetic) to gpu7: there is no device gpu7",
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from citadel_tui.cli.act import VerbArguments
 from citadel_tui.cli.parser import COMMANDS, Arguments, parse
-from citadel_tui.words.shell import command_line
+from citadel_tui.share import command_line
 from engine.core.commands import Batch, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 
 

@@ -17,7 +17,7 @@ async def test_undo_shows_what_it_would_do_and_waits_for_a_yes(citadel: Citadel,
     await citadel("load", "bge-base", "--on", "gpu1")
     ran = await citadel("undo")
     assert ran.status == 4
-    assert "evict bge-base (synthetic) from gpu1" in ran.out
+    assert "leaves bge-base (synthetic) from gpu1" in ran.out
     assert "--yes" in ran.err
     assert _residents(engine) == {"bge-base": "gpu1"}
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from engine.core.devices import DeviceSpec, Neighbour, Reading
 from engine.core.sizes import MIB
 from engine.devices.cards import Activity, GpuMemory, GpuProcess, GpuSample
-from engine.devices.readings import CardReader
+from engine.devices.readings import CardReader, OwnUse
 from engine.devices.troubles import Library, library_in
 
 CARD = "GPU-1"
@@ -44,9 +44,13 @@ class Reader:
         self._specs = specs(**total_mib)
         self._reader = CardReader(card, dict.fromkeys(total_mib, CARD))
 
-    async def read(self, **used_mib: int) -> dict[str, Reading]:
-        used_bytes = {device: used_mib.get(device, 0) * MIB for device in self._specs}
-        return await self._reader.read(self._specs, used_bytes, {"gpu0": OURS})
+    async def read(
+        self, *, pid: int | None = OURS, under_way: int = 0, asked: int = 0, **used_mib: int
+    ) -> dict[str, Reading]:
+        """`under_way` and `asked`: of the worker of gpu0."""
+        own = {device: OwnUse(None, used_mib.get(device, 0) * MIB) for device in self._specs}
+        own["gpu0"] = replace(own["gpu0"], pid=pid, under_way=under_way, asked=asked)
+        return await self._reader.read(self._specs, lambda: own)
 
 
 async def test_a_card_is_starting_until_two_samples_agree() -> None:
@@ -80,6 +84,59 @@ async def test_memory_on_the_move_does_not_look_external() -> None:
     reading = (await reader.read())["gpu0"]
 
     assert reading.external_bytes == 100 * MIB
+
+
+async def test_bytes_of_a_load_under_way_are_ours_however_long_it_takes() -> None:
+    """The worker tells what it holds when it has answered; until then its memory stands still in sample after sample."""
+    card = ScriptedCard()
+    reader = Reader(card, gpu0=1000)
+    card.holds(100)
+    await reader.read()
+    await reader.read()
+    card.holds(600)
+    during = [(await reader.read(under_way=1, asked=1))["gpu0"] for _ in range(9)]
+    after = [(await reader.read(gpu0=500, asked=1))["gpu0"] for _ in range(2)]
+
+    assert {(reading.used_bytes, reading.external_bytes) for reading in (*during, *after)} == {(600 * MIB, 100 * MIB)}
+
+
+async def test_a_load_that_comes_and_goes_between_two_readings_says_nothing_of_others() -> None:
+    card = ScriptedCard()
+    reader = Reader(card, gpu0=1000)
+    card.holds(100)
+    await reader.read()
+    await reader.read()
+    card.holds(400)
+    await reader.read(under_way=1, asked=1)
+    between = (await reader.read(asked=2))["gpu0"]  # its account is of before the second request's end
+
+    assert between.external_bytes == 100 * MIB
+
+
+async def test_while_our_account_moves_the_drivers_list_tells_what_others_hold() -> None:
+    card = ScriptedCard()
+    reader = Reader(card, gpu0=1000)
+    card.holds(100)
+    await reader.read()
+    await reader.read()
+    card.holds(900)  # ours 500, others 400
+    for at_s in (101.0, 102.0):
+        listed = Activity(processes=(GpuProcess(OURS, "python", 500 * MIB), GpuProcess(THEIRS, "game", 400 * MIB)))
+        card.now = replace(card.now, activity=listed, activity_at_s=at_s, at_s=at_s)
+        reading = (await reader.read(under_way=1, asked=1))["gpu0"]
+
+    assert (reading.used_bytes, reading.external_bytes) == (900 * MIB, 400 * MIB)
+
+
+async def test_a_worker_that_was_killed_is_no_stranger() -> None:
+    card = ScriptedCard()
+    reader = Reader(card, gpu0=1000)
+    card.holds(300)
+    await reader.read(gpu0=300)
+    card.now = replace(card.now, activity=Activity(processes=(GpuProcess(OURS, "python", 300 * MIB),)))
+    reading = (await reader.read(pid=OURS + 1, asked=1))["gpu0"]
+
+    assert reading.neighbours == ()
 
 
 async def test_slices_of_a_card_are_charged_with_what_others_leave_no_room_for() -> None:
@@ -136,6 +193,6 @@ async def test_neighbours_are_the_processes_that_are_not_ours() -> None:
 
 async def test_a_card_that_the_driver_does_not_list_any_more_is_lost() -> None:
     reader = CardReader(ScriptedCard(), {"gpu0": "GPU-gone"})
-    reading = (await reader.read(specs(gpu0=1000), {"gpu0": 0}, {}))["gpu0"]
+    reading = (await reader.read(specs(gpu0=1000), lambda: {"gpu0": OwnUse()}))["gpu0"]
 
     assert reading == Reading("lost", "the driver does not list it any more")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.session.recording import Session, read_session, record
+from citadel_tui.session.file import Session, read_session, record
 from engine.core.commands import Command, Evict, Load, Submission
 from tests.scripted import ScriptedEngine
 

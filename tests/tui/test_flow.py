@@ -10,7 +10,7 @@ from engine.core.prediction import Prediction
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB
 from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
 
 
 class Answering:

@@ -11,15 +11,14 @@ from textual.events import MouseScrollDown
 from citadel_tui.cli.parser import parse
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.choices import ChoiceBar
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
-from citadel_tui.widgets.table import ModelTable
 from engine.core.commands import Evict, Load
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import scripted_state
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine, with_models
+from tests.tui.busy_engines import busy_engine, with_models
+from tests.tui.consoles import Console, open_console
 
 
 @asynccontextmanager

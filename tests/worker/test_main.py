@@ -14,6 +14,7 @@ from engine.core.models import Limits
 from engine.core.sizes import MIB
 from engine.core.tasks import Embed
 from engine.worker.cuda import CudaBacking
+from engine.worker.errors import LONGEST_REASON, StaleLock, in_short
 from engine.worker.framing import receive
 from engine.worker.main import Worker
 from engine.worker.protocol import BROKEN_CONTEXT_STATUS, Bind, Bound, Failure, FromWorker, Run
@@ -30,11 +31,27 @@ from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
         (RuntimeError("CUDA error: out of memory"), "out of memory", []),
         (torch.OutOfMemoryError("CUDA out of memory."), "out of memory", []),
         (RuntimeError("shape mismatch"), "internal", []),
+        (RuntimeError("CUDA error: invalid argument\nSearch for `cudaErrorInvalidValue'"), "internal", []),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "internal", []),
+        (RuntimeError("CUDA error: part or all of the requested memory range is already mapped"), "internal", []),
+        (
+            RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors"),
+            "internal",
+            [BROKEN_CONTEXT_STATUS],
+        ),
+        (StaleLock("the driver still holds a page-lock"), "internal", [BROKEN_CONTEXT_STATUS]),
+        (
+            RuntimeError(
+                'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1131'
+            ),
+            "out of memory",
+            [],
+        ),
     ],
     ids=str,
 )
 def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
-    error: RuntimeError,
+    error: Exception,
     kind: str,
     statuses: list[int],
     tier: Tier,
@@ -67,3 +84,9 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
     assert isinstance(answer, Failure)
     assert answer.kind == kind
     assert ended == statuses
+
+
+def test_of_a_long_message_of_torchs_people_are_shown_the_first_line() -> None:
+    trace = "\n".join(f"frame #{n}: at::native::something" for n in range(200))
+    assert in_short(RuntimeError(f"CUDA error: invalid argument\n{trace}")) == "CUDA error: invalid argument"
+    assert len(in_short(RuntimeError("x" * 6000))) == LONGEST_REASON

@@ -71,7 +71,7 @@ def said(text: str) -> Meaning:
     return lambda request: not isinstance(request, Command) or command_text(request) == text
 
 
-class Witness(ScriptedEngine):
+class AuditingEngine(ScriptedEngine):
     """Notes every request that nobody meant, and every side effect that nobody agreed to."""
 
     def __init__(self) -> None:

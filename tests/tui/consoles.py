@@ -13,7 +13,7 @@ from citadel_tui.app import CitadelApp
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.lines import LineView
-from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.lists import ModelTable
 from engine.api import EngineAPI, EngineUnreachable
 from tests.scripted_plans import START_S
 

@@ -1,21 +1,26 @@
-"""The model table: sorted, filtered, its cursor and its marks on models' names."""
+"""The dashboard's two lists: the model table, sorted, filtered, its cursor and its marks on models' names; and the switch log,
+newest first, its rule saying what the switches amount to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.dashboard.rows import FACETS, Filter, ModelRow, admits, model_rows, parse_filter
-from citadel_tui.viewmodel.dashboard.strips import rule_line
+from citadel_tui.viewmodel.dashboard.strips import rule_line, summary_line
 from citadel_tui.viewmodel.dashboard.table import TableLayout, head_line, layout_for, model_line, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.log import Log
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import Sorting, sorted_rows
 from citadel_tui.viewmodel.spans import Line, Span
+from citadel_tui.viewmodel.table_order import Sorting, sorted_rows
 from citadel_tui.widgets.rows import RowList
+from engine.core.records import Record
 
 
 class ModelTable(RowList[str]):
@@ -140,4 +145,42 @@ class ModelTable(RowList[str]):
         if above or below:
             middle.append(Span(f"  {self.glyphs.above}{above} {self.glyphs.below}{below}", "dim"))
         legend = f"{self.glyphs.synthetic} synthetic weights" if any(r.synthetic for r in rows) else ""
-        return rule_line("MODELS", tuple(middle), legend, width, self.glyphs)
+        return rule_line("MODELS", tuple(middle), legend, Paper(width, self.glyphs))
+
+
+class SwitchLog(RowList[int]):
+    """One row a record, by sequence number. While its cursor is on the newest it follows what comes."""
+
+    mark_unfocused: ClassVar[bool] = False
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__(glyphs)
+        self.scene: Scene | None = None
+        self._log = Log(glyphs)
+        self._painted: tuple[tuple[Record, ...], int, bool] | None = None
+
+    def show_scene(self, scene: Scene) -> None:
+        self.scene = scene
+        self.muted = scene.stale
+        self.paint()
+
+    @property
+    def record(self) -> Record | None:
+        """The record under the cursor."""
+        records = self.scene.records if self.scene else ()
+        return next((r for r in records if r.seq == self.cursor), None)
+
+    def paint(self) -> None:
+        width = self.size.width
+        if self.scene is None or not width or self._painted == (self.scene.records, width, self.muted):
+            return
+        self._painted = (self.scene.records, width, self.muted)
+        paper = Paper(width, self.glyphs)
+        head = rule_line("SWITCHES", summary_line(self.scene.switches(), paper), "", paper)
+        follows = self._at == 0 and self.scroll_offset.y == 0
+        self.show_rows((head,), self._log.lines(self.scene.records, width))
+        if follows:
+            self.action_move(-len(self._keys))
+
+    def on_resize(self) -> None:
+        self.paint()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from engine.core.sizes import MIB
 from engine.core.state import State
-from tests.tui.scenes import with_requests
+from tests.tui.busy_engines import with_requests
 
 CARDS: Final = ("gpu0", "gpu1")
 

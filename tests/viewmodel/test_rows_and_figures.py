@@ -14,18 +14,20 @@ from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.pages.plan import step_lines
 from citadel_tui.viewmodel.pages.switch import waterfall
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of, wrapped
 from citadel_tui.words.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
-from engine.core.commands import Load
+from citadel_tui.words.plans import plan_words
+from engine.core.commands import Load, SetPin
 from engine.core.models import Footprint
-from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
+from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal
 from engine.core.prediction import Prediction
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
 from engine.core.sizes import MIB
 from engine.core.state import Resident
 from tests.scripted_plans import START_S
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
 
 PLAN = Plan(
     Load("phi-3-mini", "gpu0"),
@@ -46,7 +48,7 @@ def text_of(line: Line) -> str:
 
 
 def log_text(entry: Entry, width: int = 100, glyphs: Glyphs = UNICODE) -> str:
-    return "\n".join(text_of(line) for line in log_lines((Record(7, entry),), width, glyphs).values())
+    return "\n".join(text_of(line) for line in log_lines((Record(7, entry),), Paper(width, glyphs)).values())
 
 
 async def busy_scene() -> Scene:
@@ -118,7 +120,7 @@ def test_who_left_and_how_long_it_took_are_told_on_a_small_screen_too() -> None:
 
 def test_names_are_cut_only_where_the_columns_leave_no_room() -> None:
     plan = replace(PLAN, steps=(LoadStep("all-MiniLM-L6-v2", "gpu0", 100 * MIB, "ram"),))
-    shown = ["".join(span.text for span in line) for line in step_lines(plan, 48, UNICODE)]
+    shown = ["".join(span.text for span in line) for line in step_lines(plan_words(plan, str), Paper(48, UNICODE))]
     assert shown[0].startswith(" loads  all-MiniLM-L6-v2 on gpu0")
     assert max(map(len, shown)) <= 48
 
@@ -127,7 +129,10 @@ def test_names_are_cut_only_where_the_columns_leave_no_room() -> None:
     ("entry", "words"),
     [
         (Refused("r", Refusal(Load("bge-base"), "no room on any device"), "request", START_S), "no room on any device"),
-        (Pinned("p", Plan(Load("bge-base"), (), ()), "operator", START_S), "load bge-base"),
+        (
+            Pinned("p", Plan(SetPin("bge-base"), (PinStep("bge-base", "gpu0"),), ()), "operator", START_S),
+            "pin bge-base on gpu0",
+        ),
         (Notice(START_S, "warning", "gpu1: the worker was killed"), "gpu1: the worker was killed"),
     ],
 )
@@ -155,13 +160,13 @@ def test_percentiles_are_measured_values_and_the_target_is_judged_by_the_95th() 
     found = summary(switches)
     assert found is not None
     assert (found.p50_s, found.p95_s) == (0.2, 2.5)
-    assert UNICODE.no in text_of(summary_line(switches, 100, UNICODE))
+    assert UNICODE.no in text_of(summary_line(switches, Paper(100, UNICODE)))
 
 
 def test_first_loads_are_told_of_where_nothing_else_was_timed() -> None:
-    assert text_of(summary_line([], 100, UNICODE)) == "no switch yet"
+    assert text_of(summary_line([], Paper(100, UNICODE))) == "no switch yet"
     first = replace(switch(0.4), tier="source")
-    assert text_of(summary_line([first], 100, UNICODE)) == "first loads prepare, and are not timed"
+    assert text_of(summary_line([first], Paper(100, UNICODE))) == "first loads prepare, and are not timed"
 
 
 def test_failed_switches_do_not_count_in_the_percentiles() -> None:
@@ -207,11 +212,11 @@ def test_a_range_never_reads_as_no_time_at_all(low_s: float, high_s: float, text
 
 
 def test_a_short_switchs_phases_are_told_apart_in_milliseconds() -> None:
-    short = waterfall(Phases(evict=0.0012, copy=0.0207, bind=0.0009), 60, UNICODE)
+    short = waterfall(Phases(evict=0.0012, copy=0.0207, bind=0.0009), Paper(60, UNICODE))
     assert ["".join(s.text for s in line).split()[:3] for line in short] == [
         ["evict", "1.2", "ms"],
         ["copy", "20.7", "ms"],
         ["bind", "0.9", "ms"],
     ]
-    long = waterfall(Phases(read=1.93, copy=0.05, bind=0.001), 60, UNICODE)
+    long = waterfall(Phases(read=1.93, copy=0.05, bind=0.001), Paper(60, UNICODE))
     assert ["".join(s.text for s in line).split()[1] for line in long] == ["1.93", "0.05", "<0.01"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -26,7 +26,6 @@ SortKey: TypeAlias = Literal[
     "requests",
     "idle",
 ]
-SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
 
 _Value: TypeAlias = tuple[float, str]
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from engine.core.sizes import GIB, MIB
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.runtime.live_engines import Box, cards_engine
-from tests.tui.pilots import NOON_S, Console, open_console
+from tests.tui.consoles import NOON_S, Console, open_console
 
 SILENT_S: Final = 12.0
 """How long before the console's noon the driver was read."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.api import Answer, EngineUnreachable, Hello
 from engine.core.commands import Submission
 from tests.scripted import ScriptedEngine
-from tests.tui.pilots import Console, open_console
+from tests.tui.consoles import Console, open_console
 
 
 class Dropping(ScriptedEngine):

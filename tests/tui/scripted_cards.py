@@ -13,12 +13,12 @@ from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState, Resident, Stage, State
 from engine.devices.nvml import REOPEN_EVERY_S, Deadlines, NvmlProbe
-from engine.devices.readings import CardReader
+from engine.devices.readings import CardReader, OwnUse
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S
-from tests.tui.card_stage import StandingClock
-from tests.tui.scenes import lived_in
+from tests.tui.busy_engines import lived_in
+from tests.tui.console_on_cards import StandingClock
 
 CARD_BYTES: Final = 1984 * MIB
 """What the driver leaves of 2 GiB."""
@@ -45,11 +45,12 @@ async def cards_with(script: NvmlScript, breaks: Breaks) -> ScriptedEngine:
     specs = {name: _spec(name, facts.name) for name, facts in zip(OURS, probe.facts, strict=True)}
     uuids = {name: facts.uuid for name, facts in zip(OURS, probe.facts, strict=True)}
     reader = CardReader(probe, uuids)
+    own = {name: OwnUse(None, used_bytes) for name, used_bytes in OURS.items()}
     for _ in range(2):
-        await reader.read(specs, OURS, {})
+        await reader.read(specs, lambda: own)
     breaks(script, first)
     clock.passes(REOPEN_EVERY_S)
-    readings = await reader.read(specs, OURS, {})
+    readings = await reader.read(specs, lambda: own)
     script.comes_unstuck()
     await reader.close()
     return _engine(specs, readings)

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import Log, log_lines
+from citadel_tui.viewmodel.paper import Paper
 from engine.core.records import Record
 from tests.scripted_plans import START_S
-from tests.tui.test_rows_and_figures import PLAN, switch, text_of
+from tests.viewmodel.test_rows_and_figures import PLAN, switch, text_of
 
 REASON = "gpu0 has room: 224 MiB stay free in its budget"
 SHORT = replace(switch(0.4, evict=0.01, copy=0.3, bind=0.02), plan=replace(PLAN, reasons=(REASON,)))
@@ -16,7 +17,7 @@ LONG = replace(SHORT, total_s=1.3, phases=switch(0, drain=0.02, evict=0.01, sett
 
 
 def texts(*records: Record, width: int) -> list[str]:
-    return [text_of(line) for line in log_lines(records, width, UNICODE).values()]
+    return [text_of(line) for line in log_lines(records, Paper(width, UNICODE)).values()]
 
 
 def test_a_wide_screen_gives_reasons_the_room_that_no_other_column_needs() -> None:
@@ -43,7 +44,7 @@ def test_a_line_that_was_seen_is_the_same_one_until_the_columns_change() -> None
     assert log.lines((first, second), 160)[1] is before
     wider = log.lines((first, second, Record(3, LONG)), 160)
     assert wider[1] != before
-    assert wider == log_lines((first, second, Record(3, LONG)), 160, UNICODE)
+    assert wider == log_lines((first, second, Record(3, LONG)), Paper(160, UNICODE))
 
 
 def test_another_engines_record_of_the_same_number_has_a_line_of_its_own() -> None:

@@ -14,6 +14,7 @@ from citadel_tui.viewmodel.dashboard.bars import bar_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.pages.device import device_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
@@ -24,7 +25,7 @@ from engine.core.sizes import MIB, mib
 from engine.core.state import Resident, Stage, State
 from engine.devices.cards import GpuMemory, GpuSample
 from engine.devices.nvml import NvmlProbe
-from engine.devices.readings import CardReader
+from engine.devices.readings import CardReader, OwnUse
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
 
 WIDTHS = (60, 80, 160)
@@ -61,13 +62,13 @@ def snapshot_of(
 
 
 def page(snapshot: Snapshot, width: int = 80, glyphs: Glyphs = UNICODE) -> list[str]:
-    lines = device_lines(Scene(START_S, snapshot=snapshot), "gpu0", width, glyphs)
+    lines = device_lines(Scene(START_S, snapshot=snapshot), "gpu0", Paper(width, glyphs))
     assert all(width_of(line) <= width for line in lines)
     return ["".join(span.text for span in line) for line in lines]
 
 
 def row(snapshot: Snapshot, width: int, glyphs: Glyphs = UNICODE) -> str:
-    return "".join(span.text for span in bar_rows(snapshot, width, 20, START_S, glyphs)[0])
+    return "".join(span.text for span in bar_rows(snapshot, Paper(width, glyphs), 20, START_S)[0])
 
 
 def summed_in_row(text: str) -> int:
@@ -116,11 +117,11 @@ def test_the_figures_of_a_slice_sum_to_its_reading(first: int, second: int, othe
     total = 1300 * MIB
     specs = {name: DeviceSpec(name, "slice", "gpu", "cuda:0", total // 2, 0.8) for name in ("gpu0", "gpu1")}
     reader = CardReader(Dealt(total, first + second + others), dict.fromkeys(specs, "GPU-a"))
-    ours = {"gpu0": first, "gpu1": second}
+    ours = {"gpu0": OwnUse(None, first), "gpu1": OwnUse(None, second)}
 
     async def settled() -> dict[str, Reading]:
-        await reader.read(specs, ours, {})
-        return await reader.read(specs, ours, {})
+        await reader.read(specs, lambda: ours)
+        return await reader.read(specs, lambda: ours)
 
     reading = asyncio.run(settled())["gpu0"]
     resident = Resident("bge-base", "gpu0", "ready", Footprint(first // 2, 0), START_S)
@@ -160,7 +161,7 @@ def test_a_device_that_is_silent_shows_words_and_no_figure(health: Health, width
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_stale_device_keeps_its_figures_greyed_and_says_how_old_they_are(width: int) -> None:
     reading = Reading("stale", "the driver has not answered for 2 s", 300 * MIB, 300 * MIB, at_s=START_S - 12)
-    rows = bar_rows(snapshot_of(reading), width, 20, START_S, UNICODE)
+    rows = bar_rows(snapshot_of(reading), Paper(width, UNICODE), 20, START_S)
     text = "".join(span.text for span in rows[0])
     assert "✗ stale ▐" in text
     assert "▒300" in text
@@ -173,7 +174,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
     broken = Reading("failed", "the NVIDIA library and the loaded driver are of different versions", at_s=START_S)
     devices = {name: replace(known, reading=broken) for name, known in state.devices.items() if name != "cpu"}
     state = State({**devices, "cpu": state.devices["cpu"]}, state.models, state.ram)
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), 80, 20, START_S, UNICODE)
+    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(80, UNICODE), 20, START_S)
     texts = ["".join(span.text for span in row) for row in rows]
     assert sum("different versions" in text for text in texts) == 1
     assert [text[1:5] for text in texts] == ["gpu0", "gpu1", "    ", "cpu ", "ram "]
@@ -181,7 +182,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
 
 def test_a_reason_that_is_too_long_names_the_key_of_the_page_that_has_it_whole() -> None:
     reading = Reading("failed", "a reason of many words " * 20, at_s=START_S)
-    rows = bar_rows(snapshot_of(reading), 60, 20, START_S, UNICODE)
+    rows = bar_rows(snapshot_of(reading), Paper(60, UNICODE), 20, START_S)
     assert "".join(span.text for span in rows[2]).rstrip().endswith("… (key 0 shows all)")
     assert "a reason of many words " * 2 in " ".join(line.strip() for line in page(snapshot_of(reading), 200))
 

@@ -16,44 +16,44 @@ from citadel_tui.screens.picker import Picker
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
 from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.lists import ModelTable
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
-from citadel_tui.widgets.table import ModelTable
 from engine.core.names import ModelName
 from engine.core.proposals import Drain, Pack
-from tests.tui.witness import Witness, anything, elsewhere, nothing, said, verb_for, wish
+from tests.tui.auditing_engine import AuditingEngine, anything, elsewhere, nothing, said, verb_for, wish
 
 ACTION_OF: Final = {action.key: action for action in ACTIONS}
 _AGREED: Final = "Do it"
 
 
-def see_key(screen: Screen[Any], key: str, witness: Witness) -> None:
-    """Tells `witness` what the operator means who presses `key` on `screen`."""
+def see_key(screen: Screen[Any], key: str, engine: AuditingEngine) -> None:
+    """Tells `engine` what the operator means who presses `key` on `screen`."""
     match screen:
         case Dashboard():
             action = None if isinstance(screen.focused, Input) else ACTION_OF.get(key)
-            _see_action(screen, action, witness)
+            _see_action(screen, action, engine)
         case Palette() if key == "enter":
-            witness.meant = said(under_cursor(screen))
+            engine.meant = said(under_cursor(screen))
         case Preview() | ProposalScreen() if key == "y" or key == "enter":
-            _see_answer(screen, _AGREED if key == "y" else chosen(screen), witness)
+            _see_answer(screen, _AGREED if key == "y" else chosen(screen), engine)
         case _:
-            _see_other(screen, witness)
+            _see_other(screen, engine)
 
 
-def see_click(screen: Screen[Any], x: int, y: int, witness: Witness) -> None:
-    """Tells `witness` what the operator means who clicks there."""
+def see_click(screen: Screen[Any], x: int, y: int, engine: AuditingEngine) -> None:
+    """Tells `engine` what the operator means who clicks there."""
     view, region = screen.get_widget_at(x, y)
     shown = line_at(view, y - region.y)
     match screen, view:
         case Dashboard(), FooterKeys():
-            _see_action(screen, action_under(shown, x - region.x), witness)
+            _see_action(screen, action_under(shown, x - region.x), engine)
         case Palette(), RowList():
-            witness.meant = said(shown[2:])
+            engine.meant = said(shown[2:])
         case ((Preview() | ProposalScreen()), ChoiceBar()):
-            _see_answer(screen, option_under(shown, x - region.x), witness)
+            _see_answer(screen, option_under(shown, x - region.x), engine)
         case _:
-            _see_other(screen, witness)
+            _see_other(screen, engine)
 
 
 def quits(screen: Screen[Any], x: int, y: int) -> bool:
@@ -105,28 +105,28 @@ def option_under(line: str, x: int) -> str:
     return next((o for o in reversed(options) if line.index(o) - 2 <= x < line.index(o) + len(o) + 2), "")
 
 
-def _see_action(screen: Dashboard, action: Action | None, witness: Witness) -> None:
+def _see_action(screen: Dashboard, action: Action | None, engine: AuditingEngine) -> None:
     if action is not None and action.verb is not None:
-        witness.meant = verb_for(action.id, shown_models(screen))
+        engine.meant = verb_for(action.id, shown_models(screen))
     else:
-        witness.meant = wish(action.wish if action is not None else None)
+        engine.meant = wish(action.wish if action is not None else None)
 
 
-def _see_answer(screen: Preview | ProposalScreen, label: str, witness: Witness) -> None:
+def _see_answer(screen: Preview | ProposalScreen, label: str, engine: AuditingEngine) -> None:
     if label.startswith(_AGREED):
-        witness.agree(screen.command, screen.text)
+        engine.agree(screen.command, screen.text)
     elif isinstance(screen, Preview):
-        witness.meant = elsewhere(screen.command)
+        engine.meant = elsewhere(screen.command)
 
 
-def _see_other(screen: Screen[Any], witness: Witness) -> None:
+def _see_other(screen: Screen[Any], engine: AuditingEngine) -> None:
     match screen:
         case DeviceDetails():
             device = screen.query(LineView).first().plain.strip()
-            witness.meant = lambda request: request in (Drain(device), Pack(device))
+            engine.meant = lambda request: request in (Drain(device), Pack(device))
         case BenchChoice() | BenchConsent():
-            witness.meant = anything
+            engine.meant = anything
         case Picker():
             pass  # one of the ways of the verb that opened it
         case _:
-            witness.meant = nothing
+            engine.meant = nothing

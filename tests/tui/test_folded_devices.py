@@ -8,14 +8,15 @@ from msgspec.structs import replace
 from citadel_tui.viewmodel.dashboard.bars import bar_rows, together
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.memory_map import occupancy
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading
 from engine.core.state import State
 from tests.scripted import ScriptedEngine
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine, with_models
+from tests.tui.busy_engines import busy_engine, with_models
+from tests.tui.consoles import open_console
 
 
 def with_gpus(state: State, count: int, *lost: str) -> State:
@@ -28,7 +29,7 @@ def with_gpus(state: State, count: int, *lost: str) -> State:
 
 
 def rows(state: State, most: int, width: int = 100) -> list[str]:
-    lines = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), width, most, START_S, UNICODE)
+    lines = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(width, UNICODE), most, START_S)
     assert all(width_of(line) == width for line in lines)
     return ["".join(span.text for span in line) for line in lines]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -99,8 +100,10 @@ def test_at_another_size_nothing_is_known_any_more() -> None:
     assert shown.turn_to(frame) == first
 
 
-def test_what_lies_out_of_the_screen_is_not_written() -> None:
-    assert "x" not in fitted().turn_to(framed(f"\x1b[{ROWS + 1};1Hx\x1b[1;{COLUMNS + 1}Hx\x1b[1;1H"))
+@pytest.mark.parametrize("beyond", [1, 4])
+def test_what_lies_out_of_the_screen_is_not_written(beyond: int) -> None:
+    text = "x" * 2 * COLUMNS
+    assert "x" not in fitted().turn_to(framed(f"\x1b[{ROWS + 1};1Hx\x1b[1;{COLUMNS + beyond}H{text}\x1b[1;1H"))
 
 
 def test_a_row_with_a_wide_character_is_written_as_it_came() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from citadel_tui.dated_files import told
 from citadel_tui.share import LIMIT_BYTES, bounded, sequence
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 ROW = "phi-3-mini (synthetic): gpu0, ready, 480 MiB, 0 leases, 12.3 requests a minute, idle 1m, last switch 0.20 s"
 PLAN = """\
-evict phi-3-mini (synthetic) from gpu0 (480 MiB), to make room
-load bge-base (synthetic) on gpu0 (438 MiB) from the RAM tier"""
+LEAVES phi-3-mini (synthetic) from gpu0 (480 MiB)
+loads bge-base (synthetic) on gpu0 (438 MiB), from the RAM tier"""
 
 
 async def test_y_copies_the_row_and_the_status_line_says_what() -> None:

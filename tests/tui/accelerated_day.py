@@ -26,8 +26,8 @@ from engine.core.devices import Reading
 from engine.core.records import Record, Switch
 from engine.core.state import State
 from tests.scripted import ScriptedEngine
-from tests.tui.pilots import Clock, Console
-from tests.tui.scenes import busy_engine, with_requests
+from tests.tui.busy_engines import busy_engine, with_requests
+from tests.tui.consoles import Clock, Console
 
 HOUR_S: Final = 3600
 KEYS_EVERY: Final = 45
