@@ -14,7 +14,7 @@ import pytest
 import engine.core
 from citadel_tui.cli.parser import COMMANDS, module_of
 from engine.paths import find_paths
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 HEAVY = {"torch", "transformers", "pynvml"}

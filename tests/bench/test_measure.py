@@ -10,7 +10,7 @@ from engine.bench.records import BenchSubject, FromTier, NotMeasured, Omission, 
 from engine.core.commands import Load, Submission, models_of
 from engine.core.models import Pin
 from engine.core.state import Slab
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 class NotedFiles:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine.bench.run import kept_quiet
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def test_the_engine_is_quiet_inside_and_not_behind() -> None:

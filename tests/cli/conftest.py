@@ -11,7 +11,7 @@ import pytest
 
 from citadel_tui.cli import main
 from engine.paths import find_paths
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 

@@ -13,7 +13,7 @@ import pytest
 from engine.core.names import CPU
 from engine.core.plans import Plan, Refusal
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def _residents(engine: ScriptedEngine) -> dict[str, str]:

@@ -13,7 +13,7 @@ from engine.bench.records import BenchResult
 from engine.core.commands import Evict, Load, Submission
 from tests.bench.runs import run_of, series
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 def saved(path: Path, run: BenchResult) -> str:

@@ -13,7 +13,7 @@ import pytest
 from engine.api import CannotServe
 from engine.core.tasks import RunEvent, Task
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 FAST = ("--speed", "1000")
 

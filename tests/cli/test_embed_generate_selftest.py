@@ -13,7 +13,7 @@ from engine.core.commands import Load, SetPin, Submission
 from engine.core.names import CPU, ModelName
 from engine.core.tasks import RunEvent, RunResult, Task
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine, vectors_of
+from tests.scripted_engine import ScriptedEngine, vectors_of
 
 
 async def test_one_text_gives_dimensions_and_the_first_figures(citadel: Citadel, engine: ScriptedEngine) -> None:

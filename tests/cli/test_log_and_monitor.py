@@ -16,7 +16,7 @@ import msgspec
 from engine.core.commands import Move, Submission
 from engine.core.records import Record, Residency, Switch
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def test_the_log_says_what_moved_how_long_it_took_and_who_left(citadel: Citadel, engine: ScriptedEngine) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from engine.core.proposals import Proposal
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 def _residents(engine: ScriptedEngine) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.paths import find_paths
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 DEMAND = "t_s,model,work\n0.0,phi-3-mini,32\n2.0,bge-base,1\n5.5,phi-3-mini,32\n"
 

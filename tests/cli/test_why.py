@@ -9,7 +9,7 @@ from engine.core.plans import EvictStep, LoadStep, Plan, Room
 from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def test_a_victim_is_told_for_whom_it_left_and_how_well_that_was_predicted(

@@ -8,7 +8,7 @@ import sys
 from citadel_tui.run import run_console
 from engine.api import EngineAPI
 from tests.pty.moving_figures import moved
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 
 

@@ -32,7 +32,7 @@ from engine.core.records import Pinned, Switch
 from engine.core.tasks import Continuation, Embed, Generate, RunResult, TextPart
 from engine.paths import Paths
 from tests.runtime.live_engines import scripted_engine
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 Opener: TypeAlias = Callable[[Paths], AbstractAsyncContextManager[EngineAPI]]

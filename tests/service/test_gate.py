@@ -17,7 +17,7 @@ from engine.paths import Paths
 from engine.service.gate import foreign, peer_uid
 from engine.transport import HttpRequest, exchange
 from engine.wire import STATUS, ErrorBody, error_in, problem_of
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 

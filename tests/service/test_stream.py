@@ -19,7 +19,7 @@ from engine.paths import Paths
 from engine.service.routes import send_lines
 from engine.transport import HttpRequest
 from engine.wire import PROTOCOL_HEADER
-from tests.scripted import ScriptedEngine, vectors_of
+from tests.scripted_engine import ScriptedEngine, vectors_of
 from tests.service.serving import serving
 
 CHANGES = 3000

@@ -12,7 +12,7 @@ from citadel_tui.app import CitadelApp
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI, EngineUnreachable
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import NOON_S, Console
 from tests.tui.test_folded_devices import with_gpus

@@ -20,7 +20,7 @@ from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress
 from engine.bench.records import BenchSubject
 from tests.bench.runs import run_of, series
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.session.conftest import Clock, file, session
 from tests.snapshots.test_screens import SIZES, Compare, Steps, compare
 from tests.tui.consoles import NOON_S, Console

@@ -14,7 +14,7 @@ from engine.core.devices import Reading
 from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.snapshots.test_screens import SIZES, Compare, Steps, compare, waterfall
 from tests.tui.busy_engines import busy_engine, small_model
 from tests.tui.consoles import NOON_S, Console

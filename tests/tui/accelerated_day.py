@@ -25,7 +25,7 @@ from engine.api import EngineAPI, Event, Recorded, Updated
 from engine.core.devices import Reading
 from engine.core.records import Record, Switch
 from engine.core.state import State
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine, with_requests
 from tests.tui.consoles import Clock, Console
 

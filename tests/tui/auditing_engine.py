@@ -24,7 +24,7 @@ from engine.core.commands import (
 from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 Request: TypeAlias = Command | Wish
 Meaning: TypeAlias = Callable[[Request], bool]

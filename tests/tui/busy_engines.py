@@ -9,7 +9,7 @@ from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
 from engine.core.sizes import MIB
 from engine.core.state import Demand, ModelState, Slab, State
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S, measured, scripted_state
 
 STORY: tuple[Command, ...] = (

@@ -13,7 +13,7 @@ from engine.core.devices import Reading
 from engine.core.names import ModelName
 from engine.core.plans import Step
 from engine.core.state import DeviceState
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import small_model, with_requests
 
 Event: TypeAlias = Callable[[ScriptedEngine, Random], None]

@@ -15,7 +15,7 @@ from engine.core.state import DeviceState, Resident, Stage, State
 from engine.devices.nvml import REOPEN_EVERY_S, Deadlines, NvmlProbe
 from engine.devices.readings import CardReader, OwnUse
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S
 from tests.tui.busy_engines import lived_in
 from tests.tui.console_on_cards import StandingClock

@@ -10,7 +10,7 @@ from citadel_tui.bench.files import kept_runs
 from engine.api import Answer
 from engine.bench.records import BenchResult
 from engine.core.commands import Submission
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import Console, Line, open_console
 

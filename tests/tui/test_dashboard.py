@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from engine.core.models import ModelSpec
 from engine.core.state import ModelState
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
 from tests.tui.busy_engines import busy_engine, small_model, with_models
 from tests.tui.consoles import open_console

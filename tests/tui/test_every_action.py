@@ -11,7 +11,7 @@ from msgspec import Struct
 from citadel_tui.actions import ACTIONS, BY_ID
 from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from engine.core.commands import Evict, ForceCpu, Load, Move, SetPin
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import Console, open_console
 

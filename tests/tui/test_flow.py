@@ -9,7 +9,7 @@ from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.prediction import Prediction
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 
 

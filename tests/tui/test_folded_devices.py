@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
 from engine.core.devices import Reading
 from engine.core.state import State
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
 from tests.tui.busy_engines import busy_engine, with_models
 from tests.tui.consoles import open_console

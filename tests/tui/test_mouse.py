@@ -15,7 +15,7 @@ from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
 from engine.core.commands import Evict, Load
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
 from tests.tui.busy_engines import busy_engine, with_models
 from tests.tui.consoles import Console, open_console

@@ -13,7 +13,7 @@ from engine.core.commands import Batch, Move, SetPin
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Gain, Pack, Proposal, Rebalance, Wish
 from engine.core.state import State
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_plan
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import open_console

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from engine.api import Answer, EngineUnreachable, Hello
 from engine.core.commands import Submission
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.consoles import Console, open_console
 
 

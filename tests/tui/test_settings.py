@@ -15,7 +15,7 @@ from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.table_order import Sorting
 from engine.paths import console_file
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import NOON_S, Console, Line
 
