@@ -19,7 +19,18 @@ from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
-from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, Task, TaskResult, Vectors
+from engine.core.tasks import (
+    Continuation,
+    Embed,
+    Generate,
+    RunEvent,
+    RunResult,
+    Task,
+    TaskResult,
+    TextTokens,
+    Vectors,
+    is_unicode,
+)
 
 PROTOCOL: Final = 3
 """Version of the wire format; a client and an engine that differ refuse each other."""
@@ -151,13 +162,21 @@ def why_not_done(answer: Answer) -> str:
 
 
 class Embeddings(Struct, frozen=True):
-    """Vectors of a request, one row a text, unit length."""
+    """Vectors of a request, one row a text."""
 
     model: ModelName
     device: DeviceId
     vectors: list[list[float]]
     seconds: float
     synthetic: bool = False
+    tokens: tuple[TextTokens, ...] = ()
+    """What was read and kept of each text."""
+    normalized: bool = True
+    """Whether the rows have unit length."""
+    similarity: str = "cosine"
+    """How they are meant to be compared."""
+    prompt: str = ""
+    """What came before each text."""
 
 
 class Generation(Struct, frozen=True):
@@ -232,10 +251,39 @@ class EngineAPI(Protocol):
                     return event
         raise EngineError(f"the run of {model} ended without a result")
 
-    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
-        """Vectors of `texts`, loading the model when needed. Raises UnknownModel, CannotServe."""
-        ran = await self.result(model, Embed(tuple(texts)))
-        return Embeddings(model, ran.device, _expected(Vectors, ran).rows(), ran.seconds, ran.synthetic)
+    async def embed(
+        self,
+        model: ModelName,
+        texts: list[str],
+        *,
+        prompt: str | None = None,
+        prompt_text: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+    ) -> Embeddings:
+        """Vectors of `texts`, loading the model when needed; the options are those of `Embed`. Raises UnknownModel,
+        CannotServe, also for a text that is too long where `truncate` is not asked for."""
+        for name, text in (
+            *((f"text {n}", text) for n, text in enumerate(texts, 1)),
+            ("the prompt", prompt_text or ""),
+        ):
+            if not is_unicode(text):
+                raise CannotServe(
+                    f"{name} holds half characters (lone surrogates), which no model reads; decode it anew"
+                )
+        ran = await self.result(model, Embed(tuple(texts), prompt, prompt_text, dimensions, truncate))
+        made = _expected(Vectors, ran)
+        return Embeddings(
+            model,
+            ran.device,
+            made.rows(),
+            ran.seconds,
+            ran.synthetic,
+            made.tokens,
+            made.normalized,
+            made.similarity,
+            made.prompt,
+        )
 
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from msgspec import Struct
 
-from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed
+from engine.api import Cancelled, Changed, Declined, Done, Embeddings, EngineAPI, EngineError, EngineUnreachable, Failed
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
@@ -41,6 +41,24 @@ class Utilization(Struct, frozen=True):
     def of_total(self) -> float:
         """Share of the device, 0 to 1."""
         return self.used_bytes / self.total_bytes
+
+
+class EmbeddedTexts(list[list[float]]):
+    """The vectors, one row a text, and what there is to say of them."""
+
+    def __init__(self, made: Embeddings) -> None:
+        super().__init__(made.vectors)
+        self.tokens = made.tokens
+        """What was read and kept of each text."""
+        self.normalized = made.normalized
+        """Whether the rows have unit length."""
+        self.similarity = made.similarity
+        """How they are meant to be compared."""
+
+    @property
+    def cut(self) -> list[int]:
+        """Which texts were cut, counted from 0."""
+        return [number for number, tokens in enumerate(self.tokens) if tokens.is_cut]
 
 
 class GPUManager:
@@ -78,9 +96,25 @@ class GPUManager:
                     continue
         raise EngineError(f"{name} was not loaded")
 
-    def embed(self, name: ModelName, texts: list[str]) -> list[list[float]]:
-        """Vectors of `texts`, loading the model when needed."""
-        return self._wait(self._engine.embed(name, texts)).vectors
+    def embed(
+        self,
+        name: ModelName,
+        texts: list[str],
+        *,
+        prompt: str | None = None,
+        prompt_text: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+    ) -> EmbeddedTexts:
+        """Vectors of `texts`, loading the model when needed. `prompt` is the name of one of the model's, `prompt_text` one in
+        so many words; `dimensions` keeps the first so many figures; `truncate` cuts texts that are too long.
+
+        Raises EngineError, also for a text that is too long where `truncate` is not asked for.
+        """
+        made = self._engine.embed(
+            name, texts, prompt=prompt, prompt_text=prompt_text, dimensions=dimensions, truncate=truncate
+        )
+        return EmbeddedTexts(self._wait(made))
 
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""

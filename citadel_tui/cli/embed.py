@@ -11,13 +11,15 @@ import msgspec
 
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.output import progress, table
+from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import count
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
 from engine.core.names import ModelName
+from engine.core.tasks import TextTokens
 
 _SHOWN_FIGURES: Final = 5
 _SHOWN_TEXT: Final = 32
@@ -26,12 +28,21 @@ _SHOWN_TEXT: Final = 32
 class EmbedArguments(Arguments, frozen=True, kw_only=True):
     model: ModelName
     texts: Sequence[str]
+    prompt: str | None
+    prompt_text: str | None
+    dimensions: int | None
+    truncate: bool
     json: bool
 
 
 def add_arguments(command: CommandParser) -> None:
     command.add_argument("model")
     command.add_argument("texts", nargs="+", metavar="TEXT")
+    prompts = command.add_mutually_exclusive_group()
+    prompts.add_argument("--prompt", metavar="NAME", help="what comes before each text, by its name in the model's files")
+    prompts.add_argument("--prompt-text", metavar="TEXT", help="the same, in so many words")
+    command.add_argument("--dimensions", type=count, metavar="N", help="keep the first N figures of each vector")
+    command.add_argument("--truncate", action="store_true", help="cut texts that are too long instead of refusing them")
     command.add_argument("--json", action="store_true", help="the whole vectors")
     command.carried_out_by(run, EmbedArguments)
 
@@ -45,7 +56,17 @@ async def _embed(arguments: EmbedArguments) -> Exit:
     async with at_hand(arguments) as engine:
         with progress() as show:
             show(f"{arguments.model} reads {len(texts)} texts")
-            embeddings = await engine.embed(arguments.model, texts)
+            embeddings = await engine.embed(
+                arguments.model,
+                texts,
+                prompt=arguments.prompt,
+                prompt_text=arguments.prompt_text,
+                dimensions=arguments.dimensions,
+                truncate=arguments.truncate,
+            )
+    for number, tokens in enumerate(embeddings.tokens, 1):
+        if tokens.is_cut:
+            tell(f"text {number} was cut: {_kept(tokens)}")
     if arguments.json:
         print(msgspec.json.encode(embeddings).decode())
     else:
@@ -56,13 +77,25 @@ async def _embed(arguments: EmbedArguments) -> Exit:
 def _described(embeddings: Embeddings, texts: Sequence[str]) -> str:
     label = model_label(embeddings.model, synthetic=embeddings.synthetic)
     dimensions = len(embeddings.vectors[0])
-    lines = [f"{label} on {embeddings.device}: {dimensions} dimensions, {seconds_text(embeddings.seconds)}"]
+    facts = [f"{dimensions} dimensions", seconds_text(embeddings.seconds)]
+    if not embeddings.normalized:
+        facts.append("not of unit length, as the model's files say")
+    if embeddings.similarity != "cosine":
+        facts.append(f"meant to be compared by {clean(embeddings.similarity)}")
+    if embeddings.prompt:
+        facts.append(f"each text after {clean(embeddings.prompt)!r}")
+    lines = [f"{label} on {embeddings.device}: {', '.join(facts)}"]
     for text, vector in zip(texts, embeddings.vectors, strict=True):
         figures = " ".join(f"{figure:+.4f}" for figure in vector[:_SHOWN_FIGURES])
         lines.append(f"  {figures} …  {_short(text)}")
     if len(texts) > 1:
         lines += ["cosine similarity", _similarities(embeddings.vectors, texts)]
     return "\n".join(lines)
+
+
+def _kept(tokens: TextTokens) -> str:
+    more = "" if tokens.read_whole else "more than "
+    return f"the first {tokens.kept} of {more}{tokens.seen} tokens are kept"
 
 
 def _similarities(vectors: Sequence[Sequence[float]], texts: Sequence[str]) -> str:

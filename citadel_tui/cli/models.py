@@ -50,8 +50,11 @@ def _list(arguments: Arguments) -> int:
 async def _listed(arguments: Arguments) -> Exit:
     async with at_hand(arguments) as engine:
         models = (await engine.snapshot()).state.models.values()
-    headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "SOURCE", "TROUBLE"]
-    print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB")))
+    headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "LIMIT", "SOURCE", "TROUBLE"]
+    print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB", "LIMIT")))
+    for model in models:
+        if model.remark:
+            print(clean(model.remark))
     return Exit.DONE
 
 
@@ -69,6 +72,7 @@ def _cells(model: ModelState) -> list[str]:
         mib_text(footprint.weights_bytes),
         mib_text(footprint.workspace_bytes),
         _how_known(footprint),
+        f"{spec.limits.max_batch}x{spec.limits.max_sequence}" if not model.trouble else "-",
         model.source or "-",
         model.trouble or "-",
     ]

@@ -24,7 +24,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_batch: int = 16
     """Rows that run at once; larger requests are split."""
     max_sequence: int = 128
-    """Tokens of a row, prompt and answer together; longer text is cut."""
+    """Tokens of a row, prompt and answer together; longer text is refused, or cut."""
+    truncate: bool = False
+    """Whether texts to embed that are longer are cut, also where a request doesn't ask for it."""
 
 
 class ModelSpec(Struct, frozen=True):
@@ -36,6 +38,8 @@ class ModelSpec(Struct, frozen=True):
     task: TaskKind
     dtype: Dtype = "float32"
     limits: Limits = Limits()
+    has_own_limit: bool = False
+    """Whether the catalog leaves `max_sequence` to the model, whose files say it."""
     preferred_device: DeviceId | None = None
     pin: Pin | None = None
     """The pin that the model starts with."""

@@ -63,6 +63,8 @@ class ModelState(Struct, frozen=True):
     """Why it can't be loaded now, in words; empty when it can."""
     in_int8: Footprint | None = None
     """What it would need with that dtype; None where it has it, or where its sizes are not known."""
+    remark: str = ""
+    """Where its limits are not what its catalog or its files say, in words."""
 
     @property
     def synthetic(self) -> bool:

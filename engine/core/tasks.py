@@ -25,6 +25,14 @@ class Embed(Struct, frozen=True, tag="embed"):
     """One vector a text. Result: Vectors; no parts."""
 
     texts: tuple[str, ...]
+    prompt: str | None = None
+    """The name of one of the model's prompts, which comes before each text; its default one where this is left out."""
+    prompt_text: str | None = None
+    """A prompt in so many words, in the place of a name."""
+    dimensions: int | None = None
+    """Keep the first so many figures of each vector, as models of Matryoshka kind are made for; all where it is left out."""
+    truncate: bool = False
+    """Cut texts that are too long instead of refusing them."""
 
     @property
     def work(self) -> int:
@@ -60,6 +68,16 @@ def sample_task(
             return Generate(text(0), min(work, most_tokens))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written in UTF-8: arguments of a shell may hold other bytes, which Python keeps as lone
+    surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -75,12 +93,35 @@ class TextPart(Struct, frozen=True, tag="text"):
 TaskPart: TypeAlias = TextPart
 
 
+class TextTokens(Struct, frozen=True, array_like=True):
+    """What a model read of a text, its special tokens and its prompt included."""
+
+    seen: int
+    """The text's tokens; where not all of it was read, of the part that was."""
+    kept: int
+    """Those that the vector is made of."""
+    read_whole: bool = True
+    """False for a text so much longer than the limit that its rest was not even read."""
+
+    @property
+    def is_cut(self) -> bool:
+        return self.kept < self.seen
+
+
 class Vectors(Struct, frozen=True, tag="vectors"):
-    """One row a text, unit length, in the order of the texts."""
+    """One row a text, in the order of the texts."""
 
     dimensions: int
     figures: bytes
     """Row-major float32, little-endian: read where they are wanted, never on the engine's loop."""
+    tokens: tuple[TextTokens, ...] = ()
+    """One a text."""
+    normalized: bool = True
+    """Whether the rows have unit length, as the model's files ask for or not."""
+    similarity: str = "cosine"
+    """How they are meant to be compared, as the model's files say."""
+    prompt: str = ""
+    """What came before each text."""
 
     def rows(self) -> list[list[float]]:
         """The vectors as numbers."""

@@ -25,6 +25,7 @@ from engine.recording.copy_rates import Circumstances, recall
 from engine.settings import Settings, SettingsError, check_fit
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.estimates import estimate_footprint, estimate_in_int8
+from engine.weights.sequence_limits import settle_limits
 from engine.weights.slab import open_prepared
 from engine.weights.sources import Source, prepared_folder, resolve
 
@@ -54,9 +55,12 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     sources: dict[ModelName, Source] = {}
     models: dict[ModelName, ModelState] = {}
     warnings = list(settings.warnings)
-    for spec in settings.models:
+    for listed in settings.models:
+        spec = listed
         try:
             source = resolve(spec, cache)
+            settled = settle_limits(spec, source, specs)
+            spec = replace(spec, limits=settled.limits)
             footprint, in_int8 = estimate_footprint(spec, source), estimate_in_int8(spec, source)
         except WeightsError as error:
             models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=str(error))
@@ -65,7 +69,11 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
             sources[spec.name] = source
             folder = prepared_folder(spec, source, cache)
             why_not = _why_not_prepared(folder)
-            models[spec.name] = ModelState(spec, footprint, source.text, not why_not, spec.pin, in_int8=in_int8)
+            models[spec.name] = ModelState(
+                spec, footprint, source.text, not why_not, spec.pin, in_int8=in_int8, remark=settled.remark
+            )
+            if settled.remark:
+                warnings.append(settled.remark)
             if why_not and folder.exists():
                 warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
     warnings += _check_fit(settings, specs, models)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from engine.core.models import Dtype, Limits, ModelSpec, Pin
 from engine.core.names import MODEL_NAME_RULE, DeviceId, is_model_name
@@ -40,7 +41,9 @@ class LimitsEntry(Struct, frozen=True):
     """The largest request."""
 
     max_batch: BatchRows = Limits().max_batch
-    max_sequence: Tokens = Limits().max_sequence
+    max_sequence: Tokens | None = None
+    """The model's own where it is left out."""
+    truncate: bool = False
 
 
 class ModelEntry(Struct, frozen=True):
@@ -135,13 +138,19 @@ def _spec(entry: ModelEntry, folder: Path) -> ModelSpec:
         sources=tuple(_anchored(source, folder) for source in entry.sources),
         task=entry.task,
         dtype=entry.dtype,
-        limits=Limits(entry.limits.max_batch, entry.limits.max_sequence),
+        limits=_limits(entry.limits),
+        has_own_limit=entry.limits.max_sequence is None,
         preferred_device=entry.preferred_device,
         pin=pin,
         preload=entry.preload,
         revision=entry.revision,
         sha256=entry.sha256,
     )
+
+
+def _limits(entry: LimitsEntry) -> Limits:
+    limits = Limits(entry.max_batch, truncate=entry.truncate)
+    return limits if entry.max_sequence is None else replace(limits, max_sequence=entry.max_sequence)
 
 
 def _anchored(source: str, folder: Path) -> str:

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.tasks import TaskKind
+from engine.weights.sentence_files import PoolingMode
 
 RecipeKind: TypeAlias = Literal["bge-base", "e5-small", "phi-3-mini"]
-Pooling: TypeAlias = Literal["cls", "mean"]
 
 
 class Recipe(Struct, frozen=True):
@@ -25,7 +25,7 @@ class Recipe(Struct, frozen=True):
     """The values of its config.json."""
     parameters: int
     """Elements of all weights."""
-    pooling: Pooling = "mean"
+    pooling: PoolingMode = "mean"
     stored_dtype: Literal["float32", "float16"] = "float32"
     seed: int = 20240607
     deviation: float = 0.02
@@ -128,7 +128,7 @@ def _phi3_matrices(config: dict[str, Any]) -> tuple[tuple[int, int], ...]:
     return (*((attention + feed_forward) * layers),)
 
 
-def _bert(kind: RecipeKind, hidden: int, intermediate: int, pooling: Pooling) -> Recipe:
+def _bert(kind: RecipeKind, hidden: int, intermediate: int, pooling: PoolingMode) -> Recipe:
     config = _bert_config(hidden, intermediate)
     return Recipe(kind, "embedding", config, _bert_parameters(config), pooling)
 

@@ -161,7 +161,7 @@ def _write_layout(
 def _copy_companions(checkpoint: Path, folder: Path) -> None:
     for path in companions(checkpoint):
         target = folder / path.relative_to(checkpoint)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
             _sync(copy)

@@ -13,6 +13,7 @@ from typing import Final
 
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.header import checkpoint_files
+from engine.weights.sentence_files import module_files
 
 HASH_PIECE_BYTES: Final = 8 << 20
 COMPANIONS: Final = (
@@ -27,14 +28,18 @@ COMPANIONS: Final = (
     "sentencepiece*.model",
     "modules.json",
     "*_Pooling/config.json",
+    "sentence_*_config.json",
+    "config_sentence_transformers.json",
+    "*_Pooling/config.json",
     "SYNTHETIC",
 )
 """Files of a checkpoint that its model needs beside the weights. Never code."""
 
 
 def companions(checkpoint: Path) -> tuple[Path, ...]:
-    """Those of COMPANIONS that the checkpoint has."""
-    return tuple(sorted({path for pattern in COMPANIONS for path in checkpoint.glob(pattern) if path.is_file()}))
+    """Those of COMPANIONS that the checkpoint has, and the files of the modules behind its model. Raises BadCheckpoint."""
+    found = {path for pattern in COMPANIONS for path in checkpoint.glob(pattern) if path.is_file()}
+    return tuple(sorted(found.union(module_files(checkpoint))))
 
 
 def sha256_of(path: Path, on_read: Callable[[int], None]) -> str:

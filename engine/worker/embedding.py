@@ -1,32 +1,42 @@
-"""Texts to unit vectors, as sentence-transformers makes them: batches that keep the model's limits, one vector from those of a
-text's tokens in the way that the checkpoint was trained for, and what a checkpoint says of that."""
+"""Texts to vectors, as sentence-transformers makes them: batches that keep the model's limits, prompts, texts that are too long,
+and answers that are none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import msgspec
 import torch
 import transformers
 from msgspec import Struct
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
-from engine.core.tasks import Embed, Vectors
-from engine.weights.errors import BadCheckpoint
-from engine.weights.recipes import Pooling
+from engine.core.tasks import Embed, TextTokens, Vectors
+from engine.worker.errors import BadRequest, NoAnswer
 from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
-from engine.worker.tokenizer import longest_input
+from engine.worker.sentence_modules import ModulesBehind
+from engine.worker.tokenizer import ReadText, read_in_lower_case, read_text
 
-POOLING_FILE: Final = "1_Pooling/config.json"
-MODULES_FILE: Final = "modules.json"
-KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
-_FEWEST_TOKENS: Final = 1e-9
-_SMALLEST_NORM: Final = 1e-12
+_UNPADDED: Final = 0
+"""What padding is filled with where the tokenizer knows none: its place is masked."""
 
-_T = TypeVar("_T")
+
+class Embedded(Struct, frozen=True):
+    """What a run made of texts."""
+
+    vectors: torch.Tensor
+    """One float32 row a text, in the order of the texts."""
+    tokens: tuple[TextTokens, ...]
+    prompt: str
+    """What came before each."""
+    filled: float
+    """How much of what the limits allow ran at once, 0 to 1."""
+
+
+class _Prompt(Struct, frozen=True):
+    text: str = ""
+    tokens: int = 0
 
 
 class Embedder:
@@ -36,51 +46,137 @@ class Embedder:
         self,
         module: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        pooling: Pooling,
+        behind: ModulesBehind,
         limits: Limits,
         memory: RunMemory = HOST_RUNS,
     ) -> None:
+        """Raises BadCheckpoint."""
         self._module: Final = module
         self._tokenizer: Final = tokenizer
-        self._pooling: Final = pooling
+        self._behind: Final = behind
         self._limits: Final = limits
         self._memory: Final = memory
+        self._words: Final = _vocabulary_of(module)
+        self._dimensions: Final = behind.format.dimensions(module.config.get_text_config().hidden_size)
+        if behind.format.lower_case:
+            read_in_lower_case(tokenizer)
 
     def run(self, task: Embed, say: Say) -> RunOutcome:
         """Vectors of all texts; there are no parts."""
-        vectors, filled = self.embed(task.texts)
-        return RunOutcome(Vectors(vectors.shape[1], vectors.numpy().tobytes()), filled)
+        made = self.embed(task)
+        form = self._behind.format
+        vectors = Vectors(
+            made.vectors.shape[1],
+            made.vectors.numpy().tobytes(),
+            made.tokens,
+            form.normalizes,
+            form.similarity,
+            made.prompt,
+        )
+        return RunOutcome(vectors, made.filled)
 
     def warm(self) -> None:
-        self.embed(["warm"])
+        self._embed_rows([self._tokenizer("warm")["input_ids"][: self._limits.max_sequence] or [0]], 0, None)
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> tuple[torch.Tensor, float]:
-        """One float32 row a text, of unit length, in the order of the texts; and how much of what the limits allow ran at
-        once, 0 to 1."""
-        rows = [self._tokens(text) for text in texts]
-        most_tokens = self._limits.max_batch * longest_input(self._tokenizer, self._limits)
+    def embed(self, task: Embed) -> Embedded:
+        """Raises BadRequest for a text that is too long or empty, an unknown prompt or too many dimensions; NoAnswer where the
+        model answers with what is none."""
+        if task.dimensions is not None and not 0 < task.dimensions <= self._dimensions:
+            raise BadRequest(
+                f"dimensions is {task.dimensions}; its vectors have {self._dimensions}, of which 1 or more stay"
+            )
+        prompt = self._prompt(task)
+        rows = [self._read(number, prompt.text + text, task) for number, text in enumerate(task.texts, 1)]
+        most_tokens = self._limits.max_batch * self._limits.max_sequence
         at_once = 0
-        vectors = torch.empty((len(texts), self._module.config.hidden_size), dtype=torch.float32)
-        for batch in split([len(row) for row in rows], self._limits):
+        vectors = torch.empty((len(rows), task.dimensions or self._dimensions), dtype=torch.float32)
+        for batch in split([len(row.tokens) for row in rows], self._limits):
             for part, result in in_parts(
-                batch, lambda part: self._embed_rows([rows[row] for row in part]), self._memory
+                batch,
+                lambda part: self._embed_rows([rows[row].tokens for row in part], prompt.tokens, task.dimensions),
+                self._memory,
             ):
                 vectors[part] = result
-                at_once = max(at_once, len(part) * max(len(rows[row]) for row in part))
-        return vectors, min(1.0, at_once / most_tokens)
+                at_once = max(at_once, len(part) * max(len(rows[row].tokens) for row in part))
+        self._check(vectors)
+        tokens = tuple(TextTokens(row.seen, len(row.tokens), row.read_whole) for row in rows)
+        return Embedded(vectors, tokens, prompt.text, min(1.0, at_once / most_tokens))
 
-    def _tokens(self, text: str) -> list[int]:
-        length = longest_input(self._tokenizer, self._limits)
-        tokens: list[int] = self._tokenizer(text, truncation=True, max_length=length)["input_ids"]
-        return tokens
+    def _prompt(self, task: Embed) -> _Prompt:
+        form = self._behind.format
+        if task.prompt is not None and task.prompt_text is not None:
+            raise BadRequest("a prompt is asked for by its name and in so many words; leave one of them out")
+        name = form.default_prompt if task.prompt is None else task.prompt
+        text = task.prompt_text
+        if text is None and name is not None:
+            if name not in form.prompts:
+                names = (
+                    f"it has {', '.join(form.prompts)}" if form.prompts else "it has none; give one in so many words"
+                )
+                raise BadRequest(f"it has no prompt {name!r}; {names}")
+            text = form.prompts[name]
+        if not text:
+            return _Prompt()
+        tokens = read_text(self._tokenizer, text, self._limits.max_sequence).tokens
+        ends_in_text = not tokens or tokens[-1] not in self._tokenizer.all_special_ids
+        return _Prompt(text, len(tokens) if ends_in_text else len(tokens) - 1)
 
-    def _embed_rows(self, rows: list[list[int]]) -> torch.Tensor:
-        padded = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(self._module.device)
-        mask = padded["attention_mask"]
-        hidden = self._module(input_ids=padded["input_ids"], attention_mask=mask).last_hidden_state
-        pooled = pool(hidden, mask, self._pooling)
-        return torch.nn.functional.normalize(pooled.float(), dim=1, eps=_SMALLEST_NORM).cpu()
+    def _read(self, number: int, text: str, task: Embed) -> ReadText:
+        limit = self._limits.max_sequence
+        row = read_text(self._tokenizer, text, limit)
+        if row.seen > limit and not (task.truncate or self._limits.truncate):
+            seen = f"{row.seen} tokens" if row.read_whole else f"more than {row.seen} tokens"
+            raise BadRequest(
+                f"text {number} has {seen}, and the limit is {limit}; shorten it, or have it cut with `truncate`"
+                " (of the request, or of the model's limits in the catalog)"
+            )
+        if not row.tokens:
+            raise BadRequest(f"text {number} is empty: it has no token of which a vector could be made")
+        if max(row.tokens) >= self._words:
+            raise BadRequest(
+                f"text {number} holds the token {self._tokenizer.decode([max(row.tokens)])!r}, of number {max(row.tokens)}, and"
+                f" the model knows {self._words}; its tokenizer belongs to another model"
+            )
+        return row
+
+    def _embed_rows(self, rows: list[list[int]], prompt_tokens: int, dimensions: int | None) -> torch.Tensor:
+        ids, mask = self._padded(rows)
+        hidden = self._module(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self._behind.vectors(hidden, mask, prompt_tokens, dimensions)
+
+    def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token numbers and mask, padded on the side that the tokenizer says."""
+        width = max(map(len, rows))
+        padding = self._tokenizer.pad_token_id
+        ids = torch.full((len(rows), width), _UNPADDED if padding is None else padding)
+        mask = torch.zeros_like(ids)
+        on_the_left = self._tokenizer.padding_side == "left"
+        for number, row in enumerate(rows):
+            place = slice(width - len(row), width) if on_the_left else slice(len(row))
+            ids[number, place] = torch.tensor(row)
+            mask[number, place] = 1
+        return ids.to(self._module.device), mask.to(self._module.device)
+
+    def _check(self, vectors: torch.Tensor) -> None:
+        bad = ~vectors.isfinite().all(dim=1) | ~vectors.any(dim=1)
+        if not bad.any():
+            return
+        row = int(bad.int().argmax())
+        what = "zeros only" if vectors[row].isfinite().all() else "values that are no numbers"
+        dtype = str(self._module.dtype).removeprefix("torch.")
+        overflow = "it overflows in float16: choose bfloat16 or float32, or " if dtype == "float16" else ""
+        raise NoAnswer(
+            f"the vector of text {row + 1} has {what}, so that there is no answer; likely {overflow}its weights are"
+            " damaged: fetch the checkpoint again"
+        )
+
+
+def _vocabulary_of(module: PreTrainedModel) -> int:
+    """How many tokens have a row of their own among the model's embeddings."""
+    return int(
+        getattr(module.get_input_embeddings(), "num_embeddings", 0) or module.config.get_text_config().vocab_size
+    )
 
 
 def split(lengths: list[int], limits: Limits) -> list[list[int]]:
@@ -100,58 +196,9 @@ def split(lengths: list[int], limits: Limits) -> list[list[int]]:
     return [*batches, batch] if batch else batches
 
 
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One vector a row: the first token's, or the mean over the tokens that are not padding."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_FEWEST_TOKENS)
-
-
-# ── what a checkpoint says ───────────────────────────────────────────────────────────────────────
-
-
 def encoder_class(checkpoint: Path) -> Any:  # noqa: ANN401 - transformers' classes share no type
     """The class that loads it for embeddings. Of a family with a decoder only the encoder makes them, and has a class of its own,
     such as T5EncoderModel."""
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
     family = type(config).__name__.removesuffix("Config")
     return getattr(transformers, f"{family}EncoderModel", AutoModel)
-
-
-class _PoolingConfig(Struct, frozen=True):
-    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
-
-    pooling_mode_cls_token: bool = False
-    pooling_mode_mean_tokens: bool = False
-    pooling_mode: str = ""
-
-
-class _Module(Struct, frozen=True):
-    type: str
-    """As Python imports it: `sentence_transformers.models.Pooling`."""
-
-
-def read_pooling(folder: Path) -> Pooling:
-    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
-    for module in _read(folder / MODULES_FILE, tuple[_Module, ...], ()):
-        if module.type.rpartition(".")[2] not in KNOWN_MODULES:
-            raise BadCheckpoint(
-                f"{folder / MODULES_FILE} asks for {module.type} after the model, which is not supported"
-            )
-    path = folder / POOLING_FILE
-    config = _read(path, _PoolingConfig, _PoolingConfig(pooling_mode="mean"))
-    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
-        return "cls"
-    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
-        return "mean"
-    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")
-
-
-def _read(path: Path, kind: type[_T], otherwise: _T) -> _T:
-    if not path.is_file():
-        return otherwise
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.MsgspecError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error

@@ -16,6 +16,10 @@ class BadRequest(Exception):
     """The request can't be meant as it is."""
 
 
+class NoAnswer(Exception):
+    """What the model says is none: not a number, or nothing but zeros."""
+
+
 class DeviceUnusable(Exception):
     """The device can't be used by this process at all."""
 
@@ -52,7 +56,7 @@ def failure_of(request_id: int, error: Exception) -> Failure:
     match error:
         case OutOfMemory() | MemoryError():
             return Failure(request_id, "out of memory", str(error) or "the process has no memory left")
-        case WeightsError():
+        case WeightsError() | NoAnswer():
             return Failure(request_id, "bad checkpoint", str(error))
         case BadRequest():
             return Failure(request_id, "bad request", str(error))

@@ -32,6 +32,7 @@ from engine.core.preparation import (
 )
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.integrity import verify_checksum
+from engine.weights.sequence_limits import settle_limits
 from engine.weights.slab import Prepared, open_prepared
 from engine.weights.source_files import changed_files
 from engine.weights.sources import Source, earlier_folders, prepared_folder, resolve
@@ -72,6 +73,7 @@ def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: SayProgress) -> P
     damage = ""
     try:
         source = resolve(spec, cache)
+        settle_limits(spec, source)
         folder = prepared_folder(spec, source, cache)
         try:
             if depth != "nothing" and folder.exists():

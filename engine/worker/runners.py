@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import TaskKind
-from engine.worker.embedding import Embedder, encoder_class, read_pooling
+from engine.weights.sentence_files import read_sentence_format
+from engine.weights.sequence_limits import own_limit, positions_of
+from engine.worker.embedding import Embedder, encoder_class
 from engine.worker.generation import Generator
 from engine.worker.running import RunMemory, Runner
+from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.skeleton import Skeleton
 
 MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
@@ -31,7 +35,11 @@ class TaskSupport(Struct, frozen=True):
 
 
 def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
-    return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), limits, memory)
+    folder, module = skeleton.folder, skeleton.module
+    positions, _ = positions_of(module.config.to_dict())
+    own = (limits.max_sequence, positions, own_limit(folder, "embedding").tokens)
+    limits = replace(limits, max_sequence=min(tokens for tokens in own if tokens))
+    return Embedder(module, tokenizer, ModulesBehind(folder, read_sentence_format(folder)), limits, memory)
 
 
 def _generator(

@@ -23,10 +23,15 @@ from engine.core.sizes import format_size
 from engine.weights.errors import DiskFull
 from engine.weights.header import checkpoint_files
 from engine.weights.recipes import RECIPES, Recipe, checkpoint_folder
+from engine.weights.sentence_files import MODULES_FILE
 from engine.weights.workplace import publish, workplace
 
 SPECIAL_TOKENS: Final = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
 SYLLABLES: Final = tuple("".join(pair) for pair in product("bdfgklmnprstvz", "aeiou"))
+
+
+_MODULES: Final = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+"""What comes behind the real models that these are in the shape of, and the folder of each."""
 
 
 def make(recipe: Recipe, folder: Path) -> None:
@@ -118,12 +123,12 @@ def _write_notes(recipe: Recipe, folder: Path) -> None:
     if recipe.task == "embedding":
         pooling = folder / "1_Pooling"
         pooling.mkdir()
-        modes = {f"pooling_mode_{name}": on for name, on in _pooling_modes(recipe).items()}
-        (pooling / "config.json").write_bytes(msgspec.json.encode(modes))
-
-
-def _pooling_modes(recipe: Recipe) -> dict[str, bool]:
-    return {"cls_token": recipe.pooling == "cls", "mean_tokens": recipe.pooling == "mean"}
+        (pooling / "config.json").write_bytes(msgspec.json.encode({"pooling_mode": recipe.pooling}))
+        listed = [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (kind, path) in enumerate(_MODULES.items())
+        ]
+        (folder / MODULES_FILE).write_bytes(msgspec.json.encode(listed))
 
 
 def _is_for_want_of_room(error: OSError | SafetensorError) -> bool:

@@ -49,8 +49,10 @@ def model_lines(scene: Scene, model: ModelName, paper: Paper) -> tuple[Line, ...
 def _spec_lines(state: ModelState, paper: Paper) -> tuple[Line, ...]:
     spec = state.spec
     limits = f"{count_text(spec.limits.max_batch, 'row', 'rows')} of {spec.limits.max_sequence} tokens"
+    cut = ", longer texts are cut" if spec.limits.truncate else ""
     facts = {
-        "task": f"{spec.task}, {spec.dtype}, at most {limits}",
+        "task": f"{spec.task}, {spec.dtype}, at most {limits}{cut}",
+        "limit": paper.text(state.remark),
         "source": paper.text(state.source or ", ".join(spec.sources)) + _revision(state),
         "weights": "synthetic: random, made from the real configuration" if state.synthetic else "real",
         "footprint": footprint_text(state.footprint),
