@@ -17,8 +17,11 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from benchmarks.readers import Reader
 from engine.core.models import Limits
+from engine.core.tasks import Embed
 from engine.weights.header import checkpoint_files
-from engine.worker.embedding import Embedder, read_pooling
+from engine.weights.sentence_files import read_sentence_format
+from engine.worker.embedding import Embedder
+from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.tokenizer import load_tokenizer
 
 _ALIGNMENT_BYTES: Final = 256
@@ -161,10 +164,10 @@ class Answering:
 
     def __init__(self, checkpoint: Path) -> None:
         self._tokenizer: Final = load_tokenizer(checkpoint)
-        self._pooling: Final = read_pooling(checkpoint)
+        self._behind: Final = ModulesBehind(checkpoint, read_sentence_format(checkpoint))
 
     def answer(self, module: PreTrainedModel, texts: list[str]) -> list[list[float]]:
         module.train(False)
-        vectors, _ = Embedder(module, self._tokenizer, self._pooling, Limits()).embed(texts)
-        found: list[list[float]] = vectors.tolist()
+        made = Embedder(module, self._tokenizer, self._behind, Limits()).embed(Embed(tuple(texts)))
+        found: list[list[float]] = made.vectors.tolist()
         return found

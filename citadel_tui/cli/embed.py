@@ -39,7 +39,9 @@ def add_arguments(command: CommandParser) -> None:
     command.add_argument("model")
     command.add_argument("texts", nargs="+", metavar="TEXT")
     prompts = command.add_mutually_exclusive_group()
-    prompts.add_argument("--prompt", metavar="NAME", help="what comes before each text, by its name in the model's files")
+    prompts.add_argument(
+        "--prompt", metavar="NAME", help="what comes before each text, by its name in the model's files"
+    )
     prompts.add_argument("--prompt-text", metavar="TEXT", help="the same, in so many words")
     command.add_argument("--dimensions", type=count, metavar="N", help="keep the first N figures of each vector")
     command.add_argument("--truncate", action="store_true", help="cut texts that are too long instead of refusing them")

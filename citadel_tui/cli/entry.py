@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from citadel_tui.cli.parser import Invocation, parse
-from citadel_tui.text import clean_lines
+from citadel_tui.text import clean, clean_lines
 from engine.core.tasks import is_unicode
 
 
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     given = sys.argv[1:] if argv is None else argv
     if wrong := next((argument for argument in given if not is_unicode(argument)), None):
-        sys.stderr.write(f"citadel: the argument {os.fsencode(wrong)!r} is not UTF-8, which no command can pass on\n")
+        shown = clean(wrong.encode(errors="backslashreplace").decode())
+        sys.stderr.write(f"citadel: the argument {shown} is not UTF-8, so that no command can pass it on\n")
         return Exit.NO_ENGINE
     try:
         status = _run(parse(argv))

@@ -16,6 +16,7 @@ from citadel_tui.cli.engine import at_hand, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command
+from citadel_tui.text import clean
 from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label
 from engine.core.models import Footprint

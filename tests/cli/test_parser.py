@@ -89,6 +89,8 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
         "pack gpu1",
         "undo --json",
         "embed m a b",
+        "embed m a --prompt query --dimensions 8 --truncate --json",
+        "embed m a --prompt-text before",
         "generate m a --max-tokens 3",
         "selftest",
         "models list",

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from engine.core.models import Limits
+from engine.core.tasks import Embed
+from engine.weights.sentence_files import read_sentence_format
 from engine.worker.convert import load_module
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
 from engine.worker.residents import bind, unbind
+from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.skeleton import Skeleton
 from engine.worker.tokenizer import load_tokenizer
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
@@ -62,8 +65,9 @@ def test_embeddings_equal_those_of_from_pretrained_and_lie_on_the_cpu(
     skeleton = Skeleton(prepared.folder)
     bind(skeleton, filled(backing, tier.read(prepared)))
     tokenizer = load_tokenizer(prepared.folder)
+    behind = ModulesBehind(prepared.folder, read_sentence_format(prepared.folder))
     made, expected = (
-        Embedder(module, tokenizer, SMALL_EMBEDDER.pooling, Limits(max_batch=4, max_sequence=64)).embed(TEXTS)[0]
+        Embedder(module, tokenizer, behind, Limits(max_batch=4, max_sequence=64)).embed(Embed(tuple(TEXTS))).vectors
         for module in (skeleton.module, reference)
     )
     assert made.device.type == "cpu"

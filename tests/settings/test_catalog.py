@@ -44,13 +44,19 @@ def test_an_entry_with_every_key_becomes_a_spec(tmp_path: Path) -> None:
         sources=("hub:a/b", "synthetic:x"),
         task="embedding",
         dtype="bfloat16",
-        limits=Limits(max_batch=4, max_sequence=128),
+        limits=Limits(max_batch=4),
+        has_own_limit=True,
         preferred_device="gpu1",
         pin=Pin("gpu0"),
         preload=True,
         revision="main",
         sha256="0" * 64,
     )
+
+
+def test_a_limit_that_is_written_down_is_the_catalogs_and_texts_may_be_cut_at_it(tmp_path: Path) -> None:
+    spec = only_model(config_folder(tmp_path, "", {"limits": {"max_sequence": 64, "truncate": True}}))
+    assert (spec.limits, spec.has_own_limit) == (Limits(max_sequence=64, truncate=True), False)
 
 
 @pytest.mark.parametrize(("pin", "expected"), [(True, Pin()), (False, None), (None, None), ("cpu", Pin("cpu"))])

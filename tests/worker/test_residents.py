@@ -69,8 +69,8 @@ def test_a_release_tells_what_somebody_still_holds(prepared: Prepared, tier: Tie
 def test_a_load_that_fails_leaves_the_device_as_it_was(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
     residents = Residents(backing)
     source = tier.read(prepared)
-    (prepared.folder / "1_Pooling" / "config.json").write_text("{}")
-    with pytest.raises(BadCheckpoint, match="neither cls nor mean"):
+    (prepared.folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "median"}')
+    with pytest.raises(BadCheckpoint, match="pooling_mode is 'median'"):
         residents.bind(binding(prepared, source))
     assert backing.used_bytes == 0
     with pytest.raises(NotResident):

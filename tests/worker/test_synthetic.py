@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 
 from engine.weights.header import weights_bytes
 from engine.weights.recipes import RECIPES, Recipe
+from engine.weights.sentence_files import Pooling, read_sentence_format
 from engine.worker.convert import load_module
-from engine.worker.embedding import read_pooling
 from engine.worker.synthetic import main, make
 
 SMALL = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 300}
@@ -48,7 +48,8 @@ def test_the_same_recipe_makes_the_same_bytes(tmp_path: Path) -> None:
 def test_a_synthetic_checkpoint_says_so_and_can_be_loaded(tmp_path: Path) -> None:
     make(small("bge-base"), tmp_path / "m")
     assert "means nothing" in (tmp_path / "m" / "SYNTHETIC").read_text()
-    assert read_pooling(tmp_path / "m") == "cls"
+    form = read_sentence_format(tmp_path / "m")
+    assert (form.modules[0], form.normalizes) == (Pooling(("cls",)), True)
     module = load_module(tmp_path / "m", "embedding", torch.float32)
     assert weights_bytes(tmp_path / "m", "float32") == sum(p.numel() for p in module.parameters()) * 4
     weight = module.get_parameter("embeddings.word_embeddings.weight")
