@@ -75,8 +75,10 @@ class Embedder:
         )
         return RunOutcome(vectors, made.filled)
 
+    @torch.inference_mode()
     def warm(self) -> None:
-        self._embed_rows([self._tokenizer("warm")["input_ids"][: self._limits.max_sequence] or [0]], 0, None)
+        tokens = read_text(self._tokenizer, "warm", self._limits.max_sequence).tokens
+        self._run([tokens or [_UNPADDED]], 0, None)
 
     @torch.inference_mode()
     def embed(self, task: Embed) -> Embedded:
@@ -88,20 +90,24 @@ class Embedder:
             )
         prompt = self._prompt(task)
         rows = [self._read(number, prompt.text + text, task) for number, text in enumerate(task.texts, 1)]
-        most_tokens = self._limits.max_batch * self._limits.max_sequence
+        vectors, filled = self._run([row.tokens for row in rows], prompt.tokens, task.dimensions)
+        self._check(vectors)
+        tokens = tuple(TextTokens(row.seen, len(row.tokens), row.read_whole) for row in rows)
+        return Embedded(vectors, tokens, prompt.text, filled)
+
+    def _run(self, rows: list[list[int]], prompt_tokens: int, dimensions: int | None) -> tuple[torch.Tensor, float]:
+        """Their vectors, in as few batches as limits and memory allow, and how much of the limits ran at once."""
         at_once = 0
-        vectors = torch.empty((len(rows), task.dimensions or self._dimensions), dtype=torch.float32)
-        for batch in split([len(row.tokens) for row in rows], self._limits):
+        vectors = torch.empty((len(rows), dimensions or self._dimensions), dtype=torch.float32)
+        for batch in split([len(row) for row in rows], self._limits):
             for part, result in in_parts(
                 batch,
-                lambda part: self._embed_rows([rows[row].tokens for row in part], prompt.tokens, task.dimensions),
+                lambda part: self._embed_rows([rows[row] for row in part], prompt_tokens, dimensions),
                 self._memory,
             ):
                 vectors[part] = result
-                at_once = max(at_once, len(part) * max(len(rows[row].tokens) for row in part))
-        self._check(vectors)
-        tokens = tuple(TextTokens(row.seen, len(row.tokens), row.read_whole) for row in rows)
-        return Embedded(vectors, tokens, prompt.text, min(1.0, at_once / most_tokens))
+                at_once = max(at_once, len(part) * max(len(rows[row]) for row in part))
+        return vectors, min(1.0, at_once / (self._limits.max_batch * self._limits.max_sequence))
 
     def _prompt(self, task: Embed) -> _Prompt:
         form = self._behind.format

@@ -93,7 +93,7 @@ def list_modules(folder: Path, listed: Sequence[tuple[str, str]]) -> None:
 def _tokenizer(side: str) -> PreTrainedTokenizerFast:
     vocabulary = {word: number for number, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[no-untyped-call]
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

@@ -98,7 +98,7 @@ def test_an_answer_that_is_none_is_refused_with_its_cause(
     norm = minilm.encoder.layer[-1].output.LayerNorm  # type: ignore[union-attr, index]
     for name in ("weight", "bias"):
         spoilt = torch.nn.Parameter(torch.full((384,), damage), requires_grad=False)
-        monkeypatch.setitem(norm._parameters, name, spoilt)  # type: ignore[union-attr]
+        monkeypatch.setitem(norm._parameters, name, spoilt)
     with pytest.raises(NoAnswer, match=rf"the vector of text 1 has {words}.* weights are damaged"):
         vectors(minilm, ["a cat"])
 

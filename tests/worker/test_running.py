@@ -12,7 +12,7 @@ from transformers import BertModel
 
 from engine.core.models import Limits
 from engine.core.sizes import MIB
-from engine.core.tasks import Generate, TaskKind
+from engine.core.tasks import Embed, Generate, TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
@@ -146,9 +146,9 @@ def test_embeddings_made_in_parts_are_the_embeddings(
     residents = Residents(backing)
     embedder = bound_embedder(residents, prepared, tier)
     texts = [f"text number {n}" for n in range(6)]
-    whole, _ = embedder.embed(texts)
+    whole = embedder.embed(Embed(tuple(texts))).vectors
     narrow = Narrow(residents.find("m").skeleton.module, room=2)
-    assert torch.allclose(embedder.embed(texts)[0], whole, atol=1e-6)
+    assert torch.allclose(embedder.embed(Embed(tuple(texts))).vectors, whole, atol=1e-6)
     assert narrow.tries == [6, 6, 3, 3, 1, 2, 3, 3, 1, 2]
     assert card.events.count("collect") == 6
 
@@ -160,10 +160,10 @@ def test_one_text_that_is_too_much_is_refused_with_figures_and_the_model_stays(
     embedder = bound_embedder(residents, prepared, tier)
     narrow = Narrow(residents.find("m").skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match=r"a run of 1 .* 13 MiB of this device's 64 MiB are in use; the whole card"):
-        embedder.embed(["one", "two"])
+        embedder.embed(Embed(("one", "two")))
     assert narrow.tries == [2, 2, 1, 1]
     narrow.room = 1
-    assert embedder.embed(["one"])[0].shape[0] == 1
+    assert embedder.embed(Embed(("one",))).vectors.shape[0] == 1
     assert card.activations_bytes == 0
 
 
