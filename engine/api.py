@@ -32,7 +32,7 @@ from engine.core.tasks import (
     is_unicode,
 )
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 

@@ -286,6 +286,9 @@ def _read_model_settings(folder: Path) -> Mapping[str, Any]:
     config = _object(path)
     if config.get("transformer_task") not in (None, "feature-extraction"):
         raise BadCheckpoint(f"{path}: transformer_task is {config['transformer_task']!r}, which makes no vectors")
+    if config.get("module_output_name") not in (None, "token_embeddings"):
+        raise BadCheckpoint(f"{path}: module_output_name is {config['module_output_name']!r}, not token_embeddings")
+    _check_modalities(path, config.get("modality_config"))
     for key in ("model_args", "model_kwargs", "config_args", "config_kwargs"):
         changing = sorted(set(config.get(key) or ()) - _LOADING_ONLY)
         if changing:
@@ -296,6 +299,16 @@ def _read_model_settings(folder: Path) -> Mapping[str, Any]:
         if config.get(key):
             raise BadCheckpoint(f"{path}: {key} is not supported; put it into tokenizer_config.json")
     return config
+
+
+def _check_modalities(path: Path, modalities: object) -> None:
+    """Which call of the model takes texts, and which of its outputs counts."""
+    if modalities is None:
+        return
+    text = modalities.get("text") if isinstance(modalities, dict) else None
+    usual = {"method": "forward", "method_output_name": "last_hidden_state"}
+    if not isinstance(text, dict) or any(text.get(key) not in (None, value) for key, value in usual.items()):
+        raise BadCheckpoint(f"{path}: modality_config has {text!r} for text, and only {usual} can be done")
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────

@@ -134,8 +134,8 @@ class Embedder:
         if row.seen > limit and not (task.truncate or self._limits.truncate):
             seen = f"{row.seen} tokens" if row.read_whole else f"more than {row.seen} tokens"
             raise BadRequest(
-                f"text {number} has {seen}, and the limit is {limit}; shorten it, or have it cut with `truncate`"
-                " (of the request, or of the model's limits in the catalog)"
+                f"text {number} has {seen}, and the limit is {limit}; shorten it, or have it cut: --truncate, truncate=True,"
+                ' or "truncate": true in the catalog\'s limits'
             )
         if not row.tokens:
             raise BadRequest(f"text {number} is empty: it has no token of which a vector could be made")

@@ -148,6 +148,14 @@ def embedded(folder: Path, *texts: str, dtype: Dtype = "float32", **options: Any
     return embedder(folder, dtype).embed(Embed(texts, **options))
 
 
+def written_anew(folder: Path, target: Path) -> Path:
+    """The model as sentence-transformers of today writes it."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(folder), device="cpu", local_files_only=True).save(str(target), create_model_card=False)
+    return target
+
+
 def reference(folder: Path, *texts: str, **options: Any) -> torch.Tensor:  # noqa: ANN401 - encode's
     """What sentence-transformers makes of the texts."""
     from sentence_transformers import SentenceTransformer

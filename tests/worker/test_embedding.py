@@ -65,7 +65,7 @@ def test_no_texts_give_no_vectors(minilm: torch.nn.Module) -> None:
 def test_a_text_that_is_too_long_is_refused_unless_it_may_be_cut(minilm: torch.nn.Module) -> None:
     text = "the cat sat on the mat and the market fell " * 26 + "economics of grain storage in ancient rome again"
     model = embedder(minilm, OWN)
-    with pytest.raises(BadRequest, match=r"text 2 has \d+ tokens, and the limit is 256; .* `truncate`"):
+    with pytest.raises(BadRequest, match=r"text 2 has \d+ tokens, and the limit is 256; .* --truncate"):
         model.embed(Embed(("a cat", text)))
     cut = model.embed(Embed(("a cat", text), truncate=True))
     assert cut.tokens[0] == TextTokens(4, 4)

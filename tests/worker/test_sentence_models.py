@@ -14,7 +14,7 @@ from engine.core.tasks import Embed
 from engine.weights.errors import BadCheckpoint
 from engine.weights.sentence_files import read_sentence_format
 from engine.worker.errors import BadRequest
-from tests.worker.sentence_models import HIDDEN, embedded, embedder, list_modules, reference, write_model
+from tests.worker.sentence_models import HIDDEN, embedded, embedder, list_modules, reference, write_model, written_anew
 
 TEXTS: Final = ("a cat", "The kitten sat on the mat , a kitten sat on the Cat")
 PROMPTS: Final = {"prompts": {"query": "query : ", "passage": "passage : "}}
@@ -124,6 +124,10 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "module_input_name is 'token_embeddings'",
     ),
     "limit that is none": ({"sentence": {"max_seq_length": "long"}}, "max_seq_length is 'long'"),
+    "other output": (
+        {"sentence": {"modality_config": {"text": {"method": "get_text_features"}}}},
+        "modality_config has .*get_text_features",
+    ),
     "other task": ({"sentence": {"transformer_task": "fill-mask"}}, "transformer_task is 'fill-mask'"),
 }
 
@@ -156,6 +160,20 @@ def test_a_pooling_in_whatever_folder_is_found(tmp_path: Path) -> None:
     (folder / "1_Pooling").rename(folder / "way")
     newer = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
     list_modules(folder, [("sentence_transformers.models.Transformer", ""), (newer, "way")])
+    assert_alike(embedded(folder, *TEXTS).vectors, reference(folder, *TEXTS))
+
+
+def test_what_sentence_transformers_itself_has_written_is_read(tmp_path: Path) -> None:
+    written = write_model(
+        tmp_path / "old",
+        modules=("Pooling", "Dense", "Normalize"),
+        pooling={"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+        dense={"in_features": 2 * HIDDEN},
+        prompts=PROMPTS | {"default_prompt_name": "passage"},
+        sentence={"do_lower_case": True},
+    )
+    folder = written_anew(written, tmp_path / "new")
+    assert (folder / "modules.json").read_text() != (written / "modules.json").read_text()
     assert_alike(embedded(folder, *TEXTS).vectors, reference(folder, *TEXTS))
 
 
