@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import GPUManager
-from engine.api import Done, Snapshot
+from engine.api import Done, EngineError, Snapshot
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission
 from engine.core.sizes import MIB
 from engine.runtime.engine import Engine
@@ -113,7 +113,11 @@ def test_the_small_facade_for_scripts_works(config: Path) -> None:
         assert manager.load_model("one", preferred_gpu=0) == "gpu0"
         assert manager.load_model("two", preferred_gpu=1) == "gpu1"
         figures = manager.get_gpu_utilization()
+        with pytest.raises(EngineError, match=r"text 2 has more than \d+ tokens, and the limit is \d+; shorten it"):
+            manager.embed("one", ["a cat", "a cat " * 10_000])
+        cut = manager.embed("one", ["a cat", "a cat " * 10_000], truncate=True, dimensions=8)
 
+    assert ([len(vector) for vector in cut], cut.cut) == ([8, 8], [1])
     assert 0.7 < figures["gpu0"].of_budget < 1.0
     assert figures["gpu0"].of_total == pytest.approx(figures["gpu0"].of_budget * 0.8, abs=0.01)
     assert figures["cpu"].used_bytes == 0

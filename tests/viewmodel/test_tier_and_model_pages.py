@@ -6,11 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
-from citadel_tui.viewmodel.pages.model import residency_lines
+from citadel_tui.viewmodel.pages.model import model_lines, residency_lines
 from citadel_tui.viewmodel.pages.tier import tier_lines
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, width_of
+from engine.core.models import Limits
 from engine.core.policy import Eviction, Policy
 from engine.core.sizes import MIB
 from engine.core.state import Slab
@@ -88,3 +89,17 @@ async def test_pins_are_part_of_a_models_past() -> None:
     found = texts(residency_lines(await busy_scene(), "e5-small", Paper(100, UNICODE)))
     assert "was pinned to cpu" in found[2]
     assert residency_lines(await busy_scene(), "never-heard-of", Paper(100, UNICODE)) == ()
+
+
+async def test_a_model_whose_texts_are_cut_says_where_and_why_there() -> None:
+    scene = await busy_scene()
+    assert scene.snapshot is not None
+    known = scene.snapshot.state.models["bge-base"]
+    cutting = replace(known.spec, limits=Limits(16, 64, truncate=True))
+    remarked = replace(known, spec=cutting, remark="bge-base: max_sequence is lowered to 64")
+    state = replace(scene.snapshot.state, models={**scene.snapshot.state.models, "bge-base": remarked})
+    found = texts(
+        model_lines(replace(scene, snapshot=replace(scene.snapshot, state=state)), "bge-base", Paper(120, UNICODE))
+    )
+    assert any(line.endswith("at most 16 rows of 64 tokens, longer texts are cut") for line in found)
+    assert any(line.endswith("bge-base: max_sequence is lowered to 64") for line in found)

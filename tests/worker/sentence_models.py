@@ -136,9 +136,11 @@ def _write(path: Path, value: object) -> None:
     path.write_bytes(msgspec.json.encode(value))
 
 
-def embedder(folder: Path, dtype: Dtype = "float32", limits: Limits = _LIMITS) -> Embedder:
-    """What runs the model of the folder."""
-    module = load_in(folder, "embedding", dtype)
+def embedder(
+    folder: Path, dtype: Dtype = "float32", limits: Limits = _LIMITS, module: PreTrainedModel | None = None
+) -> Embedder:
+    """What runs the model of the folder, or `module` as the folder's other files ask for."""
+    module = module or load_in(folder, "embedding", dtype)
     behind = ModulesBehind(folder, read_sentence_format(folder))
     return Embedder(module, load_tokenizer(folder), behind, limits)
 

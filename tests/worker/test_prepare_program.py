@@ -68,6 +68,14 @@ def test_a_slab_that_the_engine_wrote_is_kept(
     assert kept == Kept("m", prepared.length, proof)
 
 
+def test_what_cant_be_run_is_refused_before_its_weights_are_read(spec: ModelSpec, tmp_path: Path) -> None:
+    listed = [{"type": f"sentence_transformers.models.{kind}", "path": ""} for kind in ("Transformer", "CNN")]
+    (tmp_path / "checkpoint" / "modules.json").write_bytes(msgspec.json.encode(listed))
+    (refused,) = all_news(spec, tmp_path)
+    assert isinstance(refused, NotPrepared)
+    assert "modules.json asks for sentence_transformers.models.CNN" in refused.reason
+
+
 def change_in_secret(path: Path) -> None:
     """Flip the file's last byte, and leave size and times as they were."""
     times = path.stat()

@@ -13,6 +13,7 @@ from engine.core.models import Dtype, Limits
 from engine.core.tasks import Embed
 from engine.weights.errors import BadCheckpoint
 from engine.weights.sentence_files import read_sentence_format
+from engine.worker.convert import load_in, write_module
 from engine.worker.errors import BadRequest
 from tests.worker.sentence_models import HIDDEN, embedded, embedder, list_modules, reference, write_model, written_anew
 
@@ -175,6 +176,15 @@ def test_what_sentence_transformers_itself_has_written_is_read(tmp_path: Path) -
     folder = written_anew(written, tmp_path / "new")
     assert (folder / "modules.json").read_text() != (written / "modules.json").read_text()
     assert_alike(embedded(folder, *TEXTS).vectors, reference(folder, *TEXTS))
+
+
+def test_modules_and_their_weights_come_along_when_a_model_is_prepared(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "source", modules=("Pooling", "Dense", "LayerNorm"), dense={"out_features": HIDDEN})
+    module = load_in(source, "embedding", "float32")
+    prepared = write_module(module, tmp_path / "prepared", source, f"path:{source}", lambda _: None)
+    form = read_sentence_format(prepared.folder)
+    assert form == read_sentence_format(source)
+    assert_alike(embedder(prepared.folder, module=module).embed(Embed(TEXTS)).vectors, reference(source, *TEXTS))
 
 
 def test_rows_are_embedded_alike_whatever_the_batch(tmp_path: Path) -> None:
