@@ -35,6 +35,11 @@ _BEHIND_PADDING: Final = frozenset(
 """Families whose first position comes behind that of the padding."""
 _PADDING: Final = 1
 """The padding's number in those families where their file leaves it out, and of MPNet whatever it says."""
+_ROTARY: Final = frozenset(
+    {"llama", "mistral", "qwen2", "gemma", "phi", "gpt_neox", "gptj", "nomic_bert", "modernbert"}
+)
+_ROTARY_KEYS: Final = ("rope_", "rotary_", "global_rope_", "local_rope_")
+"""Families that compute their positions, of which older files do not say so, and what the files of others say."""
 _UNKNOWN_LENGTH: Final = 1 << 24
 """Tokenizers that know no limit write a number of thirty digits."""
 
@@ -43,11 +48,18 @@ class OwnLimit(Struct, frozen=True):
     """What a model's files say of the longest text."""
 
     positions: int | None = None
-    """What there are position embeddings for, or what it was trained for; None where nothing says so."""
+    """How many there are embeddings for; None where they are computed, or where nothing says so."""
+    trained: int | None = None
+    """How far it was trained to count, where its positions are computed and longer texts can be run."""
     tokens: int | None = None
     """The longest text, at most `positions`; None where nothing says so."""
     said_by: str = ""
     """The file and the key that `tokens` comes from."""
+
+    @property
+    def usual(self) -> int | None:
+        """The longest text that it was made for; None where nothing says so."""
+        return min((tokens for tokens in (self.tokens, self.trained) if tokens), default=None)
 
 
 class SettledLimits(Struct, frozen=True):
@@ -60,9 +72,8 @@ class SettledLimits(Struct, frozen=True):
 
 def own_limit(folder: Path, task: TaskKind) -> OwnLimit:
     """What the files of the checkpoint say. Raises BadCheckpoint."""
-    config = _read(folder / CONFIG_FILE)
-    positions, key = positions_of(config)
-    found = [(positions, f"{CONFIG_FILE}: {key}")] if positions else []
+    own = positions_of(_read(folder / CONFIG_FILE))
+    found = [(own.positions, own.said_by)] if own.positions else []
     sentence = read_sentence_format(folder).max_tokens if task == "embedding" else None
     if sentence:
         found.append((sentence, f"{MODEL_FILE}: max_seq_length"))
@@ -72,77 +83,88 @@ def own_limit(folder: Path, task: TaskKind) -> OwnLimit:
             found.append((int(length), f"{TOKENIZER_SETTINGS}: model_max_length"))
     # of equal ones the last is what the model's makers said of texts
     tokens, said_by = min(reversed(found), default=(None, ""), key=lambda limit: limit[0])
-    return OwnLimit(positions, tokens, said_by)
+    return replace(own, tokens=tokens, said_by=said_by)
 
 
 def settle_limits(spec: ModelSpec, source: Source, devices: Iterable[DeviceSpec] = ()) -> SettledLimits:
     """The limits that `spec` runs with. Raises BadCheckpoint when the catalog asks for more positions than the model has."""
     own = _own_limit(spec, source)
+    if spec.has_own_limit:
+        return SettledLimits(spec.limits) if own.usual is None else _as_long_as_fits(spec, source, own.usual, devices)
     asked = spec.limits.max_sequence
-    if not spec.has_own_limit:
-        if own.positions is not None and asked > own.positions:
-            raise BadCheckpoint(
-                f"the catalog's max_sequence of {spec.name} is {asked}, and {source.text} has {own.positions} positions"
-                f" ({CONFIG_FILE}); lower it, or leave it out"
-            )
-        if own.tokens is not None and asked > own.tokens:
-            remark = f"max_sequence is {own.tokens}, not the catalog's {asked}: {own.said_by} says so"
-            return SettledLimits(replace(spec.limits, max_sequence=own.tokens), f"{spec.name}: {remark}")
-        return SettledLimits(spec.limits)
-    if own.tokens is None:
-        return SettledLimits(spec.limits)
-    return _as_long_as_fits(spec, source, own, devices)
+    if own.positions is not None and asked > own.positions:
+        raise BadCheckpoint(
+            f"the catalog's max_sequence of {spec.name} is {asked}, and {source.text} has {own.positions} positions"
+            f" ({CONFIG_FILE}); lower it, or leave it out"
+        )
+    if own.tokens is not None and asked > own.tokens:
+        remark = f"{spec.name}: max_sequence is {own.tokens}, not the catalog's {asked}: {own.said_by} says so"
+        return SettledLimits(replace(spec.limits, max_sequence=own.tokens), remark)
+    if own.trained is not None and asked > own.trained:
+        return SettledLimits(spec.limits, f"{spec.name}: max_sequence is {asked}, and it was trained for {own.trained}")
+    return SettledLimits(spec.limits)
 
 
-def _as_long_as_fits(spec: ModelSpec, source: Source, own: OwnLimit, devices: Iterable[DeviceSpec]) -> SettledLimits:
+def _as_long_as_fits(spec: ModelSpec, source: Source, own: int, devices: Iterable[DeviceSpec]) -> SettledLimits:
     """The model's own limit, halved until no device is lost by it that has room for the model at the least limit."""
 
     def needed(tokens: int) -> int:
         limits = replace(spec.limits, max_sequence=tokens)
         return estimate_footprint(replace(spec, limits=limits), source).total_bytes
 
-    assert own.tokens is not None
-    least = min(own.tokens, Limits().max_sequence)
+    least = min(own, Limits().max_sequence)
     budgets = {device.id: int(device.total_bytes * device.fraction) for device in devices}
     holding = {device: budget for device, budget in budgets.items() if needed(least) <= budget}
-    tokens = own.tokens
+    tokens = own
     if not holding:
         return SettledLimits(replace(spec.limits, max_sequence=least if budgets else tokens))
     smallest = min(holding, key=lambda device: holding[device])
     while tokens > least and needed(tokens) > holding[smallest]:
         tokens = max(least, tokens // 2)
     limits = replace(spec.limits, max_sequence=tokens)
-    if tokens == own.tokens:
+    if tokens == own:
         return SettledLimits(limits)
     return SettledLimits(
         limits,
-        f"{spec.name}: max_sequence is lowered to {tokens}: with its own {own.tokens} ({own.said_by}) it would need"
-        f" {format_size(needed(own.tokens))}, more than {smallest}'s {format_size(holding[smallest])}; the catalog may set it",
+        f"{spec.name}: max_sequence is lowered to {tokens}: with its own {own} it would need"
+        f" {format_size(needed(own))}, more than {smallest}'s {format_size(holding[smallest])}; the catalog may set it",
     )
 
 
 def _own_limit(spec: ModelSpec, source: Source) -> OwnLimit:
     if source.synthetic_kind is None:
         return own_limit(source.folder, spec.task)
-    positions, key = positions_of(RECIPES[source.synthetic_kind].config)
-    return OwnLimit(positions, positions, f"{CONFIG_FILE}: {key}")
+    return positions_of(RECIPES[source.synthetic_kind].config)
 
 
-def positions_of(config: Mapping[str, Any]) -> tuple[int | None, str]:
-    """How many tokens a config.json's values give positions for, and the key that says so; None where nothing does."""
+def positions_of(config: Mapping[str, Any]) -> OwnLimit:
+    """What a config.json's values say of positions alone."""
     nested = config.get("text_config")
     part = nested if isinstance(nested, dict) else config
     family = str(part.get("model_type", config.get("model_type")))
-    if family in _RELATIVE:
-        return None, ""
-    for key in _POSITIONS:
-        value = part.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            if family in _BEHIND_PADDING:
-                padding = part.get("pad_token_id") if family != "mpnet" else None
-                value -= (padding if isinstance(padding, int) else _PADDING) + 1
-            return max(1, value), key
-    return None, ""
+    key = next((key for key in _POSITIONS if _count(part.get(key))), None)
+    if key is None or family in _RELATIVE:
+        return OwnLimit()
+    positions = _count(part.get(key))
+    if family in _ROTARY or any(name.startswith(_ROTARY_KEYS) for name in part):
+        return OwnLimit(trained=max(positions, _stretched(part, positions)))
+    if family in _BEHIND_PADDING:
+        padding = part.get("pad_token_id") if family != "mpnet" else None
+        positions = max(1, positions - (padding if isinstance(padding, int) else _PADDING) - 1)
+    return OwnLimit(positions, tokens=positions, said_by=f"{CONFIG_FILE}: {key}")
+
+
+def _stretched(config: Mapping[str, Any], positions: int) -> int:
+    """How far rotary positions reach that are stretched for longer texts."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type")) not in ("yarn", "dynamic", "llama3"):
+        return positions
+    factor, original = rope.get("factor"), _count(rope.get("original_max_position_embeddings"))
+    return int(factor * (original or positions)) if isinstance(factor, int | float) else positions
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _read(path: Path) -> dict[str, Any]:

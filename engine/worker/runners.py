@@ -36,7 +36,7 @@ class TaskSupport(Struct, frozen=True):
 
 def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
     folder, module = skeleton.folder, skeleton.module
-    positions, _ = positions_of(module.config.to_dict())
+    positions = positions_of(module.config.to_dict()).positions  # those of the class, where the file leaves them out
     own = (limits.max_sequence, positions, own_limit(folder, "embedding").tokens)
     limits = replace(limits, max_sequence=min(tokens for tokens in own if tokens))
     return Embedder(module, tokenizer, ModulesBehind(folder, read_sentence_format(folder)), limits, memory)

@@ -61,6 +61,14 @@ def settled(folder: Path, spec: ModelSpec = SPEC, *devices: DeviceSpec) -> Settl
         ),
         ({"model_type": "gpt2", "n_positions": 32}, None, None, 32),
         ({"model_type": "t5", "n_positions": 512}, None, {"max_seq_length": 1024}, 1024),
+        ({"model_type": "llama", "max_position_embeddings": 64}, 1e30, None, 64),
+        ({"model_type": "llama", "max_position_embeddings": 64}, 32, None, 32),
+        (
+            {"max_position_embeddings": 64, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}},
+            512,
+            None,
+            256,
+        ),
         ({"model_type": "gemma3", "text_config": {"max_position_embeddings": 96}}, None, None, 96),
     ],
 )
@@ -68,7 +76,7 @@ def test_the_longest_text_is_what_the_models_files_say(
     config: dict[str, Any], length: float | None, sentence: dict[str, Any] | None, tokens: int, tmp_path: Path
 ) -> None:
     folder = folder_with(tmp_path, config, length, sentence)
-    assert own_limit(folder, "embedding").tokens == tokens
+    assert own_limit(folder, "embedding").usual == tokens
     assert settled(folder).limits == Limits(max_sequence=tokens)
 
 
@@ -101,6 +109,12 @@ def test_more_than_the_model_takes_is_lowered_in_words(tmp_path: Path) -> None:
     )
 
 
+def test_a_model_that_computes_its_positions_may_be_asked_for_more_and_says_so(tmp_path: Path) -> None:
+    asked = ModelSpec("m", (), "embedding", limits=Limits(4, 120))
+    found = settled(folder_with(tmp_path, {"max_position_embeddings": 32, "rope_theta": 1e4}), asked)
+    assert found == SettledLimits(Limits(4, 120), "m: max_sequence is 120, and it was trained for 32")
+
+
 def test_a_limit_of_its_own_is_lowered_to_what_its_devices_hold(tmp_path: Path) -> None:
     spec = replace(SPEC, sources=("synthetic:phi-3-mini",), task="generation", dtype="float16")
     source = resolve(spec, tmp_path)
@@ -109,5 +123,7 @@ def test_a_limit_of_its_own_is_lowered_to_what_its_devices_hold(tmp_path: Path) 
     needed = estimate_footprint(replace(spec, limits=found.limits), source).total_bytes
     twice = replace(found.limits, max_sequence=2 * found.limits.max_sequence)
     assert needed <= small.total_bytes < estimate_footprint(replace(spec, limits=twice), source).total_bytes
-    assert found.remark.startswith(f"m: max_sequence is lowered to {found.limits.max_sequence}: with its own 4096 (")
+    assert found.remark.startswith(
+        f"m: max_sequence is lowered to {found.limits.max_sequence}: with its own 4096 it would"
+    )
     assert settle_limits(spec, source, (device("cpu", 64 * GIB),)).limits.max_sequence == 4096
