@@ -219,8 +219,8 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe, ReadOnly; after the first part, too. Closing the generator ends the waiting, not the
-        run, which has its place on the device until the worker has answered.
+        Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
+        generator ends the waiting, not the run, which has its place on the device until the worker has answered.
         """
         ...
 
