@@ -53,13 +53,16 @@ class Generator:
 
     def _continue(self, row: list[int], new: int, say: Say) -> torch.Tensor:
         tokens = torch.tensor([row], device=self._module.device)
+        # A checkpoint may ask for beams. Which of them is the text shows at the end only, so that nothing can be said before.
+        config = self._module.generation_config
+        is_certain = config is None or (config.num_beams or 1) == 1
         answer = self._generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=new,
             do_sample=False,
             pad_token_id=self._tokenizer.pad_token_id,
-            streamer=_Saying(self._tokenizer, say),
+            streamer=_Saying(self._tokenizer, say) if is_certain else None,
         )
         return answer[0, len(row) :].cpu()
 

@@ -59,6 +59,17 @@ def test_what_is_written_is_said_meanwhile_and_nothing_else_than_the_result(gene
     assert [part.begin for part in said] == [len("".join(p.text for p in said[:n])) for n in range(len(said))]
 
 
+def test_a_checkpoint_that_asks_for_beams_says_nothing_before_its_result(checkpoint: Path) -> None:
+    module = load_module(checkpoint, "generation", torch.float32)
+    assert module.generation_config is not None
+    module.generation_config.num_beams = 2
+    said: list[TaskPart] = []
+    runner = Generator(module, load_tokenizer(checkpoint), Limits(max_batch=1, max_sequence=32))
+    result = runner.run(Generate("hello", 4), said.append).result
+    assert isinstance(result, Continuation)
+    assert (said, result.tokens > 0) == ([], True)
+
+
 def test_a_prompt_that_is_too_long_is_cut_to_its_end(generator: Generator) -> None:
     outcome = generator.run(Generate("x" * 500, 100), lambda _: None)
     assert isinstance(outcome.result, Continuation)
