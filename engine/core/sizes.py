@@ -1,4 +1,4 @@
-"""Byte sizes: the binary units, reading them from configuration and writing them for people."""
+"""Byte sizes: the units, reading them from configuration and writing them for people."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Final
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
+MB: Final = 10**6
+GB: Final = 10**9
 
 _UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
+_DECIMAL: Final = re.compile(r"(\d+(?:\.\d+)?) ?([MG])B")
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB|B)\s*")
 
 
@@ -22,6 +25,16 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 6GiB or 512MiB")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in `text`: decimal as in "4.8GB" or binary as in "6GiB". Raises ValueError with what to write."""
+    if found := _DECIMAL.fullmatch(text.strip()):
+        return round(float(found[1]) * (GB if found[2] == "G" else MB))
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 4.8GB or 6GiB") from None
 
 
 def mib(size_bytes: int) -> int:
