@@ -20,6 +20,10 @@ class DeviceUnusable(Exception):
     """The device can't be used by this process at all."""
 
 
+class DeviceUnsupported(Exception):
+    """The device can't be used by this installation: torch has nothing for its kind."""
+
+
 class StaleLock(Exception):
     """The card holds a page-lock over memory that this process knows to be unlocked: it may read pages that are no longer
     there. The process must end."""
@@ -58,6 +62,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "bad request", str(error))
         case DeviceUnusable():
             return Failure(request_id, "device unusable", str(error))
+        case DeviceUnsupported():
+            return Failure(request_id, "device unsupported", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case SlabNotRead():
