@@ -133,7 +133,7 @@ def well_card() -> World:
 
 def read_for(world: World, seconds: int) -> list[str]:
     """The card's health at each reading, a second apart, of which the driver says that it is well."""
-    seen = []
+    seen: list[str] = []
     for _ in range(seconds):
         world.pass_time(1)
         world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
