@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +55,11 @@ class Cards(Struct, frozen=True):
         """Those that hold memory or have held some, and live."""
         return self._control("show").processes
 
+    def until(self, met: Callable[[Sequence[Process]], bool]) -> None:
+        """Wait until the processes are so."""
+        while not met(self.processes()):
+            time.sleep(0.005)
+
     def outside(self, index: int, taken_bytes: int) -> None:
         """Somebody else takes so much of the card."""
         self._control("outside", str(index), str(taken_bytes))
@@ -60,6 +67,18 @@ class Cards(Struct, frozen=True):
     def fail(self, index: int, error: int = LAUNCH_FAILURE) -> None:
         """Every call to the card answers with the error; with 0 none does any more."""
         self._control("fail", str(index), str(error))
+
+    def slow(self, index: int, mb_per_s: int) -> None:
+        """Copies to and from the card are so slow; with 0 as fast as the host."""
+        self._control("copy", str(index), str(mb_per_s))
+
+    def reset(self) -> None:
+        """Nobody else takes memory, and nothing fails."""
+        for index in range(len(self._control("show").cards)):
+            self.outside(index, 0)
+            self.fail(index, 0)
+            self.slow(index, 0)
+            self.refuse(index, first=0)
 
     def refuse(self, index: int, first: int, times: int = 1) -> None:
         """Of the times that memory is asked for from now on, refuse number `first`, counted from 1, and those after it,

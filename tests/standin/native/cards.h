@@ -14,13 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STANDIN_CARDS = 8, STANDIN_PROCESSES = 64, STANDIN_MAGIC = 0x51a9d1e5 };
+enum { STANDIN_CARDS = 8, STANDIN_PROCESSES = 64, STANDIN_MAGIC = 0x51a9d1e6 };
 
 struct standin_card {
     uint64_t total_bytes;
     uint64_t outside_bytes;  // taken by somebody outside these processes: a desktop, another user
     uint64_t asks;           // how often memory was asked for, of the card or locked for it
     uint64_t refuse_from, refuse_until;  // the asks with these numbers are refused, the last one not
+    uint64_t copy_mb_per_s;              // how fast copies are; 0: as fast as the host
     int major, minor;
     int failure;  // a cudaError that every call to this card answers from now on; 0: none
     char name[96];
@@ -60,6 +61,7 @@ static inline void standin_fill(struct standin_state *state) {
     for (int i = 0; i < state->cards; i++) {
         struct standin_card *card = &state->card[i];
         card->total_bytes = strtoull(standin_environment("STANDIN_CARD_BYTES", "6442450944"), NULL, 10);
+        card->copy_mb_per_s = strtoull(standin_environment("STANDIN_COPY_MB_PER_S", "0"), NULL, 10);
         sscanf(standin_environment("STANDIN_CAPABILITY", "8.0"), "%d.%d", &card->major, &card->minor);
         snprintf(card->name, sizeof card->name, "%s", standin_environment("STANDIN_NAME", "Stand-in GT 1030"));
     }

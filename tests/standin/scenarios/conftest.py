@@ -1,4 +1,4 @@
-"""Workers and engines on fresh cards of the stand-in, which see no other test's."""
+"""Workers and engines on cards of the stand-in that no other test's process sees."""
 
 from __future__ import annotations
 
@@ -11,21 +11,40 @@ import pytest_asyncio
 from engine.core.sizes import MIB
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
-from tests.standin.cards import Cards
+from tests.standin.cards import STATE, Cards
 from tests.standin.scenarios.workers import Workers
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 
 ARENA_BYTES = 256 * MIB
 
 
-@pytest_asyncio.fixture
-async def workers(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Workers]:
-    """Worker processes that know the cards of this test only, with a small model to load."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def all_workers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Workers, Cards]]:
+    """A fork server whose workers know cards of their own, and a small model to load."""
+    folder = tmp_path_factory.mktemp("workers")
     arena = Arena(ARENA_BYTES)
     server = ForkServer(arena.fd)
-    workers = Workers(server, arena, prepare_small(SMALL_EMBEDDER, tmp_path_factory.mktemp("models")))
-    yield workers
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(STATE, str(folder / "cards"))
+        workers, cards = Workers(server, arena, prepare_small(SMALL_EMBEDDER, folder)), Cards()
+        await workers.start(backing="host")  # the fork server keeps the environment of its own start
     await workers.close()
+    yield workers, cards
     async with asyncio.timeout(20):
         await server.close()
     arena.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def workers(all_workers: tuple[Workers, Cards]) -> AsyncIterator[Workers]:
+    """Starts worker processes, which end with the test."""
+    workers, cards = all_workers
+    yield workers
+    cards.reset()
+    await workers.close()
+
+
+@pytest.fixture
+def worker_cards(all_workers: tuple[Workers, Cards]) -> Cards:
+    """The cards of the test's workers."""
+    return all_workers[1]

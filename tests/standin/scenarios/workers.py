@@ -53,8 +53,8 @@ class Workers:
         return CardWorker(process, self._prepared, self.region)
 
     async def close(self) -> None:
-        for process in self._started:
-            await process.close()
+        while self._started:
+            await self._started.pop().close()
 
 
 class CardWorker:
@@ -66,6 +66,10 @@ class CardWorker:
         self.process: Final = process
         self._prepared: Final = prepared
         self._region: Final = region
+
+    @property
+    def slab_bytes(self) -> int:
+        return self._region.length
 
     @property
     def pid(self) -> int:
@@ -86,15 +90,15 @@ class CardWorker:
         """The slab's page-lock, which outlives a load."""
         return await self.process.request(Unlock(next(self._ids), self._region.offset, self._region.length))
 
-    async def answer(self) -> bytes:
+    async def answer(self, model: str = "m") -> bytes:
         """The vectors of the loaded model, which it must be able to make."""
-        embedded = await self.embed()
+        embedded = await self.embed(model)
         assert isinstance(embedded, Embedded), embedded
         return embedded.vectors
 
-    async def released(self) -> Released:
+    async def released(self, model: str = "m") -> Released:
         """After an eviction, which must succeed."""
-        released = await self.release()
+        released = await self.release(model)
         assert isinstance(released, Released), released
         return released
 
