@@ -68,9 +68,9 @@ class Cards(Struct, frozen=True):
         """Every call to the card answers with the error; with 0 none does any more."""
         self._control("fail", str(index), str(error))
 
-    def slow(self, index: int, mb_per_s: int) -> None:
+    def slow(self, index: int, kb_per_s: int) -> None:
         """Copies to and from the card are so slow; with 0 as fast as the host."""
-        self._control("copy", str(index), str(mb_per_s))
+        self._control("copy", str(index), str(kb_per_s))
 
     def reset(self) -> None:
         """Nobody else takes memory, and nothing fails."""

@@ -11,17 +11,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { STANDIN_CARDS = 8, STANDIN_PROCESSES = 64, STANDIN_MAGIC = 0x51a9d1e6 };
+enum { STANDIN_CARDS = 8, STANDIN_PROCESSES = 64, STANDIN_MAGIC = 0x51a9d1e7 };
 
 struct standin_card {
     uint64_t total_bytes;
     uint64_t outside_bytes;  // taken by somebody outside these processes: a desktop, another user
     uint64_t asks;           // how often memory was asked for, of the card or locked for it
     uint64_t refuse_from, refuse_until;  // the asks with these numbers are refused, the last one not
-    uint64_t copy_mb_per_s;              // how fast copies are; 0: as fast as the host
+    uint64_t copy_kb_per_s;              // how fast copies are; 0: as fast as the host
     int major, minor;
     int failure;  // a cudaError that every call to this card answers from now on; 0: none
     char name[96];
@@ -56,12 +55,13 @@ static inline void standin_lock(struct standin_state *state) {
 static inline void standin_unlock(struct standin_state *state) { pthread_mutex_unlock(&state->lock); }
 
 static inline void standin_fill(struct standin_state *state) {
+    memset(state, 0, sizeof *state);
     state->cards = atoi(standin_environment("STANDIN_CARDS", "2"));
     if (state->cards > STANDIN_CARDS) state->cards = STANDIN_CARDS;
     for (int i = 0; i < state->cards; i++) {
         struct standin_card *card = &state->card[i];
         card->total_bytes = strtoull(standin_environment("STANDIN_CARD_BYTES", "6442450944"), NULL, 10);
-        card->copy_mb_per_s = strtoull(standin_environment("STANDIN_COPY_MB_PER_S", "0"), NULL, 10);
+        card->copy_kb_per_s = 1000 * strtoull(standin_environment("STANDIN_COPY_MB_PER_S", "0"), NULL, 10);
         sscanf(standin_environment("STANDIN_CAPABILITY", "8.0"), "%d.%d", &card->major, &card->minor);
         snprintf(card->name, sizeof card->name, "%s", standin_environment("STANDIN_NAME", "Stand-in GT 1030"));
     }
@@ -81,9 +81,8 @@ static inline struct standin_state *standin_open(void) {
     int file = path && *path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (file < 0) return NULL;
     flock(file, LOCK_EX);
-    struct stat about;
     void *place = MAP_FAILED;
-    if (!fstat(file, &about) && (about.st_size || !ftruncate(file, sizeof *state)))
+    if (!ftruncate(file, sizeof *state))
         place = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (place != MAP_FAILED) {
         state = (struct standin_state *)place;

@@ -1,4 +1,4 @@
-/* standin-ctl show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD MB_PER_S | refuse CARD FROM COUNT: look at the cards of
+/* standin-ctl show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S | refuse CARD FROM COUNT: look at the cards of
  * STANDIN_STATE, or change them while they are used, and say as JSON what they are like then.
  *
  * `outside`: memory that somebody else takes. `fail`: what every call to the card answers from now on (0: none). `copy`: how
@@ -15,7 +15,7 @@ static int change(struct standin_state *state, int count, char **given) {
     if (count == 2 && !strcmp(given[1], "show")) return 1;
     if (count == 4 && !strcmp(given[1], "outside")) return card->outside_bytes = strtoull(given[3], NULL, 10), 1;
     if (count == 4 && !strcmp(given[1], "fail")) return card->failure = atoi(given[3]), 1;
-    if (count == 4 && !strcmp(given[1], "copy")) return card->copy_mb_per_s = strtoull(given[3], NULL, 10), 1;
+    if (count == 4 && !strcmp(given[1], "copy")) return card->copy_kb_per_s = strtoull(given[3], NULL, 10), 1;
     if (count != 5 || strcmp(given[1], "refuse")) return 0;
     card->asks = 0;
     card->refuse_from = strtoull(given[3], NULL, 10);
@@ -60,6 +60,6 @@ int main(int count, char **given) {
     if (understood) show(state);
     standin_unlock(state);
     if (understood) return 0;
-    fprintf(stderr, "standin-ctl: show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD MB_PER_S | refuse CARD FROM COUNT\n");
+    fprintf(stderr, "standin-ctl: show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S | refuse CARD FROM COUNT\n");
     return 2;
 }

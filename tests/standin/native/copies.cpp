@@ -46,17 +46,17 @@ bool fits(cudaMemcpyKind kind, const Place &to, const Place &from) {
     return false;
 }
 
-void move(char *target, const char *source, size_t length, uint64_t mb_per_s) {
-    if (!mb_per_s) {
+void move(char *target, const char *source, size_t length, uint64_t kb_per_s) {
+    if (!kb_per_s) {
         memmove(target, source, length);
         return;
     }
     auto begun = Clock::now();
     for (size_t done = 0; done < length;) {
-        size_t part = std::min<size_t>(64 << 10, length - done);
+        size_t part = std::min<size_t>(16 << 10, length - done);
         memmove(target + done, source + done, part);
         done += part;
-        std::this_thread::sleep_until(begun + std::chrono::microseconds(done / mb_per_s));
+        std::this_thread::sleep_until(begun + std::chrono::microseconds(1000 * done / kb_per_s));
     }
 }
 
@@ -70,12 +70,12 @@ cudaError_t copy(void *target, const void *source, size_t length, cudaMemcpyKind
     if (!fits(kind, to, from)) return failed(cudaErrorInvalidValue);
     self->copied_bytes += length;
     lock.unlock();
-    uint64_t mb_per_s = standin_open()->card[stream->card].copy_mb_per_s;
+    uint64_t kb_per_s = standin_open()->card[stream->card].copy_kb_per_s;
     bool pageable = (!to.on_card && !to.locked) || (!from.on_card && !from.locked);
     put(stream, [=] {
         if (to.stale) return;                            // it lands in the old pages, where nobody looks
         if (from.stale) memset(to.bytes, 0xa5, length);  // whatever the old pages hold
-        else move(to.bytes, from.bytes, length, mb_per_s);
+        else move(to.bytes, from.bytes, length, kb_per_s);
     });
     if (wait || pageable) drain(stream);
     return cudaSuccess;

@@ -15,7 +15,7 @@ from tests.standin.scenarios.workers import CardWorker, Workers
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KILLS = 200
-SLOW_MB_PER_S = 1
+SLOW_KB_PER_S = 200
 
 
 @pytest.mark.timeout(300)
@@ -25,7 +25,7 @@ async def test_two_hundred_kills_in_mid_copy_leave_nothing_on_the_card_and_a_nei
     neighbour = await workers.start()
     await neighbour.bind()
     expected, used_bytes = await neighbour.answer(), worker_cards.card(0).used_bytes
-    worker_cards.slow(0, SLOW_MB_PER_S)
+    worker_cards.slow(0, SLOW_KB_PER_S)
     for _ in range(KILLS):
         worker = await workers.start()
         load = asyncio.create_task(worker.bind())
