@@ -18,6 +18,10 @@ LAUNCH_FAILURE: Final = 719
 """`cudaErrorLaunchFailure`, after which a context is of no more use."""
 
 
+BUSY: Final = 46
+"""`cudaErrorDevicesUnavailable`, which passes."""
+
+
 class Card(Struct, frozen=True):
     """One card."""
 

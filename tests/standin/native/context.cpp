@@ -6,6 +6,7 @@
 namespace {
 
 bool contexts[STANDIN_CARDS];
+int broken[STANDIN_CARDS];  // the error that a context answers to everything until its process ends
 
 void see() {  // CUDA_VISIBLE_DEVICES, read once: ordinals and UUIDs, up to the first that is not there
     standin_state *state = standin_open();
@@ -108,7 +109,10 @@ cudaError_t enter(int ordinal) {
     if (cudaError_t error = initialise()) return error;
     if (ordinal < 0 || ordinal >= (int)visible.size()) return cudaErrorInvalidDevice;
     int card = card_of(ordinal);
-    if (int failure = standin_open()->card[card].failure) return (cudaError_t)failure;
+    int failure = standin_open()->card[card].failure;
+    if (contexts[card] && !broken[card] && standin_breaks(failure)) broken[card] = failure;
+    if (broken[card]) failure = broken[card];
+    if (failure) return (cudaError_t)failure;
     if (!contexts[card]) {
         if (cudaError_t error = take(card, setting("STANDIN_CONTEXT_BYTES", 96 << 20), true)) return error;
         contexts[card] = true;

@@ -25,7 +25,7 @@ static int ask(int index) {
     struct standin_state *state = standin_open();
     if (!state) return DRIVER_NOT_LOADED;
     if (index < 0 || index >= state->cards) return INVALID_ARGUMENT;
-    return state->card[index].failure ? GPU_IS_LOST : SUCCESS;
+    return standin_breaks(state->card[index].failure) ? GPU_IS_LOST : SUCCESS;
 }
 
 #define CARD(handle) \

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from engine.client import RemoteEngine
 from engine.core.sizes import MIB
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
 from tests.standin.cards import STATE, Cards
+from tests.standin.scenarios.engines import running_engine
 from tests.standin.scenarios.workers import Workers
 from tests.worker.small import SMALL_EMBEDDER, prepare_small
 
@@ -48,3 +51,12 @@ async def workers(all_workers: tuple[Workers, Cards]) -> AsyncIterator[Workers]:
 def worker_cards(all_workers: tuple[Workers, Cards]) -> Cards:
     """The cards of the test's workers."""
     return all_workers[1]
+
+
+@pytest_asyncio.fixture
+async def engine(cards: Cards, tmp_path: Path) -> AsyncIterator[RemoteEngine]:
+    """A whole engine on the test's cards."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    async with running_engine(folder) as engine:
+        yield engine
