@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,9 +58,9 @@ class Cards(Struct, frozen=True):
         """Those that hold memory or have held some, and live."""
         return self._control("show").processes
 
-    def until(self, met: Callable[[Sequence[Process]], bool]) -> None:
-        """Wait until the processes are so."""
-        while not met(self.processes()):
+    def wait_for_copy(self, pid: int, length: int) -> None:
+        """Wait until the process has begun to copy so many bytes, in all of its life."""
+        while not any(process.pid == pid and process.copied_bytes >= length for process in self.processes()):
             time.sleep(0.005)
 
     def outside(self, index: int, taken_bytes: int) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 
 import pytest
 
 from engine.worker.client import WorkerDied
-from tests.standin.cards import Cards, Process
-from tests.standin.scenarios.workers import CardWorker, Workers
+from tests.standin.cards import Cards
+from tests.standin.scenarios.workers import Workers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -29,7 +28,7 @@ async def test_two_hundred_kills_in_mid_copy_leave_nothing_on_the_card_and_a_nei
     for _ in range(KILLS):
         worker = await workers.start()
         load = asyncio.create_task(worker.bind())
-        await asyncio.to_thread(worker_cards.until, lambda processes, worker=worker: is_copying(worker, processes))
+        await asyncio.to_thread(worker_cards.wait_for_copy, worker.pid, workers.region.length)
         worker.process.kill()
         with contextlib.suppress(WorkerDied):
             raise AssertionError(f"the load was over: {await load}")
@@ -37,8 +36,3 @@ async def test_two_hundred_kills_in_mid_copy_leave_nothing_on_the_card_and_a_nei
         assert worker_cards.card(0).used_bytes == used_bytes
     worker_cards.slow(0, 0)
     assert await neighbour.answer() == expected
-
-
-def is_copying(worker: CardWorker, processes: Sequence[Process]) -> bool:
-    """Whether the copy of its slab has begun, the first large one of its life."""
-    return any(process.pid == worker.pid and process.copied_bytes >= worker.slab_bytes for process in processes)

@@ -68,10 +68,6 @@ class CardWorker:
         self._region: Final = region
 
     @property
-    def slab_bytes(self) -> int:
-        return self._region.length
-
-    @property
     def pid(self) -> int:
         return self.process.pid
 
