@@ -80,7 +80,7 @@ gpu-check:
 
 standin: .venv-standin/.stamp-built
 	@rm -f .venv-standin/*.cards
-	$(call ON_STANDIN,tests) .venv-standin/bin/python -m pytest -m gpu tests/standin tests/hardware tests/worker $(ARGS)
+	$(call ON_STANDIN,tests) .venv-standin/bin/python -m pytest tests/standin $(ARGS)
 	$(call ON_STANDIN,check) .venv-standin/bin/python tests/hardware/gpu_check.py --out .venv-standin/results
 
 clean:
@@ -121,7 +121,10 @@ clean:
 # the stand-in takes.
 .venv-standin/.stamp-installed: pyproject.toml constraints.txt tests/standin/pyproject.toml
 	@refuse() { echo "standin: $$1" >&2; exit 1; }
-	command -v "$(PYTHON)" >/dev/null || refuse 'there is no $(PYTHON) here. Name one: make standin PYTHON=python3.12'
+	missing=$$(for tool in gcc g++ readelf nm; do command -v $$tool >/dev/null || printf '%s ' $$tool; done)
+	[ -z "$$missing" ] || refuse "it is built with programs that are not here, $${missing% }. On Debian and Ubuntu: apt install g++ binutils"
+	"$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	    || refuse '$(PYTHON) is no Python 3.11 or newer with venv. Name one: make standin PYTHON=python3.12'
 	echo 'standin: installing the CUDA build of $(STANDIN_TORCH) into .venv-standin, about two minutes and 2.1 GB'
 	"$(PYTHON)" -m venv --clear .venv-standin || refuse '.venv-standin could not be made; the reason is above'
 	sed 's/^torch==.*/$(STANDIN_TORCH)/' constraints.txt > .venv-standin/requirements.txt

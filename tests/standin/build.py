@@ -6,7 +6,6 @@ Needs a C++ compiler and binutils. CUDA's headers come from NVIDIA's own package
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -25,18 +24,11 @@ SOURCES: Final = {
     "libcublas": ["cublas"],
     "libcublasLt": ["cublas"],
 }
-TOOLS: Final = {"gcc": "gcc", "g++": "g++", "readelf": "binutils", "nm": "binutils"}
-"""Each with the package that brings it."""
 HEADERS: Final = ("nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88")
 STRICT: Final = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC")
 
 
 def main(out: Path) -> None:
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        packages = sorted({TOOLS[tool] for tool in missing})
-        raise Lacking(
-            f"there is no {' and no '.join(missing)} here. On Debian and Ubuntu: apt install {' '.join(packages)}"
-        )
     torch_lib = Path(sysconfig.get_paths()["purelib"]) / "torch" / "lib"
     out.mkdir(parents=True, exist_ok=True)
     include = _headers(out)
