@@ -92,7 +92,7 @@ def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedM
 def write_module(
     module: PreTrainedModel, folder: Path, checkpoint: Path, source: str, on_progress: Callable[[float], None]
 ) -> Prepared:
-    """Write every parameter and buffer of the module, tied ones once, in module order."""
+    """Write every parameter and buffer of the module, in module order: one under several names once, with its other names."""
     tensors: dict[str, torch.Tensor] = {}
     facts: list[TensorFacts] = []
     aliases: list[Alias] = []
@@ -118,7 +118,7 @@ def _loader(checkpoint: Path, task: Task) -> Any:  # noqa: ANN401 - transformers
 
 
 def _named_tensors(module: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
-    for prefix, owner in module.named_modules():
+    for prefix, owner in module.named_modules(remove_duplicate=False):
         parameters = owner.named_parameters(prefix, recurse=False, remove_duplicate=False)
         buffers = owner.named_buffers(prefix, recurse=False, remove_duplicate=False)
         yield from (*parameters, *buffers)
