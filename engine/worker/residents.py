@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
 from engine.weights.errors import BadCheckpoint
+from engine.weights.pooling import read_pooling
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
-from engine.worker.embedding import Embedder, read_pooling
+from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
 from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement

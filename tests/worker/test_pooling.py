@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from engine.weights.errors import BadCheckpoint
-from engine.worker.embedding import pool, read_pooling
+from engine.weights.pooling import read_pooling
+from engine.worker.embedding import pool
 
 
 def test_padding_is_left_out_of_the_mean() -> None:
