@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from engine.core.forecast.footprints import estimate
 from engine.core.models import DTYPE_BYTES, Dtype, Footprint, ModelSpec, matrix_bytes
+from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.header import weights_bytes
 from engine.weights.recipes import RECIPES, Recipe
-from engine.weights.sources import Source, architecture_of, read_architecture
+from engine.weights.sources import Source
 
 
 def estimate_footprint(spec: ModelSpec, source: Source) -> Footprint:

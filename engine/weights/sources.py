@@ -4,72 +4,23 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from engine.core.forecast.footprints import Architecture
 from engine.core.models import ModelSpec
+from engine.weights.checks import check_checkpoint
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.header import checkpoint_files
+from engine.weights.hub_cache import hub_folder
 from engine.weights.recipes import RECIPES, checkpoint_folder
-
-CONFIG_FILE: Final = "config.json"
-_HIDDEN: Final = ("hidden_size", "n_embd", "d_model", "dim")
-_INTERMEDIATE: Final = ("intermediate_size", "n_inner", "d_ff", "hidden_dim")
-_LAYERS: Final = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-_HEADS: Final = ("num_attention_heads", "n_head", "num_heads", "n_heads")
-_USUAL_WIDENING: Final = 4
-"""Families that leave the intermediate size out mean four times the hidden size."""
-
-
-def read_architecture(folder: Path) -> Architecture:
-    """The architecture of the checkpoint in `folder`. Raises BadCheckpoint."""
-    path = folder / CONFIG_FILE
-    try:
-        config = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error
-    try:
-        return architecture_of(config)
-    except KeyError as error:
-        raise BadCheckpoint(f"{path} does not say its {error.args[0]}; is it a transformer's?") from error
-
-
-def architecture_of(config: Mapping[str, Any]) -> Architecture:
-    """The architecture that a config.json's values describe. Raises KeyError, naming what is missing."""
-    hidden = _first(config, _HIDDEN)
-    heads = _first(config, _HEADS)
-    return Architecture(
-        hidden=hidden,
-        intermediate=_find(config, _INTERMEDIATE) or hidden * _USUAL_WIDENING,
-        layers=_first(config, _LAYERS),
-        kv_heads=_find(config, ("num_key_value_heads",)) or heads,
-        head_dim=_find(config, ("head_dim", "d_kv")) or hidden // heads,
-        vocab=_first(config, ("vocab_size",)),
-    )
-
-
-def _find(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    values = (config.get(name) for name in names)
-    return next((v for v in values if isinstance(v, int) and v > 0), None)
-
-
-def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
-    value = _find(config, names)
-    if value is None:
-        raise KeyError(names[0])
-    return value
-
+from engine.weights.source_files import companions
 
 PACKAGE_FOLDER: Final = "model"
-DEFAULT_REVISION: Final = "main"
-NAMING: Final = 1
+NAMING: Final = 2
 """Of prepared folders; another number leaves all that there are behind, unused."""
 
 
@@ -93,23 +44,29 @@ def resolve(spec: ModelSpec, cache: Path) -> Source:
     complaints: list[str] = []
     for text in spec.sources:
         try:
-            return Source(text, _checked_folder(text, spec.revision, cache))
-        except SourceMissing as missing:
-            complaints.append(f"{text}: {missing}")
-        except BadCheckpoint as bad:
-            complaints.append(f"{text}: {bad}")
+            return Source(text, _checked_folder(text, spec, cache))
+        except (SourceMissing, BadCheckpoint) as trouble:
+            complaints.append(f"{text}: {trouble}")
+        except (OSError, ValueError) as error:  # what a path may hold: no permission, a loop of links, a zero byte
+            complaints.append(f"{text}: it can't be looked at: {error}")
     tried = "; ".join(complaints) or "the catalog names none"
     raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried}.")
 
 
 def prepared_folder(spec: ModelSpec, source: Source, cache: Path) -> Path:
-    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint changes."""
-    digest = hashlib.sha256("\n".join(_identity(spec, source)).encode()).hexdigest()[:12]
+    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint changes, its tokenizer's and
+    other companions' files included. Raises BadCheckpoint, also when the checkpoint is not there any more."""
+    try:
+        identity = "\n".join(_identity(spec, source))
+    except OSError as error:
+        raise BadCheckpoint(f"{error.filename} can't be read any more: {error.strerror}") from error
+    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:12]
     return cache / "prepared" / f"{spec.name}-{spec.dtype}-{digest}"
 
 
 def earlier_folders(spec: ModelSpec, folder: Path) -> list[Path]:
-    """Prepared folders of the same model and dtype beside `folder`, newest first: made of another source, or of what it was."""
+    """Prepared folders of the same model and dtype beside `folder`, newest first: made of another source, or of what it
+    was."""
     paths = folder.parent.glob(f"{glob.escape(spec.name)}-{spec.dtype}-*")
     beside = [path for path in paths if path != folder and len(path.name) == len(folder.name)]
     return sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -119,12 +76,12 @@ def _identity(spec: ModelSpec, source: Source) -> Iterator[str]:
     yield f"{NAMING} {spec.task} {spec.dtype} {spec.sha256 or ''} {source.folder}"
     if source.synthetic_kind is not None:
         return  # the recipe's fingerprint is in the folder's name, and the files may not be there yet
-    for path in (*checkpoint_files(source.folder), source.folder / CONFIG_FILE):
+    for path in (*checkpoint_files(source.folder), *companions(source.folder)):
         stat = path.stat()
-        yield f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
+        yield f"{path.relative_to(source.folder)} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _checked_folder(text: str, revision: str | None, cache: Path) -> Path:
+def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
     form, _, rest = text.partition(":")
     match form:
         case "synthetic":
@@ -132,16 +89,14 @@ def _checked_folder(text: str, revision: str | None, cache: Path) -> Path:
         case "package":
             folder = _package_folder(rest)
         case "hub":
-            folder = _hub_folder(rest, revision)
+            folder = hub_folder(rest, spec.revision)
         case "path":
             folder = Path(rest)
         case _:
             raise SourceMissing("a source begins with package:, hub:, path: or synthetic:")
     if not folder.is_dir():
         raise SourceMissing(f"there is no folder {folder}")
-    if not (folder / CONFIG_FILE).is_file():
-        raise SourceMissing(f"{folder} has no {CONFIG_FILE}, so it is not a checkpoint")
-    checkpoint_files(folder)
+    check_checkpoint(folder, spec)
     return folder
 
 
@@ -158,26 +113,3 @@ def _package_folder(text: str) -> Path:
         install = package.replace("_", "-")
         raise SourceMissing(f"the Python package {package} is not installed; `pip install {install}` installs it")
     return Path(next(iter(spec.submodule_search_locations))) / (below or PACKAGE_FOLDER)
-
-
-def _hub_folder(repository: str, revision: str | None) -> Path:
-    home = _hub_cache() / f"models--{repository.replace('/', '--')}"
-    advice = f"`hf download {repository}{f' --revision {revision}' if revision else ''}` fetches it"
-    if not home.is_dir():
-        raise SourceMissing(f"it is not in the Hugging Face cache; {advice}")
-    wanted = revision or DEFAULT_REVISION
-    reference = home / "refs" / wanted
-    commit = reference.read_text().strip() if reference.is_file() else wanted
-    snapshot = home / "snapshots" / commit
-    if not snapshot.is_dir():
-        raise SourceMissing(f"the Hugging Face cache has it, but not revision {wanted}; {advice}")
-    return snapshot
-
-
-def _hub_cache() -> Path:
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache_home).expanduser() / "huggingface" / "hub"

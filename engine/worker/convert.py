@@ -8,21 +8,35 @@ from typing import Any, Final
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from engine.core.models import Dtype, Task
+from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
 from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
+from engine.weights.pooling import read_pooling
 from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
+from engine.worker.errors import in_our_words
 from engine.worker.int8 import COMPUTE_DTYPE, convert
 from engine.worker.protocol import Prepare
 from engine.worker.synthetic import make
+from engine.worker.tokenizer import load_tokenizer
 from engine.worker.window import DTYPE_NAMES
 
+GENERATION_FILE: Final = "generation_config.json"
+OTHER_VERSION: Final = f"fetch it again, or take a checkpoint that transformers {transformers.__version__} reads"
 UNUSED_WEIGHTS: Final = "pooler."
 """Embedding checkpoints often lack the pooler; nothing here runs it."""
 
@@ -43,8 +57,24 @@ def build(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
         make(RECIPES[kind], checkpoint)
     if request.sha256 is not None:
         verify_sha256(checkpoint / WEIGHTS_FILE, request.sha256)
+    examine(checkpoint, request.task)
     module = load_in(checkpoint, request.task, request.dtype)
     return write_module(module, Path(request.folder), checkpoint, request.source, on_progress)
+
+
+def examine(checkpoint: Path, task: Task) -> None:
+    """Read all but the weights, as the worker of a device will. Raises BadCheckpoint."""
+    with in_our_words(f"{checkpoint / CONFIG_FILE} can't be understood", OTHER_VERSION):
+        config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+        loader = _loader(config, task)
+        with torch.device("meta"):
+            loader(config) if issubclass(loader, PreTrainedModel) else loader.from_config(config)
+    if (checkpoint / GENERATION_FILE).is_file():
+        with in_our_words(f"{checkpoint / GENERATION_FILE} can't be understood", OTHER_VERSION):
+            GenerationConfig.from_pretrained(checkpoint, local_files_only=True)
+    load_tokenizer(checkpoint)
+    if task == "embedding":
+        read_pooling(checkpoint)
 
 
 def verify_sha256(path: Path, expected: str) -> None:
@@ -69,21 +99,28 @@ def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
 def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:
     """The checkpoint as `from_pretrained` gives it. Raises BadCheckpoint, also when weights are missing in it."""
     checkpoint_files(checkpoint)
-    try:
-        module, report = _loader(checkpoint, task).from_pretrained(
+    with in_our_words(f"{checkpoint} can't be loaded", OTHER_VERSION):
+        config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+        module, report = _loader(config, task).from_pretrained(
             checkpoint,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BadCheckpoint(f"{checkpoint} can't be loaded: {error}") from error
+    if unlike := sorted(report["mismatched_keys"]):
+        name, stored, wanted = unlike[0]
+        raise BadCheckpoint(
+            f"{checkpoint}: {len(unlike)} of its weights have other shapes than {CONFIG_FILE} says, such as {name} with"
+            f" {tuple(stored)} in place of {tuple(wanted)}; one of the two files belongs to another model"
+        )
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED_WEIGHTS))
     if missing:
         raise BadCheckpoint(
-            f"{checkpoint} lacks {len(missing)} weights of {type(module).__name__}, such as {missing[0]}"
+            f"{checkpoint} lacks {len(missing)} weights of {type(module).__name__}, such as {missing[0]};"
+            f" its weights are not whole, or belong to another model than {CONFIG_FILE}"
         )
     loaded: PreTrainedModel = module.eval().requires_grad_(False)
     return loaded
@@ -108,10 +145,10 @@ def write_module(
     return write_prepared(folder, checkpoint, contents, lambda entry: _bytes(entry, tensors[entry.path]), on_progress)
 
 
-def _loader(checkpoint: Path, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
+def _loader(config: PreTrainedConfig, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
     if task == "generation":
-        return AutoModelForCausalLM
-    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+        # models that take pictures, too, write text from text alone as well
+        return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
     # of a family with a decoder only the encoder makes embeddings, and has a class of its own: T5EncoderModel
     family = type(config).__name__.removesuffix("Config")
     return getattr(transformers, f"{family}EncoderModel", AutoModel)

@@ -15,6 +15,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrai
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
+from engine.worker.errors import in_our_words
 from engine.worker.int8 import make_places
 from engine.worker.window import TORCH_DTYPES
 
@@ -27,16 +28,17 @@ class Skeleton:
         self.prepared: Final = open_prepared(folder)
         self.layout: Final[Layout] = self.prepared.layout
         self.layout_id: Final = self.prepared.layout_id
-        self.module: Final[PreTrainedModel] = _build(folder, self.layout)
+        with in_our_words(f"{folder} can't be built as {self.layout.model_class}", "prepare it again"):
+            self.module: Final[PreTrainedModel] = _build(folder, self.layout)
         self.places: Final = _empty_tensors(self.module, self.layout)
         """Each tensor once, with where its bytes lie in the slab."""
         self.stage: Literal["as built", "bound", "left"] = "as built"
         self._as_built: Final = _all_as_built(self.module)
 
     def reset(self) -> None:
-        """Put modules that have been left back as they were built, so that every parameter and buffer is the one that is bound
-        next, and every plain attribute the one it began with: a rotary embedding that grew with long input has another table, and
-        remembers so."""
+        """Put modules that have been left back as they were built, so that every parameter and buffer is the one that is
+        bound next, and every plain attribute the one it began with: a rotary embedding that grew with long input has
+        another table, and remembers so."""
         if self.stage != "left":
             return
         for built in self._as_built:

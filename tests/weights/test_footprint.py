@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
+from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import estimate_footprint, estimate_in_int8
 from engine.weights.header import is_int8_matrix
-from engine.weights.sources import architecture_of, read_architecture, resolve
+from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
 
 SMALL = Architecture(hidden=8, intermediate=16, layers=2, kv_heads=2, head_dim=4, vocab=32)

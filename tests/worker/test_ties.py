@@ -18,7 +18,7 @@ from engine.worker.memory import RamBacking
 from engine.worker.protocol import Prepare
 from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
-from tests.worker.models import SMALL, VOCABULARY, Tier, filled, run
+from tests.worker.models import SMALL, VOCABULARY, Tier, filled, run, write_tokenizer
 from tests.worker.test_binding import ties_of
 
 T5: Final = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
@@ -76,6 +76,7 @@ def write_tied(family: str, own: tuple[str, ...], without: tuple[str, ...], fold
     stored |= {name: torch.randn_like(shared) if name in own else shared.clone() for name in names}
     kept = {name: tensor for name, tensor in stored.items() if name not in without}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tokenizer(folder)
     return task
 
 
