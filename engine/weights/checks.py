@@ -3,6 +3,7 @@ done here. What is not done is refused, never left out."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from engine.weights.architecture import read_architecture
 from engine.weights.checkpoint_json import CONFIG_FILE, check_json, read_json_object
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.formats import UNQUANTISED
-from engine.weights.header import checkpoint_files, weights_bytes
+from engine.weights.header import checkpoint_files, read_header
 from engine.weights.known_types import class_tables, known_classes
 from engine.weights.pooling import read_pooling
 from engine.weights.source_files import companions
@@ -36,6 +37,14 @@ _NO_TEXT: Final = (
     "MODEL_FOR_CTC",
 )
 """Tables of types that hear or see."""
+_QUANTISED: Final = re.compile(r"\.(qweight|qzeros|absmax|quant_map|weight_packed|weight_scale(_inv)?|SCB)$")
+"""What tools that quantise call the parts that they make of a weight."""
+_WHOLE_NUMBERS: Final = frozenset({"U8", "I8", "I16", "I32", "I64"})
+_UNMERGED: Final = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|base_layer)\.")
+_NOT_MERGED: Final = (
+    "an adapter, which is not applied to its model here; merge it into its base with peft's `merge_and_unload`, and save"
+    " the whole"
+)
 _JUDGING: Final = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
 _WITHOUT_VOCABULARY: Final = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 """Tokenizers that spell out bytes or characters."""
@@ -69,10 +78,7 @@ def _no_config(folder: Path) -> str:
 
 
 def _adapter(folder: Path) -> str:
-    return (
-        f"{folder / ADAPTER_FILE}: an adapter is not applied to its model here; merge it into its base with peft's"
-        " `merge_and_unload`, and save the whole"
-    )
+    return f"{folder / ADAPTER_FILE} belongs to {_NOT_MERGED}"
 
 
 def _check_adapter(folder: Path, _config: Config, _spec: ModelSpec) -> None:
@@ -181,8 +187,16 @@ def _check_sizes(folder: Path, _config: Config, _spec: ModelSpec) -> None:
 
 
 def _check_weights(folder: Path, _config: Config, spec: ModelSpec) -> None:
-    weights_bytes(folder, spec.dtype)
-    if spec.sha256 and len(checkpoint_files(folder)) > 1:
+    paths = checkpoint_files(folder)
+    for path in paths:
+        for name, tensor in read_header(path).tensors.items():
+            if _QUANTISED.search(name) or (name.endswith(".weight") and tensor.dtype in _WHOLE_NUMBERS):
+                raise BadCheckpoint(
+                    f"{path}: {name} is quantised already, and such weights are not read; {UNQUANTISED}"
+                )
+            if _UNMERGED.search(name):
+                raise BadCheckpoint(f"{path}: {name} belongs to {_NOT_MERGED}")
+    if spec.sha256 and len(paths) > 1:
         raise BadCheckpoint(
             f"{folder} has its weights in several files, and the catalog's sha256 is of one; leave sha256 out for it"
         )

@@ -50,7 +50,7 @@ def resolve(spec: ModelSpec, cache: Path) -> Source:
         except (OSError, ValueError) as error:  # what a path may hold: no permission, a loop of links, a zero byte
             complaints.append(f"{text}: it can't be looked at: {error}")
     tried = "; ".join(complaints) or "the catalog names none"
-    raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried}.")
+    raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried.rstrip('?.')}.")
 
 
 def prepared_folder(spec: ModelSpec, source: Source, cache: Path) -> Path:

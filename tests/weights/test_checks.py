@@ -54,6 +54,11 @@ def index(*names: str) -> Change:
     return change
 
 
+def tensors(name: str, dtype: str) -> Change:
+    kinds = {"I32": np.int32, "I8": np.int8, "F32": np.float32}
+    return lambda folder: save_file({name: np.ones((2, 2), kinds[dtype])}, folder / "model.safetensors")
+
+
 def without(*names: str) -> Change:
     def change(folder: Path) -> None:
         for name in names:
@@ -91,7 +96,7 @@ REFUSED: Final[dict[str, tuple[Change, Task, str]]] = {
         r"text_config\.quantization_config says awq",
     ),
     "older quantisation": (file("quantize_config.json", '{"bits": 4}'), "embedding", r"quantize_config\.json says"),
-    "adapter": (file("adapter_config.json", "{}"), "embedding", r"adapter_config\.json: an adapter .*merge"),
+    "adapter": (file("adapter_config.json", "{}"), "embedding", r"adapter_config\.json belongs to an adapter, .*merge"),
     "reranker": (
         config(architectures=["BertForSequenceClassification"]),
         "embedding",
@@ -154,6 +159,14 @@ REFUSED: Final[dict[str, tuple[Change, Task, str]]] = {
         file("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1234\n"),
         "embedding",
         r"model\.safetensors is a pointer of Git LFS.*git lfs pull",
+    ),
+    "packed weights": (tensors("a.qweight", "I32"), "embedding", r"a\.qweight is quantised already"),
+    "weights in whole numbers": (tensors("a.weight", "I8"), "embedding", r"a\.weight is quantised already"),
+    "scaled weights": (tensors("a.weight_scale_inv", "F32"), "embedding", "quantised already"),
+    "an adapter among the weights": (
+        tensors("q.lora_A.default.weight", "F32"),
+        "embedding",
+        r"lora_A\.default\.weight belongs to an adapter",
     ),
     "no config": (without("config.json"), "embedding", r"has no config\.json, so it is not a checkpoint"),
 }
