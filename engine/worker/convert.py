@@ -123,7 +123,22 @@ def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedM
             f" its weights are not whole, or belong to another model than {CONFIG_FILE}"
         )
     loaded: PreTrainedModel = module.eval().requires_grad_(False)
+    _check_numbers(loaded, checkpoint, dtype)
     return loaded
+
+
+def _check_numbers(module: PreTrainedModel, checkpoint: Path, dtype: torch.dtype) -> None:
+    """Raises BadCheckpoint where a weight is none: all answers would be."""
+    for name, weight in module.named_parameters():
+        if not weight.is_floating_point() or not weight.numel() or name.startswith(UNUSED_WEIGHTS):
+            continue
+        least, most = torch.aminmax(weight)  # both are NaN where one element is
+        if not (least.isfinite() and most.isfinite()):
+            what = "is not a number" if least.isnan() else f"is too large for {str(dtype).removeprefix('torch.')}"
+            remedy = "fetch it again, or choose another checkpoint" if least.isnan() else "choose bfloat16 or float32"
+            raise BadCheckpoint(
+                f"{checkpoint}: {name} has an element that {what}, so that no answer could be one; {remedy}"
+            )
 
 
 def write_module(

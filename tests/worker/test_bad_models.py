@@ -91,6 +91,10 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
         with_weights(lambda tensors: [tensors.update({f"x.{name}": tensors.pop(name)}) for name in list(tensors)]),
         "lacks 37 weights of BertModel",
     ),
+    "a weight that is no number": (
+        with_weights(lambda tensors: tensors["encoder.layer.1.output.dense.weight"][3].fill_(float("nan"))),
+        r"encoder\.layer\.1\.output\.dense\.weight has an element that is not a number",
+    ),
     "code of its own": (
         changed("config.json", auto_map={"AutoModel": "own.Model"}),
         "auto_map asks for the class Model",
