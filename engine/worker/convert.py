@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from engine.core.models import Dtype, Task
+from engine.core.models import WEIGHT_ONLY, Dtype, Task
 from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
@@ -29,10 +29,10 @@ from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
 from engine.worker.errors import in_our_words
-from engine.worker.int8 import COMPUTE_DTYPE, convert
 from engine.worker.protocol import Prepare
 from engine.worker.synthetic import make
 from engine.worker.tokenizer import load_tokenizer
+from engine.worker.weight_only import COMPUTE_DTYPE, convert
 from engine.worker.window import DTYPE_NAMES
 
 GENERATION_FILE: Final = "generation_config.json"
@@ -89,10 +89,10 @@ def verify_sha256(path: Path, expected: str) -> None:
 
 def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
     """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
-    if dtype != "int8":
+    if dtype not in WEIGHT_ONLY:
         return load_module(checkpoint, task, getattr(torch, dtype))
     module = load_module(checkpoint, task, COMPUTE_DTYPE)
-    convert(module)
+    convert(module, dtype)
     return module
 
 

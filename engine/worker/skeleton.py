@@ -16,7 +16,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
 from engine.worker.errors import in_our_words
-from engine.worker.int8 import make_places
+from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
 
 
@@ -119,7 +119,7 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
         config = text_config  # the class is that of the text part of a model that takes pictures, too
     with torch.device("meta"):
         module: PreTrainedModel = model_class(config)
-    make_places(module, layout.int8_layers)
+    make_places(module, layout.weight_only_layers)
     if (folder / "generation_config.json").is_file():
         module.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     module.train(False)
