@@ -244,4 +244,4 @@ class SlabStore:
         reply = await worker.request(request, on_progress)
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
-            raise kind(reply.message)
+            raise kind(f"{model} is not prepared: {reply.message}")

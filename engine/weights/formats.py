@@ -8,7 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-UNQUANTISED: Final = 'use the unquantised checkpoint, with "dtype": "int8" in the catalog where it is to be small'
+UNQUANTISED: Final = (
+    'use the unquantised checkpoint, with "dtype": "int8" or "nf4" in the catalog where it is to be small'
+)
 _AS_SAFETENSORS: Final = (
     "convert them to safetensors: load them with transformers on a machine where you trust them, and `save_pretrained` them, or"
     " choose a revision that has model.safetensors"

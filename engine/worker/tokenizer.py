@@ -23,8 +23,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     _check_vocabulary(folder, tokenizer)
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        # any will do, since padding is masked; one that is special already, so that no answer loses it
+        special = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token, *tokenizer.all_special_tokens)
+        tokenizer.pad_token = next(filter(None, special), None)
     return tokenizer
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from engine.core.models import ModelSpec
 from engine.core.preparation import Built, NotPrepared, Order, PrepareNews
 from engine.worker.prepare_program import prepare_all
+from engine.worker.tokenizer import load_tokenizer
 from tests.worker.models import write_random_checkpoint
 
 Change: TypeAlias = Callable[[Path], object]
@@ -134,3 +135,15 @@ def test_a_bad_model_is_named_with_the_cause_and_the_good_ones_are_prepared(
     assert str(tmp_path / "bad") in bad.reason
     assert not [words for words in MEANT_FOR_OTHERS if words in bad.reason]
     assert re.search(words, bad.reason)
+
+
+def test_a_tokenizer_without_a_word_for_padding_pads_with_one_that_is_special_already(tmp_path: Path) -> None:
+    write_random_checkpoint("bert", tmp_path)
+    known = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    for name in ("pad_token", "eos_token"):
+        del known[name]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(known))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.pad_token == "[UNK]"
+    padded = tokenizer.pad({"input_ids": [[5], [5, 6]]})
+    assert padded["attention_mask"] in ([[1, 0], [1, 1]], [[0, 1], [1, 1]])
