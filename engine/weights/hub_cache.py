@@ -7,21 +7,21 @@ import os
 from pathlib import Path
 from typing import Final
 
-from engine.weights.errors import SourceMissing
+from engine.weights.errors import BadCheckpoint, SourceMissing
 
 DEFAULT_REVISION: Final = "main"
 _SHORT: Final = 12
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:
-    """The snapshot of the repository. Raises SourceMissing, with the command that mends it; OSError where the cache can't
-    be read."""
+    """The snapshot of the repository. Raises SourceMissing where there is none, and BadCheckpoint where it is not whole, with
+    the command that mends it; OSError where the cache can't be read."""
     wanted = revision or DEFAULT_REVISION
     fetch = f"`hf download {repository}{f' --revision {revision}' if revision else ''}`"
     home = _home(repository, fetch)
     snapshots = sorted(path for path in home.glob("snapshots/*") if path.is_dir())
     if not snapshots:
-        raise SourceMissing(f"the Hugging Face cache has begun on it, and has none of its files; {fetch} fetches it")
+        raise BadCheckpoint(f"the Hugging Face cache has begun on it, and has none of its files; {fetch} fetches it")
     reference = home / "refs" / wanted
     commit = reference.read_text(errors="replace").strip() if reference.is_file() else wanted
     snapshot = home / "snapshots" / commit
@@ -33,8 +33,8 @@ def hub_folder(repository: str, revision: str | None) -> Path:
         others = others if revision is None else ""
         raise SourceMissing(f"the Hugging Face cache has it, but not revision {wanted}{others}; {fetch} fetches it")
     if not commit:
-        raise SourceMissing(f"{reference} is empty, so that revision {wanted} is none{others}; {fetch} writes it anew")
-    raise SourceMissing(
+        raise BadCheckpoint(f"{reference} is empty, so that revision {wanted} is none{others}; {fetch} writes it anew")
+    raise BadCheckpoint(
         f"revision {wanted} is {commit[:_SHORT]} in the Hugging Face cache, and that is not there{others}; {fetch} fetches it"
     )
 
@@ -61,27 +61,27 @@ def _home(repository: str, fetch: str) -> Path:
 
 
 def _check_whole(home: Path, snapshot: Path, revision: str | None, fetch: str) -> None:
-    """Raises SourceMissing when files of the snapshot are gone or have not come yet."""
+    """Raises BadCheckpoint when files of the snapshot are gone or have not come yet."""
     name = f"revision {revision or DEFAULT_REVISION} ({snapshot.name[:_SHORT]})"
     links = sorted(path for path in snapshot.rglob("*") if path.is_symlink() and not path.exists())
     if links:
         gone = links[0].relative_to(snapshot)
         more = f" and {len(links) - 1} more" if len(links) > 1 else ""
-        raise SourceMissing(
+        raise BadCheckpoint(
             f"{name} is there in part: {gone}{more} in the Hugging Face cache is a link to a file that is gone;"
             f" {fetch} fetches it"
         )
     if _has_weights(snapshot):
         return
     if unfinished := list(home.glob("blobs/*.incomplete")):
-        raise SourceMissing(
+        raise BadCheckpoint(
             f"{name} is there in part: its download was interrupted, with {len(unfinished)} files unfinished;"
             f" {fetch} goes on with it"
         )
     if others := _others(home, snapshot):
-        raise SourceMissing(f"{name} is there without its weights{others}; {fetch} fetches them")
+        raise BadCheckpoint(f"{name} is there without its weights{others}; {fetch} fetches them")
     if not any(path.is_file() for path in snapshot.iterdir()):
-        raise SourceMissing(f"{name} is an empty folder in the Hugging Face cache; {fetch} fetches it")
+        raise BadCheckpoint(f"{name} is an empty folder in the Hugging Face cache; {fetch} fetches it")
     # in another format only: the words for that are those for any other folder
 
 

@@ -31,6 +31,8 @@ class Source(Struct, frozen=True):
     """As the catalog writes it."""
     folder: Path
     """Of the checkpoint; a synthetic one may not have been made yet."""
+    passed_over: tuple[str, ...] = ()
+    """Sources before it that are there and can't be used, each with what is wrong with it."""
 
     @property
     def synthetic_kind(self) -> str | None:
@@ -42,13 +44,18 @@ class Source(Struct, frozen=True):
 def resolve(spec: ModelSpec, cache: Path) -> Source:
     """The first usable source of the model. Raises SourceMissing, saying what is wrong with each."""
     complaints: list[str] = []
+    bad: list[str] = []
     for text in spec.sources:
         try:
-            return Source(text, _checked_folder(text, spec, cache))
-        except (SourceMissing, BadCheckpoint) as trouble:
-            complaints.append(f"{text}: {trouble}")
+            return Source(text, _checked_folder(text, spec, cache), tuple(bad))
+        except SourceMissing as missing:
+            complaints.append(f"{text}: {missing}")
+        except BadCheckpoint as trouble:
+            bad.append(f"{text}: {trouble}")
+            complaints.append(bad[-1])
         except (OSError, ValueError) as error:  # what a path may hold: no permission, a loop of links, a zero byte
-            complaints.append(f"{text}: it can't be looked at: {error}")
+            bad.append(f"{text}: it can't be looked at: {error}")
+            complaints.append(bad[-1])
     tried = "; ".join(complaints) or "the catalog names none"
     raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried.rstrip('?.')}.")
 

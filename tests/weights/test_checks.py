@@ -229,3 +229,13 @@ def test_a_checksum_of_one_file_is_no_checksum_of_several(tmp_path: Path) -> Non
         save_file({"weight0": np.ones(2, np.float32)}, folder / f"{name}.safetensors")
     with pytest.raises(SourceMissing, match="weights in several files, and the catalog's sha256 is of one"):
         resolve(ModelSpec("m", (f"path:{folder}",), "embedding", sha256="0" * 64), tmp_path)
+
+
+def test_a_source_that_is_there_and_bad_is_passed_over_with_a_word(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    config(quantization_config={"quant_method": "gptq"})(folder)
+    source = resolve(ModelSpec("m", ("hub:org/absent", f"path:{folder}", "synthetic:bge-base"), "embedding"), tmp_path)
+    assert source.text == "synthetic:bge-base"
+    [passed_over] = source.passed_over  # what is not there at all is none of them
+    assert passed_over.startswith(f"path:{folder}: ")
+    assert "quantization_config says gptq" in passed_over
