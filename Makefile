@@ -81,7 +81,7 @@ gpu-check:
 standin: .venv-standin/.stamp-built
 	@rm -f .venv-standin/*.cards
 	$(call ON_STANDIN,tests) .venv-standin/bin/python -m pytest tests/standin $(ARGS)
-	$(call ON_STANDIN,check) .venv-standin/bin/python tests/hardware/gpu_check.py --out .venv-standin/results
+	$(call ON_STANDIN,check) .venv-standin/bin/python tests/hardware/gpu_check.py --patience 5 --out .venv-standin/results
 
 clean:
 	@rm -rf .venv .venv-standin build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -12,12 +12,6 @@ from tests.standin.cards import STATE, Cards
 GIVEN = ("STANDIN_CARDS", "STANDIN_CARD_BYTES", "STANDIN_CAPABILITY", "STANDIN_COPY_MB_PER_S", "STANDIN_LOCK_BYTES")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "standin" in item.path.parts:
-            item.add_marker(pytest.mark.gpu)
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if not os.environ.get(STATE):
         pytest.skip("runs on the stand-in for cards only: make standin")

@@ -96,7 +96,7 @@ def test_a_view_that_is_kept_is_reported_and_its_memory_comes_back_with_it(
     placement = filled(backing, tier.read(prepared))
     bind(skeleton, placement)
     kept = skeleton.module.get_parameter("embeddings.word_embeddings.weight").detach()[3:5]
-    before = kept.cpu().clone()  # of a device in host RAM, `cpu()` is the tensor itself
+    before = kept.cpu().clone()
     unbind(skeleton)
     assert placement.vacate() == Region(0, prepared.length).span_bytes
     assert backing.used_bytes > empty_bytes

@@ -110,9 +110,12 @@ static inline uint64_t standin_started(int pid) {
     return started;
 }
 
-// Whether an error leaves a context of no more use, as an illegal address or a failed launch does, and the card lost for NVML. The
-// others pass: a card that is busy, or has no memory.
-static inline int standin_breaks(int error) { return error == 214 || (error >= 700 && error <= 719 && error != 712 && error != 713); }
+// Whether an error leaves a context of no more use, as an illegal address or a failed launch does, and the card lost for NVML.
+// The others pass: a card that is busy, or has no memory.
+static inline int standin_breaks(int error) {
+    enum { UNCORRECTABLE = 214, ALREADY_LOCKED = 712, NOT_LOCKED = 713 };
+    return error == UNCORRECTABLE || (error >= 700 && error <= 719 && error != ALREADY_LOCKED && error != NOT_LOCKED);
+}
 
 // With the lock held: free the places of processes that have ended.
 static inline void standin_bury(struct standin_state *state) {

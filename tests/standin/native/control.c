@@ -1,5 +1,5 @@
-/* standin-ctl show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S | refuse CARD FROM COUNT: look at the cards of
- * STANDIN_STATE, or change them while they are used, and say as JSON what they are like then.
+/* standin-ctl show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S | refuse CARD FROM COUNT: look at the cards
+ * of STANDIN_STATE, or change them while they are used, and say as JSON what they are like then.
  *
  * `outside`: memory that somebody else takes. `fail`: what every call to the card answers from now on (0: none). `copy`: how
  * fast copies are from now on (0: as fast as the host). `refuse`: of the times that memory is asked for from now on, the one
@@ -24,8 +24,9 @@ static int change(struct standin_state *state, int count, char **given) {
 }
 
 static void show_process(const struct standin_process *process, int cards) {
-    printf("{\"pid\": %d, \"launches\": %llu, \"copied_bytes\": %llu, \"locked_bytes\": %llu, \"stale_copies\": %llu, \"used_bytes\": [",
-           process->pid, (number)process->launches, (number)process->copied_bytes, (number)process->locked_bytes,
+    printf("{\"pid\": %d, \"launches\": %llu, \"copied_bytes\": %llu, ", process->pid, (number)process->launches,
+           (number)process->copied_bytes);
+    printf("\"locked_bytes\": %llu, \"stale_copies\": %llu, \"used_bytes\": [", (number)process->locked_bytes,
            (number)process->stale_copies);
     for (int i = 0; i < cards; i++)
         printf("%s%llu", i ? ", " : "", (number)(process->context_bytes[i] + process->memory_bytes[i]));
@@ -60,6 +61,7 @@ int main(int count, char **given) {
     if (understood) show(state);
     standin_unlock(state);
     if (understood) return 0;
-    fprintf(stderr, "standin-ctl: show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S | refuse CARD FROM COUNT\n");
+    fprintf(stderr, "standin-ctl: show | outside CARD BYTES | fail CARD CUDA_ERROR | copy CARD KB_PER_S |"
+                    " refuse CARD FROM COUNT\n");
     return 2;
 }

@@ -176,8 +176,8 @@ API cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *sta
     return cudaSuccess;
 }
 
-API cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus *status, unsigned long long *id, cudaGraph_t *graph,
-                                         const cudaGraphNode_t **, const cudaGraphEdgeData **, size_t *) {
+API cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus *status, unsigned long long *id,
+                                         cudaGraph_t *graph, const cudaGraphNode_t **, const cudaGraphEdgeData **, size_t *) {
     *status = cudaStreamCaptureStatusNone;
     if (id) *id = 0;
     if (graph) *graph = nullptr;

@@ -17,7 +17,7 @@ from tests.standin.scenarios.defects import DEFECT_1, DEFECT_5
 from tests.standin.scenarios.engines import GPUS, MODELS, TEXTS, device, told
 
 CARD_BYTES = 512 * MIB
-STEPS = 300
+STEPS = 1000
 
 
 @pytest.fixture
