@@ -18,17 +18,16 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.instances import KINDS, Instance, Kind, instance
-from benchmarks.solvers import Answer, cp_sat, highs, installed
-from engine.bench.machine import this_machine
-from engine.bench.records import HostFacts
+from benchmarks.solvers import Solution, cp_sat, highs, installed
 from engine.core.proposing.multiple_knapsack import assign
+from engine.recording.host_facts import HostFacts, this_machine
 
-SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
-CITADEL: Final = "Citadel"
+_SIZES: Final = ((20, 2), (100, 2), (100, 8), (1000, 64))
+_CITADEL: Final = "Citadel"
 _PROVEN: Final = 1e-6
 """Relative distance from value to bound below which a contender has proven its answer."""
 
-_Solve = Callable[[Instance], Answer]
+_Solve = Callable[[Instance], Solution]
 
 
 class Run(Struct, frozen=True):
@@ -53,7 +52,7 @@ class Run(Struct, frozen=True):
         return self.bound <= self.value * (1 + _PROVEN)
 
 
-class Results(Struct, frozen=True):
+class AssignmentResults(Struct, frozen=True):
     """A whole benchmark."""
 
     machine: HostFacts
@@ -70,17 +69,17 @@ def main() -> int:
     arguments = parser.parse_args()
     contenders = _contenders(arguments.limit)
     runs: list[Run] = []
-    for models, devices in SIZES:
+    for models, devices in _SIZES:
         problems = [instance(kind, models, devices, seed) for kind in KINDS for seed in range(arguments.seeds)]
         runs += [_run(name, solve, problem) for problem in problems for name, solve in contenders.items()]
-    results = Results(this_machine([]), arguments.limit, tuple(runs))
+    results = AssignmentResults(this_machine([]), arguments.limit, tuple(runs))
     if arguments.output is not None:
         arguments.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
-    sys.stdout.write(report_text(results))
+    sys.stdout.write(_report_text(results))
     return 0
 
 
-def report_text(results: Results) -> str:
+def _report_text(results: AssignmentResults) -> str:
     """A table for each size: how near the values are to the best proven bound, what was proven, and how long it took."""
     lines = [
         f"{results.machine.cpu}, Python {results.machine.python}; {results.limit_s:g} s for each general solver",
@@ -89,7 +88,7 @@ def report_text(results: Results) -> str:
     bounds: dict[tuple[Kind, int, int, int], float] = {}
     for run in results.runs:
         bounds[run.problem] = min(run.bound, bounds.get(run.problem, run.bound))
-    for models, devices in SIZES:
+    for models, devices in _SIZES:
         of_size = [run for run in results.runs if (run.models, run.devices) == (models, devices)]
         lines += [
             f"### {models} models on {devices} devices",
@@ -114,7 +113,7 @@ def _row(name: str, runs: Iterable[Run], bounds: dict[tuple[Kind, int, int, int]
 
 
 def _contenders(limit_s: float) -> dict[str, _Solve]:
-    contenders: dict[str, _Solve] = {CITADEL: _citadel}
+    contenders: dict[str, _Solve] = {_CITADEL: _citadel}
     if installed("highspy"):
         contenders["HiGHS"] = lambda problem: highs(problem, limit_s)
     if installed("ortools"):
@@ -122,9 +121,9 @@ def _contenders(limit_s: float) -> dict[str, _Solve]:
     return contenders
 
 
-def _citadel(problem: Instance) -> Answer:
+def _citadel(problem: Instance) -> Solution:
     found = assign(problem.items, problem.rooms)
-    return Answer(found.value, found.bound)
+    return Solution(found.value, found.bound)
 
 
 def _run(name: str, solve: _Solve, problem: Instance) -> Run:

@@ -24,15 +24,14 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.steered import READY, Mode
-from engine.bench.machine import this_machine
-from engine.bench.records import HostFacts
+from engine.recording.host_facts import HostFacts, this_machine
 from tests.nvml.library import environment_with
 from tests.pty.terminal import ANSWERS, Terminal, terminal
 
-SIZES: Final = ((80, 24), (160, 50))
-SETTLE_S: Final = 4.0
-SAMPLE_KEYS: Final = 16
-QUIET_S: Final = 0.1
+_SIZES: Final = ((80, 24), (160, 50))
+_SETTLE_S: Final = 4.0
+_SAMPLE_KEYS: Final = 16
+_QUIET_S: Final = 0.1
 """So long nothing is written: the first paint is complete."""
 
 
@@ -59,7 +58,7 @@ class Cost(Struct, frozen=True):
     """Median time from a key to the next byte; None where it was not measured."""
 
 
-class Report(Struct, frozen=True):
+class ConsoleCosts(Struct, frozen=True):
     """A whole run."""
 
     machine: HostFacts
@@ -75,10 +74,10 @@ RIVALS: Final = (
     Program("nvtop", ("nvtop", "-d", "10"), (b"\x1b[B", b"\x1b[A")),
     Program("gpustat -i 1", ("gpustat", "-i", "1"), None),
 )
-CITADEL: Final = Program("citadel", (sys.executable, "-m", "citadel_tui"), (b"j", b"k"))
+_CITADEL: Final = Program("citadel", (sys.executable, "-m", "citadel_tui"), (b"j", b"k"))
 
 
-def measure(seconds: float, repeats: int) -> Report:
+def measure(seconds: float, repeats: int) -> ConsoleCosts:
     """All programs at all sizes, changing and still, and what prints once."""
     found = [p for p in RIVALS if shutil.which(p.command[0])]
     costs: list[Cost] = []
@@ -86,15 +85,15 @@ def measure(seconds: float, repeats: int) -> Report:
     modes: tuple[Mode, ...] = ("changing", "still")
     for mode in modes:
         with _steered(mode) as environment:
-            for columns, rows in SIZES:
-                for program in (CITADEL, *found):
+            for columns, rows in _SIZES:
+                for program in (_CITADEL, *found):
                     costs.append(_cost(program, (columns, rows), mode, environment, seconds))
                     sys.stdout.write(f"{_line(costs[-1])}\n")
                     sys.stdout.flush()
             if mode == "changing":
                 once_s = _once(environment, repeats)
     missing = tuple(p.name for p in RIVALS if p not in found)
-    return Report(this_machine(()), seconds, tuple(costs), once_s, missing)
+    return ConsoleCosts(this_machine(()), seconds, tuple(costs), once_s, missing)
 
 
 @contextmanager
@@ -118,7 +117,7 @@ def _cost(program: Program, size: tuple[int, int], mode: Mode, environment: Mapp
     with terminal(*program.command, size=size, **environment) as term:
         term.answers = ANSWERS
         first_paint_s = _first_paint_s(term)
-        term.bytes_in(SETTLE_S)
+        term.bytes_in(_SETTLE_S)
         before_s = _tree(term.pid)[0]
         began_s = time.monotonic()
         written = term.bytes_in(seconds)
@@ -136,7 +135,7 @@ def _cost(program: Program, size: tuple[int, int], mode: Mode, environment: Mapp
 def _first_paint_s(term: Terminal) -> float:
     """Seconds until the last byte of the first burst that is more than the terminal's set-up."""
     began_s = last_s = time.monotonic()
-    while len(term.written) < 500 or time.monotonic() - last_s < QUIET_S:
+    while len(term.written) < 500 or time.monotonic() - last_s < _QUIET_S:
         if term.bytes_in(0.005):
             last_s = time.monotonic()
         if time.monotonic() - began_s > 15:
@@ -146,7 +145,7 @@ def _first_paint_s(term: Terminal) -> float:
 
 def _key_s(term: Terminal, keys: tuple[bytes, bytes]) -> float:
     times: list[float] = []
-    for number in range(SAMPLE_KEYS):
+    for number in range(_SAMPLE_KEYS):
         times.append(term.answer_s(keys[number % 2]))
         term.bytes_in(0.15)
     return median(times)
@@ -192,7 +191,7 @@ def _line(cost: Cost) -> str:
     )
 
 
-def report_text(report: Report) -> str:
+def _report_text(report: ConsoleCosts) -> str:
     """The run as Markdown."""
     head = "| program | size | figures | bytes/s | CPU | first paint | key to screen | memory |"
     once = [f"- `{name}`: {1e3 * taken_s:.0f} ms" for name, taken_s in report.once_s.items()]
@@ -207,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     arguments = parser.parse_args(argv)
     report = measure(arguments.seconds, arguments.repeats)
-    sys.stdout.write(f"\n{report_text(report)}\n")
+    sys.stdout.write(f"\n{_report_text(report)}\n")
     if arguments.output:
         arguments.output.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     return 0

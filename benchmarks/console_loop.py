@@ -25,8 +25,8 @@ from engine.core.commands import Evict, Load
 from engine.paths import Paths, find_paths
 from engine.process import ensure_engine, wait_until_gone
 
-MODEL: Final = "bge-base"
-_CATALOG: Final = {"models": [{"name": MODEL, "source": f"synthetic:{MODEL}", "task": "embedding"}]}
+_MODEL: Final = "bge-base"
+_CATALOG: Final = {"models": [{"name": _MODEL, "source": f"synthetic:{_MODEL}", "task": "embedding"}]}
 _ALLOCATION: Final = "devices: {virtual: [{memory: 1GiB}]}\nram_tier: {budget: 1GiB}\n"
 _SIZES: Final = ((80, 24), (160, 50))
 
@@ -48,7 +48,7 @@ async def _measure(folder: Path, rounds: int) -> None:
     await ensure_engine(paths, folder)
     try:
         engine = await connect(paths)
-        await carried_out(engine, Load(MODEL, "gpu0"))  # prepares it, the first time
+        await carried_out(engine, Load(_MODEL, "gpu0"))  # prepares it, the first time
         for size in _SIZES:
             await _beside(engine, paths, size, rounds)
         await engine.close()
@@ -67,8 +67,8 @@ async def _beside(engine: EngineAPI, paths: Paths, size: tuple[int, int], rounds
         for _ in range(rounds):
             began_s = clock.time()
             async with heartbeat(busy):
-                await carried_out(engine, Evict(MODEL))
-                await carried_out(engine, Load(MODEL, "gpu0"))
+                await carried_out(engine, Evict(_MODEL))
+                await carried_out(engine, Load(_MODEL, "gpu0"))
                 await pilot.pause()
             async with heartbeat(idle):
                 await asyncio.sleep(clock.time() - began_s)

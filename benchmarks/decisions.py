@@ -19,8 +19,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.bench.machine import this_machine
-from engine.bench.records import HostFacts
 from engine.core.commands import Load
 from engine.core.forecast.demand import request_came
 from engine.core.ledger import free
@@ -31,10 +29,11 @@ from engine.core.plans import Plan
 from engine.core.policy import Policy
 from engine.core.prediction import Movement
 from engine.core.state import Resident, Slab, State
+from engine.recording.host_facts import HostFacts, this_machine
 from engine.replay.box import CYCLE_BYTES, Box, starting_state
 from engine.replay.generated import demand
 
-SIZES: Final = ((4, 2), (10, 2), (30, 2), (100, 8), (300, 20), (1000, 64))
+_SIZES: Final = ((4, 2), (10, 2), (30, 2), (100, 8), (300, 20), (1000, 64))
 """Models and GPUs."""
 FITTING: Final = 0.7
 """The share of all models' bytes that the GPUs hold."""
@@ -42,7 +41,7 @@ _NOW_S: Final = 1e6
 _SAMPLES: Final = tuple(Movement(size, 3e-10 * size * (1 + number / 50)) for number, size in enumerate(CYCLE_BYTES * 4))
 
 
-class Timed(Struct, frozen=True):
+class SizeTimes(Struct, frozen=True):
     """One size of box."""
 
     models: int
@@ -56,11 +55,11 @@ class Timed(Struct, frozen=True):
     longest_ms: float
 
 
-class Results(Struct, frozen=True):
+class DecisionTimes(Struct, frozen=True):
     """A whole run."""
 
     machine: HostFacts
-    sizes: tuple[Timed, ...]
+    sizes: tuple[SizeTimes, ...]
 
 
 def main() -> int:
@@ -68,14 +67,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=300, metavar="N", help="decisions of each size (300)")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep the figures, for a plot")
     arguments = parser.parse_args()
-    results = Results(this_machine(()), tuple(timed(models, gpus, arguments.rounds) for models, gpus in SIZES))
+    results = DecisionTimes(
+        this_machine(()), tuple(size_times(models, gpus, arguments.rounds) for models, gpus in _SIZES)
+    )
     if arguments.output is not None:
         arguments.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
-    sys.stdout.write(report_text(results))
+    sys.stdout.write(_report_text(results))
     return 0
 
 
-def timed(models: int, gpus: int, rounds: int) -> Timed:
+def size_times(models: int, gpus: int, rounds: int) -> SizeTimes:
     """Plan loads of all models that are on no GPU, in turn, until `rounds` plans are made."""
     state = under_pressure(models, gpus)
     times_ms, victims = list[float](), 0
@@ -88,7 +89,7 @@ def timed(models: int, gpus: int, rounds: int) -> Timed:
         victims += len(found.victims)
     p95_ms = quantiles(times_ms, n=20, method="inclusive")[-1]
     mean = victims / len(times_ms)
-    return Timed(models, gpus, len(state.residents), len(times_ms), mean, median(times_ms), p95_ms, max(times_ms))
+    return SizeTimes(models, gpus, len(state.residents), len(times_ms), mean, median(times_ms), p95_ms, max(times_ms))
 
 
 def under_pressure(models: int, gpus: int) -> State:
@@ -126,7 +127,7 @@ def _absent(state: State, rounds: int) -> Iterator[ModelName]:
         yield absent[number % len(absent)]
 
 
-def report_text(results: Results) -> str:
+def _report_text(results: DecisionTimes) -> str:
     machine = results.machine
     rows = [
         f"| {t.models} | {t.gpus} | {t.residents} | {t.victims:.1f} | {t.median_ms:.2f} | {t.p95_ms:.2f} | {t.longest_ms:.2f} |"

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 
 from benchmarks.policies import ASSIGNMENTS, sizes_of
 from engine.core.policy import Policy
+from engine.recording.trace import TraceRequest, read_trace
 from engine.replay.box import Box
-from engine.replay.trace import TraceRequest, read_trace
 from engine.simulation.compute import Compute
-from engine.simulation.figures import Spread, TimedOutcome
+from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import replay_timed
 
 _COLUMNS: Final = (
@@ -27,7 +27,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-class Load(NamedTuple):
+class TraceLoad(NamedTuple):
     """A trace, and how fast the box's GPUs work through it."""
 
     path: Path
@@ -66,16 +66,16 @@ def _pair(requests: Sequence[TraceRequest], work_per_s: float, assignment: int) 
 def _cells(pairs: Sequence[Pair]) -> list[str]:
     figures: list[Callable[[TimedOutcome], float]] = [
         lambda o: o.switch_s,
-        lambda o: _spread(o.waits).mean_s,
-        lambda o: _spread(o.waits).percentiles_s[99],
-        lambda o: _spread(o.delays).mean_s,
-        lambda o: _spread(o.delays).percentiles_s[99],
+        lambda o: _known(o.waits).mean_s,
+        lambda o: _known(o.waits).percentiles_s[99],
+        lambda o: _known(o.delays).mean_s,
+        lambda o: _known(o.delays).percentiles_s[99],
     ]
     ours, lru = [p.ours for p in pairs], [p.lru for p in pairs]
     return [
         *(f"{geometric_mean(figure(p.ours) / figure(p.lru) for p in pairs):.3f}" for figure in figures),
-        f"{fmean(_spread(o.delays).mean_s for o in ours):.2f}",
-        f"{fmean(_spread(o.delays).mean_s for o in lru):.2f}",
+        f"{fmean(_known(o.delays).mean_s for o in ours):.2f}",
+        f"{fmean(_known(o.delays).mean_s for o in lru):.2f}",
         f"{fmean(o.filled or 0.0 for o in ours):.1%}",
         f"{fmean(o.filled or 0.0 for o in lru):.1%}",
         f"{fmean(o.cpu_share for o in ours):.1%}",
@@ -83,17 +83,17 @@ def _cells(pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def _spread(found: Spread | None) -> Spread:
+def _known(found: Percentiles | None) -> Percentiles:
     """Raises ValueError where nobody was answered: there is nothing to compare."""
     if found is None:
         raise ValueError("no request of the trace was answered")
     return found
 
 
-def _load(text: str) -> Load:
+def _load(text: str) -> TraceLoad:
     path, colon, work = text.rpartition(":")
     try:
-        return Load(Path(path if colon else text), float(work) if colon else 1.0)
+        return TraceLoad(Path(path if colon else text), float(work) if colon else 1.0)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not TRACE:WORK, such as trace.csv:20") from None
 

@@ -18,7 +18,8 @@ from msgspec import Struct
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from engine.core.models import Dtype, ModelSpec, Task
+from engine.core.models import Dtype, ModelSpec
+from engine.core.tasks import TaskKind
 from engine.weights.arena import Arena
 from engine.weights.errors import WeightsError
 from engine.weights.slab import Prepared
@@ -67,7 +68,7 @@ class Family(Struct, frozen=True):
 
     title: str
     model_type: str
-    task: Task
+    task: TaskKind
     sizes: dict[str, Any]
     model_class: str = ""
     """Of transformers; empty for the one of the task."""

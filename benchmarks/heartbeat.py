@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.spread import say_spread
+from benchmarks.timings import say_timings
 
 BEAT_S: Final = 0.001
 _SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
@@ -36,8 +36,8 @@ async def heartbeat(beats: list[Beat]) -> AsyncIterator[None]:
 
 def say_lateness(what: str, beats: Sequence[Beat]) -> None:
     """Print how late the beats were, and what is the loop's own part of that."""
-    say_spread(what, [beat.late_s for beat in beats])
-    say_spread("  less waiting for a processor", [max(0.0, beat.late_s - beat.queued_s) for beat in beats])
+    say_timings(what, [beat.late_s for beat in beats])
+    say_timings("  less waiting for a processor", [max(0.0, beat.late_s - beat.queued_s) for beat in beats])
 
 
 async def _beat(beats: list[Beat]) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 
 from benchmarks.engines import carried_out, started, take_off, worker_pid
 from benchmarks.heartbeat import Beat, heartbeat, say_lateness
-from benchmarks.spread import say_spread
+from benchmarks.timings import say_timings
 from engine.api import Snapshot
 from engine.core.commands import Evict, Load
 from engine.core.planning.planner import plan
@@ -32,8 +32,8 @@ from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import ArenaSize, Release, WorkerConfig
 
-MODEL: Final = "bge-base"
-_CATALOG: Final = {"models": [{"name": MODEL, "source": f"synthetic:{MODEL}", "task": "embedding"}]}
+_MODEL: Final = "bge-base"
+_CATALOG: Final = {"models": [{"name": _MODEL, "source": f"synthetic:{_MODEL}", "task": "embedding"}]}
 _ALLOCATION: Final = "devices: {{virtual: [{{memory: 1GiB}}]}}\nram_tier: {{budget: {tier}}}\n"
 _TIERS: Final = {"RAM tier": "1GiB", "page cache": "1MiB"}
 """What a load starts from, and the budget that makes it so."""
@@ -72,20 +72,20 @@ async def _measure(folder: Path, arguments: Namespace) -> None:
 
 
 async def _switches(engine: Engine, tier: str, rounds: int) -> None:
-    await carried_out(engine, Load(MODEL, "gpu0"))  # prepares it, the first time
+    await carried_out(engine, Load(_MODEL, "gpu0"))  # prepares it, the first time
     busy, idle, beside_s = list[Beat](), list[Beat](), list[float]()
     for _ in range(rounds):
         began_s = time.perf_counter()
         async with heartbeat(busy):
-            evicted = await carried_out(engine, Evict(MODEL))
-            loaded = await carried_out(engine, Load(MODEL, "gpu0"))
+            evicted = await carried_out(engine, Evict(_MODEL))
+            loaded = await carried_out(engine, Load(_MODEL, "gpu0"))
         beside_s.append(_beside_bytes(evicted) + _beside_bytes(loaded))
         async with heartbeat(idle):
             await asyncio.sleep(time.perf_counter() - began_s)
     say_lateness(f"loop's lateness while switching from {tier}", busy)
     say_lateness("the same, idle", idle)
-    say_spread(f"a switch from {tier} beside reading and copying", beside_s)
-    await take_off(engine, MODEL)
+    say_timings(f"a switch from {tier} beside reading and copying", beside_s)
+    await take_off(engine, _MODEL)
 
 
 def _beside_bytes(switch: Switch) -> float:
@@ -99,15 +99,15 @@ async def _planning(engine: Engine, rounds: int) -> None:
     times_s = []
     for _ in range(rounds):
         began_s = time.perf_counter()
-        plan(state, Load(MODEL, "gpu0"), policy, time.time())
+        plan(state, Load(_MODEL, "gpu0"), policy, time.time())
         times_s.append(time.perf_counter() - began_s)
-    say_spread("a plan", times_s)
+    say_timings("a plan", times_s)
 
 
 async def _death(engine: Engine, tier: str) -> None:
     """From the kill until another worker is ready, and until the resident is ready again on it. Once: after a second death
     within a minute an engine waits on purpose."""
-    await carried_out(engine, Load(MODEL, "gpu0"))
+    await carried_out(engine, Load(_MODEL, "gpu0"))
     pid = await worker_pid(engine)
     if pid is None:
         raise SystemExit("gpu0 has no worker")
@@ -118,12 +118,12 @@ async def _death(engine: Engine, tier: str) -> None:
     ready_s = time.perf_counter() - began_s
     while not _is_back(await engine.snapshot()):  # noqa: ASYNC110 - as above
         await asyncio.sleep(_LOOK_S)
-    say_spread("a killed worker until the next is ready", [ready_s])
-    say_spread(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
+    say_timings("a killed worker until the next is ready", [ready_s])
+    say_timings(f"a killed worker until its resident is ready, from {tier}", [time.perf_counter() - began_s])
 
 
 def _is_back(now: Snapshot) -> bool:
-    resident = now.state.find(MODEL, "gpu0")
+    resident = now.state.find(_MODEL, "gpu0")
     return resident is not None and resident.stage == "ready"
 
 
@@ -137,7 +137,7 @@ async def _round_trips(rounds: int) -> None:
         began_s = time.perf_counter()
         await worker.request(Release(next(numbers), "nobody"))
         times_s.append(time.perf_counter() - began_s)
-    say_spread("a round trip to a worker", times_s)
+    say_timings("a round trip to a worker", times_s)
     await worker.close()
     await server.close()
     arena.close()

@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 
 from engine.core.names import ModelName
+from engine.recording.trace import TraceRequest, read_trace
 from engine.replay.box import CYCLE_BYTES, Box
 from engine.replay.generated import demand
-from engine.replay.trace import TraceRequest, read_trace
 from engine.replay.untimed import EVICTIONS, PolicyComparison, compare_policies
 
 ASSIGNMENTS: Final = (0, 1, 2, 3, 4)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.results import ENGINE_DISK, ENGINE_RAM, FROM_PRETRAINED, Result, Results
-from engine.bench.records import HostFacts
+from benchmarks.results import ENGINE_DISK, ENGINE_RAM, FROM_PRETRAINED, ModelTimes, SwitchTimes
+from engine.recording.host_facts import HostFacts
 
 
-def report_text(results: Results) -> str:
+def report_text(results: SwitchTimes) -> str:
     return "\n".join(
         [machine_line(results.machine), "", *(line for result in results.models for line in _lines(result))]
     )
@@ -24,7 +24,7 @@ def machine_line(machine: HostFacts) -> str:
     )
 
 
-def _lines(result: Result) -> list[str]:
+def _lines(result: ModelTimes) -> list[str]:
     kind = ", random weights" if result.synthetic else ""
     rounds = len(result.times["memcpy"])
     same = "the same answers, bit for bit, from every way in every round" if result.same_answers else "ANSWERS DIFFER"
@@ -44,7 +44,7 @@ def _lines(result: Result) -> list[str]:
     ]
 
 
-def _row(result: Result, name: str) -> str:
+def _row(result: ModelTimes, name: str) -> str:
     times = result.times[name]
     answers_s = [ready + more for ready, more in zip(times, result.answers_s.get(name, ()), strict=False)]
     first = f"{1e3 * median(answers_s):.1f}" if answers_s else "–"
@@ -53,7 +53,7 @@ def _row(result: Result, name: str) -> str:
     return f"| {name} | {1e3 * median(times):.1f} | {1e3 * min(times):.1f} | {spread} | {first} | {peak} |"
 
 
-def _above(result: Result) -> list[float]:
+def _above(result: ModelTimes) -> list[float]:
     return [ours - bare for ours, bare in zip(result.times[ENGINE_RAM], result.times["memcpy"], strict=True)]
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.bench.records import HostFacts
+from engine.recording.host_facts import HostFacts
 
 ENGINE_RAM: Final = "Citadel, RAM tier"
 ENGINE_DISK: Final = "Citadel, page cache"
@@ -14,7 +14,7 @@ ENGINE_COLD: Final = "Citadel, cold disk"
 FROM_PRETRAINED: Final = "from_pretrained, to(device)"
 
 
-class Result(Struct, frozen=True):
+class ModelTimes(Struct, frozen=True):
     """One model."""
 
     model: str
@@ -41,9 +41,9 @@ class Result(Struct, frozen=True):
         return tuple(time / sum(parts) for time, parts in zip(self.times[name], floors, strict=True))
 
 
-class Results(Struct, frozen=True):
+class SwitchTimes(Struct, frozen=True):
     """A whole run."""
 
     machine: HostFacts
     rounds: int
-    models: tuple[Result, ...]
+    models: tuple[ModelTimes, ...]

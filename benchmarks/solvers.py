@@ -16,7 +16,7 @@ _VALUE_UNITS_PER_S: Final = 1_000_000
 """CP-SAT takes whole numbers only."""
 
 
-class Answer(Struct, frozen=True):
+class Solution(Struct, frozen=True):
     """What a contender found, and what it proved that nobody can exceed."""
 
     value: float
@@ -29,7 +29,7 @@ def installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def highs(problem: Instance, limit_s: float) -> Answer:
+def highs(problem: Instance, limit_s: float) -> Solution:
     """HiGHS on one thread: a binary for each item in each room, a row for each item and each room."""
     highspy = import_module("highspy")
     solver = highspy.Highs()
@@ -41,10 +41,10 @@ def highs(problem: Instance, limit_s: float) -> Answer:
     solver.run()
     info = solver.getInfo()
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    return Answer(info.objective_function_value if found else 0.0, info.mip_dual_bound or inf)
+    return Solution(info.objective_function_value if found else 0.0, info.mip_dual_bound or inf)
 
 
-def cp_sat(problem: Instance, limit_s: float) -> Answer:
+def cp_sat(problem: Instance, limit_s: float) -> Solution:
     """CP-SAT on one thread, with values in whole microseconds."""
     cp_model = import_module("ortools.sat.python.cp_model")
     model = cp_model.CpModel()
@@ -62,7 +62,7 @@ def cp_sat(problem: Instance, limit_s: float) -> Answer:
     solver.parameters.num_workers = 1
     found = solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
     value = solver.objective_value / _VALUE_UNITS_PER_S if found else 0.0
-    return Answer(value, solver.best_objective_bound / _VALUE_UNITS_PER_S or inf)
+    return Solution(value, solver.best_objective_bound / _VALUE_UNITS_PER_S or inf)
 
 
 def _model(highspy: Any, problem: Instance) -> Any:  # noqa: ANN401 (no types come with highspy)

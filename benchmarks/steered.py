@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 from engine.paths import find_paths, make_folders
 from engine.service.serve import serve
 from tests.nvml.script import NvmlScript, ScriptedCard
-from tests.pty.figures import CARDS, moved
-from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine
+from tests.pty.moving_figures import CARDS, moved
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
 
 Mode: TypeAlias = Literal["changing", "still"]
 

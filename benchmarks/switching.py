@@ -24,13 +24,13 @@ from transformers.utils import logging
 from benchmarks.engines import carried_out, started, take_off
 from benchmarks.peaks import PeakRise
 from benchmarks.report import report_text
-from benchmarks.results import Result, Results
+from benchmarks.results import ModelTimes, SwitchTimes
 from benchmarks.rivals import Memory
 from benchmarks.subjects import NAMES, Model, made, write_config
 from benchmarks.ways import Engines, Way, all_ways
-from engine.bench.machine import this_machine
 from engine.core.commands import Load
 from engine.prompt_loop import keep_loop_prompt
+from engine.recording.host_facts import this_machine
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def main() -> int:
     return 0 if all(result.same_answers for result in results.models) else 1
 
 
-async def _measure(folder: Path, arguments: Namespace) -> Results:
+async def _measure(folder: Path, arguments: Namespace) -> SwitchTimes:
     models = tuple(made(name, folder / "models") for name in arguments.models)
     # Both use one cache, so that models are prepared once.
     cache = folder / "ram" / "cache"
@@ -67,15 +67,15 @@ async def _measure(folder: Path, arguments: Namespace) -> Results:
     finally:
         await held.ram.stop()
         await held.disk.stop()
-    return Results(machine, arguments.rounds, tuple(measured))
+    return SwitchTimes(machine, arguments.rounds, tuple(measured))
 
 
-async def _measure_model(held: Engines, model: Model, rounds: int) -> Result:
+async def _measure_model(held: Engines, model: Model, rounds: int) -> ModelTimes:
     for engine in (held.ram, held.disk):
         await carried_out(engine, Load(model.name, "gpu0"))  # the first one prepares it
     size_bytes = (await held.ram.snapshot()).state.models[model.name].footprint.weights_bytes
     ways, not_run = await all_ways(held, model, Memory(size_bytes))
-    result = Result(model.name, model.synthetic, size_bytes, {name: () for name in ways}, {}, {}, {}, not_run)
+    result = ModelTimes(model.name, model.synthetic, size_bytes, {name: () for name in ways}, {}, {}, {}, not_run)
     random = Random(7)
     for number in range(rounds + 1):
         sys.stderr.write(f"{model.name}: round {number} of {rounds}\n")
@@ -88,7 +88,7 @@ async def _measure_model(held: Engines, model: Model, rounds: int) -> Result:
     return result
 
 
-async def _run(result: Result, name: str, way: Way, *, counts: bool) -> None:
+async def _run(result: ModelTimes, name: str, way: Way, *, counts: bool) -> None:
     """Run it once; its times go into the result if this round counts."""
     await way.make_ready()
     gc.collect()  # what the last one left is not charged to the next

@@ -24,10 +24,9 @@ from benchmarks.rivals import (
     OutAndIn,
 )
 from benchmarks.subjects import Model
-from engine.bench.page_cache import COLD_SHARE, drop_file
+from engine.bench.page_cache import COLD_SHARE, drop_file, slab_file
 from engine.core.models import ModelSpec
 from engine.core.plans import Tier
-from engine.prepared import slab_file
 from engine.runtime.engine import Engine
 from engine.weights.header import checkpoint_files
 

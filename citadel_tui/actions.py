@@ -1,4 +1,5 @@
-"""Everything that a key can do, once: key bindings, footer, help and palette are all made from this registry."""
+"""Everything that a key can do, once: key bindings, footer, help and palette are all made from this registry. And the keys
+themselves, as people write them and as Textual calls them, and which of them can be given to an action."""
 
 from __future__ import annotations
 
@@ -50,11 +51,11 @@ _SIGNS: Final = {
     "esc": "escape",
 }
 _WRITTEN: Final = {name: sign for sign, name in _SIGNS.items()}
-_OTHERS: Final = re.compile(
-    r"[A-Za-z]|f([1-9]|1[0-2])|ctrl\+[abdefgknortuvwxy]|space|insert|delete|backspace|enter|tab"
-)
+_OTHERS: Final = r"[A-Za-z]|f([1-9]|1[0-2])|ctrl\+[abdefgknortuvwxy]|space|insert|delete|backspace|enter|tab"
 """Not among them: ctrl+c, ctrl+l, ctrl+q and ctrl+z, which are the console's own; ctrl+s and ctrl+p, which terminals and docker
 take; ctrl+h, ctrl+i, ctrl+j and ctrl+m, which arrive as other keys."""
+KEY_PATTERN: Final = f"({'|'.join(map(re.escape, _SIGNS))}|{_OTHERS})"
+"""Any key that can be given to an action, as people write it."""
 KEYS_ALLOWED: Final = "a letter, a sign such as ; or /, space, insert, delete, backspace, f1 to f12, ctrl+letter"
 TAKEN: Final = ("j", "k", "home", "end", "enter", "tab", "escape", "ctrl+p", "ctrl+y", *"0123456789")
 """Keys that move about, and those of the actions whose keys are fixed."""
@@ -62,9 +63,7 @@ TAKEN: Final = ("j", "k", "home", "end", "enter", "tab", "escape", "ctrl+p", "ct
 
 def key_id(written: str) -> str | None:
     """What Textual calls the key, or None when there is no such key, or none that arrives everywhere."""
-    if written in _SIGNS:
-        return _SIGNS[written]
-    return written if _OTHERS.fullmatch(written) else None
+    return _SIGNS.get(written, written) if re.fullmatch(KEY_PATTERN, written) else None
 
 
 def key_text(key: str) -> str:

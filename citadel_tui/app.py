@@ -22,7 +22,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from citadel_tui.actions import with_keys
-from citadel_tui.commands import Desk
+from citadel_tui.commands import Commands
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect, Link
 from citadel_tui.screens.dashboard import Dashboard, keys_of
@@ -82,7 +82,7 @@ class CitadelApp(App[int]):
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
         self._dashboard = Dashboard(look.glyphs, actions, settings, first=first)
         self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs)
-        self._desk = Desk(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
+        self._commands = Commands(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
 
     @property
     def settings(self) -> ConsoleSettings:
@@ -140,6 +140,7 @@ class CitadelApp(App[int]):
     def _tick(self) -> None:
         """Move the clock with the seconds."""
         self._show()
+        # Just behind the full second: a timer that is early by a hair would show the old one, and the next a second later.
         self.set_timer(1.001 - self._now() % 1, self._tick)
 
     def _show(self) -> None:
@@ -155,17 +156,17 @@ class CitadelApp(App[int]):
         if asked.action.id == "quit":
             self.action_leave()
         else:
-            self._desk.do(asked)
+            self._commands.do(asked)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
         return not (action == "palette" and self._dashboard.is_finding)
 
     def action_palette(self) -> None:
         """Open it before the next key is looked at, which is typed into it."""
-        self._desk.open_palette(self._dashboard.models)
+        self._commands.open_palette(self._dashboard.models)
 
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
-        self._desk.open_device(wanted.device)
+        self._commands.open_device(wanted.device)
 
     def on_dialog_copy_wanted(self, wanted: Dialog.CopyWanted) -> None:
         self._sharing.copy(wanted.text)
@@ -198,7 +199,7 @@ class CitadelApp(App[int]):
         self.run_worker(self._put_back_and_exit(status, message), name="leaving", exit_on_error=False)
 
     async def _put_back_and_exit(self, status: int, message: str | None) -> None:
-        await self._desk.put_back()
+        await self._commands.put_back()
         self.exit(return_code=status, message=message)
 
     # ── breaking ─────────────────────────────────────────────────────────────────────────────────

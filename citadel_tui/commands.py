@@ -1,18 +1,19 @@
 """Where the operator's keys become deeds: each command is taken to its end, and what only shows something is opened.
 
 Implements `flow.Operator` with the app's screens. Questions are asked from workers of the app, so that nothing waits for them.
+Screens are imported when they are first opened: a console that only watches must not pay for them when it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from textual.app import App
 
 from citadel_tui.actions import Action, Registry, choices_of
 from citadel_tui.flow import StatusMessage, carry_out, fulfil
-from citadel_tui.link import Link, Resending
+from citadel_tui.link import Link, ReliableEngine
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.share import Sharing
 from citadel_tui.theme import next_theme
@@ -27,20 +28,15 @@ from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 from engine.core.records import Record
 
 if TYPE_CHECKING:
+    from citadel_tui.bench.benchmark import Benchmark
     from citadel_tui.screens.palette import Picked
 
 
-class Pages:
-    """Opens them."""
+class Commands:
+    """Does what the dashboard, the palette and the pages ask for."""
 
     def __init__(
-        self,
-        app: App[int],
-        link: Link,
-        dashboard: Dashboard,
-        actions: Registry,
-        glyphs: Glyphs,
-        sharing: Sharing,
+        self, app: App[int], link: Link, dashboard: Dashboard, actions: Registry, glyphs: Glyphs, sharing: Sharing
     ) -> None:
         self._app = app
         self._link = link
@@ -48,70 +44,6 @@ class Pages:
         self._actions = actions
         self._glyphs = glyphs
         self._sharing = sharing
-
-    def open_record(self, record: Record) -> None:
-        from citadel_tui.screens.pages import RecordDetails
-
-        self._app.push_screen(RecordDetails(record, self._glyphs, self._sharing.label))
-
-    def open_model(self, model: ModelName) -> None:
-        from citadel_tui.screens.pages import ModelDetails
-
-        self._app.push_screen(ModelDetails(self._link.scene(), model, self._glyphs))
-
-    def open_device(self, device: DeviceId, then: Callable[[Wish | None], None]) -> None:
-        """The page of a device, if there is one of that name, or of the RAM tier; `then` gets what it ends with."""
-        from citadel_tui.screens.pages import DeviceDetails, TierDetails
-
-        scene = self._link.scene()
-        if device == TIER:
-            self._app.push_screen(TierDetails(scene, self._glyphs))
-        elif scene.snapshot is None or device not in scene.snapshot.state.devices:
-            self._dashboard.say(StatusMessage(f"Device: there is no {device}", "warn"))
-        else:
-            self._app.push_screen(DeviceDetails(scene, device, self._glyphs), then)
-
-    def open_alerts(self) -> None:
-        """The alerts count as seen from then on."""
-        from citadel_tui.screens.pages import Alerts
-
-        self._app.push_screen(Alerts(self._dashboard.read_alerts(), self._glyphs))
-
-    def open_help(self) -> None:
-        from citadel_tui.screens.pages import Help
-
-        self._app.push_screen(Help(self._actions, self._glyphs))
-
-    def open_palette(self, models: Models, then: Callable[[Picked | None], None]) -> None:
-        """`then` gets what was picked."""
-        from citadel_tui.screens.palette import Palette
-
-        self._app.push_screen(Palette(self._link.scene(), models, self._glyphs), then)
-
-
-if TYPE_CHECKING:
-    from citadel_tui.bench.benchmark import Benchmark
-    from citadel_tui.screens.palette import Picked
-
-
-class Desk:
-    """Does what the dashboard asks for."""
-
-    def __init__(
-        self,
-        app: App[int],
-        link: Link,
-        dashboard: Dashboard,
-        actions: Registry,
-        glyphs: Glyphs,
-        sharing: Sharing,
-    ) -> None:
-        self._app = app
-        self._link = link
-        self._dashboard = dashboard
-        self._sharing = sharing
-        self._pages = Pages(app, link, dashboard, actions, glyphs, sharing)
-        self._glyphs = glyphs
         self._benchmark: Benchmark | None = None
 
     async def put_back(self) -> None:
@@ -129,20 +61,20 @@ class Desk:
         elif asked.action.wish is not None:
             self._wish(asked.action.wish)
         else:
-            self._open(asked)
+            self._do_without_the_engine(asked)
 
-    def _open(self, asked: Dashboard.Asked) -> None:
+    def _do_without_the_engine(self, asked: Dashboard.Asked) -> None:
         match asked.action.id:
             case "details" if asked.record is not None:
-                self._pages.open_record(asked.record)
+                self._open_record(asked.record)
             case "details" if asked.models:
-                self._pages.open_model(asked.models[0])
+                self._open_model(asked.models[0])
             case "help":
-                self._pages.open_help()
+                self._open_help()
             case "tier":
                 self.open_device(TIER)
             case "alerts":
-                self._pages.open_alerts()
+                self._open_alerts()
             case "bench":
                 self._measure(asked.models)
             case "copy":
@@ -156,13 +88,61 @@ class Desk:
             case "back":
                 self._app.run_worker(self._take_back(asked.models), name="taking a command back", exit_on_error=False)
 
-    def _measure(self, models: Models) -> None:
-        from citadel_tui.bench.benchmark import Benchmark
+    # ── what is opened ───────────────────────────────────────────────────────────────────────────
 
-        self._benchmark = self._benchmark or Benchmark(self._app, self._link, self.say, self._glyphs)
-        self._app.run_worker(self._benchmark.run(models), name="the benchmark", exit_on_error=False)
+    def open_palette(self, models: Models) -> None:
+        """Every verb and page, of which one is taken."""
+        from citadel_tui.screens.palette import Palette
 
-    # ── commands ─────────────────────────────────────────────────────────────────────────────────
+        self._app.push_screen(Palette(self._link.scene(), models, self._glyphs), self._take)
+
+    def open_device(self, device: DeviceId) -> None:
+        """The page of a device, if there is one of that name, or of the RAM tier, and what is to be proposed there."""
+        from citadel_tui.screens.pages import DeviceDetails, TierDetails
+
+        scene = self._link.scene()
+        if device == TIER:
+            self._app.push_screen(TierDetails(scene, self._glyphs))
+        elif scene.snapshot is None or device not in scene.snapshot.state.devices:
+            self.say(StatusMessage(f"Device: there is no {device}", "warn"))
+        else:
+            self._app.push_screen(DeviceDetails(scene, device, self._glyphs), self._wish)
+
+    def _open_model(self, model: ModelName) -> None:
+        from citadel_tui.screens.pages import ModelDetails
+
+        self._app.push_screen(ModelDetails(self._link.scene(), model, self._glyphs))
+
+    def _open_record(self, record: Record) -> None:
+        from citadel_tui.screens.pages import RecordDetails
+
+        self._app.push_screen(RecordDetails(record, self._glyphs, self._sharing.label))
+
+    def _open_alerts(self) -> None:
+        """The alerts count as seen from then on."""
+        from citadel_tui.screens.pages import Alerts
+
+        self._app.push_screen(Alerts(self._dashboard.read_alerts(), self._glyphs))
+
+    def _open_help(self) -> None:
+        from citadel_tui.screens.pages import Help
+
+        self._app.push_screen(Help(self._actions, self._glyphs))
+
+    def _take(self, picked: Picked | None) -> None:
+        match picked:
+            case None:
+                return
+            case str():
+                self.open_device(picked)
+            case Action():
+                self._dashboard.action_act(picked.id)
+            case Rebalance() | Drain() | Pack() | Undo():
+                self._wish(picked)
+            case _:
+                self._start(picked)
+
+    # ── what the engine does ─────────────────────────────────────────────────────────────────────
 
     def _begin(self, action: Action, models: Models) -> None:
         """Carry a verb out for `models`, first asking how when there is more than one way."""
@@ -182,11 +162,11 @@ class Desk:
 
     def _start(self, command: Command | None) -> None:
         if command is not None:
-            self._run(carry_out(command, Resending(self._link, self.say), self))
+            self._run(carry_out(command, ReliableEngine(self._link, self.say), self))
 
     def _wish(self, wish: Wish | None) -> None:
         if wish is not None:
-            self._run(fulfil(wish, Resending(self._link, self.say), self))
+            self._run(fulfil(wish, ReliableEngine(self._link, self.say), self))
 
     def _run(self, deed: Coroutine[None, None, None]) -> None:
         self._app.run_worker(self._to_its_end(deed), name="the command", exit_on_error=False)
@@ -206,6 +186,12 @@ class Desk:
         except EngineError as error:
             self.say(StatusMessage(str(error), "bad"))
 
+    def _measure(self, models: Models) -> None:
+        from citadel_tui.bench.benchmark import Benchmark
+
+        self._benchmark = self._benchmark or Benchmark(self._app, self._link, self.say, self._glyphs)
+        self._app.run_worker(self._benchmark.run(models), name="the benchmark", exit_on_error=False)
+
     # ── flow.Operator ────────────────────────────────────────────────────────────────────────────
 
     async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
@@ -216,9 +202,8 @@ class Desk:
     async def agree(self, proposal: Proposal) -> bool:
         from citadel_tui.screens.pages import ProposalScreen
 
-        agreed: bool | None = await self._app.push_screen_wait(
-            ProposalScreen(proposal, self._glyphs, self._sharing.label)
-        )
+        screen = ProposalScreen(proposal, self._glyphs, self._sharing.label)
+        agreed: bool | None = await self._app.push_screen_wait(screen)
         return agreed is True
 
     async def read(self, refusal: Refusal) -> None:
@@ -228,26 +213,3 @@ class Desk:
 
     def say(self, message: StatusMessage) -> None:
         self._dashboard.say(message)
-
-    # ── picking ──────────────────────────────────────────────────────────────────────────────────
-
-    def open_palette(self, models: Models) -> None:
-        """Every verb and page, of which one is taken."""
-        self._pages.open_palette(models, self._take)
-
-    def open_device(self, device: DeviceId) -> None:
-        """The page of `device`, and what the operator wants the engine to propose there."""
-        self._pages.open_device(device, self._wish)
-
-    def _take(self, picked: Picked | None) -> None:
-        match picked:
-            case None:
-                return
-            case str():
-                self.open_device(picked)
-            case Action():
-                self._dashboard.action_act(picked.id)
-            case Rebalance() | Drain() | Pack() | Undo():
-                self._wish(picked)
-            case _:
-                self._start(picked)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from citadel_tui.viewmodel.spans import Role
 from citadel_tui.words.figures import seconds_text
+from citadel_tui.words.plans import ending_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal
@@ -83,6 +84,8 @@ async def fulfil(wish: Wish, engine: CommandEngine, operator: Operator) -> None:
 
 async def _submit(plan: Plan, engine: CommandEngine, operator: Operator) -> None:
     """Have `plan` done; one that has changed meanwhile is shown again first, whatever it touches."""
+    # The engine does nothing but what was agreed to: it plans anew when the submission comes, and answers `Changed` when that has
+    # other effects than those confirmed. This may happen more than once, and may end in nothing to do.
     while plan.steps:
         answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects))
         if not isinstance(answer, Changed):
@@ -110,9 +113,9 @@ async def _report(command: Command, answer: Done | Declined | Failed | Cancelled
             operator.say(StatusMessage(f"{what}: done{took}", "good"))
         case Declined(refusal=refusal):
             await operator.read(refusal)
-        case Failed(reason=reason):
-            operator.say(StatusMessage(f"{what}: failed, everything is as it was: {reason}", "bad"))
-        case Cancelled(reason=reason):
-            operator.say(StatusMessage(f"{what}: taken back: {reason}", "warn"))
+        case Failed():
+            operator.say(StatusMessage(f"{what}: {ending_text(answer)}", "bad"))
+        case Cancelled():
+            operator.say(StatusMessage(f"{what}: {ending_text(answer)}", "warn"))
         case _:
             assert_never(answer)

@@ -1,6 +1,7 @@
 """The console's line to the engine: follows its events, keeps only the newest snapshot, and reconnects by itself.
 
-It draws nothing and decides nothing. The app runs it as one worker and takes what is new from it on one timer.
+It draws nothing and decides nothing. The app runs it as one worker and takes what is new from it on one timer. Commands go over
+the same line, through a `ReliableEngine`: it may break between a command and its answer.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Link:
     async def _follow(self, api: EngineAPI) -> None:
         try:
             self._hello = await api.hello()
+            # Before the events, which begin after the last of these: a record that comes between the two calls is not missed.
             self._records = await api.records(KEPT_RECORDS)
             self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
@@ -113,6 +115,7 @@ class Link:
         self._connected = asyncio.Event()
 
     def _take(self, event: Event) -> None:
+        # Only now: a line that breaks as soon as it is up counts as broken all the while, and the pauses go on growing.
         self._lost = None
         self._pause_s = FIRST_PAUSE_S
         match event:
@@ -130,8 +133,8 @@ class Link:
         self.changed.set()
 
 
-class Resending:
-    """`flow.Engine` over the link."""
+class ReliableEngine:
+    """`flow.CommandEngine` over a line that may break: a command whose answer was lost is sent again, under its id."""
 
     def __init__(self, link: Link, say: Callable[[StatusMessage], None]) -> None:
         self._link = link
@@ -148,14 +151,20 @@ class Resending:
 
         Raises EngineUnreachable when another engine answers then, or when this one answers everything but the command.
         """
+        # Nobody can tell whether a command whose answer was lost was carried out. Sending it again is safe: the engine knows
+        # its id, and answers a second time with what came of the first. Another engine, after a restart, doesn't: it would
+        # carry the command out twice, so it is never asked.
         what = command_text(submission.command)
         engine, asked, refused = self._link.engine, self._link.hello, False
         while True:
+            # Taken before the call: by the time that it fails, the link may have reconnected already, and a number taken
+            # then would make this wait for a connection after the one that is up.
             connection = self._link.connections
             try:
                 return await engine.submit(submission)
             except EngineUnreachable:
                 if await _answers(engine):
+                    # Each call has a connection of its own, and this one alone was cut. Once may be an accident.
                     if refused:
                         raise
                     refused = True

@@ -1,4 +1,7 @@
-"""A console from beginning to end: with the settings that were left behind, and with what stays of a crash."""
+"""A console from beginning to end: with the settings that were left behind, and with what stays of a crash.
+
+That is the trace, in a file that only its owner can read, without the values of variables.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,7 @@ from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look, look_for
 from engine.paths import console_file, find_paths
 
-_NAME: Final = "console-crash.txt"
-
-
-def write_trace(error: BaseException, folder: Path) -> Path | None:
-    """The file that the trace was written to, or None when it could not be written."""
-    path = folder / _NAME
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(error)))
-    except OSError:
-        return None
-    return path
-
-
-def sentence(error: BaseException, path: Path | None) -> str:
-    """What the operator is told."""
-    where = f"; the trace is in {path}" if path else "; its trace could not be written"
-    return f"citadel: the console broke ({type(error).__name__}); the engine and its models are untouched{where}"
+_TRACE_FILE: Final = "console-crash.txt"
 
 
 class MakeApp(Protocol):
@@ -57,7 +41,7 @@ def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: 
     gc.freeze()  # else the collector goes through all that was imported, for up to 40 ms in which no key is heard
     app.run(mouse=mouse)
     if app.crash is not None:
-        sys.stderr.write(f"{sentence(app.crash, write_trace(app.crash, find_paths(os.environ).state))}\n")
+        sys.stderr.write(f"{crash_text(app.crash, write_trace(app.crash, find_paths(os.environ).state))}\n")
     elif app.welcomed or (not loaded.complaint and app.settings != loaded.settings):
         _remember(app.settings)
     return app.return_code or 0
@@ -69,3 +53,25 @@ def _remember(settings: ConsoleSettings) -> None:
         save_settings_file(console_file(os.environ), settings)
     except OSError as error:
         sys.stderr.write(f"citadel: how you left the console could not be kept: {error}\n")
+
+
+# ── what stays of a crash ─────────────────────────────────────────────────────────────────────────
+
+
+def write_trace(error: BaseException, folder: Path) -> Path | None:
+    """The file that the trace was written to, or None when it could not be written."""
+    path = folder / _TRACE_FILE
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return path
+
+
+def crash_text(error: BaseException, path: Path | None) -> str:
+    """What the operator is told."""
+    where = f"; the trace is in {path}" if path else "; its trace could not be written"
+    return f"citadel: the console broke ({type(error).__name__}); the engine and its models are untouched{where}"

@@ -1,4 +1,8 @@
-"""What leaves the console: text that is copied, and pictures of the screen. Either way the status line says what and where."""
+"""What leaves the console: text that is copied, shell commands among it, and pictures of the screen.
+
+Either way the status line says what and where. Text goes onto the clipboard of whoever sits before the terminal, over SSH too:
+the terminal is told to put it there (OSC 52).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import join
 from typing import Final, assert_never
 
 from textual.app import App
@@ -20,10 +25,11 @@ from citadel_tui.viewmodel.dashboard.rows import model_rows, row_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
-from citadel_tui.words.shell import command_line, placing
 from engine.api import EngineError
-from engine.core.commands import Command
+from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin, singles_of
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
+from engine.core.state import State
 from engine.paths import find_paths
 
 LIMIT_BYTES: Final = 74_994
@@ -31,34 +37,6 @@ LIMIT_BYTES: Final = 74_994
 _SCREEN_CHUNK: Final = 512
 """GNU screen drops strings of more than 768 bytes."""
 _ESC: Final = "\x1b"
-
-
-def bounded(text: str) -> str:
-    """`text`, or as much of its beginning as a terminal takes."""
-    return text.encode("utf-8", "replace")[:LIMIT_BYTES].decode("utf-8", "ignore")
-
-
-def sequence(text: str, environment: Mapping[str, str]) -> str:
-    """What to write to the terminal of this environment to have `text` copied."""
-    bare = f"{_ESC}]52;c;{b64encode(text.encode('utf-8', 'replace')).decode('ascii')}\a"
-    if environment.get("TMUX"):
-        # tmux takes the bare one where it may (`set-clipboard on`), and passes the wrapped one on (`allow-passthrough on`).
-        return f"{bare}{_ESC}Ptmux;{bare.replace(_ESC, _ESC * 2)}{_ESC}\\"
-    if environment.get("TERM", "").startswith("screen"):
-        chunks = (bare[at : at + _SCREEN_CHUNK] for at in range(0, len(bare), _SCREEN_CHUNK))
-        return "".join(f"{_ESC}P{chunk}{_ESC}\\" for chunk in chunks)
-    return bare
-
-
-def save_picture(svg: str, folder: Path, at_s: float) -> Path:
-    """Write a picture taken at `at_s` into `folder`, readable for its owner only; where. Raises EngineError."""
-    try:
-        path = dated_path(folder, at_s, ".svg")
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(svg)
-    except OSError as error:
-        raise EngineError(f"no picture was saved: {error.filename or folder}: {error.strerror}") from None
-    return path
 
 
 class Sharing:
@@ -123,6 +101,27 @@ class Sharing:
             self._say(StatusMessage(f"saved {told(path, os.environ.get('HOME'))}", "good"))
 
 
+# ── what is copied ────────────────────────────────────────────────────────────────────────────────
+
+
+def bounded(text: str) -> str:
+    """`text`, or as much of its beginning as a terminal takes."""
+    # The cut may be within a character, whose beginning is dropped with "ignore".
+    return text.encode("utf-8", "replace")[:LIMIT_BYTES].decode("utf-8", "ignore")
+
+
+def sequence(text: str, environment: Mapping[str, str]) -> str:
+    """What to write to the terminal of this environment to have `text` copied."""
+    bare = f"{_ESC}]52;c;{b64encode(text.encode('utf-8', 'replace')).decode('ascii')}\a"
+    if environment.get("TMUX"):
+        # tmux takes the bare one where it may (`set-clipboard on`), and passes the wrapped one on (`allow-passthrough on`).
+        return f"{bare}{_ESC}Ptmux;{bare.replace(_ESC, _ESC * 2)}{_ESC}\\"
+    if environment.get("TERM", "").startswith("screen"):
+        chunks = (bare[at : at + _SCREEN_CHUNK] for at in range(0, len(bare), _SCREEN_CHUNK))
+        return "".join(f"{_ESC}P{chunk}{_ESC}\\" for chunk in chunks)
+    return bare
+
+
 def command_of(record: Record) -> Command | None:
     """What somebody asked for when the record was written; None for what nobody asked for."""
     match record.entry:
@@ -134,3 +133,55 @@ def command_of(record: Record) -> Command | None:
             return None
         case _:
             assert_never(record.entry)
+
+
+def command_line(command: Command) -> str:
+    """What to type in a shell; several commands are carried out as long as each succeeds."""
+    return " && ".join(join(["citadel", *_words(single)]) for single in singles_of(command))
+
+
+def placing(state: State, model: ModelName) -> Command:
+    """What would bring `model` to where it is; a load on the best device when it is on none."""
+    pin = state.models[model].pin
+    if pin is not None and pin.device == CPU:
+        return ForceCpu(model)
+    device = next((resident.device for resident in state.of(model)), None)
+    return Load(model, device)
+
+
+def _words(command: Single) -> tuple[str, ...]:
+    match command:
+        case Load(model=model, device=device):
+            return ("load", model, *_on(device))
+        case Evict(model=model):
+            return ("evict", model)
+        case SetPin(model=model, device=device):
+            return ("pin", model, *_on(device))
+        case Unpin(model=model):
+            return ("unpin", model)
+        case ForceCpu(model=model):
+            return ("cpu", model)
+        case LeaveCpu(model=model):
+            return ("cpu", model, "--back")
+        case Move(model=model, device=device):
+            return ("move", model, device)
+        case _:
+            assert_never(command)
+
+
+def _on(device: DeviceId | None) -> tuple[str, ...]:
+    return ("--on", device) if device else ()
+
+
+# ── pictures ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def save_picture(svg: str, folder: Path, at_s: float) -> Path:
+    """Write a picture taken at `at_s` into `folder`, readable for its owner only; where. Raises EngineError."""
+    try:
+        path = dated_path(folder, at_s, ".svg")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(svg)
+    except OSError as error:
+        raise EngineError(f"no picture was saved: {error.filename or folder}: {error.strerror}") from None
+    return path

@@ -1,13 +1,14 @@
 """The engine as its users see it: one Protocol and its data. The console, the commands and the tests know nothing else.
 
 Two implementations, `engine.runtime.engine.Engine` in this process and `engine.client.RemoteEngine` over the socket, pass
-the same contract tests.
+the same contract tests. Requests to models have one channel, `run`; what is said on it is in `engine.core.tasks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final, Protocol, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -18,8 +19,9 @@ from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
+from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, Task, TaskResult, Vectors
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
@@ -169,8 +171,14 @@ class Generation(Struct, frozen=True):
     synthetic: bool = False
 
 
+_R = TypeVar("_R", bound=TaskResult)
+
+
 class EngineAPI(Protocol):
-    """Every method may raise EngineError; none raises anything else on purpose."""
+    """Every method may raise EngineError; none raises anything else on purpose.
+
+    An engine names this as its base: `result`, `embed` and `generate` are the same for all of them, made of `run`.
+    """
 
     async def hello(self) -> Hello: ...
 
@@ -208,13 +216,32 @@ class EngineAPI(Protocol):
         """Take a submitted command back; False when it has ended or was never there."""
         ...
 
+    def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+        """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
+
+        Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
+        generator ends the waiting, not the run, which has its place on the device until the worker has answered.
+        """
+        ...
+
+    async def result(self, model: ModelName, task: Task) -> RunResult:
+        """What `run` ends with. Raises what `run` raises."""
+        async with aclosing(self.run(model, task)) as events:
+            async for event in events:
+                if isinstance(event, RunResult):
+                    return event
+        raise EngineError(f"the run of {model} ended without a result")
+
     async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
         """Vectors of `texts`, loading the model when needed. Raises UnknownModel, CannotServe."""
-        ...
+        ran = await self.result(model, Embed(tuple(texts)))
+        return Embeddings(model, ran.device, _expected(Vectors, ran).rows(), ran.seconds, ran.synthetic)
 
     async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
         """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""
-        ...
+        ran = await self.result(model, Generate(prompt, max_tokens))
+        written = _expected(Continuation, ran)
+        return Generation(model, ran.device, written.text, written.tokens, ran.seconds, ran.synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
@@ -230,3 +257,9 @@ class EngineAPI(Protocol):
     async def close(self) -> None:
         """Let go of this handle. A remote engine goes on."""
         ...
+
+
+def _expected(kind: type[_R], ran: RunResult) -> _R:
+    if not isinstance(ran.result, kind):
+        raise CannotServe(f"{ran.model} on {ran.device} answered {type(ran.result).__name__}, not {kind.__name__}")
+    return ran.result

@@ -11,10 +11,9 @@ import msgspec
 from engine.api import (
     PROTOCOL,
     Answer,
-    Embeddings,
+    EngineAPI,
     EngineUnreachable,
     Event,
-    Generation,
     Hello,
     Snapshot,
 )
@@ -23,17 +22,21 @@ from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
+from engine.core.tasks import RunEvent, RunResult, Task
 from engine.paths import Paths
 from engine.transport import ANSWER_DEADLINE_S, HttpRequest, ResponseHead, exchange, stream
 from engine.wire import (
+    MAX_RESULT_BYTES,
     MODE_HEADER,
     PROTOCOL_HEADER,
     READ_ONLY,
     CancelReply,
-    EmbedRequest,
-    GenerateRequest,
     QuietReply,
     QuietRequest,
+    RunFailed,
+    RunLine,
+    RunRequest,
+    error_in,
     error_of,
     mismatch,
     same_protocol,
@@ -47,7 +50,7 @@ async def connect(paths: Paths, *, read_only: bool = False) -> RemoteEngine:
     return engine
 
 
-class RemoteEngine:
+class RemoteEngine(EngineAPI):
     """`EngineAPI` for the engine that listens at `socket`."""
 
     def __init__(self, socket: Path, *, read_only: bool = False) -> None:
@@ -65,7 +68,7 @@ class RemoteEngine:
         request = HttpRequest("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
         async with stream(self._socket, request) as (head, lines):
             if head.status != 200:
-                raise error_of(b"".join([line async for line in lines]))
+                raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
             async for line in lines:
                 yield decoder.decode(line)
@@ -93,14 +96,21 @@ class RemoteEngine:
         body = await self._call("DELETE", f"/v1/commands/{quote(submission_id, safe='')}")
         return msgspec.json.decode(body, type=CancelReply).cancelled
 
-    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
-        body = await self._call("POST", "/v1/embed", EmbedRequest(model, texts), deadline_s=None)
-        return msgspec.json.decode(body, type=Embeddings)
-
-    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
-        request = GenerateRequest(model, prompt, max_tokens)
-        body = await self._call("POST", "/v1/generate", request, deadline_s=None)
-        return msgspec.json.decode(body, type=Generation)
+    async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+        decoder: msgspec.json.Decoder[RunLine] = msgspec.json.Decoder(RunLine)
+        request = HttpRequest("POST", "/v1/run", msgspec.json.encode(RunRequest(model, task)), self._headers)
+        async with stream(self._socket, request, MAX_RESULT_BYTES) as (head, lines):
+            if head.status != 200:
+                raise error_in(b"".join([line async for line in lines]))
+            _check_protocol(head)
+            async for line in lines:
+                said = decoder.decode(line)
+                if isinstance(said, RunFailed):
+                    raise error_of(said.problem)
+                yield said
+                if isinstance(said, RunResult):
+                    return
+        raise EngineUnreachable(f"the engine went while {model} ran; start it again with `citadel`")
 
     async def keep_quiet(self, for_s: float) -> float:
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))
@@ -110,7 +120,7 @@ class RemoteEngine:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""
         head, body = await exchange(self._socket, HttpRequest("POST", "/v1/stop", headers=self._headers), None)
         if head.status != 200:
-            raise error_of(body)
+            raise error_in(body)
 
     async def close(self) -> None:
         """Nothing to let go of: each call has its own connection."""
@@ -121,7 +131,7 @@ class RemoteEngine:
         encoded = b"" if body is None else msgspec.json.encode(body)
         head, received = await exchange(self._socket, HttpRequest(method, path, encoded, self._headers), deadline_s)
         if head.status != 200:
-            raise error_of(received)
+            raise error_in(received)
         _check_protocol(head)
         return received
 

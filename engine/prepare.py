@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from engine.api import EngineError
+from engine.child_environment import child_environment
 from engine.core.preparation import NotPrepared, Order, PrepareNews, PrepareOutcome
 
 PREPARING_PROGRAM: Final = ("-P", "-m", "engine.worker.prepare_program")
 """What Python runs. `-P` keeps a folder named engine in the working folder from being taken for ours."""
-END_GRACE_S: Final = 10.0
+_END_GRACE_S: Final = 10.0
 """How long it may take to clear away what it was writing."""
-_IMPORT_ROOT: Final = Path(__file__).parents[1]
 
 
 class PreparingBroke(EngineError):
@@ -76,13 +74,12 @@ class _Preparer:
 
 
 def _started(program: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
-    search_path = os.pathsep.join(filter(None, (str(_IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, *program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=complaints,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": search_path},
+        env=child_environment(),
         start_new_session=True,  # a terminal's Ctrl+C comes to us, who pass it on once
     )
 
@@ -109,7 +106,7 @@ def _cause(status: int, complaints: IO[bytes]) -> str:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)  # nothing happens when it has ended
     try:
-        process.wait(END_GRACE_S)
+        process.wait(_END_GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

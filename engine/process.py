@@ -1,4 +1,5 @@
-"""Starting an engine that outlives its starter: detached, logging to a file, and watched until it answers or has died."""
+"""The engine's process, seen from outside: whether one is there, and starting one that outlives its starter, watched until it
+answers or has died. It holds a lock on one file for its whole life, so the kernel knows of it even after a crash."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.api import EngineError, EngineUnreachable
+from engine.child_environment import child_environment
 from engine.client import connect
 from engine.paths import Paths, make_folders
 from engine.transport import NoEngine
@@ -119,6 +121,7 @@ async def _start(paths: Paths, config: Path, program: Sequence[str]) -> Literal[
         pid = _spawn(paths.log, [*program, "--config", str(config)], sending)
     finally:
         os.close(sending)
+    # Read until the pipe's end: an engine that dies without a word closes it too, so nobody waits for a timeout to learn that.
     report = await _read_report(receiving)
     if report is not None and report.ready:
         return "started"
@@ -138,7 +141,7 @@ def _spawn(log: Path, arguments: Sequence[str], report_fd: int) -> int:
         (os.POSIX_SPAWN_DUP2, report_fd, 3),
     ]
     command = [sys.executable, *arguments, "--report-fd", "3"]
-    return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    return os.posix_spawn(sys.executable, command, child_environment(), file_actions=actions, setsid=True)
 
 
 async def _read_report(descriptor: int) -> StartReport | None:

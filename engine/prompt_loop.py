@@ -1,4 +1,7 @@
-"""What the engine's process does at its start so that its event loop is prompt; whoever measures an engine does the same."""
+"""What the engine's process does at its start so that its event loop is prompt beside threads that copy gigabytes.
+
+Kept apart: benchmarks measure an engine in a process of their own, which does the same and has no use for a server.
+"""
 
 from __future__ import annotations
 

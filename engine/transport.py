@@ -61,9 +61,11 @@ async def exchange(socket: Path, request: HttpRequest, deadline_s: float | None)
 
 
 @contextlib.asynccontextmanager
-async def stream(socket: Path, request: HttpRequest) -> AsyncIterator[tuple[ResponseHead, AsyncIterator[bytes]]]:
-    """A response whose lines come as time goes by."""
-    async with _open(socket, request) as (head, reader):
+async def stream(
+    socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES
+) -> AsyncIterator[tuple[ResponseHead, AsyncIterator[bytes]]]:
+    """A response whose lines come as time goes by, none of more than `longest_line` bytes."""
+    async with _open(socket, request, longest_line) as (head, reader):
         yield head, _lines(reader)
 
 
@@ -84,10 +86,12 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _open(socket: Path, request: HttpRequest) -> AsyncIterator[tuple[ResponseHead, asyncio.StreamReader]]:
+async def _open(
+    socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES
+) -> AsyncIterator[tuple[ResponseHead, asyncio.StreamReader]]:
     """Send `request` and read the head of the answer; leaving closes the connection."""
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket), limit=MAX_BODY_BYTES)
+        reader, writer = await asyncio.open_unix_connection(str(socket), limit=longest_line)
     except OSError as error:
         raise _unreachable(socket, error) from None
     try:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from engine.api import PROTOCOL, CannotServe, EngineError, EngineUnreachable, ReadOnly, UnknownModel
 from engine.core.names import ModelName
+from engine.core.tasks import RunEvent, Task
 
 PROTOCOL_HEADER: Final = "Citadel-Protocol"
 MODE_HEADER: Final = "Citadel-Mode"
@@ -16,19 +17,15 @@ READ_ONLY: Final = "read-only"
 """The mode of a client that may only watch."""
 
 KEEP_ALIVE_S: Final = 3.0
-"""A stream of events is never silent for longer: a blank line comes when there is nothing to say."""
+"""A stream of lines is never silent for longer: a blank one comes when there is nothing to say."""
 MAX_BODY_BYTES: Final = 16 << 20
+MAX_RESULT_BYTES: Final = 512 << 20
+"""Of the line with a run's result: room for whatever a worker can send (`worker.framing`), whose bytes grow by a third here."""
 
 
-class EmbedRequest(Struct, frozen=True):
+class RunRequest(Struct, frozen=True):
     model: ModelName
-    texts: list[str]
-
-
-class GenerateRequest(Struct, frozen=True):
-    model: ModelName
-    prompt: str
-    max_tokens: int = 32
+    task: Task
 
 
 class QuietRequest(Struct, frozen=True):
@@ -78,6 +75,16 @@ class ErrorBody(Struct, frozen=True):
     error: WireProblem
 
 
+class RunFailed(Struct, frozen=True, tag="failed"):
+    """The last line of a run that failed after its first part; before that, the response's status and body say so."""
+
+    problem: WireProblem
+
+
+RunLine: TypeAlias = RunEvent | RunFailed
+"""A line of a run's response."""
+
+
 def problem_of(error: EngineError) -> WireProblem:
     """How `error` travels; a subclass that is not listed travels as its nearest listed parent."""
     for kind, known in _CLASSES.items():
@@ -86,13 +93,17 @@ def problem_of(error: EngineError) -> WireProblem:
     return WireProblem("engine", str(error))
 
 
-def error_of(body: bytes) -> EngineError:
-    """The error that `body` carries, as the client raises it."""
+def error_of(problem: WireProblem) -> EngineError:
+    """The error as the client raises it."""
+    return _CLASSES.get(problem.kind, EngineError)(problem.message)
+
+
+def error_in(body: bytes) -> EngineError:
+    """The error that the body of a response carries."""
     try:
-        problem = msgspec.json.decode(body, type=ErrorBody).error
+        return error_of(msgspec.json.decode(body, type=ErrorBody).error)
     except msgspec.MsgspecError:
         return EngineError(f"the engine refused, in words that this client can't read: {body[:200]!r}")
-    return _CLASSES.get(problem.kind, EngineError)(problem.message)
 
 
 def mismatch(client: str, engine: str) -> str:

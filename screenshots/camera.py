@@ -14,9 +14,8 @@ from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.pages.bench import BenchItem
 from citadel_tui.widgets.lines import LineView
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
-from citadel_tui.widgets.table import ModelTable
 from engine.api import EngineAPI
 from engine.client import connect
 from engine.core.names import ModelName

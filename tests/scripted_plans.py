@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.ledger import budget
-from engine.core.models import Footprint, ModelSpec, Pin, Task
+from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.planner import plan_batch
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.prediction import Prediction, Rates
 from engine.core.sizes import GIB, MIB
 from engine.core.state import DeviceState, ModelState, RamTier, Resident, State
+from engine.core.tasks import TaskKind
 
 START_S: Final = 1_800_000_000.0
 """The scripted engine's clock when it starts, seconds since the epoch."""
@@ -108,7 +109,7 @@ def _virtual_gpu(name: DeviceId) -> DeviceSpec:
     return DeviceSpec(name, "virtual GPU in host RAM", "gpu", "ram", 640 * MIB, 0.8)
 
 
-def _model(name: ModelName, task: Task, source: str, *, weights_mib: int, workspace_mib: int) -> ModelState:
+def _model(name: ModelName, task: TaskKind, source: str, *, weights_mib: int, workspace_mib: int) -> ModelState:
     footprint = Footprint(weights_mib * MIB, workspace_mib * MIB)
     return ModelState(ModelSpec(name, (source,), task), footprint, source)
 

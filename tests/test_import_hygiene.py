@@ -12,18 +12,25 @@ from pathlib import Path
 import pytest
 
 import engine.core
+from citadel_tui.cli.parser import COMMANDS, module_of
 from engine.paths import find_paths
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 HEAVY = {"torch", "transformers", "pynvml"}
+CORE = Path(engine.core.__path__[0])
+
+
+def _modules_after(program: str) -> set[str]:
+    """What is in `sys.modules` after `program` has run in a fresh Python."""
+    ask = "import sys; sys.stderr.write('\\n' + ' '.join(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", f"{program}\n{ask}"], capture_output=True, text=True, check=True)
+    return set(ran.stderr.splitlines()[-1].split())
 
 
 def _imported_by(program: str) -> set[str]:
-    """Top-level names in `sys.modules` after `program` has run in a fresh Python."""
-    ask = "import sys; sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
-    ran = subprocess.run([sys.executable, "-c", f"{program}\n{ask}"], capture_output=True, text=True, check=True)
-    return set(ran.stderr.split())
+    """The top-level names among them."""
+    return {name.partition(".")[0] for name in _modules_after(program)}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,13 @@ async def test_asking_for_the_status_imports_neither_models_nor_screens(argument
     assert not imported & (HEAVY | {"aiohttp", "textual", "yaml", "numpy"})
 
 
-@pytest.mark.parametrize("path", sorted(Path(engine.core.__path__[0]).glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("command", ["status", "doctor", "replay-session"])
+def test_explaining_a_command_imports_the_module_of_no_other(command: str) -> None:
+    program = f"from citadel_tui.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass"
+    assert _modules_after(program) & {module_of(name) for name in COMMANDS} == {module_of(command)}
+
+
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: str(path.relative_to(CORE)))
 def test_the_core_imports_itself_the_standard_library_and_msgspec(path: Path) -> None:
     imported = {name for node in ast.walk(ast.parse(path.read_text())) for name in _names(node)}
     outside = {name for name in imported if not name.startswith("engine.core")}

@@ -1,4 +1,4 @@
-"""The `citadel` command: every screen's scriptable twin. One module a group of commands, imported when it is used."""
+"""The `citadel` command: every screen's scriptable twin. A module for each command or family, imported when it is asked for."""
 
 from citadel_tui.cli.entry import main
 

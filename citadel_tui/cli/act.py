@@ -1,33 +1,131 @@
-"""`citadel load|evict|pin|unpin|cpu|move`: plan, ask when the plan touches more than its own model, carry out, report."""
+"""`citadel load|evict|pin|unpin|cpu|move`: plan, ask when the plan touches more than its own model, carry out, report.
+
+They differ in what they ask the engine for, so each is a struct of a few lines; `citadel plan` reads them the same way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import uuid
-from argparse import Namespace
-from typing import assert_never
+from argparse import ArgumentParser
+from typing import Final, assert_never
 
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
-from citadel_tui.cli.requested import requested
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import device
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import Label, labels
-from citadel_tui.words.plans import deeds, plan_text, refusal_text
+from citadel_tui.words.plans import done_text, ending_text, plan_text, refusal_text
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, Updated
 from engine.client import RemoteEngine
-from engine.core.commands import Command, Submission, models_of
+from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Submission, Unpin, models_of
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 
 
-def run(arguments: Namespace) -> int:
+class VerbArguments(Arguments, frozen=True, kw_only=True):
+    """A verb and the model that it is about."""
+
+    model: ModelName
+    yes: bool = False
+    """Whether the operator has agreed beforehand."""
+    json: bool = False
+    """Whether the plan is wanted as JSON; only `citadel plan` asks."""
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+
+    def command(self) -> Command:
+        """What the engine is asked to do."""
+        raise NotImplementedError
+
+
+class LoadArguments(VerbArguments, frozen=True, kw_only=True):
+    on: DeviceId | None
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+        verb.add_argument("--on", type=device, metavar="DEVICE", help="gpu0, gpu1, …, cpu; the best one when left out")
+
+    def command(self) -> Command:
+        return Load(self.model, self.on)
+
+
+class EvictArguments(VerbArguments, frozen=True, kw_only=True):
+    def command(self) -> Command:
+        return Evict(self.model)
+
+
+class PinArguments(VerbArguments, frozen=True, kw_only=True):
+    on: DeviceId | None
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+        verb.add_argument("--on", type=device, metavar="DEVICE", help="and keep it there")
+
+    def command(self) -> Command:
+        return SetPin(self.model, self.on)
+
+
+class UnpinArguments(VerbArguments, frozen=True, kw_only=True):
+    def command(self) -> Command:
+        return Unpin(self.model)
+
+
+class CpuArguments(VerbArguments, frozen=True, kw_only=True):
+    back: bool
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+        verb.add_argument("--back", action="store_true", help="undo it: unpin the model and load it on the best GPU")
+
+    def command(self) -> Command:
+        return LeaveCpu(self.model) if self.back else ForceCpu(self.model)
+
+
+class MoveArguments(VerbArguments, frozen=True, kw_only=True):
+    device: DeviceId
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+        verb.add_argument("device", type=device)
+
+    def command(self) -> Command:
+        return Move(self.model, self.device)
+
+
+VERB_ARGUMENTS: Final[dict[str, type[VerbArguments]]] = {
+    "load": LoadArguments,
+    "evict": EvictArguments,
+    "pin": PinArguments,
+    "unpin": UnpinArguments,
+    "cpu": CpuArguments,
+    "move": MoveArguments,
+}
+
+
+def add_arguments(command: CommandParser) -> None:
+    verb = VERB_ARGUMENTS[command.name]
+    verb.add_to(command)
+    command.add_argument("--yes", "-y", action="store_true", help="don't ask, whatever else the plan touches")
+    command.carried_out_by(run, verb)
+
+
+def run(arguments: VerbArguments) -> int:
     return asyncio.run(_act(arguments))
 
 
-async def _act(arguments: Namespace) -> Exit:
-    command = requested(arguments.command, arguments)
+async def _act(arguments: VerbArguments) -> Exit:
+    command = arguments.command()
     async with at_hand(arguments) as engine:
         planned = await engine.plan(command)
         label = labels((await engine.snapshot()).state)
@@ -38,15 +136,17 @@ async def _act(arguments: Namespace) -> Exit:
             return Exit.DONE
         if not arguments.yes and not _confirmed(planned, label):
             return Exit.NOT_CONFIRMED
-        return await carried_out(engine, command, planned, label, arguments)
+        return await carried_out(engine, command, planned, label, agreed_already=arguments.yes)
 
 
-async def carried_out(engine: RemoteEngine, command: Command, plan: Plan, label: Label, arguments: Namespace) -> Exit:
-    """Have the agreed `plan` carried out; asks again when it has changed meanwhile."""
+async def carried_out(
+    engine: RemoteEngine, command: Command, plan: Plan, label: Label, *, agreed_already: bool
+) -> Exit:
+    """Have the agreed `plan` carried out. Asks again when it has changed meanwhile, unless that was `agreed_already`."""
     while isinstance(answer := await _submitted(engine, command, plan), Changed):
         tell("the plan has changed in the meantime; nothing was done yet")
         plan = answer.plan
-        if not arguments.yes and not _confirmed(plan, label):
+        if not agreed_already and not _confirmed(plan, label):
             return Exit.NOT_CONFIRMED
     return _reported(answer, label)
 
@@ -95,15 +195,12 @@ def _reported(answer: Done | Declined | Failed | Cancelled, label: Label) -> Exi
             took = (
                 f"  ({seconds_text(switch.total_s)}, predicted {seconds_text(plan.predicted.p50_s)})" if switch else ""
             )
-            print(f"{deeds(plan, label)}{took}")
+            print(f"{done_text(plan, label)}{took}")
             return Exit.DONE
         case Declined(refusal=refusal):
             return refused(refusal, label)
-        case Failed(reason=reason):
-            tell(f"failed: {reason}")
-            return Exit.FAILED
-        case Cancelled(reason=reason):
-            tell(f"cancelled: {reason}")
+        case Failed() | Cancelled():
+            tell(ending_text(answer))
             return Exit.FAILED
         case _:
             assert_never(answer)

@@ -1,16 +1,20 @@
-"""A benchmark and a comparison of two, as tables for people. Times are in ms; models with random weights say so."""
+"""A benchmark and a comparison of two, as tables for people, and a saved one as a picture.
+
+Times are in ms; models with random weights say so. The picture shows what each subject's median switch is made of, and a point
+for every repeat; it needs matplotlib.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
+from citadel_tui.cli.picture import empty_figure, save_figure
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
@@ -21,6 +25,10 @@ from engine.bench.measure import Progress
 from engine.bench.records import BenchResult, Repeat, Series
 from engine.bench.statistics import histogram, spread
 from engine.core.insight.reference_box import SWITCH_TARGET_S
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
 
 _HEADINGS: Final = (
     *("MODEL", "DEVICE", "FROM", "MIB", "N", "P50", "P95", "MAX"),
@@ -124,23 +132,14 @@ def plotted(run: BenchResult, path: Path) -> Exit:
     """Draw the run to `path`, whose ending says how: .svg, .png or .pdf. Raises EngineError."""
     if not run.series:
         raise EngineError("the run has no figures to draw; nothing was written")
-    try:
-        figure: Any = import_module("matplotlib.figure").Figure(
-            figsize=(10, 1.4 + 0.45 * len(run.series)), layout="constrained"
-        )
-    except ImportError:
-        raise EngineError(
-            "drawing needs matplotlib, which is not installed: pip install 'citadel-tui[plot]'; nothing was written"
-        ) from None
+    figure = empty_figure(10.0, 1.4 + 0.45 * len(run.series))
     _draw(figure.subplots(), run)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{path} can't be drawn: {error}") from None
+    figure.legend(handles=_legend(), ncols=len(_PARTS) + 1, fontsize="small", loc="outside lower center")
+    save_figure(figure, path)
     return Exit.DONE
 
 
-def _draw(axes: Any, run: BenchResult) -> None:  # noqa: ANN401 - matplotlib is optional and brings no types here
+def _draw(axes: Axes, run: BenchResult) -> None:
     for row, series in enumerate(run.series):
         left_ms = 0.0
         for colour, part_ms in zip(_colours(series), _parts_ms(series), strict=True):
@@ -153,7 +152,6 @@ def _draw(axes: Any, run: BenchResult) -> None:  # noqa: ANN401 - matplotlib is 
     if axes.get_xlim()[1] > 1e3 * SWITCH_TARGET_S:
         axes.axvline(1e3 * SWITCH_TARGET_S, color="#c03030", linestyle="--")
     axes.set_title(f"{run.machine.cpu}, {run.machine.cores} cores", fontsize="small")
-    axes.figure.legend(handles=_legend(), ncols=len(_PARTS) + 1, fontsize="small", loc="outside lower center")
 
 
 def _colours(series: Series) -> tuple[str, ...]:
@@ -175,7 +173,8 @@ def _label(series: Series) -> str:
     return f"{subject_name(series.subject)}{kind}\n{series.weights_bytes / 1e6:.0f} MB"
 
 
-def _legend() -> list[Any]:
-    patch: Any = import_module("matplotlib.patches").Patch
+def _legend() -> list[Patch]:
+    from matplotlib.patches import Patch
+
     named = zip((*_COLOURS, _ANSWER_COLOUR), (*_PARTS, "request"), strict=True)
-    return [patch(color=colour, label=name) for colour, name in named]
+    return [Patch(color=colour, label=name) for colour, name in named]

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from argparse import Namespace
-from typing import Final
 
 from citadel_tui.cli.engine import our_paths, start_if_missing
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.output import tell
+from citadel_tui.cli.output import tell, why_no_console
+from citadel_tui.cli.parser import Arguments, CommandParser
 from engine.client import RemoteEngine, connect
 
-_CAN_NOT_MOVE: Final = ("", "dumb", "unknown")
-"""Values of TERM that promise no way to move the cursor."""
+
+def add_arguments(command: CommandParser) -> None:
+    command.carried_out_by(run, Arguments)
 
 
-def why_no_console() -> str:
-    """Why the console can't be shown, in words; empty when it can."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "the console needs a terminal"
-    term = os.environ.get("TERM", "")
-    if term in _CAN_NOT_MOVE:
-        return f"a terminal with TERM={term} can't show the console" if term else "the console needs TERM to be set"
-    return ""
-
-
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     if why_not := why_no_console():
         tell(
             f"{why_not}; `citadel status --watch --plain` prints the same figures, `citadel log --follow` what happens, "

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from citadel_tui.cli.status_report import DeviceStatus, ModelReport
+from citadel_tui.cli.status_report import DeviceStatus, ModelStatus
 from citadel_tui.text import clean
 
 DEVICE_COLUMNS: Final = (
@@ -34,7 +34,7 @@ def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceStatus]
         rows.writerow((round(at_s, 3), *figures, " ".join(device.residents)))
 
 
-def write_model_rows(file: TextIO, models: Sequence[ModelReport]) -> None:
+def write_model_rows(file: TextIO, models: Sequence[ModelStatus]) -> None:
     """A row a model."""
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(

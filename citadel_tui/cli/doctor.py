@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import textwrap
-from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +14,10 @@ import msgspec
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
-from engine.doctor.examine import examine
-from engine.doctor.finding import Examination, Finding, Status
+from engine.doctor.examine import Examination, examine
+from engine.doctor.finding import Finding, Status
 
 _MARKS: Final[dict[Status, str]] = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "not applicable": "-"}
 _COLUMN: Final = 10
@@ -26,7 +26,16 @@ _COMMAND: Final = re.compile(r"`[^`]*`")
 _UNBROKEN: Final = "\xa0"
 
 
-def run(arguments: Namespace) -> int:
+class DoctorArguments(Arguments, frozen=True, kw_only=True):
+    json: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("--json", action="store_true", help="all findings as JSON")
+    command.carried_out_by(run, DoctorArguments)
+
+
+def run(arguments: DoctorArguments) -> int:
     examination = asyncio.run(_examine(arguments))
     if arguments.json:
         print(msgspec.json.encode(examination).decode())
@@ -35,7 +44,7 @@ def run(arguments: Namespace) -> int:
     return Exit.DONE if examination.can_run_on_gpu else Exit.FAILED
 
 
-async def _examine(arguments: Namespace) -> Examination:
+async def _examine(arguments: DoctorArguments) -> Examination:
     from engine.doctor.gather import gather_facts
 
     with progress() as show:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,107 +15,73 @@ from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import read_lines
 from citadel_tui.cli.output import progress, table, tell
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, count, factor, generated_demand, seconds
 from citadel_tui.text import clean
-from citadel_tui.words.figures import count_text, seconds_text
+from citadel_tui.words.figures import count_text, seconds_text, share_text
 from citadel_tui.words.labels import Label, labels
 from engine.api import EngineAPI, EngineError, EngineUnreachable
 from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome
-from engine.drive.play import Player, Tally, Watch
-from engine.replay.trace import TraceError, TraceRequest, read_trace
-
-
-def tally_text(tally: Tally, calls: int, watch: Watch) -> str:
-    filled = watch.pressed.mean
-    return (
-        f"{tally.ended} of {calls} answered, {tally.sent - tally.ended} under way, {tally.failed} failed, "
-        + count_text(len(watch.switches), "switch", "switches")
-        + ("" if filled is None else f", {_share(filled)} filled")
-    )
-
-
-def outcome_text(played: PlayFigures, label: Label) -> str:
-    """Who played whom, then a line for each figure."""
-    return "\n".join(
-        [_cast_text(played, label), "", table(["", ""], list(_rows(played))).lstrip("\n"), *_failures(played)]
-    )
-
-
-def _cast_text(played: PlayFigures, label: Label) -> str:
-    parts = ", ".join(f"{clean(part)} → {label(player)}" for part, player in played.cast.parts.items())
-    left_out = played.cast.left_out
-    absent = f"\nleft out, since nobody plays them: {', '.join(left_out)}" if left_out else ""
-    return f"{clean(played.demand)}, {played.speed:g} times as fast\n{parts}{absent}"
-
-
-def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
-    cut = ", stopped before its end" if played.stopped else ""
-    yield "requests", f"{played.requests} in {seconds_text(played.seconds)}{cut}; {played.failed} failed"
-    served = ", ".join(f"{device} {count}" for device, count in sorted(played.served.items()))
-    yield "served by", served or "nobody"
-    answered = sum(played.served.values())
-    yield "hits", f"{played.hits} ({_share(played.hits / answered)})" if answered else "-"
-    if played.delays is not None:
-        delays = played.delays
-        mean, p50, p99 = (seconds_text(seconds) for seconds in (delays.mean_s, delays.p50_s, delays.p99_s))
-        yield "delay", f"mean {mean}, p50 {p50}, p99 {p99}"
-    yield "switches", _spread(played.switches)
-    yield "without waits", _spread(played.moving)
-    yield (
-        "besides",
-        (
-            f"{played.prepared} loads that prepared a model first, {played.victims} victims, {played.broken_switches} failed"
-        ),
-    )
-    yield "budget filled", _filled(played)
-
-
-def _spread(spread: Spread | None) -> str:
-    if spread is None:
-        return "none"
-    p50, p95, longest = (seconds_text(seconds) for seconds in (spread.p50, spread.p95, spread.largest))
-    return f"{spread.count}, p50 {p50}, p95 {p95}, longest {longest}"
-
-
-def _filled(played: PlayFigures) -> str:
-    if played.utilization_all is None or played.utilization_peak is None:
-        return "-"
-    all_along = f"{_share(played.utilization_all)} over all, {_share(played.utilization_peak)} at most"
-    if played.utilization is None:
-        return f"{all_along}; no model had to make room for another"
-    return f"{_share(played.utilization)} from the first eviction for room on; {all_along}"
-
-
-def _failures(played: PlayFigures) -> list[str]:
-    return [f"{count} × {clean(reason)}" for reason, count in played.failures.items()]
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
+from engine.drive.play import Ended, Player, PlayProgress, Watch
+from engine.recording.trace import TraceError, TraceRequest, read_trace
 
 _LEFT: Final = "nothing was sent"
 
 
-def run(arguments: Namespace) -> int:
-    if (arguments.trace is None) == (arguments.generated is None):
-        tell("drive takes a trace, or --generated and no trace")
-        return Exit.NO_ENGINE
-    return asyncio.run(_drive(arguments, _requests(arguments)))
+class DriveArguments(Arguments, frozen=True, kw_only=True):
+    trace: Path | None
+    generated: GeneratedDemand | None
+    speed: float
+    models: str
+    """Who plays the trace's models: `cycle`, `by-rank` or a file's path."""
+    limit: int | None
+    duration: float | None
+    """Seconds."""
+    json: bool
+
+    @property
+    def demand(self) -> Path | GeneratedDemand | None:
+        """Where the requests come from; None when neither or both are named."""
+        return None if self.trace and self.generated else self.trace or self.generated
 
 
-def _requests(arguments: Namespace) -> tuple[TraceRequest, ...]:
-    if arguments.trace is not None:
-        return read_lines(arguments.trace, read_trace, _LEFT)
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument(
+        "trace", nargs="?", type=Path, metavar="TRACE", help="lines of t_s,model,work, under that heading"
+    )
+    command.add_argument(
+        "--generated", type=generated_demand, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]"
+    )
+    command.add_argument("--speed", type=factor, default=1.0, metavar="X", help="so many times as fast (1)")
+    command.add_argument("--models", default="cycle", metavar="cycle|by-rank|FILE", help="who plays the trace's models")
+    command.add_argument("--limit", type=count, metavar="N", help="the first N requests")
+    command.add_argument("--duration", type=seconds, metavar="S", help="for S seconds")
+    command.add_argument("--json", action="store_true", help="all of it, in seconds and shares")
+    command.carried_out_by(run, DriveArguments)
+
+
+def run(arguments: DriveArguments) -> int:
+    match arguments.demand:
+        case Path() as trace:
+            requests, named = read_lines(trace, read_trace, _LEFT), str(trace)
+        case GeneratedDemand() as wanted:
+            requests, named = _generated(wanted), wanted.text
+        case None:
+            tell("drive takes a trace, or --generated and no trace")
+            return Exit.NO_ENGINE
+    return asyncio.run(_drive(arguments, requests, named))
+
+
+def _generated(wanted: GeneratedDemand) -> tuple[TraceRequest, ...]:
     from engine.replay.generated import demand  # numpy, which nothing else here needs
 
-    wanted = arguments.generated
     return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
 
 
-async def _drive(arguments: Namespace, requests: Sequence[TraceRequest]) -> Exit:
+async def _drive(arguments: DriveArguments, requests: Sequence[TraceRequest], named: str) -> Exit:
     async with at_hand(arguments) as engine:
         state = (await engine.snapshot()).state
         cast = _cast(arguments.models, requests, state)
@@ -125,7 +90,9 @@ async def _drive(arguments: Namespace, requests: Sequence[TraceRequest]) -> Exit
         if banner := (await engine.hello()).banner:
             tell(banner)
         watch = Watch(engine)
-        played = await _played(engine, watch, arguments, cast, planned)
+        ended = await _played(engine, watch, planned, arguments.duration)
+    cut = len(ended) < len(planned)
+    played = outcome(named, arguments.speed, cast, stopped=cut, ended=ended, watch=watch)
     print(msgspec.json.encode(played).decode() if arguments.json else outcome_text(played, labels(state)))
     if watch.lost:
         raise EngineUnreachable(watch.lost)
@@ -135,19 +102,19 @@ async def _drive(arguments: Namespace, requests: Sequence[TraceRequest]) -> Exit
 
 
 async def _played(
-    engine: EngineAPI, watch: Watch, arguments: Namespace, cast: Cast, planned: Sequence[Call]
-) -> PlayFigures:
+    engine: EngineAPI, watch: Watch, planned: Sequence[Call], duration_s: float | None
+) -> Sequence[Ended]:
+    """The calls that have ended; all of them, unless something ended the play."""
     with progress() as show:
-        player = Player(engine, planned, lambda tally: show(tally_text(tally, len(planned), watch)))
+        player = Player(engine, planned, lambda tally: show(progress_text(tally, len(planned), watch)))
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(watch.follow())
             following.add_done_callback(lambda _gone: player.stop())
-            with _ended_by(player, arguments.duration):
+            with _ended_by(player, duration_s):
                 ended = await player.play()
             await watch.caught_up()
             following.cancel()
-    named = str(arguments.trace) if arguments.trace is not None else arguments.generated.text
-    return outcome(named, arguments.speed, cast, stopped=len(ended) < len(planned), ended=ended, watch=watch)
+    return ended
 
 
 @contextlib.contextmanager
@@ -184,3 +151,68 @@ def _cast(models: str, requests: Sequence[TraceRequest], state: State) -> Cast:
                 return read_lines(Path(models), lambda lines: read_cast(lines, requests, catalog), _LEFT)
     except TraceError as error:
         raise EngineError(str(error)) from None
+
+
+def progress_text(now: PlayProgress, calls: int, watch: Watch) -> str:
+    pressed = watch.pressed.use
+    return (
+        f"{now.ended} of {calls} answered, {now.sent - now.ended} under way, {now.failed} failed, "
+        + count_text(len(watch.switches), "switch", "switches")
+        + ("" if pressed is None else f", {share_text(pressed.mean)} filled")
+    )
+
+
+def outcome_text(played: PlayFigures, label: Label) -> str:
+    """Who played whom, then a line for each figure."""
+    return "\n".join(
+        [_cast_text(played, label), "", table(["", ""], list(_rows(played))).lstrip("\n"), *_failures(played)]
+    )
+
+
+def _cast_text(played: PlayFigures, label: Label) -> str:
+    parts = ", ".join(f"{clean(part)} → {label(player)}" for part, player in played.cast.parts.items())
+    left_out = played.cast.left_out
+    absent = f"\nleft out, since nobody plays them: {', '.join(left_out)}" if left_out else ""
+    return f"{clean(played.demand)}, {played.speed:g} times as fast\n{parts}{absent}"
+
+
+def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
+    cut = ", stopped before its end" if played.stopped else ""
+    yield "requests", f"{played.requests} in {seconds_text(played.seconds)}{cut}; {played.failed} failed"
+    served = ", ".join(f"{device} {count}" for device, count in sorted(played.served.items()))
+    yield "served by", served or "nobody"
+    answered = sum(played.served.values())
+    yield "hits", f"{played.hits} ({share_text(played.hits / answered)})" if answered else "-"
+    if played.delays is not None:
+        delays = played.delays
+        mean, p50, p99 = (seconds_text(seconds) for seconds in (delays.mean_s, delays.p50_s, delays.p99_s))
+        yield "delay", f"mean {mean}, p50 {p50}, p99 {p99}"
+    yield "switches", _spread(played.switches)
+    yield "without waits", _spread(played.moving)
+    yield (
+        "besides",
+        (
+            f"{played.prepared} loads that prepared a model first, {played.victims} victims, {played.broken_switches} failed"
+        ),
+    )
+    yield "budget filled", _filled(played)
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "none"
+    p50, p95, longest = (seconds_text(seconds) for seconds in (spread.p50, spread.p95, spread.largest))
+    return f"{spread.count}, p50 {p50}, p95 {p95}, longest {longest}"
+
+
+def _filled(played: PlayFigures) -> str:
+    if played.utilization_all is None or played.utilization_peak is None:
+        return "-"
+    all_along = f"{share_text(played.utilization_all)} over all, {share_text(played.utilization_peak)} at most"
+    if played.utilization is None:
+        return f"{all_along}; no model had to make room for another"
+    return f"{share_text(played.utilization)} from the first eviction for room on; {all_along}"
+
+
+def _failures(played: PlayFigures) -> list[str]:
+    return [f"{count} × {clean(reason)}" for reason, count in played.failures.items()]

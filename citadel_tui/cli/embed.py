@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
 from collections.abc import Sequence
 from math import sqrt
 from typing import Final
@@ -13,21 +12,36 @@ import msgspec
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
+from engine.core.names import ModelName
 
 _SHOWN_FIGURES: Final = 5
 _SHOWN_TEXT: Final = 32
 
 
-def run(arguments: Namespace) -> int:
+class EmbedArguments(Arguments, frozen=True, kw_only=True):
+    model: ModelName
+    texts: Sequence[str]
+    json: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("model")
+    command.add_argument("texts", nargs="+", metavar="TEXT")
+    command.add_argument("--json", action="store_true", help="the whole vectors")
+    command.carried_out_by(run, EmbedArguments)
+
+
+def run(arguments: EmbedArguments) -> int:
     return asyncio.run(_embed(arguments))
 
 
-async def _embed(arguments: Namespace) -> Exit:
-    texts: list[str] = arguments.texts
+async def _embed(arguments: EmbedArguments) -> Exit:
+    texts = list(arguments.texts)
     async with at_hand(arguments) as engine:
         with progress() as show:
             show(f"{arguments.model} reads {len(texts)} texts")

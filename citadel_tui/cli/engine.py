@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from citadel_tui.cli.output import progress, tell
+from citadel_tui.cli.parser import Arguments
 from engine.api import Snapshot, Updated
 from engine.client import RemoteEngine, connect
 from engine.paths import Paths, find_paths
@@ -20,7 +20,7 @@ def our_paths() -> Paths:
 
 
 @contextlib.asynccontextmanager
-async def attached(arguments: Namespace) -> AsyncIterator[RemoteEngine]:
+async def attached(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
     """The engine that runs. Raises EngineUnreachable when none does."""
     engine = await connect(our_paths(), read_only=arguments.read_only)
     try:
@@ -30,7 +30,7 @@ async def attached(arguments: Namespace) -> AsyncIterator[RemoteEngine]:
 
 
 @contextlib.asynccontextmanager
-async def at_hand(arguments: Namespace) -> AsyncIterator[RemoteEngine]:
+async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
     """The engine that runs, or a new one, with devices that have finished starting."""
     await start_if_missing(arguments)
     async with attached(arguments) as engine:
@@ -38,7 +38,7 @@ async def at_hand(arguments: Namespace) -> AsyncIterator[RemoteEngine]:
         yield engine
 
 
-async def start_if_missing(arguments: Namespace) -> None:
+async def start_if_missing(arguments: Arguments) -> None:
     """Start an engine unless one answers; `--config` is for that one. Raises EngineError."""
     paths = our_paths()
     try:

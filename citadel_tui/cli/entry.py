@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from enum import IntEnum
-from importlib import import_module
 
-from citadel_tui.cli.parser import parse
+from citadel_tui.cli.parser import Invocation, parse
 from citadel_tui.text import clean_lines
 
 
@@ -45,12 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(arguments: Namespace) -> int:
+def _run(invocation: Invocation) -> int:
     from engine.api import EngineError, EngineUnreachable
 
     try:
-        status: int = import_module(f"citadel_tui.cli.{arguments.module}").run(arguments)
+        return invocation.run()
     except EngineError as error:
         sys.stderr.write(f"citadel: {clean_lines(str(error))}\n")
         return Exit.NO_ENGINE if isinstance(error, EngineUnreachable) else Exit.FAILED
-    return status

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import msgspec
@@ -13,13 +12,27 @@ import msgspec
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from engine.core.sizes import format_size
 from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
 from engine.doctor.machine import PcieLink
 
 
-def run(arguments: Namespace) -> int:
+class GpusArguments(Arguments, frozen=True, kw_only=True):
+    json: bool
+    measure: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("--json", action="store_true", help="all of it, in bytes")
+    command.add_argument(
+        "--measure", action="store_true", help="time copies to and from each card, and keep the figures"
+    )
+    command.carried_out_by(run, GpusArguments)
+
+
+def run(arguments: GpusArguments) -> int:
     report = asyncio.run(_report(arguments))
     if arguments.json:
         print(msgspec.json.encode(report).decode())
@@ -30,7 +43,7 @@ def run(arguments: Namespace) -> int:
     return Exit.DONE if report.cards else Exit.FAILED
 
 
-async def _report(arguments: Namespace) -> GpusReport:
+async def _report(arguments: GpusArguments) -> GpusReport:
     from engine.doctor.gpus import list_gpus
 
     with progress() as show:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.api import EngineError
-from engine.replay.trace import TraceError
+from engine.recording.trace import TraceError
 
 _Read = TypeVar("_Read")
 

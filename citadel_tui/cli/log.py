@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from argparse import Namespace
 from typing import Final
 
 import msgspec
 
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import count
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
 from engine.api import Recorded
@@ -20,11 +21,24 @@ _PER_SHOWN: Final = 4
 """Records that are asked for so that enough are left when the engine's notes to itself are taken out."""
 
 
-def run(arguments: Namespace) -> int:
+class LogArguments(Arguments, frozen=True, kw_only=True):
+    limit: int
+    follow: bool
+    json: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("-n", type=count, default=20, dest="limit", metavar="N", help="how many (20)")
+    command.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
+    command.add_argument("--json", action="store_true", help="one JSON record a line")
+    command.carried_out_by(run, LogArguments)
+
+
+def run(arguments: LogArguments) -> int:
     return asyncio.run(_log(arguments))
 
 
-async def _log(arguments: Namespace) -> Exit:
+async def _log(arguments: LogArguments) -> Exit:
     async with attached(arguments) as engine:
         label = labels((await engine.snapshot()).state)
         records = await engine.records(arguments.limit if arguments.json else _PER_SHOWN * arguments.limit)
@@ -39,10 +53,10 @@ async def _log(arguments: Namespace) -> Exit:
     return Exit.DONE
 
 
-def _is_news(record: Record, arguments: Namespace) -> bool:
+def _is_news(record: Record, arguments: LogArguments) -> bool:
     """Programs get every record; people are spared the engine's notes to itself, which repeat what the switches say."""
-    return bool(arguments.json) or not isinstance(record.entry, Residency)
+    return arguments.json or not isinstance(record.entry, Residency)
 
 
-def _show(record: Record, label: Label, arguments: Namespace) -> None:
+def _show(record: Record, label: Label, arguments: LogArguments) -> None:
     print(msgspec.json.encode(record).decode() if arguments.json else record_text(record, label), flush=True)

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import math
 import sys
-from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import msgspec
 
@@ -17,16 +16,35 @@ from citadel_tui.cli.csv_rows import write_device_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
-from citadel_tui.cli.status_report import STATUS_VERSION, device_reports
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.status_report import STATUS_VERSION, device_statuses
+from citadel_tui.cli.values import seconds
 from engine.api import EngineError, Snapshot
 
 
-def run(arguments: Namespace) -> int:
+class MonitorArguments(Arguments, frozen=True, kw_only=True):
+    duration: float
+    """Seconds."""
+    interval: float
+    """Seconds."""
+    format: Literal["csv", "jsonl"]
+    output: Path | None
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("--duration", type=seconds, default=60.0, metavar="S", help="seconds to record (60)")
+    command.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds between samples (1)")
+    command.add_argument("--format", choices=("csv", "jsonl"), default="csv")
+    command.add_argument("--output", type=Path, metavar="FILE", help="instead of the standard output")
+    command.carried_out_by(run, MonitorArguments)
+
+
+def run(arguments: MonitorArguments) -> int:
     with _destination(arguments.output) as file:
         return asyncio.run(_monitor(arguments, file))
 
 
-async def _monitor(arguments: Namespace, file: TextIO) -> Exit:
+async def _monitor(arguments: MonitorArguments, file: TextIO) -> Exit:
     """Samples at 0, one interval, two…, up to the duration; each is written out at once, so that what is cut off is kept."""
     samples = math.floor(arguments.duration / arguments.interval) + 1
     clock = asyncio.get_running_loop()
@@ -42,7 +60,7 @@ async def _monitor(arguments: Namespace, file: TextIO) -> Exit:
 
 
 def _write(file: TextIO, snapshot: Snapshot, form: str, *, heading: bool) -> None:
-    devices = device_reports(snapshot)
+    devices = device_statuses(snapshot)
     if form == "csv":
         write_device_rows(file, snapshot.at_s, devices, heading=heading)
     else:

@@ -1,4 +1,4 @@
-"""What goes where: results to stdout, words to stderr, progress to stderr when somebody is looking."""
+"""What goes where: results to stdout, words to stderr, progress to stderr when somebody looks; and what a terminal can show."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from citadel_tui.text import clean
+
+_CAN_NOT_MOVE: Final = ("", "dumb", "unknown")
+"""Values of TERM that promise no way to move the cursor."""
 
 
 def tell(text: str) -> None:
@@ -68,6 +71,16 @@ def can_draw(stream: TextIO) -> bool:
         "dumb",
         "linux",
     )
+
+
+def why_no_console() -> str:
+    """Why the console can't be shown, in words; empty when it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "the console needs a terminal"
+    term = os.environ.get("TERM", "")
+    if term in _CAN_NOT_MOVE:
+        return f"a terminal with TERM={term} can't show the console" if term else "the console needs TERM to be set"
+    return ""
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Container[str] = ()) -> str:

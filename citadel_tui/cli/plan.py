@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
 
 import msgspec
 
+from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.requested import requested
+from citadel_tui.cli.parser import COMMANDS, CommandParser, add_command
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import plan_text, refusal_text
 from engine.core.plans import Plan
 
 
-def run(arguments: Namespace) -> int:
+def add_arguments(command: CommandParser) -> None:
+    verbs = command.add_subparsers(title="commands", metavar="COMMAND", dest="verb", required=True)
+    for name in VERB_ARGUMENTS:
+        add_command(verbs, name, COMMANDS[name], _add_verb)
+
+
+def _add_verb(command: CommandParser) -> None:
+    verb = VERB_ARGUMENTS[command.name]
+    verb.add_to(command)
+    command.add_argument("--json", action="store_true", help="the plan or refusal as JSON")
+    command.carried_out_by(run, verb)
+
+
+def run(arguments: VerbArguments) -> int:
     return asyncio.run(_preview(arguments))
 
 
-async def _preview(arguments: Namespace) -> Exit:
-    command = requested(arguments.verb, arguments)
+async def _preview(arguments: VerbArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        planned = await engine.plan(command)
+        planned = await engine.plan(arguments.command())
         label = labels((await engine.snapshot()).state)
     if arguments.json:
         print(msgspec.json.encode(planned).decode())

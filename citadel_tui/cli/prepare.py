@@ -1,9 +1,10 @@
-"""`citadel prepare`: models written as slabs before anybody asks for them, checked, or written again. Needs no engine; one
-that runs is not disturbed."""
+"""`citadel prepare`: models written as slabs before anybody asks for them, checked, or written again.
+
+Needs no engine; one that runs is not disturbed.
+"""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
@@ -11,18 +12,51 @@ from citadel_tui.cli.catalog import models_of_catalog
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from engine.api import UnknownModel
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.core.preparation import Building, Built, Checking, Kept, NotPrepared, Order, PrepareNews, PrepareOutcome
+from engine.core.preparation import (
+    Building,
+    Built,
+    Checking,
+    Depth,
+    Kept,
+    NotPrepared,
+    Order,
+    PrepareNews,
+    PrepareOutcome,
+)
 from engine.core.sizes import format_size
 from engine.paths import make_folders
 from engine.prepare import preparing
 
 
-def run(arguments: Namespace) -> int:
+class PrepareArguments(Arguments, frozen=True, kw_only=True):
+    models: Sequence[ModelName]
+    depth: Depth
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("models", nargs="*", metavar="MODEL", help="all of the catalog when left out")
+    depth = command.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--check",
+        action="store_const",
+        dest="depth",
+        const="checksum",
+        help="compare the checksums of slab and source; a damaged slab, or one whose source has changed, is built again",
+    )
+    depth.add_argument(
+        "--again", action="store_const", dest="depth", const="nothing", help="build it again, whatever is there"
+    )
+    command.set_defaults(depth="sizes")
+    command.carried_out_by(run, PrepareArguments)
+
+
+def run(arguments: PrepareArguments) -> int:
     models = _chosen(models_of_catalog(arguments.config), arguments.models)
     paths = our_paths()
     make_folders(paths)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
 
 import msgspec
 
@@ -11,33 +10,52 @@ from citadel_tui.cli.act import carried_out, refused
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import device
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import proposal_text
 from engine.core.plans import Refusal
 from engine.core.proposals import Drain, Pack, Rebalance, Undo, Wish
 
 
-def run(arguments: Namespace) -> int:
+class ProposeArguments(Arguments, frozen=True, kw_only=True):
+    wish: Wish
+    yes: bool
+    """Whether the operator has agreed beforehand."""
+    json: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    match command.name:
+        case "rebalance":
+            command.set_defaults(wish=Rebalance())
+        case "drain":
+            command.add_argument("wish", type=_drain, metavar="device")
+        case "pack":
+            about = "the one that is cheapest to free when left out"
+            command.add_argument("wish", type=_pack, default=Pack(), metavar="device", nargs="?", help=about)
+        case "undo":
+            command.set_defaults(wish=Undo())
+    command.add_argument("--apply", "--yes", "-y", dest="yes", action="store_true", help="do it without asking")
+    command.add_argument("--json", action="store_true", help="the proposal or refusal as JSON; nothing is done")
+    command.carried_out_by(run, ProposeArguments)
+
+
+def _drain(text: str) -> Drain:
+    return Drain(device(text))
+
+
+def _pack(text: str) -> Pack:
+    return Pack(device(text))
+
+
+def run(arguments: ProposeArguments) -> int:
     return asyncio.run(_propose(arguments))
 
 
-def _wish(arguments: Namespace) -> Wish:
-    match arguments.command:
-        case "rebalance":
-            return Rebalance()
-        case "drain":
-            return Drain(arguments.device)
-        case "pack":
-            return Pack(arguments.device)
-        case "undo":
-            return Undo()
-        case _:
-            raise ValueError(f"the parser has a wish that nobody grants: {arguments.command}")
-
-
-async def _propose(arguments: Namespace) -> Exit:
+async def _propose(arguments: ProposeArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        proposed = await engine.propose(_wish(arguments))
+        proposed = await engine.propose(arguments.wish)
         label = labels((await engine.snapshot()).state)
         if arguments.json:
             print(msgspec.json.encode(proposed).decode())
@@ -49,4 +67,4 @@ async def _propose(arguments: Namespace) -> Exit:
             return Exit.DONE
         if not arguments.yes and not agreed():
             return Exit.NOT_CONFIRMED
-        return await carried_out(engine, proposed.command, proposed.plan, label, arguments)
+        return await carried_out(engine, proposed.command, proposed.plan, label, agreed_already=arguments.yes)

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from argparse import Namespace
+from pathlib import Path
 
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
-from citadel_tui.session.recording import record
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import seconds
+from citadel_tui.session.file import record
 
 
-def run(arguments: Namespace) -> int:
+class RecordArguments(Arguments, frozen=True, kw_only=True):
+    file: Path
+    interval: float
+    """Seconds."""
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds between snapshots (1)")
+    command.carried_out_by(run, RecordArguments)
+
+
+def run(arguments: RecordArguments) -> int:
     return asyncio.run(_record(arguments))
 
 
-async def _record(arguments: Namespace) -> Exit:
+async def _record(arguments: RecordArguments) -> Exit:
     async with attached(arguments) as engine:
         with progress() as show:
             try:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from argparse import Namespace
+from pathlib import Path
 
-from citadel_tui.cli.console import why_no_console
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.output import tell
+from citadel_tui.cli.output import tell, why_no_console
+from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.values import seconds
+from citadel_tui.session.file import read_session
 from citadel_tui.session.playback import Playback
-from citadel_tui.session.recording import read_session
 
 
-def run(arguments: Namespace) -> int:
+class ReplaySessionArguments(Arguments, frozen=True, kw_only=True):
+    file: Path
+    speed: float
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--speed", type=seconds, default=1.0, metavar="X", help="times as fast as it was (1)")
+    command.carried_out_by(run, ReplaySessionArguments)
+
+
+def run(arguments: ReplaySessionArguments) -> int:
     session = asyncio.run(read_session(arguments.file))
     if why_not := why_no_console():
         tell(f"{why_not}, which is where a session is watched; `citadel log` prints what an engine has recorded")

@@ -1,4 +1,4 @@
-"""An untimed replay in words: the box, a row for each policy, and one for the clairvoyant reference."""
+"""A replay for people, untimed or timed: the box in words and a row for each policy, or a picture. Pictures need matplotlib."""
 
 from __future__ import annotations
 
@@ -7,35 +7,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.output import table
-from engine.api import EngineError
+from citadel_tui.cli.picture import empty_figure, save_figure
+from citadel_tui.words.figures import share_text
 from engine.core.policy import Eviction
-from engine.replay.box import GB
+from engine.core.sizes import GB
 from engine.replay.untimed import PolicyComparison, ReplayFigures
-from engine.simulation.figures import Spread, TimedOutcome
+from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import TimedComparison
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def replay_text(compared: PolicyComparison) -> str:
+_UNTIMED_HEADINGS: Final = (
+    *("POLICY", "SWITCH s", "REGRET", "HITS", "LOADS", "FROM DISK"),
+    *("TO GPU GB", "DISK GB", "BACK GB", "FILLED"),
+)
+_UNTIMED_NOTE: Final = "* knows the future: a bound to measure against, not a policy. REGRET: switch seconds beyond it."
+_TIMED_HEADINGS: Final = (
+    *("POLICY", "SWITCH s", "WAIT mean", "p99", "DELAY mean", "p50", "p99", "DENIED", "HITS", "ON CPU", "FILLED"),
+    *("TO GPU GB", "DISK GB", "BACK GB"),
+)
+_TIMED_NOTE: Final = (
+    "WAIT: seconds until a request's model was ready for it.\n"
+    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own."
+)
+
+
+def untimed_text(compared: PolicyComparison) -> str:
     """The box in two lines, then a row for each policy and one for the clairvoyant reference."""
-    headings = [
-        "POLICY",
-        "SWITCH s",
-        "REGRET",
-        "HITS",
-        "LOADS",
-        "FROM DISK",
-        "TO GPU GB",
-        "DISK GB",
-        "BACK GB",
-        "FILLED",
-    ]
     outcomes = [*compared.policies.items(), ("clairvoyant*", compared.clairvoyant)]
-    rows = [_cells(name, outcome, compared.regret(outcome)) for name, outcome in outcomes]
-    note = "* knows the future: a bound to measure against, not a policy. REGRET: switch seconds beyond it."
-    return "\n\n".join([_box(compared), table(headings, rows, right=tuple(headings[1:])), note])
+    rows = [_untimed_cells(name, outcome, compared.regret(outcome)) for name, outcome in outcomes]
+    return "\n\n".join(
+        [_untimed_box(compared), table(_UNTIMED_HEADINGS, rows, right=_UNTIMED_HEADINGS[1:]), _UNTIMED_NOTE]
+    )
 
 
-def _box(compared: PolicyComparison) -> str:
+def _untimed_box(compared: PolicyComparison) -> str:
     box = compared.box
     cards = " + ".join(f"{size_bytes / GB:.2f}" for size_bytes in box.gpus_bytes)
     served = compared.clairvoyant.requests
@@ -47,47 +54,25 @@ def _box(compared: PolicyComparison) -> str:
     )
 
 
-def _cells(name: str, outcome: ReplayFigures, regret: float) -> list[str]:
+def _untimed_cells(name: str, outcome: ReplayFigures, regret: float) -> list[str]:
     return [
         name,
         f"{outcome.switch_s:.1f}",
         f"{100 * regret:.0f} %",
-        f"{100 * outcome.hit_ratio:.1f} %",
+        share_text(outcome.hit_ratio),
         str(outcome.loads),
         str(outcome.disk_loads),
         f"{outcome.to_gpu_bytes / GB:.1f}",
         f"{outcome.from_disk_bytes / GB:.1f}",
         f"{outcome.to_ram_bytes / GB:.1f}",
-        "-" if outcome.utilization is None else f"{100 * outcome.utilization:.1f} %",
+        "-" if outcome.utilization is None else share_text(outcome.utilization),
     ]
-
-
-_HEADINGS: Final = (
-    "POLICY",
-    "SWITCH s",
-    "WAIT mean",
-    "p99",
-    "DELAY mean",
-    "p50",
-    "p99",
-    "DENIED",
-    "HITS",
-    "ON CPU",
-    "FILLED",
-    "TO GPU GB",
-    "DISK GB",
-    "BACK GB",
-)
-_NOTE: Final = (
-    "WAIT: seconds until a request's model was ready for it.\n"
-    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own."
-)
 
 
 def timed_text(compared: TimedComparison) -> str:
     """The box in two lines, then a row for each policy."""
     rows = [_timed_cells(name, outcome) for name, outcome in compared.policies.items()]
-    return "\n\n".join([_timed_box(compared), table(_HEADINGS, rows, right=_HEADINGS[1:]), _NOTE])
+    return "\n\n".join([_timed_box(compared), table(_TIMED_HEADINGS, rows, right=_TIMED_HEADINGS[1:]), _TIMED_NOTE])
 
 
 def _timed_box(compared: TimedComparison) -> str:
@@ -109,50 +94,37 @@ def _timed_cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
         *_seconds(outcome.waits, 99),
         *_seconds(outcome.delays, 50, 99),
         str(outcome.denied),
-        f"{100 * outcome.hit_ratio:.1f} %",
-        f"{100 * outcome.cpu_share:.1f} %",
-        "-" if outcome.filled is None else f"{100 * outcome.filled:.1f} %",
+        share_text(outcome.hit_ratio),
+        share_text(outcome.cpu_share),
+        "-" if outcome.filled is None else share_text(outcome.filled),
         f"{outcome.moved.to_gpu_bytes / GB:.1f}",
         f"{outcome.moved.from_disk_bytes / GB:.1f}",
         f"{outcome.moved.to_ram_bytes / GB:.1f}",
     ]
 
 
-def _seconds(spread: Spread | None, *percentiles: int) -> list[str]:
-    if spread is None:
-        return ["-"] * (1 + len(percentiles))
-    return [f"{seconds:.2f}" for seconds in (spread.mean_s, *(spread.percentiles_s[p] for p in percentiles))]
-
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+def _seconds(found: Percentiles | None, *percents: int) -> list[str]:
+    if found is None:
+        return ["-"] * (1 + len(percents))
+    return [f"{seconds:.2f}" for seconds in (found.mean_s, *(found.percentiles_s[percent] for percent in percents))]
 
 
 def plot_untimed(compared: PolicyComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    figure = _figure(width_inches=6.0)
+    figure = empty_figure(6.0, 4.0)
     seconds: dict[str, float] = {name: outcome.switch_s for name, outcome in compared.policies.items()}
     seconds["clairvoyant (a bound)"] = compared.clairvoyant.switch_s
     _draw_seconds(figure.subplots(), seconds)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_timed(compared: TimedComparison, path: Path) -> None:
     """Write the picture to `path`, whose ending says in which format. Raises EngineError."""
-    figure = _figure(width_inches=11.0)
+    figure = empty_figure(11.0, 4.0)
     left, right = figure.subplots(1, 2)
     _draw_seconds(left, {name: outcome.switch_s for name, outcome in compared.policies.items()})
     _draw_delays(right, {name: outcome.delays for name, outcome in compared.policies.items()})
-    _save(figure, path)
-
-
-def _figure(width_inches: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EngineError("--plot needs matplotlib: pip install 'citadel-tui[plot]'; nothing was drawn") from None
-    return Figure((width_inches, 4.0), layout="constrained")
+    save_figure(figure, path)
 
 
 def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:
@@ -163,20 +135,11 @@ def _draw_seconds(axes: Axes, seconds: Mapping[str, float]) -> None:
     axes.set_xlabel("switch seconds")
 
 
-def _draw_delays(axes: Axes, delays: Mapping[str, Spread | None]) -> None:
-    for name, spread in delays.items():
-        if spread is not None:
-            axes.plot(spread.percentiles_s, range(101), label=name)
+def _draw_delays(axes: Axes, delays: Mapping[str, Percentiles | None]) -> None:
+    for name, found in delays.items():
+        if found is not None:
+            axes.plot(found.percentiles_s, range(101), label=name)
     axes.set_xscale("symlog", linthresh=0.01)
     axes.set_xlabel("delay in seconds, at most")
     axes.set_ylabel("% of the answered requests")
     axes.legend(loc="lower right")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise EngineError(f"{path} can't be written: {error.strerror}") from None
-    except ValueError as error:
-        raise EngineError(f"{path} can't be drawn: {error}") from None

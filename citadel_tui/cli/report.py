@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.report_text import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
 from engine.results.recorded import NothingRecorded, ReportRecords, gather_records
+from engine.whole_file import FOR_ALL, write_whole
 
+_FILE: Final = Path("GPU_Memory_Allocation_Strategy_Results.md")
 _HEADING: Final = f"{TITLE}\n"
 
 
-def run(arguments: Namespace) -> int:
+class ReportArguments(Arguments, frozen=True, kw_only=True):
+    output: Path
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("--output", type=Path, default=_FILE, metavar="FILE", help=f"instead of {_FILE}")
+    command.carried_out_by(run, ReportArguments)
+
+
+def run(arguments: ReportArguments) -> int:
     recorded = _gathered()
     _write(arguments.output, document(recorded, time.time()))
     for trouble in recorded.troubles:
@@ -44,12 +54,9 @@ def _gathered() -> ReportRecords:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, and never over a file that is something else. Raises EngineError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.read_bytes().startswith(_HEADING.encode()):
             raise EngineError(f"{path} is there and is no report; it was left alone. Name another file with --output")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, text.encode(), FOR_ALL)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise EngineError(f"{path} can't be written: {error.strerror}") from None

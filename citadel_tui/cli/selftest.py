@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 from msgspec import Struct
@@ -13,10 +12,11 @@ from msgspec import Struct
 from citadel_tui.cli.embed import cosine
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import labels
-from engine.api import Done, EngineAPI, EngineError, why_not_done
+from engine.api import Done, EngineAPI, EngineError, Updated, why_not_done
 from engine.bench.put_back import put_back
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission, command_text
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -24,6 +24,7 @@ from engine.core.models import ModelSpec
 from engine.core.names import CPU, DeviceId
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
+from engine.core.tasks import RunResult, TaskResult, Vectors, sample_task
 
 _PROMPT: Final = "a cat sits on the mat"
 _ALIKE: Final = 0.999
@@ -33,17 +34,11 @@ class TrialFailed(Exception):
     """A step did not do what it should; the text says which and why."""
 
 
-class TrialAnswer(Struct, frozen=True):
-    """What the model said, and where it ran."""
-
-    device: DeviceId
-    vector: Sequence[float]
-    text: str
-
-    def agrees_with(self, other: TrialAnswer) -> bool:
-        """Equal text; vectors equal but for the arithmetic of another device."""
-        alike = cosine(self.vector, other.vector) > _ALIKE if self.vector and other.vector else True
-        return alike and self.text == other.text
+def agree(one: TaskResult, other: TaskResult) -> bool:
+    """Whether they are equal, vectors but for the arithmetic of another device."""
+    if isinstance(one, Vectors) and isinstance(other, Vectors):
+        return cosine(one.rows()[0], other.rows()[0]) > _ALIKE
+    return one == other
 
 
 class Trial:
@@ -79,20 +74,29 @@ class Trial:
         if resident is None or resident.stage != "ready":
             found = ", ".join(f"{r.stage} on {r.device}" for r in state.of(self.model)) or "nowhere"
             raise TrialFailed(f"{self.model} should be ready on {device}, but is {found}")
-        used_bytes = state.devices[device].reading.used_bytes
+        used_bytes = await self._used_bytes(device)
         beside = "" if used_bytes is None else f", {format_size(used_bytes)} used on the device"
         return f"{resident.footprint.total_bytes} bytes ({format_size(resident.footprint.total_bytes)}){beside}"
 
-    async def answer(self) -> TrialAnswer:
+    async def _used_bytes(self, device: DeviceId) -> int | None:
+        """What the device says of itself after what was done: a card is read once a second, and what it said before is not of
+        this load. None when it can't tell."""
+        done_s = (await self._api.snapshot()).at_s
+        async for event in self._api.events():
+            if isinstance(event, Updated):
+                reading = event.snapshot.state.devices[device].reading
+                if reading.health != "ok" or reading.used_bytes is None:
+                    return None
+                if reading.at_s >= done_s or not event.snapshot.state.devices[device].spec.on_card:
+                    return reading.used_bytes
+        return None
+
+    async def answer(self) -> RunResult:
         """What the model says to a fixed text."""
         try:
-            if self._spec.task == "embedding":
-                embeddings = await self._api.embed(self.model, [_PROMPT])
-                return TrialAnswer(embeddings.device, embeddings.vectors[0], "")
-            generation = await self._api.generate(self.model, _PROMPT, max_tokens=8)
+            return await self._api.result(self.model, sample_task(self._spec.task, lambda _: _PROMPT, work=8))
         except EngineError as error:
             raise TrialFailed(f"{self.model} did not answer: {error}") from None
-        return TrialAnswer(generation.device, (), generation.text)
 
     async def _carry_out(self, command: Command) -> float:
         """Seconds that the engine says it took; 0 when there was nothing to move."""
@@ -110,11 +114,15 @@ class TrialCheck(Struct, frozen=True):
     text: str
 
 
-def run(arguments: Namespace) -> int:
+def add_arguments(command: CommandParser) -> None:
+    command.carried_out_by(run, Arguments)
+
+
+def run(arguments: Arguments) -> int:
     return asyncio.run(_selftest(arguments))
 
 
-async def _selftest(arguments: Namespace) -> Exit:
+async def _selftest(arguments: Arguments) -> Exit:
     passed = True
     async with at_hand(arguments) as engine:
         async for check in selftest(engine):
@@ -165,7 +173,7 @@ async def _falls_back(trial: Trial, label: str, gpus: list[DeviceId]) -> TrialCh
     if fallen.device != CPU:
         return TrialCheck(False, f"CPU fallback: {label} was forced to the CPU but ran on {fallen.device}")
     same = f" and answers as on {reference.device}" if gpus else ""
-    return TrialCheck(fallen.agrees_with(reference), f"CPU fallback forced: {label} runs on cpu{same}")
+    return TrialCheck(agree(fallen.result, reference.result), f"CPU fallback forced: {label} runs on cpu{same}")
 
 
 def _subject(state: State) -> ModelState | None:

@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.parser import Arguments, CommandParser
 from engine.client import RemoteEngine
 from engine.process import ENGINE_PROGRAM, wait_until_gone
 
 
-def run(arguments: Namespace) -> int:
-    return _serve(arguments.config) if arguments.command == "serve" else asyncio.run(_stop())
+def add_arguments(command: CommandParser) -> None:
+    command.carried_out_by(_serve if command.name == "serve" else _stop, Arguments)
 
 
-def _serve(config: Path | None) -> int:
+def _serve(arguments: Arguments) -> int:
     """Become the engine: signals, and a service manager's idea of the process, then need no passing on."""
     from engine.settings import find_config_folder
 
-    folder = find_config_folder(config, os.environ, Path.cwd())
+    folder = find_config_folder(arguments.config, os.environ, Path.cwd())
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *ENGINE_PROGRAM, "--config", str(folder)])
 
 
-async def _stop() -> Exit:
+def _stop(_arguments: Arguments) -> int:
+    return asyncio.run(_end_engine())
+
+
+async def _end_engine() -> Exit:
     paths = our_paths()
     await RemoteEngine(paths.socket).stop()
     await wait_until_gone(paths)

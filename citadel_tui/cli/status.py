@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,16 +15,18 @@ from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, table
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.status_report import (
     STATUS_VERSION,
     DeviceStatus,
-    JobReport,
-    ModelReport,
-    RamReport,
-    Report,
+    JobStatus,
+    ModelStatus,
+    RamStatus,
+    StatusReport,
     Unavailable,
-    report,
+    status_report,
 )
+from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
@@ -34,6 +35,66 @@ from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
 from engine.core.sizes import format_size
+
+_REDRAW: Final = "\x1b[H\x1b[J"
+
+
+class StatusArguments(Arguments, frozen=True, kw_only=True):
+    form: Literal["json", "plain"] | None
+    csv: Literal["devices", "models"] | None
+    watch: float | None
+    """Seconds until it is shown again."""
+
+
+def add_arguments(command: CommandParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", help="all of it, in bytes")
+    form.add_argument("--csv", nargs="?", dest="csv", const="devices", choices=("devices", "models"), help="one table")
+    form.add_argument("--plain", action="store_const", dest="form", const="plain", help="ASCII, no bars")
+    command.add_argument("--watch", nargs="?", type=seconds, const=2.0, metavar="S", help="again every S seconds")
+    command.carried_out_by(run, StatusArguments)
+
+
+def run(arguments: StatusArguments) -> int:
+    return asyncio.run(_status(arguments))
+
+
+async def _status(arguments: StatusArguments) -> Exit:
+    try:
+        async with attached(arguments) as engine:
+            print(_rendered(await _report(engine), arguments), flush=True)
+            while arguments.watch is not None:
+                await asyncio.sleep(arguments.watch)
+                shown = _rendered(await _report(engine), arguments)
+                print(f"{_REDRAW if sys.stdout.isatty() else ''}{shown}", flush=True)
+    except EngineUnreachable as error:
+        if arguments.form != "json":
+            raise
+        print(msgspec.json.encode(Unavailable(STATUS_VERSION, str(error))).decode())
+        return Exit.NO_ENGINE
+    return Exit.DONE
+
+
+async def _report(engine: EngineAPI) -> StatusReport:
+    return status_report(await engine.hello(), await engine.snapshot())
+
+
+def _rendered(shown: StatusReport, arguments: StatusArguments) -> str:
+    if arguments.form == "json":
+        return msgspec.json.encode(shown).decode()
+    if arguments.csv is not None:
+        return _csv(shown, arguments.csv)
+    return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and can_draw(sys.stdout))
+
+
+def _csv(shown: StatusReport, subject: str) -> str:
+    text = io.StringIO()
+    if subject == "devices":
+        write_device_rows(text, shown.at_s, shown.devices)
+    else:
+        write_model_rows(text, shown.models)
+    return text.getvalue().rstrip()
+
 
 _BAR_CELLS: Final = 24
 
@@ -108,13 +169,13 @@ def _held(neighbour: Neighbour) -> str:
     return "memory, nobody says how much" if neighbour.used_bytes is None else format_size(neighbour.used_bytes)
 
 
-def status_table(shown: Report, *, bars: bool) -> str:
+def status_table(shown: StatusReport, *, bars: bool) -> str:
     parts = [_head(shown), device_table(shown.devices, shown.at_s, bars=bars), _models(shown)]
     parts += [_job(job) for job in shown.jobs]
     return "\n\n".join(parts)
 
 
-def _head(shown: Report) -> str:
+def _head(shown: StatusReport) -> str:
     engine, ram = shown.engine, shown.ram
     lines = [
         f"engine {clean(engine.version)} on {clean(engine.host)}, process {engine.pid}, "
@@ -129,7 +190,7 @@ def _head(shown: Report) -> str:
     return "\n".join(lines)
 
 
-def _models(shown: Report) -> str:
+def _models(shown: StatusReport) -> str:
     headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
     text = table(
         headings,
@@ -140,7 +201,7 @@ def _models(shown: Report) -> str:
     return "\n".join([text, *troubled])
 
 
-def _model_cells(model: ModelReport, ram: RamReport) -> list[str]:
+def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
     states = [
         place.stage if place.progress is None else f"{place.stage} {100 * place.progress:.0f} %"
         for place in model.places
@@ -157,51 +218,7 @@ def _model_cells(model: ModelReport, ram: RamReport) -> list[str]:
     ]
 
 
-def _job(job: JobReport) -> str:
+def _job(job: JobStatus) -> str:
     waiting = f", waiting for {clean(job.waiting_for)}" if job.waiting_for else ""
     verb = clean(command_text(job.command))
     return f"under way: {verb}, {job.phase} {job.elapsed_s:.1f} s{waiting}"
-
-
-_REDRAW: Final = "\x1b[H\x1b[J"
-
-
-def run(arguments: Namespace) -> int:
-    return asyncio.run(_status(arguments))
-
-
-async def _status(arguments: Namespace) -> Exit:
-    try:
-        async with attached(arguments) as engine:
-            print(_rendered(await _report(engine), arguments), flush=True)
-            while arguments.watch is not None:
-                await asyncio.sleep(arguments.watch)
-                shown = _rendered(await _report(engine), arguments)
-                print(f"{_REDRAW if sys.stdout.isatty() else ''}{shown}", flush=True)
-    except EngineUnreachable as error:
-        if arguments.form != "json":
-            raise
-        print(msgspec.json.encode(Unavailable(STATUS_VERSION, str(error))).decode())
-        return Exit.NO_ENGINE
-    return Exit.DONE
-
-
-async def _report(engine: EngineAPI) -> Report:
-    return report(await engine.hello(), await engine.snapshot())
-
-
-def _rendered(shown: Report, arguments: Namespace) -> str:
-    if arguments.form == "json":
-        return msgspec.json.encode(shown).decode()
-    if arguments.csv is not None:
-        return _csv(shown, arguments.csv)
-    return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and can_draw(sys.stdout))
-
-
-def _csv(shown: Report, subject: str) -> str:
-    text = io.StringIO()
-    if subject == "devices":
-        write_device_rows(text, shown.at_s, shown.devices)
-    else:
-        write_model_rows(text, shown.models)
-    return text.getvalue().rstrip()

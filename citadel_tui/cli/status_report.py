@@ -9,11 +9,12 @@ from msgspec import Struct
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
-from engine.core.models import Dtype, Pin, RunRange, Task
+from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName
 from engine.core.state import DeviceState, ModelState, Stage
+from engine.core.tasks import TaskKind
 
 STATUS_VERSION: Final = 1
 
@@ -57,9 +58,9 @@ class ResidentStatus(Struct, frozen=True):
     since_s: float
 
 
-class ModelReport(Struct, frozen=True):
+class ModelStatus(Struct, frozen=True):
     name: ModelName
-    task: Task
+    task: TaskKind
     dtype: Dtype
     source: str
     synthetic: bool
@@ -77,7 +78,7 @@ class ModelReport(Struct, frozen=True):
     trouble: str
 
 
-class JobReport(Struct, frozen=True):
+class JobStatus(Struct, frozen=True):
     id: str
     command: Command
     phase: PhaseName
@@ -85,21 +86,21 @@ class JobReport(Struct, frozen=True):
     waiting_for: str
 
 
-class RamReport(Struct, frozen=True):
+class RamStatus(Struct, frozen=True):
     budget_bytes: int
     used_bytes: int
     max_models: int
     kept: list[ModelName]
 
 
-class Report(Struct, frozen=True):
+class StatusReport(Struct, frozen=True):
     version: int
     at_s: float
     engine: Hello
     devices: list[DeviceStatus]
-    models: list[ModelReport]
-    ram: RamReport
-    jobs: list[JobReport]
+    models: list[ModelStatus]
+    ram: RamStatus
+    jobs: list[JobStatus]
     quiet_sample_s: float | None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
@@ -111,15 +112,15 @@ class Unavailable(Struct, frozen=True):
     error: str
 
 
-def report(hello: Hello, snapshot: Snapshot) -> Report:
+def status_report(hello: Hello, snapshot: Snapshot) -> StatusReport:
     state = snapshot.state
-    return Report(
+    return StatusReport(
         version=STATUS_VERSION,
         at_s=snapshot.at_s,
         engine=hello,
-        devices=device_reports(snapshot),
+        devices=device_statuses(snapshot),
         models=[_model(snapshot, model) for model in state.models.values()],
-        ram=RamReport(
+        ram=RamStatus(
             state.ram.budget_bytes,
             sum(slab.size_bytes for slab in tier_slabs(state)),
             state.ram.max_models,
@@ -130,7 +131,7 @@ def report(hello: Hello, snapshot: Snapshot) -> Report:
     )
 
 
-def device_reports(snapshot: Snapshot) -> list[DeviceStatus]:
+def device_statuses(snapshot: Snapshot) -> list[DeviceStatus]:
     return [_device(snapshot, device) for device in snapshot.state.devices.values()]
 
 
@@ -164,9 +165,9 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
     )
 
 
-def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
+def _model(snapshot: Snapshot, model: ModelState) -> ModelStatus:
     residents = snapshot.state.of(model.spec.name)
-    return ModelReport(
+    return ModelStatus(
         name=model.spec.name,
         task=model.spec.task,
         dtype=model.spec.dtype,
@@ -185,8 +186,8 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelReport:
     )
 
 
-def _job(job: JobView) -> JobReport:
-    return JobReport(job.id, job.command, job.phase, job.elapsed_s, job.waiting_for)
+def _job(job: JobView) -> JobStatus:
+    return JobStatus(job.id, job.command, job.phase, job.elapsed_s, job.waiting_for)
 
 
 def _percent(part_bytes: int | None, whole_bytes: int) -> float | None:

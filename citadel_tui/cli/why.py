@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
 from typing import Final
 
 import msgspec
@@ -11,11 +10,13 @@ from msgspec import Struct
 
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
+from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.words.labels import labels
 from citadel_tui.words.records import explanation_text
 from engine.api import UnknownModel
 from engine.core.commands import Load
 from engine.core.insight.why import Explanation, explain
+from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
 
 _RECORDS: Final = 1000
@@ -29,11 +30,22 @@ class _Answer(Struct, frozen=True):
     asked_now: Plan | Refusal
 
 
-def run(arguments: Namespace) -> int:
+class WhyArguments(Arguments, frozen=True, kw_only=True):
+    model: ModelName
+    json: bool
+
+
+def add_arguments(command: CommandParser) -> None:
+    command.add_argument("model")
+    command.add_argument("--json", action="store_true", help="the records and figures as JSON")
+    command.carried_out_by(run, WhyArguments)
+
+
+def run(arguments: WhyArguments) -> int:
     return asyncio.run(_why(arguments))
 
 
-async def _why(arguments: Namespace) -> Exit:
+async def _why(arguments: WhyArguments) -> Exit:
     async with attached(arguments) as engine:
         snapshot = await engine.snapshot()
         known = snapshot.state.models

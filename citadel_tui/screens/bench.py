@@ -1,4 +1,5 @@
-"""Choosing a benchmark: models, devices, where loads start, and how often."""
+"""A benchmark's screens, in the order in which they come: the choice, who has to leave, the run, what it found, and an earlier
+run to hold it against."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from textual.screen import ModalScreen
 
 from citadel_tui.screens.dialog import PICTURE, Dialog
 from citadel_tui.screens.picker import Picking
+from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.bench import (
     BenchItem,
@@ -24,13 +26,14 @@ from citadel_tui.viewmodel.pages.bench import (
     result_lines,
     told_line,
 )
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
-from citadel_tui.words.figures import uses_text
+from citadel_tui.words.bench import leaving_text
 from engine.bench.compare import Compared
 from engine.bench.measure import Progress
 from engine.bench.records import Omission, Series
@@ -39,6 +42,8 @@ from engine.core.state import Resident
 _AROUND_THE_LIST: Final = 8
 """Rows of the border, the title, and what stands below."""
 _KEYS: Final = "space ticks, a all, enter measures, esc goes back"
+_PAINT_EVERY_S: Final = 0.25
+"""Switches may take some hundredths of a second; a slow line need not carry each."""
 
 
 class BenchChoice(ModalScreen[BenchPlan | None]):
@@ -60,11 +65,11 @@ class BenchChoice(ModalScreen[BenchPlan | None]):
         self._choice = choice
         self._glyphs = glyphs
         self._list: RowList[BenchItem] = RowList(glyphs)
-        self._told = Page(self._told_lines, classes="choices")
+        self._told = Page(self._told_lines, glyphs, classes="choices")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Benchmark: how long switches take", "title"),)], classes="title")
+            yield Page(lambda _: [(Span("Benchmark: how long switches take", "title"),)], self._glyphs, classes="title")
             yield self._list
             yield self._told
 
@@ -109,10 +114,10 @@ class BenchChoice(ModalScreen[BenchPlan | None]):
         self._paint()
 
     def _paint(self) -> None:
-        self._list.show_rows((), choice_rows(self._choice, self._list.size.width, self._glyphs))
+        self._list.show_rows((), choice_rows(self._choice, Paper(self._list.size.width, self._glyphs)))
         self._told.paint()
 
-    def _told_lines(self, width: int) -> list[Line]:
+    def _told_lines(self, paper: Paper) -> list[Line]:
         return [told_line(self._choice), (Span(_KEYS, "dim"),)]
 
 
@@ -122,52 +127,11 @@ class BenchConsent(Dialog[bool]):
     def __init__(self, leaving: Sequence[Resident], glyphs: Glyphs) -> None:
         options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Measure", True, "y"))
         title = "These models leave their devices meanwhile, and are put back"
-        super().__init__(title, lambda width: _lines(leaving, width, glyphs), options, glyphs)
+        super().__init__(title, lambda paper: _lines(leaving, paper), options, glyphs)
 
 
-def _lines(leaving: Sequence[Resident], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    return sentences((_text(resident) for resident in leaving), width, glyphs)
-
-
-def _text(resident: Resident) -> str:
-    return f"{resident.model} leaves {resident.device}{uses_text(resident.leases)}"
-
-
-class BenchResults(Dialog[bool]):
-    """Ends with True when the run is to be held against an earlier one."""
-
-    def __init__(self, results: Sequence[Series | Omission], said: Sequence[str], glyphs: Glyphs) -> None:
-        options: tuple[Option[bool | None], ...] = (
-            Option("Close", None),
-            Option("Compare with an earlier run", True, "c"),
-        )
-        super().__init__(
-            "Benchmark",
-            lambda width: (*result_lines(results, width, glyphs), *section("To know", sentences(said, width, glyphs))),
-            options if any(isinstance(result, Series) for result in results) else options[:1],
-            glyphs,
-        )
-
-
-class EarlierRuns(Picking[Path]):
-    """Ends with the run that was picked."""
-
-    def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
-        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
-        super().__init__("Compare with which run?", rows, glyphs)
-
-
-class BenchCompared(Dialog[None]):
-    """An earlier run and this one."""
-
-    def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
-        options: tuple[Option[None], ...] = (Option("Close", None),)
-        title = f"Since the run of {earlier}"
-        super().__init__(title, lambda width: compared_lines(compared, width, glyphs), options, glyphs)
-
-
-_PAINT_EVERY_S: Final = 0.25
-"""Switches may take some hundredths of a second; a slow line need not carry each."""
+def _lines(leaving: Sequence[Resident], paper: Paper) -> tuple[Line, ...]:
+    return sentences((leaving_text(resident, clean) for resident in leaving), paper)
 
 
 class BenchRun(Dialog[None]):
@@ -231,8 +195,44 @@ class BenchRun(Dialog[None]):
         if len(self.page.lines) != rows:
             self.call_after_refresh(self._tell_of_more)
 
-    def _lines(self, width: int) -> tuple[Line, ...]:
-        progress = progress_lines(self._now, len(self.results), self._count, width, self._glyphs)
+    def _lines(self, paper: Paper) -> tuple[Line, ...]:
+        progress = progress_lines(self._now, len(self.results), self._count, paper)
         under_way: tuple[Line, ...] = ((Span(self._ending, "warn"),),) if self._ending else progress
-        results = result_lines(self.results, width, self._glyphs)
+        results = result_lines(self.results, paper)
         return (*under_way, (), *results) if results else under_way
+
+
+class BenchResults(Dialog[bool]):
+    """Ends with True when the run is to be held against an earlier one."""
+
+    def __init__(self, results: Sequence[Series | Omission], said: Sequence[str], glyphs: Glyphs) -> None:
+        options: tuple[Option[bool | None], ...] = (
+            Option("Close", None),
+            Option("Compare with an earlier run", True, "c"),
+        )
+        super().__init__(
+            "Benchmark",
+            lambda paper: (
+                *result_lines(results, paper),
+                *section("To know", sentences(said, paper)),
+            ),
+            options if any(isinstance(result, Series) for result in results) else options[:1],
+            glyphs,
+        )
+
+
+class EarlierRuns(Picking[Path]):
+    """Ends with the run that was picked."""
+
+    def __init__(self, runs: Sequence[tuple[Path, str]], glyphs: Glyphs) -> None:
+        rows = {path: (Span("  "), Span(path.stem), Span(f"  {text}", "dim")) for path, text in runs}
+        super().__init__("Compare with which run?", rows, glyphs)
+
+
+class BenchCompared(Dialog[None]):
+    """An earlier run and this one."""
+
+    def __init__(self, earlier: str, compared: Compared, glyphs: Glyphs) -> None:
+        options: tuple[Option[None], ...] = (Option("Close", None),)
+        title = f"Since the run of {earlier}"
+        super().__init__(title, lambda paper: compared_lines(compared, paper), options, glyphs)

@@ -20,10 +20,9 @@ from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.bars import DeviceBars, OverTime
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
-from citadel_tui.widgets.table import ModelTable
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
@@ -45,7 +44,9 @@ class Dashboard(Screen[None]):
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(keys_of(a), f"act({a.id!r})", a.word, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
-        # With priority, so that what is typed right behind the key never acts as keys.
+        # With priority, so that what is typed behind the key never acts as keys: a slow line delivers "/evict" in one burst.
+        # Without, Textual sends a key to the widget that has the focus, and the keys behind it go the same way before the first
+        # has been worked off: `e` would have reached the table, and evicted a model.
         Binding(keys_of(BY_ID["find"]), "find", BY_ID["find"].word, id="find", priority=True),
         Binding(keys_of(BY_ID["palette"]), "app.palette", BY_ID["palette"].word, id="palette", priority=True),
         *(Binding(device[-1], f"device({device!r})", BY_ID["device"].word) for device in DEVICE_IDS),

@@ -13,6 +13,7 @@ from textual.message import Message as TextualMessage
 from textual.screen import ModalScreen
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, wrapped
 from citadel_tui.widgets.choices import ChoiceBar, Option
@@ -59,7 +60,7 @@ class Dialog(ModalScreen[_T | None]):
     def __init__(self, title: str, make: MakeLines, options: tuple[Option[_T | None], ...], glyphs: Glyphs) -> None:
         super().__init__()
         self._title = title
-        self._page = Page(make, classes="body")
+        self._page = Page(make, glyphs, classes="body")
         self._options = options
         self._glyphs = glyphs
 
@@ -69,7 +70,7 @@ class Dialog(ModalScreen[_T | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(self._title_lines, classes="title")
+            yield Page(self._title_lines, self._glyphs, classes="title")
             yield self._page
             yield ChoiceBar(self._options, self._glyphs)
 
@@ -121,5 +122,5 @@ class Dialog(ModalScreen[_T | None]):
         more = len(self._page.lines) > self._page.size.height
         self.query_one(".dialog").border_subtitle = "up and down scroll" if more else ""
 
-    def _title_lines(self, width: int) -> list[Line]:
-        return [(Span(piece, "title"),) for piece in wrapped(self._glyphs.text(self._title), width)]
+    def _title_lines(self, paper: Paper) -> list[Line]:
+        return [(Span(piece, "title"),) for piece in wrapped(paper.text(self._title), paper.width)]

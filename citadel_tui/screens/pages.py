@@ -1,4 +1,5 @@
-"""All about one model, one device or the RAM tier, followed while it is open; and all about one line of the log."""
+"""The pages: a model, a device or the RAM tier, followed while they are open; a line of the log, alerts and help as they were
+when they were opened; and the questions before something is done, in which the safe answer is chosen."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from citadel_tui.viewmodel.pages.model import model_lines
 from citadel_tui.viewmodel.pages.plan import plan_lines, proposal_lines, refusal_lines
 from citadel_tui.viewmodel.pages.switch import record_lines, record_title
 from citadel_tui.viewmodel.pages.tier import tier_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
@@ -32,8 +34,8 @@ from engine.core.records import Record
 
 _T = TypeVar("_T")
 
-LinesFor: TypeAlias = Callable[[Scene, int], tuple[Line, ...]]
-"""A page's lines for a scene and a width."""
+LinesFor: TypeAlias = Callable[[Scene, Paper], tuple[Line, ...]]
+"""A page's lines for a scene, on its paper."""
 
 
 class _Followed(Dialog[_T]):
@@ -43,7 +45,7 @@ class _Followed(Dialog[_T]):
         self, title: str, scene: Scene, lines_for: LinesFor, glyphs: Glyphs, more: tuple[Option[_T | None], ...] = ()
     ) -> None:
         self._scene = scene
-        super().__init__(title, lambda width: lines_for(self._scene, width), (Option("Close", None), *more), glyphs)
+        super().__init__(title, lambda paper: lines_for(self._scene, paper), (Option("Close", None), *more), glyphs)
 
     def show_scene(self, scene: Scene) -> None:
         self._scene = scene
@@ -55,7 +57,7 @@ class ModelDetails(_Followed[None]):
     """The model's page."""
 
     def __init__(self, scene: Scene, model: ModelName, glyphs: Glyphs) -> None:
-        super().__init__(model, scene, lambda now, width: model_lines(now, model, width, glyphs), glyphs)
+        super().__init__(model, scene, lambda now, paper: model_lines(now, model, paper), glyphs)
 
 
 class DeviceDetails(_Followed[Wish]):
@@ -69,7 +71,7 @@ class DeviceDetails(_Followed[Wish]):
         super().__init__(
             device,
             scene,
-            lambda now, width: device_lines(now, device, width, glyphs),
+            lambda now, paper: device_lines(now, device, paper),
             glyphs,
             () if scene.read_only else wishes,
         )
@@ -79,7 +81,7 @@ class TierDetails(_Followed[None]):
     """The RAM tier's page."""
 
     def __init__(self, scene: Scene, glyphs: Glyphs) -> None:
-        super().__init__("RAM tier", scene, lambda now, width: tier_lines(now, width, glyphs), glyphs)
+        super().__init__("RAM tier", scene, lambda now, paper: tier_lines(now, paper), glyphs)
 
 
 class RecordDetails(Dialog[None]):
@@ -88,7 +90,7 @@ class RecordDetails(Dialog[None]):
     def __init__(self, record: Record, glyphs: Glyphs, label: Label) -> None:
         options: tuple[Option[None], ...] = (Option("Close", None),)
         title = record_title(record, glyphs)
-        super().__init__(title, lambda width: record_lines(record, width, glyphs), options, glyphs)
+        super().__init__(title, lambda paper: record_lines(record, paper), options, glyphs)
         self._record = record
         self._label = label
 
@@ -106,7 +108,7 @@ class Alerts(Dialog[None]):
 
     def __init__(self, alerts: tuple[Alert, ...], glyphs: Glyphs) -> None:
         options: tuple[Option[None], ...] = (Option("Close", None),)
-        super().__init__("Alerts", lambda width: alert_lines(alerts, width, glyphs), options, glyphs)
+        super().__init__("Alerts", lambda paper: alert_lines(alerts, paper), options, glyphs)
 
 
 class Help(Dialog[None]):
@@ -114,7 +116,7 @@ class Help(Dialog[None]):
 
     def __init__(self, actions: Registry, glyphs: Glyphs) -> None:
         options: tuple[Option[None], ...] = (Option("Close", None),)
-        super().__init__("Help", lambda width: help_lines(actions, width, glyphs), options, glyphs)
+        super().__init__("Help", lambda paper: help_lines(actions, paper), options, glyphs)
 
 
 class Preview(Dialog[Command]):
@@ -126,7 +128,7 @@ class Preview(Dialog[Command]):
         title = command_text(plan.command)
         super().__init__(
             f"{title[:1].upper()}{title[1:]}?",
-            lambda width: plan_lines(plan, width, glyphs, changed=changed),
+            lambda paper: plan_lines(plan, paper, changed=changed),
             tuple(options),
             glyphs,
         )
@@ -159,7 +161,10 @@ class ProposalScreen(Dialog[bool]):
         title = command_text(proposal.command)
         options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Do it", True, "y"))
         super().__init__(
-            f"{title[:1].upper()}{title[1:]}?", lambda width: proposal_lines(proposal, width, glyphs), options, glyphs
+            f"{title[:1].upper()}{title[1:]}?",
+            lambda paper: proposal_lines(proposal, paper),
+            options,
+            glyphs,
         )
         self._proposal = proposal
         self._label = label
@@ -178,7 +183,7 @@ class RefusalScreen(Dialog[None]):
 
     def __init__(self, refusal: Refusal, glyphs: Glyphs, label: Label) -> None:
         title = f"Can't {command_text(refusal.command)}"
-        super().__init__(title, lambda width: refusal_lines(refusal, width, glyphs), (Option("Close", None),), glyphs)
+        super().__init__(title, lambda paper: refusal_lines(refusal, paper), (Option("Close", None),), glyphs)
         self._refusal = refusal
         self._label = label
 

@@ -33,6 +33,7 @@ class Palette(ModalScreen[Picked | None]):
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
+        # The line to type in has the focus, and would take these for itself.
         Binding("up", "move(-1)", show=False, priority=True),
         Binding("down", "move(1)", show=False, priority=True),
     ]
@@ -46,7 +47,9 @@ class Palette(ModalScreen[Picked | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
-            yield Page(lambda width: [(Span("Verb and model, device, or anything else", "title"),)], classes="title")
+            yield Page(
+                lambda _: [(Span("Verb and model, device, or anything else", "title"),)], self._glyphs, classes="title"
+            )
             self._typed.cursor_blink = False
             yield self._typed
             yield self._list

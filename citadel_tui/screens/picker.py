@@ -1,4 +1,4 @@
-"""A small list to pick one thing from, in a dialog of its own."""
+"""A small list to pick one thing from, in a dialog of its own; and the one that picks a way of a verb: on which device."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ class Picking(ModalScreen["_T | None"], Generic[_T]):
         super().__init__()
         self._title = title
         self._rows = rows
+        self._glyphs = glyphs
         self._look = classes + (" -ascii" if glyphs.plain else "")
         self._list: RowList[_T] = RowList(glyphs)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes=self._look):
-            yield Page(lambda width: [(Span(self._title, "title"),)], classes="title")
+            yield Page(lambda _: [(Span(self._title, "title"),)], self._glyphs, classes="title")
             yield self._list
-            yield Page(lambda width: [(Span("enter picks, esc goes back", "dim"),)], classes="choices")
+            yield Page(lambda _: [(Span("enter picks, esc goes back", "dim"),)], self._glyphs, classes="choices")
 
     def on_mount(self) -> None:
         self._list.show_rows((), dict(self._rows))

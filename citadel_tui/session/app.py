@@ -25,6 +25,7 @@ class SessionApp(CitadelApp):
     CSS_PATH = "../citadel.tcss"
     GOODBYE = None
     BINDINGS: ClassVar[list[BindingType]] = [
+        # With priority: the table and the log take space and the signs for their own, which mean little in a recorded session.
         Binding("space", "steer('pause')", show=False, priority=True),
         Binding("comma", "seek(-10)", show=False, priority=True),
         Binding("full_stop", "seek(10)", show=False, priority=True),

@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from citadel_tui.link import StartedOver
-from citadel_tui.session.recording import Session
+from citadel_tui.session.file import Session
 from engine.api import (
     Answer,
-    Embeddings,
+    EngineAPI,
     EngineError,
     Event,
-    Generation,
     Hello,
     ReadOnly,
     Recorded,
@@ -26,6 +25,7 @@ from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
+from engine.core.tasks import RunEvent, Task
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0)
 _PAST: Final = "this is a recorded session; nothing can be changed in it"
@@ -104,7 +104,7 @@ class Playback:
         self._steered = asyncio.Event()
 
 
-class RecordedEngine:
+class RecordedEngine(EngineAPI):
     """`EngineAPI` over a playback. Whatever would change something raises ReadOnly."""
 
     def __init__(self, playback: Playback) -> None:
@@ -152,10 +152,7 @@ class RecordedEngine:
     async def cancel(self, submission_id: str) -> bool:
         raise ReadOnly(_PAST)
 
-    async def embed(self, model: ModelName, texts: list[str]) -> Embeddings:
-        raise ReadOnly(_PAST)
-
-    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
+    def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         raise ReadOnly(_PAST)
 
     async def keep_quiet(self, for_s: float) -> float:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from msgspec import Struct
 
 from citadel_tui.settings.settings import AT_FIRST, ConsoleSettings
+from engine.whole_file import write_whole
 
 
 class Loaded(Struct, frozen=True):
@@ -29,7 +27,7 @@ def load_settings_file(path: Path) -> Loaded:
     if not path.exists():
         return Loaded(first=True)
     # Only now: a console without a file must not pay for them.
-    from citadel_tui.settings.checking import settings_of
+    from citadel_tui.settings.schema import settings_of
     from engine.settings.documents import read_yaml
     from engine.settings.problems import Problem
 
@@ -50,7 +48,7 @@ def save_settings_file(path: Path, settings: ConsoleSettings) -> None:
     for name, value in _remembered(settings).items():
         lines = _with(lines, name, f"{name}: {value}")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _replace(path, "\n".join(lines) + "\n")
+    write_whole(path, ("\n".join(lines) + "\n").encode())
 
 
 def _remembered(settings: ConsoleSettings) -> dict[str, str]:
@@ -64,18 +62,6 @@ def _remembered(settings: ConsoleSettings) -> dict[str, str]:
 
 
 def _with(lines: list[str], name: str, line: str) -> list[str]:
+    # Only from the left edge: the same name further in is a key of a table, such as an action's under `keys`.
     found = [index for index, old in enumerate(lines) if re.match(rf"{name}\s*:", old)]
     return [*lines[: found[0]], line, *lines[found[0] + 1 :]] if found else [*lines, line]
-
-
-def _replace(path: Path, text: str) -> None:
-    """At once or not at all."""
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

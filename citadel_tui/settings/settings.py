@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.sorting import Sorting
+from citadel_tui.viewmodel.table_order import Sorting
 
 Colours: TypeAlias = Literal["auto", "dark", "light", "terminal"]
 """`auto`: dark where the terminal announces truecolor, else the terminal's own sixteen."""
-COLOURS: Final[tuple[Colours, ...]] = get_args(Colours)
 Graphs: TypeAlias = Literal["auto", "on", "off"]
 """`auto`: where there is room for them."""
-GRAPHS: Final[tuple[Graphs, ...]] = get_args(Graphs)
 
 
 class ConsoleSettings(Struct, frozen=True):

@@ -47,6 +47,8 @@ class TerminalLine:
 
     def _drop(self, count: int) -> int:
         """What the file still holds must go somewhere too: Python writes it at its end, and would complain then."""
+        # The descriptor keeps its number and leads elsewhere: Textual and Python's own buffer go on writing to it, and neither
+        # may see an error. Closing it would free the number for whatever is opened next, a socket to the engine perhaps.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._file.fileno())
         os.close(nowhere)
@@ -68,6 +70,8 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         """Write a frame as far as it is new, anything else as it is."""
         if data == _HOLD:
+            # Kept until there is something to show: a frame that turns out to be on the screen already must cost nothing, not
+            # even the marks around it.
             self._held = data
         elif data == _SHOW:
             self._write_end_of_hold()

@@ -37,6 +37,8 @@ def frame_of(written: str) -> Frame | None:
     at: tuple[int, int] | None = None
     codes, end = "", 0
     for part in _PARTS.finditer(written):
+        # `finditer` steps over what it doesn't know. One unknown sequence is enough: it may have moved the cursor, or cleared
+        # cells, and a frame that left it out would be painted over a screen that looks otherwise.
         if part.start() != end:
             return None
         end = part.end()
@@ -44,6 +46,7 @@ def frame_of(written: str) -> Frame | None:
             case "place":
                 at = int(part[1]) - 1, int(part[2]) - 1
             case "codes":
+                # Codes add up until a reset: bold, then red, is bold and red.
                 codes = f"{codes};{part['codes']}" if part["codes"] not in ("", "0") else ""
             case "text" if at is not None:
                 pieces.append(Piece(*at, part["text"], pen_of(codes)))
@@ -51,5 +54,6 @@ def frame_of(written: str) -> Frame | None:
             case "text":
                 return None
             case _:
+                # Where a line break leads depends on the terminal's modes. Textual follows it with a place.
                 at = None
     return Frame(tuple(pieces), at) if written and end == len(written) else None

@@ -64,6 +64,8 @@ def change(before: Pen, after: Pen) -> str:
         return "\x1b[m"
     anew = _sequence("0", *after.attributes, after.ink, after.ground)
     kept = len(before.attributes)
+    # Attributes are added one by one but not taken away: 22 ends bold and faint alike. So those before must be the beginning of
+    # those after, or all of it is set anew.
     if after.attributes[:kept] != before.attributes:
         return anew
     ink = "" if after.ink == before.ink else after.ink or "39"

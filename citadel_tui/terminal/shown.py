@@ -18,6 +18,67 @@ Cell: TypeAlias = tuple[str, Pen]
 """A character that takes one cell, and its pen: of a blank, what is seen of it."""
 
 
+class Shown:
+    """The cells of the terminal's screen. Nothing is known of them at first."""
+
+    def __init__(self) -> None:
+        self._columns = 0
+        self._cells: list[list[Cell | None]] = []
+        self._cursor: tuple[int, int] | None = None
+
+    def fit(self, columns: int, rows: int) -> None:
+        """Take the screen's size; with a new one nothing is known any more."""
+        if (columns, rows) != (self._columns, len(self._cells)):
+            self._columns = columns
+            self._clear(rows)
+
+    def forget(self) -> None:
+        """Take nothing for known: the next frame is written in full."""
+        self._clear(len(self._cells))
+
+    def turn_to(self, frame: Frame) -> str:
+        """What makes the terminal show `frame`, and take it as shown; empty when it does already.
+
+        What lies out of the screen is left out: a terminal would put it at the edge.
+        """
+        brush, painted = Brush(), False
+        for piece in frame.pieces:
+            if piece.row < len(self._cells):
+                painted |= self._paint(piece, brush) if _is_plain(piece.text) else self._paint_unsure(piece, brush)
+        if not painted and frame.cursor == self._cursor:
+            return ""
+        self._cursor = frame.cursor
+        return brush.leave(frame.cursor)
+
+    def _clear(self, rows: int) -> None:
+        self._cells = [[None] * self._columns for _ in range(rows)]
+        self._cursor = None
+
+    def _paint(self, piece: Piece, brush: Brush) -> bool:
+        row, blank, painted = self._cells[piece.row], on_blanks(piece.pen), False
+        # A frame may still be for the size before, which was wider.
+        for column, character in enumerate(piece.text[: max(len(row) - piece.column, 0)], piece.column):
+            cell = (character, blank if character == " " else piece.pen)
+            if row[column] != cell:
+                row[column] = cell
+                brush.draw(piece.row, column, row)
+                painted = True
+        return painted
+
+    def _paint_unsure(self, piece: Piece, brush: Brush) -> bool:
+        # Terminals differ on how many cells such a character takes: what it covers, and where the piece ends, is not known. A row
+        # that has one is written as it came, each time; there are few.
+        self._cells[piece.row][:] = [None] * self._columns
+        brush.draw_text(*piece)
+        return True
+
+
+@lru_cache(4096)
+def _is_plain(text: str) -> bool:
+    """Whether each character takes one cell."""
+    return text.isascii() or all(cell_len(character) == 1 for character in set(text))
+
+
 class Brush:
     """Starts at an unknown place with the plain pen, and leaves the plain pen behind."""
 
@@ -77,61 +138,3 @@ def _place(number: int, column: int) -> str:
     if column:
         return f"\x1b[{number + 1};{column + 1}H"
     return f"\x1b[{number + 1}H" if number else "\x1b[H"
-
-
-class Shown:
-    """The cells of the terminal's screen. Nothing is known of them at first."""
-
-    def __init__(self) -> None:
-        self._columns = 0
-        self._cells: list[list[Cell | None]] = []
-        self._cursor: tuple[int, int] | None = None
-
-    def fit(self, columns: int, rows: int) -> None:
-        """Take the screen's size; with a new one nothing is known any more."""
-        if (columns, rows) != (self._columns, len(self._cells)):
-            self._columns = columns
-            self._clear(rows)
-
-    def forget(self) -> None:
-        """Take nothing for known: the next frame is written in full."""
-        self._clear(len(self._cells))
-
-    def turn_to(self, frame: Frame) -> str:
-        """What makes the terminal show `frame`, and take it as shown; empty when it does already.
-
-        What lies out of the screen is left out: a terminal would put it at the edge.
-        """
-        brush, painted = Brush(), False
-        for piece in frame.pieces:
-            if piece.row < len(self._cells):
-                painted |= self._paint(piece, brush) if _is_plain(piece.text) else self._paint_unsure(piece, brush)
-        if not painted and frame.cursor == self._cursor:
-            return ""
-        self._cursor = frame.cursor
-        return brush.leave(frame.cursor)
-
-    def _clear(self, rows: int) -> None:
-        self._cells = [[None] * self._columns for _ in range(rows)]
-        self._cursor = None
-
-    def _paint(self, piece: Piece, brush: Brush) -> bool:
-        row, blank, painted = self._cells[piece.row], on_blanks(piece.pen), False
-        for column, character in enumerate(piece.text[: len(row) - piece.column], piece.column):
-            cell = (character, blank if character == " " else piece.pen)
-            if row[column] != cell:
-                row[column] = cell
-                brush.draw(piece.row, column, row)
-                painted = True
-        return painted
-
-    def _paint_unsure(self, piece: Piece, brush: Brush) -> bool:
-        self._cells[piece.row][:] = [None] * self._columns
-        brush.draw_text(*piece)
-        return True
-
-
-@lru_cache(4096)
-def _is_plain(text: str) -> bool:
-    """Whether each character takes one cell."""
-    return text.isascii() or all(cell_len(character) == 1 for character in set(text))

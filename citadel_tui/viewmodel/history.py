@@ -40,6 +40,8 @@ class GraphHistory(Struct, frozen=True):
 def with_snapshot(history: GraphHistory, snapshot: Snapshot, now_s: float) -> GraphHistory:
     """`history` with one more look at what goes on."""
     bucket = int(now_s // BUCKET_S)
+    # A first look begins one bucket. One after a long silence moves on by an hour at most, all that is kept; one after the clock
+    # was set back moves on by nothing (a tuple times a negative number is empty) and fills the newest bucket on.
     steps = min(bucket - history.bucket, KEPT) if history.bucket else 1
     totals = {name: model.demand.requests for name, model in snapshot.state.models.items()}
     came = {name: _came(history.totals, name, total) for name, total in totals.items()}

@@ -1,4 +1,5 @@
-"""The switch log as lines: switches with their phases, and what else happened, newest first."""
+"""The switch log as lines, newest first: who came and left in a switch, how long that took and in which phases, what was
+predicted and why; and what else happened."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import Final, NamedTuple, assert_never
 from msgspec.structs import asdict
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
 from citadel_tui.words.figures import clock_text, phase_text, seconds_text
-from engine.core.commands import command_text
+from citadel_tui.words.plans import done_text, refused_text
 from engine.core.plans import Plan
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
@@ -22,80 +24,8 @@ _FIGURES: Final = 30
 """Cells of the time of day, of how long it took and of what was predicted."""
 _REASONS_FROM: Final = 140
 """From this width on a switch's first reason follows its figures."""
-
-
-class Columns(NamedTuple):
-    """Cells of the two parts of a line that differ from switch to switch."""
-
-    movement: int
-    phases: int
-
-
-def columns_of(switch: Switch, glyphs: Glyphs) -> Columns:
-    """What `switch` alone would fill of a wide screen; one that failed has no columns."""
-    if switch.outcome != "done":
-        return Columns(0, 0)
-    return Columns(width_of(_movement(switch.plan, glyphs)), width_of(_phases(switch, _PHASES_MOST)))
-
-
-def columns_for(needs: Iterable[Columns], width: int) -> Columns:
-    """The columns of a log of `width` cells; on a wide screen no wider than needed, which leaves the reasons most room."""
-    if width < _REASONS_FROM:
-        movement = min(_MOVEMENT_MOST, max(_MOVEMENT, width - 58), max(width - 32, 20))
-        return Columns(movement, width - movement - _FIGURES)
-    movements, phases = zip(Columns(0, 0), *needs, strict=True)
-    return Columns(min(max(movements), _MOVEMENT_MOST), max(phases))
-
-
-def switch_line(switch: Switch, columns: Columns, width: int, glyphs: Glyphs) -> Line:
-    """What follows the time of day."""
-    movement = _movement(switch.plan, glyphs)
-    if switch.outcome != "done":
-        # No column is kept: the reason needs the room, and may cut the time.
-        told = Span(f"  {switch.outcome}: {glyphs.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
-        return (*movement, told)
-    took = Span(" " + right(seconds_text(switch.total_s), 7), "strong")
-    line = (*filled(movement, columns.movement, glyphs.ellipsis), took)
-    predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
-    phases = _phases(switch, columns.phases)
-    if width < _REASONS_FROM:
-        return (*line, *phases, predicted)
-    reason = "; ".join(switch.plan.reasons[:1])
-    return (*line, *filled(phases, columns.phases), predicted, Span(f"  {glyphs.text(reason)}", "dim"))
-
-
-def _movement(plan: Plan, glyphs: Glyphs) -> Line:
-    """`model → device × victims`, or who left when nothing was loaded."""
-    load = plan.load
-    if load is None:
-        return (Span(glyphs.text(command_text(plan.command))),)
-    target = Span(f"{load.model} {glyphs.arrow} {load.device}")
-    victims = ", ".join(v.model for v in plan.victims)
-    return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
-
-
-def _phases(switch: Switch, room: int) -> Line:
-    """The phases that took time, dearest kept when there is no room for all, shown in their order."""
-    read = "prepare" if switch.tier == "source" else "read"
-    times = {read if name == "read" else name: seconds for name, seconds in asdict(switch.phases).items()}
-    shown = [name for name in sorted(times, key=lambda n: -times[n]) if phase_text(times[name]) != "0"]
-    while shown and len(_phases_text(times, shown)) > room:
-        shown.pop()
-    return (Span(_phases_text(times, shown), "dim"),) if shown else ()
-
-
-def _phases_text(times: dict[str, float], shown: list[str]) -> str:
-    return " " + "".join(f" {name} {phase_text(times[name])}" for name in times if name in shown)
-
-
 _TIME: Final = 10
-
-
-class _Known(NamedTuple):
-    record: Record
-    needs: Columns | None
-    """The columns that it would fill; None for what is no switch."""
-    line: Line | None = None
+_LEVELS: Final[dict[str, Role]] = {"info": "dim", "warning": "warn", "error": "bad"}
 
 
 class Log:
@@ -125,33 +55,36 @@ class Log:
         return _Known(record, columns_of(entry, self._glyphs) if isinstance(entry, Switch) else None)
 
     def _drawn(self, known: _Known, columns: Columns, width: int) -> _Known:
-        told = _line(known.record, columns, width, self._glyphs)
+        told = _line(known.record, columns, Paper(width, self._glyphs))
         return known._replace(line=filled(told, width, self._glyphs.ellipsis) if told else ())
 
 
-def log_lines(records: Iterable[Record], width: int, glyphs: Glyphs) -> dict[int, Line]:
+class _Known(NamedTuple):
+    record: Record
+    needs: Columns | None
+    """The columns that it would fill; None for what is no switch."""
+    line: Line | None = None
+
+
+def log_lines(records: Iterable[Record], paper: Paper) -> dict[int, Line]:
     """The lines of records that are looked at once."""
-    return Log(glyphs).lines(records, width)
+    return Log(paper.glyphs).lines(records, paper.width)
 
 
-def _line(record: Record, columns: Columns, width: int, glyphs: Glyphs) -> Line:
+def _line(record: Record, columns: Columns, paper: Paper) -> Line:
     match record.entry:
         case Switch() as switch:
-            return (_time(switch.at_s), *switch_line(switch, columns, width, glyphs))
+            return (_time(switch.at_s), *switch_line(switch, columns, paper))
         case Refused() as refused:
-            text = f"refused: {command_text(refused.refusal.command)}: {refused.refusal.reason}"
-            return _sentence(refused.at_s, text, "bad", glyphs)
+            return _sentence(refused.at_s, refused_text(refused.refusal, str), "bad", paper.glyphs)
         case Pinned() as pinned:
-            return _sentence(pinned.at_s, command_text(pinned.plan.command), "text", glyphs)
+            return _sentence(pinned.at_s, done_text(pinned.plan, str), "text", paper.glyphs)
         case Notice() as notice:
-            return _sentence(notice.at_s, notice.text, _LEVELS[notice.level], glyphs)
+            return _sentence(notice.at_s, notice.text, _LEVELS[notice.level], paper.glyphs)
         case Residency():
             return ()
         case _:
             assert_never(record.entry)
-
-
-_LEVELS: Final[dict[str, Role]] = {"info": "dim", "warning": "warn", "error": "bad"}
 
 
 def _sentence(at_s: float, text: str, role: Role, glyphs: Glyphs) -> Line:
@@ -160,3 +93,70 @@ def _sentence(at_s: float, text: str, role: Role, glyphs: Glyphs) -> Line:
 
 def _time(at_s: float) -> Span:
     return Span(left(f"  {clock_text(at_s)}", _TIME) + " ", "dim")
+
+
+# ── a switch ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Columns(NamedTuple):
+    """Cells of the two parts of a line that differ from switch to switch."""
+
+    movement: int
+    phases: int
+
+
+def columns_of(switch: Switch, glyphs: Glyphs) -> Columns:
+    """What `switch` alone would fill of a wide screen; one that failed has no columns."""
+    if switch.outcome != "done":
+        return Columns(0, 0)
+    return Columns(width_of(_movement(switch.plan, glyphs)), width_of(_phases(switch, _PHASES_MOST)))
+
+
+def columns_for(needs: Iterable[Columns], width: int) -> Columns:
+    """The columns of a log of `width` cells; on a wide screen no wider than needed, which leaves the reasons most room."""
+    if width < _REASONS_FROM:
+        movement = min(_MOVEMENT_MOST, max(_MOVEMENT, width - 58), max(width - 32, 20))
+        return Columns(movement, width - movement - _FIGURES)
+    movements, phases = zip(Columns(0, 0), *needs, strict=True)
+    return Columns(min(max(movements), _MOVEMENT_MOST), max(phases))
+
+
+def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
+    """What follows the time of day."""
+    movement = _movement(switch.plan, paper.glyphs)
+    if switch.outcome != "done":
+        # No column is kept: the reason needs the room, and may cut the time.
+        told = Span(f"  {switch.outcome}: {paper.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
+        return (*movement, told)
+    took = Span(" " + right(seconds_text(switch.total_s), 7), "strong")
+    line = (*filled(movement, columns.movement, paper.glyphs.ellipsis), took)
+    predicted = Span(f"  pred {phase_text(switch.predicted.p50_s):<4}", "dim")
+    phases = _phases(switch, columns.phases)
+    if paper.width < _REASONS_FROM:
+        return (*line, *phases, predicted)
+    reason = "; ".join(switch.plan.reasons[:1])
+    return (*line, *filled(phases, columns.phases), predicted, Span(f"  {paper.text(reason)}", "dim"))
+
+
+def _movement(plan: Plan, glyphs: Glyphs) -> Line:
+    """`model → device × victims`, or who left when nothing was loaded."""
+    load = plan.load
+    if load is None:
+        return (Span(glyphs.text(done_text(plan, str))),)
+    target = Span(f"{load.model} {glyphs.arrow} {load.device}")
+    victims = ", ".join(v.model for v in plan.victims)
+    return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
+
+
+def _phases(switch: Switch, room: int) -> Line:
+    """The phases that took time, dearest kept when there is no room for all, shown in their order."""
+    read = "prepare" if switch.tier == "source" else "read"
+    times = {read if name == "read" else name: seconds for name, seconds in asdict(switch.phases).items()}
+    shown = [name for name in sorted(times, key=lambda n: -times[n]) if phase_text(times[name]) != "0"]
+    while shown and len(_phases_text(times, shown)) > room:
+        shown.pop()
+    return (Span(_phases_text(times, shown), "dim"),) if shown else ()
+
+
+def _phases_text(times: dict[str, float], shown: list[str]) -> str:
+    return " " + "".join(f" {name} {phase_text(times[name])}" for name in times if name in shown)

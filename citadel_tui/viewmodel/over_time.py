@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.dashboard.strips import rule_line, timed_loads
-from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut, filled, justify, width_of
+from citadel_tui.viewmodel.spans import Line, Span, cut, justify, width_of
 from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -31,41 +31,41 @@ class _Block(NamedTuple):
     top: float
 
 
-def panel_lines(scene: Scene, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def panel_lines(scene: Scene, paper: Paper, rows: int) -> tuple[Line, ...]:
     """A rule, the titles and `rows` rows of graphs: as many devices as there is room for, and the switches last."""
     if scene.snapshot is None:
         return ()
-    count = max(width // (_BLOCK + _GAP), 1)
+    count = max(paper.width // (_BLOCK + _GAP), 1)
     tracks = _tracks(scene, scene.snapshot)
     blocks = [*(_memory(scene.snapshot, name, track) for name, track in tracks[: count - 1]), _switches(scene)]
-    each = (width - _GAP * len(blocks)) // len(blocks)
+    each = (paper.width - _GAP * len(blocks)) // len(blocks)
     more = len(tracks) - (len(blocks) - 1)
     told = f"a column: {BUCKET_S} s or a switch" + (f"; {more} more: keys 0-9 t" if more > 0 else "")
-    drawn = [_drawn(block, each, rows, glyphs) for block in blocks]
+    drawn = [_drawn(block, Paper(each, paper.glyphs), rows) for block in blocks]
     joined = (
         tuple(span for line in lines for span in (Span(" "), *line, Span(" "))) for lines in zip(*drawn, strict=True)
     )
-    head = rule_line("OVER TIME", (Span(told, "dim"),), "", width, glyphs)
-    return (head, *(filled(line, width, glyphs.ellipsis) for line in joined))
+    head = rule_line("OVER TIME", (Span(told, "dim"),), "", paper)
+    return (head, *(paper.filled(line) for line in joined))
 
 
-def memory_lines(scene: Scene, name: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def memory_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """The section of a page that shows the memory of the device `name`, or of the RAM tier; none before there is a past."""
     track = scene.history.memory.get(name, ())
     if scene.snapshot is None or len(track) < 2:
         return ()
     block = _memory(scene.snapshot, name, track)
-    return section(f"Memory over time, a column is {BUCKET_S} s", _drawn(block, width, _PAGE_ROWS, glyphs))
+    return section(f"Memory over time, a column is {BUCKET_S} s", _drawn(block, paper, _PAGE_ROWS))
 
 
-def demand_lines(scene: Scene, name: str, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def demand_lines(scene: Scene, name: str, paper: Paper) -> tuple[Line, ...]:
     """The section of a page that shows how often the model `name` was asked for; none when nobody asked."""
     track = scene.history.requests.get(name, ())
     most = max((value or 0 for value in track), default=0)
     if not most:
         return ()
     block = _Block("requests", f"up to {most} within {BUCKET_S} s", track, most)
-    return section(f"Demand over time, a column is {BUCKET_S} s", _drawn(block, width, _PAGE_ROWS, glyphs))
+    return section(f"Demand over time, a column is {BUCKET_S} s", _drawn(block, paper, _PAGE_ROWS))
 
 
 def _tracks(scene: Scene, snapshot: Snapshot) -> list[tuple[DeviceId, Track]]:
@@ -88,8 +88,8 @@ def _switches(scene: Scene) -> _Block:
     return _Block("switches", note, times, max(longest, SWITCH_TARGET_S))
 
 
-def _drawn(block: _Block, width: int, rows: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _drawn(block: _Block, paper: Paper, rows: int) -> tuple[Line, ...]:
     title = Span(block.title, "strong")
-    note = Span(cut(block.note, max(width - width_of((title,)) - 1, 0), glyphs.ellipsis), "dim")
-    drawn = graph(block.values, block.top, width, rows, glyphs)
-    return (justify((title,), (note,), width), *((Span(row, "graph"),) for row in drawn))
+    note = Span(cut(block.note, max(paper.width - width_of((title,)) - 1, 0), paper.glyphs.ellipsis), "dim")
+    drawn = graph(block.values, block.top, paper, rows)
+    return (justify((title,), (note,), paper.width), *((Span(row, "graph"),) for row in drawn))

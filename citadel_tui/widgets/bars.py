@@ -1,4 +1,5 @@
-"""The memory bars of all devices and the RAM tier."""
+"""The memory bars of all devices and the RAM tier, and the graphs of memory and switches over time, where there is room for
+them or where the operator wants them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from citadel_tui.viewmodel.dashboard.bars import bar_rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.over_time import panel_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.scene_view import SceneView
@@ -33,11 +35,11 @@ class DeviceBars(SceneView):
             super().__init__()
             self.name = name
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         if scene.snapshot is None:
             return ()
         most = max(self.screen.size.height // _SHARE, _LEAST_ROWS)
-        return bar_rows(scene.snapshot, width, most, scene.now_s, self.glyphs)
+        return bar_rows(scene.snapshot, paper, most, scene.now_s)
 
     def on_click(self, event: events.Click) -> None:
         row = self.index_at(event.y)
@@ -87,5 +89,5 @@ class OverTime(SceneView):
         if self.display:
             super().paint()
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        return panel_lines(scene, width, self._rows, self.glyphs)
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
+        return panel_lines(scene, paper, self._rows)

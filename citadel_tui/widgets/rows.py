@@ -111,6 +111,7 @@ class RowList(LineView, Generic[Key], can_focus=True):
                 self.post_message(self.Opened())
 
     def row_on_screen(self, index: int) -> int:
+        # The head stays while the rows scroll away beneath it; a row that would be painted over it is not on the screen.
         return index if index < len(self._head) else super().row_on_screen(index) if self._in_view(index) else -1
 
     def index_at(self, y: int) -> int:

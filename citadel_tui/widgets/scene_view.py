@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.lines import LineView
@@ -30,9 +31,9 @@ class SceneView(LineView):
     def paint(self) -> None:
         """Work the lines out again."""
         if self.scene is not None and self.size.width:
-            self.show(self.lines_for(self.scene, self.size.width))
+            self.show(self.lines_for(self.scene, Paper(self.size.width, self.glyphs)))
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         raise NotImplementedError
 
     def on_resize(self) -> None:

@@ -1,4 +1,5 @@
-"""The top row: who, where, how the line to the engine is, the time; below it what must be said of this engine."""
+"""The rows at the dashboard's edges: the header on top; at the bottom what is said, what went wrong, the first steps and the
+keys."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from citadel_tui.viewmodel.dashboard.alerts import RECENT_S, Alert, alert_line, 
 from citadel_tui.viewmodel.dashboard.strips import header_line, jobs_line
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.help import FooterKey, action_at, footer_keys, footer_line
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, filled, wrapped
+from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.widgets.scene_view import SceneView
 
 
@@ -25,12 +27,12 @@ class HeaderLine(SceneView):
 
     fades = False
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        header = header_line(scene, width, self.glyphs)
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
+        header = header_line(scene, paper)
         banner = scene.hello.banner if scene.hello else ""
         if not banner:
             return (header,)
-        return (header, filled((Span(f" {self.glyphs.text(banner)}", "banner"),), width, self.glyphs.ellipsis))
+        return (header, paper.filled((Span(f" {paper.text(banner)}", "banner"),)))
 
 
 class FooterKeys(SceneView):
@@ -57,9 +59,9 @@ class FooterKeys(SceneView):
             self._models = models
             self.paint()
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        self._keys = footer_keys([(a, a.why_not(scene, self._models)) for a in self._actions], width)
-        return (footer_line(self._keys, width, self.glyphs),)
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
+        self._keys = footer_keys([(a, a.why_not(scene, self._models)) for a in self._actions], paper.width)
+        return (footer_line(self._keys, paper),)
 
     def on_click(self, event: events.Click) -> None:
         action = action_at(self._keys, event.x)
@@ -90,17 +92,9 @@ class StatusLine(SceneView):
         self.message = message
         self.paint()
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        lines = self._message_lines(self.message, width) if self.message else (self._line(scene),)
-        return tuple(filled(line, width, self.glyphs.ellipsis) for line in lines)
-
-    def _message_lines(self, message: StatusMessage, width: int) -> tuple[Line, ...]:
-        text = self.glyphs.text(message.text)
-        room = max(width - 1, 1)
-        pieces = wrapped(text, room) if cell_len(text) > room else [text]
-        if len(pieces) > _MESSAGE_ROWS:
-            pieces = [*pieces[: _MESSAGE_ROWS - 1], " ".join(pieces[_MESSAGE_ROWS - 1 :])]
-        return tuple((Span(f" {piece}", message.role),) for piece in pieces)
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
+        lines = _message_lines(self.message, paper) if self.message else (self._line(scene),)
+        return tuple(map(paper.filled, lines))
 
     def _line(self, scene: Scene) -> Line:
         if scene.lost is not None:
@@ -111,6 +105,15 @@ class StatusLine(SceneView):
     def _trouble(self, scene: Scene) -> Line:
         known = scene.snapshot.state.models.get(self._model or "") if scene.snapshot else None
         return (Span(f" {self.glyphs.text(known.trouble)}", "bad"),) if known and known.trouble else ()
+
+
+def _message_lines(message: StatusMessage, paper: Paper) -> tuple[Line, ...]:
+    text = paper.text(message.text)
+    room = max(paper.width - 1, 1)
+    pieces = wrapped(text, room) if cell_len(text) > room else [text]
+    if len(pieces) > _MESSAGE_ROWS:
+        pieces = [*pieces[: _MESSAGE_ROWS - 1], " ".join(pieces[_MESSAGE_ROWS - 1 :])]
+    return tuple((Span(f" {piece}", message.role),) for piece in pieces)
 
 
 class AlertLine(SceneView):
@@ -141,8 +144,8 @@ class AlertLine(SceneView):
         self.display = False
         self.paint()
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
-        return alert_line(unseen(self.alerts, self._seen), self._key, width, self.glyphs)
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
+        return alert_line(unseen(self.alerts, self._seen), self._key, paper)
 
 
 class Welcome(SceneView):
@@ -166,11 +169,11 @@ class Welcome(SceneView):
         """From now on it is in the way."""
         self._wanted = self.display = False
 
-    def lines_for(self, scene: Scene, width: int) -> tuple[Line, ...]:
+    def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         keys = self._keys
         lines = (
             f"up and down choose a model; {keys['load']} loads it, as a request does",
             f"{keys['details']} shows all about it; {keys['palette']} finds all that can be done",
             f"{keys['help']} explains keys and colours; {keys['quit']} leaves, and the models stay",
         )
-        return tuple(filled((Span(f" {line}", "strong"),), width, self.glyphs.ellipsis) for line in lines)
+        return tuple(paper.filled((Span(f" {line}", "strong"),)) for line in lines)

@@ -1,4 +1,4 @@
-"""What a benchmark measures, in a phrase; times in ms, as its tables have them."""
+"""What a benchmark measures and who leaves for it, in a phrase; times in ms, as its tables have them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from statistics import median
 from typing import Final
 
 from citadel_tui.text import clean
+from citadel_tui.words.figures import running_text
+from citadel_tui.words.labels import Label
 from engine.bench.records import BenchSubject, Omission, Series
+from engine.core.state import Resident
 
 
 def result_name(result: Series | Omission) -> str:
@@ -32,6 +35,12 @@ MEASURED: Final = "benchmark"
 def quiet_text(sample_s: float) -> str:
     """That somebody measures, and what the engine does for it."""
     return f"{MEASURED}: sampling every {sample_s:g} s"
+
+
+def leaving_text(resident: Resident, label: Label) -> str:
+    """Who has to leave meanwhile, and what it waits for."""
+    wait = f", after {running_text(resident.leases)}" if resident.leases else ""
+    return f"{label(resident.model)} leaves {resident.device}{wait}"
 
 
 def efficiency_text(series: Series) -> str:

@@ -83,14 +83,19 @@ def count_text(number: int, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}"
 
 
-def uses_text(leases: int) -> str:
-    """What a model that is to leave waits for: ", after its 2 running uses"; nothing when it waits for none."""
-    return f", after its {count_text(leases, 'running use', 'running uses')}" if leases else ""
+def running_text(leases: int) -> str:
+    """What a model that is to leave waits for: "2 running requests"."""
+    return count_text(leases, "running request", "running requests")
 
 
 def percent_text(part: float, whole: float) -> str:
     """`part` of `whole`, or nothing when there is no whole."""
     return f"{100 * part / whole:.0f}%" if whole > 0 else ""
+
+
+def share_text(share: float) -> str:
+    """A share of 1, to a tenth of a percent: "93.8 %"."""
+    return f"{100 * share:.1f} %"
 
 
 def mib_text(size_bytes: int | None) -> str:

@@ -1,4 +1,5 @@
-"""Models' names for people: one with random weights is never shown without saying so."""
+"""What things are called where people read them: models, of which one with random weights is never named without saying so;
+who asked for something; where weights come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A line of the journal in words: when, what, how long, and where the time went."""
+"""The journal in words: a record in a line (when, what, how long, and where the time went), and how a model came to be where
+it is: what decided it, what was weighed, and what came of it."""
 
 from __future__ import annotations
 
@@ -8,11 +9,22 @@ from typing import Final, assert_never
 from citadel_tui.text import clean
 from citadel_tui.words.figures import age_text, count_text, range_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY, Label
-from citadel_tui.words.plans import deeds, plan_text, refusal_text, room_text
-from engine.core.commands import Batch, Command
+from citadel_tui.words.plans import done_text, plan_text, refusal_text, refused_text, room_line, room_words
 from engine.core.insight.why import Decision, Explanation, Part
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
+
+_PARTS: Final[dict[Part, str]] = {
+    "came": "it was brought there",
+    "victim": "it left to make room for another",
+    "taken off": "it was taken off, as asked",
+    "pinned": "its pin was changed",
+    "refused": "it was refused",
+    "in the way": "it could not leave for another, which was refused",
+    "spared": "it would have left on a device that was not chosen",
+}
+_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
 
 
 def record_text(record: Record, label: Label) -> str:
@@ -26,9 +38,9 @@ def _words(entry: Entry, label: Label) -> str:
         case Switch():
             return _switch(entry, label)
         case Refused(refusal=refusal):
-            return f"refused: {_asked(refusal.command, label)}: {refusal.reason}"
+            return refused_text(refusal, label)
         case Pinned(plan=plan):
-            return deeds(plan, label)
+            return done_text(plan, label)
         case Notice(level=level, text=text):
             return text if level == "info" else f"{level}: {text}"
         case Residency(residents=residents):
@@ -48,7 +60,7 @@ def _switch(switch: Switch, label: Label) -> str:
 
 def _movement(plan: Plan, label: Label) -> str:
     if plan.load is None:
-        return deeds(plan, label)
+        return done_text(plan, label)
     leaving = ", ".join(label(victim.model) for victim in plan.victims)
     return f"{label(plan.load.model)} → {plan.load.device}" + (f", out: {leaving}" if leaving else "")
 
@@ -59,20 +71,7 @@ def phases_text(phases: Phases) -> str:
     return " ".join(f"{name} {value:.2f}" for name, value in taken.items() if value >= 0.005)
 
 
-def _asked(command: Command, label: Label) -> str:
-    return command.title if isinstance(command, Batch) else f"{command.__struct_config__.tag} {label(command.model)}"
-
-
-_PARTS: Final[dict[Part, str]] = {
-    "came": "it was brought there",
-    "victim": "it left to make room for another",
-    "taken off": "it was taken off, as asked",
-    "pinned": "its pin was changed",
-    "refused": "it was refused",
-    "in the way": "it could not leave for another, which was refused",
-    "spared": "it would have left on a device that was not chosen",
-}
-_NOTHING: Final = "no record that is kept says how: it has not been asked for since, or that was long ago"
+# ── an explanation ────────────────────────────────────────────────────────────────────────────────
 
 
 def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
@@ -107,9 +106,6 @@ def _standing(explained: Explanation, now_s: float, label: Label) -> str:
     return f"{name} is {where}\n{pinned}; {requests} since the engine started{last}"
 
 
-_TIERS: Final = {"ram": "the RAM tier", "disk": "a prepared slab on disk", "source": "its source, not prepared yet"}
-
-
 def _decision(decision: Decision, label: Label) -> str:
     entry = decision.entry
     head = f"{_clock(entry.at_s)}, asked by {ASKED_BY[entry.origin]} (record {decision.seq}): {_PARTS[decision.part]}"
@@ -131,7 +127,7 @@ def _weighed(plan: Plan, label: Label) -> list[str]:
             requests = step.loss_s / step.reload_s
             cost = f"{requests:.2f} expected requests × {step.reload_s:.2f} s to bring it back"
             lines.append(clean(f"losing {label(step.model)}: {step.loss_s:.2f} s = {cost}"))
-    rooms = [clean(room_text(room)) for room in plan.rooms]
+    rooms = [clean(room_line(room_words(room))) for room in plan.rooms]
     return [*lines, *(["what the devices had then:", *rooms] if rooms else [])]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from engine.bench.records import BenchResult, BenchSubject, HostFacts, Series
+from engine.bench.records import BenchResult, BenchSubject, Series
 from engine.bench.statistics import MedianChange, change_of_median, spread
+from engine.recording.host_facts import HostFacts
 
 
 class BenchComparison(Struct, frozen=True):

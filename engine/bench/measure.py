@@ -21,6 +21,7 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Tier
 from engine.core.records import Switch
 from engine.core.state import State
+from engine.core.tasks import sample_task
 
 
 class Switching:
@@ -111,6 +112,7 @@ def advice(tier: FromTier) -> str:
 
 async def _crowd_out(subject: BenchSubject, switching: Switching) -> None:
     """Have the RAM tier let go of the subject's slab, by loading and evicting others in its place."""
+    # No command drops a slab, and none should be made for this: what is measured is the engine as its operators have it.
     for name, model in (await switching.state()).models.items():
         state = await switching.state()
         if all(slab.model != subject.model for slab in state.ram.slabs):
@@ -149,11 +151,11 @@ class Bench:
     """Measures one subject after another. Who is resident changes meanwhile; putting that back is the caller's."""
 
     def __init__(
-        self, api: EngineAPI, protocol: Schedule, may_leave: Collection[ModelName], files: SlabFiles, show: Show
+        self, api: EngineAPI, schedule: Schedule, may_leave: Collection[ModelName], files: SlabFiles, show: Show
     ) -> None:
         self._api = api
         self._switching = Switching(api, may_leave)
-        self._protocol = protocol
+        self._schedule = schedule
         self._files = files
         self._show = show
 
@@ -173,10 +175,11 @@ class Bench:
     async def _repeated(self, series: Series) -> Series:
         """`series` with its repeats and requests, and the size that the first load may have corrected."""
         subject = series.subject
+        # A first load, outside the repeats: it prepares, if need be, and each repeat begins with taking the model off.
         await self._switching.take_off(subject.model)
         await self._switching.load(subject.model, subject.device)
-        for number in range(-self._protocol.warm_up, self._protocol.repeats):
-            turn = f"{number + 1} of {self._protocol.repeats}" if number >= 0 else "warming up"
+        for number in range(-self._schedule.warm_up, self._schedule.repeats):
+            turn = f"{number + 1} of {self._schedule.repeats}" if number >= 0 else "warming up"
             self._show(Progress(subject, turn, series.seconds))
             once = await self._once(series)
             if number >= 0:
@@ -207,14 +210,8 @@ class Bench:
 
     async def _request(self, model: ModelName) -> float:
         """Seconds until the ready model has answered the shortest request that is worth one."""
-        task = (await self._switching.state()).models[model].spec.task
+        kind = (await self._switching.state()).models[model].spec.task
         try:
-            match task:
-                case "embedding":
-                    return (await self._api.embed(model, [_TEXT])).seconds
-                case "generation":
-                    return (await self._api.generate(model, _TEXT, max_tokens=1)).seconds
-                case _:
-                    assert_never(task)
+            return (await self._api.result(model, sample_task(kind, lambda _: _TEXT, work=1))).seconds
         except EngineError as error:
             raise NotMeasured(f"it did not answer: {error}") from None

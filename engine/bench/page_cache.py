@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from engine.api import EngineError
 from engine.bench.records import NotMeasured
+from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+from engine.weights.errors import WeightsError
+from engine.weights.slab import open_prepared
+from engine.weights.sources import prepared_folder, resolve
 
 _PIECE_BYTES: Final = 8 << 20
 COLD_SHARE: Final = 0.01
@@ -19,7 +22,7 @@ COLD_SHARE: Final = 0.01
 
 
 class PageCache:
-    """The page cache's hold on the slabs that `find` names. `find` raises EngineError for one that is not there."""
+    """The page cache's hold on the slabs that `find` names. `find` raises WeightsError for one that is not there."""
 
     def __init__(self, find: Callable[[ModelName], Path]) -> None:
         self._find = find
@@ -43,14 +46,21 @@ class PageCache:
     def _path(self, model: ModelName) -> Path:
         try:
             return self._find(model)
-        except EngineError as error:
+        except WeightsError as error:
             raise NotMeasured(f"its slab can't be found from here: {error}") from None
+
+
+def slab_file(spec: ModelSpec, cache: Path) -> Path:
+    """Where the model's prepared slab lies in `cache`. Raises WeightsError when it is not there, or its source is not."""
+    return open_prepared(prepared_folder(spec, resolve(spec, cache), cache)).slab_path
 
 
 def drop_file(path: Path) -> float:
     """Have the page cache let go of the file; the share that it keeps all the same. Raises OSError."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())  # pages that are not on the disk yet would stay
+        # Only clean pages go: those that are not on the disk yet would stay, and so would those that a process has mapped or is
+        # reading this moment. The advice reports no failure, so that only counting afterwards tells a cold start from a warm one.
+        os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return cached_share(path)
 

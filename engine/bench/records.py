@@ -1,5 +1,5 @@
 """What a benchmark writes down: each repeat with its phases, the machine that it ran on, and what was left out and why.
-The JSON file of `citadel bench` is one Run; the CSV has a row a repeat."""
+The JSON file of `citadel bench` is one BenchResult; the CSV has a row a repeat."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Phases, Switch
+from engine.recording.host_facts import HostFacts
 
 BENCH_VERSION: Final = 2
 
@@ -96,32 +97,6 @@ class Omission(Struct, frozen=True):
     subject: BenchSubject
     synthetic: bool
     reason: str
-
-
-class BenchedDevice(Struct, frozen=True):
-    """A device as it was when the benchmark ran."""
-
-    id: DeviceId
-    title: str
-    total_bytes: int
-    copy_bytes_per_s: float | None
-    """The fastest copy from the RAM tier that the engine has seen there."""
-
-
-class HostFacts(Struct, frozen=True):
-    """What figures depend on."""
-
-    host: str
-    cpu: str
-    cores: int
-    memory_bytes: int
-    kernel: str
-    python: str
-    versions: dict[str, str]
-    """Of torch and its company, as they are installed."""
-    devices: tuple[BenchedDevice, ...]
-    sample_s: float | None = None
-    """Seconds between two readings of a device by the engine meanwhile; None where it was not asked to keep quiet."""
 
 
 class BenchResult(Struct, frozen=True):

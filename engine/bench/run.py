@@ -1,4 +1,5 @@
-"""A whole benchmark: one subject after another, then everything put back, whether it was finished, stopped or broke."""
+"""A whole benchmark: what it is to measure and who has to leave for it, asked before the minutes of measuring; then one subject
+after another while the engine keeps quiet, and everything put back, whether it was finished, stopped or broke."""
 
 from __future__ import annotations
 
@@ -7,23 +8,21 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import permutations, product
 from pathlib import Path
-from typing import Final
-from typing import Protocol as Seam
+from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.api import EngineAPI, EngineError, Snapshot, UnknownModel
-from engine.bench.machine import this_machine
 from engine.bench.measure import Bench, Progress, Schedule
-from engine.bench.page_cache import PageCache
+from engine.bench.page_cache import PageCache, slab_file
 from engine.bench.put_back import put_back
 from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, FromTier, Omission, Series
 from engine.core.commands import Load
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan
 from engine.core.state import Resident, State
-from engine.prepared import slab_file
+from engine.recording.host_facts import this_machine
 
 LEASE_S: Final = 15.0
 RENEWAL_S: Final = 5.0
@@ -51,7 +50,7 @@ async def _renew(api: EngineAPI, renewal_s: float) -> None:
         await api.keep_quiet(LEASE_S)
 
 
-class Watcher(Seam):
+class Watcher(Protocol):
     """Whoever follows a benchmark."""
 
     def quietened(self, sample_s: float) -> None:
@@ -72,7 +71,7 @@ async def measure_all(
     before: State,
     subjects: Sequence[BenchSubject],
     agreed: Collection[Resident],
-    protocol: Schedule,
+    schedule: Schedule,
     cache: Path,
     watcher: Watcher,
 ) -> None:
@@ -83,7 +82,7 @@ async def measure_all(
     """
     files = PageCache(lambda model: slab_file(before.models[model].spec, cache))
     may_leave = {resident.model for resident in agreed} | {subject.leaving for subject in subjects}
-    bench = Bench(api, protocol, may_leave, files, watcher.progress)
+    bench = Bench(api, schedule, may_leave, files, watcher.progress)
     try:
         async with kept_quiet(api) as sample_s:
             watcher.quietened(sample_s)

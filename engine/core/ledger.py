@@ -1,4 +1,5 @@
-"""The ledger: who is charged how many bytes where, and the only ways in which that may change.
+"""The ledger: who is charged how many bytes where, the only ways in which that may change, and what must be true of every
+state.
 
 Every function takes a state and returns the next one. A transition that is not allowed raises `LedgerError`: that is a defect
 of the caller, never a way to ask whether there is room.
@@ -13,7 +14,6 @@ from msgspec.structs import replace
 
 from engine.core.models import Footprint, Pin
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.gdsf import inflated
 from engine.core.state import Resident, Slab, Stage, State
 
 
@@ -41,6 +41,12 @@ def budget(state: State, device: DeviceId) -> int:
     total = known.spec.total_bytes
     left = total - (known.reading.external_bytes or 0) - known.context_bytes
     return max(0, min(int(total * known.spec.fraction), left))
+
+
+# There are two answers to "how much room is there", and confusing them gives bytes away twice. `free` is what is proven: bytes
+# of who is leaving are still taken, since a driver may hold them for a while, or for good. `headroom` is what is promised: who
+# is leaving counts as gone, and who is pending as come. Plans are made with `headroom`, so that two of them never count
+# on the same bytes and no victim leaves for room that is coming anyway; a load begins only when `reserve` finds it `free`.
 
 
 def charged(state: State, device: DeviceId) -> int:
@@ -126,8 +132,6 @@ def leave(state: State, model: ModelName, device: DeviceId, now_s: float) -> Sta
     resident = _get(state, model, device)
     if resident.leases:
         raise LedgerError(f"{model} on {device} is leased")
-    if resident.stage != "loading":
-        state = inflated(state, resident)
     return _enter(state, model, device, "leaving", now_s)
 
 
@@ -226,6 +230,10 @@ _T = TypeVar("_T")
 
 def broken_invariants(state: State) -> list[str]:
     """What is wrong with `state`, in words; empty when all is well. Cheap enough to ask after every event."""
+    # Only what the engine itself could have done wrong counts. A device may well be charged more than its `budget`, which
+    # shrinks under what is charged already when another program takes memory or our own context grows: the next plan reckons
+    # with that. So charges are held against what the engine may ever fill. A pending load may stand on a device with no room
+    # for it: its place is promised, and nothing is charged yet.
     wrong = []
     for device, known in state.devices.items():
         if charged(state, device) > int(known.spec.total_bytes * known.spec.fraction):

@@ -1,4 +1,4 @@
-"""Models: what the catalog says of each, and what each needs on a device."""
+"""Models: what the catalog says of each, and what each needs on a device, in int8 too."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
 from engine.core.sizes import format_size
+from engine.core.tasks import TaskKind
 
-Task: TypeAlias = Literal["embedding", "generation"]
 Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "nf4", "nf4-double"]
 """`int8` and `nf4` are weight-only: the matrices of linear layers are of 8 or 4 bits, the rest and the computing are
 float16. With `nf4-double` the scales of these matrices are of 8 bits, too."""
@@ -44,7 +44,7 @@ class ModelSpec(Struct, frozen=True):
     name: ModelName
     sources: tuple[str, ...]
     """Where the weights may come from, in order of preference: `package:`, `hub:`, `path:` or `synthetic:`."""
-    task: Task
+    task: TaskKind
     dtype: Dtype = "float32"
     limits: Limits = Limits()
     preferred_device: DeviceId | None = None
@@ -80,7 +80,7 @@ class Footprint(Struct, frozen=True):
     workspace_bytes: int
     """Activations and KV cache at the model's limits."""
     label: Literal["estimated", "measured", "learned"] = "estimated"
-    """`measured`: the weights, when they were read. `learned`: the workspace too, from runs (`core.run_peaks`)."""
+    """`measured`: the weights, when they were read. `learned`: the workspace too, from runs (`forecast.footprints`)."""
     runs: RunRange | None = None
     """None where no run was measured yet: only cards can tell what one takes."""
 

@@ -14,8 +14,7 @@ class Policy(Struct, frozen=True):
     """How room is made, where models go, and what a request may set in motion."""
 
     eviction: Eviction = "expected_loss"
-    """Which residents leave first: the cheapest to lose (demand × reload time), the longest unused, the least used, those of
-    the lowest GreedyDual priority (`core.greedydual`), or those idle for `ttl_s`, then the longest unused."""
+    """Which residents leave first; what each policy goes by is said in `planning.eviction`."""
     balancing: Balancing = "spread"
     """Among devices that cost the same: the one with the fewest models, the fullest, or the one with the most room."""
     cpu_fallback: bool = True

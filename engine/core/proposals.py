@@ -42,7 +42,7 @@ class Gain(Struct, frozen=True):
     """Where it is now; None for no device."""
     target: DeviceId | None
     gain_s: float
-    """Seconds of reloading that it is expected to save, in the unit of `core.forecast.loss_s`; negative when it costs some."""
+    """Seconds of reloading that it is expected to save, in the unit of `costs.loss_s`; negative when it costs some."""
     cost_s: float
     """Seconds that the move is predicted to take."""
     why: str

@@ -60,8 +60,8 @@ class Switch(Struct, frozen=True, tag="switch"):
     reading_s: float | None = None
     """Seconds in which slabs of its loads were read from disk, also before the `read` phase; None when none was."""
     floor_s: float | None = None
-    """The least time that the bytes of its loads need, from the tier where they started (`core.floor`); None before there is a
-    measurement."""
+    """The least time that the bytes of its loads need, from the tier where they started (`calibration.floor_s`); None before
+    there is a measurement."""
 
     @property
     def predicted(self) -> Prediction:

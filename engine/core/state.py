@@ -11,6 +11,7 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Step
+from engine.core.policy import Policy
 from engine.core.prediction import INSTANT, Rates
 
 Stage: TypeAlias = Literal["pending", "loading", "ready", "draining", "leaving"]
@@ -35,18 +36,16 @@ class Resident(Struct, frozen=True):
 
 
 class Demand(Struct, frozen=True):
-    """Requests for a model, each counted less the more requests have come since (see `core.demand`)."""
+    """Requests for a model, each counted less the more requests have come since (see `forecast.demand`)."""
 
     weights: tuple[float, ...] = ()
-    """The requests as each span of `core.demand` remembers them; empty before the first."""
+    """The requests as each span of `forecast.demand` remembers them; empty before the first."""
     at_request: int = 0
     """Number of the engine's request at which `weights` were right."""
     requests: int = 0
     """All requests since the engine started."""
     last_s: float | None = None
     per_minute: float = 0.0
-    inflation: float = 0.0
-    """`State.inflation` at the last request."""
 
 
 class ModelState(Struct, frozen=True):
@@ -135,6 +134,14 @@ class Change(Struct, frozen=True):
     steps: tuple[Step, ...]
 
 
+class PolicyMemory(Struct, frozen=True):
+    """What the eviction policy in force remembers beside the demand. Only it reads and writes these figures, and says what they
+    mean (`planning.eviction`)."""
+
+    overall: float = 0.0
+    of_models: dict[ModelName, float] = field(default_factory=dict)
+
+
 class State(Struct, frozen=True, dict=True):
     """Devices, models, residents and the RAM tier, in catalog and device order."""
 
@@ -144,9 +151,8 @@ class State(Struct, frozen=True, dict=True):
     residents: tuple[Resident, ...] = ()
     request_count: int = 0
     trust: tuple[float, ...] = ()
-    """How far each span of `core.demand` is trusted, summing to 1; empty, for equally, before the first request."""
-    inflation: float = 0.0
-    """The highest priority that has left (`core.greedydual`)."""
+    """How far each span of `forecast.demand` is trusted, summing to 1; empty, for equally, before the first request."""
+    memory: PolicyMemory = PolicyMemory()
     disk: Rates = field(default_factory=Rates)
     """Reading prepared slabs from disk into the RAM tier."""
     disk_bytes_per_s: float | None = None
@@ -181,3 +187,12 @@ class State(Struct, frozen=True, dict=True):
         for resident in self.residents:
             models[resident.model] = (*models.get(resident.model, ()), resident)
         return models
+
+
+class Situation(Struct, frozen=True):
+    """What a decision is made on: the state, the operator's policy, and the time."""
+
+    state: State
+    policy: Policy
+    now_s: float
+    """Seconds since the epoch."""

@@ -1,5 +1,5 @@
-"""NVML's calls, translated: our structs for answers, NvmlTrouble for errors. Used on the driver's thread only, and imported
-there: this is the one module that imports pynvml.
+"""NVML's calls, translated: our structs for answers, NvmlTrouble for errors; who holds memory on a card, with names from the
+host's process table. Used on the driver's thread only, and imported there: this is the one module that imports pynvml.
 """
 
 from __future__ import annotations

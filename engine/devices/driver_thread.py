@@ -67,10 +67,14 @@ class DriverThread:
 
 
 async def _wait(call: _Call, deadline_s: float, monotonic: Callable[[], float]) -> None:
+    # Only the first to wait gives the call its deadline. Were each that follows to wait one of its own, a sample of eight cards
+    # behind a dead one would take eight deadlines; so all of them are told at once.
     if not call.is_overdue:
         over = asyncio.wrap_future(call.over)
         try:
-            await asyncio.wait([over], timeout=deadline_s)
+            await asyncio.wait(
+                [over], timeout=deadline_s
+            )  # not wait_for: the driver goes on, there is nothing to cancel
         finally:
             over.cancel()
         call.is_overdue = not call.over.done()

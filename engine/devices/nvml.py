@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.clock import Clock
 from engine.devices.cards import FIGURES, Activity, GpuFacts, GpuSample
-from engine.devices.clock import Clock
 from engine.devices.driver_thread import DriverThread
 from engine.devices.troubles import (
     OF_THE_LIBRARY,
@@ -112,6 +112,8 @@ class NvmlProbe:
         try:
             opened = await self._thread.run("opening its library", self._start_driver, self._deadlines.open_s)
         except DriverStuck as stuck:
+            # The thread is still at it and may get the library open behind our back, with cards that were never looked for: so
+            # the next sample opens it again, whatever its state then.
             self._is_half_open = True
             if not self._samples:  # else each says by itself that it is stale
                 self.library = failed_library(str(stuck))
@@ -160,6 +162,8 @@ class NvmlProbe:
         try:
             await self._read()
         except NvmlTrouble:
+            # A driver that was reloaded beneath us answers again once it is opened anew. Once a sample: what does not help the
+            # first time waits for the next.
             await self._open()
             if self.library.state in _ANSWERING:
                 try:
@@ -188,6 +192,7 @@ class NvmlProbe:
         if now_s - self._counted_s < ACTIVITY_EVERY_S:
             return
         self._counted_s = now_s
+        # A card that the driver has found since makes no call fail: only the count tells.
         try:
             count = await self._thread.run("counting the cards", self._asked.count, self._deadlines.call_s)
         except DriverStuck:

@@ -1,10 +1,15 @@
-"""How much of a card is used by processes that are not ours, said only when it is certain. Pure: two samples in, bytes out."""
+"""Readings of NVIDIA cards and of slices of them: what our workers hold there, and what others leave no room for.
+
+A card is read as the slice of itself that has all of it. What others hold is admitted only once two samples agree; until the
+first time a device is `starting`, afterwards the last settled figure stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec, Neighbour, Reading
@@ -19,21 +24,39 @@ SETTLED_WITHIN_BYTES: Final = 16 * MIB
 them each second; the smallest model worth moving is several times larger."""
 
 
-def settled_external(previous: GpuSample, current: GpuSample, our_bytes: int, our_pids: Collection[int]) -> int | None:
+class OwnUse(Struct, frozen=True):
+    """What our worker on a device holds by its own account, and how far that account goes."""
+
+    pid: int | None = None
+    """None while it has no process."""
+    used_bytes: int = 0
+    """What it said last that it holds, its CUDA context included."""
+    under_way: int = 0
+    """Requests that it has not answered. Each may take memory or give it back, and what it holds is told with the answer."""
+    asked: int = 0
+    """How many requests it has had: between two equal figures its account stood still."""
+
+
+def settled_external(
+    previous: GpuSample, current: GpuSample, our_bytes: int | None, our_pids: Collection[int]
+) -> int | None:
     """Bytes in use on the card that are not ours; None while that can't be said, and what was said last still holds.
 
     Nothing is said unless memory stood still from `previous` to `current`: while a process comes or goes, its bytes are for
-    a moment in the card's figure and in no list, and would look like somebody else's. `our_bytes` is what our processes hold
-    by their own account, CUDA contexts included. The driver's account of `our_pids` is heard beside it only where it was
-    taken between the two readings: an older one has missed what moved since. Of the two the greater counts, because in a
-    container the driver may list nobody, or know our processes by other numbers.
+    a moment in the card's figure and in no list, and would look like somebody else's. `our_bytes` is what our processes held
+    all that time by their own account, CUDA contexts included; None when that account was moving. The driver's account of
+    `our_pids` is heard beside it only where it was taken between the two readings: an older one has missed what moved since.
+    Of the two the greater counts, because in a container the driver may list nobody, or know our processes by other numbers.
     """
     before, now = previous.memory, current.memory
     if before is None or now is None or previous.health != "ok" or current.health != "ok":
         return None
     if abs(now.used_bytes - before.used_bytes) > SETTLED_WITHIN_BYTES:
         return None
-    return max(0, now.used_bytes - max(our_bytes, _listed_between(previous, current, our_pids)))
+    listed_bytes = _listed_between(previous, current, our_pids)
+    if our_bytes is None and not listed_bytes:
+        return None
+    return max(0, now.used_bytes - max(our_bytes or 0, listed_bytes))
 
 
 def _listed_between(previous: GpuSample, current: GpuSample, our_pids: Collection[int]) -> int:
@@ -65,35 +88,58 @@ class CardReader:
         """The card that each device is, or is a slice of."""
         self._samples: dict[str, GpuSample] = {}
         self._external: dict[str, int] = {}
+        self._asked: dict[DeviceId, int] = {}
+        """How many requests each worker had had at the last sample."""
+        self._our_pids: set[int] = set()
+        """Of all our workers so far: the driver goes on listing one that was killed until its memory is free."""
 
     async def read(
-        self, specs: Mapping[DeviceId, DeviceSpec], used_bytes: Mapping[DeviceId, int], pids: Mapping[DeviceId, int]
+        self, specs: Mapping[DeviceId, DeviceSpec], look: Callable[[], Mapping[DeviceId, OwnUse]]
     ) -> dict[DeviceId, Reading]:
-        """A reading of every device on a card. `used_bytes` and `pids`: what our workers hold, and who they are."""
+        """A reading of every device on a card. `look`: what our workers hold at the moment when it is called; it is called as
+        soon as the driver has answered."""
         if not self._uuids:
             return {}
+        before = {device: use.asked for device, use in look().items() if not use.under_way}
         samples = {sample.uuid: sample for sample in await self._probe.sample()}
-        ours = {pids[device] for device in self._uuids if device in pids}
+        own = look()
+        self._our_pids |= {use.pid for use in own.values() if use.pid is not None}
+        still = {
+            device
+            for device, use in own.items()
+            if not use.under_way and use.asked == self._asked.get(device) == before.get(device)
+        }
         for sample in samples.values():
-            self._settle(sample, self._our_bytes(sample.uuid, used_bytes), ours)
+            self._settle(sample, own, still)
         readings = {
-            device: self._reading(specs[device], samples.get(uuid), used_bytes, ours)
-            for device, uuid in self._uuids.items()
+            device: self._reading(specs[device], samples.get(uuid), own, still) for device, uuid in self._uuids.items()
         }
         self._samples = samples
+        # A request that ended between this sample and the next spoils the next: its answer may be older than the memory.
+        self._asked = {device: use.asked for device, use in own.items() if not use.under_way}
         return readings
 
     async def close(self) -> None:
         await self._probe.close()
 
-    def _settle(self, sample: GpuSample, our_bytes: int, ours: Collection[int]) -> None:
+    def _settle(self, sample: GpuSample, own: Mapping[DeviceId, OwnUse], still: Collection[DeviceId]) -> None:
         before = self._samples.get(sample.uuid)
-        settled = None if before is None else settled_external(before, sample, our_bytes, ours)
+        if before is None:
+            return
+        certain = all(device in still for device in self._on(sample.uuid))
+        our_bytes = self._our_bytes(sample.uuid, own) if certain else None
+        settled = settled_external(before, sample, our_bytes, self._our_pids)
+        # Otherwise the last settled figure stands: budgets follow it, and a spike while one of our own loads is under way would
+        # take room from models as if somebody else had come.
         if settled is not None:
             self._external[sample.uuid] = settled
 
     def _reading(
-        self, spec: DeviceSpec, sample: GpuSample | None, used_bytes: Mapping[DeviceId, int], ours: Collection[int]
+        self,
+        spec: DeviceSpec,
+        sample: GpuSample | None,
+        own: Mapping[DeviceId, OwnUse],
+        still: Collection[DeviceId],
     ) -> Reading:
         if sample is None:
             library = self._probe.library
@@ -107,22 +153,36 @@ class CardReader:
             temperature_c=activity.temperature_c,
             utilization_percent=activity.utilization_percent,
             neighbours=tuple(
-                Neighbour(p.pid, p.name or "", p.used_bytes) for p in activity.processes or () if p.pid not in ours
+                Neighbour(p.pid, p.name or "", p.used_bytes)
+                for p in activity.processes or ()
+                if p.pid not in self._our_pids
             ),
         )
         external = self._external.get(sample.uuid)
         if external is None:
             return replace(reading, health="starting", reason="its memory has not been read twice alike yet")
-        own_bytes = used_bytes[spec.id]
-        left = HostMemory(sample.memory.total_bytes, self._left_bytes(sample, external, used_bytes))
-        taken_bytes = external_bytes(spec.total_bytes, own_bytes, left)
-        return replace(reading, used_bytes=own_bytes + taken_bytes, external_bytes=taken_bytes)
-
-    def _left_bytes(self, sample: GpuSample, external: int, used_bytes: Mapping[DeviceId, int]) -> int:
-        """What neither others nor any of our workers hold of the card."""
-        assert sample.memory is not None
+        holds = self._holds(sample.uuid, sample.memory.used_bytes - external, own, still)
+        # The card, as if it were host memory that its slices share: what is left of it in all may be less than this slice has.
         usable_bytes = sample.memory.total_bytes - (sample.memory.reserved_bytes or 0)
-        return max(0, usable_bytes - external - self._our_bytes(sample.uuid, used_bytes))
+        left_bytes = max(0, usable_bytes - external - sum(holds.values()))
+        taken_bytes = external_bytes(spec.total_bytes, holds[spec.id], HostMemory(usable_bytes, left_bytes))
+        return replace(reading, used_bytes=holds[spec.id] + taken_bytes, external_bytes=taken_bytes)
 
-    def _our_bytes(self, uuid: str, used_bytes: Mapping[DeviceId, int]) -> int:
-        return sum(used_bytes[device] for device, card in self._uuids.items() if card == uuid)
+    def _holds(
+        self, uuid: str, ours_bytes: int, own: Mapping[DeviceId, OwnUse], still: Collection[DeviceId]
+    ) -> dict[DeviceId, int]:
+        """Bytes of each of our workers on the card, which hold `ours_bytes` in all by the driver's figure. Where that is more
+        than they say, it is the ones whose account is moving that hold the rest."""
+        holds = {device: own[device].used_bytes for device in self._on(uuid)}
+        moving = [device for device in holds if device not in still]
+        unsaid_bytes = max(0, ours_bytes - sum(holds.values()))
+        for device in moving:
+            holds[device] += unsaid_bytes // len(moving)
+        return holds
+
+    def _our_bytes(self, uuid: str, own: Mapping[DeviceId, OwnUse]) -> int:
+        return sum(own[device].used_bytes for device in self._on(uuid))
+
+    def _on(self, uuid: str) -> list[DeviceId]:
+        """The devices that are the card, or slices of it."""
+        return [device for device, card in self._uuids.items() if card == uuid]

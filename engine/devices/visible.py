@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from engine.devices.cards import GpuFacts
+
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 def visible(facts: Sequence[GpuFacts], cuda_visible_devices: str | None) -> tuple[GpuFacts, ...]:

@@ -1,15 +1,20 @@
-"""All checks in the order in which they are best mended, and the answer: could a model run on a GPU here?"""
+"""All checks in the order in which they are best mended, and the answer: could a model run on a GPU here?
+
+Kept apart: facts are judged without the driver, the disk and the other processes that `gather` reaches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from engine.doctor.checks.cards import check_card_memory, check_cards, check_config, check_cuda, check_visible
 from engine.doctor.checks.driver import check_device_nodes, check_driver
 from engine.doctor.checks.host import check_container, check_disk, check_page_locking, check_shared_memory
 from engine.doctor.checks.software import check_python, check_torch
-from engine.doctor.finding import Examination, Finding
+from engine.doctor.finding import Finding
 from engine.doctor.machine import DoctorFacts
 
 FINDINGS_VERSION: Final = 1
@@ -31,6 +36,15 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_shared_memory,
     check_disk,
 )
+
+
+class Examination(Struct, frozen=True):
+    """All findings, and the one answer that they add up to."""
+
+    version: int
+    can_run_on_gpu: bool
+    answer: str
+    findings: tuple[Finding, ...]
 
 
 def examine(machine: DoctorFacts) -> Examination:

@@ -21,12 +21,3 @@ class Finding(Struct, frozen=True):
     """Empty when there is nothing to explain."""
     fix: str = ""
     """What to do; commands stand between backquotes, ready to be copied."""
-
-
-class Examination(Struct, frozen=True):
-    """All findings, and the one answer that they add up to."""
-
-    version: int
-    can_run_on_gpu: bool
-    answer: str
-    findings: tuple[Finding, ...]

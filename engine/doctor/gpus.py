@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.devices import Health
-from engine.doctor.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 from engine.doctor.gather import Survey, environment_for_torch, survey
 from engine.doctor.gathering.torch import ProgramFailed, output_of
 from engine.doctor.machine import CardFacts, Config, PcieLink
 from engine.doctor.tables import fast_dtypes
+from engine.recording.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 
 LISTING_VERSION: Final = 1
 
@@ -83,7 +83,7 @@ def virtual_reports(config: Config) -> Iterable[VirtualReport]:
     return (VirtualReport(each.device, each.backing, each.memory_bytes) for each in config.slices)
 
 
-TIMEOUT_S: Final = 120.0
+_TIMEOUT_S: Final = 120.0
 PROGRAM: Final = "engine.doctor.programs.copy_rates"
 
 
@@ -103,7 +103,7 @@ async def measured(
 ) -> list[CardRates]:
     """Measure every card now and keep the figures; a card that can't be measured says why."""
     try:
-        timed = msgspec.json.decode(await output_of(program, environment, TIMEOUT_S), type=list[Timed])
+        timed = msgspec.json.decode(await output_of(program, environment, _TIMEOUT_S), type=list[Timed])
     except ProgramFailed as failure:
         return [CardRates(trouble=f"not measured: {failure}") for _card in cards]
     outcomes = zip_longest(_circumstances(cards, driver), timed[: len(cards)], fillvalue=None)

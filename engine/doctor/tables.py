@@ -1,4 +1,16 @@
-"""Which driver a CUDA version needs, and how a distribution installs one. Pure tables."""
+"""Which driver a CUDA version needs and how a distribution installs one; what a card computes fast, and which torch runs on it.
+Pure tables and rules.
+
+Which formats a card computes fast: from NVIDIA's CUDA C++ programming guide, "Throughput of Native Arithmetic Instructions" and
+the data types of tensor cores under "Compute Capabilities". Half precision runs at twice the single-precision rate on 5.3, 6.0
+and 6.2, at 1/64 of it on 6.1 (2 against 128 results a clock), and in tensor cores from 7.0; bfloat16 and TF32 in tensor cores
+from 8.0; 8-bit integers by a four-way dot product (dp4a) from 6.1 and in tensor cores from 7.2; 8-bit floats from 8.9, 4-bit
+floats from 10.0.
+
+Which torch runs on which card: a card runs machine code (`sm_XY`) of its own major capability and of no later minor one, and
+compiles intermediate code (`compute_XY`) of any capability up to its own; both are from "Application Compatibility" in the same
+guide. So sm_60 runs on a GT 1030, which is 6.1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Requests of a trace made into requests to the engine: when each is due, for which model, and how much it asks for."""
+"""Requests of a trace made into requests to the engine: which model of the catalog plays which of the trace's, when each is due,
+and how much it asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from msgspec import Struct
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-from engine.replay.trace import TraceError, TraceRequest
+from engine.core.tasks import Task, sample_task
+from engine.recording.trace import TraceError, TraceRequest
 
 CAST_HEADING: Final = "trace,model"
 
@@ -92,11 +94,7 @@ class Call(Struct, frozen=True):
     due_s: float
     """Seconds after the start."""
     model: ModelName
-    texts: tuple[str, ...] = ()
-    """To embed; empty when the model writes."""
-    tokens: int = 0
-    """To write, after the prompt."""
-    prompt: str = ""
+    task: Task
 
 
 def calls(
@@ -115,11 +113,10 @@ def calls(
 
 def _call(number: int, due_s: float, spec: ModelSpec, work: float) -> Call:
     """The trace's work as texts or tokens, at least one and at most what the model takes at a time."""
-    amount = max(1, round(work))
-    if spec.task == "embedding":
-        texts = tuple(_text(number + row) for row in range(min(amount, spec.limits.max_batch)))
-        return Call(due_s, spec.name, texts)
-    return Call(due_s, spec.name, tokens=min(amount, MOST_TOKENS, spec.limits.max_sequence // 2), prompt=_text(number))
+    limits = spec.limits
+    most_tokens = min(MOST_TOKENS, limits.max_sequence // 2)
+    task = sample_task(spec.task, lambda row: _text(number + row), max(1, round(work)), limits.max_batch, most_tokens)
+    return Call(due_s, spec.name, task)
 
 
 def _text(number: int) -> str:

@@ -73,6 +73,7 @@ def outcome(
     demand: str, speed: float, cast: Cast, *, stopped: bool, ended: Sequence[Ended], watch: Watch
 ) -> PlayFigures:
     answered = [one for one in ended if not one.failure]
+    pressed, all_along = watch.pressed.use, watch.all_along.use
     done = [switch for switch in watch.switches if switch.outcome == "done"]
     timed = [switch for switch in done if switch.tier in ("ram", "disk")]
     return PlayFigures(
@@ -91,9 +92,9 @@ def outcome(
         prepared=sum(switch.tier == "source" for switch in done),
         broken_switches=sum(switch.outcome == "failed" for switch in watch.switches),
         victims=sum(len(switch.plan.victims) for switch in done),
-        utilization=watch.pressed.mean,
-        utilization_all=watch.all_along.mean,
-        utilization_peak=watch.all_along.peak,
+        utilization=pressed.mean if pressed else None,
+        utilization_all=all_along.mean if all_along else None,
+        utilization_peak=all_along.peak if all_along else None,
     )
 
 

@@ -1,4 +1,5 @@
-"""Sends calls when they are due, many in flight, and notes how each ended. Late answers delay no other call."""
+"""Sends calls when they are due, many in flight, and notes how each ended; late answers delay no other call. Meanwhile the engine
+is watched: every switch that it records, and how full its GPUs are."""
 
 from __future__ import annotations
 
@@ -11,9 +12,8 @@ from typing import Final, assert_never
 from msgspec import Struct
 
 from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Recorded, Snapshot, Updated
-from engine.core.ledger import charged
+from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import DeviceId, ModelName
-from engine.core.planning.placement import gpus
 from engine.core.records import Switch
 from engine.drive.calls import Call
 
@@ -34,8 +34,8 @@ class Ended(Struct, frozen=True):
     failure: str = ""
 
 
-class Tally(Struct, frozen=True):
-    """How far it is."""
+class PlayProgress(Struct, frozen=True):
+    """How far a play is."""
 
     sent: int
     ended: int
@@ -45,7 +45,7 @@ class Tally(Struct, frozen=True):
 class Player:
     """One play of `calls` against `api`. `stop` ends it in order: nothing more is sent, what runs is waited for."""
 
-    def __init__(self, api: EngineAPI, calls: Sequence[Call], show: Callable[[Tally], None]) -> None:
+    def __init__(self, api: EngineAPI, calls: Sequence[Call], show: Callable[[PlayProgress], None]) -> None:
         self._api: Final = api
         self._calls: Final = calls
         self._show: Final = show
@@ -80,7 +80,7 @@ class Player:
     async def _make(self, call: Call, due_at_s: float) -> None:
         device, failure = None, ""
         try:
-            device = await self._answering(call)
+            device = (await self._api.result(call.model, call.task)).device
         except EngineUnreachable as lost:
             failure = str(lost)
             self.stop()
@@ -91,37 +91,9 @@ class Player:
         self._ended.append(Ended(call.model, due_at_s, time.time() - due_at_s, device, failure))
         self._tell()
 
-    async def _answering(self, call: Call) -> DeviceId:
-        if call.texts:
-            return (await self._api.embed(call.model, list(call.texts))).device
-        return (await self._api.generate(call.model, call.prompt, call.tokens)).device
-
     def _tell(self) -> None:
         failed = sum(bool(ended.failure) for ended in self._ended)
-        self._show(Tally(self._sent, len(self._ended), failed))
-
-
-class Filling:
-    """The share of the GPUs' budget that models fill, weighted by time; each snapshot holds until the next one."""
-
-    def __init__(self) -> None:
-        self.peak: float | None = None
-        self._share_seconds = 0.0
-        self._seconds = 0.0
-        self._last: tuple[float, float] | None = None
-
-    def note(self, at_s: float, share: float) -> None:
-        if self._last is not None:
-            before_s, before = self._last
-            self._share_seconds += before * (at_s - before_s)
-            self._seconds += at_s - before_s
-        self._last = at_s, share
-        self.peak = share if self.peak is None else max(self.peak, share)
-
-    @property
-    def mean(self) -> float | None:
-        """None before two snapshots."""
-        return self._share_seconds / self._seconds if self._seconds > 0 else None
+        self._show(PlayProgress(self._sent, len(self._ended), failed))
 
 
 class Watch:
@@ -134,8 +106,8 @@ class Watch:
         self.lost = ""
         """Why the engine went, when it did."""
         self.switches: list[Switch] = []
-        self.all_along: Final = Filling()
-        self.pressed: Final = Filling()
+        self.all_along: Final = BudgetMeter()
+        self.pressed: Final = BudgetMeter()
         """From the first eviction for want of room on."""
 
     async def follow(self) -> None:
@@ -159,7 +131,7 @@ class Watch:
     def _note(self, event: Event) -> None:
         match event:
             case Updated(snapshot):
-                self._note_filling(snapshot)
+                self._note_share(snapshot)
             case Recorded(record):
                 self._seq = record.seq
                 if isinstance(record.entry, Switch):
@@ -171,12 +143,10 @@ class Watch:
         newest = await self._api.records(1)
         return newest[-1].seq if newest else 0
 
-    def _note_filling(self, snapshot: Snapshot) -> None:
-        devices = gpus(snapshot.state)
-        budget_bytes = sum(snapshot.budgets[gpu] for gpu in devices)
-        if not budget_bytes:
+    def _note_share(self, snapshot: Snapshot) -> None:
+        share = gpus_share(snapshot.state)
+        if share is None:
             return
-        share = sum(charged(snapshot.state, gpu) for gpu in devices) / budget_bytes
-        self.all_along.note(snapshot.at_s, share)
+        self.all_along.note(share, snapshot.at_s)
         if any(switch.plan.victims for switch in self.switches):
-            self.pressed.note(snapshot.at_s, share)
+            self.pressed.note(share, snapshot.at_s)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from engine.core.names import ModelName
 from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
-from engine.replay.trace import HEADING, TraceError, TraceRequest, read_trace
+from engine.recording.trace import HEADING, TraceError, TraceRequest, read_trace
 
 DEMAND_FILE: Final = "demand.csv"
 
@@ -63,6 +63,7 @@ class DemandLog:
                 self._last_s, changed_s = _last_request(self._folder) or (0.0, now_s)
             except OSError as error:
                 raise NotWritten(f"{error.filename} can't be read: {error.strerror}") from error
+            # The file says only seconds since the trace began; its time of last change is the one clock time that is kept of it.
             self._began_s = min(changed_s, now_s) - self._last_s
         return self._began_s
 

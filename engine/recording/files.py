@@ -1,4 +1,5 @@
-"""Files that only grow, line by line, and never without bound: a full one is closed, a few closed ones are kept."""
+"""Files that only grow, line by line, and never without bound: a full one is closed, a few closed ones are kept. They are
+written in a task of its own, so that nothing that is recorded waits for a disk."""
 
 from __future__ import annotations
 

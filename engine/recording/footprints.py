@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +15,7 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Dtype, Limits
 from engine.core.names import ModelName
 from engine.core.state import ModelState
+from engine.whole_file import write_whole
 
 _log: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
@@ -93,8 +92,9 @@ class FootprintStore:
         self._lessons[subject] = peaks
         async with self._writing:
             lessons = tuple(_Lesson(*item) for item in self._lessons.items())[-KEPT_LESSONS:]
+            file = _File(_VERSION, lessons)
             try:
-                await asyncio.to_thread(self._write, _File(_VERSION, lessons))
+                await asyncio.to_thread(lambda: write_whole(self._path, msgspec.json.encode(file)))
             except OSError as error:
                 _log.warning(
                     "%s can't be written: %s; what runs taught is lost at a restart", self._path, error.strerror
@@ -103,16 +103,6 @@ class FootprintStore:
     def _subject(self, model: ModelName, kind: str) -> PeaksSubject:
         known = self._models[model]
         return PeaksSubject(model, known.source, known.spec.dtype, known.spec.limits, kind, self._torch)
-
-    def _write(self, file: _File) -> None:
-        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(msgspec.json.encode(file))
-            os.replace(temporary, self._path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
 
     def _put_aside(self, why: str) -> str:
         aside = self._path.with_suffix(".damaged")

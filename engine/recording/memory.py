@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from engine.api import Hello, Snapshot
-from engine.bench.records import HostFacts
 from engine.core.devices import DeviceSpec, Health
-from engine.core.models import Dtype, Task
+from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import DeviceState
+from engine.core.tasks import TaskKind
 from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+from engine.recording.host_facts import HostFacts
 
 MEMORY_FILE: Final = "memory.jsonl"
 PRESSURE_S: Final = 60.0
@@ -26,7 +27,7 @@ class ModelFacts(Struct, frozen=True):
     """A model of the catalog, as the engine found it when it started."""
 
     name: ModelName
-    task: Task
+    task: TaskKind
     dtype: Dtype
     source: str
     synthetic: bool

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.replay.trace import TraceRequest
+from engine.recording.trace import TraceRequest
 
 
 def demand(models: int, zipf: float, gap_cv: float, *, seed: int, requests: int = 1500) -> tuple[TraceRequest, ...]:

@@ -1,4 +1,8 @@
-"""An untimed replay: the requests in their order, each served from a GPU before the next one comes."""
+"""An untimed replay: the requests in their order, each served from a GPU before the next one comes.
+
+A policy decides with what it may know: the demand that the engine has counted, or, for a bound, the requests to come. Policies
+are compared side by side on one trace and one box, each with how far it is from the one that knew the future.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,17 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.commands import Load
 from engine.core.forecast.demand import SPANS_REQUESTS, request_came
+from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import ModelName
+from engine.core.planning.eviction import eviction_policy
 from engine.core.planning.planner import plan
 from engine.core.planning.ram_tier import excess, let_go, resting, worth_writing_back
 from engine.core.plans import LoadStep, Plan
 from engine.core.policy import Eviction, Policy
 from engine.core.prediction import predict
-from engine.core.state import Slab, State
+from engine.core.state import Situation, Slab, State
+from engine.recording.trace import TraceRequest, without_repeats
 from engine.replay.box import Box, starting_state
-from engine.replay.trace import TraceRequest, without_repeats
 
 _SCALE: Final = 1e6
 """Makes the engine's prior demand, a fraction of one request, vanish beside what is known for certain."""
@@ -95,19 +101,19 @@ class ReplayFigures(Struct, frozen=True):
 def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook) -> ReplayFigures:
     """Serve requests for `models`, in order, from `start`, deciding by `policy` with the knowledge of `outlook`."""
     policy = replace(policy, cpu_fallback=False, min_residency_s=0.0)
-    budget_bytes = sum(ledger.budget(start, device) for device in start.devices)
-    state, switches, filled = start, list[_Switch](), list[float]()
+    state, switches, pressed = start, list[_Switch](), BudgetMeter()
     under_pressure = False
     for number, model in enumerate(models):
         # the number of the request is the clock: the order is all that an untimed replay knows
         now_s = float(number + 1)
-        state = request_came(state, model, now_s)
+        state = request_came(eviction_policy(policy).asked(state, model), model, now_s)
         if not state.of(model):
             state, switch = _switch(outlook.informed(state, number), model, policy, now_s)
             switches.append(switch)
             under_pressure = under_pressure or switch.evicted
-        if under_pressure:
-            filled.append(sum(r.footprint.total_bytes for r in state.residents) / budget_bytes)
+        if under_pressure and (share := gpus_share(state)) is not None:
+            pressed.hold(share, 1.0)
+    use = pressed.use
     return ReplayFigures(
         switch_s=sum(_moving_s(start, s.load) for s in switches),
         requests=len(models),
@@ -116,7 +122,7 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
         to_gpu_bytes=sum(s.load.size_bytes for s in switches),
         from_disk_bytes=sum(s.load.size_bytes for s in switches if s.load.tier == "disk"),
         to_ram_bytes=sum(s.to_ram_bytes for s in switches),
-        utilization=sum(filled) / len(filled) if filled else None,
+        utilization=use.mean if use else None,
     )
 
 
@@ -141,28 +147,30 @@ def _switch(state: State, model: ModelName, policy: Policy, now_s: float) -> tup
     assert found.load is not None
     for step in found.victims:
         state = ledger.leave(state, step.model, step.device, now_s)
+        state = eviction_policy(policy).left(state, step.model, step.device)
         state = ledger.release_bytes(state, step.model, step.device, 0)
     load = found.load
     state = ledger.pend(state, model, load.device, now_s)
     state = ledger.reserve(state, model, load.device, now_s)
     state = ledger.arrive(state, model, load.device, now_s)
     state = ledger.put_slab(state, Slab(model, load.size_bytes, "kept", now_s))
-    state = _tier_kept(state, found, policy, now_s)
+    state = _tier_kept(Situation(state, policy, now_s), found)
     copied = [step.size_bytes for step in found.victims if state.ram.find(step.model) is not None]
     return state, _Switch(load, bool(found.victims), sum(copied))
 
 
-def _tier_kept(state: State, done: Plan, policy: Policy, now_s: float) -> State:
-    """`state` with the victims that pay for it written back to the RAM tier, and the tier within its limits.
+def _tier_kept(situation: Situation, done: Plan) -> State:
+    """The state with the victims that pay for it written back to the RAM tier, and the tier within its limits.
 
     The tier is exclusive. A resident keeps its slab on the books, so that the planner prices its reload from where it would
     land; only slabs at rest count.
     """
     for step in done.victims:
-        if not worth_writing_back(state, step.model, step.device, policy, now_s):
-            state = ledger.drop_slab(state, step.model)
+        if not worth_writing_back(situation, step.model, step.device):
+            situation = replace(situation, state=ledger.drop_slab(situation.state, step.model))
+    state = situation.state
     slabs = resting(state)
-    for model in let_go(state, slabs, excess(state, slabs), policy, now_s):
+    for model in let_go(situation, slabs, excess(state, slabs)):
         state = ledger.drop_slab(state, model)
     return state
 

@@ -41,13 +41,13 @@ def criteria(recorded: ReportRecords) -> tuple[Criterion, ...]:
 def _filled(recorded: ReportRecords) -> Criterion:
     name, target = "Utilisation under pressure", f"over {100 * FILLED_TARGET:.0f} % of the GPUs' budget"
     found = pressure(recorded.samples, recorded.engines, recorded.switches)
-    if found is None or found.seconds < ENOUGH_PRESSURE_S:
-        seconds = found.seconds if found else 0.0
+    seconds = found.of_budget.seconds if found else 0.0
+    if found is None or seconds < ENOUGH_PRESSURE_S:
         wanting = f"{ENOUGH_PRESSURE_S:.0f} s of evictions for room: `citadel drive` with more models than fit"
         return Criterion(name, target, f"{seconds:.0f} s under pressure recorded", "not enough data", wanting)
     mean = found.of_budget.mean
     of_total = f"; {100 * found.of_total.mean:.1f} % of all their memory in use" if found.of_total else ""
-    figure = f"{100 * mean:.1f} % on average over {found.seconds:.0f} s{of_total}"
+    figure = f"{100 * mean:.1f} % on average over {seconds:.0f} s{of_total}"
     return Criterion(name, target, figure, "PASS" if mean > FILLED_TARGET else "FAIL")
 
 

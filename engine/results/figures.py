@@ -1,4 +1,5 @@
-"""How full devices were, and how well that was watched, from the recorded monitor."""
+"""What the records say in figures: how full devices were and how well that was watched, how long switches took beside what was
+predicted, and which models were put on the CPU, by themselves or because somebody asked for it."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from engine.bench.statistics import Spread, spread
+from engine.core.insight.budget_use import BudgetMeter, BudgetUse
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.core.records import Switch
@@ -19,30 +21,22 @@ _LATE: Final = 1.5
 """A sample that comes later than so many intervals after the one before is a gap."""
 
 
-class Share(Struct, frozen=True):
-    """Of 1, over time."""
-
-    mean: float
-    peak: float
-
-
 class DeviceUse(Struct, frozen=True):
     """How full a device was."""
 
     device: DeviceId
-    of_budget: Share
+    of_budget: BudgetUse
     """What models took of what the engine may fill."""
-    of_total: Share | None
+    of_total: BudgetUse | None
     """What was in use of all of its memory, others' included; None when it never told."""
 
 
 class Pressure(Struct, frozen=True):
     """From one eviction of a model for another to the next, where that came within a minute."""
 
-    seconds: float
-    of_budget: Share
+    of_budget: BudgetUse
     """Of all GPUs' budgets together."""
-    of_total: Share | None
+    of_total: BudgetUse | None
     """Of all GPUs' memory together, what was in use, others' included; None when a GPU did not tell."""
 
 
@@ -82,9 +76,8 @@ def pressure(samples: Sequence[Sample], engines: Sequence[EngineFacts], switches
     totals = {spec.id: spec.total_bytes for spec in engines[-1].devices if spec.id != CPU}
     filled = [(share, span.seconds) for span in spans if (share := _filled(span.sample)) is not None]
     used = [(share, span.seconds) for span in spans if (share := _used(span.sample, totals)) is not None]
-    if sum(seconds for _, seconds in filled) <= 0:
-        return None
-    return Pressure(sum(seconds for _, seconds in filled), _share(filled), _share(used) if used else None)
+    of_budget = _use_of(filled)
+    return None if of_budget is None else Pressure(of_budget, _use_of(used))
 
 
 def monitoring(samples: Sequence[Sample], engines: Sequence[EngineFacts]) -> Monitoring | None:
@@ -120,9 +113,8 @@ def _use(device: DeviceId, total_bytes: int, spans: Iterable[_Span]) -> DeviceUs
     seen = [(one, span.seconds) for span in spans for one in span.sample.devices if one.id == device]
     of_budget = [(one.models_bytes / one.budget_bytes, seconds) for one, seconds in seen if one.budget_bytes]
     of_total = [(one.used_bytes / total_bytes, seconds) for one, seconds in seen if one.used_bytes is not None]
-    if not of_budget:
-        return None
-    return DeviceUse(device, _share(of_budget), _share(of_total) if of_total else None)
+    use = _use_of(of_budget)
+    return None if use is None else DeviceUse(device, use, _use_of(of_total))
 
 
 def _spells(switches: Iterable[Switch]) -> list[tuple[float, float]]:
@@ -145,14 +137,12 @@ def _used(sample: Sample, totals: Mapping[DeviceId, int]) -> float | None:
     return sum(known) / sum(totals.values()) if known and len(known) == len(totals) else None
 
 
-def _share(weighted: Sequence[tuple[float, float]]) -> Share:
-    """The mean by seconds, or the plain one when no time passed."""
-    seconds = sum(weight for _, weight in weighted)
-    if seconds <= 0:
-        mean = sum(value for value, _ in weighted) / len(weighted)
-    else:
-        mean = sum(value * weight for value, weight in weighted) / seconds
-    return Share(mean, max(value for value, _ in weighted))
+def _use_of(held: Iterable[tuple[float, float]]) -> BudgetUse | None:
+    """Of shares and for how long each was seen, with gaps between them."""
+    meter = BudgetMeter()
+    for share, seconds in held:
+        meter.hold(share, seconds)
+    return meter.use
 
 
 _QUICKEST_FIRST: Final[tuple[Tier, ...]] = ("ram", "disk", "source")

@@ -11,7 +11,7 @@ from engine.core.records import Entry, Switch
 from engine.recording.demand import OwnDemand, own_demand
 from engine.recording.journal import recorded_records
 from engine.recording.memory import EngineFacts, MemoryLine, Sample, recorded_memory
-from engine.replay.trace import TraceError
+from engine.recording.trace import TraceError
 
 
 class NothingRecorded(Exception):

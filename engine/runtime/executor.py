@@ -1,4 +1,8 @@
-"""Does what the scheduler wants done, each effect in a task of its own, and reports back. Decides nothing."""
+"""Does what the scheduler wants done, each effect in a task of its own, and reports back. Decides nothing.
+
+Effects of one message are begun in their order and end in any. What may not overtake something else waits for a report first, in
+the scheduler; only stopping and killing happen at once, since whoever is to be stopped must not be waited for.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,17 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Final, Literal, assert_never
 
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.recording.footprints import FootprintStore
-from engine.runtime.ports import Clock, WorkerSpawner
+from engine.runtime.ports import WorkerSpawner
 from engine.runtime.slab_store import SlabStore
 from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
-    DisownSlab,
     DropSlab,
+    InvalidateSlab,
     KeepPeaks,
     KillWorker,
     ReadSlab,
@@ -42,11 +47,12 @@ from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlo
 
 _log: Final = logging.getLogger(__name__)
 
-_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read", "replaced"]]] = {
+_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "unsupported", "not read", "replaced"]]] = {
     "internal": "passing",
     "not read": "not read",
     "out of memory": "no room",
     "device unusable": "unusable",
+    "device unsupported": "unsupported",
     "replaced": "replaced",
 }
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""
@@ -74,7 +80,7 @@ class Executor:
         self.workers: Final = Workers(workers, spawner, clock, post)
         self._reads = SlabReads(store, post, self.workers.tell, self._give_up)
         self._checks = SlabChecks(store, post)
-        self._returns = SlabWriteBacks(store, post, self.workers.ask, self._give_up)
+        self._write_backs = SlabWriteBacks(store, post, self.workers.ask, self._give_up)
 
     def perform(self, effect: Work) -> None:
         """Set `effect` in motion."""
@@ -84,15 +90,16 @@ class Executor:
             case StopReading(model):
                 self._reads.stop(model)
             case WriteBackSlab():
-                self._start(self._returns.bring(effect))
+                self._start(self._write_backs.write_back(effect))
             case VerifySlab(model):
                 self._start(self._checks.verify(model))
             case StopVerifying(model):
                 self._checks.stop(model)
-            case DisownSlab(model):
-                self._checks.disown(model)
+            case InvalidateSlab(model):
+                self._checks.invalidate(model)
             case DropSlab(model):
                 self._checks.stop(model)
+                # Taken at once, freed later: a reading that the next effect asks for must find another region, not this one.
                 if region := self._store.take(model):
                     self._start(self._give_up(region))
             case BindModel():
@@ -110,6 +117,7 @@ class Executor:
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""
+        # All have ended before the arena goes: a thread may still read a file into it.
         running = list(self._running)
         for task in running:
             task.cancel()
@@ -124,6 +132,7 @@ class Executor:
 
     async def _bind(self, effect: BindModel) -> None:
         model, device = effect.model, effect.device
+        # The slab may be gone since the scheduler decided: a reading that has just failed is still on its way to it as a message.
         spec, region, origin = self._store.spec(model), self._store.region(model), self._store.origin(model)
         if region is None or origin is None:
             self._post(BindFailed(model, device, "not read", f"{model} is not being read any more"))
@@ -133,6 +142,7 @@ class Executor:
             return
 
         def request(number: int) -> Bind:
+            # As late as this: between the count of what has been read and the news of what comes after it no byte may be missed.
             read_bytes = self._reads.follow(model, device, number)
             place = (region.offset, region.length, effect.workspace_bytes)
             made = (str(origin.folder), origin.layout_id)
@@ -141,12 +151,11 @@ class Executor:
         try:
             reply = await self.workers.ask(device, request)
         except WorkerDied:
-            return  # the task that keeps the worker says so
+            return  # the task that keeps the worker says so, once for all that it was doing
         finally:
             self._reads.leave(model)
         match reply:
             case Bound():
-                self.workers.used_bytes[device] = reply.used_bytes
                 self._post(ModelBound(model, device, reply))
             case Failure(kind=kind, message=message):
                 self._post(BindFailed(model, device, _FAILURES.get(kind, "broken"), message))
@@ -154,7 +163,11 @@ class Executor:
                 self._post(BindFailed(model, device, "broken", f"its worker answered {type(reply).__name__}"))
 
     async def _give_up(self, region: Region) -> None:
-        """Free a slab's region once no card reads from it any more."""
+        """Free a slab's region once no card reads from it any more.
+
+        A card's worker may have page-locked it. Freed under such a lock, the region would get new pages while the card went on
+        reading the old ones: the next model there would be bound to the bytes of the last.
+        """
         for device, config in self._configs.items():
             if config.page_locks:
                 with suppress(WorkerDied):  # its locks have ended with it
@@ -165,9 +178,8 @@ class Executor:
         try:
             reply = await self.workers.ask(device, lambda number: Release(number, model))
         except WorkerDied:
-            return
+            return  # which has released everything
         if isinstance(reply, Released):
-            self.workers.used_bytes[device] = reply.used_bytes
             context_bytes = context_of(reply.card)
             self._post(ModelReleased(model, device, reply.leaked_bytes, reply.used_bytes, context_bytes))
             if reply.leaked_bytes and self._configs[device].backing != "ram":
@@ -175,5 +187,6 @@ class Executor:
                 _log.error("%s did not show the bytes of %s free; its worker is replaced", device, model)
                 self.workers.kill(device)
         else:
+            # Nobody can tell what it still holds. Its death can: then all of it is free.
             _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
             self.workers.kill(device)

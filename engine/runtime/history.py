@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from engine.clock import Clock
 from engine.core.records import Entry, Notice, Record
 from engine.recording.files import Writer
 from engine.recording.journal import Journal
-from engine.runtime.ports import Clock
 
-KEPT_RECORDS: Final = 1000
+HISTORY_RECORDS: Final = 1000
 
 
 class History:
@@ -19,7 +19,7 @@ class History:
     def __init__(self, journal: Journal, past: list[Record], clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
-        self._records: deque[Record] = deque(past, maxlen=KEPT_RECORDS)
+        self._records: deque[Record] = deque(past, maxlen=HISTORY_RECORDS)
         self._writer = Writer(journal.append, self._tell)
 
     def add(self, entry: Entry) -> None:

@@ -1,4 +1,5 @@
-"""The state that an engine starts from: configured devices, and models with what their sources say of them."""
+"""The state that an engine starts from: configured devices, models with what their sources say of them, and what is known from
+earlier: who was resident and pinned, what can still be undone, and how fast bytes moved."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from engine.core.prediction import Rates
 from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
-from engine.doctor.copy_rates import Circumstances, recall
+from engine.recording.copy_rates import Circumstances, recall
 from engine.settings import Settings, SettingsError, check_fit
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.estimates import estimate_footprint, estimate_in_int8
@@ -107,6 +108,9 @@ def _why_not_prepared(folder: Path) -> str:
     except BadCheckpoint as bad:
         return str(bad)
     return ""
+
+
+# ── what is known from earlier ───────────────────────────────────────────────────────────────────
 
 
 def last_residency(past: Sequence[Record]) -> Residency | None:

@@ -1,12 +1,11 @@
-"""What the runtime needs of the world, so that tests can script it: workers and a clock."""
+"""What the runtime needs of the world, so that tests can script it: workers."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.core.tasks import TaskPart
 from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
 
 
@@ -16,8 +15,11 @@ class WorkerHandle(Protocol):
     @property
     def pid(self) -> int: ...
 
-    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
-        """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+    async def request(
+        self, request: Request, on_advance: Callable[[float], None] = ..., on_part: Callable[[TaskPart], None] = ...
+    ) -> Reply:
+        """The worker's answer; before it, how far a Prepare is, and the parts of a Run. Requests run side by side. Raises
+        WorkerDied. Cancelling drops the answer, not the work."""
         ...
 
     def tell(self, news: WorkerNews) -> None:
@@ -47,26 +49,3 @@ class WorkerSpawner(Protocol):
     async def close(self) -> None:
         """End the server."""
         ...
-
-
-class Clock(Protocol):
-    """Time, so that tests can hold it."""
-
-    def now(self) -> float:
-        """Wall-clock seconds since the epoch."""
-        ...
-
-    def monotonic(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class SystemClock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

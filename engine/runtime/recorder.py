@@ -9,15 +9,15 @@ from typing import Final
 from msgspec import Struct
 
 from engine.api import Hello, Snapshot
-from engine.bench.machine import this_machine
+from engine.clock import Clock
 from engine.core.names import ModelName
 from engine.core.records import Notice, Switch
 from engine.core.state import State
 from engine.recording.demand import Asked, DemandLog
 from engine.recording.files import Writer
+from engine.recording.host_facts import this_machine
 from engine.recording.memory import PRESSURE_S, EngineFacts, MemoryLine, MemoryLog, ModelFacts, sample_of
 from engine.runtime.history import History
-from engine.runtime.ports import Clock
 
 
 class Pace(Struct, frozen=True):

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeAlias
 
 from engine.api import CannotServe, EngineError
 from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Embedded, Failure, Generated, Reply, Request
+from engine.worker.protocol import Failure, Reply, RunEnded
 
 RUN_ATTEMPTS: Final = 3
 """A run that finds no room is tried on so many placements of its model."""
 
-AskWorker: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
-"""Sends the request that is made with the given number to a device's worker; its answer."""
+RunOnWorker: TypeAlias = Callable[[DeviceId, ModelName, Task, Callable[[TaskPart], None]], Awaitable[Reply]]
+"""Has a device's worker run a task of a model; how that ended, and each part before that."""
 
 
 class Runs:
     """Asks the scheduler for leases, and gives each back once."""
 
-    def __init__(self, post: Callable[[Message], None], ask_worker: AskWorker) -> None:
+    def __init__(self, post: Callable[[Message], None], run_on_worker: RunOnWorker) -> None:
         self._post = post
-        self._ask_worker = ask_worker
+        self._run_on_worker = run_on_worker
         self._waiting: dict[int, asyncio.Future[DeviceId]] = {}
         self._numbers = itertools.count(1)
 
@@ -44,43 +45,66 @@ class Runs:
         for lease in self._waiting:
             self.denied(lease, error)
 
-    async def run(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, Reply]:
-        """Run a request; where the model's device has no room for it, again where the model is placed then.
+    async def run(
+        self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
+        room for it, again where the model is placed then; parts say when they begin anew.
 
         Raises CannotServe when it can't be run, and what `end` was given.
         """
-        for attempt in range(RUN_ATTEMPTS):
-            device, reply = await self._run_leased(model, make)
-            if not isinstance(reply, Failure):
-                return device, reply
-            if reply.kind != "out of memory" or attempt == RUN_ATTEMPTS - 1:
-                raise CannotServe(f"{model} on {device}: {reply.message}")
-            self._post(RunOutOfMemory(model, device))
-        raise AssertionError("the last attempt returns or raises")
+        for attempt in range(1, RUN_ATTEMPTS + 1):
+            lease, device = await self._lease(model)
+            heard: asyncio.Queue[TaskPart | None] = asyncio.Queue()
+            running = self._start(lease, model, device, task, heard)
+            while (part := await heard.get()) is not None:
+                yield part
+            match _reply_of(running, model, device):
+                case RunEnded(result=result):
+                    yield ended(device, result)
+                    return
+                case Failure(kind="out of memory") if attempt < RUN_ATTEMPTS:
+                    self._post(RunOutOfMemory(model, device))
+                case Failure(message=message):
+                    raise CannotServe(f"{model} on {device}: {message}")
+                case other:
+                    raise CannotServe(f"{model} on {device} answered {type(other).__name__} to a run")
 
-    async def _run_leased(self, model: ModelName, make: Callable[[int], Request]) -> tuple[DeviceId, Reply]:
+    async def _lease(self, model: ModelName) -> tuple[int, DeviceId]:
         lease = next(self._numbers)
         granted = self._waiting[lease] = asyncio.get_running_loop().create_future()
         self._post(LeaseAsked(lease, model))
         try:
-            device = await granted
+            return lease, await granted
         except BaseException:
             self._post(LeaseEnded(lease))
             raise
         finally:
             del self._waiting[lease]
-        work = asyncio.ensure_future(self._ask_worker(device, make))
-        work.add_done_callback(lambda done: self._worked(lease, model, device, done))
-        try:
-            reply = await asyncio.shield(work)
-        except WorkerDied as died:
-            raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
-        return device, reply
 
-    def _worked(self, lease: int, model: ModelName, device: DeviceId, done: asyncio.Future[Reply]) -> None:
-        self._post(LeaseEnded(lease))
-        if done.cancelled() or done.exception():  # a caller who left does not want it
-            return
-        reply = done.result()
-        if isinstance(reply, Embedded | Generated) and reply.workspace_bytes is not None:
-            self._post(RunMeasured(model, device, reply.workspace_bytes, reply.filled))
+    def _start(
+        self, lease: int, model: ModelName, device: DeviceId, task: Task, heard: asyncio.Queue[TaskPart | None]
+    ) -> asyncio.Future[Reply]:
+        """Nobody who leaves takes it along: the bytes are in use until the worker has answered, and so is the lease. `heard` gets
+        the parts, and None at the end."""
+        running = asyncio.ensure_future(self._run_on_worker(device, model, task, heard.put_nowait))
+
+        def ended(done: asyncio.Future[Reply]) -> None:
+            self._post(LeaseEnded(lease))
+            heard.put_nowait(None)
+            # An exception is asked for even if nobody waits any more: asyncio would report it as forgotten.
+            if done.cancelled() or done.exception():
+                return
+            reply = done.result()
+            if isinstance(reply, RunEnded) and reply.workspace_bytes is not None:
+                self._post(RunMeasured(model, device, reply.workspace_bytes, reply.filled))
+
+        running.add_done_callback(ended)
+        return running
+
+
+def _reply_of(running: asyncio.Future[Reply], model: ModelName, device: DeviceId) -> Reply:
+    try:
+        return running.result()
+    except WorkerDied as died:
+        raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died

@@ -1,4 +1,4 @@
-"""Reads the devices' memory at a steady interval and reports it."""
+"""Reads the devices' memory at a steady interval and reports it; seldom while somebody measures and nothing depends on it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from engine.clock import Clock
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.devices.host import HostMemory, external_bytes, read_host_memory
 from engine.devices.readings import CardReader
-from engine.runtime.ports import Clock
 from engine.runtime.workers import Workers
 from engine.scheduler.messages import DeviceRead, Message
-
-
-class Rest:
-    """`is_allowed` says whether nothing depends on the next readings, at the moment when it is asked."""
-
-    def __init__(self, is_allowed: Callable[[], bool]) -> None:
-        self.is_allowed: Final = is_allowed
-        self._over: Final = asyncio.Event()
-
-    def look_again(self) -> None:
-        """Something has happened that may have ended the rest, or made it possible."""
-        if self.is_allowed():
-            self._over.clear()
-        else:
-            self._over.set()
-
-    async def sleep(self, clock: Clock, seconds: float) -> None:
-        """So long, or until the rest is over."""
-        waits = [asyncio.ensure_future(wait) for wait in (clock.sleep(seconds), self._wait())]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        for wait in done:
-            wait.result()
-
-    async def _wait(self) -> None:
-        await self._over.wait()
-
 
 QUIET_INTERVAL_S: Final = 10.0
 """Between two readings while nothing depends on them."""
@@ -66,7 +36,7 @@ class Sampler:
         """Post one DeviceRead a device each interval, or each quiet one while it may rest, until cancelled."""
         while True:
             host = read_host_memory()
-            cards = await self._cards.read(self._specs, workers.used_bytes, workers.pids)
+            cards = await self._cards.read(self._specs, workers.own_use)
             for device, spec in self._specs.items():
                 reading = cards.get(device) or self._of_host(spec, workers.used_bytes[device], host)
                 post(DeviceRead(device, reading))
@@ -86,3 +56,35 @@ class Sampler:
     def _of_host(self, spec: DeviceSpec, used_bytes: int, host: HostMemory) -> Reading:
         taken_bytes = external_bytes(spec.total_bytes, used_bytes, host)
         return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=self._clock.now())
+
+
+class Rest:
+    """The sampler's rest: whether it may go on, and the word that it is over, which whoever sleeps through it hears at once.
+
+    `is_allowed` says whether nothing depends on the next readings, at the moment when it is asked.
+    """
+
+    def __init__(self, is_allowed: Callable[[], bool]) -> None:
+        self.is_allowed: Final = is_allowed
+        self._over: Final = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Something has happened that may have ended the rest, or made it possible."""
+        if self.is_allowed():
+            self._over.clear()
+        else:
+            self._over.set()
+
+    async def sleep(self, clock: Clock, seconds: float) -> None:
+        """So long, or until the rest is over."""
+        waits = [asyncio.ensure_future(wait) for wait in (clock.sleep(seconds), self._wait())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for wait in done:
+            wait.result()  # asyncio.wait raises nothing by itself: a clock that broke would go unheard
+
+    async def _wait(self) -> None:
+        await self._over.wait()

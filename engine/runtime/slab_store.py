@@ -1,4 +1,7 @@
-"""The RAM tier's bytes: which region of the arena holds which model, and how a slab gets there."""
+"""The RAM tier's bytes: which region of the arena holds which model, how a slab gets there, and whether it is still whole.
+
+Files are read and bytes compared in threads; whoever waits for one goes on only when it has ended, cancelled or not.
+"""
 
 from __future__ import annotations
 
@@ -29,19 +32,6 @@ from engine.worker.protocol import ArenaSize, Failure, WorkerConfig
 _T = TypeVar("_T")
 
 
-async def in_thread(work: Callable[[], _T], stop: threading.Event) -> _T:
-    """What `work` returns or raises. A caller that is cancelled sets `stop`, which `work` heeds, and waits for its end."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(running)
-    except BaseException:
-        stop.set()
-        await asyncio.wait([running])  # until the thread has ended it may touch the memory
-        if not running.cancelled():
-            running.exception()  # or asyncio would complain that nobody asked for it
-        raise
-
-
 class Fetched(Struct, frozen=True):
     """A slab that came into the RAM tier."""
 
@@ -67,21 +57,6 @@ class FetchReports(Protocol):
 
 class PassingFailure(Exception):
     """Trying again may help."""
-
-
-class _Fetch:
-    """One fetch under way, and how to stop it."""
-
-    def __init__(self) -> None:
-        self.stopped: Final = threading.Event()
-        self.preparer: WorkerHandle | None = None
-        self.region: Region | None = None
-        self.read_bytes = 0
-
-    def stop(self) -> None:
-        self.stopped.set()
-        if self.preparer is not None:
-            self.preparer.kill()
 
 
 class SlabStore:
@@ -179,6 +154,7 @@ class SlabStore:
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
             await self._read(prepared, fetch.region, fetch, reports)
+            # Asked once all is read: a file that was replaced before this line may have given bytes of both.
             if not is_current(prepared):
                 raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
             self.keep(model, fetch.region)
@@ -226,7 +202,7 @@ class SlabStore:
         config = WorkerConfig(None, "none", 0, ArenaSize(self._arena.size_bytes))
         try:
             fetch.preparer = await self._spawner.spawn(config)
-            if not fetch.stopped.is_set():
+            if not fetch.stopped.is_set():  # it may have been, while there was no worker yet that could be killed
                 await self._ask_to_prepare(fetch.preparer, model, folder, on_progress)
         except WorkerDied as died:
             if not fetch.stopped.is_set():
@@ -245,3 +221,32 @@ class SlabStore:
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
             raise kind(f"{model} is not prepared: {reply.message}")
+
+
+class _Fetch:
+    """One fetch under way, and how to stop it."""
+
+    def __init__(self) -> None:
+        self.stopped: Final = threading.Event()
+        self.preparer: WorkerHandle | None = None
+        self.region: Region | None = None
+        self.read_bytes = 0
+
+    def stop(self) -> None:
+        self.stopped.set()
+        if self.preparer is not None:
+            self.preparer.kill()
+
+
+async def in_thread(work: Callable[[], _T], stop: threading.Event) -> _T:
+    """What `work` returns or raises. A caller that is cancelled sets `stop`, which `work` heeds, and waits for its end."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except BaseException:
+        stop.set()
+        # A thread can't be cancelled, only asked. Until it has ended it may touch the memory that our caller is about to free.
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # or asyncio would complain that nobody asked for it
+        raise

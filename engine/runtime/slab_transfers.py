@@ -1,4 +1,5 @@
-"""Readings of slabs under way, and the load that copies behind each: what was read is passed on to the load's worker."""
+"""Slabs on their way: read from disk, with the load that copies behind the reading; checked against their checksums; written back
+from a device. Each is begun and stopped here, and the scheduler hears how it went."""
 
 from __future__ import annotations
 
@@ -25,14 +26,19 @@ from engine.scheduler.messages import (
     SlabWrittenBack,
 )
 from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.integrity import disown
 from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
-from engine.weights.slab import disown
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Reply, Request, SlabGrew, SlabStopped, WorkerNews, WriteBack, WrittenBack
 
 Tell: TypeAlias = Callable[[DeviceId, WorkerNews], None]
+AskWorker: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
+"""Sends the request that is made with the given number to a device's worker; its answer."""
 GiveUp: TypeAlias = Callable[[Region], Awaitable[None]]
+"""Frees a region once no card reaches it."""
+
+_log: Final = logging.getLogger(__name__)
 
 TOLD_BYTES: Final = 64 << 20
 """Read between two words to the scheduler, which only people look at; a load that follows hears of each piece."""
@@ -55,7 +61,6 @@ class SlabReads:
         self._post: Final = post
         self._tell: Final = tell
         self._give_up: Final = give_up
-        """Frees a region once no card reads from it."""
         self._followers: Final[dict[ModelName, _Follower]] = {}
 
     async def read(self, model: ModelName) -> None:
@@ -72,12 +77,14 @@ class SlabReads:
         except OSError as error:
             await self._failed(SlabFailed(model, "passing", f"reading {model} failed: {error}"), reports.region)
         else:
-            # In this order: the load can't report before the scheduler knows that the slab is there.
+            # In this order: the load can't report before the scheduler knows that the slab is there. A ModelBound ahead of its
+            # SlabRead would make the model ready on a slab that is not whole yet.
             self._post(SlabRead(model, fetched.tier, fetched.size_bytes))
             self.pass_on(model, fetched.size_bytes)
 
     def stop(self, model: ModelName) -> None:
-        """Give up a reading; the load that follows it hears so at once, however long the disk takes."""
+        """Give up a reading; the load that follows it hears so at once, however long the disk takes, and once more when the
+        reading has ended."""
         self._store.stop(model)
         self._disappoint(model, f"the reading of {model} was taken back")
 
@@ -106,7 +113,11 @@ class SlabReads:
             self._tell(follower.device, SlabStopped(follower.bind, reason))
 
     async def _failed(self, report: SlabFailed, region: Region | None) -> None:
-        """Say so, and free what had been opened once the load that follows has let go of it."""
+        """Say so, and free what had been opened once the load that follows has let go of it.
+
+        The order matters twice. The scheduler hears of the reading before it hears of the load, whose "not read" has no reason of
+        its own. And the region is given up last: until the worker has answered it may copy from there.
+        """
         follower = self._followers.get(report.model)
         self._post(report)
         self._disappoint(report.model, report.reason)
@@ -143,11 +154,8 @@ class _Reports:
             self._reads.pass_on(self._model, read_bytes)
 
 
-_checks_log: Final = logging.getLogger(__name__)
-
-
 class SlabChecks:
-    """Reports every check that was begun."""
+    """Checks of slabs under way. Every one that was begun is reported, so that the scheduler may wait for it."""
 
     def __init__(self, store: SlabStore, post: Callable[[Message], None]) -> None:
         self._store: Final = store
@@ -172,31 +180,26 @@ class SlabChecks:
         if stop := self._under_way.get(model):
             stop.set()
 
-    def disown(self, model: ModelName) -> None:
+    def invalidate(self, model: ModelName) -> None:
         """Have the model's damaged slab never read again."""
         folder = self._store.folder(model)
         try:
             disown(folder)
         except OSError as error:
-            _checks_log.error("%s holds a damaged slab and can't be marked so: %s; remove it", folder, error.strerror)
-
-
-AskWorker: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
-
-_write_back_log: Final = logging.getLogger(__name__)
+            _log.error("%s holds a damaged slab and can't be marked so: %s; remove it", folder, error.strerror)
 
 
 class SlabWriteBacks:
-    """A slab that comes back has a region of its own, which nobody reads before all of it is there."""
+    """A slab that is written back has a region of its own, which nobody reads before all of it is there: the store is told of it
+    only then, so that a copy which breaks off leaves nothing that could be taken for a slab."""
 
     def __init__(self, store: SlabStore, post: Callable[[Message], None], ask: AskWorker, give_up: GiveUp) -> None:
         self._store: Final = store
         self._post: Final = post
         self._ask: Final = ask
         self._give_up: Final = give_up
-        """Frees a region once no card reaches it."""
 
-    async def bring(self, effect: WriteBackSlab) -> None:
+    async def write_back(self, effect: WriteBackSlab) -> None:
         """Have the slab written back. Where that fails the disk still has it: it is logged, and no error."""
         try:
             region = self._store.allocate(effect.model, effect.size_bytes)
@@ -219,5 +222,5 @@ class SlabWriteBacks:
         await self._give_up(region)
 
     def _failed(self, effect: WriteBackSlab, reason: str) -> None:
-        _write_back_log.warning("%s was not written back from %s: %s", effect.model, effect.device, reason)
+        _log.warning("%s was not written back from %s: %s", effect.model, effect.device, reason)
         self._post(SlabNotWrittenBack(effect.model))

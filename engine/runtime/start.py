@@ -1,4 +1,5 @@
-"""Puts an engine together from its configuration, and starts it."""
+"""Puts an engine together from its configuration and starts it: its state, what its executor works with (arena, fork server,
+slab store, a worker for each device), and how much memory is touched ahead of its first use."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
+from engine.clock import Clock, SystemClock
 from engine.core.commands import Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
@@ -34,7 +36,7 @@ from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
 from engine.runtime.engine import Engine, MakeExecutor
 from engine.runtime.executor import Executor
-from engine.runtime.history import KEPT_RECORDS, History
+from engine.runtime.history import HISTORY_RECORDS, History
 from engine.runtime.initial_state import (
     initial_state,
     last_residency,
@@ -43,7 +45,6 @@ from engine.runtime.initial_state import (
     with_pins,
     with_rates,
 )
-from engine.runtime.ports import Clock, SystemClock
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.slab_store import SlabStore
@@ -56,78 +57,6 @@ from engine.weights.arena import Arena
 from engine.weights.sources import Source
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import ArenaSize, WorkerConfig
-
-SPARED_SHARE: Final = 0.25
-"""Of what the host has available: touched memory is taken, whether a model ever comes to lie in it or not."""
-MOST_BYTES: Final = GIB
-"""Of the RAM tier, and of each device: the first switches should not pay, the rest can be touched by them."""
-
-
-class TouchedAhead(Struct, frozen=True):
-    ram_tier_bytes: int
-    device_bytes: dict[DeviceId, int]
-    """Of devices in host RAM."""
-
-
-def touched_ahead(state: State, available_bytes: int) -> TouchedAhead:
-    """The RAM tier first, then the devices in order."""
-    left_bytes = int(available_bytes * SPARED_SHARE)
-    ram_tier_bytes = min(state.ram.budget_bytes, MOST_BYTES, left_bytes)
-    left_bytes -= ram_tier_bytes
-    device_bytes: dict[DeviceId, int] = {}
-    for device, known in state.devices.items():
-        if known.spec.backing == "ram":
-            budget_bytes = int(known.spec.total_bytes * known.spec.fraction)
-            device_bytes[device] = min(budget_bytes, MOST_BYTES, left_bytes)
-            left_bytes -= device_bytes[device]
-    return TouchedAhead(ram_tier_bytes, device_bytes)
-
-
-def executor_maker(
-    state: State,
-    cards: Mapping[DeviceId, str],
-    sources: Mapping[ModelName, Source],
-    cache: Path,
-    footprints: FootprintStore,
-    clock: Clock,
-) -> MakeExecutor:
-    """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
-
-    `cards` has the UUIDs of devices on a card.
-    """
-    ahead = touched_ahead(state, read_host_memory().available_bytes)
-    arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
-    spawner = ForkServer(arena.fd)
-    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
-    workers = {
-        device: _worker(
-            known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)
-        )
-        for device, known in state.devices.items()
-    }
-    return partial(Executor, store, workers, spawner, footprints, clock)
-
-
-def _arena_bytes(state: State) -> int:
-    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
-    pages cost nothing."""
-    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
-    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
-
-
-def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int) -> WorkerConfig:
-    threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
-    return WorkerConfig(
-        spec.id,
-        spec.backing,
-        spec.total_bytes,
-        ArenaSize(arena_bytes),
-        threads,
-        card=card,
-        page_locks=spec.on_card,
-        touched_bytes=touched_bytes,
-    )
-
 
 IN_USE_SHARE: Final = 2 / 3
 """Of a request's patience: so long it waits for running requests to end by themselves. Of 30 s, 20 s: with 10 s single heavy
@@ -150,7 +79,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
-    past = (await asyncio.to_thread(journal.read_back))[-KEPT_RECORDS:]
+    past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
     scheduler = _scheduler(settings, with_rates(known, past), past)
     footprints = FootprintStore(paths.footprints, known.models, version("torch"))
@@ -216,3 +145,82 @@ def _patience(settings: Settings) -> Patience:
         loading.timeout_s,
         loading.retries,
     )
+
+
+# ── what its executor works with ─────────────────────────────────────────────────────────────────
+
+
+def executor_maker(
+    state: State,
+    cards: Mapping[DeviceId, str],
+    sources: Mapping[ModelName, Source],
+    cache: Path,
+    footprints: FootprintStore,
+    clock: Clock,
+) -> MakeExecutor:
+    """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
+
+    `cards` has the UUIDs of devices on a card.
+    """
+    ahead = touched_ahead(state, read_host_memory().available_bytes)
+    arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
+    spawner = ForkServer(arena.fd)
+    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
+    workers = {
+        device: _worker(
+            known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)
+        )
+        for device, known in state.devices.items()
+    }
+    return partial(Executor, store, workers, spawner, footprints, clock)
+
+
+def _arena_bytes(state: State) -> int:
+    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
+    pages cost nothing."""
+    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
+    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
+
+
+def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int) -> WorkerConfig:
+    threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
+    return WorkerConfig(
+        spec.id,
+        spec.backing,
+        spec.total_bytes,
+        ArenaSize(arena_bytes),
+        threads,
+        card=card,
+        page_locks=spec.on_card,
+        touched_bytes=touched_bytes,
+    )
+
+
+# ── memory touched ahead of its first use ────────────────────────────────────────────────────────
+
+SPARED_SHARE: Final = 0.25
+"""Of what the host has available: touched memory is taken, whether a model ever comes to lie in it or not."""
+MOST_BYTES: Final = GIB
+"""Of the RAM tier, and of each device: the first switches should not pay, the rest can be touched by them."""
+
+
+class TouchedAhead(Struct, frozen=True):
+    """Bytes whose pages are there before anything needs them: what the first loads will need, as far as the host can spare it."""
+
+    ram_tier_bytes: int
+    device_bytes: dict[DeviceId, int]
+    """Of devices in host RAM."""
+
+
+def touched_ahead(state: State, available_bytes: int) -> TouchedAhead:
+    """The RAM tier first, then the devices in order."""
+    left_bytes = int(available_bytes * SPARED_SHARE)
+    ram_tier_bytes = min(state.ram.budget_bytes, MOST_BYTES, left_bytes)
+    left_bytes -= ram_tier_bytes
+    device_bytes: dict[DeviceId, int] = {}
+    for device, known in state.devices.items():
+        if known.spec.backing == "ram":
+            budget_bytes = int(known.spec.total_bytes * known.spec.fraction)
+            device_bytes[device] = min(budget_bytes, MOST_BYTES, left_bytes)
+            left_bytes -= device_bytes[device]
+    return TouchedAhead(ram_tier_bytes, device_bytes)

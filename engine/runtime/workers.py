@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
-from engine.core.names import DeviceId
-from engine.runtime.ports import Clock, WorkerHandle, WorkerSpawner
+from engine.clock import Clock
+from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import Task, TaskPart
+from engine.devices.readings import OwnUse
+from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Reply, Request, WorkerConfig, WorkerNews
+from engine.worker.protocol import Bound, Released, Reply, Request, Run, RunEnded, WorkerConfig, WorkerNews
 
 
 class Workers:
@@ -29,13 +32,17 @@ class Workers:
         self._post = post
         self._up: dict[DeviceId, WorkerHandle] = {}
         self._numbers = itertools.count(1)
-        self.pids: dict[DeviceId, int] = {}
-        """Of the workers that are up."""
+        self._under_way: dict[DeviceId, int] = dict.fromkeys(configs, 0)
+        self._asked: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         self.used_bytes: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         """What each device last said that it holds."""
 
     async def keep(self, device: DeviceId, after_s: float) -> None:
-        """From a worker's birth, so long from now, to its death."""
+        """From a worker's birth, so long from now, to its death.
+
+        Nobody else reports its death. It is reported once there is no worker to be asked any more, so that nothing that follows
+        from the report can reach the dead one; whoever waits for an answer hears WorkerDied, before or after that.
+        """
         if after_s > 0:
             await self._clock.sleep(after_s)
         try:
@@ -44,20 +51,51 @@ class Workers:
             self._post(WorkerDown(device, f"did not start: {error}"))
             return
         self._up[device] = worker
-        self.pids[device] = worker.pid
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
         reason = await worker.died()
-        del self._up[device], self.pids[device]
+        del self._up[device]
         self.used_bytes[device] = 0
+        self._asked[device] += 1  # what it held is given back without an answer
         self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
         """The answer to the request that is made with the given number. Raises WorkerDied."""
-        worker = self._up.get(device)
-        if worker is None:
-            raise WorkerDied("is not running")
-        return await worker.request(make(next(self._numbers)))
+        return await self._counted(device, lambda worker: worker.request(make(next(self._numbers))))
+
+    async def run(self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]) -> Reply:
+        """How a run of a task ended, and its parts before that. Raises WorkerDied."""
+        return await self._counted(
+            device, lambda worker: worker.request(Run(next(self._numbers), model, task), on_part=on_part)
+        )
+
+    async def _counted(self, device: DeviceId, ask: Callable[[WorkerHandle], Awaitable[Reply]]) -> Reply:
+        worker = self._worker(device)
+        self._asked[device] += 1
+        self._under_way[device] += 1
+        try:
+            reply = await ask(worker)
+        finally:
+            self._under_way[device] -= 1
+        # In the same turn of the loop: nobody sees that nothing is under way any more beside figures of before.
+        match reply:
+            case Bound(used_bytes=used_bytes) | Released(used_bytes=used_bytes) | RunEnded(used_bytes=int(used_bytes)):
+                self.used_bytes[device] = used_bytes
+            case _:
+                pass
+        return reply
+
+    def own_use(self) -> dict[DeviceId, OwnUse]:
+        """What each worker holds by its own account, and whether that is moving."""
+        return {
+            device: OwnUse(
+                self._up[device].pid if device in self._up else None,
+                self.used_bytes[device],
+                self._under_way[device],
+                self._asked[device],
+            )
+            for device in self._configs
+        }
 
     def tell(self, device: DeviceId, news: WorkerNews) -> None:
         """Say something that has no answer; nothing happens when there is no worker."""
@@ -73,3 +111,8 @@ class Workers:
         """End all workers in order, and the server that they come from."""
         await asyncio.gather(*(worker.close() for worker in self._up.values()), return_exceptions=True)
         await self._spawner.close()
+
+    def _worker(self, device: DeviceId) -> WorkerHandle:
+        if worker := self._up.get(device):
+            return worker
+        raise WorkerDied("is not running")

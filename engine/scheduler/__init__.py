@@ -1,1 +1,1 @@
-"""What follows from each message: one synchronous writer, without a clock or I/O."""
+"""What follows from each message: one synchronous writer, without a clock or I/O. README.md leads through it."""

@@ -1,17 +1,22 @@
-"""The table at which the scheduler's parts decide: the state, the time of the message at hand, and the effects so far."""
+"""The table at which the scheduler's parts decide: the state, the time of the message at hand, and the effects so far.
+
+It is the only place where the state is replaced, always by a function from one state to the next.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.ledger import LedgerError, broken_invariants
-from engine.core.names import ModelName
 from engine.core.policy import Policy
-from engine.core.state import State
+from engine.core.state import DeviceState, ModelState, Situation, State
 from engine.scheduler.effects import Effect
-from engine.scheduler.messages import BindFailed, ModelBound, SlabFailed
+
+_P = ParamSpec("_P")
 
 TICK_S: Final = 0.25
 """How late a deadline may be noticed."""
@@ -50,23 +55,36 @@ class Board:
         self.effects: list[Effect] = []
         self.quiet_until_s = float("-inf")
         """On the steady clock; until then somebody measures, and nothing is done that no command needs."""
-        self.reading_since_s: dict[ModelName, float] = {}
-        """When the readings under way were asked for, on the steady clock."""
-        self.reading_s: dict[ModelName, float] = {}
-        """How long the last reading of each slab from disk took."""
-        self.slab_failures: dict[ModelName, SlabFailed] = {}
-        self.bind_reports: dict[ModelName, ModelBound | BindFailed] = {}
-        """At most one load of a model is under way, so the model names the report."""
 
     @property
     def state(self) -> State:
         return self._state
 
-    @state.setter
-    def state(self, state: State) -> None:
+    def apply(self, transition: Callable[Concatenate[State, _P], State], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Put the state through `transition`, as in `apply(ledger.leave, model, device, now_s)`.
+
+        Raises LedgerError when the ledger forbids it or what comes of it breaks an invariant; the state is as before then.
+        """
+        state = transition(self._state, *args, **kwargs)
+        if state is self._state:
+            return
+        # After each one, not once a message: a broken state then names the line that broke it, and no later decision rests on it.
         if wrong := broken_invariants(state):
             raise LedgerError("; ".join(wrong))
         self._state = state
+
+    def know_device(self, known: DeviceState) -> None:
+        """Replace what is known of a device."""
+        self.apply(_with_device, known)
+
+    def know_model(self, known: ModelState) -> None:
+        """Replace what is known of a model."""
+        self.apply(_with_model, known)
+
+    @property
+    def situation(self) -> Situation:
+        """What is decided on at this moment."""
+        return Situation(self._state, self.policy, self.now.wall_s)
 
     @property
     def is_quiet(self) -> bool:
@@ -75,3 +93,11 @@ class Board:
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
+
+
+def _with_device(state: State, known: DeviceState) -> State:
+    return replace(state, devices={**state.devices, known.spec.id: known})
+
+
+def _with_model(state: State, known: ModelState) -> State:
+    return replace(state, models={**state.models, known.spec.name: known})

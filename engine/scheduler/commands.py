@@ -1,4 +1,4 @@
-"""The command desk: commands that are under way, and the answers of those that have ended."""
+"""Commands that are under way, and the answers of those that have ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from engine.scheduler.switch import carry_out
 REMEMBERED_ANSWERS: Final = 1000
 
 
-class CommandDesk:
-    """Carries out each submission once and answers it once, however often it is handed in."""
+class Commands:
+    """Carries out each submission once and answers it once, however often it is handed in: a console whose line broke sends its
+    command again, under the same id."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -45,6 +46,7 @@ class CommandDesk:
 
     def withdraw(self, submission_id: str) -> None:
         """Somebody takes a command back; one that has ended stays as it ended."""
+        # A mark, not an exception thrown into the flow: only the flow knows where it can stop without leaving bytes half moved.
         if job := self._jobs.get(submission_id):
             job.withdrawn = "it was taken back"
 

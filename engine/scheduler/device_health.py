@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -11,7 +12,6 @@ from engine.core import ledger
 from engine.core.devices import Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
-from engine.core.state import DeviceState
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
 
@@ -19,6 +19,9 @@ CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
 """So many deaths within the window, and the residents that were there are not brought back: one of them may be the cause."""
 LONGEST_DELAY_S: Final = 30.0
+FIRST_RETRY_S: Final = 5.0
+LONGEST_RETRY_S: Final = 300.0
+"""Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
 IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
@@ -35,6 +38,11 @@ class DeviceHealth:
         self._idle_since_s: dict[DeviceId, float] = {}
         self._retiring: set[DeviceId] = set()
         self._unusable: dict[DeviceId, str] = {}
+        """Why the worker of each of these can't run any model."""
+        self._retry_at_s: dict[DeviceId, float] = {}
+        """When another worker is tried, on the steady clock; those of a kind that none can use are not among them."""
+        self._pauses_s: dict[DeviceId, float] = {}
+        """How long the next pause is."""
 
     @property
     def restoring(self) -> bool:
@@ -42,7 +50,7 @@ class DeviceHealth:
         return any(self._lost.values())
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
-        """Load these when their devices are up. Models and devices that no longer exist are left out."""
+        """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""
         for model, device in residents:
             if model in self._board.state.models and device in self._board.state.devices:
                 self._lost.setdefault(device, []).append(model)
@@ -53,7 +61,7 @@ class DeviceHealth:
         unread = (
             Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
         )
-        self._put(device, replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
+        self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
         lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
         if self._deaths.get(device):
             again = f"; loading {', '.join(lost)} again" if lost else ""
@@ -64,15 +72,17 @@ class DeviceHealth:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""
         state = self._board.state
         residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
-        self._board.state = ledger.lose_worker(state, device)
+        self._board.apply(ledger.lose_worker, device)
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
+        self._retry_at_s.pop(device, None)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
+            # We have ended it ourselves: no death to count and nothing to warn of. Who came there in the last moment comes back.
             self._retiring.discard(device)
             self._lost.setdefault(device, []).extend(residents)
-            self._start(device, "its worker gave its CUDA context back and is being replaced", after_s=0.0)
+            self._start(device, "its worker is being replaced", after_s=0.0)
             return
         deaths = self._count_death(device)
         text = f"the worker of {device} {reason}"
@@ -80,37 +90,79 @@ class DeviceHealth:
             self._lost.setdefault(device, []).extend(residents)
             fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
         else:
-            self._lost.pop(device, None)
+            self._lost.pop(device, None)  # those of earlier deaths, too: any of them may be what kills the workers
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
     def unusable(self, device: DeviceId, reason: str) -> None:
-        """The device can't run any model. That lasts until its worker is another one, whatever the driver says of it."""
+        """The device's worker can't run any model, whatever the driver says of it. Another worker is tried after a pause, and
+        with the operator's next command."""
+        pause_s = self._pauses_s.get(device, FIRST_RETRY_S)
+        self._pauses_s[device] = min(2 * pause_s, LONGEST_RETRY_S)
+        self._retry_at_s[device] = self._board.now.mono_s + pause_s
+        self._mark_unusable(device, f"{reason}; it is tried again in {pause_s:.0f} s, and with your next command")
+
+    def unsupported(self, device: DeviceId, reason: str) -> None:
+        """No worker can run any model on the device, nor on others of its kind."""
+        devices = self._board.state.devices
+        for other, known in devices.items():
+            if known.spec.on_card and known.spec.title == devices[device].spec.title:
+                self._mark_unusable(other, reason)
+
+    def works(self, device: DeviceId) -> None:
+        """A model has come to the device: pauses begin anew."""
+        self._pauses_s.pop(device, None)
+
+    def try_again(self) -> None:
+        """Somebody may have mended what was wrong: try devices that could not be used at once. Plans wait for them."""
+        for device in list(self._retry_at_s):
+            self._retry(device)
+
+    def _retry(self, device: DeviceId) -> None:
+        del self._retry_at_s[device]
+        self._unusable.pop(device, None)
+        self._readings.pop(device, None)  # it says that the device can't be used
+        known = self._board.state.devices[device]
+        self._board.know_device(
+            replace(known, reading=replace(known.reading, health="starting", reason="it is tried again"))
+        )
+        self._replace_worker(device)
+
+    def _mark_unusable(self, device: DeviceId, reason: str) -> None:
         self._unusable[device] = reason
         reading = self._readings.get(device, self._board.state.devices[device].reading)
         self.read(device, replace(reading, health="ok", reason=""))
 
+    def _replace_worker(self, device: DeviceId) -> None:
+        """End it ourselves; that is no death."""
+        self._retiring.add(device)
+        self._board.emit(KillWorker(device))
+
     def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
         """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
         known = self._board.state.devices[device]
-        self._put(device, replace(known, context_bytes=context_bytes))
+        self._board.know_device(replace(known, context_bytes=context_bytes))
         if not known.spec.on_card:
             taken_bytes = known.reading.external_bytes or 0
             self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
 
     def read(self, device: DeviceId, reading: Reading) -> None:
-        """A sample. It is shown as soon as the device's worker is up."""
+        """A sample. It is shown as soon as the device's worker is up. Cards are read each second, so that what is due is seen."""
+        if self._retry_at_s.get(device, inf) <= self._board.now.mono_s:
+            self._retry(device)
+            return
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
         before = self._readings.get(device)
+        # Kept whatever follows: a card is read while its worker is down, too, and may be well before that is up.
         self._readings[device] = reading
         known = self._board.state.devices[device]
         if known.worker_pid is None:
             return
         if before is not None and before.health != reading.health and known.spec.on_card:
             self._tell(device, before, reading)
-        self._put(device, replace(known, reading=reading))
+        self._board.know_device(replace(known, reading=reading))
         self._retire_idle(device)
 
     def _retire_idle(self, device: DeviceId) -> None:
@@ -119,8 +171,7 @@ class DeviceHealth:
         if not known.context_bytes or self._board.state.on(device):
             self._idle_since_s.pop(device, None)
         elif now_s - self._idle_since_s.setdefault(device, now_s) >= IDLE_CONTEXT_S and device not in self._retiring:
-            self._retiring.add(device)
-            self._board.emit(KillWorker(device))
+            self._replace_worker(device)
 
     def _tell(self, device: DeviceId, before: Reading, reading: Reading) -> None:
         if reading.health == "ok" and before.health != "starting":
@@ -136,12 +187,8 @@ class DeviceHealth:
 
     def _start(self, device: DeviceId, reason: str, after_s: float) -> None:
         known = self._board.state.devices[device]
-        self._put(device, replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
+        self._board.know_device(replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
         self._board.emit(StartWorker(device, after_s))
-
-    def _put(self, device: DeviceId, known: DeviceState) -> None:
-        state = self._board.state
-        self._board.state = replace(state, devices={**state.devices, device: known})
 
     def _notice(self, level: Literal["info", "error"], text: str, device: DeviceId) -> None:
         self._board.emit(Write(Notice(self._board.now.wall_s, level, text, device)))

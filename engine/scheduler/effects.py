@@ -1,4 +1,5 @@
-"""What the scheduler wants done. The executor does it and reports back; nothing here decides."""
+"""What the scheduler wants done: orders for the executor, which does them and reports back, and words for whoever waits. Nothing
+here decides."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Entry
 
+# ── slabs ────────────────────────────────────────────────────────────────────────────────────────
+
 
 class ReadSlab(Struct, frozen=True):
-    """Bring the model's slab into the RAM tier, preparing it first when needed. Reports: SlabOpened, SlabAdvanced…, then
-    SlabRead or SlabFailed."""
+    """Bring the model's slab into the RAM tier, preparing it first when needed. Reports: SlabOpened, SlabAdvanced now and then,
+    and SlabRead or SlabFailed at the end."""
 
     model: ModelName
 
@@ -27,7 +30,7 @@ class StopReading(Struct, frozen=True):
 
 class WriteBackSlab(Struct, frozen=True):
     """Copy the slab of a model that leaves the device, on which nothing of it runs any more, back to the RAM tier. Report:
-    SlabReturned or SlabNotReturned."""
+    SlabWrittenBack or SlabNotWrittenBack."""
 
     model: ModelName
     device: DeviceId
@@ -35,7 +38,7 @@ class WriteBackSlab(Struct, frozen=True):
 
 
 class DropSlab(Struct, frozen=True):
-    """Free the slab's region of the RAM tier."""
+    """Free the slab's region of the RAM tier, once no card reads from it any more. No report."""
 
     model: ModelName
 
@@ -47,20 +50,23 @@ class VerifySlab(Struct, frozen=True):
 
 
 class StopVerifying(Struct, frozen=True):
-    """Give up a VerifySlab; a DropSlab does so too."""
+    """Give up a VerifySlab, as a DropSlab does too. Report: SlabVerified all the same."""
 
     model: ModelName
 
 
-class DisownSlab(Struct, frozen=True):
-    """Have the model's slab on disk, which is damaged, never read again."""
+class InvalidateSlab(Struct, frozen=True):
+    """Have the model's slab on disk, which is damaged, never read again. No report."""
 
     model: ModelName
+
+
+# ── devices and their workers ────────────────────────────────────────────────────────────────────
 
 
 class BindModel(Struct, frozen=True):
     """Copy the slab to the device, as far as it has been read and the rest as it comes, and make the model ready. Report:
-    ModelBound, which comes after SlabRead, or BindFailed."""
+    ModelBound, which comes after SlabRead, or BindFailed; neither when the worker dies."""
 
     model: ModelName
     device: DeviceId
@@ -68,23 +74,35 @@ class BindModel(Struct, frozen=True):
 
 
 class ReleaseModel(Struct, frozen=True):
-    """Take the model off the device. Report: ModelReleased."""
+    """Take the model off the device. Report: ModelReleased, or WorkerDown where the worker had to be replaced for it."""
 
     model: ModelName
     device: DeviceId
 
 
 class StartWorker(Struct, frozen=True):
-    """Report: WorkerUp, or WorkerDown when it does not come up."""
+    """Start the device's worker, so long from now. Report: WorkerUp, or WorkerDown when it does not come up."""
 
     device: DeviceId
     after_s: float = 0.0
 
 
 class KillWorker(Struct, frozen=True):
-    """Report: WorkerDown."""
+    """End the device's worker at once. Report: WorkerDown, unless there is none."""
 
     device: DeviceId
+
+
+class KeepPeaks(Struct, frozen=True):
+    """Keep what runs of the model took on this kind of device over restarts. No report."""
+
+    model: ModelName
+    kind: str
+    """The device's title."""
+    peaks: RunPeaks
+
+
+# ── to whoever waits ─────────────────────────────────────────────────────────────────────────────
 
 
 class AnswerCommand(Struct, frozen=True):
@@ -108,15 +126,6 @@ class Deny(Struct, frozen=True):
     reason: str
 
 
-class KeepPeaks(Struct, frozen=True):
-    """Keep what runs of the model took on this kind of device over restarts."""
-
-    model: ModelName
-    kind: str
-    """The device's title."""
-    peaks: RunPeaks
-
-
 class Write(Struct, frozen=True):
     """Write the entry to the journal."""
 
@@ -130,7 +139,7 @@ Work: TypeAlias = (
     | DropSlab
     | VerifySlab
     | StopVerifying
-    | DisownSlab
+    | InvalidateSlab
     | BindModel
     | ReleaseModel
     | StartWorker

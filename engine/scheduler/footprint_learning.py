@@ -36,6 +36,7 @@ class FootprintLearning:
         before = self._peaks.get(model, {}).get(kind, RunPeaks())
         peaks = observed(before, workspace_bytes, filled)
         self._take(model, kind, peaks)
+        # At first each run decides what is learned; later few do, and a restart may forget the last ones.
         if peaks.count <= ENOUGH_RUNS or peaks.count % ENOUGH_RUNS == 0:
             self._board.emit(KeepPeaks(model, kind, peaks))
 
@@ -62,7 +63,7 @@ class FootprintLearning:
             others=[seen for kind, seen in peaks.items() if kind not in kinds],
         )
         if footprint != known.footprint:
-            self._board.state = replace(state, models={**state.models, model: replace(known, footprint=footprint)})
+            self._board.know_model(replace(known, footprint=footprint))
 
     def _kind(self, device: DeviceId) -> str:
         return self._board.state.devices[device].spec.title

@@ -1,5 +1,5 @@
-"""Checking the slabs of the RAM tier against their checksums: each once, while nothing else is under way; and what becomes of
-a damaged one and of whoever runs on its bytes."""
+"""The scrub of the RAM tier: each slab is compared with its checksum once, while nothing else is under way; and what becomes of a
+damaged one and of whoever runs on its bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.core.names import ModelName
 from engine.core.records import Notice
 from engine.core.state import Slab
 from engine.scheduler.board import Board
-from engine.scheduler.effects import DisownSlab, DropSlab, StopVerifying, VerifySlab, Write
+from engine.scheduler.effects import DropSlab, InvalidateSlab, StopVerifying, VerifySlab, Write
 from engine.scheduler.messages import SlabVerified
 
 QUIET_S: Final = 5.0
 """So long nothing must have been under way: between switches that follow one another a check would only be in the way."""
 
 
-class Verifying:
+class Scrub:
     """One slab at a time; any command and any reading comes first."""
 
     def __init__(self, board: Board) -> None:
@@ -39,6 +39,7 @@ class Verifying:
         """What a check found. It counts only while nothing is under way; else the slab is checked once more."""
         self._checking, self._stopping = None, False
         slab = self._board.state.ram.find(report.model)
+        # With a job under way the finding may be of bytes that are gone: the slab may have been dropped and read anew since.
         if report.finding == "stopped" or jobs or slab is None or slab.stage != "kept":
             return
         match report.finding:
@@ -61,8 +62,9 @@ class Verifying:
         """Let go of damaged slabs once nobody runs on their bytes; until then they keep those from being written back."""
         board = self._board
         for slab in self._damaged():
+            # A load that is on its way has not copied from it: none begins to while the slab is damaged, it waits for another.
             if all(r.stage in ("pending", "loading") for r in board.state.of(slab.model)):
-                board.state = ledger.drop_slab(board.state, slab.model)
+                board.apply(ledger.drop_slab, slab.model)
                 board.emit(DropSlab(slab.model))
 
     def consider(self, jobs: int) -> None:
@@ -87,18 +89,17 @@ class Verifying:
         if ledger.slab_in_use(self._board.state, model):
             self._whole.add(model)  # what there is to know of it is known; a load finds out by itself
         else:
-            self._board.state = ledger.drop_slab(self._board.state, model)
+            self._board.apply(ledger.drop_slab, model)
             self._board.emit(DropSlab(model))
 
     def _condemn(self, slab: Slab, report: SlabVerified) -> None:
         """Trust neither the slab in the RAM tier any more nor, if the file is damaged, the file."""
         board, model = self._board, report.model
         board.emit(Write(Notice(board.now.wall_s, "error", self._what_happened(report), model=model)))
-        board.state = ledger.put_slab(board.state, replace(slab, stage="damaged"))
+        board.apply(ledger.put_slab, replace(slab, stage="damaged"))
         if report.finding == "damaged":
-            known = replace(board.state.models[model], prepared=False)
-            board.state = replace(board.state, models={**board.state.models, model: known})
-            board.emit(DisownSlab(model))
+            board.know_model(replace(board.state.models[model], prepared=False))
+            board.emit(InvalidateSlab(model))
 
     def _what_happened(self, report: SlabVerified) -> str:
         model = report.model

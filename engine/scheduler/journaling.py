@@ -1,6 +1,9 @@
-"""What is written down of jobs that have ended, and what their switches teach: rates, floors, and who displaces whom."""
+"""What is written down without being asked for: a record of each job that moved something, with what its switch teaches of rates
+and floors; who is resident, for a restart to restore; and that models chase each other off their devices."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -11,8 +14,83 @@ from engine.core.plans import PinStep, Refusal, UnpinStep
 from engine.core.records import Notice, Pinned, Refused, Residency, Switch, SwitchOutcome
 from engine.core.state import State
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Write
+from engine.scheduler.effects import Effect, ReadSlab, Write
 from engine.scheduler.jobs import Job
+from engine.scheduler.messages import SlabRead
+
+
+class JobRecords:
+    """One record for each job that moved something, changed pins or was refused."""
+
+    def __init__(self, board: Board, readings: ReadingTimes) -> None:
+        self._board = board
+        self._readings = readings
+        self._thrash = ThrashWatch(board)
+
+    def refused(self, job: Job, refusal: Refusal) -> None:
+        self._board.emit(Write(Refused(job.submission.id, refusal, job.submission.origin, self._board.now.wall_s)))
+
+    def ended(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch | None:
+        """The job's plan was carried out, as far as `outcome` says. Its switch, if it had residents to move."""
+        plan, sub = job.plan, job.submission
+        if plan is None or not plan.steps:
+            return None
+        if all(isinstance(s, PinStep | UnpinStep) for s in plan.steps):
+            self._board.emit(Write(Pinned(sub.id, plan, sub.origin, self._board.now.wall_s)))
+            return None
+        switch = self._switch(job, outcome, reason)
+        # First the lesson, then the floor: a switch that was faster than any before it is its own floor, not below it.
+        self._board.apply(learned, switch)
+        switch = replace(switch, floor_s=floor_s(self._board.state, switch))
+        self._board.emit(Write(switch))
+        self._thrash.switched(switch)
+        return switch
+
+    def _switch(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch:
+        assert job.plan is not None
+        reading = [self._readings.last_s(load.model) for load in from_disk(job.plan.loads, job.tier)]
+        return Switch(
+            job.submission.id,
+            job.plan,
+            job.submission.origin,
+            job.arrived_s,
+            job.clock.elapsed_s(self._board.now.mono_s),
+            job.clock.phases(),
+            outcome,
+            reason,
+            job.tier,
+            sum(reading) or None,
+        )
+
+
+class ReadingTimes:
+    """How long the last reading of each slab from disk took: from the effect that asks for it to the message that ends it. A
+    switch's own phases can't tell: its reading may have begun long before it waited for it."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._since_s: dict[ModelName, float] = {}
+        """When the readings under way were asked for, on the steady clock."""
+        self._last_s: dict[ModelName, float] = {}
+
+    def asked(self, effects: Iterable[Effect]) -> None:
+        """These effects are about to be performed."""
+        for effect in effects:
+            if isinstance(effect, ReadSlab):
+                self._since_s[effect.model] = self._board.now.mono_s
+
+    def ended(self, report: SlabRead) -> None:
+        """A slab is there. How long it took to read one that was prepared first can't be told from when it was asked for."""
+        now_s = self._board.now.mono_s
+        since_s = self._since_s.pop(report.model, now_s)
+        if report.tier == "source":
+            self._last_s.pop(report.model, None)
+        else:
+            self._last_s[report.model] = now_s - since_s
+
+    def last_s(self, model: ModelName) -> float:
+        """Of the model's last reading; 0 where none was timed."""
+        return self._last_s.get(model, 0.0)
 
 
 class ThrashWatch:
@@ -36,50 +114,8 @@ class ThrashWatch:
             self._told |= set(alarm.models)
 
 
-class Bookkeeping:
-    """One record for each job that moved something, changed pins or was refused."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self._thrash = ThrashWatch(board)
-
-    def refused(self, job: Job, refusal: Refusal) -> None:
-        self._board.emit(Write(Refused(job.submission.id, refusal, job.submission.origin, self._board.now.wall_s)))
-
-    def ended(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch | None:
-        """The job's plan was carried out, as far as `outcome` says. Its switch, if it had residents to move."""
-        plan, sub = job.plan, job.submission
-        if plan is None or not plan.steps:
-            return None
-        if all(isinstance(s, PinStep | UnpinStep) for s in plan.steps):
-            self._board.emit(Write(Pinned(sub.id, plan, sub.origin, self._board.now.wall_s)))
-            return None
-        switch = self._switch(job, outcome, reason)
-        self._board.state = learned(self._board.state, switch)
-        switch = replace(switch, floor_s=floor_s(self._board.state, switch))
-        self._board.emit(Write(switch))
-        self._thrash.switched(switch)
-        return switch
-
-    def _switch(self, job: Job, outcome: SwitchOutcome, reason: str) -> Switch:
-        assert job.plan is not None
-        reading = [self._board.reading_s.get(load.model, 0.0) for load in from_disk(job.plan.loads, job.tier)]
-        return Switch(
-            job.submission.id,
-            job.plan,
-            job.submission.origin,
-            job.arrived_s,
-            job.clock.elapsed_s(self._board.now.mono_s),
-            job.clock.phases(),
-            outcome,
-            reason,
-            job.tier,
-            sum(reading) or None,
-        )
-
-
 class ResidencyNotes:
-    """One whenever that has changed."""
+    """Who is resident and pinned, whenever that has changed; a starting engine reads the newest (`runtime.initial_state`)."""
 
     def __init__(self, board: Board) -> None:
         self._board = board

@@ -1,4 +1,4 @@
-"""The lease desk: requests that wait for their model, and those that run on it."""
+"""Requests that wait for their model, and the leases of those that run on it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Deny, Grant
 
 
-class LeaseDesk:
+class Leases:
     """Grants each lease once and ends it once, also when its worker dies or nobody waits for it any more."""
 
     def __init__(self, board: Board) -> None:
@@ -21,17 +22,19 @@ class LeaseDesk:
         self._granted: dict[int, tuple[ModelName, DeviceId]] = {}
 
     def ask(self, lease: int, model: ModelName) -> None:
-        self._board.state = request_came(self._board.state, model, self._board.now.wall_s)
+        self._board.apply(eviction_policy(self._board.policy).asked, model)
+        self._board.apply(request_came, model, self._board.now.wall_s)
         self._waiting[lease] = model
 
     def give_back(self, lease: int) -> None:
         """The lease ends. One that the death of its worker has ended already is not ended again."""
         self._waiting.pop(lease, None)
         if granted := self._granted.pop(lease, None):
-            self._board.state = ledger.end_lease(self._board.state, *granted)
+            self._board.apply(ledger.end_lease, *granted)
 
     def worker_died(self, device: DeviceId) -> None:
-        """Forget the leases on a device that has lost its residents."""
+        """Forget the leases on a device that has lost its residents. Each is still said to have ended, which must not end a lease
+        of whoever has come there since."""
         self._granted = {lease: held for lease, held in self._granted.items() if held[1] != device}
 
     def serve(self, want: Callable[[ModelName], None]) -> None:
@@ -39,7 +42,7 @@ class LeaseDesk:
         for lease, model in list(self._waiting.items()):
             if device := self._ready_device(model):
                 del self._waiting[lease]
-                self._board.state = ledger.take_lease(self._board.state, model, device)
+                self._board.apply(ledger.take_lease, model, device)
                 self._granted[lease] = (model, device)
                 self._board.emit(Grant(lease, device))
             elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
@@ -53,11 +56,13 @@ class LeaseDesk:
 
     def _ready_device(self, model: ModelName) -> DeviceId | None:
         residents = self._board.state.of(model)
+        # While a model moves off the CPU it is ready in two places for a moment: the GPU answers sooner.
         if ready := min((r for r in residents if r.stage == "ready"), key=lambda r: r.device == CPU, default=None):
             return ready.device
         leaving = next((r for r in residents if r.stage == "draining" and not r.given_up), None)
         return self._rescued(leaving) if leaving else None
 
     def _rescued(self, resident: Resident) -> DeviceId:
-        self._board.state = ledger.rescue(self._board.state, resident.model, resident.device, self._board.now.wall_s)
+        """A request came in time: the model stays, and the job that drains it learns so from its stage."""
+        self._board.apply(ledger.rescue, resident.model, resident.device, self._board.now.wall_s)
         return resident.device

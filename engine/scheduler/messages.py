@@ -1,4 +1,4 @@
-"""What reaches the scheduler: commands and requests from outside, reports of what was set in motion."""
+"""What reaches the scheduler: commands and requests from outside, and reports of what was set in motion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.worker.protocol import Bound, CardMemory
 
+# ── from outside ─────────────────────────────────────────────────────────────────────────────────
+
 
 class Submit(Struct, frozen=True):
+    """Somebody hands a command in, perhaps once more."""
+
     submission: Submission
 
 
@@ -55,9 +59,25 @@ class RunOutOfMemory(Struct, frozen=True):
     device: DeviceId
 
 
+class KeepQuiet(Struct, frozen=True):
+    """Somebody measures: rest for so long, or no longer when that is 0."""
+
+    for_s: float
+
+
+class Tick(Struct, frozen=True):
+    """A deadline may have passed."""
+
+
+# ── of slabs ─────────────────────────────────────────────────────────────────────────────────────
+
+
 class SlabAdvanced(Struct, frozen=True):
+    """A slab is being prepared or read: so much of that is done."""
+
     model: ModelName
     done: float
+    """0 to 1."""
 
 
 class SlabOpened(Struct, frozen=True):
@@ -79,9 +99,11 @@ class SlabRead(Struct, frozen=True):
 
 
 class SlabFailed(Struct, frozen=True):
+    """The model's slab does not come; its region is free again, or will be once nobody copies from it."""
+
     model: ModelName
     kind: Literal["stopped", "broken", "passing"]
-    """`broken`: trying again can't help. `passing`: it may."""
+    """`stopped`: as it was asked to. `broken`: trying again can't help. `passing`: it may."""
     reason: str
 
 
@@ -111,41 +133,51 @@ class SlabVerified(Struct, frozen=True):
     """Of the file."""
 
 
+# ── of devices and their workers ─────────────────────────────────────────────────────────────────
+
+
 class ModelBound(Struct, frozen=True):
+    """The model is ready on the device."""
+
     model: ModelName
     device: DeviceId
     bound: Bound
 
 
 class BindFailed(Struct, frozen=True):
+    """The model is not, and the device holds nothing of it."""
+
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing", "no room", "unusable", "not read", "replaced"]
-    """`not read`: the slab did not come. `replaced`: its file was prepared anew since it was read. `unusable`: the device can't
-    run any model, as with a torch that was not built for its card."""
+    kind: Literal["broken", "passing", "no room", "unusable", "unsupported", "not read", "replaced"]
+    """`not read`: the slab did not come. `replaced`: its file was prepared anew since it was read. `unusable`: the worker
+    can't use the device, another one may. `unsupported`: none can, as with a torch that was not built for its card."""
     reason: str
 
 
 class ModelReleased(Struct, frozen=True):
+    """The model has left the device."""
+
     model: ModelName
     device: DeviceId
     leaked_bytes: int
+    """Of what it took, so much did not come free."""
     used_bytes: int
     """What the device holds now, by its own figure."""
     context_bytes: int = 0
 
 
-def context_of(card: CardMemory | None) -> int:
-    """Bytes of the CUDA context that a worker holds, as far as it could tell."""
-    return (card.context_bytes or 0) if card is not None else 0
-
-
 class WorkerUp(Struct, frozen=True):
+    """A new worker holds nothing yet, and can be asked."""
+
     device: DeviceId
     pid: int
 
 
 class WorkerDown(Struct, frozen=True):
+    """A worker has ended or did not start, and what it held is gone. What it was doing is not reported any more, but that a
+    write-back or a reading came to nothing."""
+
     device: DeviceId
     reason: str
 
@@ -157,15 +189,12 @@ class DeviceRead(Struct, frozen=True):
     reading: Reading
 
 
-class KeepQuiet(Struct, frozen=True):
-    """Somebody measures: rest for so long, or no longer when that is 0."""
+def context_of(card: CardMemory | None) -> int:
+    """Bytes of the CUDA context that a worker holds, as far as it could tell."""
+    return (card.context_bytes or 0) if card is not None else 0
 
-    for_s: float
 
-
-class Tick(Struct, frozen=True):
-    """A deadline may have passed."""
-
+# ── together ─────────────────────────────────────────────────────────────────────────────────────
 
 SlabReport: TypeAlias = (
     SlabOpened | SlabAdvanced | SlabRead | SlabFailed | SlabWrittenBack | SlabNotWrittenBack | SlabVerified
@@ -174,6 +203,9 @@ SlabReport: TypeAlias = (
 
 DeviceReport: TypeAlias = ModelBound | BindFailed | ModelReleased | WorkerUp | WorkerDown | DeviceRead
 """Of a device, its worker or what the worker did."""
+
+LoadReport: TypeAlias = ModelBound | BindFailed | SlabFailed
+"""How the load of a model went: it goes into the flow that carries the load out."""
 
 Message: TypeAlias = (
     Submit

@@ -1,5 +1,5 @@
-"""The slab desk: what reports on slabs change in the RAM tier's books, what must leave the tier, and what is read ahead or
-checked while nothing else is under way."""
+"""The slabs of the RAM tier as the scheduler keeps their books: what workers report changes them, what no longer fits leaves, and
+while nothing else is under way the next one is read ahead or checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.core.planning.ram_tier import learned_back, slabs_to_drop, wanted_ne
 from engine.core.state import Slab
 from engine.scheduler.board import Board
 from engine.scheduler.effects import DropSlab
-from engine.scheduler.integrity import Verifying
+from engine.scheduler.integrity import Scrub
 from engine.scheduler.messages import (
     SlabAdvanced,
     SlabFailed,
@@ -29,8 +29,78 @@ from engine.scheduler.messages import (
 from engine.scheduler.slab_flow import begin_reading, stop_reading
 
 
+class Slabs:
+    """`jobs` says how many commands are under way: they come before reading ahead and checking."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._readahead = Readahead(board)
+        self._scrub = Scrub(board)
+
+    def take(self, report: SlabReport, jobs: int) -> None:
+        """Take a report in."""
+        board = self._board
+        match report:
+            case SlabAdvanced(model, done):
+                for resident in board.state.of(model):
+                    board.apply(ledger.advance, model, resident.device, done)
+            case SlabOpened(model, _, size_bytes):
+                self._measured(model, size_bytes)
+                self._put(model, size_bytes, "filling")
+            case SlabRead():
+                self._read(report)
+            case SlabFailed(model, kind):
+                board.apply(ledger.drop_slab, model)
+                self._readahead.failed(model, for_good=kind != "stopped")
+            case SlabWrittenBack(model, device, size_bytes, copy_s):
+                self._put(model, size_bytes, "kept")
+                board.apply(learned_back, device, size_bytes, copy_s)
+            case SlabNotWrittenBack(model):
+                board.apply(ledger.drop_slab, model)
+            case SlabVerified():
+                self._scrub.found(report, jobs)
+            case _:
+                assert_never(report)
+
+    def replaced(self, model: ModelName) -> None:
+        """The model's file was prepared anew since its slab was read: what is read next is to be checked, too."""
+        self._scrub.prepared_anew(model)
+
+    def drop_damaged(self) -> Sequence[ModelName]:
+        """Let go of damaged slabs that nobody runs on; the models that are to be taken off their devices for the others."""
+        self._scrub.drop_damaged()
+        return self._scrub.to_take_off()
+
+    def settle(self, jobs: int) -> None:
+        """Keep the tier within its bounds, then see whether there is time to read ahead or to check."""
+        for model in slabs_to_drop(self._board.situation):
+            self._board.apply(ledger.drop_slab, model)
+            self._board.emit(DropSlab(model))
+        self._readahead.consider(jobs)
+        self._scrub.consider(jobs)
+
+    def _read(self, report: SlabRead) -> None:
+        self._readahead.ended(report.model)
+        if report.tier == "source":
+            self._scrub.prepared_anew(report.model)
+        self._measured(report.model, report.size_bytes)
+        self._put(report.model, report.size_bytes, "kept")
+
+    def _put(self, model: ModelName, size_bytes: int, stage: Literal["filling", "kept"]) -> None:
+        slab = Slab(model, size_bytes, stage, self._board.now.wall_s)
+        self._board.apply(ledger.put_slab, slab)
+
+    def _measured(self, model: ModelName, size_bytes: int) -> None:
+        """The slab tells the weights' true size."""
+        board = self._board
+        known = board.state.models[model]
+        label: Literal["measured", "learned"] = "learned" if known.footprint.label == "learned" else "measured"
+        footprint = whole_pages(replace(known.footprint, weights_bytes=size_bytes, label=label))
+        board.know_model(replace(known, prepared=True, footprint=footprint))
+
+
 class Readahead:
-    """One slab at a time."""
+    """One slab at a time, into free room, while nothing else is under way; any command comes first."""
 
     def __init__(self, board: Board) -> None:
         self._board: Final = board
@@ -46,6 +116,7 @@ class Readahead:
 
     def failed(self, model: ModelName, *, for_good: bool) -> None:
         """It has not; nor will it by itself, if that is `for_good`."""
+        # Only our own: what a load had read, it will try again or tell of itself.
         if for_good and model == self._reading:
             self._unreadable.add(model)
         self._forget(model)
@@ -58,6 +129,7 @@ class Readahead:
             self._reading = wanted_next(board.state, self._unreadable)
             if self._reading is not None:
                 begin_reading(board, self._reading)
+        # A job that wants this very model goes on with the reading, instead of stopping it and beginning again.
         elif self._reading is not None and busy and not self._stopping and not board.state.of(self._reading):
             self._stopping = True
             stop_reading(board, self._reading)
@@ -66,85 +138,3 @@ class Readahead:
         if model == self._reading:
             self._reading = None
             self._stopping = False
-
-
-class SlabDesk:
-    """`jobs` says how many commands are under way: they come before reading ahead and checking."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self._readahead = Readahead(board)
-        self._verifying = Verifying(board)
-
-    def take(self, report: SlabReport, jobs: int) -> None:
-        """Take a report in."""
-        board = self._board
-        match report:
-            case SlabAdvanced(model, done):
-                for resident in board.state.of(model):
-                    board.state = ledger.advance(board.state, model, resident.device, done)
-            case SlabOpened(model, _, size_bytes):
-                self._measured(model, size_bytes)
-                self._put(model, size_bytes, "filling")
-            case SlabRead():
-                self._read(report)
-            case SlabFailed():
-                self._failed(report)
-            case SlabWrittenBack(model, device, size_bytes, copy_s):
-                self._put(model, size_bytes, "kept")
-                board.state = learned_back(board.state, device, size_bytes, copy_s)
-            case SlabNotWrittenBack(model):
-                board.state = ledger.drop_slab(board.state, model)
-            case SlabVerified():
-                self._verifying.found(report, jobs)
-            case _:
-                assert_never(report)
-
-    def replaced(self, model: ModelName) -> None:
-        """The model's file was prepared anew since its slab was read: what is read next is to be checked, too."""
-        self._verifying.prepared_anew(model)
-
-    def drop_damaged(self) -> Sequence[ModelName]:
-        """Let go of damaged slabs that nobody runs on; the models that are to be taken off their devices for the others."""
-        self._verifying.drop_damaged()
-        return self._verifying.to_take_off()
-
-    def settle(self, jobs: int) -> None:
-        """Keep the tier within its bounds, then see whether there is time to read ahead or to check."""
-        for model in slabs_to_drop(self._board.state, self._board.policy, self._board.now.wall_s):
-            self._board.state = ledger.drop_slab(self._board.state, model)
-            self._board.emit(DropSlab(model))
-        self._readahead.consider(jobs)
-        self._verifying.consider(jobs)
-
-    def _read(self, report: SlabRead) -> None:
-        board, model = self._board, report.model
-        self._readahead.ended(model)
-        since_s = board.reading_since_s.pop(model, board.now.mono_s)
-        if report.tier == "source":
-            board.reading_s.pop(model, None)  # what it took to prepare it can't be told from that
-            self._verifying.prepared_anew(model)
-        else:
-            board.reading_s[model] = board.now.mono_s - since_s
-        self._measured(model, report.size_bytes)
-        self._put(model, report.size_bytes, "kept")
-
-    def _failed(self, report: SlabFailed) -> None:
-        board, model, stopped = self._board, report.model, report.kind == "stopped"
-        board.state = ledger.drop_slab(board.state, model)
-        self._readahead.failed(model, for_good=not stopped)
-        if not stopped and any(r.stage in ("pending", "loading") for r in board.state.of(model)):
-            board.slab_failures[model] = report
-
-    def _put(self, model: ModelName, size_bytes: int, stage: Literal["filling", "kept"]) -> None:
-        slab = Slab(model, size_bytes, stage, self._board.now.wall_s)
-        self._board.state = ledger.put_slab(self._board.state, slab)
-
-    def _measured(self, model: ModelName, size_bytes: int) -> None:
-        """The slab tells the weights' true size."""
-        board = self._board
-        known = board.state.models[model]
-        label: Literal["measured", "learned"] = "learned" if known.footprint.label == "learned" else "measured"
-        footprint = whole_pages(replace(known.footprint, weights_bytes=size_bytes, label=label))
-        known = replace(known, prepared=True, footprint=footprint)
-        board.state = replace(board.state, models={**board.state.models, model: known})

@@ -14,13 +14,13 @@ from engine.core.policy import Policy
 from engine.core.proposing.undo import remembered
 from engine.core.state import State
 from engine.scheduler.board import Board, Instant, Patience
-from engine.scheduler.commands import CommandDesk
+from engine.scheduler.commands import Commands
 from engine.scheduler.device_health import DeviceHealth
 from engine.scheduler.effects import Effect
 from engine.scheduler.footprint_learning import FootprintLearning
 from engine.scheduler.jobs import Broken, Job, NotAllowed, PlanChanged, Withdrawn
-from engine.scheduler.journaling import Bookkeeping, ResidencyNotes
-from engine.scheduler.leases import LeaseDesk
+from engine.scheduler.journaling import JobRecords, ReadingTimes, ResidencyNotes
+from engine.scheduler.leases import Leases
 from engine.scheduler.messages import (
     BindFailed,
     DeviceRead,
@@ -28,6 +28,7 @@ from engine.scheduler.messages import (
     KeepQuiet,
     LeaseAsked,
     LeaseEnded,
+    LoadReport,
     Message,
     ModelBound,
     ModelReleased,
@@ -38,6 +39,7 @@ from engine.scheduler.messages import (
     SlabNotWrittenBack,
     SlabOpened,
     SlabRead,
+    SlabReport,
     SlabVerified,
     SlabWrittenBack,
     Submit,
@@ -47,69 +49,8 @@ from engine.scheduler.messages import (
     WorkerUp,
     context_of,
 )
-from engine.scheduler.ram_tier import SlabDesk
-from engine.scheduler.self_issued import OwnCommands
-
-
-class Resuming:
-    """Knows every way in which a flow can end."""
-
-    def __init__(self, board: Board, commands: CommandDesk, leases: LeaseDesk, own: OwnCommands) -> None:
-        self._board = board
-        self._commands = commands
-        self._leases = leases
-        self._own = own
-        self._books = Bookkeeping(board)
-
-    def resume(self, job: Job) -> None:
-        """Let the job go on until it waits again, or has ended."""
-        assert job.flow is not None
-        try:
-            phase = next(job.flow)
-        except StopIteration:
-            self._done(job)
-        except NotAllowed as ending:
-            self._books.refused(job, ending.refusal)
-            self._answer(job, Declined(ending.refusal), ending.refusal.reason)
-            self._restore_victims(job)
-        except PlanChanged as ending:
-            self._answer(job, Changed(ending.plan), "the plan changed")
-            self._restore_victims(job)
-        except Withdrawn as ending:
-            self._stop_clock(job)
-            self._books.ended(job, "cancelled", ending.reason)
-            self._answer(job, Cancelled(ending.reason), ending.reason)
-        except Broken as ending:
-            self._stop_clock(job)
-            self._books.ended(job, "failed", ending.reason)
-            self._answer(job, Failed(ending.reason), ending.reason)
-            self._restore_victims(job)
-        else:
-            if phase != job.clock.phase:
-                job.clock.enter(phase, self._board.now.mono_s)
-
-    def _done(self, job: Job) -> None:
-        assert job.plan is not None
-        self._stop_clock(job)
-        switch = self._books.ended(job, "done", job.mishap)
-        self._board.state = remembered(self._board.state, job.submission, job.plan, self._board.now.wall_s)
-        self._commands.answer(job, Done(job.plan, switch))
-
-    def _stop_clock(self, job: Job) -> None:
-        """Count the time up to now as the job's last phase."""
-        job.clock.enter(job.clock.phase, self._board.now.mono_s)
-
-    def _answer(self, job: Job, answer: Answer, reason: str) -> None:
-        """The job has come to nothing; no request need wait for what it would have brought."""
-        self._commands.answer(job, answer)
-        if job.submission.origin == "request":
-            for model in models_of(job.submission.command):
-                self._leases.deny(model, reason)
-
-    def _restore_victims(self, job: Job) -> None:
-        """A plan that failed leaves the state it would have had without it: its victims come back."""
-        self._own.restore([(v.model, v.device) for v in job.evicted if not self._board.state.of(v.model)])
-
+from engine.scheduler.ram_tier import Slabs
+from engine.scheduler.self_issued import SelfIssued
 
 LONGEST_QUIET_S: Final = 60.0
 """Whoever measures asks again in time, or has gone."""
@@ -120,13 +61,14 @@ class Scheduler:
 
     def __init__(self, state: State, policy: Policy, patience: Patience) -> None:
         self._board = board = Board(state, policy, patience)
-        self._leases = LeaseDesk(board)
-        self._commands = CommandDesk(board)
-        self._slabs = SlabDesk(board)
+        self._leases = Leases(board)
+        self._commands = Commands(board)
+        self._slabs = Slabs(board)
         self._health = DeviceHealth(board)
         self._learning = FootprintLearning(board)
-        self._own = OwnCommands(board, self._commands, self._leases)
-        self._resuming = Resuming(board, self._commands, self._leases, self._own)
+        self._own = SelfIssued(board, self._commands, self._leases)
+        self._readings = ReadingTimes(board)
+        self._flows = Flows(board, self._commands, self._leases, self._own, JobRecords(board, self._readings))
         self._residency = ResidencyNotes(board)
 
     @property
@@ -170,15 +112,20 @@ class Scheduler:
         self._board.effects = []
         self._take(message)
         self._own.take_off(self._slabs.drop_damaged())
-        self._go_on()
+        self._go_on(message if isinstance(message, LoadReport) else None)
+        # Last: whether there is time for idle work shows only once all that has to go on has gone on.
         self._slabs.settle(len(self._commands.jobs))
+        # While models are still to come back, a restart is to restore them too: what was noted before their worker died holds.
         if not self._is_restoring():
             self._residency.consider()
+        self._readings.asked(self._board.effects)
         return self._board.effects
 
     def _take(self, message: Message) -> None:
         match message:
             case Submit(submission):
+                if submission.origin == "operator":
+                    self._health.try_again()
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
@@ -201,7 +148,7 @@ class Scheduler:
                 | SlabNotWrittenBack()
                 | SlabVerified()
             ):
-                self._slabs.take(message, len(self._commands.jobs))
+                self._take_slab_report(message)
             case ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | DeviceRead():
                 self._take_device_report(message)
             case KeepQuiet(for_s):
@@ -211,22 +158,28 @@ class Scheduler:
             case _:
                 assert_never(message)
 
+    def _take_slab_report(self, report: SlabReport) -> None:
+        if isinstance(report, SlabRead):
+            self._readings.ended(report)
+        self._slabs.take(report, len(self._commands.jobs))
+
     def _take_device_report(self, report: DeviceReport) -> None:
         board = self._board
         match report:
-            case ModelBound(model, device, bound):
-                board.bind_reports[model] = report
+            case ModelBound(_, device, bound):
+                self._health.works(device)
                 self._health.used(device, bound.used_bytes, context_of(bound.card))
             case BindFailed(model, device, kind, reason):
-                board.bind_reports[model] = report
                 if kind == "unusable":
                     self._health.unusable(device, reason)
+                elif kind == "unsupported":
+                    self._health.unsupported(device, reason)
                 elif kind == "replaced":
                     self._slabs.replaced(model)
             case ModelReleased(model, device, leaked_bytes, used_bytes, context_bytes):
                 self._health.used(device, used_bytes, context_bytes)
-                if board.state.find(model, device):
-                    board.state = ledger.release_bytes(board.state, model, device, leaked_bytes)
+                if board.state.find(model, device):  # else its worker has died since, and all that it held with it
+                    board.apply(ledger.release_bytes, model, device, leaked_bytes)
             case WorkerUp(device, pid):
                 self._own.restore((model, device) for model in self._health.worker_up(device, pid))
             case WorkerDown(device, reason):
@@ -237,16 +190,86 @@ class Scheduler:
             case _:
                 assert_never(report)
 
-    def _go_on(self) -> None:
-        """Serve leases and resume jobs until nothing moves any more."""
+    def _go_on(self, report: LoadReport | None) -> None:
+        """Serve leases and resume jobs until nothing moves any more: what one job gives up is what another waits for, and a lease
+        that is granted may keep a model from leaving. `report` goes into the flow that awaits it."""
         while True:
             state, jobs = self._board.state, self._commands.jobs
+            # Leases first: a request that can be answered at once comes before the job that would take its model away.
             self._leases.serve(self._own.bring)
             for job in self._commands.jobs:
-                self._resuming.resume(job)
+                self._flows.resume(job, report if report is not None and job.awaits(report) else None)
+            report = None
+            # By identity: a state that has changed is another object, and comparing all of it each time would cost more.
             if self._board.state is state and self._commands.jobs == jobs:
                 return
 
     def _is_restoring(self) -> bool:
         """Whether residents of before a restart or a death have yet to come back."""
         return self._health.restoring or any(job.submission.origin == "restore" for job in self._commands.jobs)
+
+
+class Flows:
+    """Resumes jobs, and knows every way in which their flows can end: each leaves one record, one answer and, should it have
+    come to nothing, the state that it found."""
+
+    def __init__(self, board: Board, commands: Commands, leases: Leases, own: SelfIssued, records: JobRecords) -> None:
+        self._board = board
+        self._commands = commands
+        self._leases = leases
+        self._own = own
+        self._records = records
+
+    def resume(self, job: Job, report: LoadReport | None) -> None:
+        """Let the job go on until it waits again, or has ended; with the report that its load waits for, if it has come."""
+        assert job.flow is not None
+        try:
+            phase = job.flow.send(report)
+        except StopIteration:
+            self._done(job)
+        except NotAllowed as ending:
+            self._records.refused(job, ending.refusal)
+            self._answer(job, Declined(ending.refusal), ending.refusal.reason)
+            self._restore_victims(job)
+        except PlanChanged as ending:
+            self._answer(job, Changed(ending.plan), "the plan changed")
+            self._restore_victims(job)
+        except Withdrawn as ending:
+            self._stop_clock(job)
+            self._records.ended(job, "cancelled", ending.reason)
+            self._answer(job, Cancelled(ending.reason), ending.reason)
+        except Broken as ending:
+            self._stop_clock(job)
+            self._records.ended(job, "failed", ending.reason)
+            self._answer(job, Failed(ending.reason), ending.reason)
+            self._restore_victims(job)
+        else:
+            if phase != job.clock.phase:
+                job.clock.enter(phase, self._board.now.mono_s)
+
+    def _done(self, job: Job) -> None:
+        assert job.plan is not None
+        self._stop_clock(job)
+        switch = self._records.ended(job, "done", job.mishap)
+        self._board.apply(remembered, job.submission, job.plan, self._board.now.wall_s)
+        self._commands.answer(job, Done(job.plan, switch))
+
+    def _stop_clock(self, job: Job) -> None:
+        """Count the time up to now as the job's last phase."""
+        job.clock.enter(job.clock.phase, self._board.now.mono_s)
+
+    def _answer(self, job: Job, answer: Answer, reason: str) -> None:
+        """The job has come to nothing; no request need wait for what it would have brought.
+
+        Requests have no job each: those for one model share the one that the first of them set off. So its end is the end for all
+        of them, or the next turn would find them waiting and set off the same once more, without end. The end of somebody else's
+        job says nothing about them: they get a load of their own, which may end better.
+        """
+        self._commands.answer(job, answer)
+        if job.submission.origin == "request":
+            for model in models_of(job.submission.command):
+                self._leases.deny(model, reason)
+
+    def _restore_victims(self, job: Job) -> None:
+        """A plan that failed leaves the state it would have had without it: its victims come back."""
+        self._own.restore([(v.model, v.device) for v in job.evicted if not self._board.state.of(v.model)])

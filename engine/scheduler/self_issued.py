@@ -1,5 +1,5 @@
 """What the engine commands of its own accord: loads that requests call for, returns to a GPU, and what deaths, short runs and
-damaged slabs make necessary. Each goes over the command desk like anybody else's."""
+damaged slabs make necessary. Each is a submission like anybody else's."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from engine.core.planning.eviction import worth_promoting
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
 from engine.scheduler.board import Board
-from engine.scheduler.commands import CommandDesk
+from engine.scheduler.commands import Commands
 from engine.scheduler.jobs import Job
-from engine.scheduler.leases import LeaseDesk
+from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
 
 
-class OwnCommands:
+class SelfIssued:
     """At most one command for one purpose is under way."""
 
-    def __init__(self, board: Board, commands: CommandDesk, leases: LeaseDesk) -> None:
+    def __init__(self, board: Board, commands: Commands, leases: Leases) -> None:
         self._board = board
         self._commands = commands
         self._leases = leases
@@ -42,7 +42,7 @@ class OwnCommands:
             return
         policy = policy_for("request", board.policy)
         found = plan(board.state, command, policy, board.now.wall_s)
-        if isinstance(found, Plan) and worth_promoting(board.state, found, policy, board.now.wall_s):
+        if isinstance(found, Plan) and worth_promoting(board.situation, found):
             self._submit("return", command)
 
     def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:
@@ -61,7 +61,7 @@ class OwnCommands:
         for model in models:
             command = self._off(model)
             if not self._commands.is_under_way(command) and (job := self._submit("damaged", command)):
-                job.insists = True
+                job.insists = True  # no request may rescue it: each would be answered with the damaged bytes
 
     def _off(self, model: ModelName) -> Command:
         """Evict the model and keep its pin: nobody has taken it back, and the model is to come anew."""

@@ -1,7 +1,7 @@
 """How a job goes from its command to its end: one synchronous generator a job, resumed after every message.
 
 A flow decides and waits; it never performs. Where it yields, other messages are handled, so the state may be another one
-after each `yield`. It ends by returning, or by raising one of the endings below.
+after each `yield`. It ends by returning, or by raising one of the endings of `jobs`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.evict import clear, drain
-from engine.scheduler.jobs import Broken, Flow, Job, NoRoom, NotAllowed, PlanChanged, stop_if_withdrawn
+from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, NotAllowed, PlanChanged
 from engine.scheduler.load import load
+from engine.scheduler.messages import LoadReport
 from engine.scheduler.slab_flow import read_meanwhile, stop_reading
 
 
@@ -30,7 +31,8 @@ def carry_out(board: Board, job: Job) -> Flow:
     """Plan the job's command, wait until the plan may begin, and take its steps in order.
 
     When a device refuses what it should have room for, plan again without that room: that leads to another victim, another
-    device, the CPU, or a refusal with the figures.
+    device, the CPU, or a refusal with the figures. A device that is not well any more needs no such note: plans keep away from
+    it by themselves.
     """
     missing_bytes: dict[DeviceId, int] = {}
     while True:
@@ -44,73 +46,17 @@ def carry_out(board: Board, job: Job) -> Flow:
                 missing_bytes[refused.device] = _missing(board.state, refused)
 
 
-def _missing(state: State, refused: NoRoom) -> int:
-    """The least that others must hold beyond the last reading, for the device to have had no room."""
-    known = state.devices[refused.device]
-    seen_bytes = (known.reading.external_bytes or 0) + known.context_bytes + ledger.charged(state, refused.device)
-    return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
-
-
-def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
-    """In the plan's order; evictions that follow one another happen side by side, under the claim of the load behind them."""
-    _keep_what_was_leaving(board, job, agreed)
-    for leaving, then in _turns(agreed.steps):
-        job.evicted += tuple(s for s in leaving if s.victim or any(s.model == load.model for load in agreed.loads))
-        if isinstance(then, LoadStep):
-            yield from _exchange(board, job, leaving, then)
-            continue
-        yield from clear(board, job, leaving)
-        if then is not None:
-            _set_pin(board, then)
-
-
-def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], coming: LoadStep) -> Flow:
-    """Load `coming` into the room that `leaving` makes, and that nobody else is promised meanwhile."""
-    if any((s.model, s.device) == (coming.model, coming.device) for s in leaving):
-        yield from clear(board, job, leaving)
-        leaving = ()
-    _claim(board, coming)
-    try:
-        drain(board, job, leaving)
-        read_meanwhile(board, job, coming.model)
-        yield from clear(board, job, leaving)
-        stop_if_withdrawn(job)
-        yield from load(board, job, coming)
-    finally:
-        _withdraw_claim(board, coming)
-
-
-def _claim(board: Board, coming: LoadStep) -> None:
-    """Count the load's room as taken. While earlier steps of a batch ran, somebody else may have brought the model."""
-    model, device = coming.model, coming.device
-    if other := next(
-        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
-    ):
-        raise Broken(f"{model} has come to {other.device} meanwhile")
-    board.state = ledger.pend(board.state, model, device, board.now.wall_s)
-
-
-def _turns(
-    steps: Sequence[Step],
-) -> Iterator[tuple[tuple[EvictStep, ...], LoadStep | PinStep | UnpinStep | None]]:
-    """`steps` as groups of evictions, each with the step that comes after them."""
-    leaving: tuple[EvictStep, ...] = ()
-    for step in steps:
-        if isinstance(step, EvictStep):
-            leaving += (step,)
-        else:
-            yield leaving, step
-            leaving = ()
-    if leaving:
-        yield leaving, None
-
-
 def policy_for(origin: Origin, policy: Policy) -> Policy:
     """A person may evict a model that came a moment ago; what happens by itself may not, lest two models chase each other."""
     return replace(policy, min_residency_s=0.0) if origin in ("operator", "trial") else policy
 
 
-def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Generator[PhaseName, None, Plan]:
+# ── agreeing on a plan ───────────────────────────────────────────────────────────────────────────
+
+
+def _agree(
+    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]
+) -> Generator[PhaseName, LoadReport | None, Plan]:
     """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
     began_s = board.now.mono_s
     deadline_s = began_s + board.patience.queue_s
@@ -119,6 +65,7 @@ def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Gen
         in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0
         found = _found(board, job, state, has_waited=board.now.mono_s >= began_s + in_use_s)
         if isinstance(found, Plan):
+            # What was confirmed is who comes and goes; predicted seconds and reasons may have changed since without harm.
             if job.submission.confirmed not in (None, found.effects):
                 raise PlanChanged(found)
             return found
@@ -126,23 +73,30 @@ def _agree(board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]) -> Gen
             raise NotAllowed(found)
         job.waiting_for = found.reason
         yield "queue"
-        stop_if_withdrawn(job)
+        job.stop_if_withdrawn()
 
 
 def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | Refusal:
     """The plan for the job in `state`. A request first waits for running ones to end by themselves; when it has, its model goes
-    to the CPU or, where that can't be, takes the place of models in use once their leases end."""
+    to the CPU or, where that can't be, takes the place of models in use once their leases end.
+
+    The order is the point. A GPU is many times faster than the CPU, so a place that may soon be free is worth some wait; not any
+    wait, or steady requests for one model would starve another. The CPU comes before models in use, since it costs nobody
+    else anything.
+    """
     command, now_s = job.submission.command, board.now.wall_s
     policy = policy_for(job.submission.origin, board.policy)
     if job.submission.origin != "request":
         return plan(state, command, policy, now_s)
     on_gpu = replace(policy, cpu_fallback=False)
     found = plan(state, command, on_gpu, now_s)
+    # A refusal that can't pass by itself is not worth any wait: the CPU is asked at once.
     if isinstance(found, Plan) or (found.passes and not has_waited):
         return found
     if isinstance(fallback := plan(state, command, policy, now_s), Plan):
         return fallback
     insisted = plan(_as_if_idle(state), command, on_gpu, now_s)
+    # Whoever is a victim now is given up: requests for it wait from here on, else its leases would never end.
     job.insists = isinstance(insisted, Plan)
     return insisted if job.insists else fallback
 
@@ -164,11 +118,94 @@ def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
     return replace(state, devices=devices)
 
 
+def _missing(state: State, refused: NoRoom) -> int:
+    """The least that others must hold beyond the last reading, for the device to have had no room."""
+    known = state.devices[refused.device]
+    seen_bytes = (known.reading.external_bytes or 0) + known.context_bytes + ledger.charged(state, refused.device)
+    # Never 0, also where the figures say that nothing can be missing: the next plan must not be the one that was refused.
+    return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
+
+
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     asked = [room.device for room in refusal.rooms]
+    # A worker that is coming up has no room yet; even a person would only ask again in a moment.
     if any(board.state.devices[device].reading.health == "starting" for device in asked):
         return True
     return job.submission.origin not in ("operator", "trial") and refusal.passes
+
+
+# ── taking its steps ─────────────────────────────────────────────────────────────────────────────
+
+
+def _take_steps(board: Board, job: Job, agreed: Plan) -> Flow:
+    """In the plan's order; evictions that follow one another happen side by side, under the claim of the load behind them."""
+    _keep_what_was_leaving(board, job, agreed)
+    for leaving, then in _turns(agreed.steps):
+        # Who comes back if this fails: victims, and models that this very plan moves. Whoever was told to leave has left.
+        job.evicted += tuple(s for s in leaving if s.victim or any(s.model == load.model for load in agreed.loads))
+        if isinstance(then, LoadStep):
+            yield from _exchange(board, job, leaving, then)
+            continue
+        yield from clear(board, job, leaving)
+        if then is not None:
+            _set_pin(board, then)
+
+
+def _turns(
+    steps: Sequence[Step],
+) -> Iterator[tuple[tuple[EvictStep, ...], LoadStep | PinStep | UnpinStep | None]]:
+    """`steps` as groups of evictions, each with the step that comes after them."""
+    leaving: tuple[EvictStep, ...] = ()
+    for step in steps:
+        if isinstance(step, EvictStep):
+            leaving += (step,)
+        else:
+            yield leaving, step
+            leaving = ()
+    if leaving:
+        yield leaving, None
+
+
+def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], step: LoadStep) -> Flow:
+    """Load into the room that `leaving` makes, and that nobody else is promised meanwhile."""
+    if any((s.model, s.device) == (step.model, step.device) for s in leaving):
+        # Loaded anew where it is: the claim would be a second resident in the same place, so its room is free to others for once.
+        yield from clear(board, job, leaving)
+        leaving = ()
+    _claim(board, step)
+    incoming = job.incoming = Incoming(step.model, step.device)
+    try:
+        drain(board, job, leaving)
+        read_meanwhile(board, job, step.model)
+        yield from incoming.beside(clear(board, job, leaving))
+        job.stop_if_withdrawn()
+        yield from load(board, job, incoming)
+    finally:
+        job.incoming = None
+        _withdraw_claim(board, step)
+
+
+def _claim(board: Board, coming: LoadStep) -> None:
+    """Count the load's room as taken. While earlier steps of a batch ran, somebody else may have brought the model.
+
+    The claim comes before the first victim drains. From then on every other plan counts this load as taken and what leaves as
+    free, so the sum is right at each moment: claimed later, the room would be promised twice; reserved now, bytes would be
+    charged that the device does not have yet.
+    """
+    model, device = coming.model, coming.device
+    if other := next(
+        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
+    ):
+        raise Broken(f"{model} has come to {other.device} meanwhile")
+    board.apply(ledger.pend, model, device, board.now.wall_s)
+
+
+def _withdraw_claim(board: Board, coming: LoadStep) -> None:
+    """What is left of the claim when the load has ended: nothing, unless it ended before the room was proven."""
+    resident = board.state.find(coming.model, coming.device)
+    if resident is not None and resident.stage == "pending":
+        board.apply(ledger.withdraw, coming.model, coming.device)
+        stop_reading(board, coming.model)
 
 
 def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
@@ -179,16 +216,8 @@ def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
             continue
         for resident in board.state.of(single.model):
             if resident.stage == "draining" and single.device in (None, resident.device):
-                board.state = ledger.rescue(board.state, resident.model, resident.device, board.now.wall_s)
-
-
-def _withdraw_claim(board: Board, coming: LoadStep) -> None:
-    resident = board.state.find(coming.model, coming.device)
-    if resident is not None and resident.stage == "pending":
-        board.state = ledger.withdraw(board.state, coming.model, coming.device)
-        stop_reading(board, coming.model)
+                board.apply(ledger.rescue, resident.model, resident.device, board.now.wall_s)
 
 
 def _set_pin(board: Board, step: PinStep | UnpinStep) -> None:
-    pin = Pin(step.device) if isinstance(step, PinStep) else None
-    board.state = ledger.set_pin(board.state, step.model, pin)
+    board.apply(ledger.set_pin, step.model, Pin(step.device) if isinstance(step, PinStep) else None)

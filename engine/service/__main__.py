@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,7 @@ from engine.runtime.start import start_engine
 from engine.service.serve import serve
 from engine.wire import StartReport
 
-log = logging.getLogger("engine")
+_log: Final = logging.getLogger("engine")
 
 
 def main() -> int:
@@ -34,7 +35,7 @@ def main() -> int:
         with sole_engine(paths):
             asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
     except EngineError as error:
-        log.error("%s", error)
+        _log.error("%s", error)
         tell(StartReport(ready=False, message=str(error)))
         return 1
     return 0

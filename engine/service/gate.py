@@ -54,7 +54,7 @@ _WATCHING: Final = {("POST", "/v1/plan"), ("POST", "/v1/propose")}
 _STOP: Final = "/v1/stop"
 """Open to clients of any version: it is how one gets rid of an engine of another."""
 
-log = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 def gate(*, read_only: bool) -> Middleware:
@@ -69,7 +69,7 @@ def gate(*, read_only: bool) -> Middleware:
 
 
 def problem_response(problem: WireProblem) -> web.Response:
-    body = msgspec.json.encode(ErrorBody(problem))
+    body = msgspec.json.encode(ErrorBody(problem)) + b"\n"  # a line, since whoever reads a stream reads lines
     return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json")
 
 
@@ -115,7 +115,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.set_status(error.status)
         return response
     except Exception as error:
-        log.exception("%s failed", called)
+        _log.exception("%s failed", called)
         return problem_response(
             WireProblem("engine", f"the engine failed on {called} ({error!r}); its log has the details")
         )

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, Final, TypeAlias
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from engine.api import EngineAPI, EngineError, Event
+from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
+from engine.core.tasks import RunEvent
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
     CancelReply,
-    EmbedRequest,
-    GenerateRequest,
     QuietReply,
     QuietRequest,
+    RunFailed,
+    RunLine,
+    RunRequest,
+    problem_of,
 )
 
 _BLANK: Final = b"\n"
+_Item = TypeVar("_Item")
 
 
-async def send_events(
-    request: web.Request, events: AsyncIterator[Event], keep_alive_s: float = KEEP_ALIVE_S
+async def send_lines(
+    request: web.Request, items: AsyncIterator[_Item], keep_alive_s: float = KEEP_ALIVE_S
 ) -> web.StreamResponse:
-    """Write `events` until they end or the reader has gone."""
+    """Write `items` as JSON lines until they end or the reader has gone; blank lines keep the connection alive between them."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    upcoming = asyncio.ensure_future(anext(events))
+    upcoming = asyncio.ensure_future(anext(items))
     try:
         await response.prepare(request)
         while True:
@@ -40,19 +45,29 @@ async def send_events(
                 await response.write(_BLANK)
                 continue
             await response.write(msgspec.json.encode(upcoming.result()) + b"\n")
-            upcoming = asyncio.ensure_future(anext(events))
+            upcoming = asyncio.ensure_future(anext(items))
     except (EngineError, StopAsyncIteration, ConnectionError):
         return response
     finally:
-        await _let_go(upcoming, events)
+        await _let_go(upcoming, items)
 
 
-async def _let_go(upcoming: asyncio.Future[Event], events: AsyncIterator[Event]) -> None:
+async def _let_go(upcoming: asyncio.Future[_Item], items: AsyncIterator[_Item]) -> None:
     """Close the engine's side now; left to the garbage collector it would go on until then."""
     upcoming.cancel()
     await asyncio.gather(upcoming, return_exceptions=True)
-    if isinstance(events, AsyncGenerator):
-        await events.aclose()
+    if isinstance(items, AsyncGenerator):
+        await items.aclose()
+
+
+async def _lines(first: RunEvent, others: AsyncIterator[RunEvent]) -> AsyncGenerator[RunLine, None]:
+    """The lines of a run that has begun: what fails now can only be said in one."""
+    yield first
+    try:
+        async for event in others:
+            yield event
+    except EngineError as error:
+        yield RunFailed(problem_of(error))
 
 
 Stop: TypeAlias = Callable[[], asyncio.Future[None]]
@@ -74,8 +89,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/propose", routes.propose),
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
-            web.post("/v1/embed", routes.embed),
-            web.post("/v1/generate", routes.generate),
+            web.post("/v1/run", routes.run),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
         ]
@@ -100,7 +114,7 @@ class Routes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         after = _number(request, "after") if "after" in request.query else None
-        return await send_events(request, self._engine.events(after))
+        return await send_lines(request, self._engine.events(after))
 
     async def records(self, request: web.Request) -> web.Response:
         limit = _number(request, "limit") if "limit" in request.query else 100
@@ -119,13 +133,12 @@ class Routes:
     async def cancel(self, request: web.Request) -> web.Response:
         return _json(CancelReply(await self._engine.cancel(request.match_info["id"])))
 
-    async def embed(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=EmbedRequest)
-        return _json(await self._engine.embed(asked.model, asked.texts))
-
-    async def generate(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=GenerateRequest)
-        return _json(await self._engine.generate(asked.model, asked.prompt, asked.max_tokens))
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        asked = msgspec.json.decode(await request.read(), type=RunRequest)
+        async with aclosing(self._engine.run(asked.model, asked.task)) as events:
+            # Awaited before the response begins: what fails until then still has a status of its own.
+            first = await anext(events)
+            return await send_lines(request, _lines(first, events))
 
     async def keep_quiet(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)

@@ -22,7 +22,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_ANSWERS_S: Final = 2.0
 """What calls still under way get to finish after the engine has stopped."""
 
-log = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 async def serve(
@@ -50,7 +50,7 @@ async def serve(
         await web.SockSite(runner, listening).start()
         for number in _SIGNALS:
             loop.add_signal_handler(number, asked.set)
-        log.info("listening at %s", paths.socket)
+        _log.info("listening at %s", paths.socket)
         on_ready()
         await asked.wait()
         await _stop_engine(engine)
@@ -88,8 +88,8 @@ def _answers(path: Path) -> bool:
 
 
 async def _stop_engine(engine: EngineAPI) -> None:
-    log.info("stopping")
+    _log.info("stopping")
     try:
         await engine.stop()
     except EngineError as error:
-        log.error("the engine did not stop in order: %s", error)
+        _log.error("the engine did not stop in order: %s", error)

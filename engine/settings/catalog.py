@@ -11,8 +11,9 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.core.models import Dtype, Limits, ModelSpec, Pin, Task
+from engine.core.models import Dtype, Limits, ModelSpec, Pin
 from engine.core.names import MODEL_NAME_RULE, DeviceId, is_model_name
+from engine.core.tasks import TaskKind
 from engine.settings.check import differences
 from engine.settings.documents import read_json, without_nulls
 from engine.settings.problems import Place, Problem, given, meant
@@ -47,7 +48,7 @@ class ModelEntry(Struct, frozen=True):
 
     name: str
     source: Sources
-    task: Task
+    task: TaskKind
     dtype: Dtype = "float32"
     limits: LimitsEntry = LimitsEntry()
     preferred_device: str | None = None

@@ -1,4 +1,7 @@
-"""Configuration files to plain values. Knows syntax only; keys given twice are kept apart, where parsers would drop one."""
+"""Configuration files to plain values. Knows syntax only; keys given twice are kept apart, where parsers would drop one.
+
+What is said of a `.env` names lines, never what stands in them: such files hold secrets of others.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from engine.settings.documents import read_dotenv
 from engine.settings.problems import Place, Problem
 from engine.settings.schema import Allocation, Fraction, ModelCount, Seconds
 
-VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 PROCESS: Final = "environment"
 DOTENV: Final = ".env"
 _NO_GPU: Final = ("", "-1")

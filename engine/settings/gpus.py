@@ -14,8 +14,8 @@ from msgspec import Struct
 from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.devices.cards import GpuFacts
-from engine.devices.visible import visible
-from engine.settings.environment import VISIBLE, Environment
+from engine.devices.visible import VISIBLE, visible
+from engine.settings.environment import Environment
 from engine.settings.problems import Place, Problem, given
 from engine.settings.schema import DEFAULT_GPUS, RAM, CardSpec, VirtualGpu
 

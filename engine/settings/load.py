@@ -1,4 +1,4 @@
-"""Files and environment to settings, or to the list of everything that is wrong with them."""
+"""Where the configuration is, and its files and the environment to settings, or to the list of all that is wrong with them."""
 
 from __future__ import annotations
 

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from engine.core.ledger import budget, charged
 from engine.core.names import CPU, DeviceId
-from engine.core.planning.placement import gpus
-from engine.core.state import State
 
 
 class Moved(Struct):
@@ -25,12 +22,12 @@ class Moved(Struct):
     """Written back from GPUs."""
 
 
-class Spread(Struct, frozen=True):
-    """Seconds of many requests: their mean, and how they are spread."""
+class Percentiles(Struct, frozen=True):
+    """Seconds of many requests: their mean, and the whole curve of what so many of 100 did not exceed."""
 
     mean_s: float
     percentiles_s: tuple[float, ...]
-    """The 0th, 1st, …, 100th: what so many of 100 requests did not exceed."""
+    """The 0th, 1st, …, 100th: from the shortest to the longest, those between by their place among all."""
 
 
 class TimedOutcome(Struct, frozen=True):
@@ -43,9 +40,9 @@ class TimedOutcome(Struct, frozen=True):
     """Ran at once, on a GPU."""
     on_cpu: int
     """Ran on the CPU."""
-    waits: Spread | None
+    waits: Percentiles | None
     """From the arrival until the model was ready for the request, of those that ran; what the policy answers for."""
-    delays: Spread | None
+    delays: Percentiles | None
     """From the arrival to the answer, beyond the seconds that the work takes on a GPU of its own: the wait, earlier requests
     for the same model, others on the device, and what the CPU takes longer. Of the answered requests."""
     switch_s: float
@@ -66,13 +63,14 @@ class TimedOutcome(Struct, frozen=True):
         return self.on_cpu / self.requests
 
 
-def spread(seconds: Sequence[float]) -> Spread | None:
-    """The mean and the percentiles, by the nearest rank; None of nothing."""
+def percentiles(seconds: Sequence[float]) -> Percentiles | None:
+    """None of nothing. A curve runs from the shortest to the longest, so each of its points is the value nearest to its place;
+    a figure that is held against a target takes the rank that is never too low, `bench.statistics.nearest_rank`."""
     if not seconds:
         return None
     ordered = sorted(seconds)
     last = len(ordered) - 1
-    return Spread(
+    return Percentiles(
         mean_s=sum(ordered) / len(ordered),
         percentiles_s=tuple(ordered[round(last * percent / 100)] for percent in range(101)),
     )
@@ -87,8 +85,8 @@ class _Open(Struct):
     """Where it runs."""
 
 
-class Tally:
-    """Told what happens, in order of time."""
+class RequestTally:
+    """What has become of each request. Told what happens, in order of time."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
@@ -127,37 +125,10 @@ class Tally:
         for lease in [lease for lease, request in self._open.items() if request.device == device]:
             self.was_denied(lease)
 
-    def waits(self) -> Spread | None:
+    def waits(self) -> Percentiles | None:
         """From the arrival to the lease, of the requests that got one."""
-        return spread(self._waits_s)
+        return percentiles(self._waits_s)
 
-    def delays(self) -> Spread | None:
+    def delays(self) -> Percentiles | None:
         """From the arrival to the answer, beyond the request's own work, of the requests that were answered."""
-        return spread(self._delays_s)
-
-
-class Filling:
-    """The share of the GPUs' budgets that is charged, as a mean over the time since the first eviction."""
-
-    def __init__(self) -> None:
-        self._since_s: float | None = None
-        self._at_s = self._share = self._share_seconds = 0.0
-
-    def begin(self, now_s: float) -> None:
-        """The first eviction: from now on time counts. Nothing happens when it has begun already."""
-        if self._since_s is None:
-            self._since_s = self._at_s = now_s
-
-    def note(self, state: State, now_s: float) -> None:
-        """The state from `now_s` on."""
-        if self._since_s is not None:
-            self._share_seconds += self._share * (now_s - self._at_s)
-        self._at_s = now_s
-        devices = gpus(state)
-        self._share = sum(charged(state, d) for d in devices) / sum(budget(state, d) for d in devices)
-
-    def mean(self, now_s: float) -> float | None:
-        """Up to `now_s`; None when no time has counted."""
-        if self._since_s is None or now_s <= self._since_s:
-            return None
-        return (self._share_seconds + self._share * (now_s - self._at_s)) / (now_s - self._since_s)
+        return percentiles(self._delays_s)

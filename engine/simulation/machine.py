@@ -20,8 +20,8 @@ from engine.core.names import CPU, DeviceId, ModelName
 from engine.replay.box import Box
 from engine.scheduler.effects import (
     BindModel,
-    DisownSlab,
     DropSlab,
+    InvalidateSlab,
     KeepPeaks,
     KillWorker,
     ReadSlab,
@@ -270,7 +270,7 @@ class SimulatedBox:
                 self._kill(device, now_s)
             case VerifySlab(model):
                 self._reports.put(now_s, SlabVerified(model, "whole", f"{model}.safetensors"))
-            case DropSlab() | StopVerifying() | DisownSlab() | KeepPeaks():
+            case DropSlab() | StopVerifying() | InvalidateSlab() | KeepPeaks():
                 pass
             case _:
                 assert_never(effect)

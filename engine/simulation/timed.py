@@ -1,4 +1,4 @@
-"""A timed replay: requests at their times, through the engine's own scheduler, on a simulated box."""
+"""A timed replay: requests at their times, through the engine's own scheduler, on a simulated box; policies side by side."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
+from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
-from engine.replay.trace import TraceRequest
 from engine.scheduler.board import TICK_S, Instant, Patience
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, Write
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
-from engine.simulation.figures import Filling, Tally, TimedOutcome
+from engine.simulation.figures import RequestTally, TimedOutcome
 from engine.simulation.machine import SimulatedBox, SimulatedRun
 
 
@@ -43,8 +44,10 @@ class _Replay:
         self._compute = compute
         self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience())
         self._machine = SimulatedBox(box, compute, sizes)
-        self._tally = Tally()
-        self._filling = Filling()
+        self._tally = RequestTally()
+        self._evicted = False
+        self._pressed = BudgetMeter()
+        """From the first eviction on."""
         self._models: dict[int, ModelName] = {}
         self._now_s = 0.0
 
@@ -56,6 +59,8 @@ class _Replay:
 
     def _step(self) -> None:
         """Go on to the next moment at which anything happens."""
+        # Ticks only while the scheduler waits for one, or a trace of days would be made of idle seconds. Of one moment, what the
+        # box has done comes before the request.
         machine_s = self._machine.next_s
         next_s = min(machine_s, self._to_come[0][1].at_s) if self._to_come else machine_s
         if self._scheduler.is_waiting and self._now_s + TICK_S < next_s:
@@ -76,6 +81,8 @@ class _Replay:
         self._handle(LeaseAsked(lease, request.model))
 
     def _reported(self, report: Message) -> None:
+        # Before the scheduler hears of it: it may grant the same device to another request at once, which would be taken for one
+        # of those that ended with the worker.
         match report:
             case LeaseEnded(lease):
                 self._tally.ended(lease, self._now_s)
@@ -89,8 +96,9 @@ class _Replay:
         before = self._scheduler.state
         for effect in self._scheduler.handle(message, Instant(self._now_s, self._now_s)):
             self._perform(effect)
-        if self._scheduler.state is not before:
-            self._filling.note(self._scheduler.state, self._now_s)
+        state = self._scheduler.state
+        if self._evicted and state is not before and (share := gpus_share(state)) is not None:
+            self._pressed.note(share, self._now_s)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -104,11 +112,13 @@ class _Replay:
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):
-                    self._filling.begin(self._now_s)
+                    self._evicted = True
                 self._machine.perform(effect, self._now_s)
 
     def outcome(self) -> TimedOutcome:
         tally, moved = self._tally, self._machine.moved
+        self._pressed.pass_until(self._now_s)
+        pressed = self._pressed.use
         copying_s = moved.to_gpu_bytes / self._box.copy_bytes_per_s
         return TimedOutcome(
             requests=tally.requests,
@@ -119,7 +129,7 @@ class _Replay:
             delays=tally.delays(),
             switch_s=copying_s + moved.from_disk_bytes / self._box.disk_bytes_per_s,
             moved=moved,
-            filled=self._filling.mean(self._now_s),
+            filled=pressed.mean if pressed else None,
             simulated_s=self._now_s,
         )
 

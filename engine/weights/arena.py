@@ -61,7 +61,7 @@ class Arena:
         """
         try:
             with (
-                self._touching.paused(),
+                self._touching.paused(),  # touching clears pages at the speed of memory, which the read and its copies need
                 path.open("rb", buffering=0) as file,
                 memoryview(self._memory.mapping) as whole,
             ):
@@ -71,6 +71,7 @@ class Arena:
                         raise ReadStopped(f"the read of {path} was taken back")
                     piece_bytes = min(READ_PIECE_BYTES, region.length - done)
                     begin = region.offset + done
+                    # A view that is left open would keep the mapping from being closed.
                     with whole[begin : begin + piece_bytes] as piece:
                         count = os.preadv(file.fileno(), [piece], file_offset + done)
                     if count == 0:

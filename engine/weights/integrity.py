@@ -1,14 +1,20 @@
-"""Whether a slab in the RAM tier still has the bytes that were prepared, and if not, whether its file has them."""
+"""Whether a slab still has the bytes that were prepared, in the RAM tier and on the disk, and how a damaged one is given up."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped
+from engine.weights.layout import LAYOUT_FILE
 from engine.weights.shared_memory import Region
-from engine.weights.slab import Prepared, is_current, verify_checksum
+from engine.weights.slab import Prepared, is_current
+from engine.weights.source_files import HASH_PIECE_BYTES
 
 SlabCondition: TypeAlias = Literal["whole", "altered", "damaged", "replaced"]
 """`altered`: the bytes in memory are others, those of the file are right. `damaged`: the file's are wrong too. `replaced`: the
@@ -36,3 +42,28 @@ def find_damage(arena: Arena, region: Region, prepared: Prepared, stop: threadin
     except BadCheckpoint:
         return "damaged" if is_current(prepared) else "replaced"
     return "altered"
+
+
+def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) -> None:
+    """Read the whole slab from the disk and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
+    digest = hashlib.sha256()
+    try:
+        with prepared.slab_path.open("rb") as file:
+            # else the bytes would come from the page cache, which says nothing about the disk
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            file.seek(prepared.data_offset)
+            while piece := file.read(HASH_PIECE_BYTES):
+                digest.update(piece)
+                on_progress((file.tell() - prepared.data_offset) / prepared.length)
+    except OSError as error:
+        raise BadCheckpoint(f"{prepared.slab_path} can't be read: {error.strerror}") from error
+    if digest.hexdigest() != prepared.layout.sha256:
+        raise BadCheckpoint(
+            f"{prepared.slab_path} does not have the bytes that were written; `citadel prepare MODEL --check` mends it"
+        )
+
+
+def disown(folder: Path) -> None:
+    """Have the prepared folder, whose slab is damaged, taken for whole no more. The slab stays, for whoever wants to look at it,
+    until the model is prepared again. Raises OSError."""
+    (folder / LAYOUT_FILE).unlink(missing_ok=True)

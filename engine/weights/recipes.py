@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from engine.core.models import Task
+from engine.core.tasks import TaskKind
 
 RecipeKind: TypeAlias = Literal["bge-base", "e5-small", "phi-3-mini"]
 Pooling: TypeAlias = Literal["cls", "mean"]
@@ -20,7 +20,7 @@ class Recipe(Struct, frozen=True):
     """What a synthetic checkpoint is made of; equal recipes make equal files."""
 
     kind: RecipeKind
-    task: Task
+    task: TaskKind
     config: dict[str, Any]
     """The values of its config.json."""
     parameters: int

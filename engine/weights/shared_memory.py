@@ -1,4 +1,8 @@
-"""Which parts of a fixed range of bytes are taken: a first-fit allocator that knows nothing of memory itself."""
+"""Memory of a fixed size in a wider range of addresses, shared by descriptor: which parts of it are taken, and touching it ahead.
+
+Regions come and go in any order, and the holes that they leave may be too small for the next one though their sum is not.
+Addresses cost nothing, so there are several times as many as bytes; what counts is the sum of the regions.
+"""
 
 from __future__ import annotations
 
@@ -110,6 +114,8 @@ class SparseMemory:
         if Region(0, length).span_bytes > self.free_bytes:
             return None
         region = self._regions.allocate(length)
+        # Freed pages stay touched, so that the next read into them is fast. Below the limit they can't be more than it; the first
+        # region beyond it could make pages of holes and regions together more than the host has given us.
         if region is not None and region.offset + region.span_bytes > self.limit_bytes:
             self._give_holes_back()
         return region
@@ -135,6 +141,7 @@ class SparseMemory:
 
     def _give_holes_back(self) -> None:
         """Untouch what no region uses, so that wide addresses never hold more memory than the limit."""
+        # MADV_REMOVE and not DONTNEED: it frees the file's pages, which the workers have mapped too.
         for offset, span in self._regions.free_parts:
             self.mapping.madvise(mmap.MADV_REMOVE, offset, span)
 

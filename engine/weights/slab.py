@@ -25,7 +25,7 @@ from engine.weights.layout import (
     data_length,
     header_bytes,
 )
-from engine.weights.source_files import HASH_PIECE_BYTES, companions, hashing
+from engine.weights.source_files import companions, hashing
 from engine.weights.workplace import publish, workplace
 
 
@@ -87,31 +87,6 @@ def is_current(prepared: Prepared) -> bool:
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
-
-
-def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) -> None:
-    """Read the whole slab from the disk and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
-    digest = hashlib.sha256()
-    try:
-        with prepared.slab_path.open("rb") as file:
-            # else the bytes would come from the page cache, which says nothing about the disk
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            file.seek(prepared.data_offset)
-            while piece := file.read(HASH_PIECE_BYTES):
-                digest.update(piece)
-                on_progress((file.tell() - prepared.data_offset) / prepared.length)
-    except OSError as error:
-        raise BadCheckpoint(f"{prepared.slab_path} can't be read: {error.strerror}") from error
-    if digest.hexdigest() != prepared.layout.sha256:
-        raise BadCheckpoint(
-            f"{prepared.slab_path} does not have the bytes that were written; `citadel prepare MODEL --check` mends it"
-        )
-
-
-def disown(folder: Path) -> None:
-    """Have the prepared folder, whose slab is damaged, taken for whole no more. The slab stays, for whoever wants to look at it,
-    until the model is prepared again. Raises OSError."""
-    (folder / LAYOUT_FILE).unlink(missing_ok=True)
 
 
 def write_prepared(

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from engine.core.tasks import TaskPart
 from engine.worker.framing import BrokenStream, FrameStream
-from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request, WorkerNews
+from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request, RunPart, WorkerNews
 
 CLOSE_GRACE_S: Final = 3.0
 """How long a worker may take to end by itself."""
@@ -27,7 +28,11 @@ class WorkerDied(Exception):
 
 class _Pending(msgspec.Struct):
     answer: asyncio.Future[Reply]
-    on_advance: Callable[[float], None] | None
+    on_advance: Callable[[float], None]
+    on_part: Callable[[TaskPart], None]
+
+
+def _ignore(_: object) -> None: ...
 
 
 class WorkerProcess:
@@ -54,12 +59,18 @@ class WorkerProcess:
         """The worker's first word. Raises WorkerDied when it ends before that."""
         return await asyncio.shield(self._ready)
 
-    async def request(self, request: Request, on_advance: Callable[[float], None] | None = None) -> Reply:
-        """The worker's answer. Requests run side by side. Raises WorkerDied. Cancelling drops the answer, not the work."""
+    async def request(
+        self,
+        request: Request,
+        on_advance: Callable[[float], None] = _ignore,
+        on_part: Callable[[TaskPart], None] = _ignore,
+    ) -> Reply:
+        """The worker's answer; before it, how far a Prepare is, and the parts of a Run. Requests run side by side. Raises
+        WorkerDied. Cancelling drops the answer, not the work."""
         if self._listening.done():
             raise WorkerDied(await self.died())
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._pending[request.id] = _Pending(answer, on_advance)
+        self._pending[request.id] = _Pending(answer, on_advance, on_part)
         try:
             self._stream.send(request)
             return await answer
@@ -104,12 +115,15 @@ class WorkerProcess:
             return
         pending = self._pending.get(message.id)
         if pending is None:
-            return
-        if not isinstance(message, Advanced):
-            if not pending.answer.done():
-                pending.answer.set_result(message)
-        elif pending.on_advance is not None:
-            pending.on_advance(message.done)
+            return  # whoever asked has left: the work goes on all the same, and answers
+        match message:
+            case Advanced(done=done):
+                pending.on_advance(done)
+            case RunPart(part=part):
+                pending.on_part(part)
+            case _:
+                if not pending.answer.done():
+                    pending.answer.set_result(message)
 
     async def _end_of_process(self) -> str:
         """A process without its stream is of no use: wait for its end a little, then bring it about."""

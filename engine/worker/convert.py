@@ -8,18 +8,10 @@ from typing import Any, Final
 
 import torch
 import transformers
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    GenerationConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
-from engine.core.models import WEIGHT_ONLY, Dtype, Task
+from engine.core.models import WEIGHT_ONLY, Dtype
+from engine.core.tasks import TaskKind
 from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
@@ -30,6 +22,7 @@ from engine.weights.slab import Prepared, SlabContents, open_prepared, write_pre
 from engine.weights.source_files import sha256_of
 from engine.worker.errors import in_our_words
 from engine.worker.protocol import Prepare
+from engine.worker.runners import SUPPORT
 from engine.worker.synthetic import make
 from engine.worker.tokenizer import load_tokenizer
 from engine.worker.weight_only import COMPUTE_DTYPE, convert
@@ -62,11 +55,11 @@ def build(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
     return write_module(module, Path(request.folder), checkpoint, request.source, on_progress)
 
 
-def examine(checkpoint: Path, task: Task) -> None:
+def examine(checkpoint: Path, task: TaskKind) -> None:
     """Read all but the weights, as the worker of a device will. Raises BadCheckpoint."""
     with in_our_words(f"{checkpoint / CONFIG_FILE} can't be understood", OTHER_VERSION):
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-        loader = _loader(config, task)
+        loader = SUPPORT[task].model_class(config)
         with torch.device("meta"):
             loader(config) if issubclass(loader, PreTrainedModel) else loader.from_config(config)
     if (checkpoint / GENERATION_FILE).is_file():
@@ -87,7 +80,7 @@ def verify_sha256(path: Path, expected: str) -> None:
         )
 
 
-def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
+def load_in(checkpoint: Path, task: TaskKind, dtype: Dtype) -> PreTrainedModel:
     """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
     if dtype not in WEIGHT_ONLY:
         return load_module(checkpoint, task, getattr(torch, dtype))
@@ -96,19 +89,23 @@ def load_in(checkpoint: Path, task: Task, dtype: Dtype) -> PreTrainedModel:
     return module
 
 
-def load_module(checkpoint: Path, task: Task, dtype: torch.dtype) -> PreTrainedModel:
+def load_module(checkpoint: Path, task: TaskKind, dtype: torch.dtype) -> PreTrainedModel:
     """The checkpoint as `from_pretrained` gives it. Raises BadCheckpoint, also when weights are missing in it."""
     checkpoint_files(checkpoint)
     with in_our_words(f"{checkpoint} can't be loaded", OTHER_VERSION):
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-        module, report = _loader(config, task).from_pretrained(
-            checkpoint,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named below
+        module, report = (
+            SUPPORT[task]
+            .model_class(config)
+            .from_pretrained(
+                checkpoint,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
+            )
         )
     if unlike := sorted(report["mismatched_keys"]):
         name, stored, wanted = unlike[0]
@@ -158,15 +155,6 @@ def write_module(
         facts.append(_facts(path, tensor, tensors[path]))
     contents = SlabContents(type(module).__name__, source, place(facts), tuple(aliases))
     return write_prepared(folder, checkpoint, contents, lambda entry: _bytes(entry, tensors[entry.path]), on_progress)
-
-
-def _loader(config: PreTrainedConfig, task: Task) -> Any:  # noqa: ANN401 - transformers' loaders share no type
-    if task == "generation":
-        # models that take pictures, too, write text from text alone as well
-        return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
-    # of a family with a decoder only the encoder makes embeddings, and has a class of its own: T5EncoderModel
-    family = type(config).__name__.removesuffix("Config")
-    return getattr(transformers, f"{family}EncoderModel", AutoModel)
 
 
 def _named_tensors(module: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:

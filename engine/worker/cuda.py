@@ -1,4 +1,5 @@
-"""A card's memory, or a slice of it: one allocation a model, copied beside running models, and proven to come back.
+"""A card's memory, or a slice of it: one allocation a model, copied beside running models, and proven to come back; what runs
+take of it at their peak; which slabs of the RAM tier are page-locked for it.
 
 The limit holds twice: loads are admitted by what they and their workspace are charged, and PyTorch refuses tensors beyond it.
 """
@@ -22,84 +23,6 @@ from engine.worker.protocol import CardMemory
 from engine.worker.running import Measurement, once_more
 from engine.worker.window import Window, WindowBlock
 
-
-class CudaRuns:
-    """The device's peak belongs to whoever used it meanwhile: a run is measured only when it was alone."""
-
-    def __init__(self, device: CudaDevice, describe: Callable[[], str]) -> None:
-        self._device: Final = device
-        self._describe: Final = describe
-        self._lock: Final = threading.Lock()
-        self._running = 0
-        self._events = 0
-        """Counts all that spoils a measurement: another run that begins, a load, an eviction."""
-
-    def collect(self) -> None:
-        self._device.collect()
-
-    def shortage(self, rows: int) -> OutOfMemory:
-        return OutOfMemory(
-            f"out of memory: a run of {rows} at once found too little, also after all unused memory was given back."
-            f" {self._describe()}. The model stays loaded; lower its max_sequence, or evict another model"
-        )
-
-    def disturb(self) -> None:
-        """Something else takes or gives back memory: runs under way can't be measured any more."""
-        with self._lock:
-            self._events += 1
-
-    @contextmanager
-    def measure(self) -> Iterator[Measurement]:
-        took = Measurement()
-        with self._lock:
-            self._events += 1
-            self._running += 1
-            alone, begun = self._running == 1, self._events
-            floor_bytes = self._device.restart_peak() if alone else 0
-        try:
-            yield took
-        finally:
-            with self._lock:
-                self._running -= 1
-                if alone and self._events == begun:
-                    took.workspace_bytes = max(0, self._device.peak_bytes() - floor_bytes)
-
-
-_locks_log: Final = logging.getLogger(__name__)
-
-
-class PageLocks:
-    """Locked regions. Locking takes longer than one copy gains, so a region stays locked until `unlock`, which must come
-    before its pages are given up: the device would go on reading the old ones."""
-
-    def __init__(self, device: CudaDevice) -> None:
-        self._device: Final = device
-        self._addresses: Final[dict[Region, int]] = {}
-        self._refused = False
-
-    def lock(self, region: Region, address: int) -> None:
-        """Lock the region's pages. Where that can't be done, it is said once and no longer tried."""
-        if self._refused or region in self._addresses:
-            return
-        try:
-            self._device.lock_pages(address, region.span_bytes)
-        except PagesNotLocked as error:
-            self._refused = True
-            _locks_log.warning(
-                "the driver would not page-lock %s of the RAM tier: %s; copies go on from pageable memory, which is slower",
-                format_size(region.span_bytes),
-                error,
-            )
-        else:
-            self._addresses[region] = address
-
-    def unlock(self, region: Region) -> None:
-        """Nothing happens when the region is not locked."""
-        if region in self._addresses:
-            self._device.unlock_pages(self._addresses[region])
-            del self._addresses[region]
-
-
 _log: Final = logging.getLogger(__name__)
 
 SMALLEST_SEGMENT: Final = 10 * MIB
@@ -119,7 +42,7 @@ class CudaBacking:
         self._quarantine: Final[list[WindowBlock]] = []
         self._context_bytes: int | None = None
         self._is_open = False
-        self.runs: Final = CudaRuns(device, self._describe)
+        self.runs: Final = CudaRuns(device, self._describe, self._held_bytes)
 
     @property
     def used_bytes(self) -> int:
@@ -127,7 +50,7 @@ class CudaBacking:
         if not self._is_open:
             return 0
         self._end_quarantines()
-        return (self._context_bytes or 0) + self._device.figures().reserved_bytes
+        return self._held_bytes()
 
     @property
     def card(self) -> CardMemory | None:
@@ -166,6 +89,7 @@ class CudaBacking:
             self._device.cap(self._limit_bytes - (self._context_bytes or 0))
 
     def _allocate(self, length: int) -> WindowBlock:
+        # A whole segment of PyTorch's allocator: of a shared one nothing would go back to the driver with the model.
         segment_bytes = aligned(max(length, SMALLEST_SEGMENT), SEGMENT_ALIGNMENT)
         memory = once_more(lambda: self._device.allocate(segment_bytes), self.runs)
         if memory is None:
@@ -179,6 +103,8 @@ class CudaBacking:
         """The bytes that did not come back: the weights, since nothing else was allocated for the model."""
         self.runs.disturb()
         if allocation.is_held or not self._comes_back(allocation.length):
+            # Somebody still has a view, or the card does not show the bytes free. They stay charged and are looked at again
+            # before each load: to give them out twice would let one model answer with another's bytes, or run out of memory.
             self._quarantine.append(allocation)
             return source.span_bytes
         del self._charges[allocation]
@@ -187,6 +113,7 @@ class CudaBacking:
     def _comes_back(self, segment_bytes: int) -> bool:
         """Whether the card shows the segment free, or, where others may have taken it in that moment, nothing of its
         size is kept here any more."""
+        # `collect` waits for the device: kernels of runs that have just ended may still read the segment.
         before = self._device.figures()
         self._device.collect()
         now = self._device.figures()
@@ -204,10 +131,88 @@ class CudaBacking:
                 self._quarantine.remove(allocation)
                 del self._charges[allocation]
 
+    def _held_bytes(self) -> int:
+        return (self._context_bytes or 0) + self._device.figures().reserved_bytes
+
     def _describe(self) -> str:
         figures = self._device.figures()
-        used_bytes = (self._context_bytes or 0) + figures.reserved_bytes
         return (
-            f"{format_size(used_bytes)} of this device's {format_size(self._limit_bytes)} are in use;"
+            f"{format_size(self._held_bytes())} of this device's {format_size(self._limit_bytes)} are in use;"
             f" the whole card shows {format_size(figures.free_bytes)} of {format_size(figures.total_bytes)} free"
         )
+
+
+class CudaRuns:
+    """The device's peak belongs to whoever used it meanwhile: a run is measured only when it was alone."""
+
+    def __init__(self, device: CudaDevice, describe: Callable[[], str], used_bytes: Callable[[], int]) -> None:
+        self._device: Final = device
+        self._describe: Final = describe
+        self._used_bytes: Final = used_bytes
+        self._lock: Final = threading.Lock()
+        self._running = 0
+        self._events = 0
+        """Counts all that spoils a measurement: another run that begins, a load, an eviction."""
+
+    def collect(self) -> None:
+        self._device.collect()
+
+    def shortage(self, rows: int) -> OutOfMemory:
+        return OutOfMemory(
+            f"out of memory: a run of {rows} at once found too little, also after all unused memory was given back."
+            f" {self._describe()}. The model stays loaded; lower its max_sequence, or evict another model"
+        )
+
+    def disturb(self) -> None:
+        """Something else takes or gives back memory: runs under way can't be measured any more."""
+        with self._lock:
+            self._events += 1
+
+    @contextmanager
+    def measure(self) -> Iterator[Measurement]:
+        took = Measurement()
+        with self._lock:
+            self._events += 1
+            self._running += 1
+            alone, begun = self._running == 1, self._events
+            floor_bytes = self._device.restart_peak() if alone else 0
+        try:
+            yield took
+        finally:
+            took.used_bytes = self._used_bytes()
+            with self._lock:
+                self._running -= 1
+                if alone and self._events == begun:
+                    took.workspace_bytes = max(0, self._device.peak_bytes() - floor_bytes)
+
+
+class PageLocks:
+    """Locked regions. Locking takes longer than one copy gains, so a region stays locked until `unlock`, which must come
+    before its pages are given up: the device would go on reading the old ones."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device: Final = device
+        self._addresses: Final[dict[Region, int]] = {}
+        self._refused = False
+
+    def lock(self, region: Region, address: int) -> None:
+        """Lock the region's pages. Where that can't be done, it is said once and no longer tried."""
+        if self._refused or region in self._addresses:
+            return
+        try:
+            self._device.lock_pages(address, region.span_bytes)
+        except PagesNotLocked as error:
+            self._refused = True
+            _log.warning(
+                "the driver would not page-lock %s of the RAM tier: %s; copies go on from pageable memory, which is slower",
+                format_size(region.span_bytes),
+                error,
+            )
+        else:
+            self._addresses[region] = address
+
+    def unlock(self, region: Region) -> None:
+        """Nothing happens when the region is not locked."""
+        if region in self._addresses:
+            self._device.unlock_pages(self._addresses[region])
+            del self._addresses[region]

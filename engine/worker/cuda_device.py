@@ -14,12 +14,17 @@ from typing import Final, Protocol, SupportsInt
 import torch
 from msgspec import Struct
 
-from engine.worker.errors import DeviceUnusable
+from engine.devices.visible import VISIBLE
+from engine.worker.errors import DeviceUnsupported, DeviceUnusable, OutOfMemory, StaleLock, in_short
+from engine.worker.running import is_shortage
 
 PREFIX: Final = "cuda:"
 ONLY_CARD: Final = "cuda:0"
 """The card's name once it is the only one that the process sees."""
-VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+NO_KERNELS: Final = "no kernel image is available"
+"""CUDA's words where torch was built for other kinds of card: no other process will fare better."""
+ALREADY_REGISTERED: Final = 712
+"""cudaErrorHostMemoryAlreadyRegistered."""
 _WARM_SIZE: Final = 64
 
 
@@ -44,7 +49,9 @@ class CudaDevice(Protocol):
     """What one card can be asked to do. Every call but `open` needs an open one."""
 
     def open(self) -> int | None:
-        """Make the process's context. What it takes, or None when nobody can tell. Raises DeviceUnusable."""
+        """Make the process's context. What it takes, or None when nobody can tell. May be tried again after OutOfMemory,
+        which says that the card was full just then; DeviceUnusable says that this process can't use it,
+        DeviceUnsupported that none can."""
         ...
 
     def cap(self, limit_bytes: int) -> None:
@@ -74,7 +81,7 @@ class CudaDevice(Protocol):
         ...
 
     def lock_pages(self, address: int, length: int) -> None:
-        """Page-lock host memory for faster copies. Raises PagesNotLocked."""
+        """Page-lock host memory for faster copies. Raises PagesNotLocked, and StaleLock when part of it is locked already."""
         ...
 
     def unlock_pages(self, address: int) -> None: ...
@@ -90,20 +97,29 @@ class TorchCuda:
     def __init__(self, index: int) -> None:
         self._device: Final = torch.device("cuda", index)
         self._stream: torch.cuda.Stream | None = None
+        self._before_bytes: int | None = None
+        """In use on the card before this process first touched it."""
 
     def open(self) -> int | None:
-        before_bytes = _card_used_bytes(self._device)
+        # A context that found too little memory half-way keeps what it has: a second try must count that as its own.
+        if self._before_bytes is None:
+            self._before_bytes = _card_used_bytes(self._device)
         try:
             torch.cuda.init()  # type: ignore[no-untyped-call]
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
             _load_kernels(self._device)
         except (AssertionError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise DeviceUnusable(f"CUDA can't be used: {reason}. `citadel doctor` says what to do") from error
+            if isinstance(error, RuntimeError) and is_shortage(error):
+                raise OutOfMemory(
+                    "out of memory: the card had no room for a CUDA context just now. Others hold it; try again when they"
+                    " have given memory back"
+                ) from error
+            reason = f"CUDA can't be used: {in_short(error)}. `citadel doctor` says what to do"
+            raise (DeviceUnsupported if NO_KERNELS in str(error) else DeviceUnusable)(reason) from error
         after_bytes = _card_used_bytes(self._device)
-        if before_bytes is None or after_bytes is None:
+        if self._before_bytes is None or after_bytes is None:
             return None
-        taken_bytes = after_bytes - before_bytes - torch.cuda.memory_reserved(self._device)
+        taken_bytes = after_bytes - self._before_bytes - torch.cuda.memory_reserved(self._device)
         return taken_bytes if taken_bytes > 0 else None  # others came or went meanwhile
 
     def cap(self, limit_bytes: int) -> None:
@@ -152,6 +168,10 @@ class TorchCuda:
         if code := int(status):
             with contextlib.suppress(RuntimeError):
                 torch.ones(1, device=self._device)  # takes the error away, which the next kernel would be blamed for
+            if code == ALREADY_REGISTERED:
+                raise StaleLock(
+                    "the driver still holds a page-lock on memory that was given up: what was copied from there may be wrong"
+                )
             raise PagesNotLocked(str(torch.cuda.CudaError(code)))
 
 

@@ -35,6 +35,15 @@ class DeviceUnusable(Exception):
     """The device can't be used by this process at all."""
 
 
+class DeviceUnsupported(Exception):
+    """The device can't be used by this installation: torch has nothing for its kind."""
+
+
+class StaleLock(Exception):
+    """The card holds a page-lock over memory that this process knows to be unlocked: it may read pages that are no longer
+    there. The process must end."""
+
+
 class NotResident(Exception):
     """The model is not on this device."""
 
@@ -45,6 +54,16 @@ class SlabNotRead(Exception):
 
 class SlabReplaced(Exception):
     """The prepared folder is not what the slab in the RAM tier was read from any more."""
+
+
+LONGEST_REASON: Final = 300
+"""Characters of another library's message that people are shown: torch adds C++ stack traces of thousands."""
+
+
+def in_short(error: BaseException) -> str:
+    """What went wrong, from an error whose text nobody here has written: its first line, no longer than one can read."""
+    line = str(error).strip().partition("\n")[0].rstrip(" .")
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
 
 
 @contextmanager
@@ -91,6 +110,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "bad request", str(error))
         case DeviceUnusable():
             return Failure(request_id, "device unusable", str(error))
+        case DeviceUnsupported():
+            return Failure(request_id, "device unsupported", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case SlabNotRead():
@@ -98,4 +119,4 @@ def failure_of(request_id: int, error: Exception) -> Failure:
         case SlabReplaced():
             return Failure(request_id, "replaced", str(error))
         case _:
-            return Failure(request_id, "internal", f"{type(error).__name__}: {error}")
+            return Failure(request_id, "internal", f"{type(error).__name__}: {in_short(error)}")

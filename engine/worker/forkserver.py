@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 from itertools import count
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.child_environment import child_environment
 from engine.worker.client import WorkerDied, WorkerProcess
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
@@ -27,9 +27,7 @@ from engine.worker.protocol import (
 )
 
 SERVER_GONE: Final = "ended, and its fork server with it"
-IMPORT_ROOT: Final = Path(__file__).parents[2]
-"""Where this very `engine` package was imported from."""
-END_GRACE_S: Final = 5.0
+_END_GRACE_S: Final = 5.0
 BRIEF_SPINNING: Final = {"GOMP_SPINCOUNT": "10000"}
 """For torch's threads. After a copy they would spin for milliseconds by default, on processors that its caller waits for; a tenth
 of a millisecond bridges the gaps between the operations of a run as well."""
@@ -152,16 +150,17 @@ class _Connection:
 
 
 def _start(control: socket.socket) -> subprocess.Popen[bytes]:
-    search_path = os.pathsep.join(filter(None, (str(IMPORT_ROOT), os.environ.get("PYTHONPATH"))))
-    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    fork_safe = {
-        "PYTORCH_NVML_BASED_CUDA_CHECK": "1"
-    }  # else a library that asks for a GPU initialises CUDA before the fork
+    environment = child_environment(
+        BRIEF_SPINNING | os.environ,  # a person's own word on spinning stands
+        TOKENIZERS_PARALLELISM="false",
+        PYTORCH_NVML_BASED_CUDA_CHECK="1",  # else a library that asks for a GPU initialises CUDA before the fork
+    )
     return subprocess.Popen(
+        # -P: not the current folder's modules, which are whatever lies where the user happened to be.
         [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
         stdin=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),
-        env=BRIEF_SPINNING | os.environ | quiet | fork_safe | {"PYTHONPATH": search_path},
+        env=environment,
         start_new_session=True,  # a terminal's hang-up or ctrl+c is the engine's business
     )
 
@@ -184,7 +183,7 @@ def _watch_orphan(loop: asyncio.AbstractEventLoop, pid: int, exited: asyncio.Fut
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.wait(END_GRACE_S)
+        process.wait(_END_GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

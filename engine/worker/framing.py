@@ -38,7 +38,7 @@ def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[_T]) -> _T |
 
 class FrameStream(asyncio.Protocol, Generic[_T]):
     """The awaiting side. Each message is passed to `hear` in the very turn of the loop that its last byte comes in: a load waits
-    for that."""
+    for that. A task that awaits a StreamReader is woken a turn or two later, behind whatever else is due in them."""
 
     def __init__(self, decoder: msgspec.msgpack.Decoder[_T], hear: Callable[[_T], None]) -> None:
         self._decoder: Final = decoder
@@ -77,6 +77,7 @@ class FrameStream(asyncio.Protocol, Generic[_T]):
             while (message := self._next_body()) is not None:
                 self._hear(self._decoder.decode(message))
         except (BrokenStream, msgspec.MsgspecError) as error:
+            # Where the next frame begins can't be known any more, so nothing that comes can be believed.
             assert self._transport is not None
             self._may_send = False
             self._transport.abort()

@@ -1,4 +1,5 @@
-"""The worker process's loop: reads requests, hands each to the lane where it may take its time, sends the answers."""
+"""The worker process: sets up its device's memory, then reads requests, hands each to the lane where it may take its time, and
+sends the answers."""
 
 from __future__ import annotations
 
@@ -13,13 +14,12 @@ from typing import Final, assert_never
 import msgspec
 import torch
 
+from engine.devices.visible import VISIBLE
 from engine.worker.convert import prepare
 from engine.worker.cuda import CudaBacking
-from engine.worker.cuda_device import ONLY_CARD, VISIBLE, TorchCuda, cuda_ordinal, see_only
-from engine.worker.embedding import Embedder
-from engine.worker.errors import BadRequest, failure_of
+from engine.worker.cuda_device import ONLY_CARD, TorchCuda, cuda_ordinal, see_only
+from engine.worker.errors import failure_of
 from engine.worker.framing import encode_frame, receive
-from engine.worker.generation import Generator
 from engine.worker.memory import Backing, HostBacking, RamBacking
 from engine.worker.prepare_request import in_hundredths
 from engine.worker.protocol import (
@@ -27,16 +27,14 @@ from engine.worker.protocol import (
     Advanced,
     Bind,
     Converted,
-    Embed,
-    Embedded,
     FromWorker,
-    Generate,
-    Generated,
     Prepare,
     Ready,
     Release,
     Reply,
     Request,
+    Run,
+    RunPart,
     SlabGrew,
     SlabStopped,
     ToWorker,
@@ -49,30 +47,13 @@ from engine.worker.running import breaks_the_context
 from engine.worker.slab_stream import SlabStream
 
 
-def backing_for(
-    backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False, touched_bytes: int = 0
-) -> Backing:
-    """`page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a
-    device in host RAM is touched ahead."""
-    match backing:
-        case "ram":
-            return RamBacking(arena, limit_bytes, touched_bytes)
-        case "host":
-            return HostBacking(arena, limit_bytes)
-        case "none":
-            return RamBacking(arena, 0)
-    ordinal = cuda_ordinal(backing)
-    if ordinal is None:
-        raise ValueError(f"there is no backing {backing!r}; there are ram, host, cuda:N and none")
-    return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)
-
-
 def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> None:
     """Serve the engine until it closes its end of the stream."""
     torch.set_num_threads(config.threads)
     arena = mmap.mmap(arena_fd, config.arena.size_bytes)
     name = config.backing
     if (ordinal := cuda_ordinal(name)) is not None:
+        # Before anything can ask for a GPU: CUDA reads the variable once, when it is initialised.
         if config.card is None:
             see_only(ordinal)
         else:
@@ -115,22 +96,23 @@ class Worker:
             case _:
                 self._start(message)
 
+    def send(self, message: FromWorker) -> None:
+        """Tell the engine; nothing happens when it has gone."""
+        try:
+            with self._sending:  # lanes answer side by side, and a frame must not begin within another
+                self._stream.sendall(encode_frame(message))
+        except OSError:
+            return  # the receiving side sees the closed stream too, and ends the process
+
     def _start(self, request: Request) -> None:
         if isinstance(request, Bind):
+            # Here, on the thread that hears the engine, and not in the lane: news of the slab may be the very next message.
             there_bytes = request.length if request.read_bytes is None else request.read_bytes
             self._readings[request.id] = SlabStream(request.length, there_bytes)
         try:
             self._lane(request).submit(self._answer, request)
         except Exception as error:
             self.send(failure_of(request.id, error))
-
-    def send(self, message: FromWorker) -> None:
-        """Tell the engine; nothing happens when it has gone."""
-        try:
-            with self._sending:
-                self._stream.sendall(encode_frame(message))
-        except OSError:
-            return  # the receiving side sees the closed stream too, and ends the process
 
     def _lane(self, request: Request) -> ThreadPoolExecutor:
         match request:
@@ -140,7 +122,7 @@ class Worker:
                 return self._release_lane
             case Prepare():
                 return self._prepare_lane
-            case Embed() | Generate():
+            case Run():
                 return self._residents.find(request.model).lane
             case _:
                 assert_never(request)
@@ -149,10 +131,12 @@ class Worker:
         try:
             self.send(self._carry_out(request))
             if isinstance(request, Release):
-                self._residents.tidy()
+                self._residents.tidy()  # after the answer: the engine counts the time until it as the eviction's
         except Exception as error:
             self.send(failure_of(request.id, error))
             if breaks_the_context(error):
+                # Answered first: whoever waits gets the error itself and not only "the worker died". CUDA would give every later
+                # call in this process the same one, so the engine starts another worker and loads the residents again.
                 self._end_process(BROKEN_CONTEXT_STATUS)
         finally:
             self._readings.pop(request.id, None)
@@ -167,30 +151,31 @@ class Worker:
                 return self._residents.release(request)
             case Unlock():
                 return self._residents.unlock(request)
-            case Embed():
-                return self._embed(request)
-            case Generate():
-                return self._generate(request)
+            case Run():
+                return self._residents.run(request, lambda part: self.send(RunPart(request.id, part)))
             case Prepare():
-                return Converted(request.id, prepare(request, in_hundredths(self._teller(request.id))).length)
+                tell = in_hundredths(lambda done: self.send(Advanced(request.id, done)))
+                return Converted(request.id, prepare(request, tell).length)
             case _:
                 assert_never(request)
 
-    def _embed(self, request: Embed) -> Embedded:
-        runner = self._residents.find(request.model).runner
-        if not isinstance(runner, Embedder):
-            raise BadRequest(f"{request.model} generates text; it makes no embeddings")
-        with self._residents.measure() as took:
-            vectors, filled = runner.embed(request.texts)
-        return Embedded(request.id, vectors.shape[1], vectors.numpy().tobytes(), took.workspace_bytes, filled)
 
-    def _generate(self, request: Generate) -> Generated:
-        runner = self._residents.find(request.model).runner
-        if not isinstance(runner, Generator):
-            raise BadRequest(f"{request.model} makes embeddings; it generates no text")
-        with self._residents.measure() as took:
-            text, tokens, filled = runner.generate(request.prompt, request.max_tokens)
-        return Generated(request.id, text, tokens, took.workspace_bytes, filled)
+def backing_for(
+    backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False, touched_bytes: int = 0
+) -> Backing:
+    """The memory of that name, as a worker's configuration has it.
 
-    def _teller(self, request_id: int) -> Callable[[float], None]:
-        return lambda done: self.send(Advanced(request_id, done))
+    `page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a device in
+    host RAM is touched ahead.
+    """
+    match backing:
+        case "ram":
+            return RamBacking(arena, limit_bytes, touched_bytes)
+        case "host":
+            return HostBacking(arena, limit_bytes)
+        case "none":
+            return RamBacking(arena, 0)
+    ordinal = cuda_ordinal(backing)
+    if ordinal is None:
+        raise ValueError(f"there is no backing {backing!r}; there are ram, host, cuda:N and none")
+    return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)

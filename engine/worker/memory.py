@@ -128,6 +128,7 @@ class RamBacking(_InHostRam):
         if not window.is_held:
             self._memory.free(region)
             return 0
+        # Its pages are not given up while somebody has a view: they would read zeros, or the next model's bytes.
         self._quarantine.append((region, window))
         return region.span_bytes
 
@@ -217,7 +218,8 @@ class SharedPlacement:
 
 @contextmanager
 def _no_tensors_in_tracebacks() -> Iterator[None]:
-    """Tensors of ours that an error holds would look leaked."""
+    """An error holds its frames, and these our tensors on the slab: for as long as anybody keeps the error, the slab would look
+    as if it were in use, and be quarantined."""
     try:
         yield
     except BaseException as error:

@@ -31,12 +31,13 @@ from engine.core.preparation import (
     PrepareOutcome,
 )
 from engine.weights.errors import BadCheckpoint, WeightsError
-from engine.weights.slab import Prepared, open_prepared, verify_checksum
+from engine.weights.integrity import verify_checksum
+from engine.weights.slab import Prepared, open_prepared
 from engine.weights.source_files import changed_files
 from engine.weights.sources import Source, earlier_folders, prepared_folder, resolve
 from engine.worker.prepare_request import in_hundredths, preparation_of
 
-Say: TypeAlias = Callable[[PrepareNews], None]
+SayProgress: TypeAlias = Callable[[PrepareNews], None]
 INTERRUPTED: Final = 130
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     prepare_all(order, say)
 
 
-def prepare_all(order: Order, say: Say) -> None:
+def prepare_all(order: Order, say: SayProgress) -> None:
     """Say of each model in turn how it goes, and what came of it in the end."""
     for spec in order.models:
         say(_prepared(spec, Path(order.cache), order.depth, say))
@@ -67,7 +68,7 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(INTERRUPTED)
 
 
-def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: Say) -> PrepareOutcome:
+def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: SayProgress) -> PrepareOutcome:
     damage = ""
     try:
         source = resolve(spec, cache)
@@ -93,7 +94,7 @@ def _reason(spec: ModelSpec, error: Exception) -> str:
     return f"{type(error).__name__}: {error}; what is wrong with {spec.name} is not known"
 
 
-def _kept(spec: ModelSpec, source: Source, folder: Path, depth: Literal["sizes", "checksum"], say: Say) -> Kept:
+def _kept(spec: ModelSpec, source: Source, folder: Path, depth: Literal["sizes", "checksum"], say: SayProgress) -> Kept:
     """Raises BadCheckpoint when what is there is not believed."""
     prepared = open_prepared(folder)
     if depth == "sizes":
@@ -106,7 +107,7 @@ def _kept(spec: ModelSpec, source: Source, folder: Path, depth: Literal["sizes",
     return Kept(spec.name, prepared.length, "source")
 
 
-def _look_at_earlier(spec: ModelSpec, source: Source, folder: Path, say: Say) -> None:
+def _look_at_earlier(spec: ModelSpec, source: Source, folder: Path, say: SayProgress) -> None:
     """The model has no slab under its name of today, as when its source has changed. Raises BadCheckpoint to say so."""
     today = preparation_of(spec, source, folder, request_id=1).source
     for earlier in earlier_folders(spec, folder):
@@ -121,13 +122,13 @@ def _look_at_earlier(spec: ModelSpec, source: Source, folder: Path, say: Say) ->
     )
 
 
-def _changes(spec: ModelSpec, source: Source, prepared: Prepared, say: Say) -> str:
+def _changes(spec: ModelSpec, source: Source, prepared: Prepared, say: SayProgress) -> str:
     """Names of the source's files that are not those that the slab was made of."""
     progress = in_hundredths(lambda done: say(Checking(spec.name, done)))
     return ", ".join(changed_files(source.folder, prepared.layout.source_sha256, progress))
 
 
-def _built(spec: ModelSpec, source: Source, folder: Path, damage: str, say: Say) -> Built:
+def _built(spec: ModelSpec, source: Source, folder: Path, damage: str, say: SayProgress) -> Built:
     say(Building(spec.name, 0.0))
     began_s = time.monotonic()
     from engine.worker.convert import build  # here: torch takes seconds, which a slab that is kept does not need

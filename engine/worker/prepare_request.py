@@ -1,4 +1,4 @@
-"""What a preparer is asked for, the same from the engine and from `citadel prepare`."""
+"""What a preparer is asked for, the same from the engine and from `citadel prepare`, and its progress in steps worth telling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What the engine and a worker say to each other: msgspec structs, framed by `worker.framing`. Never imports torch."""
+"""What the engine says to its workers and to the fork server that makes them, and what they answer. Never imports torch.
+
+With a worker it talks in frames on a stream (`worker.framing`), with the fork server in datagrams over a pair of
+sequenced-packet sockets: one message each, descriptors passed beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from engine.core.models import Dtype, Limits, Task
+from engine.core.models import Dtype, Limits
 from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import Task, TaskKind, TaskPart, TaskResult
 
 BROKEN_CONTEXT_STATUS: Final = 70
 """With which a worker exits that an error of CUDA has made useless, once it has answered."""
@@ -56,7 +61,7 @@ class Bind(Struct, frozen=True, tag="bind"):
     length: int
     workspace_bytes: int
     """Charged to the device beside the weights."""
-    task: Task
+    task: TaskKind
     limits: Limits
     read_bytes: int | None = None
     """So many of its bytes are in the RAM tier; the rest comes in order, and SlabGrew tells of it. None: all of them are."""
@@ -79,7 +84,7 @@ class SlabStopped(Struct, frozen=True, tag="stopped"):
 
 class WriteBack(Struct, frozen=True, tag="write-back"):
     """Write the model's slab to a region of the RAM tier, every byte as its file has it; nothing of the model runs, and it
-    stays. Answer: CopiedBack or Failure, after which the region may hold anything."""
+    stays. Answer: WrittenBack or Failure, after which the region may hold anything."""
 
     id: int
     model: ModelName
@@ -94,26 +99,18 @@ class Release(Struct, frozen=True, tag="release"):
     model: ModelName
 
 
-class Embed(Struct, frozen=True, tag="embed"):
-    """Answer: Embedded or Failure."""
+class Run(Struct, frozen=True, tag="run"):
+    """Have the model carry out a task. Answers: RunPart…, then RunEnded or Failure. A run that finds no memory may begin anew
+    within the worker; its parts say so."""
 
     id: int
     model: ModelName
-    texts: list[str]
-
-
-class Generate(Struct, frozen=True, tag="generate"):
-    """Answer: Generated or Failure."""
-
-    id: int
-    model: ModelName
-    prompt: str
-    max_tokens: int
+    task: Task
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
     """Write the prepared folder of a checkpoint, making a synthetic one first if that is the source. Answers: Advanced…,
-    then Prepared or Failure."""
+    then Converted or Failure."""
 
     id: int
     model: ModelName
@@ -123,7 +120,7 @@ class Prepare(Struct, frozen=True, tag="prepare"):
     """Folder of the checkpoint; for a synthetic source it is made there when missing."""
     folder: str
     """Where the prepared folder is to be."""
-    task: Task
+    task: TaskKind
     dtype: Dtype
     sha256: str | None
 
@@ -137,11 +134,10 @@ class Unlock(Struct, frozen=True, tag="unlock"):
     length: int
 
 
-Request: TypeAlias = Bind | WriteBack | Release | Embed | Generate | Prepare | Unlock
+Request: TypeAlias = Bind | WriteBack | Release | Run | Prepare | Unlock
 WorkerNews: TypeAlias = SlabGrew | SlabStopped
 """What a worker is told and does not answer."""
 ToWorker: TypeAlias = Request | WorkerNews
-
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,36 +189,33 @@ class Released(Struct, frozen=True, tag="released"):
     card: CardMemory | None = None
 
 
-class Embedded(Struct, frozen=True, tag="embedded"):
+class RunPart(Struct, frozen=True, tag="run-part"):
+    """Some of what a Run gives, as soon as it is there; not an answer."""
+
     id: int
-    dimensions: int
-    vectors: bytes
-    """Row-major float32, little-endian; one row a text, unit length."""
+    part: TaskPart
+
+
+class RunEnded(Struct, frozen=True, tag="run-ended"):
+    id: int
+    result: TaskResult
     workspace_bytes: int | None = None
     """What the run took beside the weights at its peak; None where the device can't tell, or others used it meanwhile."""
     filled: float = 0.0
     """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
-
-
-class Generated(Struct, frozen=True, tag="generated"):
-    id: int
-    text: str
-    tokens: int
-    workspace_bytes: int | None = None
-    """As in Embedded."""
-    filled: float = 0.0
-    """As in Embedded, of one row: a prompt runs alone."""
+    used_bytes: int | None = None
+    """All that the device holds now: a run leaves memory with torch's allocator. None where a run changes nothing of it."""
 
 
 class Advanced(Struct, frozen=True, tag="advanced"):
-    """Progress of a Prepare or a Bind; not an answer."""
+    """Progress of a Prepare; not an answer."""
 
     id: int
     done: float
     """Share, 0 to 1."""
 
 
-class Converted(Struct, frozen=True, tag="prepared"):
+class Converted(Struct, frozen=True, tag="converted"):
     id: int
     weights_bytes: int
 
@@ -238,6 +231,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     kind: Literal[
         "out of memory",
         "device unusable",
+        "device unsupported",
         "bad checkpoint",
         "bad request",
         "not resident",
@@ -248,9 +242,10 @@ class Failure(Struct, frozen=True, tag="failure"):
     message: str
 
 
-Reply: TypeAlias = Bound | WrittenBack | Released | Embedded | Generated | Converted | Unlocked | Failure
-FromWorker: TypeAlias = Ready | Advanced | Reply
+Reply: TypeAlias = Bound | WrittenBack | Released | RunEnded | Converted | Unlocked | Failure
+FromWorker: TypeAlias = Ready | Advanced | RunPart | Reply
 
+# ── the fork server ──────────────────────────────────────────────────────────────────────────────
 
 MAX_MESSAGE_BYTES: Final = 1 << 16
 

@@ -1,4 +1,8 @@
-"""The models that are on the worker's device: bringing them there, running them, and giving their memory back."""
+"""The models that are on the worker's device: bringing them there, running them, and giving their memory back.
+
+Here a skeleton's tensors are pointed at a placed slab and away from it again, and the slab of a bound model is written back to
+the RAM tier so that it equals its file byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +10,37 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final
 
 import torch
 from msgspec import Struct
-from transformers import PreTrainedTokenizerBase
 
 from engine.core.names import ModelName
+from engine.core.tasks import KIND_OF, TaskKind
 from engine.weights.errors import BadCheckpoint
-from engine.weights.pooling import read_pooling
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
-from engine.worker.embedding import Embedder
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
-from engine.worker.generation import Generator
 from engine.worker.memory import Backing, Placement
-from engine.worker.protocol import Bind, Bound, Release, Released, Unlock, Unlocked, WriteBack, WrittenBack
-from engine.worker.running import Measurement, RunMemory
+from engine.worker.protocol import (
+    Bind,
+    Bound,
+    Release,
+    Released,
+    Run,
+    RunEnded,
+    Unlock,
+    Unlocked,
+    WriteBack,
+    WrittenBack,
+)
+from engine.worker.runners import SUPPORT
+from engine.worker.running import Runner, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
 from engine.worker.window import TORCH_DTYPES, Window
-
-_NOTHING: Final = {name: torch.empty(0, dtype=dtype) for name, dtype in TORCH_DTYPES.items()}
-
-
-def bind(skeleton: Skeleton, placement: Placement) -> None:
-    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be used outside
-    it."""
-    skeleton.reset()
-    skeleton.stage = "bound"
-    for tensor, entry in skeleton.places:
-        tensor.data = placement.tensor(entry)
-
-
-def unbind(skeleton: Skeleton) -> None:
-    """Leave the tensors without elements, so that a use that comes too late raises instead of reading other bytes."""
-    for tensor, entry in skeleton.places:
-        tensor.data = _NOTHING[entry.dtype]
-    skeleton.stage = "left"
-
-
-def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None:
-    """Fill `target`. Raises BadRequest when it has another size, BadCheckpoint when the file is not the one that was bound."""
-    layout, folder = skeleton.layout, skeleton.folder
-    if target.length != layout.length:
-        raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
-    prepared = open_prepared(folder)
-    if prepared.layout_id != skeleton.layout_id:
-        raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
-    placement.write_back(target)
-    buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
-    if not buffers:
-        return
-    with prepared.slab_path.open("rb", buffering=0) as file, target.bytes.numpy().data as whole:
-        for entry in buffers:
-            with whole[entry.offset : entry.offset + entry.length] as place:
-                if os.preadv(file.fileno(), [place], prepared.data_offset + entry.offset) != entry.length:
-                    raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")
-
-
-Runner: TypeAlias = Embedder | Generator
 
 
 class BoundModel(Struct, frozen=True):
@@ -76,7 +48,8 @@ class BoundModel(Struct, frozen=True):
 
     skeleton: Skeleton
     placement: Placement
-    runner: Runner
+    task: TaskKind
+    runner: Runner[Any]
     lane: ThreadPoolExecutor
     """One thread of its own, so that its runs wait neither for loads nor for other models."""
 
@@ -85,7 +58,7 @@ class KeptSkeleton(Struct, frozen=True):
     """What is built once for a model and serves each of its loads."""
 
     skeleton: Skeleton
-    runner: Runner
+    runner: Runner[Any]
 
 
 class Residents:
@@ -106,9 +79,15 @@ class Residents:
         except KeyError:
             raise NotResident(f"{model} is not on this device") from None
 
-    def measure(self) -> AbstractContextManager[Measurement]:
-        """Find out what the run inside takes of the device's memory."""
-        return self._backing.runs.measure()
+    def run(self, request: Run, say: Say) -> RunEnded:
+        """Have the model carry out a task, and find out what that takes of the device's memory. To be called in the model's
+        lane. Raises NotResident, BadRequest, OutOfMemory."""
+        bound = self.find(request.model)
+        if (asked := KIND_OF[type(request.task)]) != bound.task:
+            raise BadRequest(f"{request.model} is for {bound.task}, not for {asked}")
+        with self._backing.runs.measure() as took:
+            outcome = bound.runner.run(request.task, say)
+        return RunEnded(request.id, outcome.result, took.workspace_bytes, outcome.filled, took.used_bytes)
 
     def unlock(self, request: Unlock) -> Unlocked:
         """End the page-lock of a region of the RAM tier."""
@@ -121,6 +100,7 @@ class Residents:
         holds up nothing else."""
         started_s = time.perf_counter()
         with self._changing:
+            # Room is taken before the bytes are there, so that two loads that wait for theirs can't be promised the same room.
             kept = self._kept(request)
             placement = self._backing.place(Region(request.offset, request.length), request.workspace_bytes)
         try:
@@ -132,10 +112,12 @@ class Residents:
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
                 used_bytes, card = self._backing.used_bytes, self._backing.card
-                self._bound[request.model] = BoundModel(kept.skeleton, placement, kept.runner, _lane(request.model))
+                self._bound[request.model] = BoundModel(
+                    kept.skeleton, placement, request.task, kept.runner, _lane(request.model)
+                )
         except BaseException:
             with self._changing:
-                unbind(kept.skeleton)
+                unbind(kept.skeleton)  # first: what still lies on the placement would be quarantined as leaked
                 placement.vacate()
             raise
         return Bound(request.id, moved.copy_s, bind_s, warm_s, used_bytes, card, moved.tail_s)
@@ -158,7 +140,7 @@ class Residents:
             bound = self.find(request.model)
             started_s = time.perf_counter()
             del self._bound[request.model]
-            bound.lane.shutdown(wait=False)
+            bound.lane.shutdown(wait=False)  # it is idle: the engine releases nothing that has a lease
             unbind(bound.skeleton)
             leaked_bytes = bound.placement.vacate()
             evict_s = time.perf_counter() - started_s
@@ -183,19 +165,19 @@ class Residents:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
         skeleton = Skeleton(folder)
-        runner = _runner(request, skeleton, load_tokenizer(folder), self._backing.runs)
+        runner = SUPPORT[request.task].make_runner(skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return KeptSkeleton(skeleton, runner)
 
-    def _warm_once(self, request: Bind, runner: Runner) -> float:
+    def _warm_once(self, request: Bind, runner: Runner[Any]) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
         the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
         key = (request.model, request.folder)
         if key in self._warmed:
             return 0.0
         started_s = time.perf_counter()
-        _run(runner)
+        runner.warm()
         self._warmed.add(key)
         return time.perf_counter() - started_s
 
@@ -204,22 +186,46 @@ def _lane(model: ModelName) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=f"run-{model}")
 
 
-def _runner(request: Bind, skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, memory: RunMemory) -> Runner:
-    match request.task:
-        case "embedding":
-            return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), request.limits, memory)
-        case "generation":
-            return Generator(skeleton.module, tokenizer, request.limits, memory)
-        case _:
-            assert_never(request.task)
+# ── a skeleton's tensors and its slab ────────────────────────────────────────────────────────────
+
+_NOTHING: Final = {name: torch.empty(0, dtype=dtype) for name, dtype in TORCH_DTYPES.items()}
+"""What the tensors of a model that has left point at. Not meta: `.data` can't cross to that device or back. Without elements,
+every operation that reads one raises, on any device, while stale bytes would give an answer."""
 
 
-def _run(runner: Runner) -> None:
-    """The shortest run there is."""
-    match runner:
-        case Embedder():
-            runner.embed(["warm"])
-        case Generator():
-            runner.generate("warm", max_tokens=1)
-        case _:
-            assert_never(runner)
+def bind(skeleton: Skeleton, placement: Placement) -> None:
+    """Make every parameter and buffer lie on the slab. Never call it in inference mode: views made there can't be used outside
+    it."""
+    skeleton.reset()
+    skeleton.stage = "bound"
+    for tensor, entry in skeleton.places:
+        # `.data`, not a new parameter: the object stays the one that modules and tied paths hold, so that nothing has to be
+        # looked up by its path, and a bind is this one loop.
+        tensor.data = placement.tensor(entry)
+
+
+def unbind(skeleton: Skeleton) -> None:
+    """Leave the tensors without elements, so that a use that comes too late raises instead of reading other bytes."""
+    for tensor, entry in skeleton.places:
+        tensor.data = _NOTHING[entry.dtype]
+    skeleton.stage = "left"
+
+
+def write_slab(skeleton: Skeleton, placement: Placement, target: Window) -> None:
+    """Fill `target`. Raises BadRequest when it has another size, BadCheckpoint when the file is not the one that was bound."""
+    layout, folder = skeleton.layout, skeleton.folder
+    if target.length != layout.length:
+        raise BadRequest(f"the slab in {folder} has {layout.length} bytes, not {target.length}")
+    prepared = open_prepared(folder)
+    if prepared.layout_id != skeleton.layout_id:
+        raise BadCheckpoint(f"{folder} was prepared anew since its model was loaded")
+    placement.write_back(target)
+    # Buffers come from the file, since some models write to theirs: the slab is to equal its file, whatever has run on it.
+    buffers = [entry for entry in layout.entries if entry.kind == "buffer" and entry.length]
+    if not buffers:
+        return
+    with prepared.slab_path.open("rb", buffering=0) as file, target.bytes.numpy().data as whole:
+        for entry in buffers:
+            with whole[entry.offset : entry.offset + entry.length] as place:
+                if os.preadv(file.fileno(), [place], prepared.data_offset + entry.offset) != entry.length:
+                    raise BadCheckpoint(f"{prepared.slab_path} ends too soon; prepare it again")

@@ -1,20 +1,79 @@
-"""Running a model in the memory that is left: what is tried when a run finds too little, and what a run is found to take."""
+"""Running a model, whatever its task, in the memory that is left: what is tried when a run finds too little, what a run is found
+to take, and which errors leave a process that can run nothing more."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import torch
+from msgspec import Struct
 
-from engine.worker.errors import OutOfMemory
+from engine.core.tasks import Task, TaskPart, TaskResult
+from engine.worker.errors import OutOfMemory, StaleLock
 
 _T = TypeVar("_T")
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", bound=Task, contravariant=True)
 
-SHORTAGES: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory")
+SHORTAGES: Final = (
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "DefaultCPUAllocator: can't allocate memory",
+)
 """How a lack of memory is worded where torch does not raise OutOfMemoryError: by the driver, by cuBLAS, on the CPU."""
+
+_BROKEN_REPORT: Final = re.compile(r'INTERNAL ASSERT FAILED at "[^"]*CUDACachingAllocator\.cpp"')
+"""Torch asks NVML who holds what once an allocation has failed, for its message. Where NVML can't tell, it raises this."""
+
+LASTING_ERRORS: Final = (
+    "an illegal memory access was encountered",
+    "the launch timed out and was terminated",
+    "context is destroyed",
+    "device-side assert triggered",
+    "hardware stack error",
+    "an illegal instruction was encountered",
+    "misaligned address",
+    "operation not supported on global/shared address space",
+    "invalid program counter",
+    "unspecified launch failure",
+    "uncorrectable ECC error encountered",
+    "uncorrectable NVLink error detected during the execution",
+    "Invalid access of peer GPU memory over nvlink or a hardware error",
+    "unknown error",
+)
+"""The errors of the CUDA runtime after which, by its documentation, every later call of the process returns the same error.
+By their words, since only newer versions of torch give the number too. All others, such as an invalid argument or a status of
+cuBLAS, are about one call."""
+
+
+Say: TypeAlias = Callable[[TaskPart], None]
+"""Passes a part on to whoever asked, at once and from the thread that runs the model."""
+
+
+class RunOutcome(Struct, frozen=True):
+    """How a run ended."""
+
+    result: TaskResult
+    filled: float
+    """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
+
+
+class Runner(Protocol[T_contra]):
+    """Runs a model that is bound, for tasks of one kind. There is one for each kind of task (`residents.RUNNERS`)."""
+
+    def run(self, task: T_contra, say: Say) -> RunOutcome:
+        """Carry the task out; parts that are there sooner are said. They are pushed, since transformers pushes its tokens, too.
+
+        Raises BadRequest for a task that can't be meant as it is, OutOfMemory.
+        """
+        ...
+
+    def warm(self) -> None:
+        """The shortest run there is."""
+        ...
 
 
 class Measurement:
@@ -23,6 +82,8 @@ class Measurement:
     def __init__(self) -> None:
         self.workspace_bytes: int | None = None
         """None where the device can't tell, or where something else used its memory meanwhile."""
+        self.used_bytes: int | None = None
+        """What the process holds of the device afterwards; None where runs take nothing of it."""
 
 
 class RunMemory(Protocol):
@@ -90,10 +151,16 @@ def in_parts(rows: list[_T], run: Callable[[list[_T]], R], memory: RunMemory) ->
 
 def is_shortage(error: RuntimeError) -> bool:
     """Whether memory was what lacked."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in SHORTAGES)
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return any(words in text for words in SHORTAGES) or _BROKEN_REPORT.search(text) is not None
 
 
 def breaks_the_context(error: Exception) -> bool:
-    """Whether CUDA will answer every later call of this process with the same error: all of its errors are so but those
-    of memory."""
-    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error") and not is_shortage(error)
+    """Whether nothing that this process does on its card can be trusted any more. Such a context ends with the
+    process only."""
+    if isinstance(error, StaleLock):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and "CUDA error" in text and any(words in text for words in LASTING_ERRORS)

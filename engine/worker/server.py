@@ -1,7 +1,8 @@
 """The fork server's process: imports torch and transformers once, then forks a ready worker for each request.
 
-It is single-threaded, never initialises CUDA and never runs a model on a thread pool, so that forking is safe. Unlike
-multiprocessing's fork server it does not run the parent's `__main__` again, which may be a user's unguarded script.
+It is single-threaded, never initialises CUDA and never runs a model on a thread pool, so that forking is safe: a child has the
+one thread that forked, every lock as it was in that moment, and a CUDA context of which no copy works. Unlike multiprocessing's
+fork server it does not run the parent's `__main__` again, which may be a user's unguarded script.
 """
 
 from __future__ import annotations
@@ -19,8 +20,33 @@ import msgspec
 import torch
 import transformers
 
-import engine.worker.main  # noqa: F401 - so that a worker imports nothing after its fork
+from engine.worker.main import run_worker
 from engine.worker.protocol import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer, WorkerConfig
+
+MODEL_MODULES: Final = tuple(
+    f"transformers.models.{family}.modeling_{family}"
+    for family in (
+        "bert",
+        "distilbert",
+        "gpt2",
+        "llama",
+        "mpnet",
+        "phi3",
+        "qwen2",
+        "roberta",
+        "t5",
+        "xlm_roberta",
+    )
+)
+"""Families that the tests hold to equal `from_pretrained`; others work too, and import at their first load."""
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # whatever a library prints goes to the log, which stderr is
+    preload()
+    gc.freeze()  # a collection in a worker would write to every object, and so copy the pages that all share
+    Server(socket.socket(fileno=int(sys.argv[1]))).serve()
 
 
 class Server:
@@ -51,16 +77,16 @@ class Server:
         if pid == 0:
             self._become_worker(request.config, stream_fd, arena_fd)
         for descriptor in descriptors:
-            os.close(descriptor)
+            os.close(descriptor)  # or the stream would not end with the worker, which has its own now
         self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, data=pid)
         self._tell(Forked(request.ticket, pid))
         return True
 
     def _become_worker(self, config: WorkerConfig, stream_fd: int, arena_fd: int) -> NoReturn:
-        from engine.worker.main import run_worker
-
+        """In the child. It never returns: the server's frames, and its handlers at exit, are the parent's."""
         status = 1
         try:
+            # The control socket among them: a worker that kept it would keep the engine from seeing that the server has died.
             for key in self._selector.get_map().values():
                 os.close(key.fd)
             self._selector.close()
@@ -85,38 +111,6 @@ class Server:
             return  # the engine has gone; the closed control socket ends the loop next
 
 
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # whatever a library prints goes to the log, which stderr is
-    from engine.worker.server import preload
-
-    preload()
-    gc.freeze()
-    Server(socket.socket(fileno=int(sys.argv[1]))).serve()
-
-
-if __name__ == "__main__":
-    main()
-
-
-MODEL_MODULES: Final = tuple(
-    f"transformers.models.{family}.modeling_{family}"
-    for family in (
-        "bert",
-        "distilbert",
-        "gpt2",
-        "llama",
-        "mpnet",
-        "phi3",
-        "qwen2",
-        "roberta",
-        "t5",
-        "xlm_roberta",
-    )
-)
-"""Families that the tests hold to equal `from_pretrained`; others work too, and import at their first load."""
-
-
 def preload() -> None:
     """Import and warm everything, on one thread: a pool of threads would not survive the fork."""
     torch.set_num_threads(1)
@@ -135,3 +129,7 @@ def _run_a_layer(dtype: torch.dtype) -> None:
     module = transformers.BertModel(config)
     torch.nn.Module.to(module, dtype).train(False)
     module(input_ids=torch.zeros((1, 2), dtype=torch.long))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
-"""A model without its weights: modules, tokenizer and plain attributes, built once from a prepared folder and kept for
-the worker's life."""
+"""A model without its weights: modules and their plain attributes, built once from a prepared folder and kept for the worker's
+life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the engine has read a slab into the RAM tier, so that a load can copy what is there while the rest still comes."""
+"""A slab on its way: how far the engine has read it into the RAM tier, and copying what is there while the rest still comes."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, HostFacts, Repeat, Series
+from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, Repeat, Series
 from engine.core.records import Phases
+from engine.recording.host_facts import HostFacts
 
 MACHINE = HostFacts("box", "a processor", 2, 8 << 30, "6.1", "3.11.7", {"torch": "2.7.1"}, ())
 

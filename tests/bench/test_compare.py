@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.bench.compare import compare_runs
-from engine.bench.records import BenchedDevice
+from engine.recording.host_facts import DeviceFacts
 from tests.bench.runs import MACHINE, run_of, series
 
 
@@ -28,7 +28,7 @@ def test_what_only_one_run_has_is_named_and_not_compared() -> None:
 
 
 def test_another_machine_torch_or_card_is_pointed_out() -> None:
-    card = BenchedDevice("gpu0", "NVIDIA GeForce GT 1030", 2 << 30, None)
+    card = DeviceFacts("gpu0", "NVIDIA GeForce GT 1030", 2 << 30, None)
     before = replace(MACHINE, devices=(replace(card, title="virtual GPU in host RAM"),))
     after = replace(MACHINE, host="other", versions={"torch": "2.8.0"}, devices=(card,))
     differences = compare_runs(run_of(machine=before), run_of(machine=after)).differences

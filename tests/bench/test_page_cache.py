@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import EngineError
 from engine.bench.page_cache import PageCache, cached_share
 from engine.bench.records import NotMeasured
+from engine.weights.errors import WeightsError
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_file_that_the_kernel_keeps_is_not_called_cold(tmp_path: Path) -> None
 
 def test_a_slab_that_is_not_there_is_told(tmp_path: Path) -> None:
     def missing(model: str) -> Path:
-        raise EngineError(f"{model} is not prepared")
+        raise WeightsError(f"{model} is not prepared")
 
     with pytest.raises(NotMeasured, match="can't be found from here: m is not prepared"):
         PageCache(missing).drop("m")

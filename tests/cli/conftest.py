@@ -11,7 +11,7 @@ import pytest
 
 from citadel_tui.cli import main
 from engine.paths import find_paths
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 
@@ -29,7 +29,7 @@ Citadel: TypeAlias = Callable[..., Awaitable[Ran]]
 @pytest.fixture
 def citadel(capsys: pytest.CaptureFixture[str]) -> Citadel:
     async def run(*arguments: str) -> Ran:
-        status = await asyncio.to_thread(_status, arguments)
+        status = await asyncio.to_thread(_exit_status, arguments)
         return Ran(status, *capsys.readouterr())
 
     return run
@@ -43,7 +43,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
         yield scripted
 
 
-def _status(arguments: tuple[str, ...]) -> int:
+def _exit_status(arguments: tuple[str, ...]) -> int:
     try:
         return main(arguments)
     except SystemExit as exit_:  # argparse; it must not reach the event loop, which it would end

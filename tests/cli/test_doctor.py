@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from citadel_tui.cli.gpus import gpus_text
 from engine.core.sizes import GIB, MIB
-from engine.doctor.copy_rates import CopyRates
 from engine.doctor.gpus import CardRates, GpusReport, VirtualReport, card_report
 from engine.doctor.machine import PcieLink
+from engine.recording.copy_rates import CopyRates
 from tests.cli.conftest import Citadel, Ran
 from tests.doctor.machines import GT_1030, NEW_ARCHITECTURES, PASCAL_ARCHITECTURES
 from tests.doctor.stand_ins import StandIns, stand_ins

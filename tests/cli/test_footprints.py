@@ -10,7 +10,7 @@ from engine.core.models import RunRange
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 def with_runs(state: State) -> State:

@@ -8,9 +8,9 @@ import os
 import pytest
 
 from citadel_tui.actions import ACTIONS
-from citadel_tui.cli.parser import parse
 from citadel_tui.viewmodel.glyphs import ASCII
 from citadel_tui.viewmodel.pages.help import TOPICS
+from citadel_tui.viewmodel.paper import Paper
 from tests.cli.conftest import Citadel
 
 
@@ -39,12 +39,8 @@ async def test_every_topic_is_printed_and_keeps_within_the_width(citadel: Citade
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_topic_can_be_shown_in_ascii(topic: str) -> None:
-    lines = TOPICS[topic].lines(60, ASCII)
+    lines = TOPICS[topic].lines(Paper(60, ASCII))
     assert all(span.text.isascii() for line in lines for span in line)
-
-
-def test_the_parser_knows_every_topic() -> None:
-    assert [parse(["help", topic]).topic for topic in TOPICS] == list(TOPICS)
 
 
 async def test_an_unknown_topic_is_answered_with_those_there_are(citadel: Citadel) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from engine.core.commands import Load, Submission
 from engine.core.devices import Reading
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def test_the_table_shows_both_shares_and_marks_synthetic_models(citadel: Citadel, engine: ScriptedEngine) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.core.devices import Neighbour, Reading
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S
 
 NEIGHBOURS = (Neighbour(4321, "python train.py", 60 * MIB), Neighbour(99, "\x1b[2J", None))

@@ -9,7 +9,7 @@ from engine.core.plans import EvictStep, LoadStep, Plan, Room
 from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def test_a_victim_is_told_for_whom_it_left_and_how_well_that_was_predicted(
@@ -22,9 +22,9 @@ async def test_a_victim_is_told_for_whom_it_left_and_how_well_that_was_predicted
     assert (ran.status, ran.err) == (0, "")
     assert "phi-3-mini (synthetic) is on no device" in ran.out
     assert "asked by an operator (record 2): it left to make room for another" in ran.out
-    assert "evict phi-3-mini (synthetic) from gpu0 (480 MiB), to make room" in ran.out
+    assert "LEAVES phi-3-mini (synthetic) from gpu0 (480 MiB)" in ran.out
     assert "done; took 0.20 s, predicted 0.21 to 0.41 s  copy 0.15 bind 0.01 warm 0.04" in ran.out
-    assert "if it were loaded now:\n  load phi-3-mini (synthetic) on gpu1" in ran.out
+    assert "if it were loaded now:\n  loads phi-3-mini (synthetic) on gpu1" in ran.out
 
 
 async def test_what_was_weighed_is_shown_with_its_figures(citadel: Citadel, engine: ScriptedEngine) -> None:

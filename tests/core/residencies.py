@@ -30,10 +30,10 @@ def residencies(draw: st.DrawFn) -> State:
             state = with_slab(state, model)
         if draw(st.integers(0, 5)) == 0:
             state = with_pin(state, model, draw(st.sampled_from([None, place if place in state.devices else None])))
-    return asked(state, draw(st.lists(st.sampled_from(list(models)), max_size=30)))
+    return after_requests(state, draw(st.lists(st.sampled_from(list(models)), max_size=30)))
 
 
-def asked(state: State, models: Iterable[ModelName]) -> State:
+def after_requests(state: State, models: Iterable[ModelName]) -> State:
     """`state` after requests for `models`, in order."""
     for model in models:
         state = request_came(state, model, NOW_S)

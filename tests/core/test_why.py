@@ -24,7 +24,7 @@ FULL = with_demand(
 )
 
 
-def switched(state: State, command: Command) -> Switch:
+def switch_of(state: State, command: Command) -> Switch:
     found = plan(state, command, Policy(), NOW_S)
     assert isinstance(found, Plan)
     return Switch("1", found, "request", NOW_S, 0.5, Phases(copy=0.5))
@@ -39,14 +39,14 @@ def parts(explained: Explanation) -> tuple[str | None, str | None]:
 
 
 def test_one_switch_is_told_from_the_side_of_each_model_in_it() -> None:
-    switch = switched(FULL, Load("new"))
+    switch = switch_of(FULL, Load("new"))
 
     assert [parts(why(model, switch))[0] for model in ("new", "idle", "busy")] == ["came", "victim", "spared"]
 
 
 def test_the_decision_has_the_figures_that_it_was_made_by() -> None:
-    (victim,) = switched(FULL, Load("new")).plan.victims
-    rooms = switched(FULL, Load("new")).plan.rooms
+    (victim,) = switch_of(FULL, Load("new")).plan.victims
+    rooms = switch_of(FULL, Load("new")).plan.rooms
 
     assert victim.loss_s is not None
     assert victim.reload_s is not None
@@ -55,7 +55,7 @@ def test_the_decision_has_the_figures_that_it_was_made_by() -> None:
 
 
 def test_a_later_decision_that_moved_nothing_leaves_the_one_that_did() -> None:
-    coming, pin = switched(FULL, Load("new")), plan(FULL, SetPin("new"), Policy(), NOW_S)
+    coming, pin = switch_of(FULL, Load("new")), plan(FULL, SetPin("new"), Policy(), NOW_S)
     assert isinstance(pin, Plan)
     explained = why("new", coming, Pinned("2", pin, "operator", NOW_S + 1))
 
@@ -65,10 +65,10 @@ def test_a_later_decision_that_moved_nothing_leaves_the_one_that_did() -> None:
 
 
 def test_a_switch_that_failed_is_the_last_word_but_placed_nothing() -> None:
-    failed = replace(switched(FULL, Load("new")), outcome="failed", reason="the card was lost")
+    failed = replace(switch_of(FULL, Load("new")), outcome="failed", reason="the card was lost")
 
     assert parts(why("new", failed)) == ("came", None)
-    assert parts(why("new", switched(FULL, Load("new")), failed)) == ("came", "came")
+    assert parts(why("new", switch_of(FULL, Load("new")), failed)) == ("came", "came")
 
 
 def test_a_pinned_model_is_told_of_as_in_the_way_of_what_was_refused() -> None:
@@ -82,13 +82,13 @@ def test_a_pinned_model_is_told_of_as_in_the_way_of_what_was_refused() -> None:
 
 
 def test_what_was_evicted_by_a_person_was_taken_off_and_is_no_victim() -> None:
-    assert parts(why("idle", switched(FULL, Evict("idle")))) == ("taken off", None)
+    assert parts(why("idle", switch_of(FULL, Evict("idle")))) == ("taken off", None)
 
 
 def test_what_happened_since_to_its_device_is_told_and_what_happened_elsewhere_is_not() -> None:
     died = Notice(NOW_S, "error", "the worker of gpu1 was killed", "gpu1")
     explained = why(
-        "new", replace(died, text="before"), switched(FULL, Load("new")), died, replace(died, device="gpu0")
+        "new", replace(died, text="before"), switch_of(FULL, Load("new")), died, replace(died, device="gpu0")
     )
 
     assert explained.since == (died,)

@@ -24,6 +24,9 @@ class HeldClock:
     def monotonic(self) -> float:
         return 5_000.0 + self.passed_s
 
+    async def sleep(self, seconds: float) -> None:
+        self.passes(seconds)
+
     def passes(self, seconds: float) -> None:
         self.passed_s += seconds
 

@@ -14,7 +14,7 @@ from engine.doctor.gathering.host import ask_host, look_for_driver
 from engine.doctor.gathering.torch import ProgramFailed, ask_torch, output_of
 from engine.doctor.machine import Slice, Torch, TorchBroken, TorchFacts, TorchMissing
 from engine.weights.layout import SLAB_FILE
-from tests.settings.machines import TWO_CARDS
+from tests.settings.nvidia_cards import TWO_CARDS
 
 ALLOCATION = "devices:\n  virtual:\n    - {memory: 512MiB, backing: ram}\nram_tier: {budget: 1GiB}\n"
 NO_ANSWER = "the process that imported it gave no answer"

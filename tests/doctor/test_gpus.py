@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.sizes import MIB
-from engine.doctor.copy_rates import Circumstances, CopyRates, keep_rates, recall
 from engine.doctor.gpus import CardRates, measured, recalled
 from engine.doctor.machine import Capability
 from engine.doctor.tables import fast_dtypes
+from engine.recording.copy_rates import Circumstances, CopyRates, keep_rates, recall
 from tests.doctor.machines import GT_1030
 
 RATES = CopyRates(256 * MIB, 3.2e9, 1.6e9, 3.3e9, 1.5e9)

@@ -16,7 +16,7 @@ from engine.paths import find_paths, make_folders
 from engine.process import ensure_engine, wait_until_gone
 from engine.worker.synthetic import make
 from tests.endurance.switching import NAMES, all_devices_up, until
-from tests.worker.small import SMALL_EMBEDDER
+from tests.worker.small_recipes import SMALL_EMBEDDER
 
 
 @pytest.fixture

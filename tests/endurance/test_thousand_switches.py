@@ -8,7 +8,7 @@ import pytest
 
 from engine.client import RemoteEngine
 from engine.core.commands import Evict
-from engine.runtime.history import KEPT_RECORDS
+from engine.runtime.history import HISTORY_RECORDS
 from tests.endurance.processes import family, holding, ram_tier_bytes
 from tests.endurance.switching import NAMES, alternate, answers, switched
 
@@ -19,7 +19,7 @@ ENDING: Final = 20
 async def test_a_thousand_switches_leave_memory_answers_and_books_as_they_were(engine: RemoteEngine) -> None:
     pid = (await engine.hello()).pid
     first = await answers(engine)
-    await alternate(engine, KEPT_RECORDS)  # the engine's log of its last records grows until then, and no longer
+    await alternate(engine, HISTORY_RECORDS)  # the engine's log of its last records grows until then, and no longer
     processes = family(pid)
     before = {process: holding(process) for process in processes}
     tier_bytes = ram_tier_bytes(pid)

@@ -16,7 +16,7 @@ from engine.worker.skeleton import Skeleton
 from engine.worker.tokenizer import load_tokenizer
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 TEXTS = ["a cat", "a stock market " * 30, "", "a kitten that sleeps on a very warm windowsill"]
 

@@ -14,14 +14,15 @@ import torch
 
 from engine.core.models import Limits
 from engine.core.sizes import MIB
+from engine.core.tasks import Embed, Vectors
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker import protocol
 from engine.worker.client import WorkerProcess
 from engine.worker.forkserver import ForkServer
-from engine.worker.protocol import Bind, Bound, Embed, Embedded, Failure, Release, Released, Unlock, Unlocked
-from tests.worker.small import SMALL_EMBEDDER, prepare_small
+from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Run, RunEnded, Unlock, Unlocked
+from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -68,10 +69,21 @@ async def test_two_slices_of_one_card_answer_alike_and_give_everything_back(
         assert isinstance(bound, Bound), bound
         assert bound.card is not None
         assert bound.used_bytes <= SLICE_BYTES
-        embedded = await worker.request(Embed(next(ids), "m", ["a cat", "a kitten"]))
-        assert isinstance(embedded, Embedded), embedded
+        embedded = await worker.request(
+            Run(
+                next(ids),
+                "m",
+                Embed(
+                    (
+                        "a cat",
+                        "a kitten",
+                    )
+                ),
+            )
+        )
+        assert isinstance(embedded, RunEnded), embedded
         assert embedded.workspace_bytes is not None
-        answers.append(embedded.vectors)
+        answers.append(embedded.result)
     assert answers[0] == answers[1]
     for worker in slices:
         released = await worker.request(Release(next(ids), "m"))
@@ -87,9 +99,21 @@ async def test_a_card_answers_as_the_cpu_does(
     vectors = []
     for worker in (slices[0], cpu):
         await worker.request(binding(slab))
-        embedded = await worker.request(Embed(next(ids), "m", ["a cat", "a stock market"]))
-        assert isinstance(embedded, Embedded), embedded
-        vectors.append(np.frombuffer(embedded.vectors, np.float32))
+        embedded = await worker.request(
+            Run(
+                next(ids),
+                "m",
+                Embed(
+                    (
+                        "a cat",
+                        "a stock market",
+                    )
+                ),
+            )
+        )
+        assert isinstance(embedded, RunEnded), embedded
+        assert isinstance(embedded.result, Vectors)
+        vectors.append(embedded.result.rows())
     await cpu.close()
     np.testing.assert_allclose(vectors[0], vectors[1], atol=2e-3)
 
@@ -103,7 +127,7 @@ async def test_a_load_beyond_a_slice_is_refused_and_its_neighbour_is_not_touched
     assert isinstance(refused, Failure)
     assert refused.kind == "out of memory"
     assert "of 1.5 GiB free" in refused.message
-    assert isinstance(await second.request(Embed(next(ids), "m", ["x"])), Embedded)
+    assert isinstance(await second.request(Run(next(ids), "m", Embed(("x",)))), RunEnded)
 
 
 async def test_a_worker_that_ends_gives_its_context_back(

@@ -7,9 +7,9 @@ import sys
 
 from citadel_tui.run import run_console
 from engine.api import EngineAPI
-from tests.pty.figures import moved
-from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine
+from tests.pty.moving_figures import moved
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
 
 
 async def change_every_second(engine: ScriptedEngine) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.recording.demand import DEMAND_FILE, Asked, DemandLog, own_demand
 from engine.recording.files import Bounds, NotWritten
-from engine.replay.trace import HEADING, TraceError, read_trace
+from engine.recording.trace import HEADING, TraceError, read_trace
 
 NOW_S = 1_800_000_000.0
 BOUNDS = Bounds(1 << 20, 3)

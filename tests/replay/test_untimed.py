@@ -7,7 +7,8 @@ import math
 import pytest
 
 from engine.core.policy import Eviction, Policy
-from engine.replay.box import GB, Box, cycled_sizes, starting_state
+from engine.core.sizes import GB
+from engine.replay.box import Box, cycled_sizes, starting_state
 from engine.replay.generated import demand
 from engine.replay.untimed import (
     EVICTIONS,
@@ -94,9 +95,19 @@ def test_expected_loss_costs_less_than_lru_on_generated_demand() -> None:
     assert math.prod(ratios) ** (1 / len(ratios)) < 0.98
 
 
+def test_gdsf_forgets_in_the_end_what_was_asked_for_often_and_lfu_never() -> None:
+    once = "bcdefghijklm"
+    sizes, room_for_two = dict.fromkeys("a" + once, GB), Box((2 * GB,), ram_bytes=0)
+
+    lfu, gdsf = (replayed("a" * 3 + once + "a", sizes, room_for_two, eviction) for eviction in ("lfu", "gdsf"))
+
+    assert lfu.loads == 1 + len(once), "it is there yet when it is asked for again"
+    assert gdsf.loads == lfu.loads + 1
+
+
 def test_the_same_replay_gives_the_same_figures() -> None:
     assert generated(20, 1.5, 2.0) == generated(20, 1.5, 2.0)
 
 
 def test_all_policies_are_compared() -> None:
-    assert tuple(generated(12, 1.0, 1.0).policies) == EVICTIONS == ("expected_loss", "lru", "lfu", "gdsf", "ttl")
+    assert tuple(generated(12, 1.0, 1.0).policies) == EVICTIONS

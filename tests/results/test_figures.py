@@ -17,13 +17,13 @@ from engine.results.figures import (
     pressure,
 )
 from engine.results.recorded import ReportRecords
-from tests.results.books import BEGAN_S, facts, sample, switch
+from tests.results.engine_records import BEGAN_S, engine_facts, sample, switch
 
 QUIET = [sample(30 * number, 256, 0) for number in range(12)]
 
 
 def recorded(
-    samples: list[Sample], switches: list[Switch] | None = None, engines: tuple[EngineFacts, ...] = (facts(),)
+    samples: list[Sample], switches: list[Switch] | None = None, engines: tuple[EngineFacts, ...] = (engine_facts(),)
 ) -> ReportRecords:
     return ReportRecords(engines, tuple(samples), tuple(switches or ()), None)
 
@@ -33,7 +33,7 @@ def verdicts(found: ReportRecords) -> dict[str, Criterion]:
 
 
 def test_utilisation_is_weighted_by_time() -> None:
-    uses = device_uses([sample(0, 512, 0), sample(30, 0, 0), sample(40, 0, 0)], [facts()])
+    uses = device_uses([sample(0, 512, 0), sample(30, 0, 0), sample(40, 0, 0)], [engine_facts()])
 
     gpu0 = uses[0]
     assert gpu0.of_budget.mean == pytest.approx(0.75)
@@ -46,20 +46,20 @@ def test_pressure_lasts_from_one_eviction_for_room_to_the_next_within_a_minute()
     samples = [sample(second, 512 if second < 20 else 0, 0) for second in range(0, 200, 5)]
     evictions = [switch(after_s, victim="small", queue_s=0, copy_s=0) for after_s in (0, 40, 170)]
 
-    found = pressure(samples, [facts()], evictions)
+    found = pressure(samples, [engine_facts()], evictions)
 
     assert found is not None
-    assert found.seconds == 40.0
+    assert found.of_budget.seconds == 40.0
     assert found.of_budget.mean == pytest.approx(15 / 40 / 2)
 
 
 def test_a_lone_eviction_and_loads_into_free_room_are_no_pressure() -> None:
     switches = [switch(0, victim="small"), switch(10), switch(20)]
-    assert pressure(QUIET, [facts()], switches) is None
+    assert pressure(QUIET, [engine_facts()], switches) is None
 
 
 def test_the_time_between_two_engines_is_nobodys() -> None:
-    engines = (facts(), facts(BEGAN_S + 3600))
+    engines = (engine_facts(), engine_facts(BEGAN_S + 3600))
     found = monitoring([sample(0, 0, 0), sample(30, 0, 0), sample(3601, 0, 0)], engines)
 
     assert found is not None

@@ -13,8 +13,9 @@ from engine.core.records import Notice
 from engine.runtime.engine import Engine
 from engine.runtime.start import start_engine
 from engine.weights.errors import BadCheckpoint
-from engine.weights.slab import Prepared, open_prepared, verify_checksum
-from tests.runtime.engines import all_devices_up
+from engine.weights.integrity import verify_checksum
+from engine.weights.slab import Prepared, open_prepared
+from tests.runtime.live_engines import all_devices_up
 
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 

@@ -11,8 +11,9 @@ from engine.api import CannotServe, Done, EngineUnreachable, Recorded, UnknownMo
 from engine.core.commands import Evict, Load, SetPin, Submission
 from engine.core.models import Pin
 from engine.core.records import Notice, Switch
+from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
-from tests.runtime.engines import Box, all_devices_up, scripted_engine
+from tests.runtime.live_engines import Box, all_devices_up, scripted_engine
 
 MINILM, PHI = "all-MiniLM-L6-v2", "phi-3-mini"
 
@@ -35,10 +36,62 @@ async def test_what_a_synthetic_model_says_is_labelled(tmp_path: Path) -> None:
         assert (await box.engine.generate(PHI, "abc")).synthetic
 
 
-async def test_a_task_that_the_model_is_not_for_is_refused(tmp_path: Path) -> None:
+async def test_parts_come_while_the_model_still_runs(tmp_path: Path) -> None:
     async with scripted_engine(tmp_path) as box:
-        with pytest.raises(CannotServe, match="is for embedding, not for generation"):
-            await box.engine.generate(MINILM, "hello")
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        run = box.engine.run(PHI, Generate("abc"))
+        assert await anext(run) == TextPart(0, "c")
+        assert await lease_count(box, PHI) == 1
+
+        worker.may_finish.set()
+        ran = await anext(run)
+        assert isinstance(ran, RunResult)
+        assert (ran.device, ran.result) == ("gpu0", Continuation("cba", 3))
+        with pytest.raises(StopAsyncIteration):
+            await anext(run)
+        assert await lease_count(box, PHI) == 0
+
+
+async def test_whoever_stops_listening_keeps_the_lease_until_the_worker_has_answered(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        run = box.engine.run(PHI, Generate("abc"))
+        await anext(run)
+        await run.aclose()
+        assert await lease_count(box, PHI) == 1
+
+        evict = asyncio.create_task(box.engine.submit(Submission("2", Evict(PHI))))
+        worker.may_finish.set()
+        assert isinstance(await evict, Done)
+        assert await lease_count(box, PHI) == 0
+
+
+async def test_a_run_that_begins_anew_elsewhere_says_its_text_from_the_beginning(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        box.spawner.workers["gpu0"].runs_out_of_memory = True
+        *parts, ran = [event async for event in box.engine.run(PHI, Generate("abc"))]
+
+        assert parts == [TextPart(0, "c"), TextPart(0, "c")]
+        assert isinstance(ran, RunResult)
+        assert ran.device != "gpu0"
+        assert ran.result == Continuation("cba", 3)
+
+
+async def test_a_worker_that_dies_after_the_first_part_fails_the_run(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        run = box.engine.run(PHI, Generate("abc"))
+        await anext(run)
+        worker.kill()
+        with pytest.raises(CannotServe, match="gpu0 killed by SIGKILL while it ran"):
+            await anext(run)
 
 
 async def test_a_caller_who_leaves_keeps_the_lease_until_the_worker_has_answered(tmp_path: Path) -> None:

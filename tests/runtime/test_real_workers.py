@@ -16,7 +16,7 @@ from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submissio
 from engine.core.sizes import MIB
 from engine.runtime.engine import Engine
 from engine.runtime.start import start_engine
-from tests.runtime.engines import all_devices_up
+from tests.runtime.live_engines import all_devices_up
 
 NAMES = ("one", "two", "three")
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -15,7 +15,7 @@ from engine.scheduler.messages import Message, SlabVerified
 from engine.weights.errors import ReadStopped
 from engine.weights.integrity import SlabCondition
 from engine.weights.layout import LAYOUT_FILE
-from tests.runtime.scripted import ScriptedStore
+from tests.runtime.scripted_workers import ScriptedStore
 
 PATH = "/prepared/a/slab.safetensors"
 
@@ -87,6 +87,6 @@ async def test_a_damaged_folder_that_can_not_be_marked_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / LAYOUT_FILE).mkdir()
-    SlabChecks(FolderedStore(tmp_path), lambda _: None).disown("a")
+    SlabChecks(FolderedStore(tmp_path), lambda _: None).invalidate("a")
 
     assert f"{tmp_path} holds a damaged slab and can't be marked so" in caplog.text

@@ -12,7 +12,7 @@ from engine.api import Cancelled, Done, Failed
 from engine.core.commands import Load, Submission
 from engine.weights.errors import BadCheckpoint
 from engine.worker.protocol import SlabGrew, SlabStopped
-from tests.runtime.engines import Box, scripted_engine
+from tests.runtime.live_engines import Box, scripted_engine
 
 MODEL = "all-MiniLM-L6-v2"
 

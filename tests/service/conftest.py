@@ -10,7 +10,7 @@ import pytest
 
 from engine.client import RemoteEngine
 from engine.paths import Paths
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 

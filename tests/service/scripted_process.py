@@ -14,7 +14,7 @@ from engine.paths import find_paths, make_folders
 from engine.process import sole_engine
 from engine.service.serve import serve
 from engine.wire import StartReport
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 
 async def main() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from engine.api import (
     PROTOCOL,
+    CannotServe,
     Changed,
     Declined,
     Done,
@@ -28,9 +29,10 @@ from engine.core.names import CPU
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
+from engine.core.tasks import Continuation, Embed, Generate, RunResult, TextPart
 from engine.paths import Paths
-from tests.runtime.engines import scripted_engine
-from tests.scripted import ScriptedEngine
+from tests.runtime.live_engines import scripted_engine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 Opener: TypeAlias = Callable[[Paths], AbstractAsyncContextManager[EngineAPI]]
@@ -242,6 +244,44 @@ async def test_embedding_loads_the_model_and_gives_one_vector_a_text(api: Engine
     assert len(answer.vectors) == 2
     assert answer.device in (await api.snapshot()).state.devices
     assert (await api.snapshot()).state.find(SMALL, answer.device) is not None
+
+
+async def test_what_a_model_writes_comes_in_parts_and_then_whole(api: EngineAPI) -> None:
+    *parts, last = [event async for event in api.run(LARGE, Generate("Once", max_tokens=3))]
+    assert isinstance(last, RunResult)
+    assert isinstance(last.result, Continuation)
+    assert parts
+    assert last.result.text.startswith("".join(part.text for part in parts if isinstance(part, TextPart)))
+
+
+async def test_a_result_says_where_the_model_ran_and_whether_it_means_anything(api: EngineAPI) -> None:
+    small, large = await api.result(SMALL, Embed(("a cat",))), await api.result(LARGE, Generate("Once"))
+    state = (await api.snapshot()).state
+    for ran in (small, large):
+        assert state.find(ran.model, ran.device) is not None
+        assert ran.seconds >= 0
+    assert (small.model, small.synthetic, large.model, large.synthetic) == (SMALL, False, LARGE, True)
+
+
+async def test_a_task_that_the_model_is_not_for_is_refused_in_words(api: EngineAPI) -> None:
+    with pytest.raises(CannotServe, match=f"{SMALL} is for embedding, not for generation"):
+        await api.generate(SMALL, "hello")
+    with pytest.raises(CannotServe, match=f"{LARGE} is for generation, not for embedding"):
+        await api.embed(LARGE, ["hello"])
+
+
+async def test_a_request_for_a_model_that_is_not_in_the_catalog_names_it(api: EngineAPI) -> None:
+    with pytest.raises(UnknownModel, match="nobody"):
+        await api.embed("nobody", ["a cat"])
+
+
+async def test_who_leaves_after_the_first_part_leaves_an_engine_that_goes_on(api: EngineAPI) -> None:
+    run = api.run(LARGE, Generate("Once", max_tokens=8))
+    assert isinstance(await anext(run), TextPart)
+    await run.aclose()
+    assert (await api.generate(LARGE, "Once", max_tokens=3)).tokens == 3
+    evicted = await api.submit(_submission(Evict(LARGE)))
+    assert isinstance(evicted, Done)
 
 
 async def test_generation_stops_at_the_tokens_asked_for(api: EngineAPI) -> None:

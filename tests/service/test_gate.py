@@ -16,8 +16,8 @@ from engine.core.plans import Plan
 from engine.paths import Paths
 from engine.service.gate import foreign, peer_uid
 from engine.transport import HttpRequest, exchange
-from engine.wire import STATUS, ErrorBody, error_of, problem_of
-from tests.scripted import ScriptedEngine
+from engine.wire import STATUS, ErrorBody, error_in, problem_of
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 
@@ -69,7 +69,9 @@ async def test_a_client_of_another_version_can_still_stop_the_engine(
         ("POST", "/v1/plan", b"{", 400, "the body of POST /v1/plan can't be read"),
         ("POST", "/v1/plan", b'{"type":"explode","model":"x"}', 400, "explode"),
         ("POST", "/v1/commands", b'{"id":7}', 400, "Expected `str`, got `int` - at `$.id`"),
-        ("POST", "/v1/embed", b'{"model":"x"}', 400, "missing required field `texts`"),
+        ("POST", "/v1/run", b'{"model":"x"}', 400, "missing required field `task`"),
+        ("POST", "/v1/run", b'{"model":"x","task":{"type":"dream"}}', 400, "Invalid value 'dream' - at `$.task.type`"),
+        ("POST", "/v1/run", b'{"model":"nobody","task":{"type":"embed","texts":["a"]}}', 404, "nobody"),
         ("GET", "/v1/events?after=soon", b"", 400, "after must be a whole number, not 'soon'"),
         ("GET", "/v1/records?limit=-1", b"", 400, "limit must be a whole number"),
         ("GET", "/v1/nowhere", b"", 404, "Not Found"),
@@ -114,11 +116,11 @@ def test_another_user_is_turned_away_and_oneself_is_not() -> None:
     assert foreign(os.getuid()) is None
     assert refused is not None
     assert STATUS[refused.kind] == 403
-    assert isinstance(error_of(msgspec.json.encode(ErrorBody(refused))), EngineUnreachable)
+    assert isinstance(error_in(msgspec.json.encode(ErrorBody(refused))), EngineUnreachable)
 
 
 @pytest.mark.parametrize("kind", [EngineUnreachable, ReadOnly, UnknownModel, CannotServe, EngineError])
 def test_an_error_arrives_as_what_it_was(kind: type[EngineError]) -> None:
-    arrived = error_of(msgspec.json.encode(ErrorBody(problem_of(kind("gpu1 is full")))))
+    arrived = error_in(msgspec.json.encode(ErrorBody(problem_of(kind("gpu1 is full")))))
     assert type(arrived) is kind
     assert str(arrived) == "gpu1 is full"

@@ -13,7 +13,7 @@ from engine.client import RemoteEngine, connect
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning, running_pid, sole_engine
 from engine.service.serve import claim_socket, serve
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 

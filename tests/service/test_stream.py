@@ -1,23 +1,26 @@
-"""Streams of events: slow readers, silence, and connections that break in the middle."""
+"""Streams of events and of runs: slow readers, silence, and connections that break in the middle."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from engine.api import PROTOCOL, EngineUnreachable, Event, Snapshot, Updated
+from engine.api import PROTOCOL, CannotServe, EngineUnreachable, Event, Snapshot, Updated
 from engine.client import RemoteEngine
+from engine.core.names import ModelName
+from engine.core.tasks import Generate, RunEvent, RunResult, Task, TextPart
 from engine.paths import Paths
-from engine.service.routes import send_events
+from engine.service.routes import send_lines
 from engine.transport import HttpRequest
 from engine.wire import PROTOCOL_HEADER
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine, vectors_of
+from tests.service.serving import serving
 
 CHANGES = 3000
 HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: {PROTOCOL}\r\n".encode()
@@ -47,12 +50,66 @@ async def test_a_stream_with_nothing_to_say_is_kept_alive_by_blank_lines() -> No
         yield Updated(await ScriptedEngine().snapshot())
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await send_events(request, quiet(), keep_alive_s=0.001)
+        return await send_lines(request, quiet(), keep_alive_s=0.001)
 
     app = web.Application()
     app.router.add_get("/", handler)
     async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
         assert [await response.content.readline() for _ in range(3)] == [b"\n"] * 3
+
+
+class Breaking(ScriptedEngine):
+    """Its runs say one part and fail."""
+
+    async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+        yield TextPart(0, "Once")
+        raise CannotServe(f"{model} found no room for more")
+
+
+async def test_a_run_that_fails_after_its_first_part_fails_with_the_same_words_over_the_socket(paths: Paths) -> None:
+    async with serving(Breaking(), paths):
+        run = RemoteEngine(paths.socket).run("phi-3-mini", Generate("a"))
+        assert await anext(run) == TextPart(0, "Once")
+        with pytest.raises(CannotServe, match="phi-3-mini found no room for more"):
+            await anext(run)
+
+
+async def test_parts_arrive_before_the_result_is_there_and_who_leaves_ends_the_engines_waiting(paths: Paths) -> None:
+    left = asyncio.Event()
+
+    class Slow(ScriptedEngine):
+        async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+            try:
+                yield TextPart(0, "Once")
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+
+    async with serving(Slow(), paths):
+        run = RemoteEngine(paths.socket).run("phi-3-mini", Generate("a"))
+        assert await anext(run) == TextPart(0, "Once")
+        assert not left.is_set()
+        await run.aclose()
+        await left.wait()
+
+
+async def test_an_engine_that_dies_in_the_middle_of_a_run_is_unreachable(paths: Paths) -> None:
+    async with _peer(paths, HEAD + b'\r\n{"type":"text","begin":0,"text":"Once"}\n{"type":"resu'):
+        run = RemoteEngine(paths.socket).run("phi-3-mini", Generate("a"))
+        await anext(run)
+        with pytest.raises(EngineUnreachable, match="went while phi-3-mini ran"):
+            await anext(run)
+
+
+async def test_a_result_larger_than_any_request_may_be_arrives(paths: Paths) -> None:
+    rows = [[0.5] * 1000] * 5000
+
+    class Wide(ScriptedEngine):
+        async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+            yield RunResult(model, "cpu", vectors_of(rows), 0.1)
+
+    async with serving(Wide(), paths):
+        assert (await RemoteEngine(paths.socket).embed("bge-base", ["a"])).vectors == rows
 
 
 async def test_an_engine_that_dies_in_the_middle_of_an_event_is_unreachable(paths: Paths) -> None:

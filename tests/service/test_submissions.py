@@ -9,7 +9,7 @@ import pytest
 from engine.api import Cancelled, Done, UnknownModel
 from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 LOAD = Submission("the-same-id", Load("bge-base"))
 

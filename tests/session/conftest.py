@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.session.recording import Session, read_session, record
+from citadel_tui.session.file import Session, read_session, record
 from engine.core.commands import Command, Evict, Load, Submission
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 
 BEGAN_S = 1_000.0
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from citadel_tui.link import StartedOver
+from citadel_tui.session.file import Session, read_session
 from citadel_tui.session.playback import Playback, RecordedEngine
-from citadel_tui.session.recording import Session, read_session
 from engine.api import EngineError, Event, ReadOnly, Recorded, Updated
 from engine.core.commands import Load, Submission
 from tests.session.conftest import Clock

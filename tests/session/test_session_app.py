@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 
 from citadel_tui.session.app import KEYS, SessionApp
+from citadel_tui.session.file import Session
 from citadel_tui.session.playback import Playback, RecordedEngine
-from citadel_tui.session.recording import Session
 from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import look_for
 from citadel_tui.widgets.strips import StatusLine
 from engine.api import EngineAPI
 from tests.session.conftest import Clock
-from tests.tui.pilots import Console
+from tests.tui.consoles import Console
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from engine.core.models import Pin
 from engine.settings import load_settings
 from engine.settings.environment import KNOWN
-from tests.settings.written import refusals, written
+from tests.settings.config_files import config_folder, refusals
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -22,7 +22,7 @@ def dotenv(folder: Path, text: str) -> Path:
 
 def test_each_variable_replaces_what_the_file_says(tmp_path: Path) -> None:
     settings = load_settings(
-        written(tmp_path, "memory_fraction: 0.3"),
+        config_folder(tmp_path, "memory_fraction: 0.3"),
         {
             "GPU_MEMORY_FRACTION": "0.5",
             "DYNAMIC_LOADING_ENABLED": "false",
@@ -41,7 +41,7 @@ def test_each_variable_replaces_what_the_file_says(tmp_path: Path) -> None:
 
 
 def test_the_process_goes_before_dotenv_and_dotenv_before_the_files(tmp_path: Path) -> None:
-    folder = written(tmp_path, "memory_fraction: 0.3\nram_tier: {max_models: 9}")
+    folder = config_folder(tmp_path, "memory_fraction: 0.3\nram_tier: {max_models: 9}")
     file = dotenv(tmp_path, "GPU_MEMORY_FRACTION=0.4\nMODEL_CACHE_SIZE=4\n")
 
     settings = load_settings(folder, {"GPU_MEMORY_FRACTION": "0.5"}, file)
@@ -53,7 +53,7 @@ def test_the_process_goes_before_dotenv_and_dotenv_before_the_files(tmp_path: Pa
 def test_a_wrong_value_in_dotenv_does_not_matter_when_the_process_overrides_it(tmp_path: Path) -> None:
     file = dotenv(tmp_path, "GPU_MEMORY_FRACTION=lots\n")
 
-    assert load_settings(written(tmp_path), {"GPU_MEMORY_FRACTION": "0.5"}, file).memory_fraction == 0.5
+    assert load_settings(config_folder(tmp_path), {"GPU_MEMORY_FRACTION": "0.5"}, file).memory_fraction == 0.5
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_wrong_value_in_dotenv_does_not_matter_when_the_process_overrides_it(t
 def test_a_wrong_variable_is_refused_with_where_it_stands(
     tmp_path: Path, variable: str, value: str, allowed: str, origin: str
 ) -> None:
-    folder, process = written(tmp_path), {variable: value} if origin == "environment" else {}
+    folder, process = config_folder(tmp_path), {variable: value} if origin == "environment" else {}
     file = dotenv(tmp_path, f"{variable}={value}") if origin == ".env" else None
 
     (problem,) = refusals(folder, process, file)
@@ -95,7 +95,7 @@ def test_a_wrong_variable_is_refused_with_where_it_stands(
 def test_switching_cuda_off_leaves_the_cpu_alone_with_no_other_change(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    folder = written(tmp_path, "", {"preferred_device": "gpu1", "pin": "gpu0"})
+    folder = config_folder(tmp_path, "", {"preferred_device": "gpu1", "pin": "gpu0"})
 
     settings = load_settings(folder, environment, None)
 
@@ -106,11 +106,11 @@ def test_switching_cuda_off_leaves_the_cpu_alone_with_no_other_change(
 
 
 def test_an_empty_variable_in_dotenv_switches_the_gpus_off_too(tmp_path: Path) -> None:
-    assert load_settings(written(tmp_path), {}, dotenv(tmp_path, "CUDA_VISIBLE_DEVICES=\n")).gpus == {}
+    assert load_settings(config_folder(tmp_path), {}, dotenv(tmp_path, "CUDA_VISIBLE_DEVICES=\n")).gpus == {}
 
 
 def test_selected_gpus_keep_their_names(tmp_path: Path) -> None:
-    folder = written(tmp_path, "", {"preferred_device": "gpu1", "pin": "cpu"})
+    folder = config_folder(tmp_path, "", {"preferred_device": "gpu1", "pin": "cpu"})
 
     settings = load_settings(folder, {"CUDA_VISIBLE_DEVICES": " 1 "}, None)
 
@@ -137,7 +137,7 @@ def test_dotenv_is_read_with_quotes_comments_and_export(tmp_path: Path) -> None:
         ),
     )
 
-    settings = load_settings(written(tmp_path), {}, file)
+    settings = load_settings(config_folder(tmp_path), {}, file)
 
     assert (settings.memory_fraction, settings.ram_tier.max_models) == (0.5, 3)
     assert (settings.policy.cpu_fallback, settings.monitoring.interval_s) == (False, 20)
@@ -146,7 +146,7 @@ def test_dotenv_is_read_with_quotes_comments_and_export(tmp_path: Path) -> None:
 def test_a_bad_line_of_dotenv_is_named_by_number_and_never_quoted(tmp_path: Path) -> None:
     file = dotenv(tmp_path, "HF_TOKEN=fine\nhf_secret\nAPI KEY=hf_secret\nQUOTED='hf_secret\n")
 
-    problems = refusals(written(tmp_path), {}, file)
+    problems = refusals(config_folder(tmp_path), {}, file)
 
     assert [problem.split(": ")[1] for problem in problems] == ["line 2", "line 3", "line 4"]
     assert "hf_secret" not in "".join(problems)
@@ -155,7 +155,7 @@ def test_a_bad_line_of_dotenv_is_named_by_number_and_never_quoted(tmp_path: Path
 def test_a_near_miss_in_dotenv_is_warned_of_without_its_value(tmp_path: Path) -> None:
     file = dotenv(tmp_path, "GPU_MEMORY_FRACTON=0.123\nHF_TOKEN=secret\nCUDA_DEVICE_ORDER=PCI_BUS_ID\n")
 
-    settings = load_settings(written(tmp_path), {}, file)
+    settings = load_settings(config_folder(tmp_path), {}, file)
 
     assert settings.warnings == (".env: GPU_MEMORY_FRACTON is not read by Citadel; did you mean GPU_MEMORY_FRACTION?",)
 
@@ -165,7 +165,7 @@ def test_the_example_names_every_variable_with_its_default(tmp_path: Path) -> No
     variables = [line for line in uncommented.splitlines() if line.partition("=")[0] in KNOWN]
     file = dotenv(tmp_path, "\n".join(variables))
 
-    folder = written(tmp_path)
+    folder = config_folder(tmp_path)
 
     assert len(variables) == len(KNOWN)
     assert load_settings(folder, {}, file) == load_settings(folder, {}, None) == load_settings(folder, {}, EXAMPLE)

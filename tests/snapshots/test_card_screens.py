@@ -14,8 +14,8 @@ from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI
 from tests.nvml.script import Fault, NvmlScript, ScriptedCard
 from tests.snapshots.test_screens import SIZES, Compare
-from tests.tui.card_scenes import Breaks, cards_with
-from tests.tui.pilots import NOON_S, Console
+from tests.tui.consoles import NOON_S, Console
+from tests.tui.scripted_cards import Breaks, cards_with
 
 Steps: TypeAlias = Callable[[Console], Awaitable[None]]
 

@@ -16,7 +16,7 @@ from citadel_tui.widgets.bars import OverTime
 from engine.core.sizes import MIB
 from tests.scripted_plans import START_S
 from tests.snapshots.test_screens import Compare
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
 
 USED_MIB = (120, 120, 300, 480, 480, 540, 540, 600, 90, 90, 620, 640)
 """Of gpu0, over and over, five buckets each."""

@@ -12,10 +12,10 @@ from citadel_tui.app import CitadelApp
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI, EngineUnreachable
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import NOON_S, Console
-from tests.tui.scenes import busy_engine
-from tests.tui.test_folding import with_gpus
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import NOON_S, Console
+from tests.tui.test_folded_devices import with_gpus
 from tests.tui.test_proposals import Proposing, busy_state
 
 SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]

@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 from citadel_tui.app import CitadelApp
 from citadel_tui.screens.bench import BenchCompared, BenchRun
 from citadel_tui.session.app import SessionApp
+from citadel_tui.session.file import Session
 from citadel_tui.session.playback import Playback, RecordedEngine
-from citadel_tui.session.recording import Session
 from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
@@ -20,10 +20,10 @@ from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress
 from engine.bench.records import BenchSubject
 from tests.bench.runs import run_of, series
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.session.conftest import Clock, file, session
 from tests.snapshots.test_screens import SIZES, Compare, Steps, compare
-from tests.tui.pilots import NOON_S, Console
+from tests.tui.consoles import NOON_S, Console
 from tests.tui.test_benchmark import choose
 
 __all__ = ["file", "session"]

@@ -14,10 +14,10 @@ from engine.core.devices import Reading
 from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.snapshots.test_screens import SIZES, Compare, Steps, compare, waterfall
-from tests.tui.pilots import NOON_S, Console
-from tests.tui.scenes import busy_engine, small_model
+from tests.tui.busy_engines import busy_engine, small_model
+from tests.tui.consoles import NOON_S, Console
 
 NAMES = ("a[/]b", "[@click=app.quit]x[/]", "\x1b[31mred\x1b[0m", "模型-大-v2", "é" * 40, "evil\u202egpj.exe")
 """Markup, a live action, escape sequences, two cells a character, a long one, a reversal of direction."""

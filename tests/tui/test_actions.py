@@ -7,13 +7,14 @@ from msgspec.structs import replace
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, choices_of
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.pages.help import footer_keys, footer_line, help_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.core.commands import ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.devices import Reading
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def busy_scene() -> Scene:
@@ -79,13 +80,13 @@ async def test_no_verb_works_without_a_line_or_in_a_read_only_console() -> None:
 
 
 async def test_the_help_page_names_every_action() -> None:
-    text = "\n".join("".join(span.text for span in line) for line in help_lines(ACTIONS, 100, UNICODE))
+    text = "\n".join("".join(span.text for span in line) for line in help_lines(ACTIONS, Paper(100, UNICODE)))
     assert all(a.help in " ".join(text.split()) and a.word in text for a in ACTIONS)
 
 
 async def test_a_narrow_footer_keeps_help_and_quit() -> None:
     for width in (30, 60, 80):
-        line = footer_line(footer_keys([(a, "") for a in ACTIONS], width), width, UNICODE)
+        line = footer_line(footer_keys([(a, "") for a in ACTIONS], width), Paper(width, UNICODE))
         text = "".join(span.text for span in line)
         assert width_of(line) == width
         assert "Help" in text

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.alerts import THRASH_S, alert_line, alert_lines, alerts, unseen
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from engine.api import Snapshot
 from engine.core.commands import Load
@@ -16,8 +17,8 @@ from engine.core.records import Entry, Notice, Phases, Record, Switch
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState
 from tests.scripted_plans import START_S, scripted_state
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 def scene_with(*entries: Entry, **changes: object) -> Scene:
@@ -86,10 +87,10 @@ def test_warnings_and_errors_of_the_engine_are_alerts_from_an_hour_before_the_co
 
 def test_the_line_has_the_count_the_key_and_the_first_and_is_no_line_without_alerts() -> None:
     found = alerts(scene_with(leaked_bytes=MIB, reading=Reading("lost", "gone → away")), START_S)
-    (line,) = alert_line(found, "!", 60, UNICODE)
+    (line,) = alert_line(found, "!", Paper(60, UNICODE))
     assert "".join(span.text for span in line).rstrip() == " ! 2 alerts  gpu0 is lost: gone → away"
-    assert alert_line((), "!", 60, UNICODE) == ()
-    assert all(span.text.isascii() for line in alert_lines(found, 40, ASCII) for span in line)
+    assert alert_line((), "!", Paper(60, UNICODE)) == ()
+    assert all(span.text.isascii() for line in alert_lines(found, Paper(40, ASCII)) for span in line)
 
 
 def test_an_alert_that_ended_and_came_again_is_to_be_seen_again() -> None:

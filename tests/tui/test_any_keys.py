@@ -19,11 +19,11 @@ from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.choices import ChoiceBar
 from citadel_tui.widgets.strips import FooterKeys, StatusLine
 from engine.api import EngineAPI, EngineUnreachable
-from tests.tui.eyes import quits, see_click, see_key, under_cursor
-from tests.tui.pilots import Clock, Console
-from tests.tui.restless import stir
-from tests.tui.scenes import busy_engine
-from tests.tui.witness import Witness
+from tests.tui.auditing_engine import AuditingEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Clock, Console
+from tests.tui.operator_intent import quits, see_click, see_key, under_cursor
+from tests.tui.random_events import stir
 
 STEPS: Final = 300
 LONGEST: Final = 6
@@ -43,18 +43,18 @@ DEEP: Final = 12
 class Walk:
     """An operator without a plan, and somebody behind who notes what was meant."""
 
-    def __init__(self, console: Console, witness: Witness, random: Random, clock: Clock) -> None:
+    def __init__(self, console: Console, engine: AuditingEngine, random: Random, clock: Clock) -> None:
         self.done: deque[str] = deque(maxlen=20)
         self._console = console
-        self._witness = witness
+        self._engine = engine
         self._random = random
         self._clock = clock
-        witness.measuring = lambda: any(isinstance(screen, BenchRun) for screen in console.app.screen_stack)
+        engine.measuring = lambda: any(isinstance(screen, BenchRun) for screen in console.app.screen_stack)
 
     async def step(self) -> None:
         kind = self._random.random()
         if kind < 0.15:
-            stir(self._witness, self._random)
+            stir(self._engine, self._random)
         elif kind < 0.17:
             await self._resize()
         elif kind < 0.27:
@@ -66,8 +66,8 @@ class Walk:
         self._check()
 
     async def back_to_the_dashboard(self) -> None:
-        self._witness.stopped = False
-        self._witness.release()
+        self._engine.stopped = False
+        self._engine.release()
         for _ in range(DEEP):
             await self._press("escape")
             await self.settle()
@@ -90,7 +90,7 @@ class Walk:
         if key == "q" or (isinstance(screen, Palette) and key == "enter" and under_cursor(screen).startswith("quit:")):
             return
         self.done.append(f"{key} on {type(screen).__name__}")
-        see_key(screen, key, self._witness)
+        see_key(screen, key, self._engine)
         self._console.app.post_message(Key(key, key_text(key) if len(key_text(key)) == 1 else None))
 
     async def _click(self) -> None:
@@ -102,7 +102,7 @@ class Walk:
         # A second click would fall on whatever the first one has opened.
         times = 1 if isinstance(view, FooterKeys | ChoiceBar) else self._random.choice((1, 2))
         self.done.append(f"{times} clicks at {at} on {type(screen).__name__}")
-        see_click(screen, *at, self._witness)
+        see_click(screen, *at, self._engine)
         await self._console.pilot.click(offset=at, times=times)
 
     async def _resize(self) -> None:
@@ -112,38 +112,38 @@ class Walk:
 
     def _check(self) -> None:
         app = self._console.app
-        assert not self._witness.wrongs, f"{self._witness.wrongs} after {list(self.done)}"
+        assert not self._engine.wrongs, f"{self._engine.wrongs} after {list(self.done)}"
         assert isinstance(app.screen_stack[0], Dashboard)
         message = app.screen_stack[0].query_one(StatusLine).message
         assert message is None or " broke: " not in message.text, f"{message} after {list(self.done)}"
 
 
-async def walked(seed: int, steps: int) -> Witness:
-    """What the witness has to say after so many steps from the busy engine."""
-    witness, clock = Witness(), Clock()
-    witness.set_state((await busy_engine(models=8)).state)
+async def walked(seed: int, steps: int) -> AuditingEngine:
+    """What the engine has to say after so many steps from the busy engine."""
+    engine, clock = AuditingEngine(), Clock()
+    engine.set_state((await busy_engine(models=8)).state)
 
     async def connect() -> EngineAPI:
-        if witness.stopped:
+        if engine.stopped:
             raise EngineUnreachable("no engine answers")
-        return witness
+        return engine
 
     app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=clock)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         console = Console(pilot, app)
         await console.sees("live")
-        walk = Walk(console, witness, Random(seed), clock)
+        walk = Walk(console, engine, Random(seed), clock)
         await walk.settle()
         for number in range(LONGEST * steps):
-            if number >= steps and witness.agreements and witness.done > 3:
+            if number >= steps and engine.agreements and engine.done > 3:
                 break
             await walk.step()
         await walk.back_to_the_dashboard()
-    return witness
+    return engine
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_any_keys_break_nothing_and_do_only_what_was_meant_and_agreed_to(seed: int) -> None:
-    witness = await walked(seed, STEPS)
-    assert witness.done > 3
-    assert witness.agreements
+    engine = await walked(seed, STEPS)
+    assert engine.done > 3
+    assert engine.agreements

@@ -10,9 +10,9 @@ from citadel_tui.bench.files import kept_runs
 from engine.api import Answer
 from engine.bench.records import BenchResult
 from engine.core.commands import Submission
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import Console, Line, open_console
-from tests.tui.scenes import busy_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, Line, open_console
 
 
 def places(engine: ScriptedEngine) -> dict[str, str]:

@@ -13,7 +13,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.sizes import MIB
 from engine.devices.nvml import REOPEN_EVERY_S
 from tests.nvml.script import Fault, NvmlScript
-from tests.tui.card_stage import Stage, two_cards
+from tests.tui.console_on_cards import Stage, two_cards
 
 Act: TypeAlias = Callable[[Stage], object]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from citadel_tui.widgets.log import SwitchLog
-from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from engine.core.models import ModelSpec
 from engine.core.state import ModelState
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine, small_model, with_models
+from tests.tui.busy_engines import busy_engine, small_model, with_models
+from tests.tui.consoles import open_console
 
 
 async def test_the_dashboard_shows_devices_models_switches_and_the_banner() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from citadel_tui.link import KEPT_RECORDS
 from citadel_tui.viewmodel.history import KEPT
-from tests.tui.day import Day, day
+from tests.tui.accelerated_day import Day, day
 
 STEP_S: Final = 10
 SAMPLES: Final = 9

@@ -9,12 +9,11 @@ import pytest
 from msgspec import Struct
 
 from citadel_tui.actions import ACTIONS, BY_ID
-from citadel_tui.widgets.log import SwitchLog
-from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from engine.core.commands import Evict, ForceCpu, Load, Move, SetPin
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 class Deed(Struct, frozen=True):

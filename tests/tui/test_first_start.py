@@ -12,9 +12,9 @@ from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
 from engine.paths import console_file
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import NOON_S, Console, Line
-from tests.tui.scenes import busy_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import NOON_S, Console, Line
 
 HINT = "up and down choose a model; l loads it"
 

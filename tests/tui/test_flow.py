@@ -9,8 +9,8 @@ from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.prediction import Prediction
 from engine.core.proposals import Proposal, Rebalance
 from engine.core.sizes import MIB
-from tests.scripted import ScriptedEngine
-from tests.tui.scenes import busy_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
 
 
 class Answering:

@@ -11,6 +11,7 @@ from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, GraphHistory, with_snapshot
 from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from citadel_tui.widgets.bars import OverTime
@@ -18,8 +19,8 @@ from engine.api import Snapshot
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.scripted_plans import START_S, scripted_state
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 def using(used_mib: int | None, requests: int = 0) -> Snapshot:
@@ -77,9 +78,9 @@ def test_an_hour_is_remembered_and_no_more() -> None:
 
 
 def test_a_graph_fills_columns_from_below_with_the_newest_at_the_right() -> None:
-    assert graph([0, 50, 100], 100, 5, 2, UNICODE) == ("    █", "   ██")
-    assert graph([0, 1, None, 25, 100], 100, 5, 1, UNICODE) == (" ▁ ▂█",)
-    assert graph([0, 30, 100], 100, 3, 1, ASCII) == (" .#",)
+    assert graph([0, 50, 100], 100, Paper(5, UNICODE), 2) == ("    █", "   ██")
+    assert graph([0, 1, None, 25, 100], 100, Paper(5, UNICODE), 1) == (" ▁ ▂█",)
+    assert graph([0, 30, 100], 100, Paper(3, ASCII), 1) == (" .#",)
 
 
 values = st.lists(st.none() | st.floats(0, 1e6), max_size=80)
@@ -88,7 +89,7 @@ values = st.lists(st.none() | st.floats(0, 1e6), max_size=80)
 @given(values, st.floats(0, 1e5), st.integers(1, 60), st.integers(1, 6))
 def test_a_graph_has_its_size_whatever_it_shows(found: list[float | None], top: float, width: int, height: int) -> None:
     for glyphs in (UNICODE, ASCII):
-        rows = graph(found, top, width, height, glyphs)
+        rows = graph(found, top, Paper(width, glyphs), height)
         assert [len(row) for row in rows] == [width] * height
 
 
@@ -102,7 +103,7 @@ async def test_the_panel_shows_as_many_devices_as_fit_and_always_the_switches(wi
     engine = await busy_engine()
     history = with_snapshot(GraphHistory(), await engine.snapshot(), START_S)
     scene = Scene(START_S, None, await engine.snapshot(), await engine.records(), history=history)
-    lines = panel_lines(scene, width, 3, UNICODE)
+    lines = panel_lines(scene, Paper(width, UNICODE), 3)
     assert [width_of(line) for line in lines] == [width] * 5
     assert "up to 0.20 s, target 2 s" in text(lines)
     assert ("gpu1" in text(lines)) == (width >= 120)
@@ -111,10 +112,10 @@ async def test_the_panel_shows_as_many_devices_as_fit_and_always_the_switches(wi
 
 def test_pages_have_a_graph_once_there_is_a_past() -> None:
     first = Scene(START_S, snapshot=using(10), history=seen((0, using(10))))
-    assert memory_lines(first, "gpu0", 60, UNICODE) == demand_lines(first, "e5-small", 60, UNICODE) == ()
+    assert memory_lines(first, "gpu0", Paper(60, UNICODE)) == demand_lines(first, "e5-small", Paper(60, UNICODE)) == ()
     later = replace(first, history=seen((0, using(10)), (10, using(320, 7))))
-    assert "up to 320 of 640 MiB" in text(memory_lines(later, "gpu0", 60, UNICODE))
-    assert "up to 7 within 10 s" in text(demand_lines(later, "e5-small", 60, UNICODE))
+    assert "up to 320 of 640 MiB" in text(memory_lines(later, "gpu0", Paper(60, UNICODE)))
+    assert "up to 7 within 10 s" in text(demand_lines(later, "e5-small", Paper(60, UNICODE)))
 
 
 def shown(console: Console) -> bool:

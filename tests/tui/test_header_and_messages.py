@@ -8,20 +8,23 @@ from msgspec.structs import replace
 from citadel_tui.flow import StatusMessage
 from citadel_tui.viewmodel.dashboard.strips import header_line
 from citadel_tui.viewmodel.glyphs import UNICODE
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.viewmodel.spans import width_of
 from citadel_tui.widgets.strips import StatusLine
 from citadel_tui.words.figures import count_text
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def header(width: int, host: str = "gpu-box-01", *, quiet: bool = False, lost: bool = False) -> str:
     engine = await busy_engine()
     snapshot = replace(await engine.snapshot(), quiet_sample_s=10.0 if quiet else None)
     gone = Lost(START_S - 11_520, "the engine does not answer") if lost else None
-    line = header_line(Scene(START_S, replace(await engine.hello(), host=host), snapshot, lost=gone), width, UNICODE)
+    line = header_line(
+        Scene(START_S, replace(await engine.hello(), host=host), snapshot, lost=gone), Paper(width, UNICODE)
+    )
     assert width_of(line) == width
     return "".join(span.text for span in line)
 

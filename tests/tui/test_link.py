@@ -11,8 +11,8 @@ import pytest
 from citadel_tui.link import FIRST_PAUSE_S, KEPT_RECORDS, LONGEST_PAUSE_S, Link
 from engine.api import EngineUnreachable
 from engine.core.records import Notice
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import NOON_S, Line
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.consoles import NOON_S, Line
 
 
 class Pauses:

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from citadel_tui.actions import BY_ID, choices_of
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.widgets.table import ModelTable
+from citadel_tui.widgets.lists import ModelTable
 from engine.core.commands import Batch, Evict, ForceCpu, LeaveCpu, Load, SetPin, Unpin
 from tests.scripted_plans import START_S
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 async def mark(console: Console, *models: str) -> None:

@@ -11,15 +11,14 @@ from textual.events import MouseScrollDown
 from citadel_tui.cli.parser import parse
 from citadel_tui.widgets.bars import DeviceBars
 from citadel_tui.widgets.choices import ChoiceBar
-from citadel_tui.widgets.log import SwitchLog
+from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import FooterKeys
-from citadel_tui.widgets.table import ModelTable
 from engine.core.commands import Evict, Load
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine, with_models
+from tests.tui.busy_engines import busy_engine, with_models
+from tests.tui.consoles import Console, open_console
 
 
 @asynccontextmanager
@@ -116,5 +115,5 @@ async def test_a_double_click_picks_from_a_list() -> None:
 
 
 def test_the_mouse_can_be_left_to_the_terminal() -> None:
-    assert parse([]).mouse
-    assert not parse(["--no-mouse"]).mouse
+    assert parse([]).arguments.mouse
+    assert not parse(["--no-mouse"]).arguments.mouse

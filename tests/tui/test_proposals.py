@@ -8,14 +8,15 @@ from msgspec.structs import replace
 from citadel_tui.flow import StatusMessage, fulfil
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.pages.plan import proposal_lines
+from citadel_tui.viewmodel.paper import Paper
 from engine.core.commands import Batch, Move, SetPin
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Gain, Pack, Proposal, Rebalance, Wish
 from engine.core.state import State
-from tests.scripted import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_plan
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 from tests.tui.test_flow import Answering, Wavering
 
 MOVES = Batch("rebalance", (Move("all-MiniLM-L6-v2", "cpu"), Move("phi-3-mini", "gpu1")))
@@ -154,5 +155,5 @@ async def test_a_proposal_that_has_changed_is_shown_again_as_a_plan() -> None:
 async def test_a_proposal_keeps_within_its_width(width: int) -> None:
     found = await Proposing(await busy_state()).propose(Rebalance())
     assert isinstance(found, Proposal)
-    for line in proposal_lines(found, width, UNICODE):
+    for line in proposal_lines(found, Paper(width, UNICODE)):
         assert len("".join(span.text for span in line)) <= width

@@ -13,11 +13,11 @@ from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
-from citadel_tui.viewmodel.sorting import Sorting
+from citadel_tui.viewmodel.table_order import Sorting
 from engine.paths import console_file
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import NOON_S, Console, Line
-from tests.tui.scenes import busy_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import NOON_S, Console, Line
 
 LEFT = ConsoleSettings(Sorting("size", reverse=True), "state:ready", "light", "on")
 
@@ -57,21 +57,23 @@ def test_what_people_wrote_stays_when_the_console_writes(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("sort: colour", "console.yaml: sort: 'colour' is given; allowed: catalog, name, where"),
-        ("graphs: yes", "graphs: true is given; allowed: auto, on, off"),
-        ("reverse: 1", "reverse: 1 is given; allowed: true, false"),
-        ("filter: [a]", "filter: a list is given"),
-        ("sorting: size", "sorting: there is no such setting; allowed: sort, colours, graphs"),
-        ("sort: size\nsort: name", "sort: it is given more than once"),
-        ("- sort", "a list is given"),
+        ("sort: colour", "console.yaml: sort: 'colour' is given; allowed: one of catalog, name, where"),
+        ("graphs: yes", "graphs: true is given; allowed: one of auto, on, off"),
+        ("reverse: 1", "reverse: 1 is given; allowed: true or false"),
+        ("filter: [a]", "filter: a list is given; allowed: words in quotes"),
+        ("sorting: size", "sorting: there is no such key; allowed: sort, reverse, filter, colours, graphs, keys"),
+        ("sort: size\nsort: name", "sort: the key is given more than once"),
+        ("- sort", "a list is given; allowed: a table with sort, reverse"),
         ("sort: [", "not YAML in line 1"),
         ("keys: x", "keys: 'x' is given; allowed: lines such as `evict: x`"),
-        ("keys: {evikt: x}", "keys.evikt: there is no such action; allowed: load, evict"),
-        ("keys: {evikt: x}", "evict is one"),
+        ("keys: {evikt: x}", "keys.evikt: there is no such key; allowed: load, evict"),
+        ("keys: {evikt: x}", "did you mean evict?"),
         ("keys: {evict: hyper+x}", "keys.evict: 'hyper+x' is given; allowed: a letter, a sign"),
         ("keys: {evict: ctrl+m}", "keys.evict: 'ctrl+m' is given"),
         ("keys: {evict: j}", "keys.evict: j is taken"),
         ("keys: {evict: '1'}", "keys.evict: '1' is given"),
+        ("keys: {evict: 1}", "keys.evict: 1 is given; allowed: a letter, a sign"),
+        ("keys: {evict: x, evict: z}", "keys.evict: the key is given more than once"),
         ("keys: {evict: l}", "keys: l would stand for load and evict; give one of them another key"),
         ("keys: {evict: ';', pin: ';'}", "keys: ; would stand for evict and pin"),
         ("keys: {back: x}", "keys.back: its key is fixed"),

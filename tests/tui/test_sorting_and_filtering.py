@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from msgspec.structs import replace
 
@@ -9,10 +11,10 @@ from citadel_tui.viewmodel.dashboard.rows import ModelRow, admits, model_rows, p
 from citadel_tui.viewmodel.dashboard.table import layout_for, sort_key_at, sort_keys
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.sorting import SORT_KEYS, Sorting, SortKey, sorted_rows
+from citadel_tui.viewmodel.table_order import Sorting, SortKey, sorted_rows
 from tests.scripted_plans import START_S
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import open_console
 
 
 async def busy_rows() -> list[ModelRow]:
@@ -40,7 +42,7 @@ async def test_a_column_puts_what_it_is_about_on_top(key: SortKey, first: str) -
     assert sorted_rows(await busy_rows(), Sorting(key))[0].name == first
 
 
-@pytest.mark.parametrize("key", SORT_KEYS)
+@pytest.mark.parametrize("key", get_args(SortKey))
 async def test_every_order_keeps_every_row_and_turned_around_still_has_the_unknown_last(key: SortKey) -> None:
     rows = await busy_rows()
     rows[1] = replace(rows[1], idle_s=None, last_switch_s=None, note="", pin="")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from tests.tui.pilots import Console, open_console
-from tests.tui.scenes import busy_engine
+from tests.tui.busy_engines import busy_engine
+from tests.tui.consoles import Console, open_console
 
 
 def burst(console: Console, keys: str) -> None:

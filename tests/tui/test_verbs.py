@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from citadel_tui.widgets.choices import ChoiceBar
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
 from engine.core.plans import Plan, Refusal
-from tests.scripted import ScriptedEngine
-from tests.tui.pilots import open_console
-from tests.tui.scenes import busy_engine, small_model
+from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import busy_engine, small_model
+from tests.tui.consoles import open_console
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Slabs are read into shared memory as far as they go, and a read that is taken back stops."""
+
 from __future__ import annotations
 
 import mmap

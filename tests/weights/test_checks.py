@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from engine.core.models import ModelSpec, Task
+from engine.core.models import ModelSpec
+from engine.core.tasks import TaskKind
 from engine.weights.errors import SourceMissing
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import write_checkpoint
@@ -76,7 +77,7 @@ def without_vocabulary(tokenizer_class: str) -> Change:
 
 
 JINA: Final = {"AutoConfig": "configuration_bert.JinaBertConfig", "AutoModel": "modeling_bert.JinaBertModel"}
-REFUSED: Final[dict[str, tuple[Change, Task, str]]] = {
+REFUSED: Final[dict[str, tuple[Change, TaskKind, str]]] = {
     "no object": (file("config.json", "[]"), "embedding", r"config\.json can't be read"),
     "cut config": (
         file("config.json", '{"model_type": "be'),
@@ -174,7 +175,7 @@ REFUSED: Final[dict[str, tuple[Change, Task, str]]] = {
 
 @pytest.mark.parametrize(("change", "task", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_checkpoint_that_can_not_be_run_as_it_asks_is_refused_with_file_key_and_remedy(
-    change: Change, task: Task, words: str, tmp_path: Path
+    change: Change, task: TaskKind, words: str, tmp_path: Path
 ) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     change(folder)
@@ -184,7 +185,7 @@ def test_a_checkpoint_that_can_not_be_run_as_it_asks_is_refused_with_file_key_an
     assert str(folder) in str(raised.value)
 
 
-RUN: Final[dict[str, tuple[Change, Task]]] = {
+RUN: Final[dict[str, tuple[Change, TaskKind]]] = {
     "plain": (config(), "embedding"),
     "code with the names of transformers' own": (
         config(auto_map={"AutoConfig": "own.BertConfig", "AutoModel": "x--own.BertModel"}),
@@ -210,7 +211,7 @@ RUN: Final[dict[str, tuple[Change, Task]]] = {
 
 
 @pytest.mark.parametrize(("change", "task"), RUN.values(), ids=RUN)
-def test_what_asks_for_nothing_else_is_taken(change: Change, task: Task, tmp_path: Path) -> None:
+def test_what_asks_for_nothing_else_is_taken(change: Change, task: TaskKind, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     change(folder)
     assert resolve(ModelSpec("m", (f"path:{folder}",), task), tmp_path).folder == folder

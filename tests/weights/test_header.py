@@ -1,3 +1,5 @@
+"""A checkpoint's headers tell its tensors without its weights being read."""
+
 from __future__ import annotations
 
 from pathlib import Path

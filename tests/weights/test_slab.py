@@ -1,3 +1,5 @@
+"""A prepared folder is whole or not there, opens only if it is whole, and has the bytes that were written."""
+
 from __future__ import annotations
 
 import errno
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from engine.weights.errors import BadCheckpoint, DiskFull
+from engine.weights.integrity import verify_checksum
 from engine.weights.layout import (
     DATA_ALIGNMENT,
     TENSOR_ALIGNMENT,
@@ -24,7 +27,7 @@ from engine.weights.layout import (
     header_bytes,
     place,
 )
-from engine.weights.slab import Prepared, SlabContents, is_current, open_prepared, verify_checksum, write_prepared
+from engine.weights.slab import Prepared, SlabContents, is_current, open_prepared, write_prepared
 from tests.weights.checkpoints import write_checkpoint
 
 VALUES = {"a": np.arange(6, dtype=np.float32), "b": np.arange(300, dtype=np.float32)}

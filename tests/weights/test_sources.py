@@ -1,3 +1,5 @@
+"""The first source that this machine has is taken, and what is wrong with the others is said."""
+
 from __future__ import annotations
 
 from pathlib import Path

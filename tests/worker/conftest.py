@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from engine.weights.arena import Arena
 from engine.worker.forkserver import ForkServer
-from tests.worker.cards import why_no_card
+from tests.worker.available_card import why_no_card
 from tests.worker.models import Tier
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from engine.core.models import Task
+from engine.core.tasks import TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.convert import load_module, prepare
 from engine.worker.int8 import quantised
@@ -24,7 +24,7 @@ def prepare_in_int8(family: str, folder: Path) -> Prepared:
 
 
 def float16_model(family: str, folder: Path) -> PreTrainedModel:
-    task: Task = "generation" if family in GENERATION else "embedding"
+    task: TaskKind = "generation" if family in GENERATION else "embedding"
     return load_module(folder / "checkpoint", task, torch.float16)
 
 
@@ -45,6 +45,7 @@ def round_matrices(module: PreTrainedModel, prepared: Prepared) -> None:
         if isinstance(layer, Conv1D):  # GPT-2 stores its matrices the other way round
             matrix = matrix.t()
         linear = torch.nn.Linear(matrix.shape[1], matrix.shape[0])
-        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix))
+        # in the order of rows that the int8 layer computes with: a card's products differ in the last bit between the two
+        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix).contiguous())
         linear.bias = layer.bias
         module.set_submodule(path, linear)

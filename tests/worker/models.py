@@ -18,7 +18,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from engine.core.models import Task
+from engine.core.tasks import TaskKind
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
@@ -55,7 +55,7 @@ VOCABULARY: Final = 101
 WORDS: Final = ("the", "a", "cat", "kitten", "sat", "on", "mat", "stock", "market", "rises", "once", "upon", "time")
 
 
-def write_random_checkpoint(family: str, folder: Path) -> Task:
+def write_random_checkpoint(family: str, folder: Path) -> TaskKind:
     """A checkpoint of the family with random weights; its task."""
     sizes = EMBEDDING.get(family) or GENERATION[family]
     config = AutoConfig.for_model(family.removesuffix("-longrope"), vocab_size=VOCABULARY, **sizes)

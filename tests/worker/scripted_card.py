@@ -26,6 +26,8 @@ class ScriptedCard:
         self.others_take_what_comes_back = False
         self.lock_refusal = ""
         self.copy_error: Exception | None = None
+        self.open_error: Exception | None = None
+        self.lock_error: Exception | None = None
         self.events: list[str] = []
         self.locked: dict[int, int] = {}
         self._cap_bytes = total_bytes
@@ -33,6 +35,8 @@ class ScriptedCard:
 
     def open(self) -> int | None:
         self.events.append("open")
+        if self.open_error is not None:
+            raise self.open_error
         return self.context_bytes
 
     def cap(self, limit_bytes: int) -> None:
@@ -73,6 +77,8 @@ class ScriptedCard:
         return self.figures().allocated_bytes + self.peak_of_run_bytes
 
     def lock_pages(self, address: int, length: int) -> None:
+        if self.lock_error is not None:
+            raise self.lock_error
         if self.lock_refusal:
             self.events.append("lock refused")
             raise PagesNotLocked(self.lock_refusal)

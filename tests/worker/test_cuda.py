@@ -11,7 +11,7 @@ from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region
 from engine.worker.cuda import SMALLEST_SEGMENT, CudaBacking
 from engine.worker.cuda_device import cuda_ordinal, see_only
-from engine.worker.errors import DeviceUnusable, OutOfMemory, failure_of
+from engine.worker.errors import DeviceUnusable, OutOfMemory, StaleLock, failure_of
 from engine.worker.memory import Placement
 from engine.worker.protocol import CardMemory
 from engine.worker.slab_stream import all_read
@@ -45,6 +45,26 @@ def test_the_context_stays_and_is_counted(card: ScriptedCard, backing: CudaBacki
     backing.place(SOURCE, 0).vacate()
     assert backing.used_bytes == CONTEXT_BYTES
     assert backing.card == CardMemory(card.total_bytes, card.total_bytes - CONTEXT_BYTES, CONTEXT_BYTES)
+
+
+def test_a_card_that_was_full_when_the_context_was_made_is_tried_again(
+    card: ScriptedCard, backing: CudaBacking
+) -> None:
+    card.open_error = OutOfMemory("out of memory: no room for a CUDA context just now")
+    with pytest.raises(OutOfMemory):
+        backing.place(SOURCE, 0)
+    assert backing.used_bytes == 0
+    card.open_error = None
+    backing.place(SOURCE, 0)
+    assert backing.used_bytes == CONTEXT_BYTES + SOURCE.length
+
+
+def test_a_lock_that_outlived_its_memory_is_no_slower_copy_but_an_error(
+    card: ScriptedCard, backing: CudaBacking
+) -> None:
+    card.lock_error = StaleLock("the driver still holds a page-lock")
+    with pytest.raises(StaleLock):
+        backing.place(SOURCE, 0)
 
 
 def test_a_context_that_nobody_can_measure_is_unknown_not_zero(card: ScriptedCard, backing: CudaBacking) -> None:

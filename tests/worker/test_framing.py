@@ -1,3 +1,5 @@
+"""Messages on a stream, whole or cut anywhere, and streams that can't be understood any more."""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,11 +8,12 @@ import socket
 import msgspec
 import pytest
 
+from engine.core.tasks import Embed
 from engine.worker.framing import BrokenStream, FrameStream, encode_frame, receive
-from engine.worker.protocol import Embed, Release, Request
+from engine.worker.protocol import Release, Request, Run
 
 DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-MESSAGES = (Release(1, "m"), Embed(2, "m", ["text" * 100_000, ""]))
+MESSAGES = (Release(1, "m"), Run(2, "m", Embed(("text" * 100_000, ""))))
 
 
 def test_frames_arrive_whole_and_in_order_at_the_blocking_side() -> None:

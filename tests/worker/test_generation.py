@@ -1,3 +1,5 @@
+"""A prompt to its continuation, within the model's limits, said as it is written."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.models import Limits
+from engine.core.tasks import Continuation, Generate, TaskPart
 from engine.weights.recipes import RECIPES, Recipe
 from engine.worker.convert import load_module
 from engine.worker.errors import BadRequest
@@ -40,20 +43,43 @@ def generator(checkpoint: Path) -> Generator:
 
 
 def test_a_continuation_is_greedy_and_repeatable(generator: Generator) -> None:
-    text, tokens, filled = generator.generate("hello", 8)
-    assert (text, tokens, filled) == generator.generate("hello", 8)
-    assert 1 <= tokens <= 8
+    once, again = (generator.run(Generate("hello", 8), lambda _: None) for _ in range(2))
+    assert once == again
+    assert isinstance(once.result, Continuation)
+    assert 1 <= once.result.tokens <= 8
+
+
+def test_what_is_written_is_said_meanwhile_and_nothing_else_than_the_result(generator: Generator) -> None:
+    said: list[TaskPart] = []
+    result = generator.run(Generate("hello", 16), said.append).result
+    assert isinstance(result, Continuation)
+    assert len(said) > 1
+    text = "".join(part.text for part in said)
+    assert result.text.startswith(text)
+    assert [part.begin for part in said] == [len("".join(p.text for p in said[:n])) for n in range(len(said))]
+
+
+def test_a_checkpoint_that_asks_for_beams_says_nothing_before_its_result(checkpoint: Path) -> None:
+    module = load_module(checkpoint, "generation", torch.float32)
+    assert module.generation_config is not None
+    module.generation_config.num_beams = 2
+    said: list[TaskPart] = []
+    runner = Generator(module, load_tokenizer(checkpoint), Limits(max_batch=1, max_sequence=32))
+    result = runner.run(Generate("hello", 4), said.append).result
+    assert isinstance(result, Continuation)
+    assert (said, result.tokens > 0) == ([], True)
 
 
 def test_a_prompt_that_is_too_long_is_cut_to_its_end(generator: Generator) -> None:
-    _, tokens, filled = generator.generate("x" * 500, 100)
-    assert 1 <= tokens <= 16
-    assert filled == (16 + tokens) / 32
+    outcome = generator.run(Generate("x" * 500, 100), lambda _: None)
+    assert isinstance(outcome.result, Continuation)
+    assert 1 <= outcome.result.tokens <= 16
+    assert outcome.filled == (16 + outcome.result.tokens) / 32
 
 
 def test_asking_for_no_tokens_is_refused(generator: Generator) -> None:
     with pytest.raises(BadRequest, match="at least one token"):
-        generator.generate("hello", 0)
+        generator.run(Generate("hello", 0), lambda _: None)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(2, 128))

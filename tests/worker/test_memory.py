@@ -1,3 +1,5 @@
+"""What host RAM that plays a device charges, refuses and quarantines."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from transformers import BertModel
 
-from engine.core.models import Limits, Task
+from engine.core.models import Limits
 from engine.core.sizes import MIB
+from engine.core.tasks import Generate, TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
 from engine.worker.embedding import Embedder
@@ -18,10 +20,11 @@ from engine.worker.errors import OutOfMemory
 from engine.worker.generation import Generator
 from engine.worker.protocol import Bind, Release
 from engine.worker.residents import Residents
+from engine.worker.runners import SUPPORT
 from engine.worker.running import HOST_RUNS, in_parts, is_shortage, once_more
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
-from tests.worker.small import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
+from tests.worker.small_recipes import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
 
 LIMIT_BYTES = 64 * MIB
 
@@ -56,7 +59,7 @@ def prepared(tmp_path: Path) -> Prepared:
     return prepare_small(SMALL_EMBEDDER, tmp_path)
 
 
-def binding(prepared: Prepared, tier: Tier, task: Task = "embedding") -> Bind:
+def binding(prepared: Prepared, tier: Tier, task: TaskKind = "embedding") -> Bind:
     region = tier.read(prepared)
     limits = Limits(max_batch=8, max_sequence=32)
     return Bind(1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, MIB, task, limits)
@@ -67,6 +70,10 @@ def bound_embedder(residents: Residents, prepared: Prepared, tier: Tier) -> Embe
     runner = residents.find("m").runner
     assert isinstance(runner, Embedder)
     return runner
+
+
+def test_every_kind_of_task_can_be_loaded_and_run() -> None:
+    assert set(SUPPORT) == set(get_args(TaskKind))
 
 
 def test_a_run_that_finds_too_little_gives_back_what_is_unused_and_runs_again(card: ScriptedCard) -> None:
@@ -184,10 +191,10 @@ def test_generation_runs_once_more_and_then_refuses(
     bound = residents.find("m")
     generator = bound.runner
     assert isinstance(generator, Generator)
-    assert generator.generate("abc", 2)[1] >= 1
+    assert generator.run(Generate("abc", 2), lambda _: None).filled > 0
     narrow = Narrow(bound.skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match="a run of 1 at once found too little"):
-        generator.generate("abc", 2)
+        generator.run(Generate("abc", 2), lambda _: None)
     assert narrow.tries == [1, 1]
     assert card.events.count("collect") == 2
 

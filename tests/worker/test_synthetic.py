@@ -1,3 +1,5 @@
+"""Checkpoints that are made up: as large as their recipes say, the same every time, and labelled."""
+
 from __future__ import annotations
 
 from pathlib import Path

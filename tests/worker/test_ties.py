@@ -11,7 +11,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from engine.core.models import Dtype, Task
+from engine.core.models import Dtype
+from engine.core.tasks import TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.convert import prepare
 from engine.worker.memory import RamBacking
@@ -19,7 +20,7 @@ from engine.worker.protocol import Prepare
 from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
 from tests.worker.models import SMALL, VOCABULARY, Tier, filled, run, write_tokenizer
-from tests.worker.test_binding import ties_of
+from tests.worker.test_skeleton import ties_of
 
 T5: Final = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
 BART: Final = {
@@ -32,7 +33,7 @@ BART: Final = {
     "decoder_ffn_dim": 64,
     "max_position_embeddings": 64,
 }
-TIED: Final[dict[str, tuple[Task, dict[str, Any], tuple[str, ...]]]] = {
+TIED: Final[dict[str, tuple[TaskKind, dict[str, Any], tuple[str, ...]]]] = {
     "llama": ("generation", SMALL, ("model.embed_tokens.weight", "lm_head.weight")),
     "qwen2": ("generation", SMALL | {"num_key_value_heads": 2}, ("model.embed_tokens.weight", "lm_head.weight")),
     "gemma3_text": ("generation", SMALL | {"head_dim": 8}, ("model.embed_tokens.weight", "lm_head.weight")),
@@ -62,7 +63,7 @@ CASES: Final = [
 ]
 
 
-def write_tied(family: str, own: tuple[str, ...], without: tuple[str, ...], folder: Path) -> Task:
+def write_tied(family: str, own: tuple[str, ...], without: tuple[str, ...], folder: Path) -> TaskKind:
     """A checkpoint whose configuration ties what it ties by itself. The tensors of `own` have values of their own, those of
     `without` are not stored."""
     task, sizes, names = TIED[family]
@@ -80,7 +81,7 @@ def write_tied(family: str, own: tuple[str, ...], without: tuple[str, ...], fold
     return task
 
 
-def prepared_of(checkpoint: Path, task: Task, dtype: Dtype) -> Prepared:
+def prepared_of(checkpoint: Path, task: TaskKind, dtype: Dtype) -> Prepared:
     folder = checkpoint.parent / "prepared"
     request = Prepare(1, "m", f"path:{checkpoint}", str(checkpoint), str(folder), task, dtype, None)
     return prepare(request, lambda _: None)

@@ -8,10 +8,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Role, Span, filled
+from citadel_tui.viewmodel.spans import Line, Role, Span
 from citadel_tui.viewmodel.trouble import health_role
 from citadel_tui.words.figures import clock_text, count_text
 from engine.core.devices import condition
@@ -48,21 +48,21 @@ def unseen(found: Sequence[Alert], seen: frozenset[str]) -> tuple[Alert, ...]:
     return tuple(alert for alert in found if alert.id not in seen)
 
 
-def alert_line(waiting: Sequence[Alert], key: str, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def alert_line(waiting: Sequence[Alert], key: str, paper: Paper) -> tuple[Line, ...]:
     """How many wait to be seen, and the first of them; no line when none does."""
     if not waiting:
         return ()
     count = f" {key} {count_text(len(waiting), 'alert', 'alerts')} "
-    line = (Span(count, "key"), Span(f" {glyphs.text(waiting[0].text)}", waiting[0].role))
-    return (filled(line, width, glyphs.ellipsis),)
+    line = (Span(count, "key"), Span(f" {paper.text(waiting[0].text)}", waiting[0].role))
+    return (paper.filled(line),)
 
 
-def alert_lines(found: Sequence[Alert], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def alert_lines(found: Sequence[Alert], paper: Paper) -> tuple[Line, ...]:
     """All of them, in full."""
     if not found:
-        return sentences(("nothing is wrong",), width, glyphs, "good")
+        return sentences(("nothing is wrong",), paper, "good")
     texts = ((f"{clock_text(a.at_s)}  {a.text}" if a.at_s else a.text, a.role) for a in found)
-    return tuple(line for text, role in texts for line in sentences((text,), width, glyphs, role))
+    return tuple(line for text, role in texts for line in sentences((text,), paper, role))
 
 
 def _devices(scene: Scene) -> Iterator[Alert]:

@@ -1,4 +1,5 @@
-"""The model table's facts: one row a model, whatever it is doing and wherever it rests."""
+"""The model table's facts: one row a model, whatever it is doing and wherever it rests; a row as text, and the words that rows
+are filtered by: parts of names, and `state:ready`, `on:gpu0`, `pin:`, `task:embedding`."""
 
 from __future__ import annotations
 
@@ -148,6 +149,8 @@ def row_text(row: ModelRow) -> str:
     ]
     return ", ".join(filter(None, facts))
 
+
+# ── filter words ──────────────────────────────────────────────────────────────────────────────────
 
 _FACETS: Final[dict[str, Callable[[ModelRow], tuple[str, ...]]]] = {
     "state": lambda row: (row.state,),

@@ -1,4 +1,4 @@
-"""The single rows around the table and the log: header, section rules and what is under way."""
+"""The single rows around the table and the log: header, section rules, what is under way, and what the switches say together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Final
 from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut, filled, justify, width_of
+from citadel_tui.viewmodel.spans import Line, Span, cut, justify, width_of
 from citadel_tui.words.bench import MEASURED, quiet_text
 from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
 from engine.api import JobView
@@ -22,20 +23,20 @@ from engine.core.records import Switch
 _GAP: Final = Span("   ", "dim")
 
 
-def header_line(scene: Scene, width: int, glyphs: Glyphs) -> Line:
+def header_line(scene: Scene, paper: Paper) -> Line:
     """Who and where, how the line is, and the time; the lesser parts go first when there is no room."""
     start: Line = (Span(" citadel", "title"),)
     if scene.hello is not None:
         # However long its name is, there is room for the time and for how the line is.
-        start = (*start, Span(f"  {cut(glyphs.text(scene.hello.host), width // 4, glyphs.ellipsis)}"))
+        start = (*start, Span(f"  {cut(paper.text(scene.hello.host), paper.width // 4, paper.glyphs.ellipsis)}"))
     end: Line = (Span(f" {clock_text(scene.now_s)} ", "dim"),)
-    for wordings in _header_parts(scene, glyphs):
-        room = width - width_of(start) - 2 - width_of((_GAP, *end))
+    for wordings in _header_parts(scene, paper.glyphs):
+        room = paper.width - width_of(start) - 2 - width_of((_GAP, *end))
         part = next((part for part in wordings if width_of((part,)) <= room), None)
         if part is None:
             break
         end = (part, _GAP, *end)
-    return filled(justify(start, end, width), width, glyphs.ellipsis)
+    return paper.filled(justify(start, end, paper.width))
 
 
 def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
@@ -67,12 +68,12 @@ def _up(scene: Scene) -> str:
     return age_text(seconds) if seconds >= 60 else "0m"
 
 
-def rule_line(title: str, middle: Line, end: str, width: int, glyphs: Glyphs) -> Line:
+def rule_line(title: str, middle: Line, end: str, paper: Paper) -> Line:
     """A section's rule with its title, what is to be said of it, and a note at the right edge."""
-    start: Line = (Span(f"{glyphs.rule * 2} ", "rule"), Span(title, "head"), Span(" "), *middle, Span(" "))
-    tail: Line = (Span(f" {end} ", "dim"), Span(glyphs.rule * 2, "rule")) if end else ()
-    fill = max(width - width_of(start) - width_of(tail), 0)
-    return filled((*start, Span(glyphs.rule * fill, "rule"), *tail), width, glyphs.ellipsis)
+    start: Line = (Span(f"{paper.glyphs.rule * 2} ", "rule"), Span(title, "head"), Span(" "), *middle, Span(" "))
+    tail: Line = (Span(f" {end} ", "dim"), Span(paper.glyphs.rule * 2, "rule")) if end else ()
+    fill = max(paper.width - width_of(start) - width_of(tail), 0)
+    return paper.filled((*start, Span(paper.glyphs.rule * fill, "rule"), *tail))
 
 
 def jobs_line(jobs: Sequence[JobView], selected: str | None, glyphs: Glyphs) -> Line:
@@ -114,17 +115,17 @@ def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
     return [s for s in switches if s.outcome == "done" and len(s.plan.loads) == 1 and s.tier != "source"]
 
 
-def summary_line(switches: Sequence[Switch], width: int, glyphs: Glyphs) -> Line:
+def summary_line(switches: Sequence[Switch], paper: Paper) -> Line:
     """Their figures in words, the lesser ones only where there is room."""
     found = summary(switches)
     if found is None:
         prepared = any(s.tier == "source" for s in switches)
         return (Span("first loads prepare, and are not timed" if prepared else "no switch yet", "dim"),)
     met = found.p95_s < SWITCH_TARGET_S
-    verdict = Span(f"{glyphs.yes if met else glyphs.no}", "good" if met else "bad")
+    verdict = Span(f"{paper.glyphs.yes if met else paper.glyphs.no}", "good" if met else "bad")
     line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]
-    if found.efficiency is not None and width >= 76:
+    if found.efficiency is not None and paper.width >= 76:
         line.append(Span(f"  efficiency {found.efficiency:.2f}"))
-    if width >= 100:
+    if paper.width >= 100:
         line.append(Span(f"  {count_text(found.count, 'switch', 'switches')}", "dim"))
     return tuple(line)

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from citadel_tui.viewmodel.dashboard.rows import ModelRow
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.sorting import Sorting, SortKey
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
+from citadel_tui.viewmodel.table_order import Sorting, SortKey
 from citadel_tui.words.figures import idle_text, seconds_text
 
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.over_time import memory_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
@@ -19,6 +20,94 @@ from engine.core.state import DeviceState, Resident
 
 _BUDGET_SIZE: Final = 7
 _BEFORE_WORDS: Final = 12
+_LABEL: Final = 11
+_PID: Final = 8
+_SIZE: Final = 7
+
+
+def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
+    """The page of `device`; one line when the engine has no such device."""
+    known = scene.snapshot.state.devices.get(device) if scene.snapshot else None
+    if scene.snapshot is None or known is None:
+        return fact("device", f"the engine has no {device}", paper.width, _LABEL, "bad")
+    return (
+        *_facts(known, scene.now_s, paper),
+        *section("Budget, in MiB", budget_lines(scene.snapshot, device, paper)),
+        *section("In use, in MiB", use_lines(scene.snapshot, device, paper)),
+        *memory_lines(scene, device, paper),
+        *section("Other programs on the card", _neighbours(known, paper)),
+    )
+
+
+def _facts(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
+    facts: dict[str, tuple[str, Role]] = {
+        "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
+        "health": (_health(known, now_s, paper.glyphs), health_role(known.reading)),
+        "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
+        "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
+        "copies": (_copies(known), "text"),
+    }
+    return tuple(
+        line
+        for name, (value, role) in facts.items()
+        if value
+        for line in fact(name, paper.text(value), paper.width, _LABEL, role)
+    )
+
+
+def _backing(spec: DeviceSpec) -> str:
+    match spec.backing:
+        case "ram":
+            return "a slice of the host's memory"
+        case "host":
+            return "the host's own memory"
+        case card:
+            return f"on the card {card}"
+
+
+def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
+    reading = known.reading
+    old = "; the figures below are the last that it gave" if reading.health == "stale" and has_figures(reading) else ""
+    why = f": {reading.reason}" if reading.reason else ""
+    return f"{health_text(reading, now_s, glyphs)}{old}{why}"
+
+
+def _sensors(reading: Reading) -> str:
+    told: list[str] = []
+    if reading.temperature_c is not None:
+        told.append(f"{reading.temperature_c} °C")
+    if reading.utilization_percent is not None:
+        told.append(f"{reading.utilization_percent} % busy")
+    return ", ".join(told) or "not known"
+
+
+def _copies(known: DeviceState) -> str:
+    if known.copy_bytes_per_s is None:
+        return "not measured yet"
+    return f"{format_size(int(known.copy_bytes_per_s))}/s measured, the fastest so far"
+
+
+def _neighbours(known: DeviceState, paper: Paper) -> tuple[Line, ...]:
+    """Largest first. The card's whole list, also for a slice of it."""
+    if not known.spec.on_card or not has_figures(known.reading):
+        return ()
+    if not known.reading.neighbours:
+        return sentences(("the driver shows none; what a container hides, it can't show",), paper, "dim")
+    by_size = sorted(known.reading.neighbours, key=lambda n: (-(n.used_bytes or 0), n.pid))
+    return tuple(_neighbour(neighbour, paper.glyphs) for neighbour in by_size)
+
+
+def _neighbour(neighbour: Neighbour, glyphs: Glyphs) -> Line:
+    size = glyphs.nothing if neighbour.used_bytes is None else str(mib(neighbour.used_bytes))
+    name = glyphs.text(neighbour.name) or "its name can't be seen"
+    return (
+        Span(f"   {right(size, _SIZE)}  "),
+        Span(f"process {left(str(neighbour.pid), _PID)} "),
+        Span(name, "strong"),
+    )
+
+
+# ── sums that can be checked by hand ──────────────────────────────────────────────────────────────
 
 
 class _Row(NamedTuple):
@@ -28,26 +117,26 @@ class _Row(NamedTuple):
     role: Role = "text"
 
 
-def budget_lines(snapshot: Snapshot, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def budget_lines(snapshot: Snapshot, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """total - others - context = left; the budget, which the fraction limits too; budget - charged = free."""
     known = has_figures(snapshot.state.devices[device].reading)
     rows = [*_budget(snapshot, device), *_charges(snapshot, device)] if known else _unknown(snapshot, device)
-    return tuple(_line(row, width, glyphs) for row in rows)
+    return tuple(_line(row, paper) for row in rows)
 
 
-def use_lines(snapshot: Snapshot, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def use_lines(snapshot: Snapshot, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """charged - unused + context + others = what the device reports; nothing where it reports nothing."""
     if not has_figures(snapshot.state.devices[device].reading):
         return ()
     sums = sum_of(occupancy(snapshot, device))
     rows = (
         _Row("", sums.charged, "charged for models"),
-        _Row("-", sums.unused, f"{glyphs.workspace} not in use: workspace, or yet to come"),
-        _Row("+", sums.context, f"{glyphs.context} the worker's own"),
-        _Row("+", sums.external, f"{glyphs.external} held by others"),
+        _Row("-", sums.unused, f"{paper.glyphs.workspace} not in use: workspace, or yet to come"),
+        _Row("+", sums.context, f"{paper.glyphs.context} the worker's own"),
+        _Row("+", sums.external, f"{paper.glyphs.external} held by others"),
         _Row("=", sums.used, "in use, as the device reports", "strong"),
     )
-    return tuple(_line(row, width, glyphs) for row in rows)
+    return tuple(_line(row, paper) for row in rows)
 
 
 def _budget(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
@@ -93,9 +182,9 @@ def _less(start: int, taken: list[tuple[int, str]]) -> list[_Row]:
     return rows
 
 
-def _line(row: _Row, width: int, glyphs: Glyphs) -> Line:
-    figure = glyphs.nothing if row.size_mib is None else str(row.size_mib)
-    words = cut(glyphs.text(row.words), width - _BEFORE_WORDS, glyphs.ellipsis)
+def _line(row: _Row, paper: Paper) -> Line:
+    figure = paper.glyphs.nothing if row.size_mib is None else str(row.size_mib)
+    words = cut(paper.text(row.words), paper.width - _BEFORE_WORDS, paper.glyphs.ellipsis)
     return (Span(f" {row.sign:1} ", "dim"), Span(right(figure, _BUDGET_SIZE), row.role), Span(f"  {words}", row.role))
 
 
@@ -105,90 +194,3 @@ def _size(resident: Resident) -> int:
 
 def _named(resident: Resident) -> str:
     return f"{resident.model}, {resident.stage}"
-
-
-_LABEL: Final = 11
-_PID: Final = 8
-_SIZE: Final = 7
-
-
-def device_lines(scene: Scene, device: DeviceId, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """The page of `device`; one line when the engine has no such device."""
-    known = scene.snapshot.state.devices.get(device) if scene.snapshot else None
-    if scene.snapshot is None or known is None:
-        return fact("device", f"the engine has no {device}", width, _LABEL, "bad")
-    return (
-        *_facts(known, scene.now_s, width, glyphs),
-        *section("Budget, in MiB", budget_lines(scene.snapshot, device, width, glyphs)),
-        *section("In use, in MiB", use_lines(scene.snapshot, device, width, glyphs)),
-        *memory_lines(scene, device, width, glyphs),
-        *section("Other programs on the card", _neighbours(known, width, glyphs)),
-    )
-
-
-def _facts(known: DeviceState, now_s: float, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    facts: dict[str, tuple[str, Role]] = {
-        "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
-        "health": (_health(known, now_s, glyphs), health_role(known.reading)),
-        "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
-        "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
-        "copies": (_copies(known), "text"),
-    }
-    return tuple(
-        line
-        for name, (value, role) in facts.items()
-        if value
-        for line in fact(name, glyphs.text(value), width, _LABEL, role)
-    )
-
-
-def _backing(spec: DeviceSpec) -> str:
-    match spec.backing:
-        case "ram":
-            return "a slice of the host's memory"
-        case "host":
-            return "the host's own memory"
-        case card:
-            return f"on the card {card}"
-
-
-def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
-    reading = known.reading
-    old = "; the figures below are the last that it gave" if reading.health == "stale" and has_figures(reading) else ""
-    why = f": {reading.reason}" if reading.reason else ""
-    return f"{health_text(reading, now_s, glyphs)}{old}{why}"
-
-
-def _sensors(reading: Reading) -> str:
-    told: list[str] = []
-    if reading.temperature_c is not None:
-        told.append(f"{reading.temperature_c} °C")
-    if reading.utilization_percent is not None:
-        told.append(f"{reading.utilization_percent} % busy")
-    return ", ".join(told) or "not known"
-
-
-def _copies(known: DeviceState) -> str:
-    if known.copy_bytes_per_s is None:
-        return "not measured yet"
-    return f"{format_size(int(known.copy_bytes_per_s))}/s measured, the fastest so far"
-
-
-def _neighbours(known: DeviceState, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """Largest first. The card's whole list, also for a slice of it."""
-    if not known.spec.on_card or not has_figures(known.reading):
-        return ()
-    if not known.reading.neighbours:
-        return sentences(("the driver shows none; what a container hides, it can't show",), width, glyphs, "dim")
-    by_size = sorted(known.reading.neighbours, key=lambda n: (-(n.used_bytes or 0), n.pid))
-    return tuple(_neighbour(neighbour, glyphs) for neighbour in by_size)
-
-
-def _neighbour(neighbour: Neighbour, glyphs: Glyphs) -> Line:
-    size = glyphs.nothing if neighbour.used_bytes is None else str(mib(neighbour.used_bytes))
-    name = glyphs.text(neighbour.name) or "its name can't be seen"
-    return (
-        Span(f"   {right(size, _SIZE)}  "),
-        Span(f"process {left(str(neighbour.pid), _PID)} "),
-        Span(name, "strong"),
-    )

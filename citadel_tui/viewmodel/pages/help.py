@@ -1,4 +1,5 @@
-"""The registry of actions as text: the footer's keys and the help page."""
+"""Everything that is explained: the footer's keys and the help page, made from the registry of actions, and the topics of
+`citadel help`."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from msgspec import Struct
 
 from citadel_tui.actions import ACTIONS, Action, Registry
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, heading, section, sentences
-from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, width_of
+from citadel_tui.viewmodel.spans import Line, Role, Span, left, width_of
 
 _MARK: Final = 7
 _STATE: Final = 10
@@ -26,7 +28,7 @@ _STATES: Final = (
     ("ready", "answers requests on its device"),
     ("pending", "planned; it waits until its room is proven"),
     ("read, copy", "under way, with the share of its bytes that have come; likewise bind and warm"),
-    ("draining", "to leave once its running uses have ended; a request still keeps it"),
+    ("draining", "to leave once its running requests have ended; a new one still keeps it"),
     ("leaving", "gone for good; its bytes count until the device shows them free"),
     ("waiting", "wanted, and waits for what the line below the table says"),
     ("queued", "wanted, and about to be planned"),
@@ -34,13 +36,79 @@ _STATES: Final = (
     ("resting", "on no device; WHERE says whether its weights are in the RAM tier or on disk"),
     ("trouble", "can't be loaded; the line below the table says why"),
 )
+_KEY_WIDTH: Final = 7
+_VERB_WIDTH: Final = 10
+_LABEL: Final = 24
 
 
-def meaning_lines(width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def help_lines(actions: Registry, paper: Paper) -> tuple[Line, ...]:
+    """All keys with what they do, then what is seen and what it means."""
+    return (
+        heading("Keys"),
+        *key_lines(actions, paper.width),
+        *meaning_lines(paper),
+        *section("More", fact("shell", "citadel help lists what else is explained", paper.width, _KEY_WIDTH)),
+    )
+
+
+# ── keys ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FooterKey(NamedTuple):
+    """One key of the footer."""
+
+    action: Action
+    line: Line
+
+
+def footer_keys(offered: Sequence[tuple[Action, str]], width: int) -> list[FooterKey]:
+    """The keys that fit; those that can't be pressed now, for a reason, in brackets. The last two always stay."""
+    keys = [FooterKey(action, _key_part(action, why_not)) for action, why_not in offered if action.footer]
+    while len(keys) > 2 and sum(width_of(key.line) for key in keys) > width:
+        keys.pop(-3)
+    return keys
+
+
+def footer_line(keys: Sequence[FooterKey], paper: Paper) -> Line:
+    """The keys one behind the other."""
+    return paper.filled(tuple(span for key in keys for span in key.line))
+
+
+def action_at(keys: Sequence[FooterKey], x: int) -> Action | None:
+    """The action whose key is shown over the cell `x`."""
+    for key in keys:
+        x -= width_of(key.line)
+        if x < 0:
+            return key.action
+    return None
+
+
+def _key_part(action: Action, why_not: str) -> Line:
+    if why_not:
+        return (Span(f" ({action.key_text} {action.word})", "dim"),)
+    return (Span(f" {action.key_text}", "key"), Span(f" {action.word} "))
+
+
+def key_lines(actions: Registry, width: int) -> tuple[Line, ...]:
+    """Every key, its verb, and what that does."""
+    return tuple(line for action in actions for line in _help(action, width))
+
+
+def _help(action: Action, width: int) -> tuple[Line, ...]:
+    """The key in its own colour before the verb and what it does."""
+    first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
+    blank = Span(" " * _KEY_WIDTH)
+    return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
+
+
+# ── what is seen, and what it means ───────────────────────────────────────────────────────────────
+
+
+def meaning_lines(paper: Paper) -> tuple[Line, ...]:
     """All of them. No meaning rests on a colour alone."""
-    marks = (line for mark, meaning in _marks(glyphs) for line in fact(mark, meaning, width, _MARK))
-    states = (line for state, meaning in _STATES for line in fact(state, meaning, width, _STATE))
-    colours = (line for role, name, meaning in _COLOURS for line in _colour(role, name, meaning, width))
+    marks = (line for mark, meaning in _marks(paper.glyphs) for line in fact(mark, meaning, paper.width, _MARK))
+    states = (line for state, meaning in _STATES for line in fact(state, meaning, paper.width, _STATE))
+    colours = (line for role, name, meaning in _COLOURS for line in _colour(role, name, meaning, paper.width))
     return (
         *section("Memory bars, table and log", marks),
         *section("Words in STATE", states),
@@ -72,69 +140,9 @@ def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
     )
 
 
-_KEY_WIDTH: Final = 7
-_VERB_WIDTH: Final = 10
+# ── what `citadel help` explains ──────────────────────────────────────────────────────────────────
 
-
-class FooterKey(NamedTuple):
-    """One key of the footer."""
-
-    action: Action
-    line: Line
-
-
-def footer_keys(offered: Sequence[tuple[Action, str]], width: int) -> list[FooterKey]:
-    """The keys that fit; those that can't be pressed now, for a reason, in brackets. The last two always stay."""
-    keys = [FooterKey(action, _key_part(action, why_not)) for action, why_not in offered if action.footer]
-    while len(keys) > 2 and sum(width_of(key.line) for key in keys) > width:
-        keys.pop(-3)
-    return keys
-
-
-def footer_line(keys: Sequence[FooterKey], width: int, glyphs: Glyphs) -> Line:
-    """The keys one behind the other."""
-    return filled(tuple(span for key in keys for span in key.line), width, glyphs.ellipsis)
-
-
-def action_at(keys: Sequence[FooterKey], x: int) -> Action | None:
-    """The action whose key is shown over the cell `x`."""
-    for key in keys:
-        x -= width_of(key.line)
-        if x < 0:
-            return key.action
-    return None
-
-
-def _key_part(action: Action, why_not: str) -> Line:
-    if why_not:
-        return (Span(f" ({action.key_text} {action.word})", "dim"),)
-    return (Span(f" {action.key_text}", "key"), Span(f" {action.word} "))
-
-
-def help_lines(actions: Registry, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """All keys with what they do, then what is seen and what it means."""
-    return (
-        heading("Keys"),
-        *key_lines(actions, width),
-        *meaning_lines(width, glyphs),
-        *section("More", fact("shell", "citadel help lists what else is explained", width, _KEY_WIDTH)),
-    )
-
-
-def key_lines(actions: Registry, width: int) -> tuple[Line, ...]:
-    """Every key, its verb, and what that does."""
-    return tuple(line for action in actions for line in _help(action, width))
-
-
-def _help(action: Action, width: int) -> tuple[Line, ...]:
-    """The key in its own colour before the verb and what it does."""
-    first, *more = fact(action.word, action.help, width - _KEY_WIDTH, _VERB_WIDTH)
-    blank = Span(" " * _KEY_WIDTH)
-    return ((Span(left(action.key_text, _KEY_WIDTH), "key"), *first), *((blank, *line) for line in more))
-
-
-MakeTopic: TypeAlias = Callable[[int, Glyphs], tuple[Line, ...]]
-_LABEL: Final = 24
+MakeTopic: TypeAlias = Callable[[Paper], tuple[Line, ...]]
 
 
 class Topic(Struct, frozen=True):
@@ -145,12 +153,12 @@ class Topic(Struct, frozen=True):
 
 
 def _points(*points: str) -> MakeTopic:
-    return lambda width, glyphs: sentences(points, width, glyphs)
+    return lambda paper: sentences(points, paper)
 
 
 def _facts(*facts: tuple[str, str]) -> MakeTopic:
-    return lambda width, glyphs: tuple(
-        line for name, meaning in facts for line in fact(glyphs.text(name), glyphs.text(meaning), width, _LABEL)
+    return lambda paper: tuple(
+        line for name, meaning in facts for line in fact(paper.text(name), paper.text(meaning), paper.width, _LABEL)
     )
 
 
@@ -175,7 +183,7 @@ _BENCH: Final = _points(
 _TROUBLES: Final = _facts(
     ("killed by SIGKILL", "the kernel ran out of memory, usually: see dmesg. Its models come back by themselves"),
     ("the largest budget is", "it fits no device: lower max_batch or max_sequence, or choose float16 or int8"),
-    ("a refusal with a blocker", "unpin it, or wait for its running use to end"),
+    ("a refusal with a blocker", "unpin it, or wait for its running request to end"),
     ("CPU fallback", "no GPU could take it; `citadel cpu MODEL --back` brings it back when there is room"),
     ("took longer than", "raise loading.timeout_s; the worker was replaced and the load tried again"),
     ("lost, stale, unsupported", "the reason stands beside the device; nothing is placed there until it is back"),
@@ -194,7 +202,7 @@ _FILES: Final = _facts(
     ("CITADEL_HOME=DIR", "puts all of them but config/ and .env below one folder; also for a second engine"),
 )
 TOPICS: Final[dict[str, Topic]] = {
-    "keys": Topic("what each key of the console does", lambda width, glyphs: key_lines(ACTIONS, width)),
+    "keys": Topic("what each key of the console does", lambda paper: key_lines(ACTIONS, paper.width)),
     "colours": Topic("what marks, words and colours mean", meaning_lines),
     "placement": Topic("where models go, and who leaves for them", _PLACEMENT),
     "bench": Topic("measuring how long switches take", _BENCH),

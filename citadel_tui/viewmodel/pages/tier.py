@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.over_time import memory_lines
+from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left, right
@@ -14,31 +14,30 @@ from citadel_tui.words.figures import ago_text, range_text
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, ModelName
 from engine.core.planning.ram_tier import slabs_to_drop, tier_slabs
-from engine.core.policy import Policy
 from engine.core.prediction import predict
 from engine.core.sizes import format_size, mib
-from engine.core.state import Slab, State
+from engine.core.state import Situation, Slab, State
 
 _LABEL: Final = 10
 _RANK: Final = 5
 _SIZE: Final = 7
 
 
-def tier_lines(scene: Scene, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def tier_lines(scene: Scene, paper: Paper) -> tuple[Line, ...]:
     """Its limits, what it keeps in the order of leaving, what the CPU runs from, and its past."""
     if scene.snapshot is None or scene.hello is None:
-        return fact("RAM tier", "nothing is known yet", width, _LABEL, "warn")
+        return fact("RAM tier", "nothing is known yet", paper.width, _LABEL, "warn")
     state = scene.snapshot.state
     kept = tier_slabs(state)
-    order = _leaving_order(state, scene.hello.policy, scene.now_s)
+    order = _leaving_order(Situation(state, scene.hello.policy, scene.now_s))
     last = len(order)
     ranked = sorted(kept, key=lambda slab: order.index(slab.model) if slab.model in order else last)
     on_cpu = [slab for slab in state.ram.slabs if slab not in kept]
     return (
-        *_limits(state, kept, width),
-        *section("Kept, the first to go on top, in MiB", _rows(scene, state, ranked, width, glyphs)),
-        *section("The CPU runs from these, and pays for them, in MiB", _rows(scene, state, on_cpu, width, glyphs)),
-        *memory_lines(scene, TIER, width, glyphs),
+        *_limits(state, kept, paper.width),
+        *section("Kept, the first to go on top, in MiB", _rows(scene, state, ranked, paper)),
+        *section("The CPU runs from these, and pays for them, in MiB", _rows(scene, state, on_cpu, paper)),
+        *memory_lines(scene, TIER, paper),
     )
 
 
@@ -51,22 +50,22 @@ def _limits(state: State, kept: tuple[Slab, ...], width: int) -> tuple[Line, ...
     )
 
 
-def _leaving_order(state: State, policy: Policy, now_s: float) -> tuple[ModelName, ...]:
+def _leaving_order(situation: Situation) -> tuple[ModelName, ...]:
     """Everything that may go, in order: what would go for a copy that needs the whole tier."""
-    return slabs_to_drop(state, policy, now_s, state.ram.budget_bytes + 1)
+    return slabs_to_drop(situation, situation.state.ram.budget_bytes + 1)
 
 
-def _rows(scene: Scene, state: State, slabs: list[Slab], width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _rows(scene: Scene, state: State, slabs: list[Slab], paper: Paper) -> tuple[Line, ...]:
     names = max((len(slab.model) for slab in slabs), default=0)
     lines: list[Line] = []
     for rank, slab in enumerate(slabs, 1):
         head = (
             Span(right(f"{rank}. ", _RANK), "dim"),
-            Span(left(glyphs.text(slab.model), names), "strong"),
+            Span(left(paper.text(slab.model), names), "strong"),
             Span(right(str(mib(slab.size_bytes)), _SIZE)),
             Span(f"  used {ago_text(scene.now_s - slab.used_s)}", "dim"),
         )
-        lines.extend((head, *fact("", _why(state, slab), width, _RANK - 1, "dim")))
+        lines.extend((head, *fact("", _why(state, slab), paper.width, _RANK - 1, "dim")))
     return tuple(lines)
 
 

@@ -54,15 +54,22 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
         requests=known.demand.requests + 1,
         last_s=now_s,
         per_minute=requests_per_minute(known.demand, now_s) + 60.0 / _RATE_WINDOW_S,
-        inflation=state.inflation,
     )
     count, trust = state.request_count, state.trust
+    # A model whose weights are as new as the last counted request was that request: this one goes on its run. (The first
+    # request of all finds 0 on both sides, hence `requests`.)
     if known.demand.requests == 0 or known.demand.at_request != count:
+        # before the weights know of it: a span earns trust by having foreseen the request, not by remembering it
         trust = _trust(state, model)
         count += 1
         demand = replace(demand, weights=tuple([w + 1.0 for w in _faded(known.demand, count)]), at_request=count)
     models = {**state.models, model: replace(known, demand=demand)}
     return replace(state, models=models, request_count=count, trust=trust)
+
+
+# Weights fade with every request to any model, yet a request changes the demand of one model only: the others' weights stay as
+# they were written, with the number of the request at which they were right, and are brought up to date when they are read.
+# What a thousand models have been asked for thus costs a request no more than what two have.
 
 
 def _faded(demand: Demand, at_request: int) -> tuple[float, ...]:
@@ -73,6 +80,8 @@ def _faded(demand: Demand, at_request: int) -> tuple[float, ...]:
 @lru_cache(maxsize=16)
 def _shares(trust: tuple[float, ...], requests: int, models: int) -> tuple[float, ...]:
     """Each span's part in the chance of a model to be the next one, for each request that it remembers of the model."""
+    # All weights of a span add up to a geometric series, since each counted request adds 1 to somebody's and fades all of them:
+    # no need to add up what the models weigh.
     seen = [(1 - fade**requests) / (1 - fade) for fade in _FADES]
     return tuple(t / (s + PRIOR_REQUESTS * models) for t, s in zip(trust, seen, strict=True))
 
@@ -83,6 +92,8 @@ def _trust(state: State, model: ModelName) -> tuple[float, ...]:
     Raftery, Kárný and Ettler, "Online prediction under model uncertainty via dynamic model averaging", *Technometrics*
     52(1), 2010: Bayes' rule, with the former odds drawn towards equality by a power a little below 1.
     """
+    # Each span's own chance of the model, which is why `_shares` is asked with equal trust: the factor that this puts before all
+    # of them alike goes with the total.
     before = state.trust or _EQUAL
     weights = _faded(state.models[model].demand, state.request_count)
     chances = _shares(_EQUAL, state.request_count, len(state.models))

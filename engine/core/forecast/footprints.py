@@ -1,4 +1,9 @@
-"""How many bytes a model will need on a device, from its architecture alone: the estimate before any measurement."""
+"""How many bytes a model needs on a device: estimated from its architecture, then learned from its runs.
+
+A footprint says what a model needs at its limits, so that any request within them finds room. Runs that came near the limits
+can therefore lower it below the estimate, and small ones can only raise it: a model that is asked for one line at a time would
+otherwise be charged next to nothing, and its first large request would find the device full.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, Limits, RunRange, Task, whole_pages
+from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, Limits, RunRange, whole_pages
 from engine.core.sizes import MIB
+from engine.core.tasks import TaskKind
 
 LIVE_HIDDEN_STATES: Final = 6
 """Tensors of hidden size that live at once in a layer: residual, normed, query, key, value, attention output."""
@@ -33,7 +39,7 @@ class Architecture(Struct, frozen=True):
     vocab: int
 
 
-def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, task: Task, dtype: Dtype) -> Footprint:
+def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, task: TaskKind, dtype: Dtype) -> Footprint:
     """The footprint at the model's limits.
 
     With tokens = max_batch · max_sequence and b = bytes of the dtype:

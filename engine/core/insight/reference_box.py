@@ -1,5 +1,6 @@
 """The reference box by calculation: how long its four models take from its RAM and from its disk, dtype by dtype, and what
-its cards can hold. Nothing here is measured; a machine's own figures come from its own switches."""
+its cards can hold; and what to tell the operator of a catalog that fits its devices but can't be switched in time. Nothing here
+is measured; a machine's own figures come from its own switches."""
 
 from __future__ import annotations
 

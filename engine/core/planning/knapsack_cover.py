@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-SEARCH_LIMIT: Final = 2_000
+_MAX_NODES: Final = 2_000
 """Nodes after which the best cover so far stands. Far more than the residents of one device usually take."""
 
 
@@ -70,6 +70,7 @@ def first_cover(ordered: Sequence[Candidate], need: Need) -> tuple[Candidate, ..
     """
     if not _suffice(ordered, need):
         return None
+    # From the end: whoever would leave last is spared as long as what is left suffices, and each one spared leaves less surplus.
     surplus_bytes = sum(c.size_bytes for c in ordered) - need.size_bytes
     surplus = len(ordered) - need.count
     leaving: list[Candidate] = []
@@ -110,11 +111,14 @@ class _Search:
         self._betters: dict[int, int] = {}
 
     def cheapest(self) -> tuple[Candidate, ...]:
-        """The best cover that can be found within `SEARCH_LIMIT` nodes."""
+        """The best cover that can be found within `_MAX_NODES` nodes."""
+        # Depth first, and at each candidate the branch that takes it before the one that spares it: the stack gives back what
+        # was pushed last. So the first leaf is the greedy cover by density, the next ones differ from it at its end, and no
+        # more branches are kept than there are candidates.
         best = _greedy(self._ordered, self._need)
         best_cost = sum(c.cost for c in best)
         branches: list[_Branch] = [(0, self._need.size_bytes, self._need.count, 0.0, 0, None)]
-        for _ in range(SEARCH_LIMIT):
+        for _ in range(_MAX_NODES):
             if not branches:
                 break
             index, missing_bytes, missing, cost, spared, chosen = branches.pop()
@@ -136,6 +140,9 @@ class _Search:
 
     def _better(self, index: int) -> int:
         """The bits of those before that free as much and cost no more: who spares one of them does not take this one."""
+        # A cover that spared the better one and took this could swap them and be no worse, and that one is searched elsewhere.
+        # Without this, a box of models that are all of a size and a demand, as a new one is, has as many equal covers as there
+        # are ways to choose, and the search would go through them until it is cut off.
         if index not in self._betters:
             this = self._ordered[index]
             before = enumerate(self._ordered[:index])
@@ -145,6 +152,10 @@ class _Search:
 
     def _bound(self, index: int, missing_bytes: int, missing: int) -> float:
         """No cover from `index` on costs less: the last candidate is counted by the share that is needed of it."""
+        # The order is by cost per byte, so nothing frees the missing bytes for less than the candidates that come next, if the
+        # last of them could leave in part: `_sizes` and `_costs` add up along the order, and where the bytes are reached is
+        # found by bisection instead of walking. A number that must leave has a bound of its own, so many times the cheapest one
+        # that is left. Either holds alone; adding them up would count who meets both needs twice.
         if index + max(missing, 1) > len(self._ordered):
             return math.inf
         by_count = missing * self._least[index]
@@ -167,6 +178,7 @@ def _suffice(candidates: Sequence[Candidate], need: Need) -> bool:
 
 
 def _greedy(ordered: list[Candidate], need: Need) -> tuple[Candidate, ...]:
+    # `first_cover` spares from the end of what it is given: here the dearest, if it is superfluous
     taken = leading_cover(ordered, need) or ()
     needed = {c.name for c in first_cover(sorted(taken, key=lambda c: c.cost), need) or ()}
     return tuple(c for c in taken if c.name in needed)

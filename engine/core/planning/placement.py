@@ -1,4 +1,5 @@
-"""Where a model can go: each device's cheapest offer, and the best of them."""
+"""Having a model on a device: each device's cheapest offer, the plan that takes the best of them, or a refusal that a person can
+act on: needed, free, who is in the way, and what would let it."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.commands import Load, Move, Single
-from engine.core.devices import condition
+from engine.core.devices import Neighbour, condition
 from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
 from engine.core.ledger import budget, headroom
 from engine.core.models import Footprint, int8_would_fit
@@ -18,8 +20,11 @@ from engine.core.planning.knapsack_cover import Need
 from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
 from engine.core.policy import Policy
-from engine.core.sizes import format_size
-from engine.core.state import ModelState, Resident, State
+from engine.core.sizes import format_room, format_size
+from engine.core.state import ModelState, Resident, Situation, State
+
+SHOWN_NEIGHBOURS: Final = 3
+"""So many of the other processes on a device are named in a refusal."""
 
 
 class Offer(Struct, frozen=True):
@@ -57,22 +62,26 @@ class NoOffer(Struct, frozen=True):
     blockers: tuple[Blocker, ...]
 
 
-def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> Offer | NoOffer:
+def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | NoOffer:
     """The cheapest way to have `model` on `device`."""
+    state = situation.state
     need = state.models[model].footprint.total_bytes
-    room = Room(device, budget(state, device), max(0, headroom(state, device)))
+    room = _room(state, device)
     reading = state.devices[device].reading
     if reading.health != "ok":
         return NoOffer(_noted(room, f"{condition(reading.health)}: {reading.reason}"), ())
     if need > room.budget_bytes:
-        return NoOffer(_noted(room, f"its whole budget is {format_size(room.budget_bytes)}"), ())
+        held = f"; others hold {format_size(room.others_bytes)} of it" if room.others_bytes else ""
+        return NoOffer(_noted(room, f"its whole budget is {format_room(room.budget_bytes)}{held}"), ())
     here = state.find(model, device)
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
-    evictable, blockers = _evictable(state, device, policy, now_s)
+    evictable, blockers = _evictable(situation, device)
     leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
+    # Not what is free now: who is leaving for another load has left, as far as this one is concerned, and who is pending has
+    # come. It may well be below 0, when other programs took what was ours; then victims pay for that, too.
     missing_bytes = need - headroom(state, device)
-    choice = victims(state, leavers, Need(missing_bytes), policy, now_s)
+    choice = victims(situation, leavers, Need(missing_bytes))
     if choice is None:
         return NoOffer(room, blockers)
     chosen = tuple(r for r in evictable if r.model in choice.models)
@@ -89,6 +98,10 @@ def offer(state: State, model: ModelName, device: DeviceId, policy: Policy, now_
 def best_first(state: State, offers: Iterable[Offer], policy: Policy) -> list[Offer]:
     """Offers in the order of preference: fewest expected losses, the catalog's preferred device, then the balancing."""
 
+    # Each device has searched for its own cheapest set, so the best of these is the cheapest set anywhere: victims on two
+    # devices never make room for one model. Losses are compared to the millionth: equal ones that were added up in another
+    # order differ in their last digits, and such dust must not decide over what the operator asked for. The device's name comes
+    # last, so that equal offers have one order, whatever order they came in.
     def rank(offered: Offer) -> tuple[list[float], int, bool, float, list[DeviceId]]:
         preferred = state.models[offered.load.model].spec.preferred_device
         return (
@@ -109,6 +122,7 @@ def gpus(state: State) -> tuple[DeviceId, ...]:
 def _balance_key(state: State, offered: Offer, policy: Policy) -> float:
     match policy.balancing:
         case "spread":
+            # by their number; what stays free is a share below 1, which decides between equal numbers only
             staying = [r for r in state.on(offered.device) if r not in offered.victims]
             return len(staying) - offered.free_after_bytes / state.devices[offered.device].spec.total_bytes
         case "most_free":
@@ -117,29 +131,27 @@ def _balance_key(state: State, offered: Offer, policy: Policy) -> float:
             return offered.free_after_bytes
 
 
-def _evictable(
-    state: State, device: DeviceId, policy: Policy, now_s: float
-) -> tuple[list[Resident], tuple[Blocker, ...]]:
+def _evictable(situation: Situation, device: DeviceId) -> tuple[list[Resident], tuple[Blocker, ...]]:
     evictable, blockers = [], []
-    for resident in state.on(device):
-        why = _why_not_evictable(state, resident, policy, now_s)
+    for resident in situation.state.on(device):
+        why = _why_not_evictable(situation, resident)
         if why is None:
             evictable.append(resident)
-        elif why != "leaving":
+        elif why != "leaving":  # that one is in nobody's way: the headroom counts on its bytes
             blockers.append(_blocker(resident, why))
     return evictable, tuple(blockers)
 
 
-def _why_not_evictable(state: State, resident: Resident, policy: Policy, now_s: float) -> BlockerWhy | None:
+def _why_not_evictable(situation: Situation, resident: Resident) -> BlockerWhy | None:
     if resident.stage in ("pending", "loading"):
         return "loading"
     if resident.stage in ("draining", "leaving"):
         return "leaving"
-    if state.models[resident.model].pin is not None:
+    if situation.state.models[resident.model].pin is not None:
         return "pinned"
     if resident.leases:
         return "leased"
-    if now_s - resident.since_s < policy.min_residency_s:
+    if situation.now_s - resident.since_s < situation.policy.min_residency_s:
         return "too young"
     return None
 
@@ -148,15 +160,24 @@ def _blocker(resident: Resident, why: BlockerWhy) -> Blocker:
     return Blocker(resident.model, resident.device, resident.footprint.total_bytes, why)
 
 
+def _room(state: State, device: DeviceId) -> Room:
+    known, budget_bytes = state.devices[device], budget(state, device)
+    lacks_bytes = int(known.spec.total_bytes * known.spec.fraction) - budget_bytes
+    others_bytes = min(lacks_bytes, known.reading.external_bytes or 0)
+    return Room(device, budget_bytes, max(0, headroom(state, device)), others_bytes=others_bytes)
+
+
 def _noted(room: Room, note: str) -> Room:
-    return Room(room.device, room.budget_bytes, room.free_bytes, note)
+    return replace(room, note=note)
 
 
-def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -> Refusal | None:
+def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room], state: State) -> Refusal | None:
     """The refusal of a model that is larger than every budget asked about; None when one is large enough."""
     need = model.footprint.total_bytes
     if any(room.budget_bytes >= need for room in rooms):
         return None
+    if held := [room for room in rooms if room.budget_bytes + room.others_bytes >= need]:
+        return _held_by_others(command, model, held, rooms, state)
     largest = max(rooms, key=lambda room: room.budget_bytes)
     int8 = int8_would_fit(model.in_int8, largest.budget_bytes)
     smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{int8 and f': {int8}'}"
@@ -170,11 +191,46 @@ def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -
     )
 
 
+def _held_by_others(
+    command: Single, model: ModelState, held: Sequence[Room], rooms: Sequence[Room], state: State
+) -> Refusal:
+    """The refusal of a model that would fit if other processes did not hold what they do of the `held` rooms' devices."""
+    told = [
+        f"others hold {format_size(state.devices[room.device].reading.external_bytes or 0)} of {room.device}"
+        f"{_who(state.devices[room.device].reading.neighbours)} and leave {format_room(room.budget_bytes)} for models"
+        for room in held
+    ]
+    where = " or ".join(room.device for room in held)
+    advice = [f"end what else uses {where}, or wait until it has given memory back"]
+    if all(room.device != CPU for room in rooms):
+        advice.append(f"run {command.model} on the CPU")
+    return Refusal(
+        command,
+        f"{model.spec.name} needs {_footprint(model.footprint)}; {'; '.join(told)}",
+        needed_bytes=model.footprint.total_bytes,
+        rooms=tuple(rooms),
+        advice=tuple(advice),
+    )
+
+
+def _who(neighbours: Sequence[Neighbour]) -> str:
+    """The largest of them: " (python 4711: 300 MiB, Xorg 998: 40 MiB and 2 more)"; nothing where nobody can be seen."""
+    if not neighbours:
+        return ""
+    largest = sorted(neighbours, key=lambda one: -(one.used_bytes or 0))
+    named = [
+        f"{one.name or 'process'} {one.pid}" + (f": {format_size(one.used_bytes)}" if one.used_bytes else "")
+        for one in largest[:SHOWN_NEIGHBOURS]
+    ]
+    more = len(largest) - len(named)
+    return f" ({', '.join(named)}{f' and {more} more' if more else ''})"
+
+
 def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refusal:
     """The refusal of a model that would fit if something were not in the way."""
     rooms = tuple(o.room for o in none)
     blockers = tuple(b for o in none for b in o.blockers)
-    shown = ", ".join(f"{r.device} {r.note or format_size(r.free_bytes) + ' free'}" for r in rooms)
+    shown = ", ".join(f"{r.device} {r.note or format_room(r.free_bytes) + ' free'}" for r in rooms)
     if busy := " and ".join(b.model for b in blockers if b.why == "leased"):
         shown += f"; {busy} in use"
     return Refusal(
@@ -204,13 +260,13 @@ MAX_ALTERNATIVES: Final = 3
 
 
 class Bringing:
-    """What `command` in `state` has to choose from."""
+    """What `command` has to choose from."""
 
-    def __init__(self, state: State, command: Single, policy: Policy, now_s: float) -> None:
-        self._state: Final = state
+    def __init__(self, situation: Situation, command: Single) -> None:
+        self._situation: Final = situation
+        self._state: Final = situation.state
+        self._policy: Final = situation.policy
         self._command: Final = command
-        self._policy: Final = policy
-        self._now_s: Final = now_s
         self._asked: Final = command.device if isinstance(command, Load | Move) else None
 
     def plan(
@@ -224,27 +280,28 @@ class Bringing:
             advice = ("wait, or cancel the load",)
             return Refusal(self._command, f"{model} is being loaded", blockers=loading, advice=advice)
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
-        offers = [offer(self._state, model, d, self._policy, self._now_s) for d in candidates]
+        offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
         why = _why_best(good, device)
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
-            on_cpu = offer(self._state, model, CPU, self._policy, self._now_s)
+            on_cpu = offer(self._situation, model, CPU)
             if isinstance(on_cpu, Offer):
                 good, why = [on_cpu], f"CPU fallback: {no_room(self._command, known, none).reason}"
             else:
                 none.append(on_cpu)
         if not good:
             budgets = [o.room for o in none]
-            return over_any_budget(self._command, known, budgets) or no_room(self._command, known, none)
+            return over_any_budget(self._command, known, budgets, self._state) or no_room(self._command, known, none)
         return self._accept(model, good, none, why)
 
     def _accept(self, model: ModelName, good: list[Offer], none: list[NoOffer], why: str) -> Plan:
         best, *others = good
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_write_backs(self._state, victims, best.load, self._policy, self._now_s), best.load]
+        steps: list[Step] = [*with_write_backs(self._situation, victims, best.load), best.load]
+        # a model that moves answers at its old place until the new one is ready, so it leaves that last
         steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
@@ -255,7 +312,7 @@ class Bringing:
         if self._asked in (None, CPU) or not best.victims or self._state.models[model].pin is not None:
             return []
         taken = {self._asked, *(r.device for r in self._state.of(model))}
-        offers = (offer(self._state, model, d, self._policy, self._now_s) for d in gpus(self._state) if d not in taken)
+        offers = (offer(self._situation, model, d) for d in gpus(self._state) if d not in taken)
         return best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
 
     def _victim(self, resident: Resident) -> EvictStep:

@@ -1,4 +1,5 @@
-"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic."""
+"""`plan()`: what to do for a command, as ordered steps, or why it can't be done. Pure, total and deterministic. A batch is
+several commands planned as one, each on the state that the ones before it would leave."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from engine.core.planning.placement import Bringing, departure, gpus, under_way
 from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
-from engine.core.state import Resident, Slab, State
+from engine.core.state import Resident, Situation, Slab, State
 
 PlanSingle: TypeAlias = Callable[[State, Single], Plan | Refusal]
 
@@ -88,18 +89,21 @@ def _with_slab(state: State, model: ModelName, now_s: float) -> State:
 
 def plan(state: State, command: Command, policy: Policy, now_s: float) -> Plan | Refusal:
     """The plan that answers `command` in `state`, or a refusal that says what would let it."""
-    if isinstance(command, Batch):
-        return plan_batch(state, command, lambda before, single: _plan_single(before, single, policy, now_s), now_s)
-    return _plan_single(state, command, policy, now_s)
+
+    def plan_single(before: State, single: Single) -> Plan | Refusal:
+        return _plan_single(Situation(before, policy, now_s), single)
+
+    return plan_batch(state, command, plan_single, now_s) if isinstance(command, Batch) else plan_single(state, command)
 
 
-def _plan_single(state: State, command: Single, policy: Policy, now_s: float) -> Plan | Refusal:
+def _plan_single(situation: Situation, command: Single) -> Plan | Refusal:
+    state = situation.state
     if command.model not in state.models:
         return Refusal(command, f"no model is named {command.model}", advice=("citadel models list shows the catalog",))
     if (target := _named_device(command)) is not None and target not in state.devices:
         known = ", ".join(state.devices)
         return Refusal(command, f"there is no device {target}", advice=(f"the devices are {known}",))
-    planner = _Planner(state, command, policy, now_s)
+    planner = _Planner(situation, command)
     match command:
         case Load():
             return planner.load(command.model, command.device)
@@ -120,14 +124,13 @@ def _plan_single(state: State, command: Single, policy: Policy, now_s: float) ->
 
 
 class _Planner:
-    """One command in one state; each method returns the whole answer."""
+    """One command in one situation; each method returns the whole answer."""
 
-    def __init__(self, state: State, command: Single, policy: Policy, now_s: float) -> None:
-        self._state = state
+    def __init__(self, situation: Situation, command: Single) -> None:
+        self._situation = situation
+        self._state = situation.state
         self._command = command
-        self._policy = policy
-        self._now_s = now_s
-        self._bring: Final = Bringing(state, command, policy, now_s).plan
+        self._bring: Final = Bringing(situation, command).plan
 
     def load(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
         pin = self._state.models[model].pin
@@ -150,7 +153,7 @@ class _Planner:
         if blockers := under_way(self._state, model):
             return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
         departures = [departure(self._state, r) for r in residents if r.stage == "ready"]
-        steps: list[Step] = [*with_write_backs(self._state, departures, None, self._policy, self._now_s)]
+        steps: list[Step] = [*with_write_backs(self._situation, departures, None)]
         if self._state.models[model].pin is not None:
             steps.append(UnpinStep(model, self._state.models[model].pin))
         return self._plan(steps, self._why_nothing_is_lost(model, steps))
@@ -207,6 +210,7 @@ class _Planner:
 
     def _staying(self, model: ModelName) -> Resident | None:
         """Where the model is or will be, not counting places that it is leaving."""
+        # while it moves it is in two places: the one that it is coming to counts, since it leaves the other
         staying = [r for r in self._state.of(model) if r.stage in ("pending", "loading", "ready")]
         return min(staying, key=lambda r: r.stage == "ready", default=None)
 

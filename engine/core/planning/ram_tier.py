@@ -1,4 +1,4 @@
-"""What the RAM tier lets go when it is short, and whether a victim's bytes are worth a place in it.
+"""What the RAM tier lets go when it is short, which victims' bytes are worth a place in it, and what to read ahead.
 
 Copies of models that are on a GPU go before those of models that rest in the tier; within each kind the policy chooses, as it
 chooses victims, by what reading the model again from disk would take.
@@ -6,8 +6,7 @@ chooses victims, by what reading the model again from disk would take.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -16,12 +15,11 @@ from engine.core import ledger
 from engine.core.forecast.demand import expected_requests
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.eviction import Leaver, in_order
-from engine.core.planning.knapsack_cover import Candidate, Need, cheapest_cover, cost_bounds, leading_cover
+from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
+from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
-from engine.core.policy import Policy
 from engine.core.prediction import Prediction, learn, predict
-from engine.core.state import ModelState, Resident, Slab, State
+from engine.core.state import ModelState, Resident, Situation, Slab, State
 
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
@@ -35,19 +33,23 @@ def resting(state: State) -> tuple[Slab, ...]:
     return tuple(s for s in state.ram.slabs if not _stays_on_a_device(state, s.model))
 
 
-def slabs_to_drop(state: State, policy: Policy, now_s: float, coming_bytes: int = 0) -> tuple[ModelName, ...]:
+def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelName, ...]:
     """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it.
 
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
+    # Two rounds. While a model is on a GPU its copy here saves nobody anything yet, and can be written back when the model
+    # leaves. So no demand, however high, keeps a copy above a slab that is all there is of its model in memory: the policy
+    # decides among the copies first, and among the rest only about what is missing then.
+    state = situation.state
     counted = tier_slabs(state)
     need = excess(state, counted, coming_bytes)
     idle = [s for s in counted if _is_idle(state, s)]
     copies = [s for s in idle if _stays_on_a_device(state, s.model)]
-    drops = let_go(state, copies, need, policy, now_s)
+    drops = let_go(situation, copies, need)
     left = [s for s in counted if s.model not in drops]
     rest = [s for s in idle if s not in copies]
-    return (*drops, *let_go(state, rest, excess(state, left, coming_bytes), policy, now_s))
+    return (*drops, *let_go(situation, rest, excess(state, left, coming_bytes)))
 
 
 def has_room(state: State, coming_bytes: int) -> bool:
@@ -62,68 +64,35 @@ def excess(state: State, slabs: Sequence[Slab], coming_bytes: int = 0) -> Need:
     return Need(size_bytes - state.ram.budget_bytes, count - state.ram.max_models)
 
 
-def let_go(state: State, slabs: Sequence[Slab], need: Need, policy: Policy, now_s: float) -> tuple[ModelName, ...]:
-    """Those of `slabs` that `policy` gives up to meet `need`, in order; all of them when that is not enough."""
+def let_go(situation: Situation, slabs: Sequence[Slab], need: Need) -> tuple[ModelName, ...]:
+    """Those of `slabs` that the policy gives up to meet `need`, in order; all of them when that is not enough."""
     if need.is_met:
         return ()
-    ordered = in_order(state, [_leaver(state, s.model, s.size_bytes) for s in slabs], policy, now_s)
-    cover = _cover(ordered, need, policy)
+    eviction = eviction_policy(situation.policy)
+    ordered = eviction.order(situation, [_leaver(situation.state, s.model, s.size_bytes) for s in slabs])
+    cover = eviction.choose_slabs(ordered, need)
     return tuple(c.name for c in (ordered if cover is None else cover))
 
 
-def worth_writing_back(state: State, model: ModelName, device: DeviceId, policy: Policy, now_s: float) -> bool:
-    """Whether the bytes of `model`, which is to leave `device`, are worth writing back to the RAM tier.
-
-    They are not when the policy would sooner let them go than what rests there, and under `expected_loss` not either when the
-    reading that they are expected to save, less what they displace, takes no longer than the copy.
-    """
+def worth_writing_back(situation: Situation, model: ModelName, device: DeviceId) -> bool:
+    """Whether the policy holds the bytes of `model`, which is to leave `device`, to be worth writing back to the RAM tier."""
+    state = situation.state
     size_bytes = state.models[model].footprint.weights_bytes
     others = [s for s in resting(state) if s.model != model]
     leavers = [_leaver(state, s.model, s.size_bytes) for s in others if _is_idle(state, s)]
-    ordered = in_order(state, [*leavers, _leaver(state, model, size_bytes)], policy, now_s)
-    need = excess(state, others, size_bytes)
-    if policy.eviction != "expected_loss":
-        displaced = leading_cover(ordered, need)
-        return displaced is not None and all(c.name != model for c in displaced)
+    eviction = eviction_policy(situation.policy)
+    ordered = eviction.order(situation, [*leavers, _leaver(state, model, size_bytes)])
     [returning] = [c for c in ordered if c.name == model]
-    # what the tier is short of already leaves it in any case
-    anyway = excess(state, others)
-    return _saves_more_than(write_back_time(state, model, device).p50_s, returning, ordered, need, anyway)
-
-
-def _saves_more_than(
-    copy_s: float, returning: Candidate, ordered: Sequence[Candidate], need: Need, anyway: Need
-) -> bool:
-    """Whether keeping `returning`, less what must leave for `need` instead of for `anyway`, saves more than `copy_s`. The exact
-    sets are searched for only where their bounds leave that open."""
-    others = [c for c in ordered if c is not returning]
-    least_s, most_s = cost_bounds(others, need)
-    if math.isinf(least_s):
-        return False
-    least_anyway_s, most_anyway_s = cost_bounds(others, anyway)
-    if returning.cost - least_s + most_anyway_s <= copy_s:
-        return False
-    if most_s < returning.cost and returning.cost - most_s + least_anyway_s > copy_s:
-        return True
-    displaced = cheapest_cover(ordered, need) or ()
-    if returning in displaced:
-        return False
-    saved_s = returning.cost - _cost_s(displaced) + _cost_s(cheapest_cover(others, anyway) or ())
-    return saved_s > copy_s
-
-
-def _cost_s(cover: Iterable[Candidate]) -> float:
-    return sum(c.cost for c in cover)
+    copy_s = write_back_time(state, model, device).p50_s
+    return eviction.keeps(
+        ordered, WriteBack(returning, copy_s, excess(state, others, size_bytes), excess(state, others))
+    )
 
 
 def write_back_time(state: State, model: ModelName, device: DeviceId) -> Prediction:
     """What copying the weights of `model` from `device` to the RAM tier will take."""
     known = state.devices[device]
     return predict(known.back or known.rates, state.models[model].footprint.weights_bytes)
-
-
-def _cover(ordered: Sequence[Candidate], need: Need, policy: Policy) -> tuple[Candidate, ...] | None:
-    return cheapest_cover(ordered, need) if policy.eviction == "expected_loss" else leading_cover(ordered, need)
 
 
 def _leaver(state: State, model: ModelName, size_bytes: int) -> Leaver:
@@ -138,29 +107,33 @@ def _stays_on_a_device(state: State, model: ModelName) -> bool:
     return any(r.stage in ("ready", "loading") for r in state.of(model))
 
 
-def goes_back(state: State, leaving: Resident, policy: Policy, now_s: float) -> bool:
+def goes_back(situation: Situation, leaving: Resident) -> bool:
     """Whether the weights of `leaving` are to be written back before they go: they are nowhere else in memory, the tier has
     room or makes it by letting go of what is worth less, and the copy pays."""
+    state = situation.state
     if not _could_go_back(state, leaving):
         return False
     size_bytes = state.models[leaving.model].footprint.weights_bytes
-    return has_room(state, size_bytes) and worth_writing_back(state, leaving.model, leaving.device, policy, now_s)
+    return has_room(state, size_bytes) and worth_writing_back(situation, leaving.model, leaving.device)
 
 
 def with_write_backs(
-    state: State, steps: Sequence[EvictStep], coming: LoadStep | None, policy: Policy, now_s: float
+    situation: Situation, steps: Sequence[EvictStep], coming: LoadStep | None
 ) -> tuple[EvictStep, ...]:
     """`steps`, which make room for `coming`, with those marked whose weights go back, and the time of the copies added."""
+    # Every write-back takes a place in the tier, so each is judged in the tier that the ones before, and the slab of `coming`,
+    # would leave. The flow judges again when the moment has come (`goes_back`): this is what the preview promises and counts.
+    state = situation.state
     leaving = [r for s in steps if (r := state.find(s.model, s.device)) is not None]
     if not any(_could_go_back(state, resident) for resident in leaving):
         return tuple(steps)
-    state = _under_way(state, leaving, coming, policy, now_s)
+    situation = _under_way(situation, leaving, coming)
     marked = []
     for step in steps:
-        resident = state.find(step.model, step.device)
-        if resident is not None and goes_back(state, resident, policy, now_s):
-            state = _with_slab(state, step.model, "writing back", policy, now_s)
-            predicted = step.predicted + write_back_time(state, step.model, step.device)
+        resident = situation.state.find(step.model, step.device)
+        if resident is not None and goes_back(situation, resident):
+            situation = _with_slab(situation, step.model, "writing back")
+            predicted = step.predicted + write_back_time(situation.state, step.model, step.device)
             step = replace(step, written_back=True, predicted=predicted)
         marked.append(step)
     return tuple(marked)
@@ -180,28 +153,28 @@ def _could_go_back(state: State, resident: Resident) -> bool:
     return is_only_copy and device != CPU and state.devices[device].reading.health == "ok"
 
 
-def _under_way(
-    state: State, leaving: Sequence[Resident], coming: LoadStep | None, policy: Policy, now_s: float
-) -> State:
-    """`state` when `leaving` are past rescue, and the slab of `coming` is read meanwhile if the tier has room for it."""
+def _under_way(situation: Situation, leaving: Sequence[Resident], coming: LoadStep | None) -> Situation:
+    """`situation` when `leaving` are past rescue, and the slab of `coming` is read meanwhile if the tier has room for it."""
+    state = situation.state
     residents = tuple(replace(r, stage="leaving") if r in leaving else r for r in state.residents)
     state = replace(state, residents=residents)
     if coming is None:
-        return state
-    state = ledger.pend(state, coming.model, coming.device, now_s)
+        return replace(situation, state=state)
+    state = ledger.pend(state, coming.model, coming.device, situation.now_s)
+    situation = replace(situation, state=state)
     size_bytes = state.models[coming.model].footprint.weights_bytes
     if state.ram.find(coming.model) is not None or not has_room(state, size_bytes):
-        return state
-    return _with_slab(state, coming.model, "reading", policy, now_s)
+        return situation
+    return _with_slab(situation, coming.model, "reading")
 
 
-def _with_slab(
-    state: State, model: ModelName, stage: Literal["reading", "writing back"], policy: Policy, now_s: float
-) -> State:
+def _with_slab(situation: Situation, model: ModelName, stage: Literal["reading", "writing back"]) -> Situation:
+    state = situation.state
     size_bytes = state.models[model].footprint.weights_bytes
-    for other in slabs_to_drop(state, policy, now_s, size_bytes):
+    for other in slabs_to_drop(situation, size_bytes):
         state = ledger.drop_slab(state, other)
-    return ledger.put_slab(state, Slab(model, size_bytes, stage, now_s))
+    state = ledger.put_slab(state, Slab(model, size_bytes, stage, situation.now_s))
+    return replace(situation, state=state)
 
 
 def wanted_next(state: State, unreadable: Collection[ModelName] = ()) -> ModelName | None:

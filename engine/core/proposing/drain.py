@@ -10,23 +10,22 @@ from engine.core.forecast.costs import loss_s
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Blocker, BlockerWhy, Refusal
-from engine.core.policy import Policy
 from engine.core.proposals import Drain, Gain, Pack, Proposal
 from engine.core.proposing.moves import arranged, gain_of_leaving, held_s, room_without, transfer
 from engine.core.proposing.multiple_knapsack import Item, assign
-from engine.core.state import Resident, State
+from engine.core.state import Resident, Situation, State
 
 
-def drained(state: State, wish: Drain, policy: Policy, now_s: float) -> Proposal | Refusal:
+def drained(situation: Situation, wish: Drain) -> Proposal | Refusal:
     """The batch that takes everything off the device. A refusal names what is pinned, leased or loading there."""
-    return _emptied(state, wish, wish.device, policy, now_s)
+    return _emptied(situation, wish, wish.device)
 
 
-def packed(state: State, wish: Pack, policy: Policy, now_s: float) -> Proposal | Refusal:
+def packed(situation: Situation, wish: Pack) -> Proposal | Refusal:
     """The batch that frees a GPU: the one that is named, or the healthy one whose emptying costs least."""
     if wish.device is not None:
-        return _emptied(state, wish, wish.device, policy, now_s)
-    answers = [_emptied(state, wish, device, policy, now_s) for device in room_without(state, ())]
+        return _emptied(situation, wish, wish.device)
+    answers = [_emptied(situation, wish, device) for device in room_without(situation.state, ())]
     possible = [answer for answer in answers if isinstance(answer, Proposal)]
     if possible:
         return min(possible, key=lambda p: sum(gain.cost_s - gain.gain_s for gain in p.gains))
@@ -39,7 +38,8 @@ def packed(state: State, wish: Pack, policy: Policy, now_s: float) -> Proposal |
     )
 
 
-def _emptied(state: State, wish: Drain | Pack, device: DeviceId, policy: Policy, now_s: float) -> Proposal | Refusal:
+def _emptied(situation: Situation, wish: Drain | Pack, device: DeviceId) -> Proposal | Refusal:
+    state = situation.state
     title = f"drain {device}" if isinstance(wish, Drain) else f"free {device}"
     if device not in state.devices:
         known = ", ".join(state.devices)
@@ -50,7 +50,7 @@ def _emptied(state: State, wish: Drain | Pack, device: DeviceId, policy: Policy,
     if blockers := _blockers(state, staying, unplaced):
         return _refusal(title, device, blockers)
     batch = Batch(title, arranged(state, gains))
-    found = plan(state, batch, policy, now_s)
+    found = plan(state, batch, situation.policy, situation.now_s)
     return found if isinstance(found, Refusal) else Proposal(wish, batch, found, gains, (_summary(device, gains),))
 
 
@@ -58,6 +58,7 @@ def _gains(state: State, residents: list[Resident], device: DeviceId) -> tuple[G
     """Where each of `residents` goes: what is pinned first, then by value."""
     rooms = {other: left for other, left in room_without(state, ()).items() if other != device}
     values = {r.model: held_s(state, r.model, device) for r in residents}
+    # added to what is pinned, so that no set of others, however wanted, is worth more than one model that must not be dropped
     above_all = sum(values.values())
     items = [
         Item(

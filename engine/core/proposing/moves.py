@@ -1,4 +1,5 @@
-"""What changes of place gain and cost: each change's seconds, and which changes only make sense together."""
+"""Changes of place: who may move, what each change gains and costs, which only make sense together, and in what order they are
+carried out."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def exchanges(gains: Iterable[Gain]) -> tuple[Exchange, ...]:
 
 
 def held_s(state: State, model: ModelName, device: DeviceId) -> float:
-    """Seconds of reloading that having `model` on the GPU `device` is expected to save, in the unit of `forecast.loss_s`."""
+    """Seconds of reloading that having `model` on the GPU `device` is expected to save, in the unit of `costs.loss_s`."""
     return loss_s(state, Resident(model, device, "ready", state.models[model].footprint, 0.0))
 
 
@@ -112,7 +113,12 @@ def _healthy(state: State, device: DeviceId) -> bool:
 
 
 def arranged(state: State, gains: Iterable[Gain]) -> tuple[Single, ...]:
-    """Commands that carry `gains` out, which together must fit."""
+    """Commands that carry `gains` out, which together must fit, in an order in which no device ever holds more than it may.
+
+    A moving model needs its room on the target while it still is on its source, since it answers there until it has come. So
+    models can wait for each other's room in a circle, though all fit in the end: then the one that loads fastest leaves first,
+    and comes from the RAM tier or the disk once its room is there.
+    """
     changes = sorted(gains, key=lambda g: g.model)
     order = _Order(state)
     for gain in changes:
@@ -151,6 +157,8 @@ class _Order:
 
     def next_of(self, coming: Iterable[Gain]) -> Gain | None:
         """What fits now: first what frees room elsewhere, then the largest."""
+        # Who comes from nowhere frees nothing, and could take the room that a circle needs to come apart. The largest first,
+        # since the small ones find room later, too.
         fitting = [g for g in coming if g.target and self._size_bytes(g) <= self.left_bytes[g.target]]
         return min(
             fitting,

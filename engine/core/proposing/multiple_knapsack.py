@@ -1,10 +1,11 @@
 """Which items are worth having in which rooms: a multiple knapsack problem, solved exactly where that is possible.
 
 Branch and bound chooses the *set* of items first, in order of value per byte, as for one knapsack as large as all rooms
-together; whether the set also fits the separate rooms is `core.packing`'s question. What fits together nearly always fits
-apart, so few sets are tried: the idea of Pisinger's Mulknap (*European Journal of Operational Research* 114, 1999), with
-the fractional relaxation (Dantzig, *Operations Research* 5(2), 1957) for a bound. The first set tried is the greedy one by
-value per byte, and stands when the search is cut off.
+together; whether the set also fits the separate rooms is the `Packer`'s question. It grows a packing one parcel at a time, and
+packs anew when the last one finds no place. What fits together nearly always fits apart, so few sets are tried: the idea of
+Pisinger's Mulknap (*European Journal of Operational Research* 114, 1999), with the fractional relaxation (Dantzig, *Operations
+Research* 5(2), 1957) for a bound. The first set tried is the greedy one by value per byte, and stands when the search is cut
+off.
 
 Chosen by measurement (`benchmarks/assignment.py`): with 2 devices it proves the optimum in a hundredth of the time of HiGHS;
 with 1,000 models on 64 its greedy start is nearly at the bound, where HiGHS is behind and CP-SAT has nothing after 10 s, so
@@ -79,6 +80,8 @@ class Packer:
         left = packing.left_bytes
         allowed = range(len(left)) if parcel.room == ANY_ROOM else (parcel.room,)
         fitting = [room for room in allowed if left[room] >= parcel.size_bytes]
+        # Into the fullest room that takes it, and all the others stay: nearly always that is all. Where it is not, every parcel
+        # that may be anywhere is taken out again, which costs nothing, since an item is worth the same in each room but its home.
         if fitting:
             return _put(packing, parcel, min(fitting, key=left.__getitem__))
         return self._anew([*(link.parcel for link in packing.placed()), parcel])
@@ -94,6 +97,11 @@ class Packer:
 
     def _search(self, start: Packing, parcels: list[Parcel]) -> Packing | NoPacking:
         """`start` with all of `parcels`, by trying for each in turn the rooms that it may go to."""
+        # Depth first, the largest parcels while rooms are still empty, each into the fullest room first. Two things keep it
+        # short. Rooms differ by nothing but what is free in them, so a packing whose free bytes were seen before, in whatever
+        # rooms, has failed before. And a room with less free than the smallest parcel takes can't be used any more: once more
+        # is lost that way than all rooms have to spare, the rest can't fit. Only a search that has tried everything says
+        # `impossible`; one that gave up says so, and the bound of the whole search stays honest.
         ordered = sorted(parcels, key=lambda p: (-p.size_bytes, p.number))
         spare_bytes = sum(start.left_bytes) - sum(p.size_bytes for p in ordered)
         if spare_bytes < 0:
@@ -139,8 +147,9 @@ def _wasted(packing: Packing, smallest: Parcel) -> int:
     return sum(free for free in packing.left_bytes if free < smallest.size_bytes)
 
 
-SEARCH_LIMIT: Final = 2_000_000
-"""Effort after which the best so far stands: 10 a step and 1 for each room that a step looks at."""
+_MOST_EFFORT: Final = 2_000_000
+"""Effort after which the best so far stands: 10 a step and 1 for each room that a step looks at. Steps are counted and not
+seconds, since the same state must have the same proposal on a slow machine, and when it is planned again on submission."""
 _TOLERANCE: Final = 1e-9
 """Relative difference below which two values are the same: sums in another order differ by as much."""
 
@@ -179,7 +188,7 @@ class Assignment(Struct, frozen=True):
         return 0.0 if self.proven else self.bound / self.value - 1
 
 
-def assign(items: Iterable[Item], rooms: Mapping[DeviceId, int], limit: int = SEARCH_LIMIT) -> Assignment:
+def assign(items: Iterable[Item], rooms: Mapping[DeviceId, int], limit: int = _MOST_EFFORT) -> Assignment:
     """The items that are worth most in `rooms` (bytes of each; below 0 is none), and where. Deterministic.
 
     `limit` bounds the work; what it leaves undecided shows in the bound.
@@ -257,8 +266,10 @@ class _Search:
             if bound <= self.best_value * (1 + _TOLERANCE) or branch.first == len(self._choices):
                 continue
             if self._effort + self._packer.effort > self._limit:
+                # the branches that are left are still looked at, each for its bound: the highest says how much may be missed
                 self.undecided = max(self.undecided, bound)
                 continue
+            # depth first, with the next item before without it: the first dive is the greedy assignment
             branches.append(branch._replace(first=branch.first + 1))
             branches += self._taken(branch)
 
@@ -280,6 +291,8 @@ class _Search:
 
     def _bound(self, branch: _Branch) -> float:
         """No set of the branch is worth more: of the first item that is too large, the share that fits is counted."""
+        # As if all rooms were one and every item had its best way: both only make it higher, so it holds for the separate
+        # rooms.
         size_before, worth_before = self._size_before, self._worth_before
         reach_bytes = size_before[branch.first] + branch.free_bytes
         cut = bisect_right(size_before, reach_bytes) - 1

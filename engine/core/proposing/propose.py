@@ -1,4 +1,8 @@
-"""`propose()`: the batch that answers a wish in a state, or why there is none. Pure, total and deterministic."""
+"""`propose()`: the batch that answers a wish in a state, or why there is none. Pure, total and deterministic.
+
+Kept apart: it is the one door to rebalance, drain and undo, none of which knows the others. The scheduler, which only remembers
+what to undo, gets by without their searches.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +18,36 @@ from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 from engine.core.proposing.drain import drained, packed
 from engine.core.proposing.rebalance import rebalanced
 from engine.core.proposing.undo import taken_back
-from engine.core.state import State
+from engine.core.state import Situation, State
 
 
 def propose(state: State, wish: Wish, policy: Policy, now_s: float) -> Proposal | Refusal:
     """What would answer `wish`. Nothing leaves for it that the batch does not name."""
+    situation = Situation(state, policy, now_s)
     match wish:
         case Undo():
-            return _undo(state, wish, policy, now_s)
+            return _undo(situation, wish)
         case Rebalance():
-            return rebalanced(state, wish, policy, now_s)
+            return rebalanced(situation, wish)
         case Drain():
-            return drained(state, wish, policy, now_s)
+            return drained(situation, wish)
         case Pack():
-            return packed(state, wish, policy, now_s)
+            return packed(situation, wish)
         case _:
             assert_never(wish)
 
 
-def _undo(state: State, wish: Undo, policy: Policy, now_s: float) -> Proposal | Refusal:
+def _undo(situation: Situation, wish: Undo) -> Proposal | Refusal:
     """The newest change of which something is left to take back."""
+    state = situation.state
     drifted: tuple[str, ...] = ()
+    # A change of which nothing is left is passed over, not a dead end: the engine may have moved everything since. Why it was
+    # passed over is told with whatever is found, or with the refusal.
     for change in reversed(state.changes):
         back = taken_back(state, change)
         drifted += tuple(f"{change.title}: {words}" for words in back.drifted)
         if back.batch.commands:
-            found = plan(state, back.batch, policy, now_s)
+            found = plan(state, back.batch, situation.policy, situation.now_s)
             if isinstance(found, Refusal):
                 return replace(found, reason=f"it no longer fits: {found.reason}")
             return _in_the_way(found) or Proposal(wish, back.batch, found, reasons=drifted)

@@ -18,7 +18,7 @@ from engine.core.forecast.costs import load_step
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Refusal
-from engine.core.policy import Balancing, Policy
+from engine.core.policy import Balancing
 from engine.core.prediction import predict
 from engine.core.proposals import Gain, Proposal, Rebalance
 from engine.core.proposing.moves import (
@@ -34,7 +34,7 @@ from engine.core.proposing.moves import (
 )
 from engine.core.proposing.multiple_knapsack import Assignment, Item, assign
 from engine.core.sizes import GIB
-from engine.core.state import State
+from engine.core.state import Situation, State
 
 
 def balanced(
@@ -51,6 +51,9 @@ def balanced(
     for item in ordered:
         if item.name in settled:
             left[settled[item.name]] -= item.size_bytes
+    # `assign` says which items fit together and finds rooms for them; to it, one room is as good as another. Those that arrive
+    # are taken out again one by one, the most wanted first, and may choose among the rooms that have space at that moment,
+    # their own among them: so nobody is left without one.
     for item in ordered:
         if item.name in settled and item.home is None:
             left[settled.pop(item.name)] += item.size_bytes
@@ -75,11 +78,12 @@ def _ranks(
             return dict(fitting)
 
 
-def rebalanced(state: State, wish: Rebalance, policy: Policy, now_s: float) -> Proposal | Refusal:
+def rebalanced(situation: Situation, wish: Rebalance) -> Proposal | Refusal:
     """The batch that pays back most; one without commands, and the reason, when nothing does.
 
     Pinned and leased models, and those on their way, stay as they are.
     """
+    state, policy = situation.state, situation.policy
     stage = _Stage(state)
     best = assign(stage.items, stage.rooms)
     placements = {**best.placements, **stage.returning(best.placements)}
@@ -87,7 +91,7 @@ def rebalanced(state: State, wish: Rebalance, policy: Policy, now_s: float) -> P
     paying = [exchange for exchange in exchanges(stage.gains(placements)) if exchange.pays]
     gains = tuple(gain for exchange in paying for gain in exchange.gains)
     batch = Batch("rebalance", arranged(state, gains))
-    found = plan(state, batch, policy, now_s)
+    found = plan(state, batch, policy, situation.now_s)
     if isinstance(found, Refusal):
         return found
     reasons = _worth(paying, best) if paying else (_nothing_pays(stage),)

@@ -44,6 +44,11 @@ class TakenBack(Struct, frozen=True):
 
 def taken_back(state: State, change: Change) -> TakenBack:
     """The batch that restores what was before `change`, as far as the models still are where it left them."""
+    # Place and pin of a model are looked at separately, and each is put back only where it still is what the change made of it:
+    # what the engine or another command did since is newer than the wish to undo, and stands. The order of the commands matters
+    # to the planner, which plans each on what the ones before leave: pins that the change set go first, since nothing is loaded
+    # elsewhere than where it is pinned; evictions make the room that placements need; old pins come last, when their models are
+    # back, since a pin to a device would bring them there itself.
     unpins, evictions, placements, pins = list[Single](), list[Single](), list[Single](), list[Single]()
     drifted: list[str] = []
     for net in _nets(change.steps):
@@ -91,6 +96,7 @@ def _nets(steps: Iterable[Step]) -> Iterable[_Net]:
         match step:
             case LoadStep():
                 net.places.append(step.device)
+            # a batch may bring a model to a device and take it off again: then it was never there before the change
             case EvictStep() if step.device in net.places:
                 net.places.remove(step.device)
             case EvictStep():

@@ -1,4 +1,5 @@
-"""Each visible card: whether it answers, whether torch carries code for it, whether a sum runs on it."""
+"""Each visible card: whether it answers, whether torch carries code for it, whether a sum runs on it, and whether it has the
+memory that the configuration counts on. Before them what all need: a CUDA that the driver and torch agree on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The NVIDIA driver: whether it is there, whole, loaded and permitted. Each way to fail has words and a remedy of its own."""
+"""The NVIDIA driver: whether it is there, whole, loaded and permitted, and has the device files that programs reach cards
+through. Each way to fail has words and a remedy of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python and torch: recent enough, there, whole, and built for CUDA."""
+"""Python and torch: recent enough, there, whole, and built for CUDA. Install lines fit this machine: its cards and its driver."""
 
 from __future__ import annotations
 

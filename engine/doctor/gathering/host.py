@@ -1,4 +1,5 @@
-"""The system's own files and limits. `root` stands for `/`, so that tests can bring a system of their own."""
+"""The system's own files and limits, and what the kernel, the PCI bus, /dev and libcuda say of the driver, beside NVML. `root`
+stands for `/`, so that tests can bring a system of their own."""
 
 from __future__ import annotations
 

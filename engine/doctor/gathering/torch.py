@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from engine.child_environment import child_environment
 from engine.doctor.machine import Torch, TorchBroken
-
-_IMPORT_ROOT: Final = Path(__file__).resolve().parents[3]
 
 
 class ProgramFailed(Exception):
@@ -24,14 +21,13 @@ class ProgramFailed(Exception):
 
 async def output_of(module: str, environment: Mapping[str, str], timeout_s: float) -> bytes:
     """What `python -m module` printed. Raises ProgramFailed."""
-    search_path = os.pathsep.join(filter(None, (str(_IMPORT_ROOT), environment.get("PYTHONPATH"))))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", module),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=PIPE,
         # the order in which NVML counts, so that an ordinal means the same card to both
-        env={**environment, "PYTHONPATH": search_path, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        env=child_environment(environment, CUDA_DEVICE_ORDER="PCI_BUS_ID"),
     )
     try:
         out, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
@@ -57,13 +53,13 @@ def _ended(status: int, complaint: str) -> str:
     return f"it ended with status {status}: {last}"
 
 
-TIMEOUT_S: Final = 120.0
+_TIMEOUT_S: Final = 120.0
 """The first import from a slow disk takes half a minute."""
 
 
 async def ask_torch(environment: Mapping[str, str]) -> Torch:
     try:
-        answer = await output_of("engine.doctor.programs.torch_facts", environment, TIMEOUT_S)
+        answer = await output_of("engine.doctor.programs.torch_facts", environment, _TIMEOUT_S)
         torch: Torch = msgspec.json.decode(answer, type=Torch)
     except ProgramFailed as failure:
         return TorchBroken(f"the process that imported it gave no answer: {failure}")

@@ -10,7 +10,7 @@ import msgspec
 import torch
 
 from engine.core.sizes import MIB, format_size
-from engine.doctor.copy_rates import CopyRates, Timed
+from engine.recording.copy_rates import CopyRates, Timed
 
 LARGEST_BYTES: Final = 256 * MIB
 SMALLEST_BYTES: Final = 8 * MIB

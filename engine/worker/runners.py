@@ -1,0 +1,46 @@
+"""What each kind of task needs of the worker: the class that its checkpoints are loaded as, and who runs its models.
+
+A new task is entered here. Neither those who bring models to the device nor those who prepare them know one task from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from engine.core.models import Limits
+from engine.core.tasks import TaskKind
+from engine.weights.pooling import read_pooling
+from engine.worker.embedding import Embedder, encoder_class
+from engine.worker.generation import Generator, decoder_class
+from engine.worker.running import RunMemory, Runner
+from engine.worker.skeleton import Skeleton
+
+MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
+
+
+class TaskSupport(Struct, frozen=True):
+    """What one kind of task needs."""
+
+    model_class: Callable[[PreTrainedConfig], Any]
+    """Whose `from_pretrained` loads a checkpoint of that configuration for it; transformers' classes share no type."""
+    make_runner: MakeRunner
+
+
+def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
+    return Embedder(skeleton.module, tokenizer, read_pooling(skeleton.folder), limits, memory)
+
+
+def _generator(
+    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
+) -> Runner[Any]:
+    return Generator(skeleton.module, tokenizer, limits, memory)
+
+
+SUPPORT: Final[dict[TaskKind, TaskSupport]] = {
+    "embedding": TaskSupport(encoder_class, _embedder),
+    "generation": TaskSupport(decoder_class, _generator),
+}

@@ -1,0 +1,32 @@
+"""Figures of a busy box: all that a monitor shows of two cards and their models moves once a second."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from engine.core.sizes import MIB
+from engine.core.state import State
+from tests.tui.busy_engines import with_requests
+
+CARDS: Final = ("gpu0", "gpu1")
+
+
+def moved(state: State, number: int) -> State:
+    """`state` at the second `number`: every model's requests, every card's load, temperature and other programs' memory."""
+    devices = dict(state.devices)
+    for at, card in enumerate(CARDS):
+        known = devices[card]
+        external_bytes = 16 * MIB * ((number + 3 * at) % 4)
+        ours_bytes = sum(resident.footprint.total_bytes for resident in state.on(card))
+        reading = replace(
+            known.reading,
+            external_bytes=external_bytes,
+            used_bytes=ours_bytes + external_bytes,
+            temperature_c=45 + (number + at) % 9,
+            utilization_percent=(37 * number + 11 * at) % 100,
+            at_s=known.reading.at_s + 1,
+        )
+        devices[card] = replace(known, reading=reading)
+    return replace(with_requests(state, number), devices=devices)

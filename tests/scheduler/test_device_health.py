@@ -1,0 +1,182 @@
+"""Workers that come up and die, and cards that are lost and found: who has to come back, and who is placed elsewhere."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from engine.api import Declined, Done
+from engine.core.commands import Evict, Load
+from engine.core.devices import Reading
+from engine.core.ledger import budget
+from engine.core.policy import Policy
+from engine.core.records import Notice
+from engine.core.sizes import MIB
+from engine.core.state import State
+from engine.scheduler.effects import BindModel, ReleaseModel, StartWorker
+from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased
+from tests.core.boxes import box, with_resident, with_slab
+from tests.scheduler.scripted_world import World
+
+
+def test_a_dead_worker_loses_its_own_residents_only_and_they_come_back() -> None:
+    state = with_resident(with_resident(box({"a": 40, "b": 40}), "a", "gpu0"), "b", "gpu1")
+    world = World(state)
+    world.kill_worker("gpu0")
+    assert world.where() == {"b": "gpu1 ready"}
+    assert world.state.devices["gpu0"].reading.health == "starting"
+
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready", "b": "gpu1 ready"}
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices[0] == "the worker of gpu0 was killed by SIGKILL; a will be loaded again"
+
+
+def test_a_worker_that_keeps_dying_is_started_ever_later_and_its_models_stay_away() -> None:
+    world = World(with_resident(box({"a": 40}), "a", "gpu0"))
+    delays = []
+    for _ in range(4):
+        world.kill_worker("gpu0")
+        delays.append(world.expect(StartWorker).after_s)
+        world.settle()
+
+    assert delays == [0.0, 1.0, 2.0, 4.0]
+    assert world.where() == {}
+
+
+def test_what_was_resident_before_a_restart_is_loaded_when_its_device_is_up() -> None:
+    world = World(box({"a": 10, "b": 10}))
+    world.scheduler.expect_back([("a", "gpu1"), ("b", "cpu"), ("gone", "gpu0")])
+    for device in ("gpu0", "gpu1", "cpu"):
+        world.waiting.append(StartWorker(device))
+    world.settle()
+
+    assert world.where() == {"a": "gpu1 ready", "b": "cpu ready"}
+
+
+def card_box() -> State:
+    """Two models and one NVIDIA card of 100 MiB."""
+    state = box({"a": 30, "b": 30}, {"gpu0": 100})
+    spec = replace(state.devices["gpu0"].spec, backing="cuda:0")
+    known = replace(state.devices["gpu0"], spec=spec, worker_pid=4711)
+    return replace(state, devices={**state.devices, "gpu0": known})
+
+
+def test_nothing_is_placed_on_a_lost_card_and_its_return_needs_no_restart() -> None:
+    world = World(card_box(), Policy(cpu_fallback=False))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.send(DeviceRead("gpu0", Reading("lost", "GPU 0 fell off the bus")))
+    refused = world.submit(Load("a"))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    accepted = world.submit(Load("a"))
+    world.settle()
+
+    assert isinstance(world.answers[refused], Declined)
+    assert isinstance(world.answers[accepted], Done)
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices == ["gpu0 is lost: GPU 0 fell off the bus", "gpu0 answers again"]
+
+
+def test_a_context_narrows_the_budget_and_is_given_back_when_it_has_been_idle_for_a_minute() -> None:
+    world = World(card_box())
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.submit(Load("a"))
+    world.settle()
+    world.submit(Evict("a"))
+    release = world.expect(ReleaseModel)
+    world.waiting.remove(release)
+    world.send(ModelReleased("a", "gpu0", leaked_bytes=0, used_bytes=40 * MIB, context_bytes=40 * MIB))
+    assert budget(world.state, "gpu0") == 60 * MIB
+
+    for _ in range(3):
+        world.pass_time(31)
+        world.send(DeviceRead("gpu0", Reading("ok", "", 40 * MIB, 0)))
+    world.settle()
+
+    assert budget(world.state, "gpu0") == 80 * MIB
+    assert not any(isinstance(e, Notice) and e.level == "error" for e in world.written)
+
+
+def test_a_card_that_cannot_run_models_is_said_to_be_unsupported_and_the_model_goes_elsewhere() -> None:
+    world = World(with_slab(card_box(), "a"))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    name = world.submit(Load("a"))
+    effect = world.expect(BindModel)
+    world.waiting.remove(effect)
+    world.send(BindFailed("a", "gpu0", "unsupported", "torch was not built for this card"))
+    world.settle()
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"a": "cpu ready"}
+    reading = world.state.devices["gpu0"].reading
+    assert (reading.health, reading.reason) == ("unsupported", "torch was not built for this card")
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices == ["gpu0 is unsupported: torch was not built for this card"]
+
+
+def fails_to_open(world: World, submission: str = "") -> str:
+    """A load of `a` on gpu0 whose worker finds that it can't use the card."""
+    name = submission or world.submit(Load("a", "gpu0"))
+    effect = world.expect(BindModel)
+    world.waiting.remove(effect)
+    world.send(BindFailed("a", "gpu0", "unusable", "CUDA can't be used: busy"))
+    world.settle()
+    return name
+
+
+def well_card() -> World:
+    world = World(with_slab(card_box(), "a"), Policy(cpu_fallback=False))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    return world
+
+
+def read_for(world: World, seconds: int) -> list[str]:
+    """The card's health at each reading, a second apart, of which the driver says that it is well."""
+    seen: list[str] = []
+    for _ in range(seconds):
+        world.pass_time(1)
+        world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+        world.settle()
+        seen.append(world.state.devices["gpu0"].reading.health)
+    return seen
+
+
+def test_a_card_that_a_worker_could_not_use_is_tried_again_with_another_worker_after_growing_pauses() -> None:
+    world = well_card()
+    fails_to_open(world)
+    first = read_for(world, 8)
+    fails_to_open(world)
+    second = read_for(world, 12)
+
+    assert first.index("ok") == 5
+    assert second.index("ok") == 10
+    assert [e for e in world.written if isinstance(e, Notice) and "died" in e.text] == []
+
+
+def test_an_operators_command_tries_a_card_that_could_not_be_used_at_once() -> None:
+    world = well_card()
+    fails_to_open(world)
+    assert world.state.devices["gpu0"].reading.health == "unsupported"
+    name = world.submit(Load("a", "gpu0"))
+    world.settle()
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.settle()
+
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_kind_of_card_that_torch_was_not_built_for_is_unsupported_wherever_there_is_one() -> None:
+    state = card_box()
+    twin = replace(state.devices["gpu0"], spec=replace(state.devices["gpu0"].spec, id="gpu1"), worker_pid=4712)
+    world = World(with_slab(replace(state, devices={**state.devices, "gpu1": twin}), "a"), Policy(cpu_fallback=False))
+    for device in ("gpu0", "gpu1"):
+        world.send(DeviceRead(device, Reading("ok", "", 0, 0)))
+    world.submit(Load("a", "gpu0"))
+    world.waiting.remove(world.expect(BindModel))
+    world.send(BindFailed("a", "gpu0", "unsupported", "no kernel image is available"))
+    world.settle()
+
+    assert world.state.devices["gpu1"].reading.health == "unsupported"
+    assert "unsupported" in read_for(world, 20)[-1]

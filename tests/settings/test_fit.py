@@ -1,0 +1,101 @@
+"""From settings to devices, and whether the catalog fits them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.core.devices import DeviceSpec
+from engine.core.models import Footprint, ModelSpec, Pin
+from engine.core.sizes import GIB, MIB
+from engine.settings import SettingsError, check_fit, device_specs, load_settings
+from tests.settings.config_files import config_folder
+
+GPU0 = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 1000 * MIB, 0.8)
+GPU1 = DeviceSpec("gpu1", "virtual GPU in host RAM", "gpu", "ram", 500 * MIB, 0.8)
+HOST = DeviceSpec("cpu", "CPU", "cpu", "host", 2000 * MIB, 1.0)
+
+
+def footprint(total_mib: int) -> Footprint:
+    return Footprint(weights_bytes=total_mib * MIB, workspace_bytes=0)
+
+
+def test_the_devices_are_the_gpus_in_order_and_the_cpu_with_half_the_host(tmp_path: Path) -> None:
+    settings = load_settings(
+        config_folder(tmp_path, "devices: {virtual: [{memory: 1000MiB}, {memory: 500MiB}]}"), {}, None
+    )
+
+    cpu = DeviceSpec("cpu", "CPU", "cpu", "host", 4 * GIB, 1.0)
+    assert device_specs(settings, 8 * GIB) == (GPU0, GPU1, cpu)
+
+
+def test_a_given_limit_of_the_cpu_is_taken(tmp_path: Path) -> None:
+    settings = load_settings(config_folder(tmp_path, "devices: {virtual: [], cpu_memory: 3GiB}"), {}, None)
+
+    (cpu,) = device_specs(settings, 8 * GIB)
+
+    assert cpu.total_bytes == 3 * GIB
+
+
+def test_more_memory_than_the_host_has_is_refused(tmp_path: Path) -> None:
+    settings = load_settings(
+        config_folder(tmp_path, "devices: {virtual: [{memory: 7GiB}], cpu_memory: 9GiB}"), {}, None
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        device_specs(settings, 8 * GIB)
+
+    gpus, cpu = (problem.text for problem in caught.value.problems)
+    assert "devices.virtual: with ram_tier.budget they take 9.0 GiB of host RAM; allowed: 8.0 GiB" in gpus
+    assert "devices.cpu_memory: 9.0 GiB is given; allowed: at most 8.0 GiB" in cpu
+
+
+def test_a_model_that_fits_a_gpu_is_nothing_to_speak_of() -> None:
+    assert check_fit((GPU0, GPU1, HOST), {"m": footprint(800)}) == ((), ())
+
+
+def test_a_model_that_fits_no_device_is_an_error_with_both_sizes() -> None:
+    errors, warnings = check_fit((GPU0, HOST), {"m": footprint(2001)})
+
+    assert warnings == ()
+    assert errors[0].startswith("m needs 2.0 GiB (estimated) and fits no device; the largest budget is 2.0 GiB on cpu.")
+
+
+def test_a_model_that_fits_only_the_cpu_is_a_warning() -> None:
+    errors, warnings = check_fit((GPU0, GPU1, HOST), {"m": footprint(801)})
+
+    assert errors == ()
+    assert warnings == ("m needs 801 MiB (estimated) and fits only the CPU; the largest budget of a GPU is 800 MiB.",)
+
+
+def test_int8_is_named_where_a_gpu_would_hold_the_model_then() -> None:
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, in_int8={"m": footprint(410)})
+
+    assert warning.endswith('a GPU is 800 MiB; with "dtype": "int8" it would need 410 MiB and fit.')
+
+
+def test_int8_is_named_where_some_device_would_hold_the_model_then() -> None:
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(3000)}, in_int8={"m": footprint(1500)})
+
+    assert error.endswith('take it from the catalog; with "dtype": "int8" it would need 1.5 GiB and fit.')
+
+
+def test_int8_is_not_named_where_the_model_would_still_be_too_large() -> None:
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, in_int8={"m": footprint(2500)})
+
+    assert error.endswith("take it from the catalog.")
+
+
+def test_without_gpus_running_on_the_cpu_is_no_warning() -> None:
+    assert check_fit((HOST,), {"m": footprint(801)}) == ((), ())
+
+
+def test_a_model_pinned_to_a_device_that_is_too_small_is_an_error() -> None:
+    model = ModelSpec("m", ("hub:a/m",), "embedding", pin=Pin("gpu1"))
+
+    errors, _ = check_fit((GPU0, GPU1, HOST), {"m": footprint(500)}, [model])
+
+    assert errors == (
+        "m is pinned to gpu1, whose budget is 400 MiB; it needs 500 MiB. Pin it elsewhere, or give gpu1 more memory.",
+    )
