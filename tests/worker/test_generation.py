@@ -12,7 +12,7 @@ import torch
 from engine.core.models import Limits
 from engine.core.tasks import Continuation, Generate, TaskPart
 from engine.weights.errors import BadCheckpoint
-from engine.worker.convert import load_module
+from engine.worker.convert import load_module, write_module
 from engine.worker.errors import BadRequest
 from engine.worker.generation import Generator
 from engine.worker.skeleton import Skeleton
@@ -65,8 +65,8 @@ def test_a_draw_takes_nothing_from_the_generator_that_all_of_torch_shares(folder
     [
         {"eos_token_id": list(range(40, 120))},
         {"eos_token_id": None},
-        {"repetition_penalty": 30.0},
-        {"no_repeat_ngram_size": 1},
+        {"repetition_penalty": 0.5},
+        {"repetition_penalty": 0.5, "no_repeat_ngram_size": 2},
         {"suppress_tokens": list(range(10, 200))},
         {"begin_suppress_tokens": list(range(2, 120))},
         {"bad_words_ids": [[token] for token in range(2, 150)]},
@@ -87,9 +87,11 @@ def test_a_draw_takes_nothing_from_the_generator_that_all_of_torch_shares(folder
     ids=lambda settings: ",".join(settings),
 )
 def test_what_the_checkpoint_asks_for_is_done_as_transformers_does_it(settings: dict[str, Any], folder: Path) -> None:
+    plain = written(generator(folder), Generate(PROMPT, 12)).text
     ask_for(folder, **settings)
     text, tokens = written_by_transformers(folder, PROMPT, 12)
-    print("CHG", settings, written_by_transformers(folder, PROMPT, 12, repetition_penalty=1.0)[1][:0] , text)
+    if "repetition_penalty" in settings:
+        assert text != plain  # or neither of the two would show that it counts
     result = written(generator(folder), Generate(PROMPT, 12))
     assert (result.text, result.tokens) == (text, len(tokens))
 
@@ -97,7 +99,7 @@ def test_what_the_checkpoint_asks_for_is_done_as_transformers_does_it(settings: 
 def test_settings_in_the_configuration_count_where_there_is_no_file_for_them(folder: Path) -> None:
     (folder / "generation_config.json").unlink()
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": 1.7}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": 0.5}))
     text, _ = written_by_transformers(folder, PROMPT, 12)
     assert written(generator(folder), Generate(PROMPT, 12)).text == text
 
@@ -113,8 +115,9 @@ def test_a_draw_begins_from_the_checkpoint_s_own_settings(folder: Path) -> None:
 
 def test_a_request_s_repetition_penalty_takes_the_place_of_the_checkpoint_s(folder: Path) -> None:
     ask_for(folder, repetition_penalty=1.9)
-    text, _ = written_by_transformers(folder, PROMPT, 16, repetition_penalty=1.2)
-    assert written(generator(folder), Generate(PROMPT, 16, repetition_penalty=1.2)).text == text
+    texts = [written_by_transformers(folder, PROMPT, 16, repetition_penalty=penalty)[0] for penalty in (0.5, 1.9)]
+    assert texts[0] != texts[1]
+    assert written(generator(folder), Generate(PROMPT, 16, repetition_penalty=0.5)).text == texts[0]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +228,8 @@ def test_an_empty_prompt_is_refused_unless_it_has_a_token_of_its_own(folder: Pat
     with pytest.raises(BadRequest, match="the prompt is empty"):
         generator(folder).run(Generate("", 4), lambda _: None)
     begins = write_decoder(tmp_path / "begins", tokenizer=fallback_tokenizer())
-    text, _ = written_by_transformers(begins, "", 4)
-    assert written(generator(begins), Generate("", 4)).text == text
+    result = written(generator(begins), Generate("", 4))
+    assert (result.prompt_tokens, result.tokens) == (1, 4)
 
 
 def test_scores_that_are_no_numbers_are_refused_with_the_cause(folder: Path) -> None:
@@ -256,8 +259,6 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) ->
 
 
 def test_a_skeleton_reads_settings_where_from_pretrained_does(folder: Path, tmp_path: Path) -> None:
-    from engine.worker.convert import write_module
-
     (folder / "generation_config.json").unlink()
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"no_repeat_ngram_size": 2}))
