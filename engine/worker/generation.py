@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -61,6 +61,9 @@ class Generator:
         self._memory: Final = memory
         self._settings: Final = module.generation_config or GenerationConfig()  # type: ignore[no-untyped-call]
         _check(self._settings)
+        # Taken out of the settings: transformers' own search for them fails with tokenizers that it was not made for.
+        self._own_stops: Final = tuple(_listed(self._settings.stop_strings))
+        self._settings.stop_strings = None
 
     def run(self, task: Generate, say: Say) -> RunOutcome:
         """What the model writes, said as it is written. Raises BadRequest, OutOfMemory, and BadCheckpoint where the
@@ -68,19 +71,22 @@ class Generator:
         if task.draws:
             _check_drawing(self._settings)
         row = prompt_tokens(self._tokenizer, task, self._limit, self._vocabulary)
-        ends = _ending_tokens(self._tokenizer, task.stop)
+        ends = _ending_tokens(self._tokenizer, (*self._own_stops, *task.stop))
         seed = (secrets.randbits(_SEED_BITS) if task.seed is None else task.seed) if task.draws else None
-        written = once_more(
-            lambda: self._write(row, task, seed, _Voice(text_stream(self._tokenizer, task.stop), ends, say)),
-            self._memory,
-        )
+        before = str(self._tokenizer.decode(row[-_longest(self._own_stops) :], skip_special_tokens=True))
+
+        def write() -> Continuation:
+            own = _Watch(self._own_stops, before)
+            return self._write(row, task, seed, _Voice(text_stream(self._tokenizer, task.stop), ends, own, say))
+
+        written = once_more(write, self._memory)
         if written is None:
             raise self._memory.shortage(1)
         return RunOutcome(written, min(1.0, (len(row) + written.tokens) / self._limit.tokens))
 
     def warm(self) -> None:
-        nothing = _Voice(text_stream(self._tokenizer), {}, lambda _: None)
-        self._write([0], Generate("", max_tokens=1), None, nothing)
+        nobody = _Voice(text_stream(self._tokenizer), {}, _Watch((), ""), lambda _: None)
+        self._write([0], Generate("", max_tokens=1), None, nobody)
 
     @torch.inference_mode()
     def _write(self, row: list[int], task: Generate, seed: int | None, voice: _Voice) -> Continuation:
@@ -97,16 +103,14 @@ class Generator:
         if not is_certain:
             voice.hear(written)
         voice.end()
-        ended, stop = self._end(voice, written[: voice.tokens])
-        return Continuation(voice.text, voice.tokens, ended, stop, len(row), seed)
+        ended = self._ended(voice, written[: voice.tokens])
+        return Continuation(voice.text, voice.tokens, ended, voice.stop, len(row), seed)
 
     def _tokens(self, row: list[int], task: Generate, seed: int | None, criteria: StoppingCriteriaList) -> list[int]:
         prompt = torch.tensor([row], device=self._module.device)
         asked: dict[str, Any] = {}
         if task.repetition_penalty is not None:
             asked["repetition_penalty"] = float(task.repetition_penalty)
-        if self._settings.stop_strings:
-            asked["tokenizer"] = self._tokenizer
         answer = self._generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
@@ -122,22 +126,36 @@ class Generator:
         written: list[int] = answer[0, len(row) :].tolist()
         return written
 
-    def _end(self, voice: _Voice, written: list[int]) -> tuple[Ended, str]:
-        """Why the text ended, and before or with which stop string."""
+    def _ended(self, voice: _Voice, written: list[int]) -> Ended:
         if voice.stop:
-            return "stop", voice.stop
-        if written and written[-1] in _listed(self._settings.eos_token_id):
-            return "eos", ""
-        own = next((stop for stop in _listed(self._settings.stop_strings) if stop in voice.text), "")
-        return ("stop", own) if own else ("length", "")
+            return "stop"
+        return "eos" if written and written[-1] in _listed(self._settings.eos_token_id) else "length"
+
+
+class _Watch:
+    """Looks for the checkpoint's own stop strings as transformers does: they may begin in the prompt, and belong to the text."""
+
+    def __init__(self, stops: Sequence[str], before: str) -> None:
+        self._stops: Final = stops
+        self._tail = before
+
+    def found_with(self, text: str) -> str:
+        """The stop string that ends in what is written next; empty where none does."""
+        for stop in self._stops:
+            begun = self._tail[max(0, len(self._tail) - len(stop) + 1) :]
+            if stop in begun + text:
+                return stop
+        self._tail = (self._tail + text)[-_longest(self._stops) :]
+        return ""
 
 
 class _Voice:
     """Says a text as far as it is certain, token by token, until a stop string or one of the tokens that end it."""
 
-    def __init__(self, stream: TextStream, ends: Mapping[int, str], say: Say) -> None:
+    def __init__(self, stream: TextStream, ends: Mapping[int, str], own: _Watch, say: Say) -> None:
         self._stream: Final = stream
         self._ends: Final = ends
+        self._own: Final = own
         self._say: Final = say
         self.text = ""
         self.tokens = 0
@@ -153,17 +171,16 @@ class _Voice:
                 self.stop = self._ends[token]
             else:
                 self._utter(self._stream.add(token))
-                self.stop = self._stream.stop or ""
 
     def end(self) -> None:
         """There are no more."""
         self._utter(self._stream.end())
-        self.stop = self.stop or self._stream.stop or ""
 
     def _utter(self, text: str) -> None:
         if text:
             self._say(TextPart(len(self.text), text))
             self.text += text
+        self.stop = self.stop or self._stream.stop or self._own.found_with(text)
 
 
 class _Hearing(StoppingCriteria):
@@ -187,6 +204,14 @@ def _check(settings: GenerationConfig) -> None:
             raise BadCheckpoint(
                 f"its settings for writing ({_WHERE}) ask for {name}: {value!r}, which is not supported; take it out"
             )
+    if settings.stop_strings and _beams(settings) > 1:
+        raise BadCheckpoint(
+            f"its settings for writing ({_WHERE}) ask for num_beams and stop_strings; take one of them out"
+        )
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts), default=1)
 
 
 def _check_drawing(settings: GenerationConfig) -> None:

@@ -4,6 +4,7 @@ transformers writes on the same folder: the oracle of generation."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,15 +42,15 @@ END: Final = "</s>"
 LIMITS: Final = Limits(max_batch=1, max_sequence=96)
 
 
-def bytes_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
+def bytes_tokenizer() -> PreTrainedTokenizerFast:
     """A token a byte, as byte-level BPE has it, and a few of several bytes, one of which ends in the middle of a character."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Ġ", "a"), ("t", "h"), ("th", "e"), ("ð", "Ł")]
     words = [BEGIN, END, *alphabet, *("".join(pair) for pair in merges)]
     backend = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    backend.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=BEGIN, eos_token=END, **settings)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=BEGIN, eos_token=END)  # type: ignore[no-untyped-call]
 
 
 def fallback_tokenizer() -> PreTrainedTokenizerFast:
@@ -58,12 +59,14 @@ def fallback_tokenizer() -> PreTrainedTokenizerFast:
     backend = Tokenizer(
         models.BPE({w: n for n, w in enumerate(words)}, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
     )
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # type: ignore[assignment]
-    backend.decoder = decoders.Sequence(  # type: ignore[assignment]
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    backend.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 0)])  # type: ignore[assignment]
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=BEGIN, eos_token=END, unk_token="<unk>")
+    backend.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 0)])
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend, bos_token=BEGIN, eos_token=END, unk_token="<unk>"
+    )
 
 
 def write_decoder(folder: Path, family: str = "llama", tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
@@ -82,7 +85,7 @@ def write_decoder(folder: Path, family: str = "llama", tokenizer: PreTrainedToke
     return folder
 
 
-def ask_for(folder: Path, **settings: Any) -> None:
+def ask_for(folder: Path, **settings: object) -> None:
     """Have the checkpoint ask for that when it writes."""
     path = folder / "generation_config.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
@@ -107,12 +110,15 @@ def written(runner: Generator, task: Generate) -> Continuation:
     return result
 
 
-def written_by_transformers(folder: Path, prompt: str | list[int], tokens: int, **settings: Any) -> tuple[str, list[int]]:
+def written_by_transformers(
+    folder: Path, prompt: str | list[int], tokens: int, **settings: object
+) -> tuple[str, list[int]]:
     """The text and the tokens of `generate` itself."""
     tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     row = torch.tensor([tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt])
-    answer = module.generate(
+    generate: Callable[..., torch.Tensor] = getattr(module, "generate")  # noqa: B009 - typed as of another class
+    answer = generate(
         input_ids=row, attention_mask=torch.ones_like(row), max_new_tokens=tokens, **{"do_sample": False, **settings}
     )
     new = answer[0, row.shape[1] :].tolist()

@@ -29,6 +29,8 @@ from tests.worker.decoders import (
 )
 
 PROMPT = "the cat"
+E = 70
+"""The token of an `e`."""
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ def test_each_family_writes_what_transformers_writes(family: str, tmp_path: Path
     assert written(runner, Generate(PROMPT, 24)).text == text
     for settings in ({"temperature": 1.5, "top_k": 0}, {"temperature": 0.8, "top_p": 0.9, "top_k": 20, "min_p": 0.01}):
         torch.manual_seed(11)
-        text, _ = written_by_transformers(folder, PROMPT, 24, do_sample=True, **settings)
-        result = written(runner, Generate(PROMPT, 24, seed=11, **settings))  # type: ignore[arg-type]
+        text, _ = written_by_transformers(folder, PROMPT, 16, do_sample=True, **settings)
+        result = written(runner, Generate(PROMPT, 16, seed=11, **settings))  # type: ignore[arg-type]
         assert (result.text, result.seed) == (text, 11)
 
 
@@ -73,7 +75,7 @@ def test_a_draw_takes_nothing_from_the_generator_that_all_of_torch_shares(folder
         {"forced_bos_token_id": 66},
         {"forced_eos_token_id": 1},
         {"min_new_tokens": 8, "eos_token_id": list(range(2, 200))},
-        {"sequence_bias": [[[70], 50.0]]},
+        {"sequence_bias": [[[E], 50.0]]},
         {"exponential_decay_length_penalty": [2, 3.0], "eos_token_id": 80},
         {"num_beams": 3, "length_penalty": 0.5},
         {"num_beams": 2, "num_return_sequences": 2},
@@ -171,11 +173,14 @@ def test_a_text_says_why_it_ended(folder: Path) -> None:
 
 def test_stop_strings_of_the_checkpoint_end_a_text_as_in_transformers(folder: Path) -> None:
     whole = written(generator(folder), Generate(PROMPT, 24)).text
-    ask_for(folder, stop_strings=["never", whole[4:6]])
-    runner = generator(folder)
-    text, tokens = written_by_transformers(folder, PROMPT, 24, tokenizer=load_tokenizer(folder))
-    result = written(runner, Generate(PROMPT, 24))
-    assert (result.text, result.tokens, result.ended, result.stop) == (text, len(tokens), "stop", whole[4:6])
+    inside = next(character for character in whole[3:] if character.isalpha() and character.isascii())
+    for stops, bias in ((["never", inside], None), ("te", [[[E], 50.0]])):  # the second begins in the prompt
+        ask_for(folder, stop_strings=stops, sequence_bias=bias)
+        text, tokens = written_by_transformers(folder, PROMPT, 24, tokenizer=load_tokenizer(folder))
+        result = written(generator(folder), Generate(PROMPT, 24))
+        assert len(tokens) < 24
+        assert (result.text, result.tokens, result.ended) == (text, len(tokens), "stop")
+        assert result.stop in stops
 
 
 def test_a_stop_string_ends_the_text_of_beams_too(folder: Path) -> None:
@@ -254,7 +259,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) ->
     tokenizer = load_tokenizer(folder)
     tokenizer.add_tokens(["zebra"])
     runner = Generator(load_module(folder, "generation", torch.float32), tokenizer, LIMITS)
-    with pytest.raises(BadRequest, match="'zebra'.*its tokenizer is of another model"):
+    with pytest.raises(BadRequest, match=r"'zebra'.*its tokenizer is of another model"):
         runner.run(Generate("a zebra", 4), lambda _: None)
 
 
