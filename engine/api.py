@@ -19,9 +19,22 @@ from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
-from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, Task, TaskResult, Vectors
+from engine.core.tasks import (
+    Classify,
+    Continuation,
+    Embed,
+    Generate,
+    LabelScores,
+    Rerank,
+    RunEvent,
+    RunResult,
+    Scores,
+    Task,
+    TaskResult,
+    Vectors,
+)
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
@@ -171,13 +184,64 @@ class Generation(Struct, frozen=True):
     synthetic: bool = False
 
 
+class RankedDocument(Struct, frozen=True):
+    """A document, and how well it answers the query."""
+
+    document: int
+    """Its number among those that were given, from 0 on."""
+    score: float
+    seen: int
+    """Its tokens together with the query's."""
+    kept: int
+    """Of these, what the model read."""
+
+
+class Reranking(Struct, frozen=True):
+    """Documents by their scores, the best first; of equal ones the one that was given first."""
+
+    model: ModelName
+    device: DeviceId
+    ranked: tuple[RankedDocument, ...]
+    seconds: float
+    synthetic: bool = False
+
+
+class LabelScore(Struct, frozen=True):
+    """A label, and how well it fits."""
+
+    label: str
+    score: float
+
+
+class ClassifiedText(Struct, frozen=True):
+    """What a text is, of the labels that its model knows."""
+
+    labels: tuple[LabelScore, ...]
+    """All of them, the best first."""
+    seen: int
+    """The text's tokens."""
+    kept: int
+    """Of these, what the model read."""
+
+
+class Classification(Struct, frozen=True):
+    """What the texts of a request are, in their order."""
+
+    model: ModelName
+    device: DeviceId
+    texts: tuple[ClassifiedText, ...]
+    seconds: float
+    synthetic: bool = False
+
+
 _R = TypeVar("_R", bound=TaskResult)
 
 
 class EngineAPI(Protocol):
     """Every method may raise EngineError; none raises anything else on purpose.
 
-    An engine names this as its base: `result`, `embed` and `generate` are the same for all of them, made of `run`.
+    An engine names this as its base: `result`, `embed`, `generate`, `rerank` and `classify` are the same for all of them,
+    made of `run`.
     """
 
     async def hello(self) -> Hello: ...
@@ -243,6 +307,29 @@ class EngineAPI(Protocol):
         written = _expected(Continuation, ran)
         return Generation(model, ran.device, written.text, written.tokens, ran.seconds, ran.synthetic)
 
+    async def rerank(
+        self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> Reranking:
+        """The documents by how well they answer `query`, the best `top` of them where it is given. Raises UnknownModel,
+        CannotServe, also for a document that is too long, unless `truncate` has it cut."""
+        ran = await self.result(model, Rerank(query, tuple(documents), truncate))
+        found = _expected(Scores, ran)
+        figures = zip(found.scores, found.seen, found.kept, strict=True)
+        ranked = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
+        ranked.sort(key=lambda document: -document.score)
+        return Reranking(model, ran.device, tuple(ranked[:top]), ran.seconds, ran.synthetic)
+
+    async def classify(self, model: ModelName, texts: list[str], truncate: bool = False) -> Classification:
+        """What each of `texts` is, of the labels that the model knows. Raises UnknownModel, CannotServe, also for a text that
+        is too long, unless `truncate` has it cut."""
+        ran = await self.result(model, Classify(tuple(texts), truncate))
+        found = _expected(LabelScores, ran)
+        classified = tuple(
+            ClassifiedText(_best_first(found.labels, scores), seen, kept)
+            for scores, seen, kept in zip(found.scores, found.seen, found.kept, strict=True)
+        )
+        return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
+
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
         read now and then, unless a command waits for a reading, and nothing is read ahead, checked or learned. Ask again in
@@ -263,3 +350,8 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
     if not isinstance(ran.result, kind):
         raise CannotServe(f"{ran.model} on {ran.device} answered {type(ran.result).__name__}, not {kind.__name__}")
     return ran.result
+
+
+def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
+    found = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
+    return tuple(sorted(found, key=lambda one: -one.score))

@@ -13,7 +13,18 @@ from typing import Any, Self, TypeVar
 
 from msgspec import Struct
 
-from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed
+from engine.api import (
+    Cancelled,
+    Changed,
+    ClassifiedText,
+    Declined,
+    Done,
+    EngineAPI,
+    EngineError,
+    EngineUnreachable,
+    Failed,
+    RankedDocument,
+)
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
@@ -81,6 +92,22 @@ class GPUManager:
     def embed(self, name: ModelName, texts: list[str]) -> list[list[float]]:
         """Vectors of `texts`, loading the model when needed."""
         return self._wait(self._engine.embed(name, texts)).vectors
+
+    def rerank(
+        self, name: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> tuple[RankedDocument, ...]:
+        """The documents by how well they answer `query`, the best first, loading the model when needed.
+
+        A document that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.rerank(name, query, documents, top, truncate)).ranked
+
+    def classify(self, name: ModelName, texts: list[str], truncate: bool = False) -> tuple[ClassifiedText, ...]:
+        """What each text is: the model's labels with their scores, the best first, loading the model when needed.
+
+        A text that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.classify(name, texts, truncate)).texts
 
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""

@@ -77,6 +77,15 @@ def count_or_none(text: str) -> int:
     return 0 if text == "0" else count(text)
 
 
+def written_text(argument: str) -> str:
+    """Text for a model, or a model's name. What is no UTF-8 reached us as lone surrogates, which no model reads."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentTypeError(f"{argument!r} is not UTF-8 from its character {error.start + 1} on") from None
+    return argument
+
+
 def size(text: str) -> int:
     """Bytes."""
     try:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
 
-TaskKind: TypeAlias = Literal["embedding", "generation"]
+TaskKind: TypeAlias = Literal["embedding", "generation", "rerank", "classify"]
 """What a model of the catalog is for."""
 
 # ── tasks ────────────────────────────────────────────────────────────────────────────────────────
@@ -44,8 +44,40 @@ class Generate(Struct, frozen=True, tag="generate"):
         return self.max_tokens
 
 
-Task: TypeAlias = Embed | Generate
-KIND_OF: Final[dict[type[Task], TaskKind]] = {Embed: "embedding", Generate: "generation"}
+class Rerank(Struct, frozen=True, tag="rerank"):
+    """How well each document answers a query. Result: Scores; no parts."""
+
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False
+    """Whether a pair that is longer than the model reads is cut. Else it is refused."""
+
+    @property
+    def work(self) -> int:
+        """As demand is recorded: documents."""
+        return len(self.documents)
+
+
+class Classify(Struct, frozen=True, tag="classify"):
+    """What each text is, of the labels that the model knows. Result: LabelScores; no parts."""
+
+    texts: tuple[str, ...]
+    truncate: bool = False
+    """Whether a text that is longer than the model reads is cut. Else it is refused."""
+
+    @property
+    def work(self) -> int:
+        """As demand is recorded: texts."""
+        return len(self.texts)
+
+
+Task: TypeAlias = Embed | Generate | Rerank | Classify
+KIND_OF: Final[dict[type[Task], TaskKind]] = {
+    Embed: "embedding",
+    Generate: "generation",
+    Rerank: "rerank",
+    Classify: "classify",
+}
 
 
 def sample_task(
@@ -58,6 +90,10 @@ def sample_task(
             return Embed(tuple(text(row) for row in range(min(work, most_rows))))
         case "generation":
             return Generate(text(0), min(work, most_tokens))
+        case "rerank":
+            return Rerank(text(0), tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
+        case "classify":
+            return Classify(tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
 
 
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────
@@ -97,7 +133,30 @@ class Continuation(Struct, frozen=True, tag="continuation"):
     tokens: int
 
 
-TaskResult: TypeAlias = Vectors | Continuation
+class Scores(Struct, frozen=True, tag="scores"):
+    """A figure a document, in the order of the documents: the larger, the better it answers the query."""
+
+    scores: tuple[float, ...]
+    seen: tuple[int, ...]
+    """Tokens of each document together with the query."""
+    kept: tuple[int, ...]
+    """Of these, what the model read; fewer where the pair was cut."""
+
+
+class LabelScores(Struct, frozen=True, tag="labels"):
+    """A row a text, in the order of the texts, and in each a figure a label."""
+
+    labels: tuple[str, ...]
+    """As the model's configuration names them."""
+    scores: tuple[tuple[float, ...], ...]
+    """Shares that sum to 1 where a text has one label, a share each where it may have several, plain figures of a regression."""
+    seen: tuple[int, ...]
+    """Tokens of each text."""
+    kept: tuple[int, ...]
+    """Of these, what the model read; fewer where the text was cut."""
+
+
+TaskResult: TypeAlias = Vectors | Continuation | Scores | LabelScores
 
 
 class RunResult(Struct, frozen=True, tag="result"):

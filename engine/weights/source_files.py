@@ -27,6 +27,8 @@ COMPANIONS: Final = (
     "sentencepiece*.model",
     "modules.json",
     "*_Pooling/config.json",
+    "sentence_*_config.json",
+    "config_sentence_transformers.json",
     "SYNTHETIC",
 )
 """Files of a checkpoint that its model needs beside the weights. Never code."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 from engine.core.models import ModelSpec
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.header import checkpoint_files
+from engine.weights.heads import check_head
 from engine.weights.recipes import RECIPES, checkpoint_folder
 
 CONFIG_FILE: Final = "config.json"
@@ -44,7 +45,10 @@ def resolve(spec: ModelSpec, cache: Path) -> Source:
     complaints: list[str] = []
     for text in spec.sources:
         try:
-            return Source(text, _checked_folder(text, spec.revision, cache))
+            source = Source(text, _checked_folder(text, spec.revision, cache))
+            if source.synthetic_kind is None:
+                check_head(source.folder, spec.task)
+            return source
         except SourceMissing as missing:
             complaints.append(f"{text}: {missing}")
         except BadCheckpoint as bad:

@@ -24,8 +24,8 @@ from engine.worker.runners import SUPPORT
 from engine.worker.synthetic import make
 from engine.worker.window import DTYPE_NAMES
 
-UNUSED_WEIGHTS: Final = "pooler."
-"""Embedding checkpoints often lack the pooler; nothing here runs it."""
+UNUSED_WEIGHTS: Final = ("pooler.",)
+"""Embedding checkpoints often lack the pooler; nothing here runs it, while heads that judge texts stand on it."""
 
 
 def prepare(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
@@ -85,7 +85,8 @@ def load_module(checkpoint: Path, task: TaskKind, dtype: torch.dtype) -> PreTrai
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(f"{checkpoint} can't be loaded: {error}") from error
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED_WEIGHTS))
+    unused = UNUSED_WEIGHTS if task == "embedding" else ()
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith(unused))
     if missing:
         raise BadCheckpoint(
             f"{checkpoint} lacks {len(missing)} weights of {type(module).__name__}, such as {missing[0]}"

@@ -14,7 +14,19 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.state import ModelState
-from engine.core.tasks import Continuation, Embed, Generate, TaskPart, TaskResult, TextPart, Vectors
+from engine.core.tasks import (
+    Classify,
+    Continuation,
+    Embed,
+    Generate,
+    LabelScores,
+    Rerank,
+    Scores,
+    TaskPart,
+    TaskResult,
+    TextPart,
+    Vectors,
+)
 from engine.recording.footprints import FootprintStore
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
@@ -140,6 +152,12 @@ class ScriptedWorker:
                 result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
             case Generate(prompt=prompt, max_tokens=max_tokens):
                 result = Continuation(prompt[::-1], min(len(prompt), max_tokens))
+            case Rerank(documents=documents):
+                lengths = tuple(map(len, documents))
+                result = Scores(tuple(float(length) for length in lengths), lengths, lengths)
+            case Classify(texts=texts):
+                lengths = tuple(map(len, texts))
+                result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), lengths, lengths)
         return RunEnded(request.id, result, self.workspace_bytes, 0.5)
 
     async def died(self) -> str:
