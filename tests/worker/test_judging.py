@@ -142,7 +142,8 @@ def test_the_longest_pair_is_what_sentence_transformers_makes_of_its_own_files(
     kind: str | None, longest: int, tier: Tier, tmp_path: Path
 ) -> None:
     checkpoint = write_judge("bert", tmp_path / "m")
-    change_json(checkpoint / "sentence_bert_config.json", max_seq_length=10, do_lower_case=False)
+    own = {"max_seq_length": 10, "do_lower_case": False, "transformer_task": "sequence-classification"}
+    change_json(checkpoint / "sentence_bert_config.json", **own)
     change_json(checkpoint / "config_sentence_transformers.json", model_type=kind)
     listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
     (checkpoint / "modules.json").write_text(json.dumps(listed))
