@@ -31,7 +31,9 @@ from engine.core.tasks import (
     Scores,
     Task,
     TaskResult,
+    TextTokens,
     Vectors,
+    is_unicode,
 )
 
 PROTOCOL: Final = 4
@@ -190,10 +192,8 @@ class RankedDocument(Struct, frozen=True):
     document: int
     """Its number among those that were given, from 0 on."""
     score: float
-    seen: int
-    """Its tokens together with the query's."""
-    kept: int
-    """Of these, what the model read."""
+    tokens: TextTokens
+    """Its own together with the query's."""
 
 
 class Reranking(Struct, frozen=True):
@@ -218,10 +218,8 @@ class ClassifiedText(Struct, frozen=True):
 
     labels: tuple[LabelScore, ...]
     """All of them, the best first."""
-    seen: int
-    """The text's tokens."""
-    kept: int
-    """Of these, what the model read."""
+    tokens: TextTokens
+    """What was read of the text."""
 
 
 class Classification(Struct, frozen=True):
@@ -312,9 +310,10 @@ class EngineAPI(Protocol):
     ) -> Reranking:
         """The documents by how well they answer `query`, the best `top` of them where it is given. Raises UnknownModel,
         CannotServe, also for a document that is too long, unless `truncate` has it cut."""
+        _check_unicode(("the query", query), *((f"document {n}", text) for n, text in enumerate(documents, 1)))
         ran = await self.result(model, Rerank(query, tuple(documents), truncate))
         found = _expected(Scores, ran)
-        figures = zip(found.scores, found.seen, found.kept, strict=True)
+        figures = zip(found.scores, found.tokens, strict=True)
         ranked = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
         ranked.sort(key=lambda document: -document.score)
         return Reranking(model, ran.device, tuple(ranked[:top]), ran.seconds, ran.synthetic)
@@ -322,11 +321,12 @@ class EngineAPI(Protocol):
     async def classify(self, model: ModelName, texts: list[str], truncate: bool = False) -> Classification:
         """What each of `texts` is, of the labels that the model knows. Raises UnknownModel, CannotServe, also for a text that
         is too long, unless `truncate` has it cut."""
+        _check_unicode(*((f"text {n}", text) for n, text in enumerate(texts, 1)))
         ran = await self.result(model, Classify(tuple(texts), truncate))
         found = _expected(LabelScores, ran)
         classified = tuple(
-            ClassifiedText(_best_first(found.labels, scores), seen, kept)
-            for scores, seen, kept in zip(found.scores, found.seen, found.kept, strict=True)
+            ClassifiedText(_best_first(found.labels, scores), tokens)
+            for scores, tokens in zip(found.scores, found.tokens, strict=True)
         )
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
 
@@ -355,3 +355,10 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
 def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
     found = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
     return tuple(sorted(found, key=lambda one: -one.score))
+
+
+def _check_unicode(*texts: tuple[str, str]) -> None:
+    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    for name, text in texts:
+        if not is_unicode(text):
+            raise CannotServe(f"{name} holds half characters (lone surrogates), which no model reads; decode it anew")

@@ -52,6 +52,7 @@ from engine.core.tasks import (
     Task,
     TaskResult,
     TextPart,
+    TextTokens,
     Vectors,
 )
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state
@@ -64,12 +65,12 @@ def vectors_of(rows: Sequence[Sequence[float]]) -> Vectors:
     return Vectors(len(rows[0]) if rows else 0, array("f", [figure for row in rows for figure in row]).tobytes())
 
 
-def _read(texts: Sequence[str], truncate: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _read(texts: Sequence[str], truncate: bool) -> tuple[TextTokens, ...]:
     """Words of each text, and how many of them are read."""
-    seen = tuple(len(text.split()) for text in texts)
+    seen = [len(text.split()) for text in texts]
     if max(seen, default=0) > 4 and not truncate:
         raise CannotServe(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
-    return seen, tuple(min(4, words) for words in seen)
+    return tuple(TextTokens(words, min(4, words)) for words in seen)
 
 
 class ScriptedEngine(EngineAPI):
@@ -213,11 +214,11 @@ class ScriptedEngine(EngineAPI):
                     yield TextPart(0, "word") if number == 0 else TextPart(5 * number - 1, " word")
                 result = Continuation(" ".join(["word"] * tokens), tokens)
             case Rerank(documents=documents, truncate=truncate):
-                seen, kept = _read(documents, truncate)
-                result = Scores(tuple(tokens / 4 for tokens in kept), seen, kept)
+                read = _read(documents, truncate)
+                result = Scores(tuple(tokens.kept / 4 for tokens in read), read)
             case Classify(texts=texts, truncate=truncate):
-                seen, kept = _read(texts, truncate)
-                result = LabelScores(("short", "long"), tuple((1 - t / 4, t / 4) for t in kept), seen, kept)
+                read = _read(texts, truncate)
+                result = LabelScores(("short", "long"), tuple((1 - t.kept / 4, t.kept / 4) for t in read), read)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:

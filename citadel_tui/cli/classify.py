@@ -12,9 +12,8 @@ from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.values import written_text
 from citadel_tui.text import shortened
-from citadel_tui.words.figures import count_text, seconds_text
+from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Classification
 from engine.core.names import ModelName
@@ -31,8 +30,8 @@ class ClassifyArguments(Arguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    command.add_argument("model", type=written_text)
-    command.add_argument("texts", nargs="+", type=written_text, metavar="TEXT")
+    command.add_argument("model")
+    command.add_argument("texts", nargs="+", metavar="TEXT")
     command.add_argument("--truncate", action="store_true", help="cut what is longer than the model reads")
     command.add_argument("--json", action="store_true", help="all labels with their scores")
     command.carried_out_by(run, ClassifyArguments)
@@ -53,8 +52,8 @@ async def _classify(arguments: ClassifyArguments) -> Exit:
         return Exit.DONE
     print(_described(classification, texts))
     for number, one in enumerate(classification.texts, start=1):
-        if one.kept < one.seen:
-            tell(f"text {number} was cut: {one.kept} of {one.seen} tokens were read")
+        if one.tokens.is_cut:
+            tell(f"text {number} was cut: {kept_text(one.tokens)} are read")
     return Exit.DONE
 
 

@@ -12,9 +12,9 @@ from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.values import count, written_text
+from citadel_tui.cli.values import count
 from citadel_tui.text import shortened
-from citadel_tui.words.figures import count_text, seconds_text
+from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Reranking
 from engine.core.names import ModelName
@@ -32,9 +32,9 @@ class RerankArguments(Arguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    command.add_argument("model", type=written_text)
-    command.add_argument("query", type=written_text)
-    command.add_argument("documents", nargs="+", type=written_text, metavar="DOC")
+    command.add_argument("model")
+    command.add_argument("query")
+    command.add_argument("documents", nargs="+", metavar="DOC")
     command.add_argument("--top", type=count, metavar="N", help="only the best N")
     command.add_argument("--truncate", action="store_true", help="cut what is longer than the model reads")
     command.add_argument("--json", action="store_true", help="documents by their number, from 0 on")
@@ -58,10 +58,8 @@ async def _rerank(arguments: RerankArguments) -> Exit:
         return Exit.DONE
     print(_described(ranking, documents))
     for one in ranking.ranked:
-        if one.kept < one.seen:
-            tell(
-                f"document {one.document + 1} was cut: {one.kept} of {one.seen} tokens were read, the query's included"
-            )
+        if one.tokens.is_cut:
+            tell(f"document {one.document + 1} was cut: with the query, {kept_text(one.tokens)} are read")
     return Exit.DONE
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine.core.names import is_device_id
-from engine.replay.box import parse_bytes
+from engine.core.sizes import parse_bytes
 
 EXAMPLE: Final = "zipf=1.1,models=4,requests=500,seed=1"
 
@@ -75,15 +75,6 @@ def count(text: str) -> int:
 def count_or_none(text: str) -> int:
     """How many, or 0."""
     return 0 if text == "0" else count(text)
-
-
-def written_text(argument: str) -> str:
-    """Text for a model, or a model's name. What is no UTF-8 reached us as lone surrogates, which no model reads."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError as error:
-        raise ArgumentTypeError(f"{argument!r} is not UTF-8 from its character {error.start + 1} on") from None
-    return argument
 
 
 def size(text: str) -> int:

@@ -96,6 +96,16 @@ def sample_task(
             return Classify(tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written in UTF-8: arguments of a shell may hold other bytes, which Python keeps as lone
+    surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -109,6 +119,21 @@ class TextPart(Struct, frozen=True, tag="text"):
 
 
 TaskPart: TypeAlias = TextPart
+
+
+class TextTokens(Struct, frozen=True, array_like=True):
+    """What a model read of a text, its special tokens and its prompt included."""
+
+    seen: int
+    """The text's tokens; where not all of it was read, of the part that was."""
+    kept: int
+    """Those that the vector is made of."""
+    read_whole: bool = True
+    """False for a text so much longer than the limit that its rest was not even read."""
+
+    @property
+    def is_cut(self) -> bool:
+        return self.kept < self.seen
 
 
 class Vectors(Struct, frozen=True, tag="vectors"):
@@ -137,10 +162,8 @@ class Scores(Struct, frozen=True, tag="scores"):
     """A figure a document, in the order of the documents: the larger, the better it answers the query."""
 
     scores: tuple[float, ...]
-    seen: tuple[int, ...]
-    """Tokens of each document together with the query."""
-    kept: tuple[int, ...]
-    """Of these, what the model read; fewer where the pair was cut."""
+    tokens: tuple[TextTokens, ...]
+    """Of each document together with the query."""
 
 
 class LabelScores(Struct, frozen=True, tag="labels"):
@@ -150,10 +173,8 @@ class LabelScores(Struct, frozen=True, tag="labels"):
     """As the model's configuration names them."""
     scores: tuple[tuple[float, ...], ...]
     """Shares that sum to 1 where a text has one label, a share each where it may have several, plain figures of a regression."""
-    seen: tuple[int, ...]
-    """Tokens of each text."""
-    kept: tuple[int, ...]
-    """Of these, what the model read; fewer where the text was cut."""
+    tokens: tuple[TextTokens, ...]
+    """Of each text."""
 
 
 TaskResult: TypeAlias = Vectors | Continuation | Scores | LabelScores

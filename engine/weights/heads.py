@@ -5,20 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
 
 from engine.core.tasks import TaskKind
+from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
 from engine.weights.errors import BadCheckpoint
+from engine.weights.source_files import MODULES_FILE
 
 _JUDGING: Final = "ForSequenceClassification"
 _WRITING: Final = ("ForCausalLM", "LMHeadModel")
-_CONFIG: Final = "config.json"
-_MODULES: Final = "modules.json"
 _SETTINGS: Final = "config_sentence_transformers.json"
 _LENGTH: Final = "sentence_bert_config.json"
+_UNREAD: Final = ("tokenizer_args", "processor_kwargs", "processing_kwargs", "tokenizer_name_or_path", "unpad_inputs")
+"""Settings of sentence-transformers that may change what is read of a text."""
 _USUAL_LABELS: Final = 2
 """Of a configuration that names none, by transformers' rule."""
 
@@ -28,8 +30,6 @@ ScoreActivation: TypeAlias = Literal[
 """Functions of torch.nn that make one figure of one."""
 Problem: TypeAlias = Literal["regression", "single_label_classification", "multi_label_classification"]
 """What kind of answer a classifier was trained for, as transformers words it."""
-
-_T = TypeVar("_T")
 
 
 class Head(Struct, frozen=True):
@@ -43,16 +43,16 @@ class Head(Struct, frozen=True):
     """The longest input, as its files for sentence-transformers say; None where they don't."""
 
 
-def check_head(folder: Path, task: TaskKind) -> None:
+def check_head(folder: Path, config: Mapping[str, Any], task: TaskKind) -> None:
     """Raises BadCheckpoint when the checkpoint's head is not one for the task, or asks for what is not done here."""
-    path = folder / _CONFIG
-    config = _read(path, dict[str, Any])
-    names = [name for name in _list(config.get("architectures")) if isinstance(name, str)]
+    path = folder / CONFIG_FILE
+    listed = config.get("architectures")
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     judging = [name for name in names if name.endswith(_JUDGING)]
     if task in ("rerank", "classify"):
         if _makes_vectors(folder):
             raise BadCheckpoint(
-                f'{folder / _MODULES} makes vectors of texts and judges none; choose "task": "embedding"'
+                f'{folder / MODULES_FILE} makes vectors of texts and judges none; choose "task": "embedding"'
             )
         if names and not judging:
             raise BadCheckpoint(f"{path}: architectures says {names[0]}, which judges no texts; {_other_task(names)}")
@@ -63,7 +63,7 @@ def check_head(folder: Path, task: TaskKind) -> None:
             )
     elif judging and not _makes_vectors(folder):
         fitting = "rerank" if len(_labels(path, config)) == 1 else "classify"
-        made = "vectors" if task == "embedding" else "text"
+        made = "embeddings" if task == "embedding" else "text"
         raise BadCheckpoint(
             f"{path}: architectures says {judging[0]}, a head that judges texts and makes no {made};"
             f' choose "task": "{fitting}"'
@@ -72,13 +72,13 @@ def check_head(folder: Path, task: TaskKind) -> None:
 
 def read_head(folder: Path) -> Head:
     """The head of the checkpoint in `folder`. Raises BadCheckpoint for one that asks for what is not done here."""
-    path = folder / _CONFIG
-    config = _read(path, dict[str, Any])
+    path = folder / CONFIG_FILE
+    config = read_json_object(path)
     labels = _labels(path, config)
     problem = _problem(path, config, labels)
-    settings = _read(folder / _SETTINGS, dict[str, Any], {})
+    settings = _read_object(folder / _SETTINGS)
     # By its rule: of a folder that it did not save as a cross-encoder it reads none of its own files, whatever there is.
-    if settings.get("model_type") != "CrossEncoder" or not (folder / _MODULES).is_file():
+    if settings.get("model_type") != "CrossEncoder" or not (folder / MODULES_FILE).is_file():
         return Head(labels, problem, _activation(folder, config, {}))
     _check_sentence_settings(folder, settings)
     return Head(labels, problem, _activation(folder, config, settings), _read_length(folder))
@@ -133,8 +133,8 @@ def _activation(folder: Path, config: Mapping[str, Any], settings: Mapping[str, 
     nested = config.get("sentence_transformers")
     places = (
         (folder / _SETTINGS, "activation_fn", settings),
-        (folder / _CONFIG, "sentence_transformers.activation_fn", nested if isinstance(nested, dict) else {}),
-        (folder / _CONFIG, "sbert_ce_default_activation_function", config),
+        (folder / CONFIG_FILE, "sentence_transformers.activation_fn", nested if isinstance(nested, dict) else {}),
+        (folder / CONFIG_FILE, "sbert_ce_default_activation_function", config),
     )
     for path, key, values in places:
         asked = values.get(key.rpartition(".")[2])
@@ -142,11 +142,12 @@ def _activation(folder: Path, config: Mapping[str, Any], settings: Mapping[str, 
             continue
         name = str(asked).rpartition(".")[2]
         if not str(asked).startswith("torch.nn.") or name not in get_args(ScoreActivation):
-            known = ", ".join(get_args(ScoreActivation))
+            functions = ", ".join(get_args(ScoreActivation))
             raise BadCheckpoint(
-                f"{path}: {key} is {asked}, and known are torch.nn's {known}; choose another checkpoint"
+                f"{path}: {key} is {asked}, and known are torch.nn's {functions}; choose another checkpoint"
             )
-        return msgspec.convert(name, ScoreActivation)
+        known: ScoreActivation = msgspec.convert(name, ScoreActivation)
+        return known
     return "Sigmoid"
 
 
@@ -163,13 +164,16 @@ def _read_length(folder: Path) -> int | None:
     for name in _modules(folder):
         if name != "Transformer":
             raise BadCheckpoint(
-                f"{folder / _MODULES} asks for {name} behind the model, which is not supported for this task; choose another"
+                f"{folder / MODULES_FILE} asks for {name} behind the model, which is not supported for this task; choose another"
                 " checkpoint"
             )
     path = folder / _LENGTH
-    settings = _read(path, dict[str, Any], {})
+    settings = _read_object(path)
     if settings.get("do_lower_case"):
         raise BadCheckpoint(f"{path}: do_lower_case is not supported for this task; put it into tokenizer_config.json")
+    for key in _UNREAD:
+        if settings.get(key):
+            raise BadCheckpoint(f"{path}: {key} is not supported for this task; put it into tokenizer_config.json")
     if (kind := settings.get("transformer_task")) not in (None, "sequence-classification"):
         raise BadCheckpoint(f"{path}: transformer_task is {kind!r}, which judges no texts; choose another checkpoint")
     length = settings.get("max_seq_length")
@@ -184,18 +188,15 @@ class _Module(Struct, frozen=True):
 
 
 def _modules(folder: Path) -> tuple[str, ...]:
-    listed = _read(folder / _MODULES, tuple[_Module, ...], ())
+    path = folder / MODULES_FILE
+    if not path.is_file():
+        return ()
+    try:
+        listed = msgspec.json.decode(path.read_bytes(), type=tuple[_Module, ...])
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise BadCheckpoint(f"{path} can't be read: {error}; fetch it again") from error
     return tuple(module.type.rpartition(".")[2] for module in listed)
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _read(path: Path, kind: type[_T], otherwise: _T | None = None) -> _T:
-    if otherwise is not None and not path.is_file():
-        return otherwise
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error
+def _read_object(path: Path) -> dict[str, Any]:
+    return read_json_object(path) if path.is_file() else {}

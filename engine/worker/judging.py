@@ -12,7 +12,7 @@ from msgspec import Struct
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
-from engine.core.tasks import Classify, LabelScores, Rerank, Scores
+from engine.core.tasks import Classify, LabelScores, Rerank, Scores, TextTokens
 from engine.weights.errors import BadCheckpoint
 from engine.weights.heads import Head
 from engine.worker.embedding import split
@@ -24,6 +24,8 @@ Input: TypeAlias = tuple[str] | tuple[str, str]
 """A text, or a query and a document."""
 _Row: TypeAlias = dict[str, list[int]]
 
+_CHARACTERS_A_TOKEN: Final = 16
+"""Four times what there are in most texts: of one that is longer than so many a token of the limit, the beginning will do."""
 _ROW_NAMES: Final = ("input_ids", "token_type_ids", "attention_mask")
 
 
@@ -32,10 +34,8 @@ class Judgement(Struct, frozen=True):
 
     logits: torch.Tensor
     """One float32 row an input, a figure a label."""
-    seen: tuple[int, ...]
-    """Tokens of each input."""
-    kept: tuple[int, ...]
-    """Of these, what the model read."""
+    tokens: tuple[TextTokens, ...]
+    """What was read of each input."""
     filled: float
     """What ran at once, as a share of what the limits allow."""
 
@@ -65,12 +65,13 @@ class Judge:
         """The head's figures. Raises BadRequest for an input that is too long, unless it may be cut; `what` is what people call
         one. Raises BadCheckpoint where a figure is none."""
         rows: list[_Row] = []
-        seen: list[int] = []
+        read: list[TextTokens] = []
         for number, given in enumerate(inputs, start=1):
-            row, tokens = self._tokens(given, f"{what} {number}", truncate)
+            row, tokens = self._read(given)
+            self._check_length(tokens, f"{what} {number}", len(given), truncate)
             rows.append(row)
-            seen.append(tokens)
-        kept = [len(row["input_ids"]) for row in rows]
+            read.append(tokens)
+        kept = [tokens.kept for tokens in read]
         logits = torch.empty((len(rows), self._labels), dtype=torch.float32)
         at_once = 0
         for batch in split(kept, self._limits):
@@ -79,34 +80,55 @@ class Judge:
                 at_once = max(at_once, len(part) * max(kept[row] for row in part))
         self._check_numbers(logits)
         most_tokens = self._limits.max_batch * self._longest
-        return Judgement(logits, tuple(seen), tuple(kept), min(1.0, at_once / most_tokens))
+        return Judgement(logits, tuple(read), min(1.0, at_once / most_tokens))
 
-    def _tokens(self, given: Input, which: str, truncate: bool) -> tuple[_Row, int]:
-        """What the model is to read of an input, and how many tokens the whole of it is."""
-        whole = self._row(given, verbose=False)
+    def _read(self, given: Input) -> tuple[_Row, TextTokens]:
+        """What the model is to read of an input. Of very long texts only so much is tokenized as that takes: the beginning,
+        and then more than twice of it. Where both give the same tokens, what follows does not change them."""
+        end = _CHARACTERS_A_TOKEN * self._longest
+        before: _Row | None = None
+        while end < max(map(len, given)) and self._tokenizer.truncation_side == "right":
+            row, seen = self._tokenized([part[:end] for part in given])
+            if row == before:
+                return row, TextTokens(seen, len(row["input_ids"]), read_whole=False)
+            before = row if seen > self._longest else None
+            end = 2 * end + 1  # odd after even: a run of one character is split by its length
+        row, seen = self._tokenized(given)
+        return row, TextTokens(seen, len(row["input_ids"]))
+
+    def _tokenized(self, parts: Sequence[str]) -> tuple[_Row, int]:
+        """The parts as the model is to read them, and how many tokens they are as a whole."""
+        whole = self._row(parts, verbose=False)
         seen = len(whole["input_ids"])
-        if seen == 0:
-            raise BadRequest(f"{which} is empty for the model's tokenizer; there is nothing to judge")
-        if seen <= self._longest:
+        if seen <= self._longest or self._longest <= self._frame(len(parts)):
             return whole, seen
-        together = " together with the query" if len(given) > 1 else ""
-        if not truncate:
-            raise BadRequest(
-                f"{which}{together} is {seen} tokens long, and the model reads {self._longest}; shorten it, or have it cut"
-                " with `truncate` (`--truncate`)"
-            )
-        frame = self._tokenizer.num_special_tokens_to_add(pair=len(given) > 1)
-        if self._longest <= frame:
-            raise BadRequest(
-                f"{which} can't be cut: the model reads {self._longest} tokens, and {frame} that frame the text are among them;"
-                " raise max_sequence in the catalog"
-            )
-        return self._row(given, truncation="longest_first", max_length=self._longest), seen
+        return self._row(parts, truncation="longest_first", max_length=self._longest), seen
 
-    def _row(self, given: Input, **how: Any) -> _Row:  # noqa: ANN401 - the tokenizer's own options
+    def _row(self, parts: Sequence[str], **how: Any) -> _Row:  # noqa: ANN401 - the tokenizer's own options
         # As a list of one: a tokenizer that is given a pair alone takes one with an empty document for a single text.
-        tokenized = self._tokenizer(*([part] for part in given), **how)
+        tokenized = self._tokenizer(*([part] for part in parts), **how)
         return {name: tokenized[name][0] for name in _ROW_NAMES if name in tokenized}
+
+    def _frame(self, parts: int) -> int:
+        """Tokens that come with any text."""
+        return self._tokenizer.num_special_tokens_to_add(pair=parts > 1)
+
+    def _check_length(self, tokens: TextTokens, which: str, parts: int, truncate: bool) -> None:
+        """Raises BadRequest for an input that is not to be read as it is."""
+        if not tokens.seen:
+            raise BadRequest(f"{which} is empty for the model's tokenizer; there is nothing to judge")
+        if tokens.kept > self._longest:
+            raise BadRequest(
+                f"{which} can't be cut: the model reads {self._longest} tokens, and {self._frame(parts)} that frame the text are"
+                " among them; raise max_sequence in the catalog"
+            )
+        if tokens.is_cut and not truncate:
+            together = " together with the query" if parts > 1 else ""
+            more = "" if tokens.read_whole else "more than "
+            raise BadRequest(
+                f"{which}{together} is {more}{tokens.seen} tokens long, and the model reads {self._longest}; shorten it, or have"
+                " it cut with `truncate` (`--truncate`)"
+            )
 
     def _run(self, rows: list[_Row]) -> torch.Tensor:
         if len(rows) == 1:
@@ -141,7 +163,7 @@ class Reranker:
         pairs = [(task.query, document) for document in task.documents]
         judged = self._judge.judge(pairs, "document", task.truncate)
         scores: list[float] = self._activation(judged.logits[:, 0]).tolist()
-        return RunOutcome(Scores(tuple(scores), judged.seen, judged.kept), judged.filled)
+        return RunOutcome(Scores(tuple(scores), judged.tokens), judged.filled)
 
     def warm(self) -> None:
         self.run(Rerank("warm", ("warm",), truncate=True), lambda _: None)
@@ -159,7 +181,7 @@ class Classifier:
         judged = self._judge.judge([(text,) for text in task.texts], "text", task.truncate)
         rows: list[list[float]] = self._shares(judged.logits).tolist()
         scores = tuple(map(tuple, rows))
-        return RunOutcome(LabelScores(self._head.labels, scores, judged.seen, judged.kept), judged.filled)
+        return RunOutcome(LabelScores(self._head.labels, scores, judged.tokens), judged.filled)
 
     def warm(self) -> None:
         self.run(Classify(("warm",), truncate=True), lambda _: None)
@@ -178,7 +200,7 @@ def _padding_is_read(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     """Whether a row that is padded may be judged otherwise than alone: a decoder judges by its last token that is not padding,
     and some encoders count positions from it, each by the configuration's word for the padding."""
     configured: int | None = getattr(module.config.get_text_config(), "pad_token_id", None)
-    return configured != tokenizer.pad_token_id
+    return bool(configured != tokenizer.pad_token_id)
 
 
 def _alone(limits: Limits) -> Limits:

@@ -25,6 +25,7 @@ from engine.core.tasks import (
     TaskPart,
     TaskResult,
     TextPart,
+    TextTokens,
     Vectors,
 )
 from engine.recording.footprints import FootprintStore
@@ -153,11 +154,11 @@ class ScriptedWorker:
             case Generate(prompt=prompt, max_tokens=max_tokens):
                 result = Continuation(prompt[::-1], min(len(prompt), max_tokens))
             case Rerank(documents=documents):
-                lengths = tuple(map(len, documents))
-                result = Scores(tuple(float(length) for length in lengths), lengths, lengths)
+                tokens = tuple(TextTokens(len(document), len(document)) for document in documents)
+                result = Scores(tuple(float(len(document)) for document in documents), tokens)
             case Classify(texts=texts):
-                lengths = tuple(map(len, texts))
-                result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), lengths, lengths)
+                tokens = tuple(TextTokens(len(text), len(text)) for text in texts)
+                result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), tokens)
         return RunEnded(request.id, result, self.workspace_bytes, 0.5)
 
     async def died(self) -> str:

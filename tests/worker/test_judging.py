@@ -16,8 +16,8 @@ from engine.core.tasks import Classify, LabelScores, Rerank, Scores, Task, TaskR
 from engine.weights.errors import BadCheckpoint
 from engine.worker.convert import load_module
 from engine.worker.errors import BadRequest
-from engine.worker.int8 import convert
 from engine.worker.running import Runner
+from engine.worker.weight_only import convert
 from tests.worker.judging_checkpoints import (
     FAMILIES,
     MOST_TOKENS,
@@ -89,10 +89,10 @@ def test_scores_in_half_precision_are_those_of_cross_encoder_in_it(
 @pytest.mark.parametrize("family", ["bert", "roberta", "qwen2"])
 def test_in_int8_the_head_is_rounded_like_every_other_matrix(family: str, tier: Tier, tmp_path: Path) -> None:
     checkpoint = write_judge(family, tmp_path / "m")
-    layers = prepare_judge(checkpoint, "rerank", "int8").layout.int8_layers
+    layers = prepare_judge(checkpoint, "rerank", "int8").layout.weight_only_layers
     assert any(path.startswith(("classifier", "score")) for path in layers)
     rounded = load_module(checkpoint, "rerank", torch.float16)
-    convert(rounded)
+    convert(rounded, "int8")
     encoder = CrossEncoder(str(checkpoint), device="cpu", model_kwargs={"dtype": torch.float16})
     encoder[0].model = rounded
     expected = encoder.predict([(QUERY, document) for document in DOCUMENTS], show_progress_bar=False).tolist()
@@ -112,7 +112,8 @@ def test_in_int8_the_head_is_rounded_like_every_other_matrix(family: str, tier: 
 def test_the_activation_is_the_one_that_the_configuration_names(
     settings: dict[str, object], tier: Tier, tmp_path: Path
 ) -> None:
-    checkpoint = write_judge("bert", tmp_path / "m", **settings)
+    checkpoint = write_judge("bert", tmp_path / "m")
+    change_json(checkpoint / "config.json", **settings)
     expected = by_cross_encoder(checkpoint)
     assert scores(bound_judge(checkpoint, "rerank", tier)).scores == pytest.approx(expected, abs=1e-6)
 
@@ -124,7 +125,7 @@ def test_a_folder_that_cross_encoder_saved_itself_gives_its_scores(tier: Tier, t
     expected = by_cross_encoder(tmp_path / "m", LONG)
     found = scores(bound_judge(tmp_path / "m", "rerank", tier), LONG, truncate=True)
     assert found.scores == pytest.approx(expected, abs=1e-6)
-    assert max(found.kept) == 12
+    assert max(tokens.kept for tokens in found.tokens) == 12
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2"])
@@ -132,9 +133,21 @@ def test_pairs_that_are_too_long_are_cut_as_cross_encoder_cuts_them(family: str,
     checkpoint = write_judge(family, tmp_path / "m")
     found = scores(bound_judge(checkpoint, "rerank", tier), LONG, truncate=True)
     assert found.scores == pytest.approx(by_cross_encoder(checkpoint, LONG), abs=1e-6)
-    assert found.kept[:2] == (MOST_TOKENS, MOST_TOKENS)
-    assert found.seen[0] > MOST_TOKENS
-    assert found.seen[2] == found.kept[2] < MOST_TOKENS
+    assert [tokens.kept for tokens in found.tokens[:2]] == [MOST_TOKENS, MOST_TOKENS]
+    assert found.tokens[0].seen > MOST_TOKENS
+    assert found.tokens[2].seen == found.tokens[2].kept < MOST_TOKENS
+
+
+def test_of_a_text_without_end_only_the_beginning_is_read(tier: Tier, tmp_path: Path) -> None:
+    checkpoint = write_judge("bert", tmp_path / "m")
+    endless = ("the cat sits on the warm sill " * 20_000, "dog" * 1_000_000)
+    runner = bound_judge(checkpoint, "rerank", tier)
+    found = scores(runner, endless, truncate=True)
+    assert found.scores == scores(runner, ("the cat sits on the warm sill " * 20, "dog" * 4), truncate=True).scores
+    assert (found.tokens[0].kept, found.tokens[0].read_whole) == (MOST_TOKENS, False)
+    assert found.tokens[0].seen < 1_000
+    with pytest.raises(BadRequest, match="document 1 together with the query is more than"):
+        scores(runner, endless)
 
 
 @pytest.mark.parametrize(("kind", "longest"), [("CrossEncoder", 10), (None, MOST_TOKENS)])
@@ -149,13 +162,13 @@ def test_the_longest_pair_is_what_sentence_transformers_makes_of_its_own_files(
     (checkpoint / "modules.json").write_text(json.dumps(listed))
     found = scores(bound_judge(checkpoint, "rerank", tier), LONG, truncate=True)
     assert found.scores == pytest.approx(by_cross_encoder(checkpoint, LONG), abs=1e-6)
-    assert max(found.kept) == longest
+    assert max(tokens.kept for tokens in found.tokens) == longest
 
 
 def test_what_is_too_long_is_refused_with_its_number_and_the_way_out(tier: Tier, tmp_path: Path) -> None:
     runner = bound_judge(write_judge("bert", tmp_path / "m"), "rerank", tier)
     with pytest.raises(
-        BadRequest, match=r"document 2 together with the query is 43 tokens long.* reads 24.*`truncate`"
+        BadRequest, match=r"document 2 together with the query is \d+ tokens long.* reads 24.*`truncate`"
     ):
         scores(runner, ("dog", LONG[0]))
 
@@ -214,9 +227,9 @@ def test_labels_have_the_names_of_the_configuration(tier: Tier, tmp_path: Path) 
 
 def test_scores_that_are_no_numbers_are_refused_with_the_dtype(tier: Tier, tmp_path: Path) -> None:
     checkpoint = write_judge("bert", tmp_path / "m")
-    _spoil(checkpoint, "classifier.bias", float("inf"))
-    with pytest.raises(BadCheckpoint, match="no numbers in float32"):
-        scores(bound_judge(checkpoint, "rerank", tier))
+    _spoil(checkpoint, "classifier.weight", 60_000.0)
+    with pytest.raises(BadCheckpoint, match=r"scores are no numbers in float16, .*choose bfloat16 or float32"):
+        bound_judge(checkpoint, "rerank", tier, "float16")
 
 
 @pytest.mark.parametrize(
