@@ -36,7 +36,7 @@ from engine.core.tasks import (
     is_unicode,
 )
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 3
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
