@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from math import isclose
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from citadel_tui.cli.embed import cosine
 from citadel_tui.cli.engine import at_hand
@@ -28,6 +29,7 @@ from engine.core.tasks import RunResult, TaskResult, Vectors, sample_task
 
 _PROMPT: Final = "a cat sits on the mat"
 _ALIKE: Final = 0.999
+_NEAR: Final = 0.01
 
 
 class TrialFailed(Exception):
@@ -35,10 +37,22 @@ class TrialFailed(Exception):
 
 
 def agree(one: TaskResult, other: TaskResult) -> bool:
-    """Whether they are equal, vectors but for the arithmetic of another device."""
+    """Whether they are equal, figures but for the arithmetic of another device."""
     if isinstance(one, Vectors) and isinstance(other, Vectors):
         return cosine(one.rows()[0], other.rows()[0]) > _ALIKE
-    return one == other
+    return _are_near(to_builtins(one), to_builtins(other))
+
+
+def _are_near(one: object, other: object) -> bool:
+    match one, other:
+        case float(), float():
+            return isclose(one, other, rel_tol=_NEAR, abs_tol=_NEAR)
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_are_near(value, other[key]) for key, value in one.items())
+        case list() | tuple(), list() | tuple():
+            return len(one) == len(other) and all(map(_are_near, one, other))
+        case _:
+            return one == other
 
 
 class Trial:

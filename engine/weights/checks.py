@@ -14,6 +14,7 @@ from engine.weights.checkpoint_json import CONFIG_FILE, check_json, read_json_ob
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.formats import UNQUANTISED
 from engine.weights.header import checkpoint_files, read_header
+from engine.weights.heads import check_head
 from engine.weights.known_types import class_tables, known_classes
 from engine.weights.pooling import read_pooling
 from engine.weights.source_files import companions
@@ -45,7 +46,8 @@ _NOT_MERGED: Final = (
     "an adapter, which is not applied to its model here; merge it into its base with peft's `merge_and_unload`, and save"
     " the whole"
 )
-_JUDGING: Final = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
+_JUDGING: Final = ("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
+"""Heads that judge texts in ways that are not done here."""
 _WITHOUT_VOCABULARY: Final = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 """Tokenizers that spell out bytes or characters."""
 _SETTINGS: Final = frozenset(
@@ -139,6 +141,10 @@ def _check_type(folder: Path, config: Config, _spec: ModelSpec) -> None:
         )
 
 
+def _check_head(folder: Path, config: Config, spec: ModelSpec) -> None:
+    check_head(folder, config, spec.task)
+
+
 def _check_class(folder: Path, config: Config, spec: ModelSpec) -> None:
     """Whether the type has a class that does the task, and the checkpoint the head for it."""
     model_type, tables, at = str(config.get("model_type")), class_tables(), folder / CONFIG_FILE
@@ -222,6 +228,7 @@ _CHECKS: Final[tuple[Callable[[Path, Config, ModelSpec], None], ...]] = (
     _check_quantisation,
     _check_code,
     _check_type,
+    _check_head,
     _check_class,
     _check_sizes,
     _check_weights,

@@ -92,7 +92,7 @@ def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
     form, _, rest = text.partition(":")
     match form:
         case "synthetic":
-            return _synthetic_folder(rest, cache)
+            return _synthetic_folder(rest, spec, cache)
         case "package":
             folder = _package_folder(rest)
         case "hub":
@@ -107,9 +107,11 @@ def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
     return folder
 
 
-def _synthetic_folder(kind: str, cache: Path) -> Path:
+def _synthetic_folder(kind: str, spec: ModelSpec, cache: Path) -> Path:
     if kind not in RECIPES:
         raise SourceMissing(f"there is no synthetic {kind!r}; there are {', '.join(RECIPES)}")
+    if (made_for := RECIPES[kind].task) != spec.task:
+        raise BadCheckpoint(f'it is made for {made_for}, not for {spec.task}; choose "task": "{made_for}"')
     return checkpoint_folder(RECIPES[kind], cache)
 
 

@@ -30,8 +30,8 @@ from engine.worker.window import DTYPE_NAMES
 
 GENERATION_FILE: Final = "generation_config.json"
 OTHER_VERSION: Final = f"fetch it again, or take a checkpoint that transformers {transformers.__version__} reads"
-UNUSED_WEIGHTS: Final = "pooler."
-"""Embedding checkpoints often lack the pooler; nothing here runs it."""
+UNUSED_WEIGHTS: Final = ("pooler.",)
+"""Embedding checkpoints often lack the pooler; nothing here runs it, while heads that judge texts stand on it."""
 
 
 def prepare(request: Prepare, on_progress: Callable[[float], None]) -> Prepared:
@@ -113,7 +113,8 @@ def load_module(checkpoint: Path, task: TaskKind, dtype: torch.dtype) -> PreTrai
             f"{checkpoint}: {len(unlike)} of its weights have other shapes than {CONFIG_FILE} says, such as {name} with"
             f" {tuple(stored)} in place of {tuple(wanted)}; one of the two files belongs to another model"
         )
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED_WEIGHTS))
+    unused = UNUSED_WEIGHTS if task == "embedding" else ()
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith(unused))
     if missing:
         raise BadCheckpoint(
             f"{checkpoint} lacks {len(missing)} weights of {type(module).__name__}, such as {missing[0]};"

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import TaskKind
+from engine.weights.heads import read_head
 from engine.weights.pooling import read_pooling
 from engine.worker.embedding import Embedder, encoder_class
 from engine.worker.generation import Generator, decoder_class
+from engine.worker.judging import Classifier, Judge, Reranker
 from engine.worker.running import RunMemory, Runner
 from engine.worker.skeleton import Skeleton
 
@@ -40,7 +42,21 @@ def _generator(
     return Generator(skeleton.module, tokenizer, limits, memory)
 
 
+def _reranker(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
+    head = read_head(skeleton.folder)
+    return Reranker(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+
+
+def _classifier(
+    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
+) -> Runner[Any]:
+    head = read_head(skeleton.folder)
+    return Classifier(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+
+
 SUPPORT: Final[dict[TaskKind, TaskSupport]] = {
     "embedding": TaskSupport(encoder_class, _embedder),
     "generation": TaskSupport(decoder_class, _generator),
+    "rerank": TaskSupport(lambda _: AutoModelForSequenceClassification, _reranker),
+    "classify": TaskSupport(lambda _: AutoModelForSequenceClassification, _classifier),
 }

@@ -185,6 +185,10 @@ def test_a_checkpoint_that_can_not_be_run_as_it_asks_is_refused_with_file_key_an
     assert str(folder) in str(raised.value)
 
 
+def _modules(*kinds: str) -> str:
+    return json.dumps([{"path": "", "type": f"sentence_transformers.models.{kind}"} for kind in kinds])
+
+
 RUN: Final[dict[str, tuple[Change, TaskKind]]] = {
     "plain": (config(), "embedding"),
     "code with the names of transformers' own": (
@@ -195,7 +199,7 @@ RUN: Final[dict[str, tuple[Change, TaskKind]]] = {
     "a head that sentence-transformers takes no notice of": (
         lambda folder: (
             config(architectures=["BertForSequenceClassification"])(folder),
-            file("modules.json", '[{"path": "", "type": "sentence_transformers.models.Transformer"}]')(folder),
+            file("modules.json", _modules("Transformer", "Pooling"))(folder),
         ),
         "embedding",
     ),
