@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -11,11 +12,21 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.core.tasks import TaskKind
 
-Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
-"""`int8` is weight-only: the matrices of linear layers are int8, the rest and the computing are float16."""
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "nf4", "nf4-double"]
+"""`int8` and `nf4` are weight-only: the matrices of linear layers are of 8 or 4 bits, the rest and the computing are
+float16. With `nf4-double` the scales of these matrices are of 8 bits, too."""
 
-DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 2}
-"""Of an activation, and of a weight, except in int8's matrices (`matrix_bytes`)."""
+DTYPE_BYTES: Final[dict[Dtype, int]] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int8": 2,
+    "nf4": 2,
+    "nf4-double": 2,
+}
+"""Of an activation, and of a weight, except in the matrices of weight-only dtypes."""
+WEIGHT_ONLY: Final[frozenset[Dtype]] = frozenset({"int8", "nf4", "nf4-double"})
+"""Dtypes of matrices alone, each of which is turned into float16 to be multiplied with."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,12 +106,21 @@ def whole_pages(footprint: Footprint) -> Footprint:
 
 
 SCALE_BYTES: Final = 2
-"""Of a row of a matrix: one float16."""
+"""Of a row of an int8 matrix: one float16."""
+NF4_BLOCK: Final = 64
+"""Weights that share a scale of 4 bytes."""
+NF4_SCALE_BLOCK: Final = 256
+"""Scales of a byte that share one of 4."""
 
 
-def matrix_bytes(rows: int, columns: int) -> int:
-    """A matrix in int8: a byte a weight and a scale a row, a row being what makes one output."""
-    return rows * (columns + SCALE_BYTES)
+def matrix_bytes(rows: int, columns: int, dtype: Dtype) -> int:
+    """A matrix in a weight-only dtype. int8: a byte a weight and a scale a row, a row being what makes one output."""
+    if dtype == "int8":
+        return rows * (columns + SCALE_BYTES)
+    weights = rows * columns
+    scales = ceil(weights / NF4_BLOCK)
+    scale_bytes = scales + 4 * ceil(scales / NF4_SCALE_BLOCK) + 4 if dtype == "nf4-double" else 4 * scales
+    return ceil(weights / 2) + scale_bytes
 
 
 def int8_would_fit(in_int8: Footprint | None, budget_bytes: int) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.core.forecast.footprints import Architecture, estimate
-from engine.core.models import DTYPE_BYTES, Dtype, Footprint, ModelSpec, matrix_bytes
+from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, ModelSpec, matrix_bytes
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import weights_bytes
 from engine.weights.recipes import RECIPES, Recipe
@@ -38,15 +38,15 @@ def estimate_footprint(spec: ModelSpec, source: Source) -> Footprint:
 
 
 def estimate_in_int8(spec: ModelSpec, source: Source) -> Footprint | None:
-    """Bytes that `spec` would need in int8; None when it is in int8 already. Raises BadCheckpoint."""
-    return None if spec.dtype == "int8" else estimate_footprint(replace(spec, dtype="int8"), source)
+    """Bytes that `spec` would need in int8; None when it is in that or less already. Raises BadCheckpoint."""
+    return None if spec.dtype in WEIGHT_ONLY else estimate_footprint(replace(spec, dtype="int8"), source)
 
 
 def _recipe_bytes(recipe: Recipe, dtype: Dtype) -> int:
-    if dtype != "int8":
+    if dtype not in WEIGHT_ONLY:
         return recipe.parameters * DTYPE_BYTES[dtype]
     others = recipe.parameters - sum(rows * columns for rows, columns in recipe.matrices)
-    return sum(matrix_bytes(*shape) for shape in recipe.matrices) + others * DTYPE_BYTES[dtype]
+    return sum(matrix_bytes(*shape, dtype) for shape in recipe.matrices) + others * DTYPE_BYTES[dtype]
 
 
 def read_architecture(folder: Path) -> Architecture:

@@ -14,14 +14,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engine.core.models import DTYPE_BYTES, Dtype, matrix_bytes
+from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, matrix_bytes
 from engine.weights.errors import BadCheckpoint
 
 _KEPT: Final = re.compile(r"embed|(^|\.)(wte|wpe|shared|lm_head|relative_attention_bias|DenseReluDense\.wo)\.")
 """Tables that rows are looked up in, output heads, and T5's `wo`, which transformers keeps in float32."""
 
 
-def is_int8_matrix(name: str, shape: tuple[int, ...]) -> bool:
+def is_linear_matrix(name: str, shape: tuple[int, ...]) -> bool:
     """Whether a floating weight of that name and shape is a linear layer's matrix."""
     return len(shape) == 2 and name.endswith(".weight") and not _KEPT.search(name)
 
@@ -127,8 +127,9 @@ def weights_bytes(folder: Path, dtype: Dtype) -> int:
 def _bytes_in(dtype: Dtype, name: str, tensor: StoredTensor) -> int:
     if tensor.dtype not in FLOATING:
         return tensor.elements * DTYPE_SIZES[tensor.dtype]
-    if dtype == "int8" and is_int8_matrix(name, tensor.shape):
-        return matrix_bytes(*tensor.shape)
+    if dtype in WEIGHT_ONLY and is_linear_matrix(name, tensor.shape):
+        rows, columns = tensor.shape
+        return matrix_bytes(rows, columns, dtype)
     return tensor.elements * DTYPE_BYTES[dtype]
 
 

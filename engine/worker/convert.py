@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from engine.core.models import Dtype
+from engine.core.models import WEIGHT_ONLY, Dtype
 from engine.core.tasks import TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
@@ -18,10 +18,10 @@ from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
 from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
-from engine.worker.int8 import COMPUTE_DTYPE, convert
 from engine.worker.protocol import Prepare
 from engine.worker.runners import SUPPORT
 from engine.worker.synthetic import make
+from engine.worker.weight_only import COMPUTE_DTYPE, convert
 from engine.worker.window import DTYPE_NAMES
 
 UNUSED_WEIGHTS: Final = "pooler."
@@ -60,10 +60,10 @@ def verify_sha256(path: Path, expected: str) -> None:
 
 def load_in(checkpoint: Path, task: TaskKind, dtype: Dtype) -> PreTrainedModel:
     """The checkpoint as it is to be prepared. Raises BadCheckpoint."""
-    if dtype != "int8":
+    if dtype not in WEIGHT_ONLY:
         return load_module(checkpoint, task, getattr(torch, dtype))
     module = load_module(checkpoint, task, COMPUTE_DTYPE)
-    convert(module)
+    convert(module, dtype)
     return module
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
-from engine.worker.int8 import make_places
+from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
 
 
@@ -52,7 +52,7 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         module: PreTrainedModel = model_class(config)
-    make_places(module, layout.int8_layers)
+    make_places(module, layout.weight_only_layers)
     if (folder / "generation_config.json").is_file():
         module.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     module.train(False)

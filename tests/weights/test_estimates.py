@@ -12,7 +12,7 @@ from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
 from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import architecture_of, estimate_footprint, estimate_in_int8, read_architecture
-from engine.weights.header import is_int8_matrix
+from engine.weights.header import is_linear_matrix
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
 
@@ -80,7 +80,7 @@ def test_what_a_model_would_need_in_int8_is_told_of_one_that_is_not() -> None:
 def test_matrices_are_told_from_tables_and_heads_by_their_names(
     name: str, shape: tuple[int, ...], expected: bool
 ) -> None:
-    assert is_int8_matrix(name, shape) is expected
+    assert is_linear_matrix(name, shape) is expected
 
 
 @pytest.mark.parametrize(

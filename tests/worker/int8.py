@@ -38,7 +38,7 @@ def rounded_by_torch(matrix: torch.Tensor) -> torch.Tensor:
 
 def round_matrices(module: PreTrainedModel, prepared: Prepared) -> None:
     """What the prepared model has in int8 is rounded in the float16 model."""
-    for path in prepared.layout.int8_layers:
+    for path in prepared.layout.weight_only_layers:
         layer = module.get_submodule(path)
         assert isinstance(layer, torch.nn.Linear | Conv1D)
         matrix = layer.weight.detach()
