@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.core.devices import DeviceSpec
-from engine.core.models import Footprint, ModelSpec, int8_would_fit
+from engine.core.models import Dtype, Footprint, ModelSpec, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.settings.load import ALLOCATION_FILE
@@ -35,10 +35,10 @@ def check_fit(
     specs: Sequence[DeviceSpec],
     footprints: Mapping[ModelName, Footprint],
     models: Iterable[ModelSpec] = (),
-    in_int8: Mapping[ModelName, Footprint] | None = None,
+    smaller: Mapping[ModelName, Mapping[Dtype, Footprint]] | None = None,
 ) -> Fit:
     """Which models can never be placed on `specs`, and which only on the CPU. `models`: their pins are checked too.
-    `in_int8`: what they would need with that dtype, where they don't have it."""
+    `smaller`: what they would need in the dtypes that make them smaller."""
     errors, warnings = [], []
     budgets = {spec.id: int(spec.fraction * spec.total_bytes) for spec in specs}
     largest = max(budgets, key=budgets.__getitem__)
@@ -46,17 +46,17 @@ def check_fit(
     for name, footprint in footprints.items():
         needed = footprint.total_bytes
         needs = f"{name} needs {format_size(needed)} ({footprint.label})"
-        smaller = in_int8.get(name) if in_int8 else None
+        others = smaller.get(name, {}) if smaller else {}
         if needed > budgets[largest]:
             errors.append(
                 f"{needs} and fits no device; the largest budget is {format_size(budgets[largest])} on {largest}. "
                 f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog"
-                f"{_remedy(smaller, budgets[largest])}."
+                f"{_remedy(others, budgets[largest])}."
             )
         elif gpus and all(needed > budgets[gpu] for gpu in gpus):
             most = max(budgets[gpu] for gpu in gpus)
             why = f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}"
-            warnings.append(f"{why}{_remedy(smaller, most)}.")
+            warnings.append(f"{why}{_remedy(others, most)}.")
     for model in models:
         device, wanted = model.pin.device if model.pin else None, footprints.get(model.name)
         if device and wanted and budgets[device] < wanted.total_bytes <= budgets[largest]:
@@ -67,8 +67,8 @@ def check_fit(
     return Fit(tuple(errors), tuple(warnings))
 
 
-def _remedy(in_int8: Footprint | None, budget_bytes: int) -> str:
-    would_fit = int8_would_fit(in_int8, budget_bytes)
+def _remedy(smaller: Mapping[Dtype, Footprint], budget_bytes: int) -> str:
+    would_fit = smaller_would_fit(smaller, budget_bytes)
     return would_fit and f"; {would_fit}"
 
 

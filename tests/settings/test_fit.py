@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.devices import DeviceSpec
-from engine.core.models import Footprint, ModelSpec, Pin
+from engine.core.models import Dtype, Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
 from engine.settings import SettingsError, check_fit, device_specs, load_settings
 from tests.settings.config_files import config_folder
@@ -70,19 +70,28 @@ def test_a_model_that_fits_only_the_cpu_is_a_warning() -> None:
 
 
 def test_int8_is_named_where_a_gpu_would_hold_the_model_then() -> None:
-    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, in_int8={"m": footprint(410)})
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, smaller={"m": {"int8": footprint(410)}})
 
     assert warning.endswith('a GPU is 800 MiB; with "dtype": "int8" it would need 410 MiB and fit.')
 
 
 def test_int8_is_named_where_some_device_would_hold_the_model_then() -> None:
-    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(3000)}, in_int8={"m": footprint(1500)})
+    (error,), _ = check_fit(
+        (GPU0, HOST), {"m": footprint(3000)}, smaller={"m": {"int8": footprint(1500), "nf4": footprint(900)}}
+    )
 
     assert error.endswith('take it from the catalog; with "dtype": "int8" it would need 1.5 GiB and fit.')
 
 
+def test_nf4_is_named_where_int8_would_not_do() -> None:
+    sizes: dict[Dtype, Footprint] = {"int8": footprint(810), "nf4": footprint(430), "nf4-double": footprint(400)}
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(1601)}, smaller={"m": sizes})
+
+    assert warning.endswith('a GPU is 800 MiB; with "dtype": "nf4" it would need 430 MiB and fit.')
+
+
 def test_int8_is_not_named_where_the_model_would_still_be_too_large() -> None:
-    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, in_int8={"m": footprint(2500)})
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, smaller={"m": {"int8": footprint(2500)}})
 
     assert error.endswith("take it from the catalog.")
 

