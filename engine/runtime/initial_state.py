@@ -22,7 +22,7 @@ from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.recording.copy_rates import Circumstances, recall
-from engine.settings import Settings, SettingsError, check_fit
+from engine.settings import Settings, SettingsError, check_fit, too_old
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.estimates import estimate_footprint, estimate_smaller
 from engine.weights.slab import open_prepared
@@ -55,6 +55,11 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     models: dict[ModelName, ModelState] = {}
     warnings = list(settings.warnings)
     for spec in settings.models:
+        if old := too_old(spec, settings):
+            warnings.append(old.words)
+            if old.is_everywhere:
+                models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=old.words)
+                continue
         try:
             source = resolve(spec, cache)
             footprint, smaller = estimate_footprint(spec, source), estimate_smaller(spec, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.core.devices import DeviceSpec
 from engine.core.models import Dtype, Footprint, ModelSpec, smaller_would_fit
@@ -65,6 +65,37 @@ def check_fit(
                 f"it needs {format_size(wanted.total_bytes)}. Pin it elsewhere, or give {device} more memory."
             )
     return Fit(tuple(errors), tuple(warnings))
+
+
+NF4_CAPABILITY: Final = (6, 0)
+"""The oldest cards that bitsandbytes supports 4 bits on. Older ones compute float16 no faster than float32."""
+
+
+class TooOld(NamedTuple):
+    """A model's dtype makes no sense on some cards that it may be placed on."""
+
+    words: str
+    """Which cards, and what helps."""
+    is_everywhere: bool
+    """Whether it may be placed on no other GPU, so that it is not to be loaded."""
+
+
+def too_old(spec: ModelSpec, settings: Settings) -> TooOld | None:
+    """What is to be said of the visible cards' capability; None when all that it may be placed on can do with its dtype."""
+    if spec.dtype not in ("nf4", "nf4-double"):
+        return None
+    pinned_to = spec.pin.device if spec.pin else None
+    ordinals = {name: gpu.ordinal for name, gpu in settings.gpus.items() if pinned_to in (None, name)}
+    capabilities = {name: None if at is None else settings.cards[at].capability for name, at in ordinals.items()}
+    old = [
+        f"{name} has {known[0]}.{known[1]}" for name, known in capabilities.items() if known and known < NF4_CAPABILITY
+    ]
+    if not old:
+        return None
+    needs = "takes a card of compute capability {}.{} or newer".format(*NF4_CAPABILITY)
+    is_everywhere = len(old) == len(capabilities)
+    remedy = 'choose "float32", or "int8" where that is too large' if is_everywhere else "pin it to another device"
+    return TooOld(f'{spec.name}: "dtype": "{spec.dtype}" {needs}, and {" and ".join(old)}; {remedy}', is_everywhere)
 
 
 def _remedy(smaller: Mapping[Dtype, Footprint], budget_bytes: int) -> str:
