@@ -48,6 +48,11 @@ def mib_range(least_bytes: int, most_bytes: int) -> str:
     return f"{most} MiB" if least == most else f"{least}–{most} MiB"
 
 
+def format_room(free_bytes: int) -> str:
+    """Room for a sentence: as a size, but never more than there is, so that no refusal says that as much is free as is needed."""
+    return format_size(free_bytes // MIB * MIB) if free_bytes < GIB else f"{int(10 * free_bytes / GIB) / 10:.1f} GiB"
+
+
 def format_size(size_bytes: int) -> str:
     """A size for a sentence: "438 MiB", "5.6 GiB"."""
     if size_bytes >= 10 * GIB:

@@ -68,6 +68,9 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
             warnings.append(str(error))
         else:
             sources[spec.name] = source
+            warnings += (
+                f"{spec.name} is taken from {source.text}; {passed_over}" for passed_over in source.passed_over
+            )
             folder = prepared_folder(spec, source, cache)
             why_not = _why_not_prepared(folder)
             models[spec.name] = ModelState(spec, footprint, source.text, not why_not, spec.pin, smaller=smaller)

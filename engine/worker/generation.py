@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from engine.core.models import Limits
 from engine.core.tasks import Continuation, Generate, TextPart
@@ -112,3 +119,9 @@ def share_limit(prompt_tokens: int, max_tokens: int, limit: int) -> tuple[int, i
         raise BadRequest(f"at least one token must be asked for, not {max_tokens}")
     new = min(max_tokens, max(limit - prompt_tokens, limit // 2))
     return min(prompt_tokens, limit - new), new
+
+
+def decoder_class(config: PreTrainedConfig) -> Any:  # noqa: ANN401 - transformers' classes share no type
+    """The class that loads a checkpoint of this configuration for generation. Models that take pictures, too, write text from
+    text alone as well."""
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText

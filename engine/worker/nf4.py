@@ -142,7 +142,7 @@ def _nearest(values: torch.Tensor, levels: torch.Tensor, block: int) -> tuple[to
 def _pairs(device: str) -> torch.Tensor:
     """By byte, the levels of its two halves, as one number of 8 bytes: looking up single numbers is quicker than rows by half.
     One table for all layers, so that a slab has it once."""
-    levels = torch.tensor(_NF4)
+    levels = torch.tensor(_NF4, device="cpu")
     return torch.cartesian_prod(levels, levels).view(torch.int64).flatten().to(device)
 
 
@@ -151,7 +151,7 @@ def _scale_levels(device: str) -> torch.Tensor:
     """The 8-bit levels of bitsandbytes: a sign, then as many noughts as the decimal exponent, the rest in even steps."""
     levels = [0.0, 1.0]
     for decade in range(_SCALE_DECADES):
-        steps = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32)
+        steps = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32, device="cpu")
         means = (steps[:-1] + steps[1:]) / 2
         each = 10.0 ** (decade + 1 - _SCALE_DECADES) * means
         levels += [*each.tolist(), *(-each).tolist()]

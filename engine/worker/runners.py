@@ -6,16 +6,16 @@ A new task is entered here. Neither those who bring models to the device nor tho
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import TaskKind
-from engine.worker.embedding import Embedder, encoder_class, read_pooling
-from engine.worker.generation import Generator
+from engine.weights.pooling import read_pooling
+from engine.worker.embedding import Embedder, encoder_class
+from engine.worker.generation import Generator, decoder_class
 from engine.worker.running import RunMemory, Runner
 from engine.worker.skeleton import Skeleton
 
@@ -25,8 +25,8 @@ MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, Run
 class TaskSupport(Struct, frozen=True):
     """What one kind of task needs."""
 
-    model_class: Callable[[Path], Any]
-    """Whose `from_pretrained` loads a checkpoint for it; transformers' classes share no type."""
+    model_class: Callable[[PreTrainedConfig], Any]
+    """Whose `from_pretrained` loads a checkpoint of that configuration for it; transformers' classes share no type."""
     make_runner: MakeRunner
 
 
@@ -42,5 +42,5 @@ def _generator(
 
 SUPPORT: Final[dict[TaskKind, TaskSupport]] = {
     "embedding": TaskSupport(encoder_class, _embedder),
-    "generation": TaskSupport(lambda _: AutoModelForCausalLM, _generator),
+    "generation": TaskSupport(decoder_class, _generator),
 }

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
-from engine.core.devices import Reading
+from engine.core.devices import Neighbour, Reading
 from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.planning.planner import plan
@@ -124,6 +124,23 @@ def test_a_pinned_model_is_never_a_victim() -> None:
     assert "unpin a" in refusal.advice
     assert refusal.needed_bytes == 60 * MIB
     assert [(r.device, r.free_bytes) for r in refusal.rooms] == [("gpu0", 20 * MIB)]
+
+
+def test_a_refusal_says_who_else_holds_the_card_and_advises_what_can_help() -> None:
+    held = Reading("ok", "", 70 * MIB, 70 * MIB, neighbours=(Neighbour(815, "game", 60 * MIB), Neighbour(9, "", None)))
+    refusal = refused(with_reading(box({"a": 60}, {"gpu0": 100}), "gpu0", held), Load("a"), Policy(cpu_fallback=False))
+
+    assert "others hold 70 MiB of gpu0 (game 815: 60 MiB, process 9) and leave 30 MiB for models" in refusal.reason
+    assert refusal.advice[0] == "end what else uses gpu0, or wait until it has given memory back"
+    assert not any("GPU_MEMORY_FRACTION" in advice for advice in refusal.advice)
+
+
+def test_a_refusal_never_says_that_as_much_is_free_as_is_needed() -> None:
+    held = Reading("ok", "", 40 * MIB + 1, 40 * MIB + 1)
+    refusal = refused(with_reading(box({"a": 60}, {"gpu0": 100}), "gpu0", held), Load("a"), Policy(cpu_fallback=False))
+
+    assert "needs 60 MiB" in refusal.reason
+    assert "leave 59 MiB for models" in refusal.reason
 
 
 def test_a_model_that_came_a_moment_ago_is_not_a_victim() -> None:

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
+from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.errors import BadCheckpoint
-from engine.weights.estimates import architecture_of, estimate_footprint, estimate_smaller, read_architecture
+from engine.weights.estimates import estimate_footprint, estimate_smaller
 from engine.weights.header import is_linear_matrix
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint

@@ -45,6 +45,7 @@ def round_matrices(module: PreTrainedModel, prepared: Prepared) -> None:
         if isinstance(layer, Conv1D):  # GPT-2 stores its matrices the other way round
             matrix = matrix.t()
         linear = torch.nn.Linear(matrix.shape[1], matrix.shape[0])
-        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix))
+        # in the order of rows that the int8 layer computes with: a card's products differ in the last bit between the two
+        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix).contiguous())
         linear.bias = layer.bias
         module.set_submodule(path, linear)
