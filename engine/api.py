@@ -6,9 +6,9 @@ the same contract tests. Requests to models have one channel, `run`; what is sai
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
@@ -20,11 +20,19 @@ from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
 from engine.core.tasks import (
+    Classify,
     Continuation,
     Embed,
+    EmbedOptions,
+    Ended,
     Generate,
+    GenerateSettings,
+    LabelScores,
+    Message,
+    Rerank,
     RunEvent,
     RunResult,
+    Scores,
     Task,
     TaskResult,
     TextTokens,
@@ -162,7 +170,7 @@ def why_not_done(answer: Answer) -> str:
 
 
 class Embeddings(Struct, frozen=True):
-    """Vectors of a request, one row a text."""
+    """Vectors of a request, one row a text, and what `Vectors` says of them."""
 
     model: ModelName
     device: DeviceId
@@ -170,22 +178,75 @@ class Embeddings(Struct, frozen=True):
     seconds: float
     synthetic: bool = False
     tokens: tuple[TextTokens, ...] = ()
-    """What was read and kept of each text."""
     normalized: bool = True
-    """Whether the rows have unit length."""
     similarity: str = "cosine"
-    """How they are meant to be compared."""
     prompt: str = ""
-    """What came before each text."""
 
 
 class Generation(Struct, frozen=True):
-    """What a model wrote."""
+    """What a model wrote; the fields are those of the run's result and of its continuation."""
 
     model: ModelName
     device: DeviceId
     text: str
     tokens: int
+    seconds: float
+    synthetic: bool
+    ended: Ended
+    stop: str
+    prompt_tokens: int
+    seed: int | None
+
+
+def generation_of(ran: RunResult) -> Generation:
+    """What was written in a run that ended. Raises CannotServe for one that wrote nothing."""
+    wrote = _expected(Continuation, ran)
+    ended = wrote.ended, wrote.stop, wrote.prompt_tokens, wrote.seed
+    return Generation(ran.model, ran.device, wrote.text, wrote.tokens, ran.seconds, ran.synthetic, *ended)
+
+
+class RankedDocument(Struct, frozen=True):
+    """A document, and how well it answers the query."""
+
+    document: int
+    """Its number among those that were given, from 0 on."""
+    score: float
+    tokens: TextTokens
+    """Its own together with the query's."""
+
+
+class Reranking(Struct, frozen=True):
+    """Documents by their scores, the best first; of equal ones the one that was given first."""
+
+    model: ModelName
+    device: DeviceId
+    ranked: tuple[RankedDocument, ...]
+    seconds: float
+    synthetic: bool = False
+
+
+class LabelScore(Struct, frozen=True):
+    """A label, and how well it fits."""
+
+    label: str
+    score: float
+
+
+class ClassifiedText(Struct, frozen=True):
+    """What a text is, of the labels that its model knows."""
+
+    labels: tuple[LabelScore, ...]
+    """All of them, the best first."""
+    tokens: TextTokens
+    """What was read of the text."""
+
+
+class Classification(Struct, frozen=True):
+    """What the texts of a request are, in their order."""
+
+    model: ModelName
+    device: DeviceId
+    texts: tuple[ClassifiedText, ...]
     seconds: float
     synthetic: bool = False
 
@@ -196,7 +257,8 @@ _R = TypeVar("_R", bound=TaskResult)
 class EngineAPI(Protocol):
     """Every method may raise EngineError; none raises anything else on purpose.
 
-    An engine names this as its base: `result`, `embed` and `generate` are the same for all of them, made of `run`.
+    An engine names this as its base: `result`, `embed`, `generate`, `rerank` and `classify` are the same for all of them,
+    made of `run`.
     """
 
     async def hello(self) -> Hello: ...
@@ -238,8 +300,8 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe, ReadOnly; after the first part, too. Closing the generator ends the waiting, not the
-        run, which has its place on the device until the worker has answered.
+        Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
+        generator ends the waiting, not the run, which has its place on the device until the worker has answered.
         """
         ...
 
@@ -251,45 +313,58 @@ class EngineAPI(Protocol):
                     return event
         raise EngineError(f"the run of {model} ended without a result")
 
-    async def embed(
+    async def embed(self, model: ModelName, texts: list[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Vectors of `texts`, loading the model when needed; options as in `Embed`. Raises UnknownModel, CannotServe."""
+        given = (
+            *enumerate(texts, 1),
+            ("of the prompt", options.get("prompt_text")),
+            ("of its name", options.get("prompt")),
+        )
+        _check_unicode(*((f"text {which}", text or "") for which, text in given))
+        ran = await self.result(model, Embed(tuple(texts), **options))
+        made = _expected(Vectors, ran)
+        about = made.tokens, made.normalized, made.similarity, made.prompt
+        return Embeddings(model, ran.device, made.rows(), ran.seconds, ran.synthetic, *about)
+
+    async def generate(
         self,
         model: ModelName,
-        texts: list[str],
-        *,
-        prompt: str | None = None,
-        prompt_text: str | None = None,
-        dimensions: int | None = None,
-        truncate: bool = False,
-    ) -> Embeddings:
-        """Vectors of `texts`, loading the model when needed; the options are those of `Embed`. Raises UnknownModel,
-        CannotServe, also for a text that is too long where `truncate` is not asked for."""
-        for name, text in (
-            *((f"text {n}", text) for n, text in enumerate(texts, 1)),
-            ("the prompt", prompt_text or ""),
-        ):
-            if not is_unicode(text):
-                raise CannotServe(
-                    f"{name} holds half characters (lone surrogates), which no model reads; decode it anew"
-                )
-        ran = await self.result(model, Embed(tuple(texts), prompt, prompt_text, dimensions, truncate))
-        made = _expected(Vectors, ran)
-        return Embeddings(
-            model,
-            ran.device,
-            made.rows(),
-            ran.seconds,
-            ran.synthetic,
-            made.tokens,
-            made.normalized,
-            made.similarity,
-            made.prompt,
-        )
+        prompt: str | Sequence[Message],
+        max_tokens: int = 32,
+        **settings: Unpack[GenerateSettings],
+    ) -> Generation:
+        """What the model writes after a text, or answers in a conversation, loading it when needed. Raises UnknownModel,
+        CannotServe."""
+        try:
+            task = Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
+        except ValueError as error:
+            raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
+        return generation_of(await self.result(model, task))
 
-    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
-        """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""
-        ran = await self.result(model, Generate(prompt, max_tokens))
-        written = _expected(Continuation, ran)
-        return Generation(model, ran.device, written.text, written.tokens, ran.seconds, ran.synthetic)
+    async def rerank(
+        self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> Reranking:
+        """The documents by how well they answer `query`, the best `top` of them where it is given. Raises UnknownModel,
+        CannotServe, also for a document that is too long, unless `truncate` has it cut."""
+        _check_unicode(("the query", query), *((f"document {n}", text) for n, text in enumerate(documents, 1)))
+        ran = await self.result(model, Rerank(query, tuple(documents), truncate))
+        found = _expected(Scores, ran)
+        figures = zip(found.scores, found.tokens, strict=True)
+        ranked = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
+        ranked.sort(key=lambda document: -document.score)
+        return Reranking(model, ran.device, tuple(ranked[:top]), ran.seconds, ran.synthetic)
+
+    async def classify(self, model: ModelName, texts: list[str], truncate: bool = False) -> Classification:
+        """What each of `texts` is, of the labels that the model knows. Raises UnknownModel, CannotServe, also for a text that
+        is too long, unless `truncate` has it cut."""
+        _check_unicode(*((f"text {n}", text) for n, text in enumerate(texts, 1)))
+        ran = await self.result(model, Classify(tuple(texts), truncate))
+        found = _expected(LabelScores, ran)
+        classified = tuple(
+            ClassifiedText(_best_first(found.labels, scores), tokens)
+            for scores, tokens in zip(found.scores, found.tokens, strict=True)
+        )
+        return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
@@ -311,3 +386,15 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
     if not isinstance(ran.result, kind):
         raise CannotServe(f"{ran.model} on {ran.device} answered {type(ran.result).__name__}, not {kind.__name__}")
     return ran.result
+
+
+def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
+    found = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
+    return tuple(sorted(found, key=lambda one: -one.score))
+
+
+def _check_unicode(*texts: tuple[str, str]) -> None:
+    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    for name, text in texts:
+        if not is_unicode(text):
+            raise CannotServe(f"{name} holds half characters (lone surrogates), which no model reads; decode it anew")

@@ -6,18 +6,32 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.api import Cancelled, Changed, Declined, Done, Embeddings, EngineAPI, EngineError, EngineUnreachable, Failed
+from engine.api import (
+    Cancelled,
+    Changed,
+    ClassifiedText,
+    Declined,
+    Done,
+    Embeddings,
+    EngineAPI,
+    EngineError,
+    EngineUnreachable,
+    Failed,
+    Generation,
+    RankedDocument,
+)
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
 from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import EmbedOptions, GenerateSettings, Message
 from engine.paths import find_paths
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
@@ -96,25 +110,40 @@ class GPUManager:
                     continue
         raise EngineError(f"{name} was not loaded")
 
-    def embed(
-        self,
-        name: ModelName,
-        texts: list[str],
-        *,
-        prompt: str | None = None,
-        prompt_text: str | None = None,
-        dimensions: int | None = None,
-        truncate: bool = False,
-    ) -> EmbeddedTexts:
+    def embed(self, name: ModelName, texts: list[str], **options: Unpack[EmbedOptions]) -> EmbeddedTexts:
         """Vectors of `texts`, loading the model when needed. `prompt` is the name of one of the model's, `prompt_text` one in
         so many words; `dimensions` keeps the first so many figures; `truncate` cuts texts that are too long.
 
         Raises EngineError, also for a text that is too long where `truncate` is not asked for.
         """
-        made = self._engine.embed(
-            name, texts, prompt=prompt, prompt_text=prompt_text, dimensions=dimensions, truncate=truncate
-        )
-        return EmbeddedTexts(self._wait(made))
+        return EmbeddedTexts(self._wait(self._engine.embed(name, texts, **options)))
+
+    def generate(
+        self,
+        name: ModelName,
+        prompt: str | Sequence[Message],
+        max_tokens: int = 32,
+        **settings: Unpack[GenerateSettings],
+    ) -> Generation:
+        """What the model writes after a text, or answers in a conversation, loading it when needed; why it ended, and how
+        many tokens were read and written. Raises EngineError, also for a prompt that leaves no room for `max_tokens`."""
+        return self._wait(self._engine.generate(name, prompt, max_tokens, **settings))
+
+    def rerank(
+        self, name: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> tuple[RankedDocument, ...]:
+        """The documents by how well they answer `query`, the best first, loading the model when needed.
+
+        A document that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.rerank(name, query, documents, top, truncate)).ranked
+
+    def classify(self, name: ModelName, texts: list[str], truncate: bool = False) -> tuple[ClassifiedText, ...]:
+        """What each text is: the model's labels with their scores, the best first, loading the model when needed.
+
+        A text that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.classify(name, texts, truncate)).texts
 
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""

@@ -14,12 +14,11 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import count
-from citadel_tui.text import clean
-from citadel_tui.words.figures import seconds_text
+from citadel_tui.text import clean, shortened
+from citadel_tui.words.figures import kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
 from engine.core.names import ModelName
-from engine.core.tasks import TextTokens
 
 _SHOWN_FIGURES: Final = 5
 _SHOWN_TEXT: Final = 32
@@ -68,7 +67,7 @@ async def _embed(arguments: EmbedArguments) -> Exit:
             )
     for number, tokens in enumerate(embeddings.tokens, 1):
         if tokens.is_cut:
-            tell(f"text {number} was cut: {_kept(tokens)}")
+            tell(f"text {number} was cut: {kept_text(tokens)} are read")
     if arguments.json:
         print(msgspec.json.encode(embeddings).decode())
     else:
@@ -95,11 +94,6 @@ def _described(embeddings: Embeddings, texts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _kept(tokens: TextTokens) -> str:
-    more = "" if tokens.read_whole else "more than "
-    return f"the first {tokens.kept} of {more}{tokens.seen} tokens are kept"
-
-
 def _similarities(vectors: Sequence[Sequence[float]], texts: Sequence[str]) -> str:
     numbers = [str(number) for number in range(1, len(texts) + 1)]
     rows = [
@@ -118,4 +112,4 @@ def _dot(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _short(text: str) -> str:
-    return clean(text) if len(text) <= _SHOWN_TEXT else clean(text[: _SHOWN_TEXT - 1]) + "…"
+    return shortened(text, _SHOWN_TEXT)

@@ -136,13 +136,6 @@ def read_sentence_format(folder: Path) -> SentenceFormat:
     )
 
 
-def module_files(folder: Path) -> tuple[Path, ...]:
-    """The files, weights too, of the modules behind the model of the checkpoint in `folder`. Raises BadCheckpoint."""
-    folders = {line.path for line in _list_modules(folder) if line.path}
-    paths = (folder / below / name for below in folders for name in ("config.json", MODULE_WEIGHTS))
-    return tuple(path for path in paths if path.is_file())
-
-
 # ── the modules behind the model ─────────────────────────────────────────────────────────────────
 
 
@@ -165,7 +158,9 @@ def _read_modules(folder: Path) -> tuple[SentenceModule, ...]:
     listed = _list_modules(folder)
     if not listed or listed[0].kind != "Transformer" or not listed[0].type.startswith(_LIBRARY):
         first = listed[0].type if listed else "nothing"
-        raise BadCheckpoint(f"{path} begins with {first}, and only a Transformer can be run; choose another checkpoint")
+        raise BadCheckpoint(
+            f"{path} asks for {first} as the model, and only a Transformer can be run; choose another checkpoint"
+        )
     if listed[0].path:
         raise BadCheckpoint(f"{path} has its model in {listed[0].path}; save it with a newer sentence-transformers")
     modules = [_read_module(folder, path, line) for line in listed[1:] if line.kind not in _WITHOUT_EFFECT]

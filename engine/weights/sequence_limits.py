@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -14,11 +13,12 @@ from engine.core.devices import DeviceSpec
 from engine.core.models import Limits, ModelSpec
 from engine.core.sizes import format_size
 from engine.core.tasks import TaskKind
+from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
 from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import estimate_footprint
 from engine.weights.recipes import RECIPES
 from engine.weights.sentence_files import MODEL_FILE, read_sentence_format
-from engine.weights.sources import CONFIG_FILE, Source
+from engine.weights.sources import Source
 
 TOKENIZER_SETTINGS: Final = "tokenizer_config.json"
 _POSITIONS: Final = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "n_ctx")
@@ -168,9 +168,4 @@ def _count(value: object) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error
+    return read_json_object(path) if path.is_file() else {}

@@ -3,13 +3,12 @@ and answers that are none."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 import transformers
 from msgspec import Struct
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import Embed, TextTokens, Vectors
@@ -202,9 +201,8 @@ def split(lengths: list[int], limits: Limits) -> list[list[int]]:
     return [*batches, batch] if batch else batches
 
 
-def encoder_class(checkpoint: Path) -> Any:  # noqa: ANN401 - transformers' classes share no type
-    """The class that loads it for embeddings. Of a family with a decoder only the encoder makes them, and has a class of its own,
-    such as T5EncoderModel."""
-    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+def encoder_class(config: PreTrainedConfig) -> Any:  # noqa: ANN401 - transformers' classes share no type
+    """The class that loads a checkpoint of this configuration for embeddings. Of a family with a decoder only the encoder makes
+    them, and has a class of its own, such as T5EncoderModel."""
     family = type(config).__name__.removesuffix("Config")
     return getattr(transformers, f"{family}EncoderModel", AutoModel)

@@ -10,25 +10,27 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.weights.errors import BadCheckpoint
+from engine.worker.errors import in_our_words
 
 TOKENIZER_FILE: Final = "tokenizer.json"
 _MAY_LACK: Final = frozenset({"tokenizer_file", "tokenizer_config_file", "normalizer_file", "target_vocab_file"})
 """Files that tokenizers read where they are there."""
+
 _CHARACTERS_A_TOKEN: Final = 16
 """Four times what there are in most texts: of one that is longer than so many a token of the limit, the beginning will do."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer whose files lie in the folder. Raises BadCheckpoint."""
-    try:
+    with in_our_words(f"{folder} has no tokenizer that can be loaded", "fetch its tokenizer's files again"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, ImportError) as error:
-        raise BadCheckpoint(f"{folder} has no tokenizer that can be loaded: {error}") from error
     _check_vocabulary(folder, tokenizer)
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        # any will do, since padding is masked; one that is special already, so that no answer loses it
+        special = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token, *tokenizer.all_special_tokens)
+        tokenizer.pad_token = next(filter(None, special), None)
     return tokenizer
 
 

@@ -18,12 +18,9 @@ from tests.service.serving import serving
 
 
 class Cutting(ScriptedEngine):
-    """Keeps four tokens of each text, and remembers what it was asked."""
-
-    asked: Task | None = None
+    """Keeps four tokens of each text."""
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        self.asked = task
         async for event in super().run(model, task):
             if isinstance(event, RunResult) and isinstance(event.result, Vectors):
                 tokens = (TextTokens(4, 4), TextTokens(9, 4), TextTokens(900, 4, read_whole=False))
@@ -41,14 +38,14 @@ async def engine() -> AsyncIterator[Cutting]:
 
 async def test_options_reach_the_model(citadel: Citadel, engine: Cutting) -> None:
     await citadel("embed", "e5-small", "a", "b", "c", "--prompt", "query", "--dimensions", "2", "--truncate")
-    assert engine.asked == Embed(("a", "b", "c"), prompt="query", dimensions=2, truncate=True)
+    assert engine.asked == [Embed(("a", "b", "c"), prompt="query", dimensions=2, truncate=True)]
 
 
 async def test_cut_texts_are_named_and_vectors_described(citadel: Citadel, engine: Cutting) -> None:
     ran = await citadel("embed", "e5-small", "a", "b", "c", "--truncate")
     assert ran.err.splitlines() == [
-        "citadel: text 2 was cut: the first 4 of 9 tokens are kept",
-        "citadel: text 3 was cut: the first 4 of more than 900 tokens are kept",
+        "citadel: text 2 was cut: 4 of 9 tokens are read",
+        "citadel: text 3 was cut: 4 of more than 900 tokens are read",
     ]
     assert ran.out.splitlines()[0] == (
         "e5-small (synthetic) on gpu0: 3 dimensions, 0.01 s, not of unit length, as the model's files say,"
@@ -80,4 +77,4 @@ async def test_arguments_that_are_no_text_are_refused_in_words(
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("citadel: the argument ")
     assert ran.err.endswith("is not UTF-8, so that no command can pass it on\n")
-    assert engine.asked is None
+    assert engine.asked == []

@@ -92,6 +92,7 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
         "embed m a --prompt query --dimensions 8 --truncate --json",
         "embed m a --prompt-text before",
         "generate m a --max-tokens 3",
+        "generate m a --chat --temperature 1 --top-k 4 --seed 3 --stop x",
         "selftest",
         "models list",
         "models make a b",
