@@ -60,7 +60,7 @@ class Generator:
         self._vocabulary: Final = int(module.config.get_text_config().vocab_size)
         self._memory: Final = memory
         self._settings: Final = module.generation_config or GenerationConfig()  # type: ignore[no-untyped-call]
-        _check(self._settings)
+        _check(self._settings, self._vocabulary)
         # Taken out of the settings: transformers' own search for them fails with tokenizers that it was not made for.
         self._own_stops: Final = tuple(_listed(self._settings.stop_strings))
         self._settings.stop_strings = None
@@ -197,8 +197,15 @@ class _Hearing(StoppingCriteria):
 # ── what a checkpoint and a request ask for ──────────────────────────────────────────────────────
 
 
-def _check(settings: GenerationConfig) -> None:
-    """Raises BadCheckpoint for the first setting that is not carried out."""
+def _check(settings: GenerationConfig, vocabulary: int) -> None:
+    """Raises BadCheckpoint for the first setting that is not carried out, or can't be."""
+    for name in ("forced_bos_token_id", "forced_eos_token_id"):
+        for token in _listed(getattr(settings, name)):
+            # On a card it would end the worker, and every model on it.
+            if not (isinstance(token, int) and 0 <= token < vocabulary):
+                raise BadCheckpoint(
+                    f"its settings for writing ({_WHERE}) ask for {name}: {token!r}, and the model has {vocabulary} tokens"
+                )
     for name, harmless in _NOT_CARRIED_OUT.items():
         if (value := getattr(settings, name, None)) not in harmless:
             raise BadCheckpoint(

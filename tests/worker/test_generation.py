@@ -131,6 +131,7 @@ def test_a_request_s_repetition_penalty_takes_the_place_of_the_checkpoint_s(fold
         {"prompt_lookup_num_tokens": 3},
         {"max_time": 1.0},
         {"token_healing": True},
+        {"forced_eos_token_id": [1, 999]},
     ],
     ids=lambda setting: next(iter(setting)),
 )
