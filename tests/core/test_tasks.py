@@ -81,4 +81,4 @@ def test_a_request_that_can_t_be_meant_can_t_be_made_or_sent(wrong: dict[str, An
 def test_tokens_are_drawn_where_a_setting_of_drawing_is_asked_for() -> None:
     assert not Generate("a", seed=1, repetition_penalty=2.0).draws
     assert not Generate("a", sample=True, temperature=0.0, top_p=0.5).draws
-    assert all(Generate("a", **asked).draws for asked in ({"sample": True}, {"top_k": 0}, {"min_p": 0.0}))  # type: ignore[arg-type]
+    assert all(Generate("a", **asked).draws for asked in ({"sample": True}, {"top_k": 0}, {"min_p": 0.0}))
