@@ -18,7 +18,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from benchmarks.readers import Reader
 from engine.core.models import Limits
 from engine.weights.header import checkpoint_files
-from engine.worker.embedding import Embedder, read_pooling
+from engine.weights.pooling import read_pooling
+from engine.worker.embedding import Embedder
 from engine.worker.tokenizer import load_tokenizer
 
 _ALIGNMENT_BYTES: Final = 256

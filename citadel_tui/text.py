@@ -18,6 +18,11 @@ def clean(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """`text` clean, and no longer than `most` characters."""
+    return clean(text) if len(text) <= most else clean(text[: most - 1]) + "…"
+
+
 def clean_lines(text: str) -> str:
     """`text` with its line breaks kept and each line clean."""
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -20,17 +20,23 @@ from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
 from engine.core.tasks import (
+    Classify,
     Continuation,
     Embed,
     Ended,
     Generate,
     GenerateSettings,
+    LabelScores,
     Message,
+    Rerank,
     RunEvent,
     RunResult,
+    Scores,
     Task,
     TaskResult,
+    TextTokens,
     Vectors,
+    is_unicode,
 )
 
 PROTOCOL: Final = 4
@@ -204,13 +210,60 @@ def generation_of(ran: RunResult) -> Generation:
     )
 
 
+class RankedDocument(Struct, frozen=True):
+    """A document, and how well it answers the query."""
+
+    document: int
+    """Its number among those that were given, from 0 on."""
+    score: float
+    tokens: TextTokens
+    """Its own together with the query's."""
+
+
+class Reranking(Struct, frozen=True):
+    """Documents by their scores, the best first; of equal ones the one that was given first."""
+
+    model: ModelName
+    device: DeviceId
+    ranked: tuple[RankedDocument, ...]
+    seconds: float
+    synthetic: bool = False
+
+
+class LabelScore(Struct, frozen=True):
+    """A label, and how well it fits."""
+
+    label: str
+    score: float
+
+
+class ClassifiedText(Struct, frozen=True):
+    """What a text is, of the labels that its model knows."""
+
+    labels: tuple[LabelScore, ...]
+    """All of them, the best first."""
+    tokens: TextTokens
+    """What was read of the text."""
+
+
+class Classification(Struct, frozen=True):
+    """What the texts of a request are, in their order."""
+
+    model: ModelName
+    device: DeviceId
+    texts: tuple[ClassifiedText, ...]
+    seconds: float
+    synthetic: bool = False
+
+
 _R = TypeVar("_R", bound=TaskResult)
 
 
 class EngineAPI(Protocol):
     """Every method may raise EngineError; none raises anything else on purpose.
 
-    An engine names this as its base: `result`, `embed` and `generate` are the same for all of them, made of `run`.
+    An engine names this as its base: `result`, `embed`, `generate`, `rerank` and `classify` are the same for all of them,
+    made of `run`.
     """
 
     async def hello(self) -> Hello: ...
@@ -252,8 +305,8 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe, ReadOnly; after the first part, too. Closing the generator ends the waiting, not the
-        run, which has its place on the device until the worker has answered.
+        Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
+        generator ends the waiting, not the run, which has its place on the device until the worker has answered.
         """
         ...
 
@@ -285,6 +338,31 @@ class EngineAPI(Protocol):
             raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
         return generation_of(await self.result(model, task))
 
+    async def rerank(
+        self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> Reranking:
+        """The documents by how well they answer `query`, the best `top` of them where it is given. Raises UnknownModel,
+        CannotServe, also for a document that is too long, unless `truncate` has it cut."""
+        _check_unicode(("the query", query), *((f"document {n}", text) for n, text in enumerate(documents, 1)))
+        ran = await self.result(model, Rerank(query, tuple(documents), truncate))
+        found = _expected(Scores, ran)
+        figures = zip(found.scores, found.tokens, strict=True)
+        ranked = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
+        ranked.sort(key=lambda document: -document.score)
+        return Reranking(model, ran.device, tuple(ranked[:top]), ran.seconds, ran.synthetic)
+
+    async def classify(self, model: ModelName, texts: list[str], truncate: bool = False) -> Classification:
+        """What each of `texts` is, of the labels that the model knows. Raises UnknownModel, CannotServe, also for a text that
+        is too long, unless `truncate` has it cut."""
+        _check_unicode(*((f"text {n}", text) for n, text in enumerate(texts, 1)))
+        ran = await self.result(model, Classify(tuple(texts), truncate))
+        found = _expected(LabelScores, ran)
+        classified = tuple(
+            ClassifiedText(_best_first(found.labels, scores), tokens)
+            for scores, tokens in zip(found.scores, found.tokens, strict=True)
+        )
+        return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
+
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
         read now and then, unless a command waits for a reading, and nothing is read ahead, checked or learned. Ask again in
@@ -305,3 +383,15 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
     if not isinstance(ran.result, kind):
         raise CannotServe(f"{ran.model} on {ran.device} answered {type(ran.result).__name__}, not {kind.__name__}")
     return ran.result
+
+
+def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
+    found = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
+    return tuple(sorted(found, key=lambda one: -one.score))
+
+
+def _check_unicode(*texts: tuple[str, str]) -> None:
+    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    for name, text in texts:
+        if not is_unicode(text):
+            raise CannotServe(f"{name} holds half characters (lone surrogates), which no model reads; decode it anew")

@@ -13,7 +13,19 @@ from typing import Any, Self, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed, Generation
+from engine.api import (
+    Cancelled,
+    Changed,
+    ClassifiedText,
+    Declined,
+    Done,
+    EngineAPI,
+    EngineError,
+    EngineUnreachable,
+    Failed,
+    Generation,
+    RankedDocument,
+)
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
@@ -93,6 +105,22 @@ class GPUManager:
         """What the model writes after a text, or answers in a conversation, loading it when needed; why it ended, and how
         many tokens were read and written. Raises EngineError, also for a prompt that leaves no room for `max_tokens`."""
         return self._wait(self._engine.generate(name, prompt, max_tokens, **settings))
+
+    def rerank(
+        self, name: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
+    ) -> tuple[RankedDocument, ...]:
+        """The documents by how well they answer `query`, the best first, loading the model when needed.
+
+        A document that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.rerank(name, query, documents, top, truncate)).ranked
+
+    def classify(self, name: ModelName, texts: list[str], truncate: bool = False) -> tuple[ClassifiedText, ...]:
+        """What each text is: the model's labels with their scores, the best first, loading the model when needed.
+
+        A text that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
+        """
+        return self._wait(self._engine.classify(name, texts, truncate)).texts
 
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""

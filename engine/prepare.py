@@ -7,14 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.api import EngineError
 from engine.child_environment import child_environment
-from engine.core.preparation import Order, PrepareNews
+from engine.core.preparation import NotPrepared, Order, PrepareNews, PrepareOutcome
 
 PREPARING_PROGRAM: Final = ("-P", "-m", "engine.worker.prepare_program")
 """What Python runs. `-P` keeps a folder named engine in the working folder from being taken for ours."""
@@ -23,19 +24,53 @@ _END_GRACE_S: Final = 10.0
 
 
 class PreparingBroke(EngineError):
-    """The process ended before it was done; what it had finished stays."""
+    """The process ended without a word of its models; what it had finished stays."""
 
 
 @contextmanager
 def preparing(order: Order, program: Sequence[str] = PREPARING_PROGRAM) -> Iterator[Iterator[PrepareNews]]:
     """What is said while `order` is carried out. Leaving the block early ends the process, which then leaves nothing
-    half-written behind. Iterating raises PreparingBroke when the process ends before it is done."""
-    with tempfile.TemporaryFile() as complaints:
-        process = _started(program, complaints)
-        try:
-            yield _news(process, order, complaints)
-        finally:
-            _end(process)
+    half-written behind. Iterating raises PreparingBroke when the process ends without a word of its models."""
+    preparer = _Preparer(program)
+    try:
+        yield preparer.news(order)
+    finally:
+        preparer.end()
+
+
+class _Preparer:
+    """Runs the program, and again for the rest of the order where one model has ended it: a library may take its process
+    along."""
+
+    def __init__(self, program: Sequence[str]) -> None:
+        self._program: Final = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def news(self, order: Order) -> Iterator[PrepareNews]:
+        """Raises PreparingBroke when the process ends without a word of any model."""
+        left = order.models
+        while left:
+            with tempfile.TemporaryFile() as complaints:
+                process = self._process = _started(self._program, complaints)
+                heard = False
+                for item in _said(process, replace(order, models=left)):
+                    heard = True
+                    yield item
+                    if isinstance(item, PrepareOutcome):
+                        left = left[1:]
+                status = process.wait()
+                _end(process)
+                cause = _cause(status, complaints)
+            if (status and not left) or not heard:
+                raise PreparingBroke(f"preparing broke off: {cause}")
+            if left:
+                yield NotPrepared(left[0].name, f"the process that prepared it has ended: {cause}")
+                left = left[1:]
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            _end(self._process)
 
 
 def _started(program: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -49,16 +84,23 @@ def _started(program: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[
     )
 
 
-def _news(process: subprocess.Popen[bytes], order: Order, complaints: IO[bytes]) -> Iterator[PrepareNews]:
+def _said(process: subprocess.Popen[bytes], order: Order) -> Iterator[PrepareNews]:
     assert process.stdin is not None
     assert process.stdout is not None
     decoder: msgspec.json.Decoder[PrepareNews] = msgspec.json.Decoder(PrepareNews)
-    process.stdin.write(msgspec.json.encode(order))
-    process.stdin.close()
+    with suppress(BrokenPipeError):  # it has ended: its status tells why
+        process.stdin.write(msgspec.json.encode(order))
+        process.stdin.close()
     for line in process.stdout:
         yield decoder.decode(line)
-    if status := process.wait():
-        raise PreparingBroke(f"preparing broke off: {_last_words(complaints) or f'status {status}'}")
+
+
+def _cause(status: int, complaints: IO[bytes]) -> str:
+    if status == -signal.SIGKILL:
+        return "it was killed, most likely for want of memory; end other programs, or choose a smaller model"
+    if status < 0:
+        return signal.Signals(-status).name
+    return _last_words(complaints) or f"status {status}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

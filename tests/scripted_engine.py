@@ -40,14 +40,19 @@ from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, 
 from engine.core.state import Resident, State
 from engine.core.tasks import (
     KIND_OF,
+    Classify,
     Continuation,
     Embed,
     Generate,
+    LabelScores,
+    Rerank,
     RunEvent,
     RunResult,
+    Scores,
     Task,
     TaskResult,
     TextPart,
+    TextTokens,
     Vectors,
 )
 from tests.scripted_plans import START_S, apply_step, measured, scripted_budgets, scripted_plan, scripted_state
@@ -58,6 +63,14 @@ QUIET_SAMPLE_S = 10.0
 def vectors_of(rows: Sequence[Sequence[float]]) -> Vectors:
     """The rows as a worker sends them."""
     return Vectors(len(rows[0]) if rows else 0, array("f", [figure for row in rows for figure in row]).tobytes())
+
+
+def _read(texts: Sequence[str], truncate: bool) -> tuple[TextTokens, ...]:
+    """Words of each text, and how many of them are read."""
+    seen = [len(text.split()) for text in texts]
+    if max(seen, default=0) > 4 and not truncate:
+        raise CannotServe(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
+    return tuple(TextTokens(words, min(4, words)) for words in seen)
 
 
 class ScriptedEngine(EngineAPI):
@@ -190,7 +203,8 @@ class ScriptedEngine(EngineAPI):
         return found
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        """Texts become one of two vectors; every token that a model writes is a word."""
+        """Texts become one of two vectors; every token that a model writes is a word; of documents and texts four tokens are
+        read, each a word, and the score is the share of these."""
         self._check_task(model, task)
         self.asked.append(task)
         device = await self._served_on(model)
@@ -202,6 +216,12 @@ class ScriptedEngine(EngineAPI):
                 for number in range(tokens):
                     yield TextPart(0, "word") if number == 0 else TextPart(5 * number - 1, " word")
                 result = Continuation(" ".join(["word"] * tokens), tokens, prompt_tokens=1)
+            case Rerank(documents=documents, truncate=truncate):
+                read = _read(documents, truncate)
+                result = Scores(tuple(tokens.kept / 4 for tokens in read), read)
+            case Classify(texts=texts, truncate=truncate):
+                read = _read(texts, truncate)
+                result = LabelScores(("short", "long"), tuple((1 - t.kept / 4, t.kept / 4) for t in read), read)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:

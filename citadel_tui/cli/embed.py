@@ -13,7 +13,7 @@ from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.text import clean
+from citadel_tui.text import shortened
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
@@ -83,4 +83,4 @@ def _dot(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _short(text: str) -> str:
-    return clean(text) if len(text) <= _SHOWN_TEXT else clean(text[: _SHOWN_TEXT - 1]) + "…"
+    return shortened(text, _SHOWN_TEXT)

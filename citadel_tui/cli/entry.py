@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from citadel_tui.cli.parser import Invocation, parse
-from citadel_tui.text import clean_lines
+from citadel_tui.text import clean, clean_lines
+from engine.core.tasks import is_unicode
 
 
 class Exit(IntEnum):
@@ -31,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    given = sys.argv[1:] if argv is None else argv
+    if wrong := next((argument for argument in given if not is_unicode(argument)), None):
+        shown = clean(wrong.encode(errors="backslashreplace").decode())
+        sys.stderr.write(f"citadel: the argument {shown} is not UTF-8, so that no command can pass it on\n")
+        return Exit.NO_ENGINE
     try:
         status = _run(parse(argv))
         sys.stdout.flush()

@@ -45,6 +45,8 @@ COMMANDS: Final = {
     "undo": "take your last change back",
     "embed": "vectors of texts, and how alike they are",
     "generate": "a model's continuation of a prompt",
+    "rerank": "documents by how well they answer a query",
+    "classify": "what texts are, of the labels that a model knows",
     "selftest": "load, switch and fall back for real, then put everything back",
     "models": "the catalog",
     "prepare": "write models' slabs before they are asked for; needs no engine",

@@ -23,9 +23,10 @@ from engine.core.names import ModelName
 from engine.core.planning.placement import gpus
 from engine.core.policy import Eviction
 from engine.core.prediction import predict
+from engine.core.sizes import GB
 from engine.recording.demand import own_demand
 from engine.recording.trace import TraceError, TraceRequest, read_trace, sped_up
-from engine.replay.box import GB, Box, cycled_sizes, read_sizes
+from engine.replay.box import Box, cycled_sizes, read_sizes
 from engine.replay.untimed import EVICTIONS, compare_policies
 from engine.simulation.compute import Compute
 from engine.simulation.timed import compare_timed

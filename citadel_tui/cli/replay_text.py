@@ -10,7 +10,7 @@ from citadel_tui.cli.output import table
 from citadel_tui.cli.picture import empty_figure, save_figure
 from citadel_tui.words.figures import share_text
 from engine.core.policy import Eviction
-from engine.replay.box import GB
+from engine.core.sizes import GB
 from engine.replay.untimed import PolicyComparison, ReplayFigures
 from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import TimedComparison

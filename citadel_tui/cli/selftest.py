@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from math import isclose
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from citadel_tui.cli.embed import cosine
 from citadel_tui.cli.engine import at_hand
@@ -16,7 +17,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import labels
-from engine.api import Done, EngineAPI, EngineError, why_not_done
+from engine.api import Done, EngineAPI, EngineError, Updated, why_not_done
 from engine.bench.put_back import put_back
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission, command_text
 from engine.core.insight.reference_box import SWITCH_TARGET_S
@@ -28,6 +29,7 @@ from engine.core.tasks import RunResult, TaskResult, Vectors, sample_task
 
 _PROMPT: Final = "a cat sits on the mat"
 _ALIKE: Final = 0.999
+_NEAR: Final = 0.01
 
 
 class TrialFailed(Exception):
@@ -35,10 +37,22 @@ class TrialFailed(Exception):
 
 
 def agree(one: TaskResult, other: TaskResult) -> bool:
-    """Whether they are equal, vectors but for the arithmetic of another device."""
+    """Whether they are equal, figures but for the arithmetic of another device."""
     if isinstance(one, Vectors) and isinstance(other, Vectors):
         return cosine(one.rows()[0], other.rows()[0]) > _ALIKE
-    return one == other
+    return _are_near(to_builtins(one), to_builtins(other))
+
+
+def _are_near(one: object, other: object) -> bool:
+    match one, other:
+        case float(), float():
+            return isclose(one, other, rel_tol=_NEAR, abs_tol=_NEAR)
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_are_near(value, other[key]) for key, value in one.items())
+        case list() | tuple(), list() | tuple():
+            return len(one) == len(other) and all(map(_are_near, one, other))
+        case _:
+            return one == other
 
 
 class Trial:
@@ -74,9 +88,22 @@ class Trial:
         if resident is None or resident.stage != "ready":
             found = ", ".join(f"{r.stage} on {r.device}" for r in state.of(self.model)) or "nowhere"
             raise TrialFailed(f"{self.model} should be ready on {device}, but is {found}")
-        used_bytes = state.devices[device].reading.used_bytes
+        used_bytes = await self._used_bytes(device)
         beside = "" if used_bytes is None else f", {format_size(used_bytes)} used on the device"
         return f"{resident.footprint.total_bytes} bytes ({format_size(resident.footprint.total_bytes)}){beside}"
+
+    async def _used_bytes(self, device: DeviceId) -> int | None:
+        """What the device says of itself after what was done: a card is read once a second, and what it said before is not of
+        this load. None when it can't tell."""
+        done_s = (await self._api.snapshot()).at_s
+        async for event in self._api.events():
+            if isinstance(event, Updated):
+                reading = event.snapshot.state.devices[device].reading
+                if reading.health != "ok" or reading.used_bytes is None:
+                    return None
+                if reading.at_s >= done_s or not event.snapshot.state.devices[device].spec.on_card:
+                    return reading.used_bytes
+        return None
 
     async def answer(self) -> RunResult:
         """What the model says to a fixed text."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine.core.names import is_device_id
-from engine.replay.box import parse_bytes
+from engine.core.sizes import parse_bytes
 
 EXAMPLE: Final = "zipf=1.1,models=4,requests=500,seed=1"
 

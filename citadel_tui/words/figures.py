@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from engine.core.sizes import mib
+from engine.core.tasks import TextTokens
 
 _IDLE_STEP_S: Final = 5
 """Idle times under a minute move in steps, so that a quiet table is not repainted each second."""
@@ -81,6 +82,12 @@ def idle_text(seconds: float) -> str:
 def count_text(number: int, one: str, several: str) -> str:
     """How many there are of something: "1 switch", "3 switches"."""
     return f"{number} {one if number == 1 else several}"
+
+
+def kept_text(tokens: TextTokens) -> str:
+    """What was read of a text: "256 of 300 tokens"."""
+    more = "" if tokens.read_whole else "more than "
+    return f"{tokens.kept} of {more}{count_text(tokens.seen, 'token', 'tokens')}"
 
 
 def running_text(leases: int) -> str:

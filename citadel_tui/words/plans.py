@@ -31,7 +31,7 @@ from engine.core.plans import (
     UnpinStep,
 )
 from engine.core.proposals import Gain, Proposal
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 
 IN_THE_WAY: Final[dict[BlockerWhy, str]] = {
     "pinned": "pinned",
@@ -146,8 +146,8 @@ def room_words(room: Room, needed_bytes: int = 0) -> RoomWords:
     short_bytes = needed_bytes - room.free_bytes
     return RoomWords(
         room.device,
-        format_size(room.free_bytes),
-        f"free of {format_size(room.budget_bytes)}",
+        format_room(room.free_bytes),
+        f"free of {format_room(room.budget_bytes)}",
         f"{format_size(short_bytes)} short" if needed_bytes and short_bytes > 0 and not room.note else "",
         room.note,
     )

@@ -1,7 +1,9 @@
-"""Models: what the catalog says of each, and what each needs on a device, in int8 too."""
+"""Models: what the catalog says of each, and what each needs on a device, in smaller dtypes too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import ceil
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -11,11 +13,21 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.core.tasks import TaskKind
 
-Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
-"""`int8` is weight-only: the matrices of linear layers are int8, the rest and the computing are float16."""
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "nf4", "nf4-double"]
+"""`int8` and `nf4` are weight-only: the matrices of linear layers are of 8 or 4 bits, the rest and the computing are
+float16. With `nf4-double` the scales of these matrices are of 8 bits, too."""
 
-DTYPE_BYTES: Final[dict[Dtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 2}
-"""Of an activation, and of a weight, except in int8's matrices (`matrix_bytes`)."""
+DTYPE_BYTES: Final[dict[Dtype, int]] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int8": 2,
+    "nf4": 2,
+    "nf4-double": 2,
+}
+"""Of an activation, and of a weight, except in the matrices of weight-only dtypes."""
+WEIGHT_ONLY: Final[tuple[Dtype, ...]] = ("int8", "nf4", "nf4-double")
+"""Dtypes of matrices alone, each of which is turned into float16 to be multiplied with; the most exact first."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,16 +107,35 @@ def whole_pages(footprint: Footprint) -> Footprint:
 
 
 SCALE_BYTES: Final = 2
-"""Of a row of a matrix: one float16."""
+"""Of a row of an int8 matrix: one float16."""
+NF4_BLOCK: Final = 64
+"""Weights that share a scale of 4 bytes."""
+NF4_SCALE_BLOCK: Final = 256
+"""Scales of a byte that share one of 4."""
+NF4_AT_ONCE: Final = 1 << 20
+"""Weights that are unpacked at once, whole blocks of both kinds."""
+NF4_UNPACKING_BYTES: Final = 7
+"""That each of these takes on the way: 4 as a float32, 2 as its half of an index, and its share of scales."""
 
 
-def matrix_bytes(rows: int, columns: int) -> int:
-    """A matrix in int8: a byte a weight and a scale a row, a row being what makes one output."""
-    return rows * (columns + SCALE_BYTES)
+def matrix_bytes(rows: int, columns: int, dtype: Dtype) -> int:
+    """A matrix in a weight-only dtype. int8: a byte a weight and a scale a row, a row being what makes one output."""
+    if dtype == "int8":
+        return rows * (columns + SCALE_BYTES)
+    weights = rows * columns
+    scales = ceil(weights / NF4_BLOCK)
+    scale_bytes = scales + 4 * ceil(scales / NF4_SCALE_BLOCK) + 4 if dtype == "nf4-double" else 4 * scales
+    return ceil(weights / 2) + scale_bytes
 
 
-def int8_would_fit(in_int8: Footprint | None, budget_bytes: int) -> str:
-    """That a model which is larger than the budget would fit it in int8; empty where it wouldn't, or is in int8 already."""
-    if in_int8 is None or in_int8.total_bytes > budget_bytes:
-        return ""
-    return f'with "dtype": "int8" it would need {format_size(in_int8.total_bytes)} and fit'
+def smaller_dtypes(dtype: Dtype) -> tuple[Dtype, ...]:
+    """The weight-only ones that make a model of `dtype` smaller, the most exact first."""
+    return WEIGHT_ONLY[WEIGHT_ONLY.index(dtype) + 1 :] if dtype in WEIGHT_ONLY else WEIGHT_ONLY
+
+
+def smaller_would_fit(smaller: Mapping[Dtype, Footprint], budget_bytes: int) -> str:
+    """The most exact dtype in which a model that is larger than the budget would fit it, in words; empty where none is."""
+    for dtype in WEIGHT_ONLY:
+        if dtype in smaller and smaller[dtype].total_bytes <= budget_bytes:
+            return f'with "dtype": "{dtype}" it would need {format_size(smaller[dtype].total_bytes)} and fit'
+    return ""

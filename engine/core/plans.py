@@ -143,6 +143,8 @@ class Room(Struct, frozen=True):
     free_bytes: int
     note: str = ""
     """Why the device was out of the question, if it was."""
+    others_bytes: int = 0
+    """What the budget lacks because other processes hold that much of the device."""
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):

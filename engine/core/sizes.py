@@ -1,4 +1,4 @@
-"""Byte sizes: the binary units, reading them from configuration and writing them for people."""
+"""Byte sizes: the units, reading them from configuration and writing them for people."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Final
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
+MB: Final = 10**6
+GB: Final = 10**9
 
 _UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
+_DECIMAL: Final = re.compile(r"(\d+(?:\.\d+)?) ?([MG])B")
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB|B)\s*")
 
 
@@ -24,6 +27,16 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+def parse_bytes(text: str) -> int:
+    """Bytes in `text`: decimal as in "4.8GB" or binary as in "6GiB". Raises ValueError with what to write."""
+    if found := _DECIMAL.fullmatch(text.strip()):
+        return round(float(found[1]) * (GB if found[2] == "G" else MB))
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 4.8GB or 6GiB") from None
+
+
 def mib(size_bytes: int) -> int:
     """Whole mebibytes, rounded up, so that a size shown never understates what is taken."""
     return -(-size_bytes // MIB)
@@ -33,6 +46,11 @@ def mib_range(least_bytes: int, most_bytes: int) -> str:
     """Two sizes that belong together: "380–412 MiB", or "412 MiB" when they show alike."""
     least, most = mib(least_bytes), mib(most_bytes)
     return f"{most} MiB" if least == most else f"{least}–{most} MiB"
+
+
+def format_room(free_bytes: int) -> str:
+    """Room for a sentence: as a size, but never more than there is, so that no refusal says that as much is free as is needed."""
+    return format_size(free_bytes // MIB * MIB) if free_bytes < GIB else f"{int(10 * free_bytes / GIB) / 10:.1f} GiB"
 
 
 def format_size(size_bytes: int) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
 
-TaskKind: TypeAlias = Literal["embedding", "generation"]
+TaskKind: TypeAlias = Literal["embedding", "generation", "rerank", "classify"]
 """What a model of the catalog is for."""
 
 # ── tasks ────────────────────────────────────────────────────────────────────────────────────────
@@ -100,8 +100,40 @@ class Generate(Struct, frozen=True, tag="generate"):
         return self.sample or any(x is not None for x in (self.temperature, self.top_p, self.top_k, self.min_p))
 
 
-Task: TypeAlias = Embed | Generate
-KIND_OF: Final[dict[type[Task], TaskKind]] = {Embed: "embedding", Generate: "generation"}
+class Rerank(Struct, frozen=True, tag="rerank"):
+    """How well each document answers a query. Result: Scores; no parts."""
+
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False
+    """Whether a pair that is longer than the model reads is cut. Else it is refused."""
+
+    @property
+    def work(self) -> int:
+        """As demand is recorded: documents."""
+        return len(self.documents)
+
+
+class Classify(Struct, frozen=True, tag="classify"):
+    """What each text is, of the labels that the model knows. Result: LabelScores; no parts."""
+
+    texts: tuple[str, ...]
+    truncate: bool = False
+    """Whether a text that is longer than the model reads is cut. Else it is refused."""
+
+    @property
+    def work(self) -> int:
+        """As demand is recorded: texts."""
+        return len(self.texts)
+
+
+Task: TypeAlias = Embed | Generate | Rerank | Classify
+KIND_OF: Final[dict[type[Task], TaskKind]] = {
+    Embed: "embedding",
+    Generate: "generation",
+    Rerank: "rerank",
+    Classify: "classify",
+}
 
 
 def _fault_of(task: Generate) -> str:
@@ -158,6 +190,20 @@ def sample_task(
             return Embed(tuple(text(row) for row in range(min(work, most_rows))))
         case "generation":
             return Generate(text(0), min(work, most_tokens))
+        case "rerank":
+            return Rerank(text(0), tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
+        case "classify":
+            return Classify(tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written in UTF-8: arguments of a shell may hold other bytes, which Python keeps as lone
+    surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────
@@ -173,6 +219,21 @@ class TextPart(Struct, frozen=True, tag="text"):
 
 
 TaskPart: TypeAlias = TextPart
+
+
+class TextTokens(Struct, frozen=True, array_like=True):
+    """What a model read of a text, its special tokens and its prompt included."""
+
+    seen: int
+    """The text's tokens; where not all of it was read, of the part that was."""
+    kept: int
+    """Those that the vector is made of."""
+    read_whole: bool = True
+    """False for a text so much longer than the limit that its rest was not even read."""
+
+    @property
+    def is_cut(self) -> bool:
+        return self.kept < self.seen
 
 
 class Vectors(Struct, frozen=True, tag="vectors"):
@@ -209,7 +270,26 @@ class Continuation(Struct, frozen=True, tag="continuation"):
     """None where nothing was drawn."""
 
 
-TaskResult: TypeAlias = Vectors | Continuation
+class Scores(Struct, frozen=True, tag="scores"):
+    """A figure a document, in the order of the documents: the larger, the better it answers the query."""
+
+    scores: tuple[float, ...]
+    tokens: tuple[TextTokens, ...]
+    """Of each document together with the query."""
+
+
+class LabelScores(Struct, frozen=True, tag="labels"):
+    """A row a text, in the order of the texts, and in each a figure a label."""
+
+    labels: tuple[str, ...]
+    """As the model's configuration names them."""
+    scores: tuple[tuple[float, ...], ...]
+    """Shares that sum to 1 where a text has one label, a share each where it may have several, plain figures of a regression."""
+    tokens: tuple[TextTokens, ...]
+    """Of each text."""
+
+
+TaskResult: TypeAlias = Vectors | Continuation | Scores | LabelScores
 
 
 class RunResult(Struct, frozen=True, tag="result"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -12,27 +11,13 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
 from engine.core.prediction import Rates
-from engine.core.sizes import parse_size
+from engine.core.sizes import GB, MB, parse_bytes
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.recording.trace import TraceError
 
-MB: Final = 10**6
-GB: Final = 10**9
 CYCLE_BYTES: Final = tuple(mb * MB for mb in (90, 130, 440, 700, 1300, 2200, 2400, 4000))
 """Sizes of models in common use, from a sentence embedder to a small chat model; given to the models of a trace in turn."""
 SIZES_HEADING: Final = "model,size"
-
-_DECIMAL: Final = re.compile(r"(\d+(?:\.\d+)?) ?([MG])B")
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes in `text`: decimal as in "4.8GB" or binary as in "6GiB". Raises ValueError with what to write."""
-    if found := _DECIMAL.fullmatch(text.strip()):
-        return round(float(found[1]) * (GB if found[2] == "G" else MB))
-    try:
-        return parse_size(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 4.8GB or 6GiB") from None
 
 
 def cycled_sizes(models: Iterable[ModelName]) -> dict[ModelName, int]:

@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
 from engine.api import (
@@ -34,11 +33,11 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
-from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart
+from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.recorder import Recorder
-from engine.runtime.requests import RanOn, Runs
+from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, Write
@@ -169,17 +168,15 @@ class Engine(EngineAPI):
         self.post(Withdraw(submission_id))
         return True
 
-    async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+    def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         self._take_request(model, task)
         began_s = self._clock.monotonic()
-        async with aclosing(self._runs.run(model, task)) as run:
-            async for said in run:
-                if not isinstance(said, RanOn):
-                    yield said
-                    continue
-                seconds = self._clock.monotonic() - began_s
-                synthetic = self._scheduler.state.models[model].synthetic
-                yield RunResult(model, said.device, said.result, seconds, synthetic)
+
+        def ended(device: DeviceId, result: TaskResult) -> RunResult:
+            seconds = self._clock.monotonic() - began_s
+            return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
+
+        return self._runs.run(model, task, ended)
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()

@@ -47,11 +47,12 @@ from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlo
 
 _log: Final = logging.getLogger(__name__)
 
-_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "not read", "replaced"]]] = {
+_FAILURES: Final[dict[str, Literal["passing", "no room", "unusable", "unsupported", "not read", "replaced"]]] = {
     "internal": "passing",
     "not read": "not read",
     "out of memory": "no room",
     "device unusable": "unusable",
+    "device unsupported": "unsupported",
     "replaced": "replaced",
 }
 """What a worker's failure to bind means for trying again; of every other kind, that it can't help."""

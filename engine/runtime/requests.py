@@ -7,11 +7,9 @@ import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeAlias
 
-from msgspec import Struct
-
 from engine.api import CannotServe, EngineError
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import Task, TaskPart, TaskResult
+from engine.core.tasks import RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Failure, Reply, RunEnded
@@ -21,13 +19,6 @@ RUN_ATTEMPTS: Final = 3
 
 RunOnWorker: TypeAlias = Callable[[DeviceId, ModelName, Task, Callable[[TaskPart], None]], Awaitable[Reply]]
 """Has a device's worker run a task of a model; how that ended, and each part before that."""
-
-
-class RanOn(Struct, frozen=True):
-    """A run that ended well."""
-
-    device: DeviceId
-    result: TaskResult
 
 
 class Runs:
@@ -54,9 +45,11 @@ class Runs:
         for lease in self._waiting:
             self.denied(lease, error)
 
-    async def run(self, model: ModelName, task: Task) -> AsyncGenerator[TaskPart | RanOn, None]:
-        """Run a task: its parts, then how it ended. Where the model's device has no room for it, again where the model is placed
-        then; parts say when they begin anew.
+    async def run(
+        self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
+        room for it, again where the model is placed then; parts say when they begin anew.
 
         Raises CannotServe when it can't be run, and what `end` was given.
         """
@@ -68,7 +61,7 @@ class Runs:
                 yield part
             match _reply_of(running, model, device):
                 case RunEnded(result=result):
-                    yield RanOn(device, result)
+                    yield ended(device, result)
                     return
                 case Failure(kind="out of memory") if attempt < RUN_ATTEMPTS:
                     self._post(RunOutOfMemory(model, device))

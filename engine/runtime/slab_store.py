@@ -86,8 +86,10 @@ class SlabStore:
         return self._specs[model]
 
     def folder(self, model: ModelName) -> Path:
-        """The model's prepared folder, whether it is there yet or not."""
-        return prepared_folder(self._specs[model], self._sources[model], self._cache)
+        """The prepared folder that the model's slab was read from last, or would be read from now, whether it is there or
+        not. Raises BadCheckpoint."""
+        origin = self._origins.get(model)
+        return self._folder_now(model) if origin is None else origin.folder
 
     def region(self, model: ModelName) -> Region | None:
         """Where its slab lies in the arena, or comes to lie; None where it has no place there."""
@@ -99,9 +101,15 @@ class SlabStore:
         return self._origins.get(model)
 
     def is_replaced(self, model: ModelName) -> bool:
-        """Whether its slab rests in the arena, and the file that it was read from has been prepared anew since."""
+        """Whether its slab rests in the arena, and the file that it was read from has been prepared anew since, or its
+        checkpoint or a companion of it, such as its tokenizer, is another one."""
         origin = self._origins.get(model)
-        return model in self._regions and origin is not None and not is_current(origin)
+        if model not in self._regions or origin is None:
+            return False
+        try:
+            return not is_current(origin) or self._folder_now(model) != origin.folder
+        except BadCheckpoint:  # the checkpoint has gone: what was made of it is still what the model was
+            return False
 
     def read_bytes(self, model: ModelName) -> int | None:
         """How many bytes of a slab that is being fetched are there; None of one that is there."""
@@ -177,12 +185,16 @@ class SlabStore:
     async def _prepared(
         self, model: ModelName, fetch: _Fetch, on_progress: Callable[[float], None]
     ) -> tuple[Prepared, Tier]:
-        folder = self.folder(model)
+        folder = self._folder_now(model)
         try:
             return open_prepared(folder), "disk"
         except BadCheckpoint:
             await self._prepare(model, folder, fetch, on_progress)
             return open_prepared(folder), "source"
+
+    def _folder_now(self, model: ModelName) -> Path:
+        """Another one whenever the checkpoint or a companion of it has changed."""
+        return prepared_folder(self._specs[model], self._sources[model], self._cache)
 
     async def _prepare(
         self, model: ModelName, folder: Path, fetch: _Fetch, on_progress: Callable[[float], None]
@@ -208,7 +220,7 @@ class SlabStore:
         reply = await worker.request(request, on_progress)
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
-            raise kind(reply.message)
+            raise kind(f"{model} is not prepared: {reply.message}")
 
 
 class _Fetch:

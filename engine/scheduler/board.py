@@ -66,6 +66,8 @@ class Board:
         Raises LedgerError when the ledger forbids it or what comes of it breaks an invariant; the state is as before then.
         """
         state = transition(self._state, *args, **kwargs)
+        if state is self._state:
+            return
         # After each one, not once a message: a broken state then names the line that broke it, and no later decision rests on it.
         if wrong := broken_invariants(state):
             raise LedgerError("; ".join(wrong))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -18,6 +19,9 @@ CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
 """So many deaths within the window, and the residents that were there are not brought back: one of them may be the cause."""
 LONGEST_DELAY_S: Final = 30.0
+FIRST_RETRY_S: Final = 5.0
+LONGEST_RETRY_S: Final = 300.0
+"""Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
 IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
@@ -34,6 +38,11 @@ class DeviceHealth:
         self._idle_since_s: dict[DeviceId, float] = {}
         self._retiring: set[DeviceId] = set()
         self._unusable: dict[DeviceId, str] = {}
+        """Why the worker of each of these can't run any model."""
+        self._retry_at_s: dict[DeviceId, float] = {}
+        """When another worker is tried, on the steady clock; those of a kind that none can use are not among them."""
+        self._pauses_s: dict[DeviceId, float] = {}
+        """How long the next pause is."""
 
     @property
     def restoring(self) -> bool:
@@ -66,13 +75,14 @@ class DeviceHealth:
         self._board.apply(ledger.lose_worker, device)
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
+        self._retry_at_s.pop(device, None)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
             # We have ended it ourselves: no death to count and nothing to warn of. Who came there in the last moment comes back.
             self._retiring.discard(device)
             self._lost.setdefault(device, []).extend(residents)
-            self._start(device, "its worker gave its CUDA context back and is being replaced", after_s=0.0)
+            self._start(device, "its worker is being replaced", after_s=0.0)
             return
         deaths = self._count_death(device)
         text = f"the worker of {device} {reason}"
@@ -86,10 +96,48 @@ class DeviceHealth:
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
     def unusable(self, device: DeviceId, reason: str) -> None:
-        """The device can't run any model. That lasts until its worker is another one, whatever the driver says of it."""
+        """The device's worker can't run any model, whatever the driver says of it. Another worker is tried after a pause, and
+        with the operator's next command."""
+        pause_s = self._pauses_s.get(device, FIRST_RETRY_S)
+        self._pauses_s[device] = min(2 * pause_s, LONGEST_RETRY_S)
+        self._retry_at_s[device] = self._board.now.mono_s + pause_s
+        self._mark_unusable(device, f"{reason}; it is tried again in {pause_s:.0f} s, and with your next command")
+
+    def unsupported(self, device: DeviceId, reason: str) -> None:
+        """No worker can run any model on the device, nor on others of its kind."""
+        devices = self._board.state.devices
+        for other, known in devices.items():
+            if known.spec.on_card and known.spec.title == devices[device].spec.title:
+                self._mark_unusable(other, reason)
+
+    def works(self, device: DeviceId) -> None:
+        """A model has come to the device: pauses begin anew."""
+        self._pauses_s.pop(device, None)
+
+    def try_again(self) -> None:
+        """Somebody may have mended what was wrong: try devices that could not be used at once. Plans wait for them."""
+        for device in list(self._retry_at_s):
+            self._retry(device)
+
+    def _retry(self, device: DeviceId) -> None:
+        del self._retry_at_s[device]
+        self._unusable.pop(device, None)
+        self._readings.pop(device, None)  # it says that the device can't be used
+        known = self._board.state.devices[device]
+        self._board.know_device(
+            replace(known, reading=replace(known.reading, health="starting", reason="it is tried again"))
+        )
+        self._replace_worker(device)
+
+    def _mark_unusable(self, device: DeviceId, reason: str) -> None:
         self._unusable[device] = reason
         reading = self._readings.get(device, self._board.state.devices[device].reading)
         self.read(device, replace(reading, health="ok", reason=""))
+
+    def _replace_worker(self, device: DeviceId) -> None:
+        """End it ourselves; that is no death."""
+        self._retiring.add(device)
+        self._board.emit(KillWorker(device))
 
     def used(self, device: DeviceId, used_bytes: int, context_bytes: int) -> None:
         """The worker's own figures after a load or an eviction. What a card holds in all, only the driver can tell."""
@@ -100,7 +148,10 @@ class DeviceHealth:
             self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
 
     def read(self, device: DeviceId, reading: Reading) -> None:
-        """A sample. It is shown as soon as the device's worker is up."""
+        """A sample. It is shown as soon as the device's worker is up. Cards are read each second, so that what is due is seen."""
+        if self._retry_at_s.get(device, inf) <= self._board.now.mono_s:
+            self._retry(device)
+            return
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
         before = self._readings.get(device)
@@ -120,8 +171,7 @@ class DeviceHealth:
         if not known.context_bytes or self._board.state.on(device):
             self._idle_since_s.pop(device, None)
         elif now_s - self._idle_since_s.setdefault(device, now_s) >= IDLE_CONTEXT_S and device not in self._retiring:
-            self._retiring.add(device)
-            self._board.emit(KillWorker(device))
+            self._replace_worker(device)
 
     def _tell(self, device: DeviceId, before: Reading, reading: Reading) -> None:
         if reading.health == "ok" and before.health != "starting":

@@ -132,7 +132,7 @@ def _bind_report(
 
 def _why_not_bound(board: Board, job: Job, incoming: Incoming, report: BindFailed) -> Broken | Withdrawn:
     model, device = incoming.model, incoming.device
-    if report.kind in ("no room", "unusable"):
+    if report.kind in ("no room", "unusable", "unsupported"):
         size_bytes = board.state.models[model].footprint.total_bytes
         return NoRoom(f"{device} could not take {model}: {report.reason}", device, size_bytes)
     if report.kind == "replaced":

@@ -149,9 +149,9 @@ class BindFailed(Struct, frozen=True):
 
     model: ModelName
     device: DeviceId
-    kind: Literal["broken", "passing", "no room", "unusable", "not read", "replaced"]
-    """`not read`: the slab did not come. `replaced`: its file was prepared anew since it was read. `unusable`: the device can't
-    run any model, as with a torch that was not built for its card."""
+    kind: Literal["broken", "passing", "no room", "unusable", "unsupported", "not read", "replaced"]
+    """`not read`: the slab did not come. `replaced`: its file was prepared anew since it was read. `unusable`: the worker
+    can't use the device, another one may. `unsupported`: none can, as with a torch that was not built for its card."""
     reason: str
 
 

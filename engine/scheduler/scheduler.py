@@ -124,6 +124,8 @@ class Scheduler:
     def _take(self, message: Message) -> None:
         match message:
             case Submit(submission):
+                if submission.origin == "operator":
+                    self._health.try_again()
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
@@ -165,10 +167,13 @@ class Scheduler:
         board = self._board
         match report:
             case ModelBound(_, device, bound):
+                self._health.works(device)
                 self._health.used(device, bound.used_bytes, context_of(bound.card))
             case BindFailed(model, device, kind, reason):
                 if kind == "unusable":
                     self._health.unusable(device, reason)
+                elif kind == "unsupported":
+                    self._health.unsupported(device, reason)
                 elif kind == "replaced":
                     self._slabs.replaced(model)
             case ModelReleased(model, device, leaked_bytes, used_bytes, context_bytes):

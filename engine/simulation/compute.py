@@ -11,8 +11,9 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import whole_pages
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.prediction import Rates
+from engine.core.sizes import MB
 from engine.core.state import DeviceState, ModelState, State
-from engine.replay.box import MB, Box, starting_state
+from engine.replay.box import Box, starting_state
 
 
 class Compute(Struct, frozen=True):

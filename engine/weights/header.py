@@ -14,14 +14,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engine.core.models import DTYPE_BYTES, Dtype, matrix_bytes
+from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, matrix_bytes
 from engine.weights.errors import BadCheckpoint
+from engine.weights.formats import instead_of_weights
 
 _KEPT: Final = re.compile(r"embed|(^|\.)(wte|wpe|shared|lm_head|relative_attention_bias|DenseReluDense\.wo)\.")
 """Tables that rows are looked up in, output heads, and T5's `wo`, which transformers keeps in float32."""
 
 
-def is_int8_matrix(name: str, shape: tuple[int, ...]) -> bool:
+def is_linear_matrix(name: str, shape: tuple[int, ...]) -> bool:
     """Whether a floating weight of that name and shape is a linear layer's matrix."""
     return len(shape) == 2 and name.endswith(".weight") and not _KEPT.search(name)
 
@@ -29,6 +30,9 @@ def is_int8_matrix(name: str, shape: tuple[int, ...]) -> bool:
 LENGTH_PREFIX_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100 << 20
 """The official library's own bound."""
+
+_LFS_POINTER: Final = b"version "
+"""How the file begins that Git LFS leaves in the place of one it has not fetched."""
 
 DTYPE_SIZES: Final[dict[str, int]] = {
     "BOOL": 1,
@@ -82,7 +86,10 @@ def read_header(path: Path) -> Header:
     try:
         file_bytes = path.stat().st_size
         with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(LENGTH_PREFIX_BYTES), "little")
+            beginning = file.read(LENGTH_PREFIX_BYTES)
+            if beginning == _LFS_POINTER:
+                raise BadCheckpoint(f"{path} is a pointer of Git LFS, not the weights; `git lfs pull` fetches them")
+            header_bytes = int.from_bytes(beginning, "little")
             if header_bytes > min(MAX_HEADER_BYTES, file_bytes - LENGTH_PREFIX_BYTES):
                 raise BadCheckpoint(
                     f"{path} is not a safetensors file, or was cut short: its header does not fit in it"
@@ -94,7 +101,7 @@ def read_header(path: Path) -> Header:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(value, type=StoredTensor) for name, value in fields.items()}
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BadCheckpoint(f"{path} has a safetensors header that can't be read: {error}") from error
     data_offset = LENGTH_PREFIX_BYTES + header_bytes
     for name, tensor in tensors.items():
@@ -110,12 +117,7 @@ def checkpoint_files(folder: Path) -> tuple[Path, ...]:
     index = folder / INDEX_FILE
     if index.is_file():
         return _indexed_files(folder, index)
-    if any(folder.glob("*.bin")):
-        raise BadCheckpoint(
-            f"{folder} has its weights only as .bin (pickle) files, which may run code when read;"
-            " convert them to safetensors"
-        )
-    raise BadCheckpoint(f"{folder} has no {WEIGHTS_FILE} and no {INDEX_FILE}")
+    raise BadCheckpoint(f"{folder} {instead_of_weights(folder)}")
 
 
 def weights_bytes(folder: Path, dtype: Dtype) -> int:
@@ -127,21 +129,29 @@ def weights_bytes(folder: Path, dtype: Dtype) -> int:
 def _bytes_in(dtype: Dtype, name: str, tensor: StoredTensor) -> int:
     if tensor.dtype not in FLOATING:
         return tensor.elements * DTYPE_SIZES[tensor.dtype]
-    if dtype == "int8" and is_int8_matrix(name, tensor.shape):
-        return matrix_bytes(*tensor.shape)
+    if dtype in WEIGHT_ONLY and is_linear_matrix(name, tensor.shape):
+        rows, columns = tensor.shape
+        return matrix_bytes(rows, columns, dtype)
     return tensor.elements * DTYPE_BYTES[dtype]
 
 
 def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:
     try:
         names = sorted(set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values()))
-    except (OSError, msgspec.MsgspecError) as error:
-        raise BadCheckpoint(f"{index} can't be read: {error}") from error
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise BadCheckpoint(f"{index} lists {name!r}, which is not a file beside it")
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise BadCheckpoint(f"{index} can't be read: {error}; fetch it again") from error
     if not names:
-        raise BadCheckpoint(f"{index} lists no files")
+        raise BadCheckpoint(f"{index} lists no files; fetch it again")
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise BadCheckpoint(f"{index} lists {name!r}, which lies outside of {folder}; its files must lie beside it")
+        if Path(name).suffix != ".safetensors":
+            raise BadCheckpoint(f"{index} lists {name!r}, which is no safetensors file; convert it")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise BadCheckpoint(
+            f"{folder} lacks {len(missing)} of the {len(names)} files that {INDEX_FILE} lists, such as {missing[0]!r};"
+            " fetch it again"
+        )
     return tuple(folder / name for name in names)
 
 

@@ -8,6 +8,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from engine.core.models import Dtype
+
 LAYOUT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
 DATA_ALIGNMENT: Final = 4096
@@ -70,10 +72,16 @@ class Layout(Struct, frozen=True):
     """Of the data section."""
 
     @property
-    def int8_layers(self) -> tuple[str, ...]:
-        """Names in the module tree of the layers whose matrices are int8."""
-        paths = (entry.path for entry in self.entries if entry.kind == "parameter" and entry.dtype == "I8")
-        return tuple(path.removesuffix(".weight") for path in paths)
+    def weight_only_layers(self) -> dict[str, Dtype]:
+        """Names in the module tree of the layers whose matrices are of fewer bits than the rest, with the dtype of each."""
+        paths = {entry.path for entry in self.entries}
+        layers: dict[str, Dtype] = {}
+        for entry in self.entries:
+            layer, _, name = entry.path.rpartition(".")
+            if entry.kind == "parameter" and name == "weight" and entry.dtype in ("I8", "U8"):
+                four_bits: Dtype = "nf4-double" if f"{layer}.scale_scale" in paths else "nf4"
+                layers[layer] = "int8" if entry.dtype == "I8" else four_bits
+        return layers
 
 
 def place(tensors: Iterable[TensorFacts]) -> tuple[SlabEntry, ...]:

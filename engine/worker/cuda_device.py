@@ -15,12 +15,14 @@ import torch
 from msgspec import Struct
 
 from engine.devices.visible import VISIBLE
-from engine.worker.errors import DeviceUnusable, OutOfMemory, StaleLock, in_short
+from engine.worker.errors import DeviceUnsupported, DeviceUnusable, OutOfMemory, StaleLock, in_short
 from engine.worker.running import is_shortage
 
 PREFIX: Final = "cuda:"
 ONLY_CARD: Final = "cuda:0"
 """The card's name once it is the only one that the process sees."""
+NO_KERNELS: Final = "no kernel image is available"
+"""CUDA's words where torch was built for other kinds of card: no other process will fare better."""
 ALREADY_REGISTERED: Final = 712
 """cudaErrorHostMemoryAlreadyRegistered."""
 _WARM_SIZE: Final = 64
@@ -48,7 +50,8 @@ class CudaDevice(Protocol):
 
     def open(self) -> int | None:
         """Make the process's context. What it takes, or None when nobody can tell. May be tried again after OutOfMemory,
-        which says that the card was full just then; DeviceUnusable says that this process can't use it."""
+        which says that the card was full just then; DeviceUnusable says that this process can't use it,
+        DeviceUnsupported that none can."""
         ...
 
     def cap(self, limit_bytes: int) -> None:
@@ -111,7 +114,8 @@ class TorchCuda:
                     "out of memory: the card had no room for a CUDA context just now. Others hold it; try again when they"
                     " have given memory back"
                 ) from error
-            raise DeviceUnusable(f"CUDA can't be used: {in_short(error)}. `citadel doctor` says what to do") from error
+            reason = f"CUDA can't be used: {in_short(error)}. `citadel doctor` says what to do"
+            raise (DeviceUnsupported if NO_KERNELS in str(error) else DeviceUnusable)(reason) from error
         after_bytes = _card_used_bytes(self._device)
         if self._before_bytes is None or after_bytes is None:
             return None

@@ -4,29 +4,20 @@ text's tokens in the way that the checkpoint was trained for, and what a checkpo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import msgspec
 import torch
 import transformers
-from msgspec import Struct
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import Embed, Vectors
-from engine.weights.errors import BadCheckpoint
 from engine.weights.recipes import Pooling
 from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
 from engine.worker.tokenizer import longest_input
 
-POOLING_FILE: Final = "1_Pooling/config.json"
-MODULES_FILE: Final = "modules.json"
-KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
 _FEWEST_TOKENS: Final = 1e-9
 _SMALLEST_NORM: Final = 1e-12
-
-_T = TypeVar("_T")
 
 
 class Embedder:
@@ -108,50 +99,8 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_FEWEST_TOKENS)
 
 
-# ── what a checkpoint says ───────────────────────────────────────────────────────────────────────
-
-
-def encoder_class(checkpoint: Path) -> Any:  # noqa: ANN401 - transformers' classes share no type
-    """The class that loads it for embeddings. Of a family with a decoder only the encoder makes them, and has a class of its own,
-    such as T5EncoderModel."""
-    config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
+def encoder_class(config: PreTrainedConfig) -> Any:  # noqa: ANN401 - transformers' classes share no type
+    """The class that loads a checkpoint of this configuration for embeddings. Of a family with a decoder only the encoder makes
+    them, and has a class of its own, such as T5EncoderModel."""
     family = type(config).__name__.removesuffix("Config")
     return getattr(transformers, f"{family}EncoderModel", AutoModel)
-
-
-class _PoolingConfig(Struct, frozen=True):
-    """A checkpoint's own word on pooling, in the older and the newer spelling of sentence-transformers."""
-
-    pooling_mode_cls_token: bool = False
-    pooling_mode_mean_tokens: bool = False
-    pooling_mode: str = ""
-
-
-class _Module(Struct, frozen=True):
-    type: str
-    """As Python imports it: `sentence_transformers.models.Pooling`."""
-
-
-def read_pooling(folder: Path) -> Pooling:
-    """What the checkpoint says of its pooling; the mean when it says nothing. Raises BadCheckpoint for other ways."""
-    for module in _read(folder / MODULES_FILE, tuple[_Module, ...], ()):
-        if module.type.rpartition(".")[2] not in KNOWN_MODULES:
-            raise BadCheckpoint(
-                f"{folder / MODULES_FILE} asks for {module.type} after the model, which is not supported"
-            )
-    path = folder / POOLING_FILE
-    config = _read(path, _PoolingConfig, _PoolingConfig(pooling_mode="mean"))
-    if config.pooling_mode == "cls" or config.pooling_mode_cls_token:
-        return "cls"
-    if config.pooling_mode == "mean" or config.pooling_mode_mean_tokens:
-        return "mean"
-    raise BadCheckpoint(f"{path} asks for a pooling that is neither cls nor mean")
-
-
-def _read(path: Path, kind: type[_T], otherwise: _T) -> _T:
-    if not path.is_file():
-        return otherwise
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.MsgspecError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error}") from error

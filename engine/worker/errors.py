@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from engine.weights.errors import WeightsError
+import torch
+
+from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.worker.protocol import Failure
+
+_ADVICE: Final = re.compile(
+    r"trust_remote_code|remote code|custom code|install|https?://|hf\.co|huggingface|report|issue|from_pretrained|upgrade"
+    r"|ignore_mismatched_sizes|use_auth|token=|discuss|[Pp]lease|You can|Make sure|above|below|argument",
+)
+"""Sentences that tell a programmer what to pass, or point to what nobody sees here."""
+_MOST_WORDS: Final = 30
+_PACKAGE: Final = re.compile(
+    r"pip install [`'\"]?(?:-U )?([A-Za-z][\w-]*)|(?:requires?|need) (?:the )?`?([A-Za-z][\w-]*)`?"
+)
 
 
 class OutOfMemory(Exception):
@@ -18,6 +33,10 @@ class BadRequest(Exception):
 
 class DeviceUnusable(Exception):
     """The device can't be used by this process at all."""
+
+
+class DeviceUnsupported(Exception):
+    """The device can't be used by this installation: torch has nothing for its kind."""
 
 
 class StaleLock(Exception):
@@ -47,6 +66,39 @@ def in_short(error: BaseException) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
 
 
+@contextmanager
+def in_our_words(what: str, remedy: str) -> Iterator[None]:
+    """Whatever a library raises inside becomes a BadCheckpoint that says `what` came to nothing, why, and the `remedy`: the
+    libraries raise all sorts for one reason, a file of a checkpoint that is not what they expect. A lack of memory is
+    passed on as it is."""
+    try:
+        yield
+    except (WeightsError, OutOfMemory, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise BadCheckpoint(f"{what}: {_said(error)}; {remedy}") from error
+
+
+def _said(error: Exception) -> str:
+    """What the error says of the cause, without advice that is meant for others."""
+    kind = type(error).__name__
+    if isinstance(error, KeyError):
+        return f"{error} is missing, or is a word that this version does not know"
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        found = _PACKAGE.search(text)
+        package = error.name or (next(filter(None, found.groups())) if found else None)
+        return (
+            f"it needs the Python package {package}, which does not come with Citadel"
+            if package
+            else f"{kind} was raised"
+        )
+    kept = [part for part in re.split(r"(?<=[.!?]) ", text) if not _ADVICE.search(part)]
+    words = " ".join(kept).split()
+    shown = " ".join(words[:_MOST_WORDS]) + (" …" if len(words) > _MOST_WORDS else "")
+    return f"{shown.rstrip('.')} ({kind})" if shown else f"{kind} was raised"
+
+
 def failure_of(request_id: int, error: Exception) -> Failure:
     """What the engine is told of `error`."""
     match error:
@@ -58,6 +110,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "bad request", str(error))
         case DeviceUnusable():
             return Failure(request_id, "device unusable", str(error))
+        case DeviceUnsupported():
+            return Failure(request_id, "device unsupported", str(error))
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case SlabNotRead():

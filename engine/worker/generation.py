@@ -8,7 +8,11 @@ from typing import Any, Final
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
@@ -254,3 +258,9 @@ def _ending_tokens(tokenizer: PreTrainedTokenizerBase, stops: tuple[str, ...]) -
                 f"the stop string {stop!r} has the special token {inside}, which no text has; give it alone"
             )
     return {special[stop]: stop for stop in stops if stop in special}
+
+
+def decoder_class(config: PreTrainedConfig) -> Any:  # noqa: ANN401 - transformers' classes share no type
+    """The class that loads a checkpoint of this configuration for generation. Models that take pictures, too, write text from
+    text alone as well."""
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText

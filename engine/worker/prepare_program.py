@@ -81,8 +81,17 @@ def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: SayProgress) -> P
         except BadCheckpoint as bad:
             damage = str(bad)
         return _built(spec, source, folder, damage, say)
-    except (WeightsError, OSError) as error:
-        return NotPrepared(spec.name, f"{damage}; that failed: {error}" if damage else str(error))
+    except Exception as error:  # one model's trouble, whatever it is, keeps no other from being prepared
+        reason = _reason(spec, error)
+        return NotPrepared(spec.name, f"{damage}; that failed: {reason}" if damage else reason)
+
+
+def _reason(spec: ModelSpec, error: Exception) -> str:
+    if isinstance(error, WeightsError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine does not suffice for {spec.name}; end other programs, or choose a smaller model"
+    return f"{type(error).__name__}: {error}; what is wrong with {spec.name} is not known"
 
 
 def _kept(spec: ModelSpec, source: Source, folder: Path, depth: Literal["sizes", "checksum"], say: SayProgress) -> Kept:
@@ -127,7 +136,7 @@ def _built(spec: ModelSpec, source: Source, folder: Path, damage: str, say: SayP
     request = preparation_of(spec, source, folder, request_id=1)
     prepared = build(request, in_hundredths(lambda done: say(Building(spec.name, done))))
     took_s = time.monotonic() - began_s
-    return Built(spec.name, prepared.length, took_s, damage, len(prepared.layout.int8_layers))
+    return Built(spec.name, prepared.length, took_s, damage, spec.dtype, len(prepared.layout.weight_only_layers))
 
 
 if __name__ == "__main__":

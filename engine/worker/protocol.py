@@ -231,6 +231,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     kind: Literal[
         "out of memory",
         "device unusable",
+        "device unsupported",
         "bad checkpoint",
         "bad request",
         "not resident",

@@ -6,16 +6,18 @@ A new task is entered here. Neither those who bring models to the device nor tho
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
 from engine.core.tasks import TaskKind
-from engine.worker.embedding import Embedder, encoder_class, read_pooling
-from engine.worker.generation import Generator
+from engine.weights.heads import read_head
+from engine.weights.pooling import read_pooling
+from engine.worker.embedding import Embedder, encoder_class
+from engine.worker.generation import Generator, decoder_class
+from engine.worker.judging import Classifier, Judge, Reranker
 from engine.worker.running import RunMemory, Runner
 from engine.worker.skeleton import Skeleton
 
@@ -25,8 +27,8 @@ MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, Run
 class TaskSupport(Struct, frozen=True):
     """What one kind of task needs."""
 
-    model_class: Callable[[Path], Any]
-    """Whose `from_pretrained` loads a checkpoint for it; transformers' classes share no type."""
+    model_class: Callable[[PreTrainedConfig], Any]
+    """Whose `from_pretrained` loads a checkpoint of that configuration for it; transformers' classes share no type."""
     make_runner: MakeRunner
 
 
@@ -40,7 +42,21 @@ def _generator(
     return Generator(skeleton.module, tokenizer, limits, memory)
 
 
+def _reranker(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
+    head = read_head(skeleton.folder)
+    return Reranker(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+
+
+def _classifier(
+    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
+) -> Runner[Any]:
+    head = read_head(skeleton.folder)
+    return Classifier(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+
+
 SUPPORT: Final[dict[TaskKind, TaskSupport]] = {
     "embedding": TaskSupport(encoder_class, _embedder),
-    "generation": TaskSupport(lambda _: AutoModelForCausalLM, _generator),
+    "generation": TaskSupport(decoder_class, _generator),
+    "rerank": TaskSupport(lambda _: AutoModelForSequenceClassification, _reranker),
+    "classify": TaskSupport(lambda _: AutoModelForSequenceClassification, _classifier),
 }

@@ -3,20 +3,21 @@ life."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from operator import is_
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 import transformers
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 
+from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
-from engine.weights.sources import CONFIG_FILE
-from engine.worker.errors import in_short
-from engine.worker.int8 import make_places
+from engine.worker.errors import in_our_words, in_short
+from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
 
 GENERATION_FILE: Final = "generation_config.json"
@@ -30,23 +31,86 @@ class Skeleton:
         self.prepared: Final = open_prepared(folder)
         self.layout: Final[Layout] = self.prepared.layout
         self.layout_id: Final = self.prepared.layout_id
-        self.module: Final[PreTrainedModel] = _build(folder, self.layout)
+        with in_our_words(f"{folder} can't be built as {self.layout.model_class}", "prepare it again"):
+            self.module: Final[PreTrainedModel] = _build(folder, self.layout)
         self.places: Final = _empty_tensors(self.module, self.layout)
         """Each tensor once, with where its bytes lie in the slab."""
         self.stage: Literal["as built", "bound", "left"] = "as built"
-        self._as_built: Final = {module: dict(vars(module)) for module in self.module.modules()}
+        self._as_built: Final = _all_as_built(self.module)
 
     def reset(self) -> None:
-        """Put the plain attributes of modules that have been left back as they were built: a rotary embedding that grew with
-        long input remembers so, and would disagree with freshly bound tables."""
+        """Put modules that have been left back as they were built, so that every parameter and buffer is the one that is
+        bound next, and every plain attribute the one it began with: a rotary embedding that grew with long input has
+        another table, and remembers so."""
         if self.stage != "left":
             return
-        for module, built in self._as_built.items():
-            now = vars(module)
-            # Nearly always nothing has changed.
-            if len(now) != len(built) or not all(map(is_, now.values(), built.values())):
-                _restore(module, built)
+        for built in self._as_built:
+            built.put_back()
         self.stage = "as built"
+
+
+class AsBuilt:
+    """What one module, or a configuration that modules read, was made of."""
+
+    def __init__(self, owner: torch.nn.Module | PreTrainedConfig) -> None:
+        self._owner: Final = owner
+        self._attributes: Final = dict(vars(owner))
+        held = [value for name, value in self._attributes.items() if not name.endswith("hooks")]
+        self._contents: Final = tuple((container, container.copy()) for container in _containers(held))
+        """Containers, a module's parameters and buffers among them, with what was in each."""
+
+    def put_back(self) -> None:
+        """Make the owner what it was."""
+        for held, content in ((vars(self._owner), self._attributes), *self._contents):
+            if not _are_same(held, content):  # nearly always nothing has changed
+                _refill(held, content)
+
+    def put_back_before_runs_of(self, module: torch.nn.Module) -> None:
+        """Where a run replaced the module's buffers, the next one must not see them: its answer would depend on how long the
+        texts before it were."""
+        built = dict(module._buffers)
+
+        def put_tables_back(*_call: object) -> None:
+            if not _are_same(module._buffers, built):
+                self.put_back()
+
+        module.register_forward_pre_hook(put_tables_back)
+
+
+def _all_as_built(module: PreTrainedModel) -> tuple[AsBuilt, ...]:
+    configs: dict[int, PreTrainedConfig] = {}
+    built: list[AsBuilt] = []
+    for part in module.modules():
+        configs |= {id(value): value for value in vars(part).values() if isinstance(value, PreTrainedConfig)}
+        built.append(AsBuilt(part))
+        if part._buffers:
+            built[-1].put_back_before_runs_of(part)
+    return (*built, *map(AsBuilt, configs.values()))
+
+
+def _containers(values: Iterable[Any]) -> Iterator[Any]:
+    """The lists, sets and dicts among the values, and those within them."""
+    for value in values:
+        if isinstance(value, dict | list | set):
+            yield value
+            yield from _containers(_values(value))
+
+
+def _are_same(now: Any, then: Any) -> bool:  # noqa: ANN401 - containers of whatever modules keep
+    """Whether two containers of one type hold the very same objects."""
+    if isinstance(now, set):
+        return bool(now == then)
+    if isinstance(now, dict):
+        return now.keys() == then.keys() and all(map(is_, now.values(), then.values()))
+    return len(now) == len(then) and all(map(is_, now, then))
+
+
+def _refill(now: Any, then: Any) -> None:  # noqa: ANN401 - as above
+    now.clear()
+    if isinstance(now, list):
+        now.extend(then)
+    else:
+        now.update(then)
 
 
 def _build(folder: Path, layout: Layout) -> PreTrainedModel:
@@ -54,9 +118,11 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
         raise BadCheckpoint(f"{folder} needs the class {layout.model_class}, which this transformers does not have")
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if (text_config := config.get_text_config()) is not config and model_class.config_class is type(text_config):
+        config = text_config  # the class is that of the text part of a model that takes pictures, too
     with torch.device("meta"):
         module: PreTrainedModel = model_class(config)
-    make_places(module, layout.int8_layers)
+    make_places(module, layout.weight_only_layers)
     if module.can_generate():
         module.generation_config = _settings(folder)
     module.train(False)
@@ -75,32 +141,59 @@ def _settings(folder: Path) -> GenerationConfig:
         raise BadCheckpoint(f"{folder / name} can't be read: {in_short(error)}") from error
 
 
+class _Found(NamedTuple):
+    """A tensor under one of its names in the module tree."""
+
+    path: str
+    owner: torch.nn.Module
+    name: str
+    tensor: torch.Tensor
+
+
 def _empty_tensors(module: PreTrainedModel, layout: Layout) -> tuple[tuple[torch.Tensor, SlabEntry], ...]:
     """Replace the tensors on meta, which `.data` can't cross to or from, by empty ones on the CPU. These, each once, with its
-    entry; tied paths share one. Raises BadCheckpoint when the module and the layout do not have the same tensors."""
+    entry. Two names share a tensor exactly if they share an entry: the layout is of the checkpoint, while the class ties what
+    its configuration says, and a head of the checkpoint's own would be lost. Raises BadCheckpoint when the module and the
+    layout do not have the same tensors."""
     entries = {entry.path: entry for entry in layout.entries}
     entries |= {alias.path: entries[alias.stored_as] for alias in layout.aliases}
-    found: set[str] = set()
-    emptied: dict[torch.Tensor, tuple[torch.Tensor, SlabEntry]] = {}
-    for prefix, owner in module.named_modules():
-        if stray := _stray_tensors(owner):
-            raise BadCheckpoint(f"{layout.model_class} keeps tensors outside its parameters and buffers: {stray[0]}")
-        for name, tensor in _own_tensors(owner):
-            path = f"{prefix}.{name}" if prefix else name
-            if path not in entries:
-                raise BadCheckpoint(f"the prepared model lacks {path}, which its class has; prepare it again")
-            entry = entries[path]
-            if tuple(tensor.shape) != entry.shape:
-                raise BadCheckpoint(
-                    f"{path} has another shape in the prepared model than in its class; prepare it again"
-                )
-            found.add(path)
-            if tensor not in emptied:
-                emptied[tensor] = _empty_like(tensor, TORCH_DTYPES[entry.dtype]), entry
-            setattr(owner, name, emptied[tensor][0])
-    if surplus := entries.keys() - found:
+    empties: dict[str, tuple[torch.Tensor, SlabEntry]] = {}
+    placed: dict[tuple[torch.nn.Module, str], _Found] = {}
+    everything = list(_find_tensors(module, layout.model_class))
+    for found in everything:
+        entry = _entry(entries, found)
+        first = placed.setdefault((found.owner, found.name), found)
+        if entries[first.path] is not entry:
+            raise BadCheckpoint(
+                f"{first.path} and {found.path} are one layer of {layout.model_class}, and two in the checkpoint: remove from"
+                " it the one that is not meant"
+            )
+        if entry.path not in empties:
+            empties[entry.path] = _empty_like(found.tensor, TORCH_DTYPES[entry.dtype]), entry
+        setattr(found.owner, found.name, empties[entry.path][0])
+    if surplus := entries.keys() - {found.path for found in everything}:
         raise BadCheckpoint(f"the prepared model has {min(surplus)}, which its class lacks; prepare it again")
-    return tuple(emptied.values())
+    return tuple(empties.values())
+
+
+def _entry(entries: dict[str, SlabEntry], found: _Found) -> SlabEntry:
+    entry = entries.get(found.path)
+    if entry is None:
+        raise BadCheckpoint(f"the prepared model lacks {found.path}, which its class has; prepare it again")
+    if tuple(found.tensor.shape) != entry.shape:
+        raise BadCheckpoint(f"{found.path} has another shape in the prepared model than in its class; prepare it again")
+    return entry
+
+
+def _find_tensors(module: PreTrainedModel, model_class: str) -> Iterator[_Found]:
+    """Every parameter and buffer under each of its names, those of modules with several names too."""
+    for prefix, owner in module.named_modules(remove_duplicate=False):
+        if stray := _stray_tensors(owner):
+            raise BadCheckpoint(f"{model_class} keeps tensors outside its parameters and buffers: {stray[0]}")
+        parameters = owner.named_parameters(recurse=False, remove_duplicate=False)
+        buffers = owner.named_buffers(recurse=False, remove_duplicate=False)
+        for name, tensor in (*parameters, *buffers):
+            yield _Found(f"{prefix}.{name}" if prefix else name, owner, name, tensor)
 
 
 def _empty_like(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -108,19 +201,17 @@ def _empty_like(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.nn.Parameter(empty, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else empty
 
 
-def _own_tensors(owner: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
-    parameters = owner.named_parameters(recurse=False, remove_duplicate=False)
-    return [*parameters, *owner.named_buffers(recurse=False, remove_duplicate=False)]
-
-
 def _stray_tensors(module: torch.nn.Module) -> list[str]:
-    """Tensors kept as plain attributes. A forward run may add some, as long rotary embeddings do; building adds none."""
-    return [name for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
+    """Names of plain attributes that are tensors, or hold some. A forward run may add such; building adds none."""
+    own = (module._parameters, module._buffers, module._modules)
+    attributes = [(name, value) for name, value in vars(module).items() if not any(value is table for table in own)]
+    return [
+        name
+        for name, value in attributes
+        if isinstance(value, torch.Tensor)
+        or any(isinstance(held, torch.Tensor) for box in _containers([value]) for held in _values(box))
+    ]
 
 
-def _restore(module: torch.nn.Module, built: dict[str, Any]) -> None:
-    for name in _stray_tensors(module):
-        delattr(module, name)
-    for name, value in built.items():
-        if not name.startswith("_") and isinstance(value, bool | int | float | str | None):
-            setattr(module, name, value)
+def _values(container: Any) -> Iterable[Any]:  # noqa: ANN401 - a container of whatever a module keeps
+    return container.values() if isinstance(container, dict) else container

@@ -67,7 +67,7 @@ async def test_nothing_is_evicted_unless_somebody_agrees(citadel: Citadel, engin
     await citadel("load", "e5-small", "--on", "gpu1")
     ran = await citadel("bench", "e5-small")
     assert (ran.status, ran.out) == (4, "")
-    assert "e5-small (synthetic) on gpu1" in ran.err
+    assert "e5-small (synthetic) leaves gpu1" in ran.err
     assert "--yes" in ran.err
     assert not any(isinstance(submission.command, Evict) for submission in engine.submissions)
 

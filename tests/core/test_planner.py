@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Unpin
-from engine.core.devices import Reading
+from engine.core.devices import Neighbour, Reading
 from engine.core.models import Footprint
 from engine.core.names import CPU
 from engine.core.planning.planner import plan
@@ -126,6 +126,23 @@ def test_a_pinned_model_is_never_a_victim() -> None:
     assert [(r.device, r.free_bytes) for r in refusal.rooms] == [("gpu0", 20 * MIB)]
 
 
+def test_a_refusal_says_who_else_holds_the_card_and_advises_what_can_help() -> None:
+    held = Reading("ok", "", 70 * MIB, 70 * MIB, neighbours=(Neighbour(815, "game", 60 * MIB), Neighbour(9, "", None)))
+    refusal = refused(with_reading(box({"a": 60}, {"gpu0": 100}), "gpu0", held), Load("a"), Policy(cpu_fallback=False))
+
+    assert "others hold 70 MiB of gpu0 (game 815: 60 MiB, process 9) and leave 30 MiB for models" in refusal.reason
+    assert refusal.advice[0] == "end what else uses gpu0, or wait until it has given memory back"
+    assert not any("GPU_MEMORY_FRACTION" in advice for advice in refusal.advice)
+
+
+def test_a_refusal_never_says_that_as_much_is_free_as_is_needed() -> None:
+    held = Reading("ok", "", 40 * MIB + 1, 40 * MIB + 1)
+    refusal = refused(with_reading(box({"a": 60}, {"gpu0": 100}), "gpu0", held), Load("a"), Policy(cpu_fallback=False))
+
+    assert "needs 60 MiB" in refusal.reason
+    assert "leave 59 MiB for models" in refusal.reason
+
+
 def test_a_model_that_came_a_moment_ago_is_not_a_victim() -> None:
     state = with_resident(box({"a": 60, "new": 60}, {"gpu0": 100}), "a", "gpu0", since_s=NOW_S - 1)
 
@@ -152,7 +169,7 @@ def test_without_cpu_fallback_what_fits_no_gpu_is_refused_with_the_largest_budge
 
 def test_a_model_that_would_fit_in_int8_is_refused_with_that_advice() -> None:
     state = box({"huge": 300})
-    known = replace(state.models["huge"], in_int8=Footprint(75 * MIB, 0))
+    known = replace(state.models["huge"], smaller={"int8": Footprint(75 * MIB, 0)})
     refusal = refused(replace(state, models={"huge": known}), Load("huge"), Policy(cpu_fallback=False))
 
     assert refusal.advice[0].endswith(': with "dtype": "int8" it would need 75 MiB and fit')

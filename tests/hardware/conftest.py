@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 from transformers.utils import logging
 
 from engine.core.sizes import MIB
 from engine.worker.cuda import CudaBacking
-from engine.worker.cuda_device import ONLY_CARD
-from engine.worker.main import backing_for
-from tests.worker.available_card import why_no_card
+from tests.worker.available_card import slice_of_a_card, why_no_card
 from tests.worker.conftest import arena, fork_server
 from tests.worker.models import Tier
 
@@ -42,9 +39,5 @@ def tier() -> Tier:
 
 @pytest.fixture
 def backing(tier: Tier) -> Iterator[CudaBacking]:
-    """A slice of the first card. Its limit is the process's, and goes with the test."""
-    backing = backing_for(ONLY_CARD, tier.mapping, LIMIT_BYTES, page_locks=True)
-    assert isinstance(backing, CudaBacking)
-    yield backing
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1.0, 0)
+    with slice_of_a_card(tier, LIMIT_BYTES) as backing:
+        yield backing

@@ -102,7 +102,7 @@ def test_a_single_row_that_is_too_much_is_refused_with_the_cards_figures(backing
     def run(rows: list[int]) -> torch.Tensor:
         return torch.empty(len(rows) * LIMIT_BYTES, dtype=torch.uint8, device="cuda")
 
-    with pytest.raises(OutOfMemory, match=r"of this device's 2 GiB are in use; the whole card shows"):
+    with pytest.raises(OutOfMemory, match=r"of this device's 2\.0 GiB are in use; the whole card shows"):
         list(in_parts([1], run, backing.runs))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.core.sizes import GB, parse_bytes
 from engine.recording.trace import TraceError
-from engine.replay.box import CYCLE_BYTES, GB, Box, cycled_sizes, parse_bytes, read_sizes, starting_state
+from engine.replay.box import CYCLE_BYTES, Box, cycled_sizes, read_sizes, starting_state
 
 
 def test_sizes_are_given_in_turn_by_name() -> None:

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from engine.core.policy import Eviction, Policy
-from engine.replay.box import GB, Box, cycled_sizes, starting_state
+from engine.core.sizes import GB
+from engine.replay.box import Box, cycled_sizes, starting_state
 from engine.replay.generated import demand
 from engine.replay.untimed import (
     EVICTIONS,

@@ -14,7 +14,20 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.state import ModelState
-from engine.core.tasks import Continuation, Embed, Generate, TaskPart, TaskResult, TextPart, Vectors
+from engine.core.tasks import (
+    Classify,
+    Continuation,
+    Embed,
+    Generate,
+    LabelScores,
+    Rerank,
+    Scores,
+    TaskPart,
+    TaskResult,
+    TextPart,
+    TextTokens,
+    Vectors,
+)
 from engine.recording.footprints import FootprintStore
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
@@ -140,6 +153,12 @@ class ScriptedWorker:
                 result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
             case Generate(prompt=prompt, max_tokens=max_tokens):
                 result = Continuation(str(prompt)[::-1], min(len(prompt), max_tokens))
+            case Rerank(documents=documents):
+                tokens = tuple(TextTokens(len(document), len(document)) for document in documents)
+                result = Scores(tuple(float(len(document)) for document in documents), tokens)
+            case Classify(texts=texts):
+                tokens = tuple(TextTokens(len(text), len(text)) for text in texts)
+                result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), tokens)
         return RunEnded(request.id, result, self.workspace_bytes, 0.5)
 
     async def died(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,4 +77,40 @@ async def test_a_slab_whose_file_is_replaced_while_it_is_read_is_not_kept(tmp_pa
     assert not store.is_replaced("m")
     write(folder, checkpoint, value=3)
     assert store.is_replaced("m")
+    store.close()
+
+
+COMPANIONS: dict[str, Callable[[Path], object]] = {
+    "a tokenizer's": lambda checkpoint: (checkpoint / "tokenizer.json").write_text('{"model": {}}'),
+    "pooling": lambda checkpoint: (checkpoint / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}'),
+    "generation settings": lambda checkpoint: (checkpoint / "generation_config.json").write_text("{}"),
+    "merges of a tokenizer of its own": lambda checkpoint: (checkpoint / "bpe.codes").write_text("a b"),
+    "a template": lambda checkpoint: (checkpoint / "chat_template.jinja").write_text("{{ messages }}"),
+    "one that is gone": lambda checkpoint: (checkpoint / "spm.model").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", COMPANIONS.values(), ids=COMPANIONS)
+async def test_a_companion_that_changes_makes_another_model_of_it(
+    change: Callable[[Path], object], tmp_path: Path
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    (checkpoint / "1_Pooling").mkdir()
+    (checkpoint / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    (checkpoint / "spm.model").touch()
+    spec = ModelSpec("m", (f"path:{checkpoint}",), "embedding")
+    source = resolve(spec, tmp_path)
+    folder = prepared_folder(spec, source, tmp_path)
+    write(folder, checkpoint, value=1)
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner())
+    await store.fetch("m", IgnoredReports())
+    (checkpoint / "README.md").write_text("a note, which changes nothing")
+    assert not store.is_replaced("m")
+    assert store.folder("m") == folder
+
+    change(checkpoint)
+    assert store.is_replaced("m")
+    assert prepared_folder(spec, source, tmp_path) != folder
+    (checkpoint / "model.safetensors").unlink()
+    assert not store.is_replaced("m")  # there is nothing to make another of
     store.close()

@@ -103,7 +103,7 @@ def test_a_card_that_cannot_run_models_is_said_to_be_unsupported_and_the_model_g
     name = world.submit(Load("a"))
     effect = world.expect(BindModel)
     world.waiting.remove(effect)
-    world.send(BindFailed("a", "gpu0", "unusable", "torch was not built for this card"))
+    world.send(BindFailed("a", "gpu0", "unsupported", "torch was not built for this card"))
     world.settle()
     world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
 
@@ -113,3 +113,70 @@ def test_a_card_that_cannot_run_models_is_said_to_be_unsupported_and_the_model_g
     assert (reading.health, reading.reason) == ("unsupported", "torch was not built for this card")
     notices = [e.text for e in world.written if isinstance(e, Notice)]
     assert notices == ["gpu0 is unsupported: torch was not built for this card"]
+
+
+def fails_to_open(world: World, submission: str = "") -> str:
+    """A load of `a` on gpu0 whose worker finds that it can't use the card."""
+    name = submission or world.submit(Load("a", "gpu0"))
+    effect = world.expect(BindModel)
+    world.waiting.remove(effect)
+    world.send(BindFailed("a", "gpu0", "unusable", "CUDA can't be used: busy"))
+    world.settle()
+    return name
+
+
+def well_card() -> World:
+    world = World(with_slab(card_box(), "a"), Policy(cpu_fallback=False))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    return world
+
+
+def read_for(world: World, seconds: int) -> list[str]:
+    """The card's health at each reading, a second apart, of which the driver says that it is well."""
+    seen: list[str] = []
+    for _ in range(seconds):
+        world.pass_time(1)
+        world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+        world.settle()
+        seen.append(world.state.devices["gpu0"].reading.health)
+    return seen
+
+
+def test_a_card_that_a_worker_could_not_use_is_tried_again_with_another_worker_after_growing_pauses() -> None:
+    world = well_card()
+    fails_to_open(world)
+    first = read_for(world, 8)
+    fails_to_open(world)
+    second = read_for(world, 12)
+
+    assert first.index("ok") == 5
+    assert second.index("ok") == 10
+    assert [e for e in world.written if isinstance(e, Notice) and "died" in e.text] == []
+
+
+def test_an_operators_command_tries_a_card_that_could_not_be_used_at_once() -> None:
+    world = well_card()
+    fails_to_open(world)
+    assert world.state.devices["gpu0"].reading.health == "unsupported"
+    name = world.submit(Load("a", "gpu0"))
+    world.settle()
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.settle()
+
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_kind_of_card_that_torch_was_not_built_for_is_unsupported_wherever_there_is_one() -> None:
+    state = card_box()
+    twin = replace(state.devices["gpu0"], spec=replace(state.devices["gpu0"].spec, id="gpu1"), worker_pid=4712)
+    world = World(with_slab(replace(state, devices={**state.devices, "gpu1": twin}), "a"), Policy(cpu_fallback=False))
+    for device in ("gpu0", "gpu1"):
+        world.send(DeviceRead(device, Reading("ok", "", 0, 0)))
+    world.submit(Load("a", "gpu0"))
+    world.waiting.remove(world.expect(BindModel))
+    world.send(BindFailed("a", "gpu0", "unsupported", "no kernel image is available"))
+    world.settle()
+
+    assert world.state.devices["gpu1"].reading.health == "unsupported"
+    assert "unsupported" in read_for(world, 20)[-1]

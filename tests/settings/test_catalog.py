@@ -77,7 +77,7 @@ def test_an_absolute_path_stays(tmp_path: Path) -> None:
         ({"source": "hub:../../etc"}, "source: 'hub:../../etc' is given; allowed: package:MODULE"),
         ({"source": ["hub:a/b", "path:"]}, "source: 'path:' is given; allowed: package:MODULE"),
         ({"source": 3}, "source: 3 is given; allowed: package:MODULE"),
-        ({"task": "chat"}, "task: 'chat' is given; allowed: one of embedding, generation"),
+        ({"task": "chat"}, "task: 'chat' is given; allowed: one of embedding, generation, rerank, classify"),
         ({"dtype": "int4"}, "dtype: 'int4' is given; allowed: one of float32, float16, bfloat16, int8"),
         ({"limits": {"max_batch": 0}}, "limits.max_batch: 0 is given; allowed: a whole number from 1 to 4096"),
         ({"preferred_device": "gpu7"}, "preferred_device: 'gpu7' is given; allowed: gpu0, gpu1, cpu"),
@@ -117,7 +117,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     problems = refusals(config_folder_of_texts(tmp_path, "", '{"models": [{"name": "a", "source": "hub:a/b"}]}'))
 
     assert problems == [
-        "model_gpu_mapping.json: models[0] (a).task: nothing is given; allowed: one of embedding, generation"
+        "model_gpu_mapping.json: models[0] (a).task: nothing is given; allowed: one of embedding, generation, rerank, classify"
     ]
 
 

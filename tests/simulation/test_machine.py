@@ -7,7 +7,8 @@ import math
 import pytest
 
 from engine.core.names import CPU
-from engine.replay.box import GB, Box
+from engine.core.sizes import GB
+from engine.replay.box import Box
 from engine.scheduler.effects import (
     BindModel,
     KillWorker,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine.core.policy import Policy
+from engine.core.sizes import GB
 from engine.recording.trace import TraceError, TraceRequest
-from engine.replay.box import GB, Box, cycled_sizes
+from engine.replay.box import Box, cycled_sizes
 from engine.replay.generated import demand
 from engine.scheduler.board import Patience
 from engine.simulation.compute import Compute

@@ -72,7 +72,7 @@ def test_a_layout_names_the_files_that_it_was_made_of_as_sha256sum_would(tmp_pat
     (checkpoint / "1_Pooling" / "config.json").write_text("{}")
     (checkpoint / "README.md").write_text("not needed")
     known = write(tmp_path / "m", checkpoint).layout.source_sha256
-    assert set(known) == {"model.safetensors", "config.json", "1_Pooling/config.json"}
+    assert set(known) == {"model.safetensors", "config.json", "tokenizer.json", "1_Pooling/config.json"}
     for name, sha256 in known.items():
         assert hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() == sha256
 

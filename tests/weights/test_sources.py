@@ -63,7 +63,7 @@ def test_the_hub_cache_is_read_at_main_or_at_the_revision(hub: Path, tmp_path: P
 
 def test_a_model_without_a_source_is_told_what_to_do_about_each(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "pickled").mkdir()
-    (tmp_path / "pickled" / "config.json").write_text("{}")
+    (tmp_path / "pickled" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "pickled" / "pytorch_model.bin").touch()
     sources = (
         "package:no_such_package",

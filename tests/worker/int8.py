@@ -38,13 +38,14 @@ def rounded_by_torch(matrix: torch.Tensor) -> torch.Tensor:
 
 def round_matrices(module: PreTrainedModel, prepared: Prepared) -> None:
     """What the prepared model has in int8 is rounded in the float16 model."""
-    for path in prepared.layout.int8_layers:
+    for path in prepared.layout.weight_only_layers:
         layer = module.get_submodule(path)
         assert isinstance(layer, torch.nn.Linear | Conv1D)
         matrix = layer.weight.detach()
         if isinstance(layer, Conv1D):  # GPT-2 stores its matrices the other way round
             matrix = matrix.t()
         linear = torch.nn.Linear(matrix.shape[1], matrix.shape[0])
-        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix))
+        # in the order of rows that the int8 layer computes with: a card's products differ in the last bit between the two
+        linear.weight = torch.nn.Parameter(rounded_by_torch(matrix).contiguous())
         linear.bias = layer.bias
         module.set_submodule(path, linear)

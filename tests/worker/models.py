@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, T5EncoderModel
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    T5EncoderModel,
+)
 
 from engine.core.tasks import TaskKind
 from engine.weights.arena import Arena
@@ -44,6 +52,7 @@ GENERATION: Final[dict[str, dict[str, Any]]] = {
     "phi3-longrope": PHI3 | {"rope_parameters": LONG_ROPE, "original_max_position_embeddings": 16},
 }
 VOCABULARY: Final = 101
+WORDS: Final = ("the", "a", "cat", "kitten", "sat", "on", "mat", "stock", "market", "rises", "once", "upon", "time")
 
 
 def write_random_checkpoint(family: str, folder: Path) -> TaskKind:
@@ -59,7 +68,18 @@ def write_random_checkpoint(family: str, folder: Path) -> TaskKind:
     else:
         module = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     module.save_pretrained(folder)
+    write_tokenizer(folder)
     return "generation" if family in GENERATION else "embedding"
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer of a few words, as most checkpoints have one."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", eos_token="[SEP]", model_max_length=64
+    ).save_pretrained(folder)
 
 
 def prepare_random(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, Prepared]:

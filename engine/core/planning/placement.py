@@ -7,20 +7,24 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.commands import Load, Move, Single
-from engine.core.devices import condition
+from engine.core.devices import Neighbour, condition
 from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
 from engine.core.ledger import budget, headroom
-from engine.core.models import Footprint, int8_would_fit
+from engine.core.models import Footprint, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, victims
 from engine.core.planning.knapsack_cover import Need
 from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
 from engine.core.policy import Policy
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.state import ModelState, Resident, Situation, State
+
+SHOWN_NEIGHBOURS: Final = 3
+"""So many of the other processes on a device are named in a refusal."""
 
 
 class Offer(Struct, frozen=True):
@@ -62,12 +66,13 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
     """The cheapest way to have `model` on `device`."""
     state = situation.state
     need = state.models[model].footprint.total_bytes
-    room = Room(device, budget(state, device), max(0, headroom(state, device)))
+    room = _room(state, device)
     reading = state.devices[device].reading
     if reading.health != "ok":
         return NoOffer(_noted(room, f"{condition(reading.health)}: {reading.reason}"), ())
     if need > room.budget_bytes:
-        return NoOffer(_noted(room, f"its whole budget is {format_size(room.budget_bytes)}"), ())
+        held = f"; others hold {format_size(room.others_bytes)} of it" if room.others_bytes else ""
+        return NoOffer(_noted(room, f"its whole budget is {format_room(room.budget_bytes)}{held}"), ())
     here = state.find(model, device)
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
@@ -155,18 +160,27 @@ def _blocker(resident: Resident, why: BlockerWhy) -> Blocker:
     return Blocker(resident.model, resident.device, resident.footprint.total_bytes, why)
 
 
+def _room(state: State, device: DeviceId) -> Room:
+    known, budget_bytes = state.devices[device], budget(state, device)
+    lacks_bytes = int(known.spec.total_bytes * known.spec.fraction) - budget_bytes
+    others_bytes = min(lacks_bytes, known.reading.external_bytes or 0)
+    return Room(device, budget_bytes, max(0, headroom(state, device)), others_bytes=others_bytes)
+
+
 def _noted(room: Room, note: str) -> Room:
-    return Room(room.device, room.budget_bytes, room.free_bytes, note)
+    return replace(room, note=note)
 
 
-def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -> Refusal | None:
+def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room], state: State) -> Refusal | None:
     """The refusal of a model that is larger than every budget asked about; None when one is large enough."""
     need = model.footprint.total_bytes
     if any(room.budget_bytes >= need for room in rooms):
         return None
+    if held := [room for room in rooms if room.budget_bytes + room.others_bytes >= need]:
+        return _held_by_others(command, model, held, rooms, state)
     largest = max(rooms, key=lambda room: room.budget_bytes)
-    int8 = int8_would_fit(model.in_int8, largest.budget_bytes)
-    smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{int8 and f': {int8}'}"
+    fits = smaller_would_fit(model.smaller, largest.budget_bytes)
+    smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{fits and f': {fits}'}"
     return Refusal(
         command,
         f"{model.spec.name} needs {_footprint(model.footprint)}; the largest budget is {format_size(largest.budget_bytes)}"
@@ -177,11 +191,46 @@ def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room]) -
     )
 
 
+def _held_by_others(
+    command: Single, model: ModelState, held: Sequence[Room], rooms: Sequence[Room], state: State
+) -> Refusal:
+    """The refusal of a model that would fit if other processes did not hold what they do of the `held` rooms' devices."""
+    told = [
+        f"others hold {format_size(state.devices[room.device].reading.external_bytes or 0)} of {room.device}"
+        f"{_who(state.devices[room.device].reading.neighbours)} and leave {format_room(room.budget_bytes)} for models"
+        for room in held
+    ]
+    where = " or ".join(room.device for room in held)
+    advice = [f"end what else uses {where}, or wait until it has given memory back"]
+    if all(room.device != CPU for room in rooms):
+        advice.append(f"run {command.model} on the CPU")
+    return Refusal(
+        command,
+        f"{model.spec.name} needs {_footprint(model.footprint)}; {'; '.join(told)}",
+        needed_bytes=model.footprint.total_bytes,
+        rooms=tuple(rooms),
+        advice=tuple(advice),
+    )
+
+
+def _who(neighbours: Sequence[Neighbour]) -> str:
+    """The largest of them: " (python 4711: 300 MiB, Xorg 998: 40 MiB and 2 more)"; nothing where nobody can be seen."""
+    if not neighbours:
+        return ""
+    largest = sorted(neighbours, key=lambda one: -(one.used_bytes or 0))
+    named = [
+        f"{one.name or 'process'} {one.pid}" + (f": {format_size(one.used_bytes)}" if one.used_bytes else "")
+        for one in largest[:SHOWN_NEIGHBOURS]
+    ]
+    more = len(largest) - len(named)
+    return f" ({', '.join(named)}{f' and {more} more' if more else ''})"
+
+
 def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refusal:
     """The refusal of a model that would fit if something were not in the way."""
     rooms = tuple(o.room for o in none)
     blockers = tuple(b for o in none for b in o.blockers)
-    shown = ", ".join(f"{r.device} {r.note or format_size(r.free_bytes) + ' free'}" for r in rooms)
+    shown = ", ".join(f"{r.device} {r.note or format_room(r.free_bytes) + ' free'}" for r in rooms)
     if busy := " and ".join(b.model for b in blockers if b.why == "leased"):
         shown += f"; {busy} in use"
     return Refusal(
@@ -244,7 +293,7 @@ class Bringing:
                 none.append(on_cpu)
         if not good:
             budgets = [o.room for o in none]
-            return over_any_budget(self._command, known, budgets) or no_room(self._command, known, none)
+            return over_any_budget(self._command, known, budgets, self._state) or no_room(self._command, known, none)
         return self._accept(model, good, none, why)
 
     def _accept(self, model: ModelName, good: list[Offer], none: list[NoOffer], why: str) -> Plan:
