@@ -20,6 +20,7 @@ from engine.weights.pooling import read_pooling
 from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
+from engine.weights.writing_settings import GENERATION_FILE
 from engine.worker.errors import in_our_words
 from engine.worker.protocol import Prepare
 from engine.worker.runners import SUPPORT
@@ -28,7 +29,6 @@ from engine.worker.tokenizer import load_tokenizer
 from engine.worker.weight_only import COMPUTE_DTYPE, convert
 from engine.worker.window import DTYPE_NAMES
 
-GENERATION_FILE: Final = "generation_config.json"
 OTHER_VERSION: Final = f"fetch it again, or take a checkpoint that transformers {transformers.__version__} reads"
 UNUSED_WEIGHTS: Final = ("pooler.",)
 """Embedding checkpoints often lack the pooler; nothing here runs it, while heads that judge texts stand on it."""
