@@ -16,11 +16,10 @@ from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
+from engine.weights.writing_settings import GENERATION_FILE
 from engine.worker.errors import in_our_words, in_short
 from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
-
-GENERATION_FILE: Final = "generation_config.json"
 
 
 class Skeleton:
