@@ -80,6 +80,8 @@ class ScriptedEngine(EngineAPI):
         self.now_s = START_S
         self.submissions: list[Submission] = []
         """Every submission that was carried out or declined, in order."""
+        self.asked: list[Task] = []
+        """What models were asked, in order."""
         self.stopped = False
         self.quiet = False
         """Whether somebody measures."""
@@ -204,6 +206,7 @@ class ScriptedEngine(EngineAPI):
         """Texts become one of two vectors; every token that a model writes is a word; of documents and texts four tokens are
         read, each a word, and the score is the share of these."""
         self._check_task(model, task)
+        self.asked.append(task)
         device = await self._served_on(model)
         match task:
             case Embed(texts=texts):
@@ -212,7 +215,7 @@ class ScriptedEngine(EngineAPI):
             case Generate(max_tokens=tokens):
                 for number in range(tokens):
                     yield TextPart(0, "word") if number == 0 else TextPart(5 * number - 1, " word")
-                result = Continuation(" ".join(["word"] * tokens), tokens)
+                result = Continuation(" ".join(["word"] * tokens), tokens, prompt_tokens=1)
             case Rerank(documents=documents, truncate=truncate):
                 read = _read(documents, truncate)
                 result = Scores(tuple(tokens.kept / 4 for tokens in read), read)

@@ -116,10 +116,10 @@ def _say(outcome: PrepareOutcome) -> None:
             )
         case Kept(model, size_bytes, "sizes"):
             print(f"{clean(model)}: prepared already, {format_size(size_bytes)}")
-        case Built(model, size_bytes, took_s, damage, int8_matrices):
+        case Built(model, size_bytes, took_s, damage, dtype, matrices):
             if damage:
                 tell(f"{model}: {damage}; it was built again")
-            int8 = f", {int8_matrices} matrices in int8" if int8_matrices else ""
-            print(f"{clean(model)}: prepared, {format_size(size_bytes)}{int8} in {seconds_text(took_s)}")
+            smaller = f", {matrices} matrices in {dtype}" if matrices else ""
+            print(f"{clean(model)}: prepared, {format_size(size_bytes)}{smaller} in {seconds_text(took_s)}")
         case NotPrepared(model, reason):
             tell(f"{model} is not prepared: {reason}")

@@ -315,7 +315,7 @@ def _reference_cells(row: ReferenceRow) -> tuple[str, ...]:
     met = {"nothing": "yes, from disk too", "RAM tier": "from the RAM tier", "smaller dtype": "no"}[row.needs]
     return (
         row.model,
-        row.dtype if row.is_supported else f"{row.dtype} (bytes only; not supported)",
+        row.dtype,
         f"{row.weights_bytes / 1e9:.2f}",
         f"{row.from_ram_s:.2f}",
         f"{row.from_disk_s:.2f}",

@@ -1,7 +1,8 @@
-"""Models: what the catalog says of each, and what each needs on a device, in int8 too."""
+"""Models: what the catalog says of each, and what each needs on a device, in smaller dtypes too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Final, Literal, TypeAlias
 
@@ -25,8 +26,8 @@ DTYPE_BYTES: Final[dict[Dtype, int]] = {
     "nf4-double": 2,
 }
 """Of an activation, and of a weight, except in the matrices of weight-only dtypes."""
-WEIGHT_ONLY: Final[frozenset[Dtype]] = frozenset({"int8", "nf4", "nf4-double"})
-"""Dtypes of matrices alone, each of which is turned into float16 to be multiplied with."""
+WEIGHT_ONLY: Final[tuple[Dtype, ...]] = ("int8", "nf4", "nf4-double")
+"""Dtypes of matrices alone, each of which is turned into float16 to be multiplied with; the most exact first."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +112,10 @@ NF4_BLOCK: Final = 64
 """Weights that share a scale of 4 bytes."""
 NF4_SCALE_BLOCK: Final = 256
 """Scales of a byte that share one of 4."""
+NF4_AT_ONCE: Final = 1 << 20
+"""Weights that are unpacked at once, whole blocks of both kinds."""
+NF4_UNPACKING_BYTES: Final = 7
+"""That each of these takes on the way: 4 as a float32, 2 as its half of an index, and its share of scales."""
 
 
 def matrix_bytes(rows: int, columns: int, dtype: Dtype) -> int:
@@ -123,8 +128,14 @@ def matrix_bytes(rows: int, columns: int, dtype: Dtype) -> int:
     return ceil(weights / 2) + scale_bytes
 
 
-def int8_would_fit(in_int8: Footprint | None, budget_bytes: int) -> str:
-    """That a model which is larger than the budget would fit it in int8; empty where it wouldn't, or is in int8 already."""
-    if in_int8 is None or in_int8.total_bytes > budget_bytes:
-        return ""
-    return f'with "dtype": "int8" it would need {format_size(in_int8.total_bytes)} and fit'
+def smaller_dtypes(dtype: Dtype) -> tuple[Dtype, ...]:
+    """The weight-only ones that make a model of `dtype` smaller, the most exact first."""
+    return WEIGHT_ONLY[WEIGHT_ONLY.index(dtype) + 1 :] if dtype in WEIGHT_ONLY else WEIGHT_ONLY
+
+
+def smaller_would_fit(smaller: Mapping[Dtype, Footprint], budget_bytes: int) -> str:
+    """The most exact dtype in which a model that is larger than the budget would fit it, in words; empty where none is."""
+    for dtype in WEIGHT_ONLY:
+        if dtype in smaller and smaller[dtype].total_bytes <= budget_bytes:
+            return f'with "dtype": "{dtype}" it would need {format_size(smaller[dtype].total_bytes)} and fit'
+    return ""

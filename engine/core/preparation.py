@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from engine.core.models import ModelSpec
+from engine.core.models import Dtype, ModelSpec
 from engine.core.names import ModelName
 
 Depth: TypeAlias = Literal["sizes", "checksum", "nothing"]
@@ -55,8 +55,9 @@ class Built(Struct, frozen=True, tag="built"):
     seconds: float
     damage: str = ""
     """What was wrong with the slab that was there, or had changed since; empty when there was none, or it was not looked at."""
-    int8_matrices: int = 0
-    """How many matrices were converted to int8."""
+    dtype: Dtype = "float32"
+    smaller_matrices: int = 0
+    """How many matrices were converted to a weight-only dtype."""
 
 
 class NotPrepared(Struct, frozen=True, tag="not prepared"):

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.models import Footprint, ModelSpec, Pin
+from engine.core.models import Dtype, Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Step
 from engine.core.policy import Policy
@@ -61,8 +61,8 @@ class ModelState(Struct, frozen=True):
     demand: Demand = Demand()
     trouble: str = ""
     """Why it can't be loaded now, in words; empty when it can."""
-    in_int8: Footprint | None = None
-    """What it would need with that dtype; None where it has it, or where its sizes are not known."""
+    smaller: dict[Dtype, Footprint] = {}
+    """What it would need in each dtype that makes it smaller; empty where its sizes are not known."""
 
     @property
     def synthetic(self) -> bool:

@@ -22,9 +22,9 @@ from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.recording.copy_rates import Circumstances, recall
-from engine.settings import Settings, SettingsError, check_fit
+from engine.settings import Settings, SettingsError, check_fit, too_old
 from engine.weights.errors import BadCheckpoint, WeightsError
-from engine.weights.estimates import estimate_footprint, estimate_in_int8
+from engine.weights.estimates import estimate_footprint, estimate_smaller
 from engine.weights.slab import open_prepared
 from engine.weights.sources import Source, prepared_folder, resolve
 
@@ -55,9 +55,14 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     models: dict[ModelName, ModelState] = {}
     warnings = list(settings.warnings)
     for spec in settings.models:
+        if old := too_old(spec, settings):
+            warnings.append(old.words)
+            if old.is_everywhere:
+                models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=old.words)
+                continue
         try:
             source = resolve(spec, cache)
-            footprint, in_int8 = estimate_footprint(spec, source), estimate_in_int8(spec, source)
+            footprint, smaller = estimate_footprint(spec, source), estimate_smaller(spec, source)
         except WeightsError as error:
             models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=str(error))
             warnings.append(str(error))
@@ -68,7 +73,7 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
             )
             folder = prepared_folder(spec, source, cache)
             why_not = _why_not_prepared(folder)
-            models[spec.name] = ModelState(spec, footprint, source.text, not why_not, spec.pin, in_int8=in_int8)
+            models[spec.name] = ModelState(spec, footprint, source.text, not why_not, spec.pin, smaller=smaller)
             if why_not and folder.exists():
                 warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
     warnings += _check_fit(settings, specs, models)
@@ -80,8 +85,8 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
 def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
     known = {name: model for name, model in models.items() if not model.trouble}
     footprints = {name: model.footprint for name, model in known.items()}
-    in_int8 = {name: model.in_int8 for name, model in known.items() if model.in_int8}
-    fit = check_fit(specs, footprints, settings.models, in_int8)
+    smaller = {name: model.smaller for name, model in known.items()}
+    fit = check_fit(specs, footprints, settings.models, smaller)
     if fit.errors:
         listed = "\n".join(f"  {error}" for error in fit.errors)
         raise SettingsError(

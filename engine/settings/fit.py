@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.core.devices import DeviceSpec
-from engine.core.models import Footprint, ModelSpec, int8_would_fit
+from engine.core.models import Dtype, Footprint, ModelSpec, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.sizes import format_size
 from engine.settings.load import ALLOCATION_FILE
@@ -35,10 +35,10 @@ def check_fit(
     specs: Sequence[DeviceSpec],
     footprints: Mapping[ModelName, Footprint],
     models: Iterable[ModelSpec] = (),
-    in_int8: Mapping[ModelName, Footprint] | None = None,
+    smaller: Mapping[ModelName, Mapping[Dtype, Footprint]] | None = None,
 ) -> Fit:
     """Which models can never be placed on `specs`, and which only on the CPU. `models`: their pins are checked too.
-    `in_int8`: what they would need with that dtype, where they don't have it."""
+    `smaller`: what they would need in the dtypes that make them smaller."""
     errors, warnings = [], []
     budgets = {spec.id: int(spec.fraction * spec.total_bytes) for spec in specs}
     largest = max(budgets, key=budgets.__getitem__)
@@ -46,17 +46,17 @@ def check_fit(
     for name, footprint in footprints.items():
         needed = footprint.total_bytes
         needs = f"{name} needs {format_size(needed)} ({footprint.label})"
-        smaller = in_int8.get(name) if in_int8 else None
+        others = smaller.get(name, {}) if smaller else {}
         if needed > budgets[largest]:
             errors.append(
                 f"{needs} and fits no device; the largest budget is {format_size(budgets[largest])} on {largest}. "
                 f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog"
-                f"{_remedy(smaller, budgets[largest])}."
+                f"{_remedy(others, budgets[largest])}."
             )
         elif gpus and all(needed > budgets[gpu] for gpu in gpus):
             most = max(budgets[gpu] for gpu in gpus)
             why = f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}"
-            warnings.append(f"{why}{_remedy(smaller, most)}.")
+            warnings.append(f"{why}{_remedy(others, most)}.")
     for model in models:
         device, wanted = model.pin.device if model.pin else None, footprints.get(model.name)
         if device and wanted and budgets[device] < wanted.total_bytes <= budgets[largest]:
@@ -67,8 +67,39 @@ def check_fit(
     return Fit(tuple(errors), tuple(warnings))
 
 
-def _remedy(in_int8: Footprint | None, budget_bytes: int) -> str:
-    would_fit = int8_would_fit(in_int8, budget_bytes)
+NF4_CAPABILITY: Final = (6, 0)
+"""The oldest cards that bitsandbytes supports 4 bits on. Older ones compute float16 no faster than float32."""
+
+
+class TooOld(NamedTuple):
+    """A model's dtype makes no sense on some cards that it may be placed on."""
+
+    words: str
+    """Which cards, and what helps."""
+    is_everywhere: bool
+    """Whether it may be placed on no other GPU, so that it is not to be loaded."""
+
+
+def too_old(spec: ModelSpec, settings: Settings) -> TooOld | None:
+    """What is to be said of the visible cards' capability; None when all that it may be placed on can do with its dtype."""
+    if spec.dtype not in ("nf4", "nf4-double"):
+        return None
+    pinned_to = spec.pin.device if spec.pin else None
+    ordinals = {name: gpu.ordinal for name, gpu in settings.gpus.items() if pinned_to in (None, name)}
+    capabilities = {name: None if at is None else settings.cards[at].capability for name, at in ordinals.items()}
+    old = [
+        f"{name} has {known[0]}.{known[1]}" for name, known in capabilities.items() if known and known < NF4_CAPABILITY
+    ]
+    if not old:
+        return None
+    needs = "takes a card of compute capability {}.{} or newer".format(*NF4_CAPABILITY)
+    is_everywhere = len(old) == len(capabilities)
+    remedy = 'choose "float32", or "int8" where that is too large' if is_everywhere else "pin it to another device"
+    return TooOld(f'{spec.name}: "dtype": "{spec.dtype}" {needs}, and {" and ".join(old)}; {remedy}', is_everywhere)
+
+
+def _remedy(smaller: Mapping[Dtype, Footprint], budget_bytes: int) -> str:
+    would_fit = smaller_would_fit(smaller, budget_bytes)
     return would_fit and f"; {would_fit}"
 
 

@@ -27,7 +27,9 @@ def usable_cards(facts: Sequence[GpuFacts]) -> tuple[CardSpec, ...]:
     """Those that can run models: not a card in MIG mode, whose MIG devices do, nor one whose memory nobody knows."""
     sized = [(card, card.total_bytes) for card in facts if not card.is_partitioned]
     usable = [(card, total_bytes - (card.reserved_bytes or 0)) for card, total_bytes in sized if total_bytes]
-    return tuple(CardSpec(card.uuid, card.name, size, ordinal) for ordinal, (card, size) in enumerate(usable))
+    return tuple(
+        CardSpec(card.uuid, card.name, size, number, card.capability) for number, (card, size) in enumerate(usable)
+    )
 
 
 def useless_cards(facts: Sequence[GpuFacts]) -> Iterator[str]:

@@ -76,6 +76,8 @@ class CardSpec(Struct, frozen=True):
     """Without what the driver keeps for itself."""
     ordinal: int
     """Its place, in the order of the PCI bus, among all that can run models, hidden ones included."""
+    capability: tuple[int, int] | None = None
+    """CUDA compute capability; None where the driver does not tell."""
 
     @property
     def backing(self) -> str:

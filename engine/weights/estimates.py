@@ -1,7 +1,8 @@
-"""The estimated footprint of a model, from what its source says of itself before any weight is read: the sizes of its matrices,
-and of its architecture.
+"""The estimated footprint of a model, from what its source says of itself before any weight is read: the sizes of its
+matrices, and of its architecture.
 
-Kept apart: an estimate begins from a resolved source, and resolving one reads `weights.architecture`, so that neither can hold it.
+Kept apart: an estimate begins from a resolved source, and resolving one reads `weights.architecture`, so that neither can hold
+it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.forecast.footprints import estimate
-from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, ModelSpec, matrix_bytes
+from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, ModelSpec, matrix_bytes, smaller_dtypes
 from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.header import weights_bytes
 from engine.weights.recipes import RECIPES, Recipe
@@ -28,9 +29,9 @@ def estimate_footprint(spec: ModelSpec, source: Source) -> Footprint:
     return estimate(size_bytes, architecture, spec.limits, spec.task, spec.dtype)
 
 
-def estimate_in_int8(spec: ModelSpec, source: Source) -> Footprint | None:
-    """Bytes that `spec` would need in int8; None when it is in that or less already. Raises BadCheckpoint."""
-    return None if spec.dtype in WEIGHT_ONLY else estimate_footprint(replace(spec, dtype="int8"), source)
+def estimate_smaller(spec: ModelSpec, source: Source) -> dict[Dtype, Footprint]:
+    """Bytes that `spec` would need in each dtype that makes it smaller. Raises BadCheckpoint."""
+    return {dtype: estimate_footprint(replace(spec, dtype=dtype), source) for dtype in smaller_dtypes(spec.dtype)}
 
 
 def _recipe_bytes(recipe: Recipe, dtype: Dtype) -> int:

@@ -2,7 +2,7 @@
 
 Symmetric quantisation, the largest weight of a row at 127.5 levels: equal, bit for bit, to torchao's `Int8WeightOnlyConfig` on
 the float16 model. Its own tensors are wrappers that take no notice of a new `.data`, so that a stale use would answer; these
-are plain parameters.
+are plain parameters. Kept apart: each weight-only dtype is a file of its own, beside `weight_only`, which puts them in place.
 """
 
 from __future__ import annotations

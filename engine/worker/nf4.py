@@ -1,19 +1,22 @@
 """Weight-only 4 bits: linear layers whose matrices are 16 levels of a normal distribution, with a scale for 64 weights,
 made once when a model is prepared.
 
-Levels and scales equal those of bitsandbytes, bit for bit; with double quantisation the scales are 8-bit themselves, with a
-scale for 256 of them. Its own tensors are wrappers that take no notice of a new `.data`, so that a stale use would answer;
-these are plain parameters."""
+Levels, scales and the matrix that comes of them equal those of bitsandbytes bit for bit, as its CUDA and its torch kernels make
+them (its library for CPUs finds scales of 8 bits by a coarser search, and mixes up blocks where rows are not whole ones). With
+double quantisation the scales are of 8 bits themselves, with a scale for 256 of them. bitsandbytes' own tensors are wrappers that
+take no notice of a new `.data`, so that a stale use would answer; these are plain parameters.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from math import ceil
 from typing import Final, NamedTuple
 
 import torch
-from torch.nn.functional import embedding, linear, pad
+from torch.nn.functional import linear, pad
 
-from engine.core.models import NF4_BLOCK, NF4_SCALE_BLOCK
+from engine.core.models import NF4_AT_ONCE, NF4_BLOCK, NF4_SCALE_BLOCK
 
 _NF4: Final = (
     -1.0,
@@ -36,8 +39,6 @@ _NF4: Final = (
 """Sixteen levels that a normal distribution fills alike, one of them nought."""
 _SMALLEST_SCALE: Final = 1e-38
 _SCALE_DECADES: Final = 7
-_AT_ONCE: Final = 1 << 20
-"""Bytes of a matrix that are unpacked at once: what else it takes stays small beside the matrix that comes of it."""
 
 
 class Nf4Parts(NamedTuple):
@@ -76,30 +77,45 @@ class Nf4Linear(torch.nn.Module):
         return linear(rows, self.matrix(rows.dtype), self.bias)
 
     def matrix(self, dtype: torch.dtype) -> torch.Tensor:
-        """The weights, as they are multiplied with."""
-        packed, scales = self.get_parameter("weight"), self._scales()
+        """The weights, as they are multiplied with: unpacked part by part, so that little is taken beside what comes of it."""
+        packed = self.get_parameter("weight")
         matrix = torch.empty(2 * len(packed), dtype=dtype, device=packed.device)
-        for begin in range(0, len(packed), _AT_ONCE):
-            values = embedding(packed[begin : begin + _AT_ONCE].int(), self.levels).flatten()
-            first = 2 * begin // NF4_BLOCK
-            each = scales[first : first + -(-len(values) // NF4_BLOCK)].repeat_interleave(NF4_BLOCK)
-            matrix[2 * begin : 2 * begin + len(values)] = values * each[: len(values)]
+        for begin in range(0, len(matrix), NF4_AT_ONCE):
+            part = matrix[begin : begin + NF4_AT_ONCE]
+            indices = packed[begin // 2 : (begin + len(part)) // 2].int()
+            levels = self.levels.index_select(0, indices).view(torch.float32)
+            first = begin // NF4_BLOCK
+            _multiply(levels, self._scales(first, first + ceil(len(part) / NF4_BLOCK)), NF4_BLOCK, part)
         rows, columns = self.shape
         return matrix[: rows * columns].view(rows, columns)
 
-    def _scales(self) -> torch.Tensor:
-        scale = self.get_parameter("scale")
+    def _scales(self, first: int, end: int) -> torch.Tensor:
+        scale = self.get_parameter("scale")[first:end]
         if self.scale_levels is None or self.scale_scale is None or self.scale_offset is None:
             return scale
-        each = self.scale_scale.repeat_interleave(NF4_SCALE_BLOCK)[: len(scale)]
-        return self.scale_levels[scale.int()] * each + self.scale_offset
+        scales = self.scale_levels.index_select(0, scale.int())
+        of_scales = self.scale_scale[first // NF4_SCALE_BLOCK : ceil(end / NF4_SCALE_BLOCK)]
+        _multiply(scales, of_scales, NF4_SCALE_BLOCK, scales)
+        return scales.add_(self.scale_offset)
+
+
+def _multiply(values: torch.Tensor, scales: torch.Tensor, block: int, products: torch.Tensor) -> None:
+    """Each block of values times its scale; the last block may be shorter."""
+    whole = len(values) // block
+    torch.mul(
+        values[: whole * block].view(whole, block),
+        scales[:whole, None],
+        out=products[: whole * block].view(whole, block),
+    )
+    if whole * block < len(values):
+        torch.mul(values[whole * block :], scales[whole], out=products[whole * block :])
 
 
 def in_nf4(matrix: torch.Tensor, double: bool) -> Nf4Parts:
     """The matrix in 4 bits; `double`: its scales in 8. On meta only the sizes count."""
-    blocks = -(-matrix.numel() // NF4_BLOCK)
+    blocks = ceil(matrix.numel() / NF4_BLOCK)
     if matrix.is_meta:
-        sizes = [-(-matrix.numel() // 2), blocks, -(-blocks // NF4_SCALE_BLOCK), 1]
+        sizes = [ceil(matrix.numel() / 2), blocks, ceil(blocks / NF4_SCALE_BLOCK), 1]
         dtypes = [torch.uint8, torch.uint8 if double else torch.float32, torch.float32, torch.float32]
         parts = [torch.empty(size, dtype=kind, device="meta") for size, kind in zip(sizes, dtypes, strict=True)]
         return Nf4Parts(*parts[: 4 if double else 2])
@@ -124,9 +140,10 @@ def _nearest(values: torch.Tensor, levels: torch.Tensor, block: int) -> tuple[to
 
 @cache
 def _pairs(device: str) -> torch.Tensor:
-    """By byte, the levels of its two halves. One table for all layers, so that a slab has it once."""
-    levels = torch.tensor(_NF4)
-    return torch.cartesian_prod(levels, levels).to(device)
+    """By byte, the levels of its two halves, as one number of 8 bytes: looking up single numbers is quicker than rows by half.
+    One table for all layers, so that a slab has it once."""
+    levels = torch.tensor(_NF4, device="cpu")
+    return torch.cartesian_prod(levels, levels).view(torch.int64).flatten().to(device)
 
 
 @cache
@@ -134,7 +151,7 @@ def _scale_levels(device: str) -> torch.Tensor:
     """The 8-bit levels of bitsandbytes: a sign, then as many noughts as the decimal exponent, the rest in even steps."""
     levels = [0.0, 1.0]
     for decade in range(_SCALE_DECADES):
-        steps = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32)
+        steps = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32, device="cpu")
         means = (steps[:-1] + steps[1:]) / 2
         each = 10.0 ** (decade + 1 - _SCALE_DECADES) * means
         levels += [*each.tolist(), *(-each).tolist()]

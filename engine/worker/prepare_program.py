@@ -136,9 +136,7 @@ def _built(spec: ModelSpec, source: Source, folder: Path, damage: str, say: SayP
     request = preparation_of(spec, source, folder, request_id=1)
     prepared = build(request, in_hundredths(lambda done: say(Building(spec.name, done))))
     took_s = time.monotonic() - began_s
-    return Built(
-        spec.name, prepared.length, took_s, damage, list(prepared.layout.weight_only_layers.values()).count("int8")
-    )
+    return Built(spec.name, prepared.length, took_s, damage, spec.dtype, len(prepared.layout.weight_only_layers))
 
 
 if __name__ == "__main__":

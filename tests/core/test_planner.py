@@ -169,7 +169,7 @@ def test_without_cpu_fallback_what_fits_no_gpu_is_refused_with_the_largest_budge
 
 def test_a_model_that_would_fit_in_int8_is_refused_with_that_advice() -> None:
     state = box({"huge": 300})
-    known = replace(state.models["huge"], in_int8=Footprint(75 * MIB, 0))
+    known = replace(state.models["huge"], smaller={"int8": Footprint(75 * MIB, 0)})
     refusal = refused(replace(state, models={"huge": known}), Load("huge"), Policy(cpu_fallback=False))
 
     assert refusal.advice[0].endswith(': with "dtype": "int8" it would need 75 MiB and fit')

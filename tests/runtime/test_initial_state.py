@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from engine.core.commands import Load
 from engine.core.models import ModelSpec, Pin
@@ -21,6 +22,8 @@ from engine.weights.sources import prepared_folder, resolve
 from tests.core.boxes import box, with_pin, with_resident, with_slab
 from tests.runtime.live_engines import CONFIG
 from tests.scheduler.scripted_world import World
+from tests.settings.config_files import config_folder
+from tests.settings.nvidia_cards import A
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -64,6 +67,17 @@ def test_a_folder_of_an_earlier_format_is_told_of_with_what_to_do(tmp_path: Path
     assert not start.state.models[MODEL].prepared
     [warning] = [warning for warning in start.warnings if "format 1" in warning]
     assert f"prepare it again: `citadel prepare {MODEL}` does it now" in warning
+
+
+def test_a_model_whose_dtype_its_cards_are_too_old_for_is_known_with_the_reason(tmp_path: Path) -> None:
+    model = {"name": "m", "source": "synthetic:e5-small", "task": "embedding", "dtype": "nf4"}
+    good = {"name": "other", "source": "synthetic:e5-small", "task": "embedding", "dtype": "int8"}
+    old = load_settings(config_folder(tmp_path, "", model, good), {}, None, (replace(A, capability=(5, 2)),))
+    start = initial_state(old, device_specs(old, 64 * GIB), tmp_path)
+    assert "takes a card of compute capability 6.0" in start.state.models["m"].trouble
+    assert start.state.models["m"].trouble in start.warnings
+    assert list(start.sources) == ["other"]
+    assert not start.state.models["other"].trouble
 
 
 # ── what earlier runs and measurements have left ──────────────────────────────────────────────

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec
-from engine.core.models import Footprint, ModelSpec, Pin
+from engine.core.models import Dtype, Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
-from engine.settings import SettingsError, check_fit, device_specs, load_settings
+from engine.devices.cards import GpuFacts
+from engine.settings import SettingsError, TooOld, check_fit, device_specs, load_settings, too_old
 from tests.settings.config_files import config_folder
+from tests.settings.nvidia_cards import A, card
 
 GPU0 = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 1000 * MIB, 0.8)
 GPU1 = DeviceSpec("gpu1", "virtual GPU in host RAM", "gpu", "ram", 500 * MIB, 0.8)
@@ -51,6 +54,50 @@ def test_more_memory_than_the_host_has_is_refused(tmp_path: Path) -> None:
     assert "devices.cpu_memory: 9.0 GiB is given; allowed: at most 8.0 GiB" in cpu
 
 
+OLD = replace(A, capability=(5, 2))
+NF4 = ModelSpec("m", ("hub:a/m",), "embedding", "nf4")
+
+
+def judged(folder: Path, spec: ModelSpec, *cards: GpuFacts, allocation: str = "") -> TooOld | None:
+    return too_old(spec, load_settings(config_folder(folder, allocation), {}, None, cards))
+
+
+@pytest.mark.parametrize("dtype", ["nf4", "nf4-double"])
+def test_four_bits_are_refused_where_every_card_is_too_old_for_them(dtype: Dtype, tmp_path: Path) -> None:
+    old = judged(tmp_path, replace(NF4, dtype=dtype), OLD)
+    assert old == TooOld(
+        f'm: "dtype": "{dtype}" takes a card of compute capability 6.0 or newer, and gpu0 has 5.2; choose "float32", or "int8"'
+        " where that is too large",
+        is_everywhere=True,
+    )
+
+
+def test_where_only_some_cards_are_too_old_the_operator_is_told_to_pin_the_model(tmp_path: Path) -> None:
+    newer = card(1, "GPU-b")
+    old = judged(tmp_path, NF4, OLD, newer)
+    assert old is not None
+    assert not old.is_everywhere
+    assert old.words.endswith("gpu0 has 5.2; pin it to another device")
+    assert judged(tmp_path, replace(NF4, pin=Pin("gpu1")), OLD, newer) is None
+    pinned = judged(tmp_path, replace(NF4, pin=Pin("gpu0")), OLD, newer)
+    assert pinned is not None
+    assert pinned.is_everywhere
+
+
+def test_four_bits_are_nothing_to_speak_of_elsewhere(tmp_path: Path) -> None:
+    assert judged(tmp_path, NF4) is None
+    assert judged(tmp_path, NF4, replace(A, capability=(6, 1))) is None
+    assert judged(tmp_path, NF4, replace(A, capability=None)) is None
+    assert judged(tmp_path, replace(NF4, dtype="int8"), OLD) is None
+    assert judged(tmp_path, replace(NF4, pin=Pin("cpu")), OLD) is None
+
+
+def test_a_slice_of_an_old_card_is_as_old_as_the_card(tmp_path: Path) -> None:
+    old = judged(tmp_path, NF4, OLD, allocation="devices: {virtual: [{memory: 1GiB, backing: 'cuda:0'}]}")
+    assert old is not None
+    assert old.is_everywhere
+
+
 def test_a_model_that_fits_a_gpu_is_nothing_to_speak_of() -> None:
     assert check_fit((GPU0, GPU1, HOST), {"m": footprint(800)}) == ((), ())
 
@@ -70,19 +117,28 @@ def test_a_model_that_fits_only_the_cpu_is_a_warning() -> None:
 
 
 def test_int8_is_named_where_a_gpu_would_hold_the_model_then() -> None:
-    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, in_int8={"m": footprint(410)})
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(801)}, smaller={"m": {"int8": footprint(410)}})
 
     assert warning.endswith('a GPU is 800 MiB; with "dtype": "int8" it would need 410 MiB and fit.')
 
 
 def test_int8_is_named_where_some_device_would_hold_the_model_then() -> None:
-    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(3000)}, in_int8={"m": footprint(1500)})
+    (error,), _ = check_fit(
+        (GPU0, HOST), {"m": footprint(3000)}, smaller={"m": {"int8": footprint(1500), "nf4": footprint(900)}}
+    )
 
     assert error.endswith('take it from the catalog; with "dtype": "int8" it would need 1.5 GiB and fit.')
 
 
+def test_nf4_is_named_where_int8_would_not_do() -> None:
+    sizes: dict[Dtype, Footprint] = {"int8": footprint(810), "nf4": footprint(430), "nf4-double": footprint(400)}
+    _, (warning,) = check_fit((GPU0, HOST), {"m": footprint(1601)}, smaller={"m": sizes})
+
+    assert warning.endswith('a GPU is 800 MiB; with "dtype": "nf4" it would need 430 MiB and fit.')
+
+
 def test_int8_is_not_named_where_the_model_would_still_be_too_large() -> None:
-    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, in_int8={"m": footprint(2500)})
+    (error,), _ = check_fit((GPU0, HOST), {"m": footprint(5000)}, smaller={"m": {"int8": footprint(2500)}})
 
     assert error.endswith("take it from the catalog.")
 

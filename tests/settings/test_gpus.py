@@ -26,8 +26,8 @@ def _environment(visible: str | None) -> dict[str, str]:
 def test_cards_become_devices_without_what_the_driver_keeps_for_itself(tmp_path: Path) -> None:
     settings = on(tmp_path, TWO_CARDS)
 
-    first = CardSpec("GPU-a", "NVIDIA card a", 12 * GIB - RESERVED, 0)
-    second = CardSpec("GPU-b", "NVIDIA card b", 8 * GIB - RESERVED, 1)
+    first = CardSpec("GPU-a", "NVIDIA card a", 12 * GIB - RESERVED, 0, (8, 0))
+    second = CardSpec("GPU-b", "NVIDIA card b", 8 * GIB - RESERVED, 1, (8, 0))
     assert settings.gpus == {"gpu0": first, "gpu1": second}
     assert settings.cards == (first, second)
     assert settings.card_uuids == {"gpu0": "GPU-a", "gpu1": "GPU-b"}

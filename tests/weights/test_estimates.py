@@ -12,7 +12,7 @@ from engine.core.forecast.footprints import Architecture, estimate
 from engine.core.models import Limits, ModelSpec
 from engine.weights.architecture import architecture_of, read_architecture
 from engine.weights.errors import BadCheckpoint
-from engine.weights.estimates import estimate_footprint, estimate_in_int8
+from engine.weights.estimates import estimate_footprint, estimate_smaller
 from engine.weights.header import is_linear_matrix
 from engine.weights.sources import resolve
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
@@ -55,12 +55,27 @@ def test_int8_computes_in_float16_and_needs_room_for_its_widest_matrix() -> None
     assert int8.workspace_bytes - float16.workspace_bytes == 2 * 8 * 16 * 2
 
 
-def test_what_a_model_would_need_in_int8_is_told_of_one_that_is_not() -> None:
+def test_nf4_needs_half_a_byte_a_weight_and_a_scale_for_64_of_them(tmp_path: Path) -> None:
+    spec = ModelSpec(name="m", sources=("synthetic:bge-base",), task="embedding", dtype="nf4")
+    expected = 85_524_480 // 2 + 4 * 85_524_480 // 64 + 2 * 23_957_760
+    assert estimate_footprint(spec, resolve(spec, tmp_path)).weights_bytes == expected
+
+
+def test_nf4_needs_room_for_what_it_unpacks_beside_its_widest_matrix() -> None:
+    nf4, int8 = (estimate(100, SMALL, LIMITS, "generation", dtype) for dtype in ("nf4", "int8"))
+    assert nf4.workspace_bytes - int8.workspace_bytes == 7 * 2 * 8 * 16
+
+
+def test_what_a_model_would_need_is_told_for_each_dtype_that_makes_it_smaller() -> None:
     spec = ModelSpec(name="m", sources=("synthetic:phi-3-mini",), task="generation", dtype="float16")
     source = resolve(spec, Path("cache"))
-    in_int8 = estimate_in_int8(spec, source)
-    assert in_int8 == estimate_footprint(replace(spec, dtype="int8"), source)
-    assert estimate_in_int8(replace(spec, dtype="int8"), source) is None
+    smaller = estimate_smaller(spec, source)
+    assert smaller["int8"] == estimate_footprint(replace(spec, dtype="int8"), source)
+    assert list(smaller) == ["int8", "nf4", "nf4-double"]
+    sizes = [footprint.total_bytes for footprint in smaller.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert list(estimate_smaller(replace(spec, dtype="int8"), source)) == ["nf4", "nf4-double"]
+    assert estimate_smaller(replace(spec, dtype="nf4-double"), source) == {}
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ _BENCH: Final = _points(
 )
 _TROUBLES: Final = _facts(
     ("killed by SIGKILL", "the kernel ran out of memory, usually: see dmesg. Its models come back by themselves"),
-    ("the largest budget is", "it fits no device: lower max_batch or max_sequence, or choose float16 or int8"),
+    ("the largest budget is", "it fits no device: lower max_batch or max_sequence, or choose float16, int8 or nf4"),
     ("a refusal with a blocker", "unpin it, or wait for its running request to end"),
     ("CPU fallback", "no GPU could take it; `citadel cpu MODEL --back` brings it back when there is room"),
     ("took longer than", "raise loading.timeout_s; the worker was replaced and the load tried again"),

@@ -15,7 +15,17 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, Footprint, Limits, RunRange, whole_pages
+from engine.core.models import (
+    DTYPE_BYTES,
+    NF4_AT_ONCE,
+    NF4_UNPACKING_BYTES,
+    WEIGHT_ONLY,
+    Dtype,
+    Footprint,
+    Limits,
+    RunRange,
+    whole_pages,
+)
 from engine.core.sizes import MIB
 from engine.core.tasks import TaskKind
 
@@ -47,7 +57,8 @@ def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, tas
     - activations: 1.25 · tokens · (intermediate + 6 · hidden) · b, the widest layer's live tensors and some slack;
     - generation adds the KV cache, 2 · layers · kv_heads · head_dim · tokens · b, and one row of float32 logits
       for each sequence, vocab · 4 · max_batch;
-    - weight-only dtypes add the widest matrix as it is multiplied with, 2 · hidden · intermediate · b.
+    - weight-only dtypes add the widest matrix as it is multiplied with, 2 · hidden · intermediate · b, and nf4 what unpacking
+      a part of it takes.
     """
     tokens = limits.max_batch * limits.max_sequence
     element_bytes = DTYPE_BYTES[dtype]
@@ -58,7 +69,10 @@ def estimate(weights_bytes: int, architecture: Architecture, limits: Limits, tas
         workspace_bytes += kv_width * tokens * element_bytes
         workspace_bytes += architecture.vocab * LOGIT_BYTES * limits.max_batch
     if dtype in WEIGHT_ONLY:
-        workspace_bytes += FUSED_MATRICES * architecture.hidden * architecture.intermediate * element_bytes
+        widest = FUSED_MATRICES * architecture.hidden * architecture.intermediate
+        workspace_bytes += widest * element_bytes
+        if dtype in ("nf4", "nf4-double"):
+            workspace_bytes += NF4_UNPACKING_BYTES * min(widest, NF4_AT_ONCE)
     return Footprint(weights_bytes=weights_bytes, workspace_bytes=workspace_bytes)
 
 

@@ -5,14 +5,14 @@ is measured; a machine's own figures come from its own switches."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.forecast.costs import load_time
 from engine.core.ledger import budget
-from engine.core.models import SCALE_BYTES
+from engine.core.models import NF4_BLOCK, NF4_SCALE_BLOCK, SCALE_BYTES, WEIGHT_ONLY, Dtype
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
@@ -27,11 +27,11 @@ DISK_BYTES_PER_S: Final = 0.5e9
 BUDGET_BYTES: Final = 4_800_000_000
 """0.8 of a card of 6 GB."""
 
-ReferenceDtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "nf4"]
-REFERENCE_DTYPES: Final[tuple[ReferenceDtype, ...]] = ("float32", "float16", "bfloat16", "int8", "nf4")
-NF4_BYTES: Final = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Of a weight: 4 bits, an 8-bit scale for 64 weights, and a 32-bit one for 256 of these scales (QLoRA, Dettmers et al. 2023,
-double quantisation)."""
+REFERENCE_DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16", *WEIGHT_ONLY)
+NF4_BYTES: Final = 0.5 + 4 / NF4_BLOCK
+"""Of a weight: 4 bits, and a 32-bit scale for 64 weights (QLoRA, Dettmers et al. 2023)."""
+NF4_DOUBLE_BYTES: Final = 0.5 + 1 / NF4_BLOCK + 4 / (NF4_BLOCK * NF4_SCALE_BLOCK)
+"""The same with double quantisation: an 8-bit scale, and a 32-bit one for 256 of these scales."""
 
 
 class ReferenceModel(Struct, frozen=True):
@@ -39,13 +39,13 @@ class ReferenceModel(Struct, frozen=True):
 
     name: str
     linear_weights: int
-    """Of the matrices that int8 and NF4 quantise: attention, feed-forward and pooler."""
+    """Of the matrices that int8 and nf4 quantise: attention, feed-forward and pooler."""
     linear_rows: int
     """Of these matrices together."""
     other_parameters: int
     """Embeddings, output head, norms and biases, which both keep in 16 bits."""
 
-    def weights_bytes(self, dtype: ReferenceDtype) -> int:
+    def weights_bytes(self, dtype: Dtype) -> int:
         match dtype:
             case "float32":
                 return 4 * (self.linear_weights + self.other_parameters)
@@ -55,6 +55,8 @@ class ReferenceModel(Struct, frozen=True):
                 return self.linear_weights + SCALE_BYTES * self.linear_rows + 2 * self.other_parameters
             case "nf4":
                 return round(NF4_BYTES * self.linear_weights) + 2 * self.other_parameters
+            case "nf4-double":
+                return round(NF4_DOUBLE_BYTES * self.linear_weights) + 2 * self.other_parameters
 
 
 REFERENCE_MODELS: Final = (
@@ -69,13 +71,8 @@ class ReferenceRow(Struct, frozen=True):
     """One model in one dtype on the reference box."""
 
     model: str
-    dtype: ReferenceDtype
+    dtype: Dtype
     weights_bytes: int
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether Citadel can load it; NF4 is shown for its bytes only."""
-        return self.dtype != "nf4"
 
     @property
     def from_ram_s(self) -> float:
@@ -122,7 +119,7 @@ def slow_switches(state: State) -> Iterator[str]:
             yield (
                 f"{name} takes about {from_ram_s:.1f} s to a GPU even from the RAM tier, more than the"
                 f" {SWITCH_TARGET_S:g} s that a switch is to take. Pin it where it is, or give it a smaller"
-                f" dtype{_in_int8(state, model, gpus)}."
+                f" dtype{_in_time(state, model, gpus)}."
             )
         elif from_disk_s >= SWITCH_TARGET_S:
             yield (
@@ -131,13 +128,16 @@ def slow_switches(state: State) -> Iterator[str]:
             )
 
 
-def _in_int8(state: State, model: ModelState, gpus: Iterable[DeviceId]) -> str:
-    """How long it would take then, where that is in time."""
-    if model.in_int8 is None:
-        return ""
-    smaller = replace(state, models={**state.models, model.spec.name: replace(model, footprint=model.in_int8)})
-    takes_s = _quickest_s(smaller, model.spec.name, gpus, "ram")
-    return f": in int8 about {takes_s:.1f} s" if takes_s < SWITCH_TARGET_S else ""
+def _in_time(state: State, model: ModelState, gpus: Iterable[DeviceId]) -> str:
+    """The most exact dtype in which it would be in time, and how long it would take then."""
+    for dtype in WEIGHT_ONLY:
+        if dtype not in model.smaller:
+            continue
+        smaller = replace(model, footprint=model.smaller[dtype])
+        then = replace(state, models={**state.models, model.spec.name: smaller})
+        if (takes_s := _quickest_s(then, model.spec.name, gpus, "ram")) < SWITCH_TARGET_S:
+            return f": in {dtype} about {takes_s:.1f} s"
+    return ""
 
 
 def _possible_gpus(state: State, model: ModelState) -> tuple[DeviceId, ...]:

@@ -13,7 +13,7 @@ from engine.core.commands import Load, Move, Single
 from engine.core.devices import Neighbour, condition
 from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
 from engine.core.ledger import budget, headroom
-from engine.core.models import Footprint, int8_would_fit
+from engine.core.models import Footprint, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, victims
 from engine.core.planning.knapsack_cover import Need
@@ -179,8 +179,8 @@ def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room], s
     if held := [room for room in rooms if room.budget_bytes + room.others_bytes >= need]:
         return _held_by_others(command, model, held, rooms, state)
     largest = max(rooms, key=lambda room: room.budget_bytes)
-    int8 = int8_would_fit(model.in_int8, largest.budget_bytes)
-    smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{int8 and f': {int8}'}"
+    fits = smaller_would_fit(model.smaller, largest.budget_bytes)
+    smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{fits and f': {fits}'}"
     return Refusal(
         command,
         f"{model.spec.name} needs {_footprint(model.footprint)}; the largest budget is {format_size(largest.budget_bytes)}"
