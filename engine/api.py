@@ -6,9 +6,9 @@ the same contract tests. Requests to models have one channel, `run`; what is sai
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
@@ -19,9 +19,21 @@ from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import PhaseName, Record, Switch
 from engine.core.state import State
-from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, Task, TaskResult, Vectors
+from engine.core.tasks import (
+    Continuation,
+    Embed,
+    Ended,
+    Generate,
+    GenerateSettings,
+    Message,
+    RunEvent,
+    RunResult,
+    Task,
+    TaskResult,
+    Vectors,
+)
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
@@ -161,14 +173,35 @@ class Embeddings(Struct, frozen=True):
 
 
 class Generation(Struct, frozen=True):
-    """What a model wrote."""
+    """What a model wrote; the fields are those of the run's result and of its continuation."""
 
     model: ModelName
     device: DeviceId
     text: str
     tokens: int
     seconds: float
-    synthetic: bool = False
+    synthetic: bool
+    ended: Ended
+    stop: str
+    prompt_tokens: int
+    seed: int | None
+
+
+def generation_of(ran: RunResult) -> Generation:
+    """What was written in a run that ended. Raises CannotServe for one that wrote nothing."""
+    wrote = _expected(Continuation, ran)
+    return Generation(
+        model=ran.model,
+        device=ran.device,
+        text=wrote.text,
+        tokens=wrote.tokens,
+        seconds=ran.seconds,
+        synthetic=ran.synthetic,
+        ended=wrote.ended,
+        stop=wrote.stop,
+        prompt_tokens=wrote.prompt_tokens,
+        seed=wrote.seed,
+    )
 
 
 _R = TypeVar("_R", bound=TaskResult)
@@ -237,11 +270,20 @@ class EngineAPI(Protocol):
         ran = await self.result(model, Embed(tuple(texts)))
         return Embeddings(model, ran.device, _expected(Vectors, ran).rows(), ran.seconds, ran.synthetic)
 
-    async def generate(self, model: ModelName, prompt: str, max_tokens: int = 32) -> Generation:
-        """Greedy continuation of `prompt`, loading the model when needed. Raises UnknownModel, CannotServe."""
-        ran = await self.result(model, Generate(prompt, max_tokens))
-        written = _expected(Continuation, ran)
-        return Generation(model, ran.device, written.text, written.tokens, ran.seconds, ran.synthetic)
+    async def generate(
+        self,
+        model: ModelName,
+        prompt: str | Sequence[Message],
+        max_tokens: int = 32,
+        **settings: Unpack[GenerateSettings],
+    ) -> Generation:
+        """What the model writes after a text, or answers in a conversation, loading it when needed. Raises UnknownModel,
+        CannotServe."""
+        try:
+            task = Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
+        except ValueError as error:
+            raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
+        return generation_of(await self.result(model, task))
 
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are

@@ -11,6 +11,7 @@ import msgspec
 from engine.api import (
     PROTOCOL,
     Answer,
+    CannotServe,
     EngineAPI,
     EngineUnreachable,
     Event,
@@ -98,7 +99,7 @@ class RemoteEngine(EngineAPI):
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         decoder: msgspec.json.Decoder[RunLine] = msgspec.json.Decoder(RunLine)
-        request = HttpRequest("POST", "/v1/run", msgspec.json.encode(RunRequest(model, task)), self._headers)
+        request = HttpRequest("POST", "/v1/run", _encoded(RunRequest(model, task)), self._headers)
         async with stream(self._socket, request, MAX_RESULT_BYTES) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
@@ -128,12 +129,21 @@ class RemoteEngine(EngineAPI):
     async def _call(
         self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
     ) -> bytes:
-        encoded = b"" if body is None else msgspec.json.encode(body)
+        encoded = b"" if body is None else _encoded(body)
         head, received = await exchange(self._socket, HttpRequest(method, path, encoded, self._headers), deadline_s)
         if head.status != 200:
             raise error_in(received)
         _check_protocol(head)
         return received
+
+
+def _encoded(body: object) -> bytes:
+    """Raises CannotServe where Python made half characters of bytes that are no UTF-8, such as a shell's arguments may hold."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 20) : error.start + 20]
+        raise CannotServe(f"what was asked holds bytes that are no UTF-8, at {around!a}") from error
 
 
 def _check_protocol(head: ResponseHead) -> None:

@@ -6,18 +6,19 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed
+from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, EngineUnreachable, Failed, Generation
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
 from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import GenerateSettings, Message
 from engine.paths import find_paths
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
@@ -81,6 +82,17 @@ class GPUManager:
     def embed(self, name: ModelName, texts: list[str]) -> list[list[float]]:
         """Vectors of `texts`, loading the model when needed."""
         return self._wait(self._engine.embed(name, texts)).vectors
+
+    def generate(
+        self,
+        name: ModelName,
+        prompt: str | Sequence[Message],
+        max_tokens: int = 32,
+        **settings: Unpack[GenerateSettings],
+    ) -> Generation:
+        """What the model writes after a text, or answers in a conversation, loading it when needed; why it ended, and how
+        many tokens were read and written. Raises EngineError, also for a prompt that leaves no room for `max_tokens`."""
+        return self._wait(self._engine.generate(name, prompt, max_tokens, **settings))
 
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""

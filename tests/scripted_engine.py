@@ -67,6 +67,8 @@ class ScriptedEngine(EngineAPI):
         self.now_s = START_S
         self.submissions: list[Submission] = []
         """Every submission that was carried out or declined, in order."""
+        self.asked: list[Task] = []
+        """What models were asked, in order."""
         self.stopped = False
         self.quiet = False
         """Whether somebody measures."""
@@ -190,6 +192,7 @@ class ScriptedEngine(EngineAPI):
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Texts become one of two vectors; every token that a model writes is a word."""
         self._check_task(model, task)
+        self.asked.append(task)
         device = await self._served_on(model)
         match task:
             case Embed(texts=texts):
@@ -198,7 +201,7 @@ class ScriptedEngine(EngineAPI):
             case Generate(max_tokens=tokens):
                 for number in range(tokens):
                     yield TextPart(0, "word") if number == 0 else TextPart(5 * number - 1, " word")
-                result = Continuation(" ".join(["word"] * tokens), tokens)
+                result = Continuation(" ".join(["word"] * tokens), tokens, prompt_tokens=1)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from math import inf
 from sys import byteorder
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypedDict
 
 from msgspec import Struct
 
@@ -32,20 +33,119 @@ class Embed(Struct, frozen=True, tag="embed"):
         return len(self.texts)
 
 
-class Generate(Struct, frozen=True, tag="generate"):
-    """What a model writes after a prompt. Parts: TextPart…; result: Continuation."""
+class Message(Struct, frozen=True):
+    """One turn of a conversation."""
 
-    prompt: str
+    role: str
+    """As the model's chat template knows it: mostly `system`, `user` or `assistant`."""
+    content: str
+
+
+class GenerateSettings(TypedDict, total=False):
+    """How a model writes, for those who pass it on: the fields of `Generate` that have a default."""
+
+    template: str
+    sample: bool
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    seed: int | None
+    stop: tuple[str, ...]
+
+
+class Generate(Struct, frozen=True, tag="generate"):
+    """What a model writes after a prompt. Parts: TextPart…; result: Continuation.
+
+    It writes the most likely token each time, unless it is asked to draw; the other settings that a checkpoint has for writing
+    (repetition penalty, forbidden words, tokens that end a text, …) are the checkpoint's own where nothing is asked. Raises
+    ValueError, saying what to write, for a request that can't be meant.
+    """
+
+    prompt: str | tuple[Message, ...]
+    """A text, gone on with as it is; or a conversation, put in the form that the model's own chat template gives it."""
     max_tokens: int = 32
+    """A prompt that leaves no room for so many within the model's limit is refused."""
+    template: str = ""
+    """Which chat template, of a model that has several by name."""
+    sample: bool = False
+    """Draw, with the checkpoint's own temperature, top_p, top_k and min_p where none are given here. Each of these alone asks
+    for it, too; temperature 0 never draws."""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    """0: all tokens. Where neither request nor checkpoint says one, transformers' 50."""
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    """Of a draw: the same seed gives the same text on the same kind of device. None: a new one each time, named in the result."""
+    stop: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+
+    def __post_init__(self) -> None:
+        if fault := _fault_of(self):
+            raise ValueError(fault)
 
     @property
     def work(self) -> int:
         """As demand is recorded: tokens, the most that may be written."""
         return self.max_tokens
 
+    @property
+    def draws(self) -> bool:
+        """Whether tokens are drawn by chance."""
+        if self.temperature == 0:
+            return False
+        return self.sample or any(x is not None for x in (self.temperature, self.top_p, self.top_k, self.min_p))
+
 
 Task: TypeAlias = Embed | Generate
 KIND_OF: Final[dict[type[Task], TaskKind]] = {Embed: "embedding", Generate: "generation"}
+
+
+def _fault_of(task: Generate) -> str:
+    """Why the task can't be meant, in words; empty where it can."""
+    if task.max_tokens < 1:
+        return f"at least one token must be asked for, not {task.max_tokens}"
+    for name, value, is_allowed, allowed in _figures(task):
+        if value is not None and not is_allowed(value):
+            return f"{name} must be {allowed}, not {value}"
+    if "" in task.stop:
+        return "a stop string is empty: every text would end before its beginning"
+    if not task.prompt and not isinstance(task.prompt, str):
+        return "a conversation needs at least one message"
+    if task.template and isinstance(task.prompt, str):
+        return "a chat template puts messages into form; a raw prompt has none"
+    texts = [task.prompt] if isinstance(task.prompt, str) else [t for m in task.prompt for t in (m.role, m.content)]
+    broken = next(filter(None, map(_not_unicode, (*texts, *task.stop, task.template))), "")
+    return f"the text holds bytes that are no UTF-8, at {broken}; convert it first" if broken else ""
+
+
+def _figures(task: Generate) -> tuple[tuple[str, float | None, Callable[[float], bool], str], ...]:
+    """The settings that are numbers, and what they may be; nothing but a number is, so that NaN is refused, too."""
+    return (
+        ("temperature", task.temperature, lambda x: 0 <= x < inf, "0 or more; 0 writes the most likely token"),
+        ("top_p", task.top_p, lambda x: 0 < x <= 1, "above 0 and at most 1"),
+        ("top_k", task.top_k, lambda x: 0 <= x < _LARGEST_COUNT, "0 or more; 0 means all tokens"),
+        ("min_p", task.min_p, lambda x: 0 <= x <= 1, "from 0 to 1"),
+        ("repetition_penalty", task.repetition_penalty, lambda x: 0 < x < inf, "above 0; 1 is none"),
+        ("seed", task.seed, lambda x: 0 <= x < _SEEDS, "a whole number from 0 to 2^64 - 1"),
+    )
+
+
+_LARGEST_COUNT: Final = 1 << 31
+_SEEDS: Final = 1 << 64
+_SHOWN: Final = 20
+
+
+def _not_unicode(text: str) -> str:
+    """Where the text can't be written down, empty where it can: Python makes a lone surrogate of a byte that is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return ascii(text[max(0, error.start - _SHOWN) : error.start + _SHOWN])
+    return ""
 
 
 def sample_task(
@@ -90,11 +190,23 @@ class Vectors(Struct, frozen=True, tag="vectors"):
         return [figures[start : start + self.dimensions].tolist() for start in range(0, len(figures), self.dimensions)]
 
 
+Ended: TypeAlias = Literal["eos", "stop", "length"]
+"""Why a text ended: with a token that the model ends texts with, before a stop string, or as long as was asked for."""
+
+
 class Continuation(Struct, frozen=True, tag="continuation"):
     """What a model wrote, without the prompt."""
 
     text: str
     tokens: int
+    """Written, one that ended the text included."""
+    ended: Ended = "length"
+    stop: str = ""
+    """The stop string, where one ended it. The text has it only where it is the checkpoint's own, as in transformers."""
+    prompt_tokens: int = 0
+    """Of the prompt, as the model saw them: all are kept, since a prompt that does not fit is refused."""
+    seed: int | None = None
+    """None where nothing was drawn."""
 
 
 TaskResult: TypeAlias = Vectors | Continuation

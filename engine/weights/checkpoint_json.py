@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,9 @@ _MAX_BYTES: Final = 256 << 20
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Raises BadCheckpoint when there is no JSON object in the file, whatever else there is."""
-    found: dict[str, Any] = msgspec.convert(_decoded(path, dict[str, Any]), dict[str, Any])
+    found = _decoded(path, Any)
+    if not isinstance(found, dict):
+        raise BadCheckpoint(f"{path} can't be read: there is no JSON object in it. Fetch it again")
     return found
 
 
@@ -29,8 +33,12 @@ def _decoded(path: Path, kind: Any) -> Any:  # noqa: ANN401 - msgspec's kinds sh
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise BadCheckpoint(f"{path} is larger than any such file is; fetch it again")
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        written = path.read_bytes()
     except OSError as error:
         raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    try:
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(written, type=kind)
+        return json.loads(written)  # slower, and takes the Infinity and NaN that Python writes
+    except (ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{path} can't be read: {error}; was it cut short? Fetch it again") from error

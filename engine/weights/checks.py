@@ -48,14 +48,18 @@ _NOT_MERGED: Final = (
 _JUDGING: Final = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
 _WITHOUT_VOCABULARY: Final = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 """Tokenizers that spell out bytes or characters."""
-_NO_VOCABULARY: Final = frozenset(
+_SETTINGS: Final = frozenset(
     {
-        *("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json"),
-        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-        *("chat_template.jinja", "chat_template.json", "trainer_state.json", "SYNTHETIC"),
+        *("config.json", "generation_config.json"),
+        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json"),
         *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
     }
 )
+_READ: Final = _SETTINGS | {"tokenizer.json", "vocab.json"}
+"""JSON files that decide what a model answers."""
+_NO_VOCABULARY: Final = _SETTINGS | {
+    *("chat_template.jinja", "preprocessor_config.json", "processor_config.json", "trainer_state.json", "SYNTHETIC"),
+}
 """Companions that no tokenizer reads its words from."""
 
 
@@ -88,7 +92,7 @@ def _check_adapter(folder: Path, _config: Config, _spec: ModelSpec) -> None:
 
 def _check_json_files(folder: Path, _config: Config, _spec: ModelSpec) -> None:
     for path in companions(folder):
-        if path.suffix == ".json":
+        if path.suffix == ".json" and (path.name in _READ or path.parent != folder):
             check_json(path)
 
 

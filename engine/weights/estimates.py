@@ -1,9 +1,8 @@
-"""The estimated footprint of a model, from what its source says of itself before any weight is read: the sizes of its matrices,
-and of its architecture.
+"""The estimated footprint of a model, from what its source says of itself before any weight is read: the sizes of its
+matrices, and of its architecture.
 
-Kept apart: an estimate begins from a resolved source, and resolving one reads `weights.architecture`, so that neither can hold
-it.
-"""
+Kept apart: an estimate begins from a resolved source, and resolving one reads `weights.architecture`, so that neither can
+hold it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,10 @@ def class_tables() -> Mapping[str, Classes]:
         assert root is not None
         for node in _body(root / "models" / "auto" / name):
             match node:
-                case ast.Assign(targets=[ast.Name(id=table)], value=ast.Call(args=[ast.List(elts=pairs)])):
+                case (
+                    ast.Assign(targets=[ast.Name(id=table)], value=ast.Call(args=[ast.List(elts=pairs)]))
+                    | ast.AnnAssign(target=ast.Name(id=table), value=ast.Call(args=[ast.List(elts=pairs)]))
+                ):
                     if table.endswith(_TABLES):
                         tables.setdefault(table.removesuffix(_TABLES), dict(_pairs(pairs)))
     return MappingProxyType(tables)
@@ -79,3 +82,7 @@ def _whole_numbers(node: ast.ClassDef) -> Iterator[tuple[str, int]]:
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=int(value))):
                 yield name, value
+            case ast.FunctionDef(name="__init__", args=ast.arguments(args=names, defaults=defaults)):
+                for argument, default in zip(reversed(names), reversed(defaults), strict=False):
+                    if isinstance(default, ast.Constant) and isinstance(default.value, int):
+                        yield argument.arg, default.value

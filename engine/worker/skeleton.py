@@ -12,12 +12,15 @@ import torch
 import transformers
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 
+from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
-from engine.worker.errors import in_our_words
+from engine.worker.errors import in_our_words, in_short
 from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
+
+GENERATION_FILE: Final = "generation_config.json"
 
 
 class Skeleton:
@@ -120,10 +123,22 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
     with torch.device("meta"):
         module: PreTrainedModel = model_class(config)
     make_places(module, layout.weight_only_layers)
-    if (folder / "generation_config.json").is_file():
-        module.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    if module.can_generate():
+        module.generation_config = _settings(folder)
     module.train(False)
     return module
+
+
+def _settings(folder: Path) -> GenerationConfig:
+    """What the checkpoint asks for when it writes, from where `from_pretrained` takes it. Raises BadCheckpoint."""
+    has_file = (folder / GENERATION_FILE).is_file()
+    name = GENERATION_FILE if has_file else CONFIG_FILE
+    try:
+        return GenerationConfig.from_pretrained(
+            folder, config_file_name=name, local_files_only=True, _from_model_config=not has_file
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{folder / name} can't be read: {in_short(error)}") from error
 
 
 class _Found(NamedTuple):

@@ -15,6 +15,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.worker.int8 import Int8Linear, quantised
 from engine.worker.nf4 import Nf4Linear, in_nf4
 
+_TRIED_TOKENS: Final = 4
 COMPUTE_DTYPE: Final = torch.float16
 """Of everything but the matrices: embeddings, head, norms, biases and activations."""
 
@@ -26,10 +27,29 @@ def convert(module: PreTrainedModel, dtype: Dtype) -> None:
     paths = [path for path, layer in module.named_modules() if layer is not head and _is_convertible(layer)]
     if not paths:
         raise BadCheckpoint(f"{type(module).__name__} has no linear layers that {dtype} makes smaller; choose float16")
+    if not _runs_on_meta(module, paths, dtype) and _runs_on_meta(module, [], dtype):
+        raise BadCheckpoint(
+            f"{type(module).__name__} reads the matrices of its layers in ways of its own, which {dtype} does not serve; choose"
+            " float16 or bfloat16"
+        )
     for path in paths:  # one after the other: the float16 matrix of each goes before the next is made
         layer = module.get_submodule(path)
         assert _is_convertible(layer)
         module.set_submodule(path, _converted(layer, dtype))
+
+
+@torch.no_grad()
+def _runs_on_meta(module: PreTrainedModel, paths: list[str], dtype: Dtype) -> bool:
+    """Whether a model of the class would run with these layers converted; no weights are needed to find out."""
+    with torch.device("meta"):
+        alike: PreTrainedModel = type(module)(module.config)
+        torch.nn.Module.to(alike, COMPUTE_DTYPE)
+        make_places(alike, dict.fromkeys(paths, dtype))
+        try:
+            alike.train(False)(input_ids=torch.zeros((1, _TRIED_TOKENS), dtype=torch.long))
+        except Exception:  # whatever a class makes of layers that it did not expect
+            return False
+    return True
 
 
 def make_places(module: PreTrainedModel, layers: Mapping[str, Dtype]) -> None:

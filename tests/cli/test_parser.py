@@ -90,6 +90,7 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
         "undo --json",
         "embed m a b",
         "generate m a --max-tokens 3",
+        "generate m a --chat --temperature 1 --top-k 4 --seed 3 --stop x",
         "selftest",
         "models list",
         "models make a b",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from sys import byteorder
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from engine.core.tasks import (
     KIND_OF,
     Embed,
     Generate,
+    Message,
     RunEvent,
     RunResult,
     Task,
@@ -55,3 +56,29 @@ def test_what_a_run_says_travels_as_it_is(event: RunEvent) -> None:
 def test_a_task_travels_as_it_is(task: Task) -> None:
     for codec in (msgspec.json, msgspec.msgpack):
         assert codec.decode(codec.encode(task), type=Task) == task
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"max_tokens": 0}, "at least one token"),
+        ({"temperature": float("inf")}, "temperature must be"),
+        ({"top_p": float("nan")}, "top_p must be"),
+        ({"seed": 1 << 64}, "seed must be"),
+        ({"stop": ("a", "")}, "a stop string is empty"),
+        ({"template": "rag"}, "a raw prompt has none"),
+        ({"prompt": ()}, "at least one message"),
+        ({"prompt": "caf\udce9"}, r"no UTF-8, at 'caf\\udce9'"),
+        ({"prompt": (Message("user", "\ud800"),)}, "no UTF-8"),
+        ({"stop": ("\udcff",)}, "no UTF-8"),
+    ],
+)
+def test_a_request_that_can_t_be_meant_can_t_be_made_or_sent(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Generate(**({"prompt": "a"} | wrong))
+
+
+def test_tokens_are_drawn_where_a_setting_of_drawing_is_asked_for() -> None:
+    assert not Generate("a", seed=1, repetition_penalty=2.0).draws
+    assert not Generate("a", sample=True, temperature=0.0, top_p=0.5).draws
+    assert all(Generate("a", **asked).draws for asked in ({"sample": True}, {"top_k": 0}, {"min_p": 0.0}))

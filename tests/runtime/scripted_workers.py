@@ -129,7 +129,7 @@ class ScriptedWorker:
     async def _run(self, request: Run, on_part: Callable[[TaskPart], None]) -> Reply:
         """A prompt is written backwards, its first character before the run may finish."""
         if isinstance(request.task, Generate):
-            on_part(TextPart(0, request.task.prompt[-1:]))
+            on_part(TextPart(0, str(request.task.prompt)[-1:]))
         self.running.set()
         await self._or_death(self.may_finish.wait())
         if self.runs_out_of_memory:
@@ -139,7 +139,7 @@ class ScriptedWorker:
             case Embed(texts=texts):
                 result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
             case Generate(prompt=prompt, max_tokens=max_tokens):
-                result = Continuation(prompt[::-1], min(len(prompt), max_tokens))
+                result = Continuation(str(prompt)[::-1], min(len(prompt), max_tokens))
         return RunEnded(request.id, result, self.workspace_bytes, 0.5)
 
     async def died(self) -> str:

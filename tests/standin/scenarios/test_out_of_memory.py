@@ -9,7 +9,6 @@ import pytest
 
 from engine.worker.protocol import Bound, Reply
 from tests.standin.cards import EVER, Cards
-from tests.standin.scenarios.defects import DEFECT_1
 from tests.standin.scenarios.workers import CardWorker, Workers, figures_of, is_clear_shortage
 
 pytestmark = [
@@ -19,7 +18,6 @@ pytestmark = [
 """PyTorch asks a second time, once it has given back what is unused."""
 
 
-@DEFECT_1
 async def test_a_first_load_is_refused_clearly_and_goes_later_whichever_request_for_memory_fails(
     workers: Workers, worker_cards: Cards, times: int
 ) -> None:
