@@ -19,7 +19,6 @@ from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
 from engine.weights.recipes import RECIPES
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
-from engine.weights.writing_settings import GENERATION_FILE
 from engine.worker.errors import in_our_words
 from engine.worker.protocol import Prepare
 from engine.worker.runners import SUPPORT
