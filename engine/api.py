@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
+from engine.answers import Classification, Reranking, classified_texts, ranked
 from engine.core.commands import Command, Origin, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
@@ -205,52 +206,6 @@ def generation_of(ran: RunResult) -> Generation:
     return Generation(ran.model, ran.device, wrote.text, wrote.tokens, ran.seconds, ran.synthetic, *ended)
 
 
-class RankedDocument(Struct, frozen=True):
-    """A document, and how well it answers the query."""
-
-    document: int
-    """Its number among those that were given, from 0 on."""
-    score: float
-    tokens: TextTokens
-    """Its own together with the query's."""
-
-
-class Reranking(Struct, frozen=True):
-    """Documents by their scores, the best first; of equal ones the one that was given first."""
-
-    model: ModelName
-    device: DeviceId
-    ranked: tuple[RankedDocument, ...]
-    seconds: float
-    synthetic: bool = False
-
-
-class LabelScore(Struct, frozen=True):
-    """A label, and how well it fits."""
-
-    label: str
-    score: float
-
-
-class ClassifiedText(Struct, frozen=True):
-    """What a text is, of the labels that its model knows."""
-
-    labels: tuple[LabelScore, ...]
-    """All of them, the best first."""
-    tokens: TextTokens
-    """What was read of the text."""
-
-
-class Classification(Struct, frozen=True):
-    """What the texts of a request are, in their order."""
-
-    model: ModelName
-    device: DeviceId
-    texts: tuple[ClassifiedText, ...]
-    seconds: float
-    synthetic: bool = False
-
-
 _R = TypeVar("_R", bound=TaskResult)
 
 
@@ -348,22 +303,15 @@ class EngineAPI(Protocol):
         CannotServe, also for a document that is too long, unless `truncate` has it cut."""
         _check_unicode(("the query", query), *((f"document {n}", text) for n, text in enumerate(documents, 1)))
         ran = await self.result(model, Rerank(query, tuple(documents), truncate))
-        found = _expected(Scores, ran)
-        figures = zip(found.scores, found.tokens, strict=True)
-        ranked = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
-        ranked.sort(key=lambda document: -document.score)
-        return Reranking(model, ran.device, tuple(ranked[:top]), ran.seconds, ran.synthetic)
+        best = ranked(_expected(Scores, ran))[:top]
+        return Reranking(model, ran.device, best, ran.seconds, ran.synthetic)
 
     async def classify(self, model: ModelName, texts: list[str], truncate: bool = False) -> Classification:
         """What each of `texts` is, of the labels that the model knows. Raises UnknownModel, CannotServe, also for a text that
         is too long, unless `truncate` has it cut."""
         _check_unicode(*((f"text {n}", text) for n, text in enumerate(texts, 1)))
         ran = await self.result(model, Classify(tuple(texts), truncate))
-        found = _expected(LabelScores, ran)
-        classified = tuple(
-            ClassifiedText(_best_first(found.labels, scores), tokens)
-            for scores, tokens in zip(found.scores, found.tokens, strict=True)
-        )
+        classified = classified_texts(_expected(LabelScores, ran))
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
 
     async def keep_quiet(self, for_s: float) -> float:
@@ -386,11 +334,6 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
     if not isinstance(ran.result, kind):
         raise CannotServe(f"{ran.model} on {ran.device} answered {type(ran.result).__name__}, not {kind.__name__}")
     return ran.result
-
-
-def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
-    found = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
-    return tuple(sorted(found, key=lambda one: -one.score))
 
 
 def _check_unicode(*texts: tuple[str, str]) -> None:

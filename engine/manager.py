@@ -13,10 +13,10 @@ from typing import Any, Self, TypeVar, Unpack
 
 from msgspec import Struct
 
+from engine.answers import ClassifiedText, RankedDocument
 from engine.api import (
     Cancelled,
     Changed,
-    ClassifiedText,
     Declined,
     Done,
     Embeddings,
@@ -25,7 +25,6 @@ from engine.api import (
     EngineUnreachable,
     Failed,
     Generation,
-    RankedDocument,
 )
 from engine.client import connect
 from engine.core.commands import Load, Submission

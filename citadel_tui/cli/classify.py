@@ -15,7 +15,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import shortened
 from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
-from engine.api import Classification
+from engine.answers import Classification
 from engine.core.names import ModelName
 
 _SHOWN_LABELS: Final = 3

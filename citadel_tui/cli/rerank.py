@@ -16,7 +16,7 @@ from citadel_tui.cli.values import count
 from citadel_tui.text import shortened
 from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
-from engine.api import Reranking
+from engine.answers import Reranking
 from engine.core.names import ModelName
 
 _SHOWN_TEXT: Final = 64

@@ -114,7 +114,7 @@ def calls(
 def _call(number: int, due_s: float, spec: ModelSpec, work: float) -> Call:
     """The trace's work as texts or tokens, at least one and at most what the model takes at a time."""
     limits = spec.limits
-    most_tokens = min(MOST_TOKENS, limits.max_sequence // 2)
+    most_tokens = max(1, min(MOST_TOKENS, limits.max_sequence // 2))
     task = sample_task(spec.task, lambda row: _text(number + row), max(1, round(work)), limits.max_batch, most_tokens)
     return Call(due_s, spec.name, task)
 

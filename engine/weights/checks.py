@@ -18,6 +18,7 @@ from engine.weights.heads import check_head
 from engine.weights.known_types import class_tables, known_classes
 from engine.weights.sentence_files import read_sentence_format
 from engine.weights.source_files import companions
+from engine.weights.writing_settings import check_writing_settings
 
 Config = Mapping[str, Any]
 
@@ -223,6 +224,11 @@ def _strings(values: object) -> list[str]:
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
+def _check_writing(folder: Path, _config: Config, spec: ModelSpec) -> None:
+    if spec.task == "generation":
+        check_writing_settings(folder)
+
+
 _CHECKS: Final[tuple[Callable[[Path, Config, ModelSpec], None], ...]] = (
     _check_adapter,
     _check_quantisation,
@@ -235,5 +241,6 @@ _CHECKS: Final[tuple[Callable[[Path, Config, ModelSpec], None], ...]] = (
     _check_json_files,
     _check_vocabulary,
     _check_sentence_files,
+    _check_writing,
 )
 """In the order in which a person would want to hear of them."""

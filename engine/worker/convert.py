@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 import transformers
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from engine.core.models import WEIGHT_ONLY, Dtype
 from engine.core.tasks import TaskKind
@@ -17,7 +17,6 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.header import WEIGHTS_FILE, checkpoint_files
 from engine.weights.layout import Alias, SlabEntry, TensorFacts, place
 from engine.weights.recipes import RECIPES
-from engine.weights.sentence_files import read_sentence_format
 from engine.weights.slab import Prepared, SlabContents, open_prepared, write_prepared
 from engine.weights.source_files import sha256_of
 from engine.worker.errors import in_our_words
@@ -28,7 +27,6 @@ from engine.worker.tokenizer import load_tokenizer
 from engine.worker.weight_only import COMPUTE_DTYPE, convert
 from engine.worker.window import DTYPE_NAMES
 
-GENERATION_FILE: Final = "generation_config.json"
 OTHER_VERSION: Final = f"fetch it again, or take a checkpoint that transformers {transformers.__version__} reads"
 UNUSED_WEIGHTS: Final = ("pooler.",)
 """Embedding checkpoints often lack the pooler; nothing here runs it, while heads that judge texts stand on it."""
@@ -62,12 +60,8 @@ def examine(checkpoint: Path, task: TaskKind) -> None:
         loader = SUPPORT[task].model_class(config)
         with torch.device("meta"):
             loader(config) if issubclass(loader, PreTrainedModel) else loader.from_config(config)
-    if (checkpoint / GENERATION_FILE).is_file():
-        with in_our_words(f"{checkpoint / GENERATION_FILE} can't be understood", OTHER_VERSION):
-            GenerationConfig.from_pretrained(checkpoint, local_files_only=True)
+    SUPPORT[task].read_settings(checkpoint)
     load_tokenizer(checkpoint)
-    if task == "embedding":
-        read_sentence_format(checkpoint)
 
 
 def verify_sha256(path: Path, expected: str) -> None:

@@ -29,20 +29,6 @@ from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, once_mo
 from engine.worker.text_stream import TextStream, text_stream
 
 _SEED_BITS: Final = 32
-_NOT_CARRIED_OUT: Final[Mapping[str, tuple[Any, ...]]] = {
-    "assistant_early_exit": (None,),
-    "constraints": (None,),
-    "dola_layers": (None,),
-    "force_words_ids": (None,),
-    "max_time": (None,),
-    "num_beam_groups": (None, 1),
-    "penalty_alpha": (None, 0),
-    "prompt_lookup_num_tokens": (None,),
-    "token_healing": (None, False),
-    "use_mtp": (None, False),
-}
-"""Settings of checkpoints, each with the values that ask for nothing: what transformers has as foreign code only, what needs
-another model, what changes the prompt, what makes a text depend on the clock."""
 _WHERE: Final = "generation_config.json, or config.json where there is none"
 
 
@@ -56,7 +42,7 @@ class Generator:
         limits: Limits,
         memory: RunMemory = HOST_RUNS,
     ) -> None:
-        """Raises BadCheckpoint where its settings ask for what is not carried out."""
+        """What its settings ask for is carried out; `weights.writing_settings` has refused the rest."""
         self._module: Final = module
         self._generate: Final[Callable[..., torch.Tensor]] = getattr(module, "generate")  # noqa: B009 - typed as Tensor
         self._tokenizer: Final = tokenizer
@@ -64,7 +50,6 @@ class Generator:
         self._vocabulary: Final = int(module.config.get_text_config().vocab_size)
         self._memory: Final = memory
         self._settings: Final = module.generation_config or GenerationConfig()  # type: ignore[no-untyped-call]
-        _check(self._settings)
         # Taken out of the settings: transformers' own search for them fails with tokenizers that it was not made for.
         self._own_stops: Final = tuple(_listed(self._settings.stop_strings))
         self._settings.stop_strings = None
@@ -199,19 +184,6 @@ class _Hearing(StoppingCriteria):
 
 
 # ── what a checkpoint and a request ask for ──────────────────────────────────────────────────────
-
-
-def _check(settings: GenerationConfig) -> None:
-    """Raises BadCheckpoint for the first setting that is not carried out."""
-    for name, harmless in _NOT_CARRIED_OUT.items():
-        if (value := getattr(settings, name, None)) not in harmless:
-            raise BadCheckpoint(
-                f"its settings for writing ({_WHERE}) ask for {name}: {value!r}, which is not supported; take it out"
-            )
-    if settings.stop_strings and _beams(settings) > 1:
-        raise BadCheckpoint(
-            f"its settings for writing ({_WHERE}) ask for num_beams and stop_strings; take one of them out"
-        )
 
 
 def _longest(texts: Sequence[str]) -> int:

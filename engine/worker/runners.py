@@ -6,6 +6,7 @@ A new task is entered here. Neither those who bring models to the device nor tho
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ from engine.worker.generation import Generator, decoder_class
 from engine.worker.judging import Classifier, Judge, Reranker
 from engine.worker.running import RunMemory, Runner
 from engine.worker.sentence_modules import ModulesBehind
-from engine.worker.skeleton import Skeleton
+from engine.worker.skeleton import Skeleton, generation_settings
 
 MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
 
@@ -33,6 +34,8 @@ class TaskSupport(Struct, frozen=True):
     model_class: Callable[[PreTrainedConfig], Any]
     """Whose `from_pretrained` loads a checkpoint of that configuration for it; transformers' classes share no type."""
     make_runner: MakeRunner
+    read_settings: Callable[[Path], object]
+    """Reads what its runner goes by, from a checkpoint's files; raises BadCheckpoint. Tried before any weight is read."""
 
 
 def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
@@ -62,8 +65,8 @@ def _classifier(
 
 
 SUPPORT: Final[dict[TaskKind, TaskSupport]] = {
-    "embedding": TaskSupport(encoder_class, _embedder),
-    "generation": TaskSupport(decoder_class, _generator),
-    "rerank": TaskSupport(lambda _: AutoModelForSequenceClassification, _reranker),
-    "classify": TaskSupport(lambda _: AutoModelForSequenceClassification, _classifier),
+    "embedding": TaskSupport(encoder_class, _embedder, read_sentence_format),
+    "generation": TaskSupport(decoder_class, _generator, generation_settings),
+    "rerank": TaskSupport(lambda _: AutoModelForSequenceClassification, _reranker, read_head),
+    "classify": TaskSupport(lambda _: AutoModelForSequenceClassification, _classifier, read_head),
 }

@@ -16,11 +16,10 @@ from engine.weights.checkpoint_json import CONFIG_FILE
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import Layout, SlabEntry
 from engine.weights.slab import open_prepared
+from engine.weights.writing_settings import GENERATION_FILE
 from engine.worker.errors import in_our_words, in_short
 from engine.worker.weight_only import make_places
 from engine.worker.window import TORCH_DTYPES
-
-GENERATION_FILE: Final = "generation_config.json"
 
 
 class Skeleton:
@@ -124,12 +123,12 @@ def _build(folder: Path, layout: Layout) -> PreTrainedModel:
         module: PreTrainedModel = model_class(config)
     make_places(module, layout.weight_only_layers)
     if module.can_generate():
-        module.generation_config = _settings(folder)
+        module.generation_config = generation_settings(folder)
     module.train(False)
     return module
 
 
-def _settings(folder: Path) -> GenerationConfig:
+def generation_settings(folder: Path) -> GenerationConfig:
     """What the checkpoint asks for when it writes, from where `from_pretrained` takes it. Raises BadCheckpoint."""
     has_file = (folder / GENERATION_FILE).is_file()
     name = GENERATION_FILE if has_file else CONFIG_FILE

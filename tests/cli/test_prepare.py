@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.core.preparation import Building, Order, PrepareNews
+from engine.core.preparation import Building, Built, Order, PrepareNews
+from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
 
 
@@ -41,6 +42,16 @@ async def test_an_interrupted_one_says_what_is_kept(citadel: Citadel, monkeypatc
     ran = await citadel("prepare")
     assert (ran.status, ran.out) == (130, "")
     assert "models that were done stay prepared, and nothing half-written is kept" in ran.err
+
+
+async def test_how_many_matrices_have_fewer_bits_is_told(citadel: Citadel, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def built(_order: Order) -> Iterator[Iterator[PrepareNews]]:
+        yield iter([Built("all-MiniLM-L6-v2", 30 * MIB, 2.0, dtype="nf4", smaller_matrices=37)])
+
+    monkeypatch.setattr("citadel_tui.cli.prepare.preparing", built)
+    ran = await citadel("prepare", "all-MiniLM-L6-v2")
+    assert ran.out == "all-MiniLM-L6-v2: prepared, 30 MiB, 37 matrices in nf4 in 2.00 s\n"
 
 
 @pytest.mark.parametrize("arguments", [("--check", "--again"), ("--on", "gpu0")])

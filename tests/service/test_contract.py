@@ -29,7 +29,7 @@ from engine.core.names import CPU
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
-from engine.core.tasks import Continuation, Embed, Generate, RunResult, TextPart
+from engine.core.tasks import Continuation, Embed, Generate, Message, RunResult, TextPart
 from engine.paths import Paths
 from tests.runtime.live_engines import scripted_engine
 from tests.scripted_engine import ScriptedEngine
@@ -282,6 +282,13 @@ async def test_who_leaves_after_the_first_part_leaves_an_engine_that_goes_on(api
     assert (await api.generate(LARGE, "Once", max_tokens=3)).tokens == 3
     evicted = await api.submit(_submission(Evict(LARGE)))
     assert isinstance(evicted, Done)
+
+
+async def test_settings_that_can_t_be_meant_are_refused_in_words(api: EngineAPI) -> None:
+    with pytest.raises(CannotServe, match=rf"{LARGE}.*temperature must be 0 or more"):
+        await api.generate(LARGE, "Once", temperature=-1.0)
+    with pytest.raises(CannotServe, match="no UTF-8"):
+        await api.generate(LARGE, [Message("user", "caf\udce9")])
 
 
 async def test_generation_stops_at_the_tokens_asked_for(api: EngineAPI) -> None:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from engine.api import CannotServe, EngineAPI, LabelScore, UnknownModel
+from engine.answers import LabelScore
+from engine.api import CannotServe, EngineAPI, UnknownModel
 from engine.client import connect
 from engine.core.models import Footprint, ModelSpec
 from engine.core.sizes import MIB

@@ -58,6 +58,16 @@ FAMILIES: Final[dict[str, dict[str, Any]]] = {
     },
     "modernbert": SMALL | _POSITIONS | {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "pad_token_id": 0} | _POSITIONS,
+    "albert": SMALL | _POSITIONS | {"pad_token_id": 0, "embedding_size": 32},
+    "mpnet": SMALL | _POSITIONS | {"pad_token_id": 1},
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
+    | {"pad_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 0},
+    "bart": {"d_model": 32, "pad_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+    | {"encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
+    | {"decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64}
+    | _POSITIONS,
+    "qwen3": SMALL | {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0},
+    "gemma2": SMALL | {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0},
     "qwen2": SMALL | {"num_key_value_heads": 2, "pad_token_id": 0},
     "llama": SMALL | {"num_key_value_heads": 2, "pad_token_id": None},
 }

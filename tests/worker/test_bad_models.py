@@ -79,10 +79,6 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
         ),
         r"lacks vocab\.txt, from which BertTokenizer reads its vocabulary",
     ),
-    "settings of the wrong type": (
-        changed("generation_config.json", max_new_tokens=-3),
-        r"generation_config\.json can't",
-    ),
     "weights of other shapes": (
         changed("config.json", vocab_size=50),
         r"1 of its weights have other shapes .*word_embeddings",
@@ -135,6 +131,15 @@ def test_a_bad_model_is_named_with_the_cause_and_the_good_ones_are_prepared(
     assert str(tmp_path / "bad") in bad.reason
     assert not [words for words in MEANT_FOR_OTHERS if words in bad.reason]
     assert re.search(words, bad.reason)
+
+
+def test_settings_for_writing_that_can_not_be_understood_are_named_before_any_weight_is_read(tmp_path: Path) -> None:
+    write_random_checkpoint("gpt2", tmp_path / "bad")
+    changed("generation_config.json", max_new_tokens=-3)(tmp_path / "bad")
+    news: list[PrepareNews] = []
+    prepare_all(Order((ModelSpec("bad", (f"path:{tmp_path / 'bad'}",), "generation"),), str(tmp_path)), news.append)
+    assert isinstance(news[-1], NotPrepared)
+    assert re.search(r"generation_config\.json can't", news[-1].reason)
 
 
 def test_a_tokenizer_without_a_word_for_padding_pads_with_one_that_is_special_already(tmp_path: Path) -> None:

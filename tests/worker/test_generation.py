@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.core.models import Limits
+from engine.core.models import Limits, ModelSpec
 from engine.core.tasks import Continuation, Generate, TaskPart
+from engine.weights.checks import check_checkpoint
 from engine.weights.errors import BadCheckpoint
 from engine.worker.convert import load_module, write_module
 from engine.worker.errors import BadRequest
@@ -28,6 +29,7 @@ from tests.worker.decoders import (
     written_by_transformers,
 )
 
+SPEC = ModelSpec("m", ("path:there",), "generation")
 PROMPT = "the cat"
 E = 70
 """The token of an `e`."""
@@ -131,21 +133,21 @@ def test_a_request_s_repetition_penalty_takes_the_place_of_the_checkpoint_s(fold
         {"prompt_lookup_num_tokens": 3},
         {"max_time": 1.0},
         {"token_healing": True},
+        {"forced_eos_token_id": [1, 999]},
+        {"temperature": "hot"},
+        {"num_beams": 2, "stop_strings": ["a"]},
     ],
     ids=lambda setting: next(iter(setting)),
 )
 def test_settings_that_are_not_carried_out_are_refused_by_name(setting: dict[str, Any], folder: Path) -> None:
     ask_for(folder, **setting)
-    with pytest.raises(BadCheckpoint, match=rf"generation_config\.json.*ask for {next(iter(setting))}"):
-        generator(folder)
+    with pytest.raises(BadCheckpoint, match=rf"generation_config\.json asks for {next(iter(setting))}"):
+        check_checkpoint(folder, SPEC)
 
 
-def test_settings_that_make_no_sense_are_the_checkpoint_s_fault(folder: Path) -> None:
-    ask_for(folder, temperature="hot")
-    runner = generator(folder)
-    assert written(runner, Generate(PROMPT, 4)).tokens == 4  # nothing is drawn, so it does not matter
-    with pytest.raises(BadRequest, match="drawing tokens can't be meant"):
-        runner.run(Generate(PROMPT, 4, sample=True), lambda _: None)
+def test_settings_that_ask_for_nothing_are_let_pass(folder: Path) -> None:
+    ask_for(folder, num_beam_groups=1, penalty_alpha=0.0, token_healing=False, max_time=None, temperature=1)
+    check_checkpoint(folder, SPEC)
 
 
 def test_beams_can_t_be_drawn_with(folder: Path) -> None:

@@ -1,0 +1,74 @@
+"""What requests that judge texts come to, as Python is given it: documents and labels by their scores, the best first."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import LabelScores, Scores, TextTokens
+
+
+class RankedDocument(Struct, frozen=True):
+    """A document, and how well it answers the query."""
+
+    document: int
+    """Its number among those that were given, from 0 on."""
+    score: float
+    tokens: TextTokens
+    """Its own together with the query's."""
+
+
+class Reranking(Struct, frozen=True):
+    """Documents by their scores, the best first; of equal ones the one that was given first."""
+
+    model: ModelName
+    device: DeviceId
+    ranked: tuple[RankedDocument, ...]
+    seconds: float
+    synthetic: bool = False
+
+
+class LabelScore(Struct, frozen=True):
+    """A label, and how well it fits."""
+
+    label: str
+    score: float
+
+
+class ClassifiedText(Struct, frozen=True):
+    """What a text is, of the labels that its model knows."""
+
+    labels: tuple[LabelScore, ...]
+    """All of them, the best first."""
+    tokens: TextTokens
+    """What was read of the text."""
+
+
+class Classification(Struct, frozen=True):
+    """What the texts of a request are, in their order."""
+
+    model: ModelName
+    device: DeviceId
+    texts: tuple[ClassifiedText, ...]
+    seconds: float
+    synthetic: bool = False
+
+
+def ranked(found: Scores) -> tuple[RankedDocument, ...]:
+    """The documents with the scores that were found, the best first."""
+    figures = zip(found.scores, found.tokens, strict=True)
+    documents = [RankedDocument(number, *of_document) for number, of_document in enumerate(figures)]
+    return tuple(sorted(documents, key=lambda document: -document.score))
+
+
+def classified_texts(found: LabelScores) -> tuple[ClassifiedText, ...]:
+    """The texts with the scores that were found of each, in their order."""
+    return tuple(
+        ClassifiedText(_best_first(found.labels, scores), tokens)
+        for scores, tokens in zip(found.scores, found.tokens, strict=True)
+    )
+
+
+def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
+    by_label = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
+    return tuple(sorted(by_label, key=lambda one: -one.score))
