@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
 from engine.api import (
@@ -36,17 +37,21 @@ from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
+from engine.runtime.initial_state import ModelLook
 from engine.runtime.recorder import Recorder
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, Write
-from engine.scheduler.messages import KeepQuiet, Message, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.worker.protocol import Reply
 
 _log: Final = logging.getLogger(__name__)
+
+LookAt: TypeAlias = Callable[[ModelName], ModelLook]
+"""Reads all but the weights of a model of the catalog; to be called in a thread."""
 
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
@@ -70,6 +75,7 @@ class Engine(EngineAPI):
         self._runs: Final = Runs(self.post, self._run_on_worker)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
+        self._look_at: LookAt | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping: Final = asyncio.Event()
         self._ended = ""
@@ -81,8 +87,9 @@ class Engine(EngineAPI):
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, make_executor: MakeExecutor, sampler: Sampler) -> None:
+    def start(self, make_executor: MakeExecutor, sampler: Sampler, look_at: LookAt) -> None:
         """Begin to live."""
+        self._look_at = look_at
         self._life = asyncio.create_task(self._live(make_executor, sampler), name="engine")
 
     def post(self, message: Message) -> None:
@@ -141,6 +148,7 @@ class Engine(EngineAPI):
 
     async def plan(self, command: Command) -> Plan | Refusal:
         self._refuse_if_ended()
+        await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
         return plan(self._scheduler.state, command, policy, self._clock.now())
 
@@ -156,6 +164,7 @@ class Engine(EngineAPI):
         self._refuse_if_ended()
         for model in models_of(submission.command):
             self._check(model)
+        await self._look_again(models_of(submission.command))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(submission.id, []).append(answer)
         self.post(Submit(submission))
@@ -176,7 +185,28 @@ class Engine(EngineAPI):
             seconds = self._clock.monotonic() - began_s
             return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
 
-        return self._runs.run(model, task, ended)
+        running = self._runs.run(model, task, ended)
+        return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+
+    async def _run_looked_at(
+        self, model: ModelName, running: AsyncGenerator[RunEvent, None]
+    ) -> AsyncGenerator[RunEvent, None]:
+        await self._look_again((model,))
+        async with aclosing(running):
+            async for event in running:
+                yield event
+
+    async def _look_again(self, models: Iterable[ModelName]) -> None:
+        """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
+        known = self._scheduler.state.models
+        for model in [name for name in models if name in known and known[name].trouble]:
+            if self._look_at is None or self._executor is None:
+                return
+            look = await asyncio.to_thread(self._look_at, model)
+            if look.source is not None:
+                self._executor.know(look.state.spec, look.source)
+            if look.state.trouble != known[model].trouble:
+                self.post(ModelMended(look.state))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final, Literal, assert_never
 
 from engine.clock import Clock
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.recording.footprints import FootprintStore
 from engine.runtime.ports import WorkerSpawner
@@ -42,6 +43,7 @@ from engine.scheduler.messages import (
     context_of,
 )
 from engine.weights.shared_memory import Region
+from engine.weights.sources import Source
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bind, Bound, Failure, Release, Released, Unlock, WorkerConfig
 
@@ -114,6 +116,10 @@ class Executor:
                 self._start(self._footprints.keep(model, kind, peaks))
             case _:
                 assert_never(effect)
+
+    def know(self, spec: ModelSpec, source: Source) -> None:
+        """A model that could not be loaded can be, from there."""
+        self._store.know(spec, source)
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""

@@ -15,7 +15,7 @@ from engine.core.commands import Submission
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.forecast.calibration import learned
 from engine.core.ledger import set_pin
-from engine.core.models import Footprint, Pin
+from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.prediction import Rates
 from engine.core.proposing.undo import remembered
@@ -47,47 +47,58 @@ class Start(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
+class ModelLook(Struct, frozen=True):
+    """What a catalog entry's sources say of it."""
+
+    state: ModelState
+    source: Source | None
+    """None when it can't be loaded."""
+    warnings: tuple[str, ...] = ()
+
+
 def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:
     """Nobody resident, every device `starting`. A model whose weights are not there is known, and says so when it is asked for.
 
     Raises SettingsError when a model fits no device at all.
     """
-    sources: dict[ModelName, Source] = {}
-    models: dict[ModelName, ModelState] = {}
-    warnings = list(settings.warnings)
-    for listed in settings.models:
-        spec = listed
-        if old := too_old(spec, settings):
-            warnings.append(old.words)
-            if old.is_everywhere:
-                models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=old.words)
-                continue
-        try:
-            source = resolve(spec, cache)
-            settled = settle_limits(spec, source, specs)
-            spec = replace(spec, limits=settled.limits)
-            footprint, smaller = estimate_footprint(spec, source), estimate_smaller(spec, source)
-        except WeightsError as error:
-            models[spec.name] = ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=str(error))
-            warnings.append(str(error))
-        else:
-            sources[spec.name] = source
-            warnings += (
-                f"{spec.name} is taken from {source.text}; {passed_over}" for passed_over in source.passed_over
-            )
-            folder = prepared_folder(spec, source, cache)
-            why_not = _why_not_prepared(folder)
-            models[spec.name] = ModelState(
-                spec, footprint, source.text, not why_not, spec.pin, smaller=smaller, remark=settled.remark
-            )
-            if settled.remark:
-                warnings.append(settled.remark)
-            if why_not and folder.exists():
-                warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
+    looks = {spec.name: look_at(spec, settings, specs, cache) for spec in settings.models}
+    models = {name: look.state for name, look in looks.items()}
+    warnings = [*settings.warnings, *(warning for look in looks.values() for warning in look.warnings)]
     warnings += _check_fit(settings, specs, models)
     devices = {spec.id: _device(spec) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
+    sources = {name: look.source for name, look in looks.items() if look.source is not None}
     return Start(State(devices, models, ram, disk=_DISK_GUESS, source=_SOURCE_GUESS), sources, tuple(warnings))
+
+
+def look_at(listed: ModelSpec, settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> ModelLook:
+    """Read all but the weights of the model that the catalog lists. To be done again for one that could not be loaded: somebody
+    may have mended it."""
+    warnings: list[str] = []
+    if old := too_old(listed, settings):
+        warnings.append(old.words)
+        if old.is_everywhere:
+            return _refused(listed, old.words)
+    try:
+        source = resolve(listed, cache)
+        settled = settle_limits(listed, source, specs)
+        spec = replace(listed, limits=settled.limits)
+        footprint, smaller = estimate_footprint(spec, source), estimate_smaller(spec, source)
+    except WeightsError as error:
+        return _refused(listed, str(error))
+    warnings += (f"{spec.name} is taken from {source.text}; {passed_over}" for passed_over in source.passed_over)
+    folder = prepared_folder(spec, source, cache)
+    why_not = _why_not_prepared(folder)
+    if settled.remark:
+        warnings.append(settled.remark)
+    if why_not and folder.exists():
+        warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
+    known = ModelState(spec, footprint, source.text, not why_not, spec.pin, smaller=smaller, remark=settled.remark)
+    return ModelLook(known, source, tuple(warnings))
+
+
+def _refused(spec: ModelSpec, why: str) -> ModelLook:
+    return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
 
 
 def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:

@@ -70,8 +70,8 @@ class SlabStore:
         arena: Arena,
         spawner: WorkerSpawner,
     ) -> None:
-        self._specs = specs
-        self._sources = sources
+        self._specs = dict(specs)
+        self._sources = dict(sources)
         self._cache = cache
         self._arena = arena
         self._spawner = spawner
@@ -80,6 +80,11 @@ class SlabStore:
         """What each slab was last read from, or is being read from."""
         self._fetches: dict[ModelName, _Fetch] = {}
         self._numbers = itertools.count(1)
+
+    def know(self, spec: ModelSpec, source: Source) -> None:
+        """A model that could not be loaded can be, from there."""
+        self._specs[spec.name] = spec
+        self._sources[spec.name] = source
 
     def spec(self, model: ModelName) -> ModelSpec:
         """The catalog's word on the model."""

@@ -40,6 +40,7 @@ from engine.runtime.history import HISTORY_RECORDS, History
 from engine.runtime.initial_state import (
     initial_state,
     last_residency,
+    look_at,
     with_changes,
     with_copy_rates,
     with_pins,
@@ -94,7 +95,9 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     cards = settings.card_uuids
     make_executor = executor_maker(scheduler.state, cards, start.sources, paths.cache, footprints, clock)
     reader = CardReader(probe, cards)
-    engine.start(make_executor, Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s))
+    sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
+    listed = {spec.name: spec for spec in settings.models}
+    engine.start(make_executor, sampler, lambda model: look_at(listed[model], settings, specs, paths.cache))
     _preload(engine, settings)
     return engine
 

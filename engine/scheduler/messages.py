@@ -10,6 +10,7 @@ from engine.core.commands import Submission
 from engine.core.devices import Reading
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
+from engine.core.state import ModelState
 from engine.worker.protocol import Bound, CardMemory
 
 # ── from outside ─────────────────────────────────────────────────────────────────────────────────
@@ -70,6 +71,13 @@ class Tick(Struct, frozen=True):
 
 
 # ── of slabs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class ModelMended(Struct, frozen=True):
+    """A model that could not be loaded was looked at again, and can be."""
+
+    known: ModelState
+    """What its sources say of it now."""
 
 
 class SlabAdvanced(Struct, frozen=True):
@@ -215,6 +223,7 @@ Message: TypeAlias = (
     | RunMeasured
     | RunOutOfMemory
     | KeepQuiet
+    | ModelMended
     | SlabReport
     | DeviceReport
     | Tick

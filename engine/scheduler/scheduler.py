@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
 from engine.core.commands import models_of
@@ -31,6 +33,7 @@ from engine.scheduler.messages import (
     LoadReport,
     Message,
     ModelBound,
+    ModelMended,
     ModelReleased,
     RunMeasured,
     RunOutOfMemory,
@@ -153,6 +156,9 @@ class Scheduler:
                 self._take_device_report(message)
             case KeepQuiet(for_s):
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
+            case ModelMended(known):
+                before = self._board.state.models[known.spec.name]
+                self._board.know_model(replace(known, pin=before.pin, demand=before.demand))
             case Tick():
                 pass
             case _:

@@ -23,7 +23,7 @@ from engine.recording.memory import MemoryLog
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import initial_state, last_residency, with_pins
+from engine.runtime.initial_state import initial_state, last_residency, look_at, with_pins
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience
@@ -76,7 +76,8 @@ async def _opened(
     folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float, clock: SystemClock
 ) -> AsyncIterator[Box]:
     settings = load_settings(CONFIG, {}, None, probe.facts)
-    start = initial_state(settings, device_specs(settings, 64 * GIB), folder / "cache")
+    specs_of_devices = device_specs(settings, 64 * GIB)
+    start = initial_state(settings, specs_of_devices, folder / "cache")
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
     box_store, spawner = ScriptedStore(specs, sizes), ScriptedSpawner()
@@ -101,7 +102,9 @@ async def _opened(
 
     devices = {device: known.spec for device, known in state.devices.items()}
     sampler = Sampler(devices, CardReader(probe, settings.card_uuids), clock, sample_s)
-    engine.start(make_executor, sampler)
+    engine.start(
+        make_executor, sampler, lambda model: look_at(specs[model], settings, specs_of_devices, folder / "cache")
+    )
     try:
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store, footprints)

