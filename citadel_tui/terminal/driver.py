@@ -85,6 +85,15 @@ class TerminalDriver(LinuxDriver):
                 super().write(f"{self._held}{new}")
                 self._held = ""
 
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal back after ctrl+z, and only then.
+
+        A line that drops sends this signal, too, right behind the one that ends the console. Textual would take the terminal
+        anew each time: with a second thread that reads keys and another that writes, in the middle of whatever ran just then.
+        """
+        if self._must_signal_resume:
+            super()._sigcont_application()
+
     def forget(self) -> None:
         """Write the next frame in full: the terminal may show something else than was written."""
         self._shown.forget()
