@@ -38,8 +38,8 @@ from engine.core.tasks import (
     TaskResult,
     TextTokens,
     Vectors,
-    is_unicode,
 )
+from engine.core.texts import fault_of_text
 
 PROTOCOL: Final = 4
 """Version of the wire format; a client and an engine that differ refuse each other."""
@@ -339,5 +339,5 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
 def _check_unicode(*texts: tuple[str, str]) -> None:
     """Raises CannotServe with the name of a text that can't be written in UTF-8."""
     for name, text in texts:
-        if not is_unicode(text):
-            raise CannotServe(f"{name} holds half characters (lone surrogates), which no model reads; decode it anew")
+        if fault := fault_of_text(text):
+            raise CannotServe(f"{name} {fault}")

@@ -24,6 +24,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 from engine.core.tasks import RunEvent, RunResult, Task
+from engine.core.texts import fault_of_text
 from engine.paths import Paths
 from engine.transport import ANSWER_DEADLINE_S, HttpRequest, ResponseHead, exchange, stream
 from engine.wire import (
@@ -138,12 +139,11 @@ class RemoteEngine(EngineAPI):
 
 
 def _encoded(body: object) -> bytes:
-    """Raises CannotServe where Python made half characters of bytes that are no UTF-8, such as a shell's arguments may hold."""
+    """Raises CannotServe for a text that is not admitted."""
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        around = error.object[max(0, error.start - 20) : error.start + 20]
-        raise CannotServe(f"what was asked holds bytes that are no UTF-8, at {around!a}") from error
+        raise CannotServe(f"what was asked {fault_of_text(error.object)}") from error
 
 
 def _check_protocol(head: ResponseHead) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from citadel_tui.cli.parser import Invocation, parse
-from citadel_tui.text import clean, clean_lines
-from engine.core.tasks import is_unicode
+from citadel_tui.text import clean_lines
+from engine.core.texts import fault_of_text
 
 
 class Exit(IntEnum):
@@ -33,9 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     given = sys.argv[1:] if argv is None else argv
-    if wrong := next((argument for argument in given if not is_unicode(argument)), None):
-        shown = clean(wrong.encode(errors="backslashreplace").decode())
-        sys.stderr.write(f"citadel: the argument {shown} is not UTF-8, so that no command can pass it on\n")
+    if fault := next(filter(None, map(fault_of_text, given)), ""):
+        sys.stderr.write(f"citadel: the argument {fault}\n")
         return Exit.NO_ENGINE
     try:
         status = _run(parse(argv))

@@ -38,7 +38,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_sequence: int = 128
     """Tokens of a row, prompt and answer together; longer text is refused, or cut."""
     truncate: bool = False
-    """Whether texts to embed that are longer are cut, also where a request doesn't ask for it."""
+    """Whether texts to embed or to judge that are longer are cut, also where a request doesn't ask for it."""
 
 
 class ModelSpec(Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias, TypedDict
 from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
+from engine.core.texts import fault_of_text
 
 TaskKind: TypeAlias = Literal["embedding", "generation", "rerank", "classify"]
 """What a model of the catalog is for."""
@@ -167,8 +168,8 @@ def _fault_of(task: Generate) -> str:
     if task.template and isinstance(task.prompt, str):
         return "a chat template puts messages into form; a raw prompt has none"
     texts = [task.prompt] if isinstance(task.prompt, str) else [t for m in task.prompt for t in (m.role, m.content)]
-    broken = next(filter(None, map(_not_unicode, (*texts, *task.stop, task.template))), "")
-    return f"the text holds bytes that are no UTF-8, at {broken}; convert it first" if broken else ""
+    broken = next(filter(None, map(fault_of_text, (*texts, *task.stop, task.template))), "")
+    return f"the text {broken}" if broken else ""
 
 
 def _figures(task: Generate) -> tuple[tuple[str, float | None, Callable[[float], bool], str], ...]:
@@ -185,16 +186,6 @@ def _figures(task: Generate) -> tuple[tuple[str, float | None, Callable[[float],
 
 _LARGEST_COUNT: Final = 1 << 31
 _SEEDS: Final = 1 << 64
-_SHOWN: Final = 20
-
-
-def _not_unicode(text: str) -> str:
-    """Where the text can't be written down, empty where it can: Python makes a lone surrogate of a byte that is no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return ascii(text[max(0, error.start - _SHOWN) : error.start + _SHOWN])
-    return ""
 
 
 def sample_task(
@@ -211,16 +202,6 @@ def sample_task(
             return Rerank(text(0), tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
         case "classify":
             return Classify(tuple(text(row) for row in range(min(work, most_rows))), truncate=True)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether the text can be written in UTF-8: arguments of a shell may hold other bytes, which Python keeps as lone
-    surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────

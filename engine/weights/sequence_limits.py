@@ -16,6 +16,7 @@ from engine.core.tasks import TaskKind
 from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
 from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import estimate_footprint
+from engine.weights.heads import read_head
 from engine.weights.recipes import RECIPES
 from engine.weights.sentence_files import MODEL_FILE, read_sentence_format
 from engine.weights.sources import Source
@@ -74,7 +75,7 @@ def own_limit(folder: Path, task: TaskKind) -> OwnLimit:
     """What the files of the checkpoint say. Raises BadCheckpoint."""
     own = positions_of(_read(folder / CONFIG_FILE))
     found = [(own.positions, own.said_by)] if own.positions else []
-    sentence = read_sentence_format(folder).max_tokens if task == "embedding" else None
+    sentence = _sentence_limit(folder, task)
     if sentence:
         found.append((sentence, f"{MODEL_FILE}: max_seq_length"))
     else:
@@ -84,6 +85,17 @@ def own_limit(folder: Path, task: TaskKind) -> OwnLimit:
     # of equal ones the last is what the model's makers said of texts
     tokens, said_by = min(reversed(found), default=(None, ""), key=lambda limit: limit[0])
     return replace(own, tokens=tokens, said_by=said_by)
+
+
+def _sentence_limit(folder: Path, task: TaskKind) -> int | None:
+    """What the files for sentence-transformers say, which counts more than the tokenizer's word, as there."""
+    match task:
+        case "embedding":
+            return read_sentence_format(folder).max_tokens
+        case "rerank" | "classify":
+            return read_head(folder).most_tokens
+        case "generation":
+            return None
 
 
 def settle_limits(spec: ModelSpec, source: Source, devices: Iterable[DeviceSpec] = ()) -> SettledLimits:

@@ -76,7 +76,7 @@ class Embedder:
 
     @torch.inference_mode()
     def warm(self) -> None:
-        tokens = read_text(self._tokenizer, "warm", self._limits.max_sequence).tokens
+        tokens = read_text(self._tokenizer, ("warm",), self._limits.max_sequence).tokens
         self._run([tokens or [_UNPADDED]], 0, None)
 
     @torch.inference_mode()
@@ -91,7 +91,7 @@ class Embedder:
         rows = [self._read(number, prompt.text + text, task) for number, text in enumerate(task.texts, 1)]
         vectors, filled = self._run([row.tokens for row in rows], prompt.tokens, task.dimensions)
         self._check(vectors)
-        tokens = tuple(TextTokens(row.seen, len(row.tokens), row.read_whole) for row in rows)
+        tokens = tuple(row.counts for row in rows)
         return Embedded(vectors, tokens, prompt.text, filled)
 
     def _run(self, rows: list[list[int]], prompt_tokens: int, dimensions: int | None) -> tuple[torch.Tensor, float]:
@@ -123,13 +123,13 @@ class Embedder:
             text = form.prompts[name]
         if not text:
             return _Prompt()
-        tokens = read_text(self._tokenizer, text, self._limits.max_sequence).tokens
+        tokens = read_text(self._tokenizer, (text,), self._limits.max_sequence).tokens
         ends_in_text = not tokens or tokens[-1] not in self._tokenizer.all_special_ids
         return _Prompt(text, len(tokens) if ends_in_text else len(tokens) - 1)
 
     def _read(self, number: int, text: str, task: Embed) -> ReadText:
         limit = self._limits.max_sequence
-        row = read_text(self._tokenizer, text, limit)
+        row = read_text(self._tokenizer, (text,), limit)
         if row.seen > limit and not (task.truncate or self._limits.truncate):
             seen = f"{row.seen} tokens" if row.read_whole else f"more than {row.seen} tokens"
             raise BadRequest(

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import torch
 from msgspec import Struct
+from msgspec.structs import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
@@ -18,15 +19,10 @@ from engine.weights.heads import Head
 from engine.worker.embedding import split
 from engine.worker.errors import BadRequest
 from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
-from engine.worker.tokenizer import longest_input
+from engine.worker.tokenizer import ReadText, TokenRow, read_text
 
 Input: TypeAlias = tuple[str] | tuple[str, str]
 """A text, or a query and a document."""
-_Row: TypeAlias = dict[str, list[int]]
-
-_CHARACTERS_A_TOKEN: Final = 16
-"""Four times what there are in most texts: of one that is longer than so many a token of the limit, the beginning will do."""
-_ROW_NAMES: Final = ("input_ids", "token_type_ids", "attention_mask")
 
 
 class Judgement(Struct, frozen=True):
@@ -55,59 +51,31 @@ class Judge:
         self._tokenizer: Final = tokenizer
         self._labels: Final = len(head.labels)
         self._limits: Final = _alone(limits) if _padding_is_read(module, tokenizer) else limits
-        longest = longest_input(tokenizer, limits)
-        self._longest: Final = min(longest, head.most_tokens or longest)
+        self._longest: Final = limits.max_sequence
         self._memory: Final = memory
         self._taken: Final = inspect.signature(module.forward).parameters
 
     @torch.inference_mode()
     def judge(self, inputs: Sequence[Input], what: str, truncate: bool) -> Judgement:
-        """The head's figures. Raises BadRequest for an input that is too long, unless it may be cut; `what` is what people call
-        one. Raises BadCheckpoint where a figure is none."""
-        rows: list[_Row] = []
-        read: list[TextTokens] = []
-        for number, given in enumerate(inputs, start=1):
-            row, tokens = self._read(given)
-            self._check_length(tokens, f"{what} {number}", len(given), truncate)
-            rows.append(row)
-            read.append(tokens)
-        kept = [tokens.kept for tokens in read]
-        logits = torch.empty((len(rows), self._labels), dtype=torch.float32)
+        """The head's figures. Raises BadRequest for an input that is too long, unless the request or the catalog has it cut;
+        `what` is what people call one. Raises BadCheckpoint where a figure is none."""
+        read = [self._read(given) for given in inputs]
+        tokens = tuple(text.counts for text in read)
+        for number, (given, counts) in enumerate(zip(inputs, tokens, strict=True), start=1):
+            self._check_length(counts, f"{what} {number}", len(given), truncate or self._limits.truncate)
+        kept = [counts.kept for counts in tokens]
+        logits = torch.empty((len(read), self._labels), dtype=torch.float32)
         at_once = 0
         for batch in split(kept, self._limits):
-            for part, result in in_parts(batch, lambda part: self._run([rows[row] for row in part]), self._memory):
+            for part, result in in_parts(batch, lambda part: self._run([read[row].row for row in part]), self._memory):
                 logits[part] = result
                 at_once = max(at_once, len(part) * max(kept[row] for row in part))
         self._check_numbers(logits)
         most_tokens = self._limits.max_batch * self._longest
-        return Judgement(logits, tuple(read), min(1.0, at_once / most_tokens))
+        return Judgement(logits, tokens, min(1.0, at_once / most_tokens))
 
-    def _read(self, given: Input) -> tuple[_Row, TextTokens]:
-        """What the model is to read of an input. Of very long texts only so much is tokenized as that takes: the beginning,
-        and then more than twice of it. Where both give the same tokens, what follows does not change them."""
-        end = _CHARACTERS_A_TOKEN * self._longest
-        before: _Row | None = None
-        while end < max(map(len, given)) and self._tokenizer.truncation_side == "right":
-            row, seen = self._tokenized([part[:end] for part in given])
-            if row == before:
-                return row, TextTokens(seen, len(row["input_ids"]), read_whole=False)
-            before = row if seen > self._longest else None
-            end = 2 * end + 1  # odd after even: a run of one character is split by its length
-        row, seen = self._tokenized(given)
-        return row, TextTokens(seen, len(row["input_ids"]))
-
-    def _tokenized(self, parts: Sequence[str]) -> tuple[_Row, int]:
-        """The parts as the model is to read them, and how many tokens they are as a whole."""
-        whole = self._row(parts, verbose=False)
-        seen = len(whole["input_ids"])
-        if seen <= self._longest or self._longest <= self._frame(len(parts)):
-            return whole, seen
-        return self._row(parts, truncation="longest_first", max_length=self._longest), seen
-
-    def _row(self, parts: Sequence[str], **how: Any) -> _Row:  # noqa: ANN401 - the tokenizer's own options
-        # As a list of one: a tokenizer that is given a pair alone takes one with an empty document for a single text.
-        tokenized = self._tokenizer(*([part] for part in parts), **how)
-        return {name: tokenized[name][0] for name in _ROW_NAMES if name in tokenized}
+    def _read(self, given: Input) -> ReadText:
+        return read_text(self._tokenizer, given, self._longest, is_cut=self._longest > self._frame(len(given)))
 
     def _frame(self, parts: int) -> int:
         """Tokens that come with any text."""
@@ -117,7 +85,7 @@ class Judge:
         """Raises BadRequest for an input that is not to be read as it is."""
         if not tokens.seen:
             raise BadRequest(f"{which} is empty for the model's tokenizer; there is nothing to judge")
-        if tokens.kept > self._longest:
+        if tokens.is_cut and self._longest <= self._frame(parts):
             raise BadRequest(
                 f"{which} can't be cut: the model reads {self._longest} tokens, and {self._frame(parts)} that frame the text are"
                 " among them; raise max_sequence in the catalog"
@@ -127,10 +95,10 @@ class Judge:
             more = "" if tokens.read_whole else "more than "
             raise BadRequest(
                 f"{which}{together} is {more}{tokens.seen} tokens long, and the model reads {self._longest}; shorten it, or have"
-                " it cut with `truncate` (`--truncate`)"
+                ' it cut: --truncate, truncate=True, or "truncate": true in the catalog\'s limits'
             )
 
-    def _run(self, rows: list[_Row]) -> torch.Tensor:
+    def _run(self, rows: list[TokenRow]) -> torch.Tensor:
         if len(rows) == 1:
             padded = {name: torch.tensor([tokens]) for name, tokens in rows[0].items()}
         else:
@@ -204,4 +172,4 @@ def _padding_is_read(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
 
 def _alone(limits: Limits) -> Limits:
-    return Limits(max_batch=1, max_sequence=limits.max_sequence)
+    return replace(limits, max_batch=1)

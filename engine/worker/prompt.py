@@ -11,14 +11,10 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from engine.core.models import Limits
 from engine.core.tasks import Generate, Message
 from engine.worker.errors import BadRequest, in_short
+from engine.worker.tokenizer import ReadText, read_text
 
 _DEFAULT: Final = "default"
 """The template that transformers takes of several when none is named."""
-_LONGEST_TOKEN: Final = 64
-"""Characters, generously: a text with more than so many for each token that fits is read as far as it takes to see that it is too
-long."""
-_BORDER_TOKENS: Final = 64
-"""So many tokens may the end of a text that was cut there have more than the whole has up to there."""
 
 
 class Limit(Struct, frozen=True):
@@ -45,13 +41,15 @@ def limit_of(tokenizer: PreTrainedTokenizerBase, limits: Limits, config: PreTrai
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, task: Generate, limit: Limit, vocabulary: int) -> list[int]:
     """The prompt's tokens, with room behind them for what was asked for. Raises BadRequest."""
     if isinstance(task.prompt, str):
-        row = _tokens(tokenizer, task.prompt, task, limit, is_whole=False)
+        read = read_text(tokenizer, (task.prompt,), limit.tokens, is_cut=False)
     else:
-        row = _tokens(tokenizer, _written_down(tokenizer, task.prompt, task.template), task, limit, is_whole=True)
+        text = _written_down(tokenizer, task.prompt, task.template)
+        read = read_text(tokenizer, (text,), limit.tokens, is_cut=False, has_special=True)
+    row = read.tokens
     if not row:
         raise BadRequest("the prompt is empty")
-    if len(row) + task.max_tokens > limit.tokens:
-        raise _too_long(str(len(row)), len(row), task, limit)
+    if read.seen + task.max_tokens > limit.tokens:
+        raise _too_long(read, task, limit)
     if max(row) >= vocabulary:
         raise BadRequest(
             f"the prompt has the token {tokenizer.convert_ids_to_tokens(max(row))!r}, number {max(row)}, and the model has"
@@ -60,22 +58,9 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, task: Generate, limit: Lim
     return row
 
 
-def _tokens(
-    tokenizer: PreTrainedTokenizerBase, text: str, task: Generate, limit: Limit, *, is_whole: bool
-) -> list[int]:
-    """`is_whole`: the text has the special tokens already."""
-    begun = text[: _LONGEST_TOKEN * (limit.tokens + _BORDER_TOKENS)]
-    row: list[int] = tokenizer(begun, add_special_tokens=not is_whole, verbose=False)["input_ids"]
-    if len(begun) == len(text):
-        return row
-    if len(row) > limit.tokens + _BORDER_TOKENS:
-        raise _too_long(f"over {limit.tokens}", limit.tokens, task, limit)
-    whole: list[int] = tokenizer(text, add_special_tokens=not is_whole, verbose=False)["input_ids"]
-    return whole
-
-
-def _too_long(count: str, tokens: int, task: Generate, limit: Limit) -> BadRequest:
-    left = limit.tokens - tokens
+def _too_long(read: ReadText, task: Generate, limit: Limit) -> BadRequest:
+    count = read.seen if read.read_whole else f"over {limit.tokens}"
+    left = limit.tokens - read.seen
     room = f"ask for at most {left} (--max-tokens), or shorten the prompt" if left > 0 else "shorten the prompt"
     return BadRequest(
         f"the prompt has {count} tokens and up to {task.max_tokens} are to be written, but the model takes {limit.tokens} in all"

@@ -39,11 +39,8 @@ class TaskSupport(Struct, frozen=True):
 
 
 def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
-    folder, module = skeleton.folder, skeleton.module
-    positions = positions_of(module.config.to_dict()).positions  # those of the class, where the file leaves them out
-    own = (limits.max_sequence, positions, own_limit(folder, "embedding").tokens)
-    limits = replace(limits, max_sequence=min(tokens for tokens in own if tokens))
-    return Embedder(module, tokenizer, ModulesBehind(folder, read_sentence_format(folder)), limits, memory)
+    behind = ModulesBehind(skeleton.folder, read_sentence_format(skeleton.folder))
+    return Embedder(skeleton.module, tokenizer, behind, _at_most_own(skeleton, limits, "embedding"), memory)
 
 
 def _generator(
@@ -54,14 +51,23 @@ def _generator(
 
 def _reranker(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
     head = read_head(skeleton.folder)
-    return Reranker(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+    own = _at_most_own(skeleton, limits, "rerank")
+    return Reranker(Judge(skeleton.module, tokenizer, head, own, memory), head)
 
 
 def _classifier(
     skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
 ) -> Runner[Any]:
     head = read_head(skeleton.folder)
-    return Classifier(Judge(skeleton.module, tokenizer, head, limits, memory), head)
+    own = _at_most_own(skeleton, limits, "classify")
+    return Classifier(Judge(skeleton.module, tokenizer, head, own, memory), head)
+
+
+def _at_most_own(skeleton: Skeleton, limits: Limits, task: TaskKind) -> Limits:
+    """The limits, with no more tokens than the model takes by its own files."""
+    positions = positions_of(skeleton.module.config.to_dict()).positions  # of the class, where the file leaves them out
+    own = (limits.max_sequence, positions, own_limit(skeleton.folder, task).tokens)
+    return replace(limits, max_sequence=min(tokens for tokens in own if tokens))
 
 
 SUPPORT: Final[dict[TaskKind, TaskSupport]] = {

@@ -1,14 +1,15 @@
-"""A model's tokenizer, how many tokens of a text it may take, and reading a text without reading more of it than is kept."""
+"""A model's tokenizer, and reading a text, or two together, without reading more of them than is kept."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from tokenizers.normalizers import Lowercase, Sequence
+from tokenizers import normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.core.models import Limits
+from engine.core.tasks import TextTokens
 from engine.weights.errors import BadCheckpoint
 from engine.worker.errors import in_our_words
 
@@ -16,6 +17,9 @@ TOKENIZER_FILE: Final = "tokenizer.json"
 _MAY_LACK: Final = frozenset({"tokenizer_file", "tokenizer_config_file", "normalizer_file", "target_vocab_file"})
 """Files that tokenizers read where they are there."""
 
+TokenRow: TypeAlias = dict[str, list[int]]
+"""Figures of a text's tokens, by the names that models know them by."""
+_ROW_NAMES: Final = ("input_ids", "token_type_ids", "attention_mask")
 _CHARACTERS_A_TOKEN: Final = 16
 """Four times what there are in most texts: of one that is longer than so many a token of the limit, the beginning will do."""
 
@@ -46,11 +50,6 @@ def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def longest_input(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> int:
-    """Tokens of one row: the catalog's limit, or the model's own where that is lower."""
-    return min(limits.max_sequence, tokenizer.model_max_length)
-
-
 def read_in_lower_case(tokenizer: PreTrainedTokenizerBase) -> None:
     """Have the tokenizer turn letters to lower case first, as sentence-transformers does. Raises BadCheckpoint."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -58,37 +57,71 @@ def read_in_lower_case(tokenizer: PreTrainedTokenizerBase) -> None:
         raise BadCheckpoint(
             f"do_lower_case is not supported for a {type(tokenizer).__name__}; save it as a fast tokenizer"
         )
-    before = backend.normalizer
-    backend.normalizer = Lowercase() if before is None else Sequence([Lowercase(), before])
+    before, lower = backend.normalizer, normalizers.Lowercase()
+    backend.normalizer = lower if before is None else normalizers.Sequence([lower, before])
 
 
 class ReadText(NamedTuple):
-    """A text as tokens."""
+    """A text as tokens, or a text and another behind it."""
 
-    tokens: list[int]
-    """Those that are kept: no more than the limit."""
+    row: TokenRow
+    """Of those that are kept: no more than the limit."""
     seen: int
     """How many the text has, or the part of it that was read."""
     read_whole: bool
 
+    @property
+    def tokens(self) -> list[int]:
+        """The numbers of those that are kept."""
+        return self.row["input_ids"]
 
-def read_text(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> ReadText:
-    """The tokens of a text, of which at most `limit` are kept. Of a very long one only so much is read as that takes: the
-    beginning, and then more than twice of it. Where both give the same tokens, what follows does not change them."""
+    @property
+    def counts(self) -> TextTokens:
+        return TextTokens(self.seen, len(self.tokens), self.read_whole)
+
+
+def read_text(
+    tokenizer: PreTrainedTokenizerBase,
+    parts: Sequence[str],
+    limit: int,
+    *,
+    is_cut: bool = True,
+    has_special: bool = False,
+) -> ReadText:
+    """The tokens of a text, or of two together, of which at most `limit` are kept: as the tokenizer cuts them, or, where none is
+    to be run that `is_cut`, just the first. `has_special`: the special tokens are in the text already.
+
+    Of a very long one only so much is read as that takes: the beginning, and then more than twice of it. Where both give the
+    same tokens, what follows does not change them.
+    """
     end = _CHARACTERS_A_TOKEN * limit
-    before: list[int] | None = None
-    while end < len(text) and tokenizer.truncation_side == "right":
-        kept, seen = _read(tokenizer, text[:end], limit)
-        if seen > limit and kept == before:
-            return ReadText(kept, seen, read_whole=False)
-        before = kept if seen > limit else None
+    from_the_beginning = not is_cut or tokenizer.truncation_side == "right"
+    before: TokenRow | None = None
+    while end < max(map(len, parts)) and from_the_beginning:
+        begun = [part[:end] for part in parts]
+        row, seen = _read(tokenizer, begun, limit, is_cut=is_cut, add_special_tokens=not has_special)
+        if seen > limit and row == before:
+            return ReadText(row, seen, read_whole=False)
+        before = row if seen > limit else None
         end = 2 * end + 1  # odd after even: a run of one character is split by its length
-    return ReadText(*_read(tokenizer, text, limit), read_whole=True)
+    row, seen = _read(tokenizer, parts, limit, is_cut=is_cut, add_special_tokens=not has_special)
+    return ReadText(row, seen, read_whole=True)
 
 
-def _read(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple[list[int], int]:
-    tokens: list[int] = tokenizer(text, verbose=False)["input_ids"]
-    if len(tokens) <= limit:
-        return tokens, len(tokens)
-    kept: list[int] = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
-    return kept, len(tokens)
+def _read(
+    tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], limit: int, *, is_cut: bool, add_special_tokens: bool
+) -> tuple[TokenRow, int]:
+    row = _row(tokenizer, parts, add_special_tokens=add_special_tokens, verbose=False)
+    seen = len(row["input_ids"])
+    if seen <= limit:
+        return row, seen
+    if not is_cut:
+        return {name: figures[:limit] for name, figures in row.items()}, seen
+    how = {"truncation": "longest_first", "max_length": limit}
+    return _row(tokenizer, parts, add_special_tokens=add_special_tokens, **how), seen
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], **how: Any) -> TokenRow:  # noqa: ANN401 - its own options
+    # As a list of one: a tokenizer that is given a pair alone takes one with an empty second text for a single text.
+    tokenized = tokenizer(*([part] for part in parts), **how)
+    return {name: tokenized[name][0] for name in _ROW_NAMES if name in tokenized}

@@ -76,5 +76,5 @@ async def test_arguments_that_are_no_text_are_refused_in_words(
     ran = await citadel(*arguments)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("citadel: the argument ")
-    assert ran.err.endswith("is not UTF-8, so that no command can pass it on\n")
+    assert ran.err.endswith("; convert it first\n")
     assert engine.asked == []

@@ -13,6 +13,7 @@ from engine.core.devices import DeviceSpec
 from engine.core.models import Limits, ModelSpec
 from engine.core.names import DeviceId
 from engine.core.sizes import GIB, MIB
+from engine.core.tasks import TaskKind
 from engine.weights.errors import BadCheckpoint
 from engine.weights.estimates import estimate_footprint
 from engine.weights.sequence_limits import OwnLimit, SettledLimits, own_limit, settle_limits
@@ -78,6 +79,42 @@ def test_the_longest_text_is_what_the_models_files_say(
     folder = folder_with(tmp_path, config, length, sentence)
     assert own_limit(folder, "embedding").usual == tokens
     assert settled(folder).limits == Limits(max_sequence=tokens)
+
+
+@pytest.mark.parametrize("task", ["rerank", "classify"])
+@pytest.mark.parametrize(
+    ("length", "saved_as", "said", "tokens"),
+    [
+        (None, None, None, 512),
+        (256, None, None, 256),
+        (256, "CrossEncoder", 128, 128),
+        (128, "CrossEncoder", 256, 256),
+        (256, "CrossEncoder", 1024, 512),
+        (256, "SentenceTransformer", 128, 256),
+    ],
+)
+def test_the_longest_pair_is_what_the_files_of_a_judging_model_say(
+    task: TaskKind, length: float | None, saved_as: str | None, said: int | None, tokens: int, tmp_path: Path
+) -> None:
+    folder = folder_with(tmp_path, {"max_position_embeddings": 512}, length, {"max_seq_length": said})
+    (folder / "config_sentence_transformers.json").write_bytes(msgspec.json.encode({"model_type": saved_as}))
+    (folder / "modules.json").write_text('[{"type": "sentence_transformers.models.Transformer", "path": ""}]')
+    assert settled(folder, replace(SPEC, task=task)).limits == Limits(max_sequence=tokens)
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(None, 96), (1e30, 96), (64, 64), (128, 96)])
+def test_prompt_and_answer_together_are_as_long_as_a_generators_files_say(
+    length: float | None, tokens: int, tmp_path: Path
+) -> None:
+    folder = folder_with(tmp_path, {"model_type": "gpt2", "n_positions": 96}, length, {"max_seq_length": 8})
+    assert settled(folder, replace(SPEC, task="generation")).limits == Limits(max_sequence=tokens)
+
+
+@pytest.mark.parametrize("task", ["embedding", "generation", "rerank", "classify"])
+def test_models_of_every_task_keep_the_catalogs_other_limits(task: TaskKind, tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, {"max_position_embeddings": 64})
+    spec = replace(SPEC, task=task, limits=Limits(4, truncate=True))
+    assert settled(folder, spec).limits == Limits(4, 64, truncate=True)
 
 
 def test_a_model_whose_files_say_nothing_has_the_usual_limit(tmp_path: Path) -> None:

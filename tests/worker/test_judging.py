@@ -150,25 +150,41 @@ def test_of_a_text_without_end_only_the_beginning_is_read(tier: Tier, tmp_path: 
         scores(runner, endless)
 
 
-@pytest.mark.parametrize(("kind", "longest"), [("CrossEncoder", 10), (None, MOST_TOKENS)])
+@pytest.mark.parametrize(
+    ("kind", "said", "longest"), [("CrossEncoder", 10, 10), ("CrossEncoder", 30, 30), (None, 10, MOST_TOKENS)]
+)
 def test_the_longest_pair_is_what_sentence_transformers_makes_of_its_own_files(
-    kind: str | None, longest: int, tier: Tier, tmp_path: Path
+    kind: str | None, said: int, longest: int, tier: Tier, tmp_path: Path
 ) -> None:
     checkpoint = write_judge("bert", tmp_path / "m")
-    own = {"max_seq_length": 10, "do_lower_case": False, "transformer_task": "sequence-classification"}
+    own = {"max_seq_length": said, "do_lower_case": False, "transformer_task": "sequence-classification"}
     change_json(checkpoint / "sentence_bert_config.json", **own)
     change_json(checkpoint / "config_sentence_transformers.json", model_type=kind)
     listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
     (checkpoint / "modules.json").write_text(json.dumps(listed))
-    found = scores(bound_judge(checkpoint, "rerank", tier), LONG, truncate=True)
+    found = scores(bound_judge(checkpoint, "rerank", tier, limits=Limits(4, 40)), LONG, truncate=True)
     assert found.scores == pytest.approx(by_cross_encoder(checkpoint, LONG), abs=1e-6)
     assert max(tokens.kept for tokens in found.tokens) == longest
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_texts_are_cut_without_being_asked_for_where_the_catalog_says_so(
+    family: str, tier: Tier, tmp_path: Path
+) -> None:
+    limits = Limits(4, MOST_TOKENS, truncate=True)
+    judge = write_judge(family, tmp_path / "judge")
+    asked = scores(bound_judge(judge, "rerank", tier), LONG, truncate=True)
+    assert scores(bound_judge(judge, "rerank", tier, limits=limits), LONG) == asked
+    sorter = write_judge(family, tmp_path / "sorter", labels=3)
+    sorted_out = label_scores(bound_judge(sorter, "classify", tier), LONG, truncate=True)
+    assert label_scores(bound_judge(sorter, "classify", tier, limits=limits), LONG) == sorted_out
 
 
 def test_what_is_too_long_is_refused_with_its_number_and_the_way_out(tier: Tier, tmp_path: Path) -> None:
     runner = bound_judge(write_judge("bert", tmp_path / "m"), "rerank", tier)
     with pytest.raises(
-        BadRequest, match=r"document 2 together with the query is \d+ tokens long.* reads 24.*`truncate`"
+        BadRequest,
+        match=r"document 2 together with the query is \d+ tokens long.* reads 24.*--truncate.* in the catalog",
     ):
         scores(runner, ("dog", LONG[0]))
 

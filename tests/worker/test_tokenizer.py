@@ -35,9 +35,9 @@ class Counting:
         self.truncation_side = tokenizer.truncation_side
         self.characters = 0
 
-    def __call__(self, text: str, **options: Any) -> Any:  # noqa: ANN401 - the tokenizer's own
-        self.characters += len(text)
-        return self._tokenizer(text, **options)
+    def __call__(self, *texts: list[str], **options: Any) -> Any:  # noqa: ANN401 - the tokenizer's own
+        self.characters += sum(len(part) for parts in texts for part in parts)
+        return self._tokenizer(*texts, **options)
 
 
 def spelling() -> PreTrainedTokenizerBase:
@@ -73,7 +73,7 @@ def splitting() -> PreTrainedTokenizerBase:
 def test_the_tokens_are_those_of_the_whole_text(kind: str, text: str) -> None:
     tokenizer = {"spelling": spelling, "splitting": splitting}.get(kind, lambda: load_tokenizer(MINILM))()
     whole = tokenizer(LONG[text], truncation=True, max_length=LIMIT)["input_ids"]
-    read = read_text(tokenizer, LONG[text], LIMIT)
+    read = read_text(tokenizer, (LONG[text],), LIMIT)
     assert read.tokens == whole
     assert (read.seen > LIMIT) == (len(tokenizer(LONG[text], verbose=False)["input_ids"]) > LIMIT)
 
@@ -81,16 +81,16 @@ def test_the_tokens_are_those_of_the_whole_text(kind: str, text: str) -> None:
 def test_a_text_costs_what_is_kept_of_it() -> None:
     text = LONG["words"]
     short, long = (Counting(load_tokenizer(MINILM)) for _ in range(2))
-    kept = read_text(short, text[:14_000], LIMIT)  # type: ignore[arg-type]
-    assert read_text(long, text * 80, LIMIT).tokens == kept.tokens  # type: ignore[arg-type]
+    kept = read_text(short, (text[:14_000],), LIMIT)  # type: ignore[arg-type]
+    assert read_text(long, (text * 80,), LIMIT).tokens == kept.tokens  # type: ignore[arg-type]
     assert long.characters <= short.characters < 14_000
 
 
 def test_what_is_read_says_how_much_there_was() -> None:
     tokenizer = load_tokenizer(MINILM)
-    assert read_text(tokenizer, "a cat", LIMIT)[1:] == (4, True)
-    assert read_text(tokenizer, "a cat " * 50, LIMIT)[1:] == (102, True)
-    seen, whole = read_text(tokenizer, LONG["words"], LIMIT)[1:]
+    assert read_text(tokenizer, ("a cat",), LIMIT)[1:] == (4, True)
+    assert read_text(tokenizer, ("a cat " * 50,), LIMIT)[1:] == (102, True)
+    seen, whole = read_text(tokenizer, (LONG["words"],), LIMIT)[1:]
     assert seen > LIMIT
     assert not whole
 
@@ -99,7 +99,30 @@ def test_a_tokenizer_that_keeps_the_end_reads_all() -> None:
     tokenizer = load_tokenizer(MINILM)
     tokenizer.truncation_side = "left"
     text = LONG["words"][:20_000] + "the end"
-    assert read_text(tokenizer, text, LIMIT).tokens == tokenizer(text, truncation=True, max_length=LIMIT)["input_ids"]
+    assert (
+        read_text(tokenizer, (text,), LIMIT).tokens == tokenizer(text, truncation=True, max_length=LIMIT)["input_ids"]
+    )
+
+
+@pytest.mark.parametrize("lengths", [(10, 20_000), (20_000, 10)])
+@pytest.mark.parametrize("kind", ["minilm", "spelling", "splitting"])
+def test_two_texts_together_are_cut_where_they_would_be_as_a_whole(kind: str, lengths: tuple[int, int]) -> None:
+    tokenizer = {"spelling": spelling, "splitting": splitting}.get(kind, lambda: load_tokenizer(MINILM))()
+    parts = LONG["words"][: lengths[0]], LONG["words"][: lengths[1]]
+    whole = tokenizer([parts[0]], [parts[1]], truncation="longest_first", max_length=LIMIT)
+    read = read_text(tokenizer, parts, LIMIT)
+    assert read.row == {name: whole[name][0] for name in read.row}
+    assert not read.read_whole
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_what_is_refused_and_not_cut_is_read_as_far_as_that_takes_to_see(side: str) -> None:
+    tokenizer = load_tokenizer(MINILM)
+    tokenizer.truncation_side = side
+    counting = Counting(tokenizer)
+    read = read_text(counting, (LONG["words"] * 80,), LIMIT, is_cut=False)  # type: ignore[arg-type]
+    assert (len(read.tokens), read.seen > LIMIT, read.read_whole) == (LIMIT, True, False)
+    assert counting.characters < 14_000
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:

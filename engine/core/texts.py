@@ -1,0 +1,18 @@
+"""Which texts are admitted: those that can be written in UTF-8. Bytes of a shell that are none, and halves of a character that
+stand alone, are lone surrogates in Python; no line, file or model takes them, so that each door asks here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SHOWN: Final = 20
+
+
+def fault_of_text(text: str) -> str:
+    """What is wrong with a text that is not admitted, to be said behind its name; empty for one that is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - _SHOWN) : error.start + _SHOWN]
+        return f"holds half characters (lone surrogates), which are no UTF-8, at {around!a}; convert it first"
+    return ""
