@@ -7,12 +7,13 @@
 #   make bench        Citadel's loads beside the usual ways to load a model, a few minutes; ARGS="--rounds 21"
 #   make screenshots  the pictures and the film of the README, from the real program, in a few terminals too
 #   make gpu-check    on a machine with a CUDA device: its tests and a benchmark, written to docs/results; no .venv needed
-#   make standin      the tests that need a card, and those of its troubles, on a stand-in for two cards (tests/standin)
+#   make standin      the tests that need a card, and those of its troubles, on a stand-in for two cards (tests/standin);
+#                     with PASCAL=1 on two GT 1030, by the torch that knows them
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make run STANDIN=1  the console on the stand-in's two cards of 6 GiB, which are host RAM, with an engine of its own
-#   make clean        remove .venv, .venv-standin and everything else that can be made again
+#   make clean        remove .venv, .venv-standin* and everything else that can be made again
 #
-# PYTHON=python3.12 picks the interpreter that .venv and .venv-standin are made with. GPU_PYTHON is the one of gpu-check, which has torch,
+# PYTHON=python3.12 picks the interpreter that .venv and .venv-standin* are made with. GPU_PYTHON is the one of gpu-check, which has torch,
 # transformers and safetensors; what else it lacks comes from the folder WHEELS.
 
 PYTHON ?= python3
@@ -24,8 +25,9 @@ TEST_WORKERS ?= 3
 # Sticky: a box keeps its old card, and the next plain `make` must not take its torch away again.
 PASCAL ?= $(if $(wildcard .venv/.pascal),1,0)
 PASCAL_TORCH := torch==2.7.1
-# The CUDA build that the stand-in is known to carry.
-STANDIN_TORCH := torch==2.14.1
+# The CUDA builds that the stand-in is known to carry, each in an environment of its own.
+STANDIN_TORCH := $(if $(filter 1,$(PASCAL)),$(PASCAL_TORCH),torch==2.14.1)
+STANDIN_VENV := .venv-standin$(if $(filter 1,$(PASCAL)),-pascal)
 STANDIN ?= 0
 
 .DEFAULT_GOAL := run
@@ -39,18 +41,19 @@ MAKEFLAGS += --no-print-directory
 MADE := $(CURDIR) PASCAL=$(PASCAL)
 MADE_STANDIN := $(CURDIR) $(STANDIN_TORCH)
 STALE := $(shell for stamp in .venv/.stamp-*; do [ ! -f "$$stamp" ] || [ "$$(cat "$$stamp")" = "$(MADE)" ] || rm -f "$$stamp"; done; \
-    stamp=.venv-standin/.stamp-installed; [ ! -f "$$stamp" ] || [ "$$(cat "$$stamp")" = "$(MADE_STANDIN)" ] || rm -f "$$stamp")
+    stamp=$(STANDIN_VENV)/.stamp-installed; [ ! -f "$$stamp" ] || [ "$$(cat "$$stamp")" = "$(MADE_STANDIN)" ] || rm -f "$$stamp")
 
 # Everything that the demo needs, dev has too.
 RUNNABLE := $(if $(wildcard .venv/.stamp-dev),.venv/.stamp-dev,.venv/.stamp-demo)
 
 # The stand-in's libraries take the place of NVIDIA's. Its cards are one file: whoever maps it shares them.
-ON_STANDIN = LD_LIBRARY_PATH="$(CURDIR)/.venv-standin/lib-standin" STANDIN_STATE="$(CURDIR)/.venv-standin/$(1).cards"
-STANDIN_HOME := $(CURDIR)/.venv-standin/home
+ON_STANDIN = LD_LIBRARY_PATH="$(CURDIR)/$(STANDIN_VENV)/lib-standin" STANDIN_STATE="$(CURDIR)/$(STANDIN_VENV)/$(1).cards" \
+    STANDIN_CAPABILITY="$${STANDIN_CAPABILITY:-$(if $(filter 1,$(PASCAL)),6.1)}"
+STANDIN_HOME := $(CURDIR)/$(STANDIN_VENV)/home
 
 ifeq ($(STANDIN),1)
-run: .venv-standin/.stamp-built
-	@CITADEL_HOME="$${CITADEL_HOME:-$(STANDIN_HOME)}" $(call ON_STANDIN,run) .venv-standin/bin/citadel $(ARGS)
+run: $(STANDIN_VENV)/.stamp-built
+	@CITADEL_HOME="$${CITADEL_HOME:-$(STANDIN_HOME)}" $(call ON_STANDIN,run) $(STANDIN_VENV)/bin/citadel $(ARGS)
 else
 run: $(RUNNABLE)
 	@.venv/bin/citadel $(ARGS)
@@ -78,13 +81,13 @@ gpu-check:
 	    || { echo 'gpu-check: $(GPU_PYTHON) is not a Python 3.11 or newer. Name one: make gpu-check GPU_PYTHON=python3.12' >&2; exit 2; }
 	"$(GPU_PYTHON)" tests/hardware/gpu_check.py $(if $(WHEELS),--wheels "$(WHEELS)") $(ARGS)
 
-standin: .venv-standin/.stamp-built
-	@rm -f .venv-standin/*.cards
-	$(call ON_STANDIN,tests) .venv-standin/bin/python -m pytest tests/standin $(ARGS)
-	$(call ON_STANDIN,check) .venv-standin/bin/python tests/hardware/gpu_check.py --patience 5 --out .venv-standin/results
+standin: $(STANDIN_VENV)/.stamp-built
+	@rm -f $(STANDIN_VENV)/*.cards
+	$(call ON_STANDIN,tests) $(STANDIN_VENV)/bin/python -m pytest tests/standin $(ARGS)
+	$(call ON_STANDIN,check) $(STANDIN_VENV)/bin/python tests/hardware/gpu_check.py --patience 5 --out $(STANDIN_VENV)/results
 
 clean:
-	@rm -rf .venv .venv-standin build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps go first and come back last, and `unfinished` stays when somebody interrupts pip in the middle: neither a
@@ -119,22 +122,22 @@ clean:
 
 # Every package by its exact version and without what it depends on: that would bring 4 GB of NVIDIA's libraries, whose places
 # the stand-in takes.
-.venv-standin/.stamp-installed: pyproject.toml constraints.txt tests/standin/pyproject.toml
+$(STANDIN_VENV)/.stamp-installed: pyproject.toml constraints.txt tests/standin/pyproject.toml
 	@refuse() { echo "standin: $$1" >&2; exit 1; }
 	missing=$$(for tool in gcc g++ readelf nm; do command -v $$tool >/dev/null || printf '%s ' $$tool; done)
 	[ -z "$$missing" ] || refuse "it is built with programs that are not here, $${missing% }. On Debian and Ubuntu: apt install g++ binutils"
 	"$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	    || refuse '$(PYTHON) is no Python 3.11 or newer with venv. Name one: make standin PYTHON=python3.12'
-	echo 'standin: installing the CUDA build of $(STANDIN_TORCH) into .venv-standin, about two minutes and 2.1 GB'
-	"$(PYTHON)" -m venv --clear .venv-standin || refuse '.venv-standin could not be made; the reason is above'
-	sed 's/^torch==.*/$(STANDIN_TORCH)/' constraints.txt > .venv-standin/requirements.txt
-	pip() { .venv-standin/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps "$$@"; }
-	pip -r .venv-standin/requirements.txt && pip -e . && pip -e tests/standin \
+	echo 'standin: installing the CUDA build of $(STANDIN_TORCH) into $(STANDIN_VENV), about two minutes and 2.1 GB'
+	"$(PYTHON)" -m venv --clear $(STANDIN_VENV) || refuse '$(STANDIN_VENV) could not be made; the reason is above'
+	sed 's/^torch==.*/$(STANDIN_TORCH)/' constraints.txt > $(STANDIN_VENV)/requirements.txt
+	pip() { $(STANDIN_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps "$$@"; }
+	pip -r $(STANDIN_VENV)/requirements.txt && pip -e . && pip -e tests/standin \
 	    || refuse 'pip could not install what is needed; its reason is above. No network? Run make again when there is one'
 	printf %s '$(MADE_STANDIN)' > $@
 
-.venv-standin/.stamp-built: .venv-standin/.stamp-installed tests/standin/build.py tests/standin/linked.py \
+$(STANDIN_VENV)/.stamp-built: $(STANDIN_VENV)/.stamp-installed tests/standin/build.py tests/standin/linked.py \
         $(wildcard tests/standin/native/*)
 	@echo 'standin: building the libraries of the stand-in'
-	.venv-standin/bin/python tests/standin/build.py .venv-standin/lib-standin
+	$(STANDIN_VENV)/bin/python tests/standin/build.py $(STANDIN_VENV)/lib-standin
 	touch $@

@@ -39,9 +39,10 @@ def test_the_card_shows_every_evicted_byte_free_again(backing: CudaBacking) -> N
 
 
 def test_two_models_leave_one_by_one_in_either_order(backing: CudaBacking) -> None:
-    backing.place(SOURCE, 0).vacate()
+    source = Region(0, 64 * MIB)
+    backing.place(source, 0).vacate()
     for order in ((0, 1), (1, 0)):
-        placements = [backing.place(Region(0, 64 * MIB), 0) for _ in range(2)]
+        placements = [backing.place(source, 0) for _ in range(2)]
         for number in order:
             before_bytes = free_bytes()
             assert placements[number].vacate() == 0

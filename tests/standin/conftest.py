@@ -9,7 +9,7 @@ import pytest
 
 from tests.standin.cards import STATE, Cards
 
-GIVEN = ("STANDIN_CARDS", "STANDIN_CARD_BYTES", "STANDIN_CAPABILITY", "STANDIN_COPY_MB_PER_S", "STANDIN_LOCK_BYTES")
+GIVEN = ("STANDIN_CARDS", "STANDIN_CARD_BYTES", "STANDIN_COPY_MB_PER_S", "STANDIN_LOCK_BYTES")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -92,18 +92,19 @@ def libraries(torch_lib: Path) -> list[Library]:
                 unversioned.add(symbol)
     for prefix, file in PREFIXES.items():
         ours = re.compile(rf"{prefix}(?:[A-Z_x]|id)")
-        wanted.setdefault(file, set()).update(symbol for symbol in unversioned if ours.match(symbol))
+        if symbols := {symbol for symbol in unversioned if ours.match(symbol)}:
+            linked = next((name for name in wanted if name.partition(".so")[0] == file.partition(".so")[0]), file)
+            wanted.setdefault(linked, set()).update(symbols)
     wanted.pop("libcuda.so.1", None)
     if unknown := sorted(file for file in wanted if file.partition(".so")[0] not in NOT_SUPPORTED):
         raise Lacking(f"it links {', '.join(unknown)}, which the stand-in does not know")
     return [Library(file, versions.get(file, file), frozenset(symbols)) for file, symbols in wanted.items()]
 
 
-def rest_of(library: Library, sources: list[Path]) -> str:
-    """C source of the symbols that none of `sources` defines. Raises Lacking for one that the stand-in ought to have."""
-    text = "\n".join(source.read_text() for source in sources)
-    done = {symbol for symbol in library.symbols if re.search(rf"^API [^\n]*?\b{symbol}\(", text, re.MULTILINE)}
-    rest = sorted(library.symbols - done)
+def rest_of(library: Library, objects: list[Path]) -> str:
+    """C source of the symbols that none of `objects` defines. Raises Lacking for one that the stand-in ought to have."""
+    defined = [line.split()[-1] for done in objects for line in _run("nm", "--defined-only", str(done)).splitlines()]
+    rest = sorted(library.symbols.difference(defined))
     if library.stem == "libcudart" and (new := [symbol for symbol in rest if not LEFT_OUT.match(symbol)]):
         raise Lacking(f"it asks the CUDA runtime for {', '.join(new)}, which the stand-in lacks")
     lines = ["#include <stdio.h>", *map(_declared, rest)]

@@ -99,6 +99,18 @@ def test_kernels_give_numbers(own_cards: Cards) -> None:
     assert torch.allclose((left.cuda() @ right.cuda()).cpu(), left @ right)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.int32])
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_a_number_beside_a_tensor_is_the_same_on_a_card_and_weighs_nothing(
+    own_cards: Cards, kind: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    ones = torch.ones(shape, dtype=kind)
+    there, here = (ones.cuda() * 0.1).cpu(), ones * 0.1
+    assert there.dtype == here.dtype == torch.result_type(ones, 0.1)
+    assert torch.equal(there, here)
+    assert here.double().sub(0.1).abs().max() <= torch.finfo(here.dtype).eps
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that it has threads: they are not used in the child
 def test_a_child_may_not_use_its_parents_context(own_cards: Cards) -> None:
     child = os.fork()

@@ -44,7 +44,8 @@ cudaError_t launch(Kernel *kernel, dim3 grid, dim3 block, cudaStream_t handle) {
     bool is_empty = !grid.x || !grid.y || !grid.z || !block.x;
     if (is_empty || block.x * block.y * block.z > 1024) return failed(cudaErrorInvalidConfiguration);
     standin_card &card = standin_open()->card[card_of(current)];
-    static const int built_for = (int)setting("STANDIN_BUILT_FOR", 75);  // the least capability with kernels in this PyTorch
+    constexpr int LEAST = CUDART_VERSION < 13000 ? 50 : 75;  // the least capability that PyTorch's builds have kernels for
+    static const int built_for = (int)setting("STANDIN_BUILT_FOR", LEAST);
     if (card.major * 10 + card.minor < built_for) return failed(cudaErrorNoKernelImageForDevice);
     kernel->launches++;
     self->launches++;
@@ -145,4 +146,9 @@ API cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **func
     if (status) *status = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     if (!*function) say("no driver function ", symbol);
     return cudaSuccess;
+}
+
+API cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
+                                        cudaDriverEntryPointQueryResult *status) {  // of CUDA 12, without a version
+    return cudaGetDriverEntryPointByVersion(symbol, function, CUDART_VERSION, flags, status);
 }

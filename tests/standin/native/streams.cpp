@@ -176,8 +176,14 @@ API cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *sta
     return cudaSuccess;
 }
 
+#if CUDART_VERSION < 13000
+#define EDGES
+#else
+#define EDGES const cudaGraphEdgeData **,
+#endif
+
 API cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus *status, unsigned long long *id,
-                                         cudaGraph_t *graph, const cudaGraphNode_t **, const cudaGraphEdgeData **, size_t *) {
+                                         cudaGraph_t *graph, const cudaGraphNode_t **, EDGES size_t *) {
     *status = cudaStreamCaptureStatusNone;
     if (id) *id = 0;
     if (graph) *graph = nullptr;

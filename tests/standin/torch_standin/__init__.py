@@ -52,17 +52,22 @@ _BY_VALUE: Final = {
     "aten::nonzero",
     "aten::pow.Scalar",
     "aten::repeat_interleave",
+    "aten::tril_indices",
+    "aten::triu_indices",
     "aten::unique_dim",
 }
-"""How large their results are, or what they are, depends on values: only the CPU's operator runs."""
+"""How large their results are, or what they are, depends on values, or nothing comes in: only the CPU's operator runs."""
 _PRIVATE: Final = (
     "_dispatch_get_registrations_for_dispatch_key",
     "_dispatch_has_computed_kernel_for_dispatch_key",
+    "_dispatch_keyset_full_after",
 )
 """What is asked of torch._C, which no release promises."""
 
 Operator = Any
 """An overload of an operator. PyTorch gives its types no names that can be written here."""
+Kernel = Callable[..., Any]
+"""Called with the dispatcher's keys first."""
 
 _libraries: Final[list[torch.library.Library]] = []
 """Kept, since what a library registers goes with it."""
@@ -73,7 +78,6 @@ def start() -> None:
     if os.environ.get("STANDIN_COMPUTE", "1") == "0" or _alias() is None:
         return
     lacking = [name for name in _PRIVATE if not hasattr(torch._C, name)]
-    lacking += [] if hasattr(torch.library, "get_kernel") else ["torch.library.get_kernel"]
     if lacking:
         raise RuntimeError(f"the stand-in does not know torch {torch.__version__}: it lacks {', '.join(lacking)}")
     library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
@@ -117,53 +121,89 @@ def _alias() -> Callable[[int, int], int | None] | None:
 
 
 def _replace(library: torch.library.Library, name: str, base: str) -> None:
-    operator, _, overload = name.partition("::")[2].partition(".")
     try:
-        found = getattr(getattr(torch.ops.aten, operator), overload or "default")
-        kernel = torch.library.get_kernel(name, "CUDA")
+        found = _operator(name)
+        kernel = _kernel(name)
     except (AttributeError, RuntimeError):
         return
     if not torch._C._dispatch_has_computed_kernel_for_dispatch_key(name, "CPU"):
         return
     by_value = base in _BY_VALUE or name in _BY_VALUE
-    places = [place for place, given in enumerate(found._schema.arguments) if str(given.type) == "Tensor"]
+    with_tensors = _with_tensors(found)
 
     def run(keys: Any, *args: Any, **kwargs: Any) -> Any:
-        args = tuple(_tensor(value) if place in places else value for place, value in enumerate(args))
-        made = None if by_value else kernel.call_boxed(keys, *args, **kwargs)
+        args = with_tensors(args)
+        made = None if by_value else kernel(keys, *args, **kwargs)
         return _computed(found, made, by_value, args, kwargs)
 
-    library.impl(name, run, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+    if by_value:
+        library.impl(name, run, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+    else:
+        _put_before(library, name, kernel, run)
 
 
-def _tensor(value: Any) -> Any:
-    """A number that stands for a tensor comes as a number."""
-    match value:
-        case bool():
-            return torch.scalar_tensor(value, dtype=torch.bool)
-        case int():
-            return torch.scalar_tensor(value, dtype=torch.int64)
-        case float():
-            return torch.scalar_tensor(value, dtype=torch.get_default_dtype())
-        case complex():
-            return torch.scalar_tensor(value, dtype=torch.complex64)
-        case _:
-            return value
+def _operator(name: str) -> Operator:
+    operator, _, overload = name.partition("::")[2].partition(".")
+    return getattr(getattr(torch.ops.aten, operator), overload or "default")
+
+
+def _kernel(name: str) -> Kernel:
+    """The card's own kernel, which ours calls. Raises RuntimeError where there is none."""
+    if hasattr(torch.library, "get_kernel"):
+        return torch.library.get_kernel(name, "CUDA").call_boxed
+    operator = _operator(name)
+    redispatch, with_tensors = operator.redispatch, _with_tensors(operator)
+    after = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.BackendSelect)
+    return lambda keys, *args, **kwargs: redispatch(keys & after, *with_tensors(args), **kwargs)
+
+
+def _put_before(library: torch.library.Library, name: str, kernel: Kernel, run: Kernel) -> None:
+    """Have `run` called for a card's tensors. A PyTorch that can't call a kernel that was replaced keeps it: ours lies before
+    it, at the key that every call passes last."""
+    if hasattr(torch.library, "get_kernel"):
+        library.impl(name, run, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+        return
+
+    def choose(keys: Any, *args: Any, **kwargs: Any) -> Any:
+        return (run if keys.has(torch._C.DispatchKey.CUDA) else kernel)(keys, *args, **kwargs)
+
+    library.impl(name, choose, "BackendSelect", with_keyset=True)  # type: ignore[no-untyped-call]
+
+
+def _with_tensors(operator: Operator) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A number that stands for a tensor comes as a number, and kernels want a tensor that weighs as little as one."""
+    places = {place for place, given in enumerate(operator._schema.arguments) if str(given.type) == "Tensor"}
+
+    def change(args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not any(place in places and isinstance(value, complex | float | int) for place, value in enumerate(args)):
+            return args
+        beside = next((value for value in args if isinstance(value, torch.Tensor)), torch.empty(0, dtype=torch.bool))
+        return tuple(_tensor(value, beside) if place in places else value for place, value in enumerate(args))
+
+    return change
+
+
+def _tensor(value: Any, beside: torch.Tensor) -> Any:
+    if not isinstance(value, complex | float | int):
+        return value
+    kind = torch.result_type(beside, value)
+    is_exact = beside.dim() and beside.is_floating_point() and kind.is_floating_point
+    return torch.scalar_tensor(value, dtype=torch.float64 if is_exact else kind)
 
 
 def _replace_copies(library: torch.library.Library) -> None:
     """The copies that are more than one move of bytes are done by kernels."""
-    kernel = torch.library.get_kernel("aten::copy_", "CUDA")
+    kernel = _kernel("aten::copy_")
 
     def run(keys: Any, target: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-        kernel.call_boxed(keys, target, source, non_blocking)
+        kernel(keys, target, source, non_blocking)
         if target.numel() and not _is_one_move(target, source):
             torch.cuda.current_stream((target if target.is_cuda else source).device).synchronize()
             into = on_host(target) if target.is_cuda else target
             into.copy_(on_host(source) if source.is_cuda else source)
         return target
 
-    library.impl("copy_", run, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+    _put_before(library, "aten::copy_", kernel, run)
 
 
 def _is_one_move(target: torch.Tensor, source: torch.Tensor) -> bool:
@@ -173,12 +213,12 @@ def _is_one_move(target: torch.Tensor, source: torch.Tensor) -> bool:
 
 def _replace_attention(library: torch.library.Library, name: str, has_bias: bool) -> None:
     """A card's fused attention, which the CPU has under no such name: computed by products and a softmax."""
-    kernel = torch.library.get_kernel(f"aten::{name}", "CUDA")
+    kernel = _kernel(f"aten::{name}")
 
     def run(
         keys: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, scale: float | None = None
     ) -> Any:
-        made = kernel.call_boxed(keys, query, key, value, *rest, scale=scale)
+        made = kernel(keys, query, key, value, *rest, scale=scale)
         torch.cuda.current_stream(query.device).synchronize()
         # bias, whether the sums are wanted, dropout, causal; or dropout, causal, whether the mask is wanted
         given_or_not: list[Any] = [
@@ -193,7 +233,7 @@ def _replace_attention(library: torch.library.Library, name: str, has_bias: bool
         on_host(made[0]).copy_(out)
         return made
 
-    library.impl(name, run, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+    _put_before(library, f"aten::{name}", kernel, run)
 
 
 def _computed(operator: Operator, made: Any, by_value: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
