@@ -74,9 +74,9 @@ class Camera:
         """What is on the screen now, as SVG."""
         return self._app.export_screenshot(title=title)
 
-    def save(self, screen: str) -> None:
+    def save(self, screen: str, title: str = "citadel") -> None:
         """As files, named after the screen and its size."""
-        save(self.drawn(), FOLDER / f"{screen}-{self._size[0]}x{self._size[1]}.svg")
+        save(self.drawn(title), FOLDER / f"{screen}-{self._size[0]}x{self._size[1]}.svg")
 
     def _shows(self, text: str) -> bool:
         return any(text in view.plain for view in self._app.screen.query(LineView))

@@ -64,6 +64,9 @@ IN_USE_SHARE: Final = 2 / 3
 requests went to the CPU in the timed replay, which kept others waiting for minutes."""
 VIRTUAL_BANNER: Final = "virtual GPUs in host RAM: no NVIDIA GPU is in use"
 CPU_ONLY_BANNER: Final = "CPU only: no GPU is configured or visible"
+STAND_IN: Final = "Stand-in"
+"""How a card of `tests/standin` is named, which is host memory too."""
+STAND_IN_BANNER: Final = "stand-in for NVIDIA cards, made of host RAM: no NVIDIA GPU is in use"
 
 
 async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
@@ -133,6 +136,8 @@ def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
     backings = {spec.backing for spec in specs if spec.id != CPU}
     if not backings:
         return CPU_ONLY_BANNER
+    if any(STAND_IN in spec.title for spec in specs):
+        return STAND_IN_BANNER
     if "ram" not in backings:
         return ""
     unusable = library.state not in ("ok", "library_missing", "no_devices")

@@ -1,6 +1,7 @@
 // Memory of the host that is locked for the cards, and whether its pages are still those that were locked.
 #include "runtime.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -10,7 +11,10 @@
 
 namespace {
 
-std::vector<uint64_t> frames_of(uintptr_t begin, size_t length) {  // empty where the system does not tell
+constexpr uint64_t PRESENT = 1ULL << 63;
+
+// Empty where the system does not tell; 0 for a page that is away, as one is while the kernel tries to move it.
+std::vector<uint64_t> frames_of(uintptr_t begin, size_t length) {
     static int owner = 0, map = -1;
     if (owner != getpid()) {  // a file that a parent opened tells of the parent's pages
         map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -22,10 +26,20 @@ std::vector<uint64_t> frames_of(uintptr_t begin, size_t length) {  // empty wher
     if (map < 0 || pread(map, frames.data(), wanted, first * sizeof frames[0]) != wanted) return {};
     bool told = false;
     for (auto &frame : frames) {
-        frame &= (1ULL << 55) - 1;
+        frame = frame & PRESENT ? frame & ((1ULL << 55) - 1) : 0;
         told = told || frame;
     }
     return told ? frames : std::vector<uint64_t>();
+}
+
+// Once no page is away: memory that is short keeps the kernel trying, and a pinned page is back soon.
+std::vector<uint64_t> settled_frames(uintptr_t begin, size_t length) {
+    auto frames = frames_of(begin, length);
+    for (int tries = 0; tries < 50 && std::count(frames.begin(), frames.end(), 0); tries++) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        frames = frames_of(begin, length);
+    }
+    return frames;
 }
 
 // Keep the pages in memory and in their place. The kernel does that for the buffers that are registered with an io_uring.
@@ -52,7 +66,7 @@ bool same_frames(uintptr_t base, const Range &range, uintptr_t begin, size_t len
     for (int tries = 0; tries < 50; tries++) {
         auto now = frames_of(begin, length);
         others = 0;
-        for (size_t i = 0; i < now.size(); i++) others += now[i] != range.frames[first + i];
+        for (size_t i = 0; i < now.size(); i++) others += range.frames[first + i] && now[i] != range.frames[first + i];
         if (!others) return true;
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
@@ -78,7 +92,7 @@ API cudaError_t cudaHostRegister(void *pointer, size_t length, unsigned flags) {
     if (madvise((void *)first, last - first, reads_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE))
         return failed(cudaErrorInvalidValue);  // not mapped, or not writable
     int pinned = pin(first, last);
-    ranges[begin] = {length, false, flags, pinned, pinned < 0 ? std::vector<uint64_t>() : frames_of(begin, length)};
+    ranges[begin] = {length, false, flags, pinned, pinned < 0 ? std::vector<uint64_t>() : settled_frames(begin, length)};
     self->locked_bytes += length;
     return cudaSuccess;
 }
