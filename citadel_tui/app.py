@@ -222,12 +222,14 @@ class CitadelApp(App[int]):
         self._close_messages_no_wait()
 
     def _leave_on_signals(self) -> None:
-        # Not by `loop.add_signal_handler`: it hears of a signal through the same pipe that wakes the loop for each key. While the
-        # loop waits for a line that nobody reads, a few hundred keys fill that pipe, and the signal would be lost.
+        # Not by `loop.add_signal_handler` alone: it hears of a signal through the pipe that wakes the loop for each key. While
+        # the loop waits for a line that nobody reads, a few hundred keys fill that pipe, and the signal would be lost.
         loop = asyncio.get_running_loop()
 
         def leave(number: int, _frame: object) -> None:
             loop.call_soon_threadsafe(self._leave, 128 + number)
 
         for number in (signal.SIGTERM, signal.SIGHUP):
+            # Wakes the loop, also where the kernel has given the signal to another thread.
+            loop.add_signal_handler(number, lambda: None)
             signal.signal(number, leave)
