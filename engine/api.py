@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from engine.answers import Classification, Reranking, classified_texts, ranked
 from engine.core.commands import Command, Origin, Submission
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
@@ -41,7 +42,7 @@ from engine.core.tasks import (
 )
 from engine.core.texts import fault_of_text
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 
@@ -63,6 +64,22 @@ class UnknownModel(EngineError):
 
 class CannotServe(EngineError):
     """A request's model could not be made ready, or its run failed."""
+
+
+class Overloaded(CannotServe):
+    """More requests wait for the model than are taken; says how many, and when to ask again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(CannotServe):
+    """The request was not answered within the time that the settings give it, and was given up."""
+
+
+class RunStopped(CannotServe):
+    """The operator ended the run; says by what."""
 
 
 class Hello(Struct, frozen=True):
@@ -106,6 +123,8 @@ class Snapshot(Struct, frozen=True):
     jobs: tuple[JobView, ...] = ()
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
+    requests: dict[ModelName, RequestFigures] = {}
+    """Of each model that was asked for."""
     quiet_sample_s: float | None = None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
@@ -256,7 +275,7 @@ class EngineAPI(Protocol):
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
         Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
-        generator ends the waiting, not the run, which has its place on the device until the worker has answered.
+        generator ends the run: it is dropped where it waits, and given up after the batch or the token under way where it runs.
         """
         ...
 

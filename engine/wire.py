@@ -7,7 +7,17 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from engine.api import PROTOCOL, CannotServe, EngineError, EngineUnreachable, ReadOnly, UnknownModel
+from engine.api import (
+    PROTOCOL,
+    CannotServe,
+    DeadlinePassed,
+    EngineError,
+    EngineUnreachable,
+    Overloaded,
+    ReadOnly,
+    RunStopped,
+    UnknownModel,
+)
 from engine.core.names import ModelName
 from engine.core.tasks import RunEvent, Task
 
@@ -43,13 +53,26 @@ class CancelReply(Struct, frozen=True):
 
 
 ProblemKind: TypeAlias = Literal[
-    "unreachable", "read-only", "unknown-model", "cannot-serve", "protocol", "forbidden", "bad-request", "engine"
+    "unreachable",
+    "read-only",
+    "unknown-model",
+    "overloaded",
+    "deadline",
+    "stopped",
+    "cannot-serve",
+    "protocol",
+    "forbidden",
+    "bad-request",
+    "engine",
 ]
 
 STATUS: Final[dict[ProblemKind, int]] = {
     "unreachable": 503,
     "read-only": 403,
     "unknown-model": 404,
+    "overloaded": 429,
+    "deadline": 504,
+    "stopped": 409,
     "cannot-serve": 409,
     "protocol": 426,
     "forbidden": 403,
@@ -60,6 +83,9 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "unreachable": EngineUnreachable,
     "read-only": ReadOnly,
     "unknown-model": UnknownModel,
+    "overloaded": Overloaded,
+    "deadline": DeadlinePassed,
+    "stopped": RunStopped,
     "cannot-serve": CannotServe,
     "protocol": EngineUnreachable,
     "forbidden": EngineUnreachable,
@@ -69,6 +95,8 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
 class WireProblem(Struct, frozen=True):
     kind: ProblemKind
     message: str
+    retry_after_s: float | None = None
+    """Of an engine that is overloaded: when to ask again."""
 
 
 class ErrorBody(Struct, frozen=True):
@@ -89,12 +117,14 @@ def problem_of(error: EngineError) -> WireProblem:
     """How `error` travels; a subclass that is not listed travels as its nearest listed parent."""
     for kind, known in _CLASSES.items():
         if isinstance(error, known):
-            return WireProblem(kind, str(error))
+            return WireProblem(kind, str(error), error.retry_after_s if isinstance(error, Overloaded) else None)
     return WireProblem("engine", str(error))
 
 
 def error_of(problem: WireProblem) -> EngineError:
     """The error as the client raises it."""
+    if problem.kind == "overloaded" and problem.retry_after_s is not None:
+        return Overloaded(problem.message, problem.retry_after_s)
     return _CLASSES.get(problem.kind, EngineError)(problem.message)
 
 

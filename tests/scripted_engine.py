@@ -144,7 +144,9 @@ class ScriptedEngine(EngineAPI):
     async def snapshot(self) -> Snapshot:
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
-        return Snapshot(self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet)
+        return Snapshot(
+            self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet_sample_s=quiet
+        )
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after

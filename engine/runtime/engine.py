@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from engine.api import (
     Event,
     Hello,
     Recorded,
+    RunStopped,
     Snapshot,
     UnknownModel,
     Updated,
@@ -41,12 +42,12 @@ from engine.runtime.initial_state import ModelLook
 from engine.runtime.recorder import Recorder
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
+from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
-from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, Write
+from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
 from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
-from engine.worker.protocol import Reply
 
 _log: Final = logging.getLogger(__name__)
 
@@ -297,6 +298,8 @@ class Engine(EngineAPI):
                 self._runs.granted(lease, device)
             case Deny(lease, reason):
                 self._runs.denied(lease, CannotServe(reason))
+            case StopRun(lease, reason):
+                self._runs.stop(lease, RunStopped(reason))
             case Write(entry):
                 self._history.add(entry)
             case _:
@@ -305,7 +308,7 @@ class Engine(EngineAPI):
 
     def _run_on_worker(
         self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]
-    ) -> Awaitable[Reply]:
+    ) -> Running:
         assert self._executor is not None
         return self._executor.workers.run(device, model, task, on_part)
 

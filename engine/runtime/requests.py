@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeAlias
 
 from engine.api import CannotServe, EngineError
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.runtime.workers import Running
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Failure, Reply, RunEnded
@@ -17,8 +18,11 @@ from engine.worker.protocol import Failure, Reply, RunEnded
 RUN_ATTEMPTS: Final = 3
 """A run that finds no room is tried on so many placements of its model."""
 
-RunOnWorker: TypeAlias = Callable[[DeviceId, ModelName, Task, Callable[[TaskPart], None]], Awaitable[Reply]]
-"""Has a device's worker run a task of a model; how that ended, and each part before that."""
+RunOnWorker: TypeAlias = Callable[[DeviceId, ModelName, Task, Callable[[TaskPart], None]], Running]
+"""Has a device's worker run a task of a model, and hears each part."""
+
+Heard: TypeAlias = "asyncio.Queue[TaskPart | EngineError | None]"
+"""Of a run: its parts, then None; an error where it was stopped."""
 
 
 class Runs:
@@ -28,6 +32,7 @@ class Runs:
         self._post = post
         self._run_on_worker = run_on_worker
         self._waiting: dict[int, asyncio.Future[DeviceId]] = {}
+        self._running: dict[int, Heard] = {}
         self._numbers = itertools.count(1)
 
     def granted(self, lease: int, device: DeviceId) -> None:
@@ -40,10 +45,17 @@ class Runs:
         if (waiter := self._waiting.get(lease)) and not waiter.done():
             waiter.set_exception(error)
 
+    def stop(self, lease: int, error: EngineError) -> None:
+        """The run under this lease is given up; whoever waits for it gets `error`."""
+        if heard := self._running.get(lease):
+            heard.put_nowait(error)
+
     def end(self, error: EngineError) -> None:
-        """Nobody gets a lease any more."""
+        """Nobody gets a lease any more, and nothing runs any more."""
         for lease in self._waiting:
             self.denied(lease, error)
+        for lease in self._running:
+            self.stop(lease, error)
 
     async def run(
         self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
@@ -55,11 +67,17 @@ class Runs:
         """
         for attempt in range(1, RUN_ATTEMPTS + 1):
             lease, device = await self._lease(model)
-            heard: asyncio.Queue[TaskPart | None] = asyncio.Queue()
+            heard: Heard = asyncio.Queue()
             running = self._start(lease, model, device, task, heard)
-            while (part := await heard.get()) is not None:
-                yield part
-            match _reply_of(running, model, device):
+            try:
+                while (part := await heard.get()) is not None:
+                    if isinstance(part, EngineError):
+                        raise part
+                    yield part
+            finally:
+                if not running.reply.done():
+                    running.leave()
+            match _reply_of(running.reply, model, device):
                 case RunEnded(result=result):
                     yield ended(device, result)
                     return
@@ -82,14 +100,14 @@ class Runs:
         finally:
             del self._waiting[lease]
 
-    def _start(
-        self, lease: int, model: ModelName, device: DeviceId, task: Task, heard: asyncio.Queue[TaskPart | None]
-    ) -> asyncio.Future[Reply]:
+    def _start(self, lease: int, model: ModelName, device: DeviceId, task: Task, heard: Heard) -> Running:
         """Nobody who leaves takes it along: the bytes are in use until the worker has answered, and so is the lease. `heard` gets
         the parts, and None at the end."""
-        running = asyncio.ensure_future(self._run_on_worker(device, model, task, heard.put_nowait))
+        self._running[lease] = heard
+        running = self._run_on_worker(device, model, task, heard.put_nowait)
 
         def ended(done: asyncio.Future[Reply]) -> None:
+            del self._running[lease]
             self._post(LeaseEnded(lease))
             heard.put_nowait(None)
             # An exception is asked for even if nobody waits any more: asyncio would report it as forgotten.
@@ -99,7 +117,7 @@ class Runs:
             if isinstance(reply, RunEnded) and reply.workspace_bytes is not None:
                 self._post(RunMeasured(model, device, reply.workspace_bytes, reply.filled))
 
-        running.add_done_callback(ended)
+        running.reply.add_done_callback(ended)
         return running
 
 

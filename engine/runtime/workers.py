@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 
+from msgspec import Struct
+
 from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Task, TaskPart
@@ -13,7 +15,16 @@ from engine.devices.readings import OwnUse
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.scheduler.messages import Message, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Bound, Released, Reply, Request, Run, RunEnded, WorkerConfig, WorkerNews
+from engine.worker.protocol import Bound, LeaveRun, Released, Reply, Request, Run, RunEnded, WorkerConfig, WorkerNews
+
+
+class Running(Struct, frozen=True, eq=False):
+    """A run on a device."""
+
+    reply: asyncio.Future[Reply]
+    """How it ends; raises WorkerDied."""
+    leave: Callable[[], None]
+    """Say that nobody waits for it any more; its reply still comes."""
 
 
 class Workers:
@@ -63,11 +74,12 @@ class Workers:
         """The answer to the request that is made with the given number. Raises WorkerDied."""
         return await self._counted(device, lambda worker: worker.request(make(next(self._numbers))))
 
-    async def run(self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]) -> Reply:
-        """How a run of a task ended, and its parts before that. Raises WorkerDied."""
-        return await self._counted(
-            device, lambda worker: worker.request(Run(next(self._numbers), model, task), on_part=on_part)
-        )
+    def run(self, device: DeviceId, model: ModelName, task: Task, on_part: Callable[[TaskPart], None]) -> Running:
+        """Have a task run; its parts come before its end."""
+        number = next(self._numbers)
+        request = Run(number, model, task)
+        reply = asyncio.ensure_future(self._counted(device, lambda worker: worker.request(request, on_part=on_part)))
+        return Running(reply, lambda: self.tell(device, LeaveRun(number)))
 
     async def _counted(self, device: DeviceId, ask: Callable[[WorkerHandle], Awaitable[Reply]]) -> Reply:
         worker = self._worker(device)

@@ -126,6 +126,13 @@ class Deny(Struct, frozen=True):
     reason: str
 
 
+class StopRun(Struct, frozen=True):
+    """Give up the run under this lease, which ends as soon as its worker has; whoever waits for it is told why."""
+
+    lease: int
+    reason: str
+
+
 class Write(Struct, frozen=True):
     """Write the entry to the journal."""
 
@@ -148,4 +155,4 @@ Work: TypeAlias = (
 )
 """What the executor does."""
 
-Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | Write
+Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | StopRun | Write

@@ -13,7 +13,7 @@ from engine.core.policy import Eviction, Policy
 from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
 from engine.scheduler.board import TICK_S, Instant, Patience
-from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, Write
+from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, StopRun, Write
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
@@ -108,7 +108,7 @@ class _Replay:
             case Deny(lease):
                 del self._models[lease]
                 self._tally.was_denied(lease)
-            case AnswerCommand() | Write():
+            case AnswerCommand() | StopRun() | Write():
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):

@@ -48,6 +48,10 @@ class StaleLock(Exception):
     there. The process must end."""
 
 
+class Left(Exception):
+    """Nobody waits for the run any more, so that it was given up."""
+
+
 class NotResident(Exception):
     """The model is not on this device."""
 
@@ -116,6 +120,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
             return Failure(request_id, "device unusable", str(error))
         case DeviceUnsupported():
             return Failure(request_id, "device unsupported", str(error))
+        case Left():
+            return Failure(request_id, "left", "nobody waited for it any more")
         case NotResident():
             return Failure(request_id, "not resident", str(error))
         case SlabNotRead():

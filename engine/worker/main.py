@@ -9,11 +9,12 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 import torch
 
+from engine.core.tasks import TaskPart
 from engine.devices.visible import VISIBLE
 from engine.worker.convert import prepare
 from engine.worker.cuda import CudaBacking
@@ -28,12 +29,15 @@ from engine.worker.protocol import (
     Bind,
     Converted,
     FromWorker,
+    LeaveRun,
+    Ping,
+    Pong,
     Prepare,
     Ready,
     Release,
     Reply,
-    Request,
     Run,
+    RunEnded,
     RunPart,
     SlabGrew,
     SlabStopped,
@@ -43,8 +47,11 @@ from engine.worker.protocol import (
     WriteBack,
 )
 from engine.worker.residents import Residents
-from engine.worker.running import breaks_the_context
+from engine.worker.running import RunOutcome, breaks_the_context
 from engine.worker.slab_stream import SlabStream
+
+Work: TypeAlias = Bind | WriteBack | Release | Prepare | Unlock
+"""What is answered once it has been done, by a lane of the worker's own; runs have the lanes of their models."""
 
 
 def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> None:
@@ -93,6 +100,13 @@ class Worker:
             case SlabStopped(bind, reason):
                 if reading := self._readings.get(bind):
                     reading.stop(reason)
+            case LeaveRun(run):
+                self._residents.leave(run)
+            case Ping(number):
+                # On the thread that hears the engine: what answers is the process, however long its lanes take.
+                self.send(Pong(number, self._residents.steps()))
+            case Run():
+                self._run(message)
             case _:
                 self._start(message)
 
@@ -104,7 +118,21 @@ class Worker:
         except OSError:
             return  # the receiving side sees the closed stream too, and ends the process
 
-    def _start(self, request: Request) -> None:
+    def _run(self, request: Run) -> None:
+        def say(part: TaskPart) -> None:
+            self.send(RunPart(request.id, part))
+
+        def end(came: RunOutcome) -> None:
+            self.send(
+                RunEnded(request.id, came.result, came.workspace_bytes, came.filled, came.used_bytes, came.device_s)
+            )
+
+        try:
+            self._residents.run(request, say, end, lambda error: self._failed(request.id, error))
+        except Exception as error:
+            self._failed(request.id, error)
+
+    def _start(self, request: Work) -> None:
         if isinstance(request, Bind):
             # Here, on the thread that hears the engine, and not in the lane: news of the slab may be the very next message.
             there_bytes = request.length if request.read_bytes is None else request.read_bytes
@@ -114,7 +142,7 @@ class Worker:
         except Exception as error:
             self.send(failure_of(request.id, error))
 
-    def _lane(self, request: Request) -> ThreadPoolExecutor:
+    def _lane(self, request: Work) -> ThreadPoolExecutor:
         match request:
             case Bind() | WriteBack():
                 return self._load_lanes
@@ -122,26 +150,27 @@ class Worker:
                 return self._release_lane
             case Prepare():
                 return self._prepare_lane
-            case Run():
-                return self._residents.find(request.model).lane
             case _:
                 assert_never(request)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Work) -> None:
         try:
             self.send(self._carry_out(request))
             if isinstance(request, Release):
                 self._residents.tidy()  # after the answer: the engine counts the time until it as the eviction's
         except Exception as error:
-            self.send(failure_of(request.id, error))
-            if breaks_the_context(error):
-                # Answered first: whoever waits gets the error itself and not only "the worker died". CUDA would give every later
-                # call in this process the same one, so the engine starts another worker and loads the residents again.
-                self._end_process(BROKEN_CONTEXT_STATUS)
+            self._failed(request.id, error)
         finally:
             self._readings.pop(request.id, None)
 
-    def _carry_out(self, request: Request) -> Reply:
+    def _failed(self, number: int, error: Exception) -> None:
+        self.send(failure_of(number, error))
+        if breaks_the_context(error):
+            # Answered first: whoever waits gets the error itself and not only "the worker died". CUDA would give every later
+            # call in this process the same one, so the engine starts another worker and loads the residents again.
+            self._end_process(BROKEN_CONTEXT_STATUS)
+
+    def _carry_out(self, request: Work) -> Reply:
         match request:
             case Bind():
                 return self._residents.bind(request, self._readings[request.id])
@@ -151,8 +180,6 @@ class Worker:
                 return self._residents.release(request)
             case Unlock():
                 return self._residents.unlock(request)
-            case Run():
-                return self._residents.run(request, lambda part: self.send(RunPart(request.id, part)))
             case Prepare():
                 tell = in_hundredths(lambda done: self.send(Advanced(request.id, done)))
                 return Converted(request.id, prepare(request, tell).length)

@@ -134,8 +134,22 @@ class Unlock(Struct, frozen=True, tag="unlock"):
     length: int
 
 
-Request: TypeAlias = Bind | WriteBack | Release | Run | Prepare | Unlock
-WorkerNews: TypeAlias = SlabGrew | SlabStopped
+class LeaveRun(Struct, frozen=True, tag="leave"):
+    """Nobody waits for a Run any more: give it up after the batch or the token under way. No answer but the Run's, a Failure of
+    kind `left` unless it came too late."""
+
+    run: int
+    """Number of the Run."""
+
+
+class Ping(Struct, frozen=True, tag="ping"):
+    """A sign of life is wanted. Answer, at once: Pong."""
+
+    id: int
+
+
+Request: TypeAlias = Bind | WriteBack | Release | Run | Prepare | Unlock | Ping
+WorkerNews: TypeAlias = SlabGrew | SlabStopped | LeaveRun
 """What a worker is told and does not answer."""
 ToWorker: TypeAlias = Request | WorkerNews
 
@@ -205,6 +219,8 @@ class RunEnded(Struct, frozen=True, tag="run-ended"):
     """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
     used_bytes: int | None = None
     """All that the device holds now: a run leaves memory with torch's allocator. None where a run changes nothing of it."""
+    device_s: float = 0.0
+    """Seconds of the device that it took: of a batch that it shared, by its share of the tokens."""
 
 
 class Advanced(Struct, frozen=True, tag="advanced"):
@@ -224,6 +240,12 @@ class Unlocked(Struct, frozen=True, tag="unlocked"):
     id: int
 
 
+class Pong(Struct, frozen=True, tag="pong"):
+    id: int
+    steps: dict[ModelName, float] = {}
+    """For how many seconds the batch or the token under way of each model that runs has been running."""
+
+
 class Failure(Struct, frozen=True, tag="failure"):
     """The request came to nothing; what the worker held before is as it was."""
 
@@ -234,6 +256,7 @@ class Failure(Struct, frozen=True, tag="failure"):
         "device unsupported",
         "bad checkpoint",
         "bad request",
+        "left",
         "not resident",
         "not read",
         "replaced",
@@ -242,7 +265,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     message: str
 
 
-Reply: TypeAlias = Bound | WrittenBack | Released | RunEnded | Converted | Unlocked | Failure
+Reply: TypeAlias = Bound | WrittenBack | Released | RunEnded | Converted | Unlocked | Pong | Failure
 FromWorker: TypeAlias = Ready | Advanced | RunPart | Reply
 
 # ── the fork server ──────────────────────────────────────────────────────────────────────────────

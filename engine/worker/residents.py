@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
+from engine.worker.lanes import Asked, Lane, Turn, WholeRuns
 from engine.worker.memory import Backing, Placement
 from engine.worker.protocol import (
     Bind,
@@ -29,14 +30,13 @@ from engine.worker.protocol import (
     Release,
     Released,
     Run,
-    RunEnded,
     Unlock,
     Unlocked,
     WriteBack,
     WrittenBack,
 )
 from engine.worker.runners import SUPPORT
-from engine.worker.running import Runner, Say
+from engine.worker.running import Runner, RunOutcome, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
@@ -50,8 +50,8 @@ class BoundModel(Struct, frozen=True):
     placement: Placement
     task: TaskKind
     runner: Runner[Any]
-    lane: ThreadPoolExecutor
-    """One thread of its own, so that its runs wait neither for loads nor for other models."""
+    lane: Lane
+    """Of its own, so that its runs wait for no load."""
 
 
 class KeptSkeleton(Struct, frozen=True):
@@ -69,6 +69,7 @@ class Residents:
         self._bound: Final[dict[ModelName, BoundModel]] = {}
         self._built: Final[dict[tuple[ModelName, str], KeptSkeleton]] = {}
         self._warmed: Final[set[tuple[ModelName, str]]] = set()
+        self._turn: Final = Turn()
         self._changing: Final = threading.Lock()
         """Held while room is taken or given back and while modules change; never while bytes are waited for."""
 
@@ -79,15 +80,23 @@ class Residents:
         except KeyError:
             raise NotResident(f"{model} is not on this device") from None
 
-    def run(self, request: Run, say: Say) -> RunEnded:
-        """Have the model carry out a task, and find out what that takes of the device's memory. To be called in the model's
-        lane. Raises NotResident, BadRequest, OutOfMemory."""
+    def run(self, request: Run, say: Say, end: Callable[[RunOutcome], None], fail: Callable[[Exception], None]) -> None:
+        """Have the lane of the model carry out a task; `end` or `fail` is called with what came of it. Raises NotResident,
+        BadRequest."""
         bound = self.find(request.model)
         if (asked := KIND_OF[type(request.task)]) != bound.task:
             raise BadRequest(f"{request.model} is for {bound.task}, not for {asked}")
-        with self._backing.runs.measure() as took:
-            outcome = bound.runner.run(request.task, say)
-        return RunEnded(request.id, outcome.result, took.workspace_bytes, outcome.filled, took.used_bytes)
+        bound.lane.take(Asked(request.id, request.task, say, end, fail))
+
+    def leave(self, run: int) -> None:
+        """Nobody waits for that run any more."""
+        for bound in tuple(self._bound.values()):
+            bound.lane.leave(run)
+
+    def steps(self) -> dict[ModelName, float]:
+        """For how many seconds the batch or the token under way of each model that runs has been running."""
+        running = {model: bound.lane.step_s() for model, bound in tuple(self._bound.items())}
+        return {model: step_s for model, step_s in running.items() if step_s is not None}
 
     def unlock(self, request: Unlock) -> Unlocked:
         """End the page-lock of a region of the RAM tier."""
@@ -112,9 +121,8 @@ class Residents:
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
                 used_bytes, card = self._backing.used_bytes, self._backing.card
-                self._bound[request.model] = BoundModel(
-                    kept.skeleton, placement, request.task, kept.runner, _lane(request.model)
-                )
+                lane = WholeRuns(kept.runner.run, self._backing.runs, self._turn, request.model)
+                self._bound[request.model] = BoundModel(kept.skeleton, placement, request.task, kept.runner, lane)
         except BaseException:
             with self._changing:
                 unbind(kept.skeleton)  # first: what still lies on the placement would be quarantined as leaked
@@ -140,7 +148,7 @@ class Residents:
             bound = self.find(request.model)
             started_s = time.perf_counter()
             del self._bound[request.model]
-            bound.lane.shutdown(wait=False)  # it is idle: the engine releases nothing that has a lease
+            bound.lane.close()  # it is idle: the engine releases nothing that has a lease
             unbind(bound.skeleton)
             leaked_bytes = bound.placement.vacate()
             evict_s = time.perf_counter() - started_s
@@ -180,10 +188,6 @@ class Residents:
         runner.warm()
         self._warmed.add(key)
         return time.perf_counter() - started_s
-
-
-def _lane(model: ModelName) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix=f"run-{model}")
 
 
 # ── a skeleton's tensors and its slab ────────────────────────────────────────────────────────────

@@ -59,6 +59,16 @@ class RunOutcome(Struct, frozen=True):
     result: TaskResult
     filled: float
     """Tokens that ran at once, padding included, as a share of the most that the model's limits allow; 0 to 1."""
+    device_s: float = 0.0
+    """Seconds of the device that it took: of a batch that it shared, by its share of the tokens."""
+    workspace_bytes: int | None = None
+    """What its largest batch took beside the weights; None where nobody could tell."""
+    used_bytes: int | None = None
+    """What the process holds of the device afterwards; None where runs take nothing of it."""
+
+    def with_figures(self, device_s: float, took: Measurement) -> RunOutcome:
+        """The outcome, with what was found out about the run."""
+        return RunOutcome(self.result, self.filled, device_s, took.workspace_bytes, took.used_bytes)
 
 
 class Runner(Protocol[T_contra]):

@@ -40,6 +40,9 @@ from engine.worker.protocol import (
     Bind,
     Bound,
     Failure,
+    LeaveRun,
+    Ping,
+    Pong,
     Prepare,
     Release,
     Released,
@@ -81,6 +84,8 @@ class ScriptedWorker:
         self._following: dict[int, Bind] = {}
         self._whole: dict[int, asyncio.Future[bool]] = {}
         """Whether the slab of each load that follows its reading came."""
+        self._leaving: dict[int, asyncio.Event] = {}
+        """Of runs under way: set when nobody waits for one any more."""
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def request(
@@ -99,6 +104,8 @@ class ScriptedWorker:
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
             case Run():
                 return await self._run(request, on_part)
+            case Ping():
+                return Pong(request.id)
             case Unlock():
                 self.unlocked.append(request.offset)
                 return Unlocked(request.id)
@@ -114,6 +121,9 @@ class ScriptedWorker:
             case SlabStopped(bind):
                 if not self._whole[bind].done():
                     self._whole[bind].set_result(False)
+            case LeaveRun(run):
+                if leaving := self._leaving.get(run):
+                    leaving.set()
 
     async def _bind(self, request: Bind) -> Reply:
         """Ready as soon as the slab has been read."""
@@ -143,8 +153,14 @@ class ScriptedWorker:
         """A prompt is written backwards, its first character before the run may finish."""
         if isinstance(request.task, Generate):
             on_part(TextPart(0, str(request.task.prompt)[-1:]))
+        leaving = self._leaving[request.id] = asyncio.Event()
         self.running.set()
-        await self._or_death(self.may_finish.wait())
+        try:
+            await self._or_death(_either(self.may_finish, leaving))
+        finally:
+            del self._leaving[request.id]
+        if leaving.is_set():
+            return Failure(request.id, "left", "nobody waited for it any more")
         if self.runs_out_of_memory:
             return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
         result: TaskResult
@@ -175,6 +191,17 @@ class ScriptedWorker:
 
 async def _awaited(work: Awaitable[bool]) -> bool:
     return await work
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> bool:
+    """Wait until one of the two is set."""
+    waits = [asyncio.create_task(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return True
 
 
 class ScriptedSpawner:

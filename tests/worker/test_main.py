@@ -79,7 +79,7 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
             patched.setattr(BertModel, "forward", failing)
             worker.take(Run(2, "m", Embed(("x",))))
             answer = receive(ours, decoder)
-            residents.find("m").lane.shutdown()
+            residents.find("m").lane.close()
     assert isinstance(bound, Bound), bound
     assert isinstance(answer, Failure)
     assert answer.kind == kind

@@ -118,7 +118,7 @@ def test_a_load_whose_slab_comes_bit_by_bit_has_every_byte(loading: Loading, pre
     for name, parameter in one.skeleton.module.named_parameters():
         assert torch.equal(parameter, two.skeleton.module.get_parameter(name))
     for bound in (one, two):
-        bound.lane.shutdown()
+        bound.lane.close()
 
 
 def test_a_load_whose_slab_does_not_come_fails_and_leaves_the_device_as_it_was(
@@ -143,7 +143,7 @@ def test_a_load_that_waits_for_its_slab_holds_up_no_other_and_no_release(
     bound = loading.answer()
     assert isinstance(bound, Bound)
     assert bound.tail_s is not None
-    loading.residents.find("m1").lane.shutdown()
+    loading.residents.find("m1").lane.close()
 
 
 def test_news_of_a_load_that_has_ended_change_nothing(loading: Loading, prepared: Prepared, tier: Tier) -> None:
@@ -151,4 +151,4 @@ def test_news_of_a_load_that_has_ended_change_nothing(loading: Loading, prepared
     loading.worker.take(bind(1, prepared, region, region.length))
     assert isinstance(loading.answer(), Bound)
     loading.worker.take(SlabStopped(1, "too late"))
-    loading.residents.find("m1").lane.shutdown()
+    loading.residents.find("m1").lane.close()

@@ -1,0 +1,120 @@
+"""Where a bound model runs for all who ask it: the face that every lane has, and the turn that the lanes of a device share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from engine.core.tasks import Task
+from engine.worker.errors import Left
+from engine.worker.running import RunMemory, RunOutcome, Say
+
+
+class Asked(Struct, frozen=True, eq=False):
+    """A run that somebody waits for. Exactly one of `end` and `fail` is called, once."""
+
+    id: int
+    task: Task
+    say: Say
+    end: Callable[[RunOutcome], None]
+    fail: Callable[[Exception], None]
+
+
+class Lane(Protocol):
+    """Runs one bound model, on a thread of its own, in batches that may be made of several runs. What it was given ends in any
+    order."""
+
+    def take(self, asked: Asked) -> None:
+        """Have it run. Returns at once; may be called from any thread."""
+        ...
+
+    def leave(self, run: int) -> None:
+        """Nobody waits for it any more: it fails with Left, at once where it waits, else after the batch or the token under way.
+        Nothing happens when it has ended. May be called from any thread."""
+        ...
+
+    def step_s(self) -> float | None:
+        """For how many seconds the batch or the token under way has been running; None when none is."""
+        ...
+
+    def close(self) -> None:
+        """End the thread without waiting for it. The engine takes no model away from runs that somebody waits for."""
+        ...
+
+
+class Turn:
+    """A device's lanes run their batches one after the other, in the order in which they asked: side by side each would only slow
+    the other, and nobody could tell what a batch takes."""
+
+    def __init__(self) -> None:
+        self._changing: Final = threading.Lock()
+        self._waiting: Final[deque[threading.Lock]] = deque()
+        self._taken = False
+
+    @contextmanager
+    def mine(self) -> Iterator[None]:
+        """Wait for the turn, and have it inside."""
+        with self._changing:
+            if is_free := not self._taken:
+                self._taken = True
+            else:
+                gate = threading.Lock()
+                gate.acquire()
+                self._waiting.append(gate)
+        if not is_free:
+            gate.acquire()
+        try:
+            yield
+        finally:
+            with self._changing:
+                if self._waiting:
+                    self._waiting.popleft().release()  # the turn passes on without having been free
+                else:
+                    self._taken = False
+
+
+class WholeRuns:
+    """One run after the other, each whole."""
+
+    def __init__(self, run: Callable[[Any, Say], RunOutcome], memory: RunMemory, turn: Turn, name: str) -> None:
+        self._run: Final = run
+        self._memory: Final = memory
+        self._turn: Final = turn
+        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}")
+        self._left: Final[set[int]] = set()
+        self._began_s: float | None = None
+
+    def take(self, asked: Asked) -> None:
+        self._thread.submit(self._answer, asked)
+
+    def leave(self, run: int) -> None:
+        self._left.add(run)
+
+    def step_s(self) -> float | None:
+        began_s = self._began_s
+        return None if began_s is None else time.perf_counter() - began_s
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
+
+    def _answer(self, asked: Asked) -> None:
+        try:
+            if asked.id in self._left:
+                raise Left
+            with self._turn.mine(), self._memory.measure() as took:
+                self._began_s = began_s = time.perf_counter()
+                outcome = self._run(asked.task, asked.say)
+                device_s = time.perf_counter() - began_s
+        except Exception as error:
+            asked.fail(error)
+        else:
+            asked.end(outcome.with_figures(device_s, took))
+        finally:
+            self._began_s = None
