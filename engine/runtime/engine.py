@@ -20,6 +20,7 @@ from engine.api import (
     EngineUnreachable,
     Event,
     Hello,
+    Overloaded,
     Recorded,
     RunStopped,
     Snapshot,
@@ -48,6 +49,7 @@ from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWo
 from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
+from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
 
@@ -57,6 +59,9 @@ LookAt: TypeAlias = Callable[[ModelName], ModelLook]
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
+ENDED_BY_OPERATOR: Final = (
+    "the engine was ended by its operator before this request was answered; nothing of it goes on"
+)
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -64,7 +69,15 @@ NEWS_INTERVAL_S: Final = 0.25
 class Engine(EngineAPI):
     """One life of an engine, from `start` to `stop`."""
 
-    def __init__(self, hello: Hello, scheduler: Scheduler, history: History, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        scheduler: Scheduler,
+        history: History,
+        recorder: Recorder,
+        clock: Clock,
+        deadlines: RequestDeadlines,
+    ) -> None:
         self._hello: Final = hello
         self._scheduler: Final = scheduler
         self._history: Final = history
@@ -73,7 +86,7 @@ class Engine(EngineAPI):
         self._inbox: Final[asyncio.Queue[Message]] = asyncio.Queue()
         self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
         """Who waits for the answer to which submission."""
-        self._runs: Final = Runs(self.post, self._run_on_worker)
+        self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
@@ -249,6 +262,8 @@ class Engine(EngineAPI):
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
                 await self._stopping.wait()
+                # Before the workers end, or their deaths would be what requests hear of.
+                self._runs.end(EngineUnreachable(ENDED_BY_OPERATOR))
                 for task in running:
                     task.cancel()
                 await executor.close()
@@ -259,6 +274,7 @@ class Engine(EngineAPI):
                 writer.cancel()
         except* Exception:
             _log.critical("the engine broke; its state is in the journal", exc_info=True)
+            self._end("the engine broke and has ended; its log says why")
             raise
         finally:
             self._end("the engine has stopped")
@@ -296,8 +312,9 @@ class Engine(EngineAPI):
                         asker.set_result(answer)
             case Grant(lease, device):
                 self._runs.granted(lease, device)
-            case Deny(lease, reason):
-                self._runs.denied(lease, CannotServe(reason))
+            case Deny(lease, reason, retry_after_s):
+                full = None if retry_after_s is None else Overloaded(reason, retry_after_s)
+                self._runs.denied(lease, full or CannotServe(reason))
             case StopRun(lease, reason):
                 self._runs.stop(lease, RunStopped(reason))
             case Write(entry):
@@ -312,6 +329,16 @@ class Engine(EngineAPI):
         assert self._executor is not None
         return self._executor.workers.run(device, model, task, on_part)
 
+    def _waits_for(self, model: ModelName) -> str:
+        """What a request for the model waits for that has no lease yet, in words."""
+        state = self._scheduler.state
+        if coming := next((r for r in state.of(model) if r.stage in ("pending", "loading")), None):
+            doing = "was being loaded to" if coming.stage == "loading" else "waited for room on"
+            return f"it waited for the model, which {doing} {coming.device}"
+        jobs = self._scheduler.jobs(self._clock.monotonic())
+        wanted = (job.waiting_for for job in jobs if model in models_of(job.command) and job.waiting_for)
+        return f"it waited for a place for the model ({next(wanted, 'there was none')})"
+
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
 
@@ -321,9 +348,9 @@ class Engine(EngineAPI):
         self._changed = asyncio.Event()
 
     def _end(self, reason: str) -> None:
-        self._ended = reason
+        self._ended = self._ended or reason
         for waiter in itertools.chain(*self._answers.values()):
             if not waiter.done():
                 waiter.set_exception(EngineUnreachable(reason))
-        self._runs.end(EngineUnreachable(reason))
+        self._runs.end(EngineUnreachable(self._ended))
         self._wake()

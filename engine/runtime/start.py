@@ -49,7 +49,7 @@ from engine.runtime.initial_state import (
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.slab_store import SlabStore
-from engine.scheduler.board import Patience
+from engine.scheduler.board import Patience, QueueBounds
 from engine.scheduler.messages import Submit
 from engine.scheduler.scheduler import Scheduler
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
@@ -92,7 +92,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     history = History(journal, past, clock)
     recorder = _recorder(settings, paths, history, clock)
     hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
-    engine = Engine(hello, scheduler, history, recorder, clock)
+    engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
@@ -145,13 +145,14 @@ def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
 
 
 def _patience(settings: Settings) -> Patience:
-    loading = settings.loading
+    loading, requests = settings.loading, settings.requests
     return Patience(
         loading.queue_deadline_s,
         loading.queue_deadline_s * IN_USE_SHARE,
         loading.drain_deadline_s,
         loading.timeout_s,
         loading.retries,
+        QueueBounds(requests.queue_rows, requests.queue_generations, requests.queue_wait_s),
     )
 
 

@@ -132,11 +132,12 @@ class Scheduler:
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
-            case LeaseAsked(lease, model):
-                self._leases.ask(lease, model)
+            case LeaseAsked(lease, model, work, again):
+                self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
-            case LeaseEnded(lease):
-                self._leases.give_back(lease)
+            case LeaseEnded(lease, device_s):
+                if unwanted := self._leases.give_back(lease, device_s):
+                    self._own.take_back(unwanted)
             case RunMeasured(model, device, workspace_bytes, filled):
                 self._learning.ran(model, device, workspace_bytes, filled)
             case RunOutOfMemory(model, device):

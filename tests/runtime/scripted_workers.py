@@ -73,6 +73,7 @@ class ScriptedWorker:
         self.unlocked: list[int] = []
         self.heard: list[WorkerNews] = []
         self.runs_out_of_memory = False
+        self.dies_of_runs = False
         self.workspace_bytes: int | None = None
         """What a run is found to take; each fills half of the model's limits."""
         self.running = asyncio.Event()
@@ -155,6 +156,8 @@ class ScriptedWorker:
             on_part(TextPart(0, str(request.task.prompt)[-1:]))
         leaving = self._leaving[request.id] = asyncio.Event()
         self.running.set()
+        if self.dies_of_runs:
+            self.kill()
         try:
             await self._or_death(_either(self.may_finish, leaving))
         finally:
@@ -210,10 +213,13 @@ class ScriptedSpawner:
     def __init__(self) -> None:
         self.workers: dict[str | None, ScriptedWorker] = {}
         self.closed = False
+        self.dies_of_runs = False
+        """Whether those do that are yet to come."""
         self._pids = count(1000)
 
     async def spawn(self, config: WorkerConfig) -> ScriptedWorker:
         worker = self.workers[config.device] = ScriptedWorker(next(self._pids), config)
+        worker.dies_of_runs = self.dies_of_runs
         return worker
 
     async def close(self) -> None:
@@ -239,6 +245,8 @@ class ScriptedStore(SlabStore):
         self._sizes = sizes
         self.may_fetch = asyncio.Event()
         self.may_fetch.set()
+        self.fetching = asyncio.Event()
+        """Set when a fetch has begun."""
         self.failure: Exception | None = None
         """With which a fetch ends."""
         self.held: set[ModelName] = set()
@@ -302,6 +310,7 @@ class ScriptedStore(SlabStore):
 
     async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
         self.filling[model] = 0
+        self.fetching.set()
         self.reads[model] += 1
         try:
             reports.opened("disk", Region(0, self._sizes[model]))
