@@ -47,6 +47,8 @@ class Demand(Struct, frozen=True):
     """Number of the engine's request at which `weights` were right."""
     requests: int = 0
     """All requests since the engine started."""
+    counted: int = 0
+    """Of them, those that the weights count: of a run for this model only the first."""
     last_s: float | None = None
     per_minute: float = 0.0
 
