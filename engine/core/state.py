@@ -47,10 +47,10 @@ class Demand(Struct, frozen=True):
     """Number of the engine's request at which `weights` were right."""
     requests: int = 0
     """All requests since the engine started."""
-    counted: int = 0
-    """Of them, those that the weights count: of a run for this model only the first."""
     last_s: float | None = None
     per_minute: float = 0.0
+    counted: int = 0
+    """Of the requests, those that the weights count: of several in a row for this model the first."""
 
 
 class ModelState(Struct, frozen=True):

@@ -27,7 +27,7 @@ class Full(Struct, frozen=True):
     """When it will have room again, as predicted; whole seconds."""
 
 
-LONGEST_RETRY_S: Final = 600
+LONGEST_ADVICE_S: Final = 600
 """Nobody is sent away for longer: what a queue of hours is predicted to take is worth little."""
 
 
@@ -102,7 +102,7 @@ def _measured(state: State, model: ModelName) -> DeviceId | None:
 
 
 def _retry_after_s(seconds: float) -> float:
-    return float(min(max(1, ceil(seconds)), LONGEST_RETRY_S))
+    return float(min(max(1, ceil(seconds)), LONGEST_ADVICE_S))
 
 
 def _requests(count: int) -> str:

@@ -103,7 +103,7 @@ async def test_a_request_that_two_workers_died_of_is_not_tried_a_third_time(tmp_
         for worker in box.spawner.workers.values():
             worker.dies_of_runs = True
         box.spawner.dies_of_runs = True
-        with pytest.raises(CannotServe, match="killed by SIGKILL while it ran .* so did the one before"):
+        with pytest.raises(CannotServe, match=r"killed by SIGKILL while it ran .* so did the one before"):
             await box.engine.embed(MINILM, ["a"])
 
         box.spawner.dies_of_runs = False

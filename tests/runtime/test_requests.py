@@ -71,11 +71,16 @@ class Desk:
         self.posted: list[Message] = []
         self.on_workers: list[OnWorker] = []
         """Runs in the order in which they began."""
-        self.runs = Runs(self.posted.append, self._run, self.clock, RequestDeadlines(), lambda _: "it waited for a place")
+        self.has_begun = asyncio.Event()
+        """Set when one has."""
+        self.runs = Runs(
+            self.posted.append, self._run, self.clock, RequestDeadlines(), lambda _: "it waited for a place"
+        )
 
     def _run(self, device: DeviceId, model: ModelName, task: Task, say: Callable[[TaskPart], None]) -> Running:
         run = OnWorker(asyncio.get_running_loop().create_future(), say)
         self.on_workers.append(run)
+        self.has_begun.set()
         return Running(run.reply, run.leave)
 
     def ask(self, task: Task | None = None) -> asyncio.Task[list[RunEvent]]:
@@ -138,7 +143,9 @@ async def test_a_request_that_waits_too_long_for_its_model_is_told_what_it_waite
     assert not request.done()
 
     desk.clock.go_on(1)
-    with pytest.raises(DeadlinePassed, match="within 600 s and was given up: it waited for a place; load it beforehand"):
+    with pytest.raises(
+        DeadlinePassed, match="within 600 s and was given up: it waited for a place; load it beforehand"
+    ):
         await request
     desk.check_nothing_is_left()
 
@@ -245,7 +252,7 @@ async def test_a_request_that_two_workers_died_under_is_refused_and_not_told_to_
         run = await desk.granted(device)
         run.reply.set_exception(WorkerDied("killed by SIGKILL"))
 
-    with pytest.raises(CannotServe, match="the worker of gpu1 killed by SIGKILL .* ask for less") as refused:
+    with pytest.raises(CannotServe, match=r"the worker of gpu1 killed by SIGKILL .* ask for less") as refused:
         await request
     assert "ask again" not in str(refused.value)
     desk.check_nothing_is_left()
@@ -295,9 +302,9 @@ async def _play(desk: Desk, endings: Iterable[Reply | Exception]) -> None:
     """A life of a request, a turn of the loop between any two of its events."""
     for ending in endings:
         await asyncio.sleep(0)
+        desk.has_begun.clear()
         desk.runs.granted(len(desk.asked), "gpu0")
-        while len(desk.on_workers) < len(desk.asked):
-            await asyncio.sleep(0)
+        await desk.has_begun.wait()
         run = desk.on_workers[-1]
         for number in range(3):
             run.say(TextPart(number, "x"))

@@ -109,7 +109,9 @@ async def test_who_comes_to_a_full_queue_is_told_when_to_ask_again_and_is_served
         first = asyncio.create_task(client.embed(MINILM, ["a", "b"]))  # more than is taken at once, but alone
         await worker.running.wait()
 
-        with pytest.raises(Overloaded, match="2 rows of 1 request wait or run, this one has 1, and 1 are taken") as told:
+        with pytest.raises(
+            Overloaded, match="2 rows of 1 request wait or run, this one has 1, and 1 are taken"
+        ) as told:
             await client.embed(MINILM, ["c"])
         assert told.value.retry_after_s >= 1
 
