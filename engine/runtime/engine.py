@@ -62,6 +62,8 @@ MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup
 ENDED_BY_OPERATOR: Final = (
     "the engine was ended by its operator before this request was answered; nothing of it goes on"
 )
+LOOK_S: Final = 10.0
+"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -214,13 +216,25 @@ class Engine(EngineAPI):
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
         known = self._scheduler.state.models
         for model in [name for name in models if name in known and known[name].trouble]:
-            if self._look_at is None or self._executor is None:
+            if self._executor is None or (look := await self._look(model)) is None:
                 return
-            look = await asyncio.to_thread(self._look_at, model)
             if look.source is not None:
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
+
+    async def _look(self, model: ModelName) -> ModelLook | None:
+        """What the model's files say; None where they don't in time, and what is known of them has to do."""
+        if self._look_at is None:
+            return None
+        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
+        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
+        try:
+            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
+            return looking.result() if looking.done() else None
+        finally:
+            limit.cancel()
+            looking.cancel()  # its thread goes on
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()

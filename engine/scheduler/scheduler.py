@@ -159,7 +159,8 @@ class Scheduler:
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
                 before = self._board.state.models[known.spec.name]
-                self._board.know_model(replace(known, pin=before.pin, demand=before.demand))
+                kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
+                self._board.know_model(kept)
             case Tick():
                 pass
             case _:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api import CannotServe, Done, EngineUnreachable, Recorded, UnknownModel, Updated
+from engine.clock import SystemClock
 from engine.core.commands import Evict, Load, SetPin, Submission
 from engine.core.models import Pin
 from engine.core.records import Notice, Switch
 from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
+from engine.runtime.engine import LOOK_S
+from engine.runtime.initial_state import ModelLook
+from engine.scheduler.messages import ModelMended
 from engine.worker.protocol import LeaveRun
 from tests.runtime.live_engines import Box, all_devices_up, scripted_engine
 
@@ -128,6 +134,33 @@ async def test_an_engine_that_its_operator_ends_says_so_to_whoever_waits(tmp_pat
             await waiting
         with pytest.raises(EngineUnreachable, match="ended by its operator"):
             await anext(running)
+
+
+class HastyClock(SystemClock):
+    """Nobody waits for files."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(0 if seconds == LOOK_S else seconds)
+
+
+async def test_files_that_cannot_be_looked_at_in_time_keep_no_request_waiting(tmp_path: Path) -> None:
+    may_end = threading.Event()
+
+    def hanging(model: str) -> ModelLook:
+        may_end.wait()
+        raise AssertionError("nobody waited for it")
+
+    async with scripted_engine(tmp_path, engine_clock=HastyClock(), look=hanging) as box:
+        known = (await box.engine.snapshot()).state.models[MINILM]
+        box.engine.post(ModelMended(replace(known, trouble="its files are gone")))
+        try:
+            async for event in box.engine.events():
+                if isinstance(event, Updated) and event.snapshot.state.models[MINILM].trouble:
+                    break
+            with pytest.raises(CannotServe, match="its files are gone"):
+                await box.engine.embed(MINILM, ["a"])
+        finally:
+            may_end.set()
 
 
 async def test_a_caller_who_is_cancelled_ends_the_run_and_its_lease(tmp_path: Path) -> None:
