@@ -280,6 +280,7 @@ class Engine(EngineAPI):
                 self._runs.end(EngineUnreachable(ENDED_BY_OPERATOR))
                 for task in running:
                     task.cancel()
+                await executor.keep_run_rates(self._scheduler.state.models)
                 await executor.close()
                 await sampler.close()
                 await self._recorder.written()

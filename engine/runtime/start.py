@@ -45,6 +45,7 @@ from engine.runtime.initial_state import (
     with_copy_rates,
     with_pins,
     with_rates,
+    with_run_rates,
 )
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
@@ -85,9 +86,10 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    scheduler = _scheduler(settings, with_rates(known, past), past)
     footprints = FootprintStore(paths.footprints, known.models, version("torch"))
     recalled = footprints.read()
+    known = with_run_rates(with_rates(known, past), recalled.rates)
+    scheduler = _scheduler(settings, known, past)
     scheduler.recall(recalled.peaks)
     history = History(journal, past, clock)
     recorder = _recorder(settings, paths, history, clock)

@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+from engine.core.prediction import Rates
 from engine.core.state import ModelState
 from engine.core.tasks import (
     Classify,
@@ -75,7 +76,9 @@ class ScriptedWorker:
         self.runs_out_of_memory = False
         self.dies_of_runs = False
         self.workspace_bytes: int | None = None
-        """What a run is found to take; each fills half of the model's limits."""
+        """Beside the weights, what a run is found to take; each fills half of the model's limits."""
+        self.device_s = 0.0
+        """What a run takes of the device."""
         self.running = asyncio.Event()
         """Set when a run has begun."""
         self.may_finish = asyncio.Event()
@@ -178,7 +181,7 @@ class ScriptedWorker:
             case Classify(texts=texts):
                 tokens = tuple(TextTokens(len(text), len(text)) for text in texts)
                 result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), tokens)
-        return RunEnded(request.id, result, self.workspace_bytes, 0.5)
+        return RunEnded(request.id, result, self.workspace_bytes, 0.5, device_s=self.device_s)
 
     async def died(self) -> str:
         return await asyncio.shield(self._ended)
@@ -232,9 +235,14 @@ class ScriptedFootprints(FootprintStore):
     def __init__(self, models: Mapping[ModelName, ModelState]) -> None:
         super().__init__(Path("/nowhere"), models, "2.13.0+cpu")
         self.kept: asyncio.Queue[tuple[ModelName, str, RunPeaks]] = asyncio.Queue()
+        self.kept_rates: dict[ModelName, dict[str, Rates]] = {}
+        """When the engine ended."""
 
     async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
         self.kept.put_nowait((model, kind, peaks))
+
+    async def keep_rates(self, models: Mapping[ModelName, ModelState]) -> None:
+        self.kept_rates = {model: known.run_rates for model, known in models.items() if known.run_rates}
 
 
 class ScriptedStore(SlabStore):

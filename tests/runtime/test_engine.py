@@ -43,6 +43,19 @@ async def test_what_a_synthetic_model_says_is_labelled(tmp_path: Path) -> None:
         assert (await box.engine.generate(PHI, "abc")).synthetic
 
 
+async def test_what_runs_took_is_learned_and_kept_when_the_engine_ends(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        box.spawner.workers["gpu0"].device_s = 0.25
+        await box.engine.embed(MINILM, ["a", "b"])
+        known = (await box.engine.snapshot()).state
+        rates = known.models[MINILM].run_rates[known.devices["gpu0"].spec.title]
+
+        assert [(sample.size_bytes, sample.seconds) for sample in rates.samples] == [(2, 0.25)]
+        await box.engine.stop()
+        assert box.footprints.kept_rates == {MINILM: known.models[MINILM].run_rates}
+
+
 async def test_parts_come_while_the_model_still_runs(tmp_path: Path) -> None:
     async with scripted_engine(tmp_path) as box:
         await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
