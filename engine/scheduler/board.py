@@ -59,6 +59,7 @@ class Patience(Struct, frozen=True):
     retries: int = 1
     """Further attempts after a load failed in a way that may pass."""
     queue: QueueBounds = QueueBounds()
+    """How much may wait for one model at all."""
 
 
 class Board:
