@@ -43,6 +43,7 @@ class QueueBounds(Struct, frozen=True):
 
 
 UNBOUNDED: Final = QueueBounds(maxsize, maxsize, inf)
+"""For replays: all that was asked is to be served."""
 
 
 class Patience(Struct, frozen=True):
