@@ -71,8 +71,8 @@ class EvictionPolicy(ABC):
         """What it holds against the leaving of `leaver`; never negative."""
 
     def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
-        """What it holds against keeping `leaver` on the CPU, where each request takes `lost_s` longer. An order that knows no seconds
-        ranks it as if it were on a GPU."""
+        """What it holds against keeping `leaver` on the CPU, where each request takes `lost_s` longer. An order that knows no
+        seconds ranks it as if it were on a GPU."""
         return self.rank(situation, replace(leaver, reload_s=lost_s))
 
     @abstractmethod
