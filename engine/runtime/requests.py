@@ -58,15 +58,21 @@ class Runs:
             self.stop(lease, error)
 
     async def run(
-        self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
+        self,
+        model: ModelName,
+        task: Task,
+        ended: Callable[[DeviceId, TaskResult], RunResult],
+        granted: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
-        room for it, again where the model is placed then; parts say when they begin anew.
+        room for it, again where the model is placed then; parts say when they begin anew. `granted` hears each time that it
+        gets a device.
 
         Raises CannotServe when it can't be run, and what `end` was given.
         """
         for attempt in range(1, RUN_ATTEMPTS + 1):
             lease, device = await self._lease(model)
+            granted()
             heard: Heard = asyncio.Queue()
             running = self._start(lease, model, device, task, heard)
             try:
