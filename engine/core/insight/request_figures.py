@@ -1,8 +1,8 @@
 """How requests fare: for each model what is in flight, how fast it goes, how long answers take, and what came to nothing.
 
-The log is told of each request's life, with the time; figures are of the last minutes, and of the newest answers at most, so that a
-log never grows. A request's work is spread evenly over the time that it ran: one that ends after a minute of work does not look
-like a minute's work in an instant.
+The log is told of each request's life, with the time; figures are of the last minutes, and of the newest answers at most, so
+that it never grows. A request's work is spread evenly over the time that it ran: one that ends after a minute of work does not
+look like a minute's work in an instant.
 """
 
 from __future__ import annotations
@@ -56,17 +56,6 @@ class RequestFigures(Struct, frozen=True):
     left: int = 0
 
 
-class _Pace(NamedTuple):
-    """What is worked out once in a while."""
-
-    at_s: float = -math.inf
-    per_s: float = 0.0
-    first_part_s: float | None = None
-    p50_s: float | None = None
-    p95_s: float | None = None
-    answered: int = 0
-
-
 class _Answered(NamedTuple):
     began_s: float
     """When its work began."""
@@ -90,7 +79,9 @@ class _Past(Struct):
 
     answers: deque[_Answered]
     ended: dict[Outcome, int]
-    pace: _Pace = _Pace()
+    pace: RequestFigures = RequestFigures()
+    """Rates and times, as they were last worked out."""
+    pace_at_s: float = -math.inf
 
 
 def _no_past() -> _Past:
@@ -152,16 +143,20 @@ class RequestLog:
         return now
 
     def _figures(self, past: _Past, model: ModelName, now_s: float) -> RequestFigures:
-        if now_s - past.pace.at_s >= RENEWED_S:
-            past.pace = self._pace(past.answers, model, now_s)
-        _, *pace = past.pace
-        return RequestFigures(0, 0, *pace, past.ended["failed"], past.ended["refused"], past.ended["left"])
+        if now_s - past.pace_at_s >= RENEWED_S:
+            past.pace, past.pace_at_s = self._pace(past.answers, model, now_s), now_s
+        ended = past.ended
+        return replace(past.pace, failed=ended["failed"], refused=ended["refused"], left=ended["left"])
 
-    def _pace(self, answers: Sequence[_Answered], model: ModelName, now_s: float) -> _Pace:
+    def _pace(self, answers: Sequence[_Answered], model: ModelName, now_s: float) -> RequestFigures:
         seconds = sorted(answer.seconds for answer in answers)
-        first = sorted(answer.first_part_s for answer in answers)
-        times = _at(first, 0.5), _at(seconds, 0.5), _at(seconds, 0.95)
-        return _Pace(now_s, _rounded(self._per_s(answers, model, now_s)), *times, len(answers))
+        return RequestFigures(
+            per_s=_rounded(self._per_s(answers, model, now_s)),
+            first_part_s=_at(sorted(answer.first_part_s for answer in answers), 0.5),
+            p50_s=_at(seconds, 0.5),
+            p95_s=_at(seconds, 0.95),
+            answered=len(answers),
+        )
 
     def _per_s(self, answers: Sequence[_Answered], model: ModelName, now_s: float) -> float:
         from_s = now_s - RATE_S
