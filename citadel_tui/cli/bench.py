@@ -22,7 +22,7 @@ from citadel_tui.words.labels import labels
 from engine.bench.compare import compare_runs
 from engine.bench.measure import Progress, Schedule
 from engine.bench.records import FromTier, Omission, Series
-from engine.bench.run import Chosen, gpus_of, measure_all, run_of, subjects_of, touched
+from engine.bench.run import Chosen, gpus_of, loads_of, measure_all, run_of, subjects_of, touched
 from engine.core.names import DeviceId
 from engine.core.state import Resident, State
 
@@ -94,7 +94,7 @@ async def _bench(arguments: BenchArguments) -> Exit:
     async with at_hand(arguments) as engine:
         before = await engine.snapshot()
         subjects = subjects_of(before.state, _chosen(before.state, arguments))
-        leaving = await touched(engine, before.state, subjects)
+        leaving = await touched(engine, before.state, loads_of(subjects))
         if leaving and not arguments.yes and not _confirmed(before.state, leaving):
             return Exit.NOT_CONFIRMED
         protocol = Schedule(arguments.repeats, arguments.warm_up)

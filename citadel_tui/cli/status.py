@@ -31,12 +31,13 @@ from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
 from citadel_tui.words.labels import model_label
-from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text, unit_of
+from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.sizes import format_size
+from engine.core.tasks import unit_of_work
 
 _REDRAW: Final = "\x1b[H\x1b[J"
 
@@ -239,7 +240,7 @@ def _request_cells(model: ModelStatus, figures: RequestFigures) -> list[str]:
         model_label(model.name, synthetic=model.synthetic),
         str(figures.in_flight),
         str(figures.waiting),
-        f"{rate} {unit_of(model.task)}" if rate else "-",
+        f"{rate} {unit_of_work(model.task)}" if rate else "-",
         *(latency_text(seconds) for seconds in (figures.first_part_s, figures.p50_s, figures.p95_s)),
         *(str(count) for count in (figures.answered, figures.failed, figures.refused, figures.left)),
     ]

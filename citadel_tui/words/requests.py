@@ -7,18 +7,13 @@ from typing import Final
 
 from citadel_tui.words.figures import count_text
 from engine.core.insight.request_figures import KEPT_ANSWERS, TIMES_S, RequestFigures
-from engine.core.tasks import TaskKind
+from engine.core.tasks import TaskKind, unit_of_work
 
 OF_THE_TIMES: Final = (
     f"times: of the requests answered in the last {TIMES_S / 60:.0f} minutes, at most the newest {KEPT_ANSWERS}; those that"
     " failed, were refused or left (cancelled, too late, stopped) have no part in them and are counted since the engine started"
 )
 """What the figures are of."""
-
-
-def unit_of(task: TaskKind) -> str:
-    """What the work of such a model is counted in."""
-    return "tokens" if task == "generation" else "rows"
 
 
 def latency_text(seconds: float | None) -> str:
@@ -48,7 +43,7 @@ def rate_text(per_s: float) -> str:
 def at_work_text(figures: RequestFigures, task: TaskKind) -> str:
     """What goes on: "3 in flight, 12 waiting, 118 rows a second in the last minute"."""
     rate = rate_text(figures.per_s)
-    speed = f", {rate} {unit_of(task)} a second in the last minute" if rate else ""
+    speed = f", {rate} {unit_of_work(task)} a second in the last minute" if rate else ""
     return f"{figures.in_flight} in flight, {figures.waiting} waiting{speed}"
 
 

@@ -13,14 +13,14 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
 from citadel_tui.words.figures import count_text, idle_text, seconds_text
 from citadel_tui.words.labels import model_label
-from citadel_tui.words.requests import latency_text, rate_text, unit_of
+from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import ModelName
 from engine.core.records import Switch
 from engine.core.sizes import mib
 from engine.core.state import ModelState, Resident
-from engine.core.tasks import TaskKind
+from engine.core.tasks import TaskKind, unit_of_work
 
 
 class ModelRow(Struct, frozen=True):
@@ -160,7 +160,7 @@ def row_text(row: ModelRow) -> str:
         count_text(row.leases, "lease", "leases"),
         f"{row.waiting} waiting" if row.waiting else "",
         f"{row.per_minute:.1f} requests a minute",
-        f"{rate} {unit_of(row.task)} a second" if (rate := rate_text(row.per_s)) else "",
+        f"{rate} {unit_of_work(row.task)} a second" if (rate := rate_text(row.per_s)) else "",
         "" if row.p95_s is None else f"first part {latency_text(row.first_part_s)}, p95 {latency_text(row.p95_s)}",
         "" if row.idle_s is None else f"idle {idle_text(row.idle_s)}",
         "" if row.last_switch_s is None else f"last switch {seconds_text(row.last_switch_s)}",
