@@ -18,6 +18,8 @@ from engine.core.tasks import WorkUnit
 from engine.recording.host_facts import HostFacts
 
 REQUESTS_VERSION: Final = 1
+REQUESTS: Final = "requests"
+"""The kind of such a file; those of switches name none."""
 
 Sending: TypeAlias = Literal["alone", "together", "played"]
 """One after the other, several at once, or when a trace has them."""
@@ -87,7 +89,7 @@ class RequestOmission(Struct, frozen=True):
     reason: str
 
 
-class RequestsResult(Struct, frozen=True, tag="requests", tag_field="kind"):
+class RequestsResult(Struct, frozen=True, tag=REQUESTS, tag_field="kind"):
     """A whole benchmark of requests, or a play."""
 
     format_version: int

@@ -1,5 +1,5 @@
-"""Measuring requests through the engine's API, as a client sees them: each model cold, then one request at a time, then several at
-once. What may be evicted is agreed on beforehand; a model whose load would have any other victim is left out, with the reason.
+"""Measuring requests through the engine's API, as a client sees them: each model cold, then one request at a time, then several
+at once. What may be evicted is agreed on beforehand; a model whose load would have any other victim is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -12,18 +12,27 @@ from itertools import count, pairwise
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.api import EngineAPI, EngineError
 from engine.bench.measure import Switching
 from engine.bench.put_back import put_back
 from engine.bench.records import NotMeasured
-from engine.bench.request_records import RequestOmission, RequestSeries, RequestSubject, RequestTimes
+from engine.bench.request_records import (
+    REQUESTS_VERSION,
+    RequestOmission,
+    RequestSeries,
+    RequestsResult,
+    RequestSubject,
+    RequestTimes,
+)
 from engine.bench.run import Watcher, kept_quiet
 from engine.core.commands import Load
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.state import Resident, State
 from engine.core.tasks import Continuation, RunResult, Task, sample_task, unit_of_work
+from engine.recording.host_facts import this_machine
 
 _TEXT: Final = "a cat sits on the mat, and it is number"
 
@@ -43,8 +52,8 @@ class RequestMix(Struct, frozen=True):
     def text(self) -> str:
         together = f", and {self.rounds} times {self.at_once} at once" if self.at_once > 1 else ""
         return (
-            f"to each model {self.rounds} requests that it is loaded for, {self.rounds} one at a time{together}; a short text each,"
-            f" or at most {self.most_tokens} tokens after one"
+            f"to each model {self.rounds} requests that it is loaded for, {self.rounds} one at a time{together}; a short text"
+            f" each, or at most {self.most_tokens} tokens after one"
         )
 
     def subjects(self, models: Sequence[ModelName]) -> tuple[RequestSubject, ...]:
@@ -120,7 +129,8 @@ class RequestBench:
         """Of each round its answers, and the seconds that it took."""
         if not subject.cold:
             self._show(RequestProgress(subject, "warming up"))
-            await self._switching.load(spec.name, None)
+            if not (await self._switching.state()).of(spec.name):
+                await self._switching.load(spec.name, None)
             for _ in range(self._mix.warm_up):
                 await self._together(subject.at_once, spec)
         for number in range(1, self._mix.rounds + 1):
@@ -139,6 +149,7 @@ class RequestBench:
         finally:
             for one in sent:
                 one.cancel()
+            await asyncio.gather(*sent, return_exceptions=True)  # nothing of a round that broke runs on into the next
 
     def _task(self, spec: ModelSpec) -> Task:
         """No two of them are the same."""
@@ -155,8 +166,8 @@ async def measure_requests(
     mix: RequestMix,
     watcher: Watcher[RequestProgress, RequestSeries | RequestOmission],
 ) -> None:
-    """Send `mix` to each of `models`, for which the `agreed` residents may leave, while the engine keeps quiet, and bring back the
-    state `before`. Cancelling it puts everything back too. Raises EngineError.
+    """Send `mix` to each of `models`, for which the `agreed` residents may leave, while the engine keeps quiet, and bring back
+    the state `before`. Cancelling it puts everything back too. Raises EngineError.
     """
     bench = RequestBench(api, mix, {resident.model for resident in agreed} | {*models}, watcher.progress)
     try:
@@ -170,3 +181,24 @@ async def measure_requests(
         watcher.putting_back()
         for trouble in await put_back(api, before):
             watcher.not_put_back(trouble)
+
+
+def requests_run_of(
+    version: str,
+    at_s: float,
+    after: State,
+    mix: str,
+    results: Sequence[RequestSeries | RequestOmission],
+    sample_s: float | None = None,
+) -> RequestsResult:
+    """The run of an engine of this version that began at `at_s`, with the facts of this machine. `sample_s`: seconds between two
+    readings of a device meanwhile, where the engine was asked to keep quiet."""
+    return RequestsResult(
+        REQUESTS_VERSION,
+        at_s,
+        version,
+        replace(this_machine(after.devices.values()), sample_s=sample_s),
+        mix,
+        tuple(result for result in results if isinstance(result, RequestSeries)),
+        tuple(result for result in results if isinstance(result, RequestOmission)),
+    )

@@ -144,9 +144,7 @@ def gpus_of(state: State) -> tuple[DeviceId, ...]:
 
 def subjects_of(state: State, chosen: Chosen) -> tuple[BenchSubject, ...]:
     """What there is to measure. Raises UnknownModel, and EngineError for a device that is not there."""
-    for name in chosen.models:
-        if name not in state.models:
-            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
+    known_models(state, chosen.models)
     for device in chosen.devices:
         if device not in state.devices:
             raise EngineError(f"there is no device {device}; there are {', '.join(state.devices)}")
@@ -157,6 +155,14 @@ def loads_of(subjects: Sequence[BenchSubject]) -> list[Load]:
     """What measuring them loads, each once."""
     moved = {(name, s.device) for s in subjects for name in (s.model, s.leaving) if name}
     return [Load(name, device) for name, device in sorted(moved)]
+
+
+def known_models(state: State, models: Sequence[ModelName]) -> tuple[ModelName, ...]:
+    """`models`, each once. Raises UnknownModel for one that is none."""
+    for name in models:
+        if name not in state.models:
+            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
+    return tuple(dict.fromkeys(models))
 
 
 async def touched(api: EngineAPI, state: State, loads: Sequence[Load]) -> list[Resident]:

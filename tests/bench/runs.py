@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, Repeat, Series
+from engine.bench.request_records import REQUESTS_VERSION, RequestSeries, RequestsResult, RequestSubject, RequestTimes
 from engine.core.records import Phases
 from engine.recording.host_facts import HostFacts
 
@@ -24,3 +25,18 @@ def series(model: str, switch_seconds: Sequence[float], device: str = "gpu0") ->
 
 def run_of(*all_series: Series, machine: HostFacts = MACHINE) -> BenchResult:
     return BenchResult(BENCH_VERSION, 1.8e9, "0.1.0", machine, 1, all_series)
+
+
+def request_series(
+    model: str, seconds: Sequence[float], gap_s: float = 0.0, *, cold: bool = False, seconds_of_all: float | None = None
+) -> RequestSeries:
+    """One at a time: with a gap, texts of four tokens, whose first comes after half of the time; else a row each."""
+    answers = tuple(
+        RequestTimes("gpu0", s, s / 2, (gap_s,) * 3, 4) if gap_s else RequestTimes("gpu0", s, s, (), 1) for s in seconds
+    )
+    subject = RequestSubject(model, "alone", cold=cold)
+    return RequestSeries(subject, False, "tokens" if gap_s else "rows", answers, seconds_of_all or sum(seconds))
+
+
+def requests_run(*series: RequestSeries, mix: str = "a text each", machine: HostFacts = MACHINE) -> RequestsResult:
+    return RequestsResult(REQUESTS_VERSION, 1.8e9, "0.1.0", machine, mix, series)
