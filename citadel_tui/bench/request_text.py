@@ -8,7 +8,7 @@ from typing import Final
 
 from citadel_tui.cli.output import table
 from citadel_tui.text import clean
-from citadel_tui.words.bench import ms_text
+from citadel_tui.words.bench import middle_text, ms_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import rate_text
 from engine.bench.request_compare import RequestComparison, RequestsCompared
@@ -98,9 +98,12 @@ def _cells(series: RequestSeries) -> tuple[str, ...]:
         model_label(series.subject.model, synthetic=series.synthetic),
         sent_text(series.subject),
         str(len(answers)),
-        *(_rank_text(answers, share) for share in (0.5, 0.95, 0.99, 1.0)),
-        *(_rank_text(first, share) for share in (0.5, 0.95)),
-        *(_rank_text(gaps, share) for share in (0.5, 0.99)),
+        middle_text(answers),
+        *(_rank_text(answers, share) for share in (0.95, 0.99, 1.0)),
+        middle_text(first),
+        _rank_text(first, 0.95),
+        middle_text(gaps),
+        _rank_text(gaps, 0.99),
         f"{rate_text(series.per_s) or '<0.1'} {series.unit}",
     )
 

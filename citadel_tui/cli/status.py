@@ -223,7 +223,7 @@ def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
 
 
 _REQUEST_HEADINGS: Final = (
-    *("REQUESTS OF", "FLYING", "WAITING", "PER S", "FIRST", "P50", "P95"),
+    *("REQUESTS OF", "IN FLIGHT", "WAITING", "PER S", "FIRST", "P50", "P95"),
     *("ANSWERED", "FAILED", "REFUSED", "LEFT"),
 )
 

@@ -10,8 +10,8 @@ from engine.core.insight.request_figures import KEPT_ANSWERS, TIMES_S, RequestFi
 from engine.core.tasks import TaskKind, unit_of_work
 
 OF_THE_TIMES: Final = (
-    f"times: of the requests answered in the last {TIMES_S / 60:.0f} minutes, at most the newest {KEPT_ANSWERS}; those that"
-    " failed, were refused or left (cancelled, too late, stopped) have no part in them and are counted since the engine started"
+    f"times: of the requests answered in the last {TIMES_S / 60:.0f} minutes, at most the newest {KEPT_ANSWERS}; without those"
+    " that\nfailed, were refused or left (cancelled, too late, stopped), which are counted since the engine started"
 )
 """What the figures are of."""
 
@@ -64,6 +64,12 @@ def nothing_text(figures: RequestFigures) -> str:
 
 
 _MINUTES: Final = f"the last {TIMES_S / 60:.0f} minutes"
+
+
+def faring_text(figures: RequestFigures, task: TaskKind) -> str:
+    """All of it, a line each."""
+    lines = (at_work_text(figures, task), answered_text(figures, task), nothing_text(figures))
+    return "\n".join(filter(None, lines))
 
 
 def _came_to_nothing(figures: RequestFigures) -> Iterator[tuple[str, int]]:

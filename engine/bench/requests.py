@@ -43,7 +43,7 @@ class RequestMix(Struct, frozen=True):
     rounds: int
     """Requests to it cold, as many one at a time, and as many times several at once."""
     warm_up: int
-    """Requests to a model that has come, which do not count."""
+    """Rounds before them, to a model that has come, which do not count."""
     at_once: int
     most_tokens: int
     """Of a generation; less where a model's texts are shorter."""
@@ -127,12 +127,12 @@ class RequestBench:
         self, subject: RequestSubject, spec: ModelSpec
     ) -> AsyncIterator[tuple[tuple[RequestTimes, ...], float]]:
         """Of each round its answers, and the seconds that it took."""
-        if not subject.cold:
-            self._show(RequestProgress(subject, "warming up"))
-            if not (await self._switching.state()).of(spec.name):
-                await self._switching.load(spec.name, None)
-            for _ in range(self._mix.warm_up):
-                await self._together(subject.at_once, spec)
+        self._show(RequestProgress(subject, "warming up"))
+        # Before cold ones, too: it prepares, if need be, and each of them begins with taking the model off.
+        if not (await self._switching.state()).of(spec.name):
+            await self._switching.load(spec.name, None)
+        for _ in range(self._mix.warm_up):
+            await self._together(subject.at_once, spec)
         for number in range(1, self._mix.rounds + 1):
             self._show(RequestProgress(subject, f"{number} of {self._mix.rounds}"))
             if subject.cold:

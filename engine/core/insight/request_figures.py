@@ -40,7 +40,7 @@ class RequestFigures(Struct, frozen=True):
     waiting: int = 0
     """Requests that have no device yet."""
     in_flight: int = 0
-    """Requests that a device works on."""
+    """Requests that a device has: it works on them, or they wait there for their turn."""
     per_s: float = 0.0
     """Rows, or tokens written, a second: of the last minute, or since the first request in it."""
     first_part_s: float | None = None
