@@ -82,6 +82,8 @@ class _Past(Struct):
     pace: RequestFigures = RequestFigures()
     """Rates and times, as they were last worked out."""
     pace_at_s: float = -math.inf
+    is_new: bool = False
+    """Whether something has come or grown old since; where nothing has, only the rate can change."""
 
 
 def _no_past() -> _Past:
@@ -113,6 +115,7 @@ class RequestLog:
             request.first_s = now_s
         request.last_s = now_s
         request.parts += 1
+        self._past[request.model].is_new = True
 
     def ended(self, number: int, outcome: Outcome, work: int, now_s: float) -> None:
         """It ended, having done so much work: rows, or tokens written."""
@@ -124,6 +127,7 @@ class RequestLog:
             first_s = now_s if request.first_s is None else request.first_s
             seconds = now_s - request.asked_s
             past.answers.append(_Answered(began_s, now_s, seconds, first_s - request.asked_s, work))
+            past.is_new = True
 
     def is_moving(self, now_s: float) -> bool:
         """Whether figures may change though nothing more happens: while answers are kept, which grow old."""
@@ -143,8 +147,9 @@ class RequestLog:
         return now
 
     def _figures(self, past: _Past, model: ModelName, now_s: float) -> RequestFigures:
-        if now_s - past.pace_at_s >= RENEWED_S:
+        if now_s - past.pace_at_s >= RENEWED_S and (past.is_new or past.pace.per_s):
             past.pace, past.pace_at_s = self._pace(past.answers, model, now_s), now_s
+            past.is_new = False
         ended = past.ended
         return replace(past.pace, failed=ended["failed"], refused=ended["refused"], left=ended["left"])
 
@@ -180,6 +185,7 @@ class RequestLog:
         for past in self._past.values():
             while past.answers and past.answers[0].ended_s <= now_s - TIMES_S:
                 past.answers.popleft()
+                past.is_new = True
 
 
 def _share_since(from_s: float, began_s: float, ended_s: float) -> float:
