@@ -12,8 +12,12 @@ from engine.bench.compare import machine_differences
 from engine.bench.request_records import RequestSeries, RequestsResult, RequestSubject, RequestTimes
 from engine.bench.statistics import MedianChange, change_of_median
 
-ComparedTime: TypeAlias = Literal["answer", "first part", "part"]
-"""Until the whole answer; until the first part of a text; between its parts, the mean of each request."""
+ComparedTime: TypeAlias = Literal["answer", "first part", "part", "row", "token"]
+"""Until the whole answer; until the first part of a text; between its parts, the mean of each request; and a round's time for
+each row, or token, that was done in it."""
+
+_ENOUGH: Final = 3
+"""So many rounds tell how fast they are, rather than one of them."""
 
 _TIMES: Final[dict[ComparedTime, Callable[[RequestTimes], float | None]]] = {
     "answer": lambda answer: answer.answer_s,
@@ -59,12 +63,24 @@ def _compared(before: RequestSeries, after: RequestSeries) -> list[RequestCompar
     """Of an answer in one piece there is one time."""
     synthetic = before.synthetic or after.synthetic
     found = []
-    for name, time_of in _TIMES.items():
-        old, new = _known(before.answers, time_of), _known(after.answers, time_of)
+    known = {
+        name: (_known(before.answers, time_of), _known(after.answers, time_of)) for name, time_of in _TIMES.items()
+    }
+    paces = _paces_s(before), _paces_s(after)
+    if min(map(len, paces)) >= _ENOUGH:
+        known["token" if after.unit == "tokens" else "row"] = paces
+    for name, (old, new) in known.items():
         if old and new:
             change = change_of_median(old, new)
             found.append(RequestComparison(after.subject, synthetic, name, median(old), median(new), change))
     return found
+
+
+def _paces_s(series: RequestSeries) -> list[float]:
+    """Seconds for each row or token, of each round; none where that is the time until the answer."""
+    if series.unit == "rows" and series.subject.at_once == 1:
+        return []
+    return [one.seconds / one.work for one in series.rounds if one.work and one.seconds]
 
 
 def _known(answers: Sequence[RequestTimes], time_of: Callable[[RequestTimes], float | None]) -> list[float]:

@@ -59,6 +59,15 @@ class RequestSubject(Struct, frozen=True, order=True):
     """Whether the model had to be loaded for it."""
 
 
+class RequestRound(Struct, frozen=True):
+    """Requests that were sent at once, or a whole play."""
+
+    seconds: float
+    """From the first one until the last answer."""
+    work: int
+    """All that was done meanwhile."""
+
+
 class RequestSeries(Struct, frozen=True):
     """The requests of one subject."""
 
@@ -67,13 +76,13 @@ class RequestSeries(Struct, frozen=True):
     """Whether the model's weights are random, made from a real configuration."""
     unit: WorkUnit
     answers: tuple[RequestTimes, ...]
-    seconds: float
-    """That all of them took together."""
+    rounds: tuple[RequestRound, ...]
 
     @property
     def per_s(self) -> float:
-        """Work a second."""
-        return sum(answer.work for answer in self.answers) / self.seconds if self.seconds else 0.0
+        """Work a second, over all rounds."""
+        seconds = sum(one.seconds for one in self.rounds)
+        return sum(one.work for one in self.rounds) / seconds if seconds else 0.0
 
     @property
     def gaps_s(self) -> tuple[float, ...]:

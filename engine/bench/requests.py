@@ -21,6 +21,7 @@ from engine.bench.records import NotMeasured
 from engine.bench.request_records import (
     REQUESTS_VERSION,
     RequestOmission,
+    RequestRound,
     RequestSeries,
     RequestsResult,
     RequestSubject,
@@ -111,12 +112,12 @@ class RequestBench:
         """The subject's figures."""
         model = (await self._switching.state()).models[subject.model]
         try:
-            rounds = [times async for times in self._rounds(subject, model.spec)]
+            rounds = [answers async for answers in self._rounds(subject, model.spec)]
         except (NotMeasured, EngineError) as reason:
             return RequestOmission(subject, model.synthetic, str(reason))
         answers = tuple(answer for answers, _ in rounds for answer in answers)
-        seconds = sum(seconds for _, seconds in rounds)
-        return RequestSeries(subject, model.synthetic, unit_of_work(model.spec.task), answers, seconds)
+        times = tuple(RequestRound(seconds, sum(a.work for a in answers)) for answers, seconds in rounds)
+        return RequestSeries(subject, model.synthetic, unit_of_work(model.spec.task), answers, times)
 
     async def make_room_after(self, model: ModelName) -> None:
         """Have it off its device, so that nobody waits for its place."""

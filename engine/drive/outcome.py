@@ -8,7 +8,7 @@ from statistics import mean
 
 from msgspec import Struct
 
-from engine.bench.request_records import RequestSeries, RequestSubject, RequestTimes
+from engine.bench.request_records import RequestRound, RequestSeries, RequestSubject, RequestTimes
 from engine.bench.statistics import Spread, nearest_rank, spread
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Switch
@@ -103,7 +103,7 @@ def outcome(
 
 def request_series(ended: Sequence[Ended], watch: Watch, state: State) -> tuple[RequestSeries, ...]:
     """The answered requests of each model of `state`, those that it had to be loaded for apart; seconds from when each was due.
-    The seconds that a series took are those of the whole play."""
+    The time that a series took is that of the whole play."""
     loads = [switch for switch in watch.switches if switch.outcome == "done"]
     answers: dict[RequestSubject, list[RequestTimes]] = {}
     for one in ended:
@@ -116,7 +116,7 @@ def request_series(ended: Sequence[Ended], watch: Watch, state: State) -> tuple[
             state.models[subject.model].synthetic,
             unit_of_work(state.models[subject.model].spec.task),
             tuple(times),
-            _span_s(ended),
+            (RequestRound(_span_s(ended), sum(one.work for one in times)),),
         )
         for subject, times in sorted(answers.items(), key=lambda found: found[0])
     )

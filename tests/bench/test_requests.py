@@ -173,7 +173,7 @@ async def test_a_run_without_a_result_is_an_error() -> None:
 
 
 def test_the_rate_is_of_all_the_work_in_the_time_that_it_took() -> None:
-    assert request_series("m", [1.0] * 8, gap_s=0.1, seconds_of_all=2.0).per_s == 8 * 4 / 2.0
+    assert request_series("m", [1.0] * 8, gap_s=0.1, at_once=4).per_s == 8 * 4 / 2.0
 
 
 def test_the_csv_has_a_row_a_request() -> None:
@@ -193,11 +193,19 @@ def test_every_time_of_a_subject_is_compared_with_itself() -> None:
     before = requests_run(request_series("m", [1.0, 1.01, 0.99], gap_s=0.1), request_series("n", [0.5] * 3))
     after = requests_run(request_series("m", [2.0, 2.01, 1.99], gap_s=0.1), request_series("n", [0.5] * 3))
     found = {(c.subject.model, c.time): c for c in compare_requests(before, after).comparisons}
-    assert set(found) == {("m", "answer"), ("m", "first part"), ("m", "part"), ("n", "answer")}
+    assert set(found) == {("m", "answer"), ("m", "first part"), ("m", "part"), ("m", "token"), ("n", "answer")}
     assert found["m", "answer"].change.share == pytest.approx(1.0)
     assert found["m", "answer"].change.is_worse_than(0.1)
     assert not found["m", "part"].change.is_worse_than(0.1)
     assert (found["n", "answer"].before_s, found["n", "answer"].after_s) == (0.5, 0.5)
+
+
+def test_the_work_of_rounds_is_compared_where_there_are_enough_of_them() -> None:
+    before = requests_run(request_series("m", [1.0] * 12, at_once=4), request_series("n", [1.0] * 8, at_once=4))
+    after = requests_run(request_series("m", [3.0] * 12, at_once=4), request_series("n", [3.0] * 8, at_once=4))
+    found = {(c.subject.model, c.time): c for c in compare_requests(before, after).comparisons}
+    assert set(found) == {("m", "answer"), ("m", "row"), ("n", "answer")}
+    assert (found["m", "row"].before_s, found["m", "row"].after_s) == (0.25, 0.75)
 
 
 def test_cold_requests_are_not_compared_with_warm_ones() -> None:
