@@ -119,6 +119,23 @@ async def test_the_engine_keeps_quiet_and_everything_is_where_it_was_afterwards(
     assert [(r.model, r.device) for r in engine.state.residents] == [(PHI, "gpu1")]
 
 
+async def test_whoever_ends_it_finds_everything_back_in_its_place() -> None:
+    engine = Counting()
+    await engine.submit(Submission("1", Load(PHI, "gpu1")))
+    before = engine.state
+    watching = Watching()
+    engine.hold()  # the first load never ends
+    measuring = asyncio.create_task(measure_requests(engine, before, (MINILM,), before.residents, MIX, watching))
+    await engine.until(lambda: bool(engine.jobs))
+    measuring.cancel()
+    engine.release()
+    with pytest.raises(asyncio.CancelledError):
+        await measuring
+    assert not engine.quiet
+    assert watching.found == []
+    assert [(r.model, r.device) for r in engine.state.residents] == [(PHI, "gpu1")]
+
+
 async def test_a_model_that_can_not_come_without_others_leaving_is_left_out_with_the_reason() -> None:
     engine = ScriptedEngine()
     for number, device in enumerate(("gpu0", "gpu1")):
