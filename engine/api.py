@@ -124,7 +124,7 @@ class Snapshot(Struct, frozen=True):
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
     requests: dict[ModelName, RequestFigures] = {}
-    """Of each model that was asked for."""
+    """Of each model that was asked for since the engine started."""
     quiet_sample_s: float | None = None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 

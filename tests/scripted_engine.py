@@ -30,6 +30,7 @@ from engine.api import (
     Updated,
 )
 from engine.core.commands import Command, Load, Submission, models_of
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -86,6 +87,8 @@ class ScriptedEngine(EngineAPI):
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
+        self.requests: dict[ModelName, RequestFigures] = {}
+        """What snapshots say of requests."""
         self._state = state or scripted_state()
         self._seq = 0
         self._jobs: dict[str, JobView] = {}
@@ -109,6 +112,10 @@ class ScriptedEngine(EngineAPI):
     def fail_next(self, reason: str) -> None:
         """The next load breaks with `reason`."""
         self._failure = reason
+
+    def set_requests(self, requests: dict[ModelName, RequestFigures]) -> None:
+        self.requests = requests
+        self._changed()
 
     def set_state(self, state: State) -> None:
         self._state = state
@@ -144,9 +151,8 @@ class ScriptedEngine(EngineAPI):
     async def snapshot(self) -> Snapshot:
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
-        return Snapshot(
-            self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet_sample_s=quiet
-        )
+        budgets = scripted_budgets(self._state)
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.requests, quiet)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after

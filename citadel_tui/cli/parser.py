@@ -50,7 +50,7 @@ COMMANDS: Final = {
     "selftest": "load, switch and fall back for real, then put everything back",
     "models": "the catalog",
     "prepare": "write models' slabs before they are asked for; needs no engine",
-    "bench": "how long switches take here; puts back what it moves",
+    "bench": "how long switches, or requests, take here; puts back what it moves",
     "replay": "what each policy would have done with a recorded demand",
     "drive": "play a trace against the live engine with real requests",
     "report": "write the results document, from what was recorded; needs no engine",

@@ -20,6 +20,15 @@ from engine.core.texts import fault_of_text
 TaskKind: TypeAlias = Literal["embedding", "generation", "rerank", "classify"]
 """What a model of the catalog is for."""
 
+WorkUnit: TypeAlias = Literal["rows", "tokens"]
+"""What a task's work is counted in."""
+
+
+def unit_of_work(kind: TaskKind) -> WorkUnit:
+    """Tokens written, or rows: texts, documents."""
+    return "tokens" if kind == "generation" else "rows"
+
+
 # ── tasks ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -41,6 +41,7 @@ from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.initial_state import ModelLook
 from engine.runtime.recorder import Recorder
+from engine.runtime.request_watch import Granted, RequestWatch
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
@@ -89,6 +90,7 @@ class Engine(EngineAPI):
         self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
         """Who waits for the answer to which submission."""
         self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
+        self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
@@ -144,6 +146,7 @@ class Engine(EngineAPI):
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
+            requests=self._watch.figures(),
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
@@ -201,8 +204,11 @@ class Engine(EngineAPI):
             seconds = self._clock.monotonic() - began_s
             return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
 
-        running = self._runs.run(model, task, ended)
-        return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+        def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
+            running = self._runs.run(model, task, ended, granted)
+            return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+
+        return self._watch.follow(model, task, run)
 
     async def _run_looked_at(
         self, model: ModelName, running: AsyncGenerator[RunEvent, None]
@@ -271,6 +277,7 @@ class Engine(EngineAPI):
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
+                    tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:

@@ -161,6 +161,11 @@ def test_light_colours_look_as_they_did(snap_compare: Compare, size: tuple[int, 
     assert compare(snap_compare, dashboard, size, Look(UNICODE, "citadel-light"))
 
 
+@pytest.mark.parametrize("size", [(100, 30), (160, 50)], ids=["100x30", "160x50"])
+def test_the_table_tells_of_requests_where_there_is_room(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert compare(snap_compare, dashboard, size, Look(UNICODE, "citadel"))
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_proposal_looks_as_it_did(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def connect() -> EngineAPI:
