@@ -10,8 +10,8 @@ from engine.core.names import ModelName
 
 
 def model_meant(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName | None:
-    """The model of that name, else the one that the hub has under it. Capitals make no difference where they need not, and
-    neither does the `:latest` that some applications put behind each name."""
+    """The model of that name, else the one with it as an alias, else the one that the hub has under it. Capitals make no
+    difference where they need not, and neither does the `:latest` that some applications put behind each name."""
     if name in models:
         return name
     return _by_any_name(models).get(name.removesuffix(":latest").lower())
@@ -24,13 +24,14 @@ def nearest_model(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName
 
 
 def _by_any_name(models: Mapping[ModelName, ModelSpec]) -> dict[str, ModelName]:
-    """Models by each of their names, in lower case. A model's own name goes before the hub's name of another; of two with one
-    name, the first of the catalog has it."""
+    """Models by each of their names, in lower case. A model's own name goes before an alias of another, an alias before a name
+    of the hub; of two with one name, the first of the catalog has it."""
     names = {name.lower(): name for name in reversed(tuple(models))}
+    aliases = {alias.lower(): name for name, spec in reversed(tuple(models.items())) for alias in spec.aliases}
     by_hub = {
         source.removeprefix("hub:").lower(): name
         for name, spec in reversed(tuple(models.items()))
         for source in spec.sources
         if source.startswith("hub:")
     }
-    return by_hub | names
+    return by_hub | aliases | names

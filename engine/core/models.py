@@ -52,6 +52,8 @@ class ModelSpec(Struct, frozen=True):
     limits: Limits = Limits()
     has_own_limit: bool = False
     """Whether the catalog leaves `max_sequence` to the model, whose files say it."""
+    aliases: tuple[str, ...] = ()
+    """Other names that requests may call it by, such as the one that an application has built in."""
     preferred_device: DeviceId | None = None
     pin: Pin | None = None
     """The pin that the model starts with."""

@@ -7,7 +7,8 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias, cast
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -19,6 +20,7 @@ from engine.gateway.dialect import BadBody
 from engine.gateway.keys import KeyFile
 from engine.gateway.openai_routes import OpenAIRoutes
 from engine.gateway.problems import Fault, dialect_of, fault_of, response_of
+from engine.settings.schema import HttpSettings
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,6 +28,10 @@ _log: Final = logging.getLogger(__name__)
 _OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 """For whoever watches over the process: they say nothing of models, and need no key."""
 _LOCAL: Final = frozenset({"localhost"})
+
+
+class DoorRefused(EngineError):
+    """The door can't be opened as the settings say; nothing was served over it."""
 
 
 class DoorRules(Struct, frozen=True):
@@ -41,12 +47,47 @@ class DoorRules(Struct, frozen=True):
     max_body_bytes: int = 16 << 20
 
 
+def rules_of(http: HttpSettings, keys: Path) -> DoorRules:
+    """As the settings say. Raises DoorRefused for a door without keys that others than this machine could reach."""
+    if http.keys == "none" and not _is_loopback(http.listen.rpartition(":")[0]):
+        raise DoorRefused(
+            f"http.keys is none, and {http.listen} (http.listen) can be reached from elsewhere; listen on 127.0.0.1, or leave"
+            " http.keys out and make a key: citadel keys add NAME"
+        )
+    return DoorRules(
+        KeyFile(keys) if http.keys == "required" else None,
+        frozenset(host.lower() for host in http.hosts),
+        frozenset(http.origins),
+        http.requests_per_key,
+        http.max_body_bytes,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def door_application(engine: EngineAPI, rules: DoorRules) -> web.Application:
     """What is served over TCP."""
     app = web.Application(middlewares=[_door(rules)], client_max_size=rules.max_body_bytes)
     app.on_response_prepare.append(_let_pages_read(rules.origins))
-    app.add_routes(OpenAIRoutes(engine).table())
+    app.add_routes(gateway_routes(engine, rules.max_body_bytes))
     return app
+
+
+def gateway_routes(engine: EngineAPI, max_body_bytes: int) -> list[web.RouteDef]:
+    """The dialects' routes, for the engine's own socket too. What fails is said in the dialect that was spoken."""
+
+    def spoken(route: web.RouteDef) -> web.RouteDef:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await answered(request, cast(Handler, route.handler), max_body_bytes)
+
+        return web.RouteDef(route.method, route.path, handler, route.kwargs)
+
+    return [spoken(route) for route in OpenAIRoutes(engine).table()]
 
 
 def _let_pages_read(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

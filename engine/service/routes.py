@@ -14,6 +14,7 @@ from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.core.tasks import RunEvent
+from engine.gateway.door import gateway_routes
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
     KEEP_ALIVE_S,
@@ -92,6 +93,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/run", routes.run),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
+            *gateway_routes(engine, MAX_BODY_BYTES),
         ]
     )
     return app
