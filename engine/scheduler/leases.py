@@ -30,7 +30,7 @@ class Leases:
         """The lease ends. One that the death of its worker has ended already is not ended again."""
         self._waiting.pop(lease, None)
         if granted := self._granted.pop(lease, None):
-            self._board.apply(ledger.end_lease, *granted)
+            self._board.apply(ledger.end_lease, *granted, self._board.now.wall_s)
 
     def worker_died(self, device: DeviceId) -> None:
         """Forget the leases on a device that has lost its residents. Each is still said to have ended, which must not end a lease
