@@ -102,6 +102,20 @@ def kept_tokens(ran: RunResult) -> int:
     return sum(tokens.kept for tokens in tokens_of(ran))
 
 
+def vectors_in(ran: RunResult) -> Vectors:
+    """Raises CannotServe for a run that made none."""
+    if not isinstance(ran.result, Vectors):
+        raise CannotServe(f"{ran.model} made no vectors")
+    return ran.result
+
+
+def written(ran: RunResult) -> Continuation:
+    """Raises CannotServe for a run that wrote nothing."""
+    if not isinstance(ran.result, Continuation):
+        raise CannotServe(f"{ran.model} wrote nothing")
+    return ran.result
+
+
 def facts_of(ran: RunResult) -> dict[str, str]:
     """Headers: where it ran, how long it took, and what else an application should know."""
     facts = {"Device": ran.device, "Seconds": f"{ran.seconds:.4f}"}

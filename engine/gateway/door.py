@@ -18,6 +18,7 @@ from engine.api import EngineAPI, EngineError
 from engine.core.sizes import format_size
 from engine.gateway.dialect import BadBody
 from engine.gateway.keys import KeyFile
+from engine.gateway.ollama_routes import OllamaRoutes
 from engine.gateway.openai_routes import OpenAIRoutes
 from engine.gateway.problems import Fault, dialect_of, fault_of, response_of
 from engine.settings.schema import HttpSettings
@@ -87,7 +88,7 @@ def gateway_routes(engine: EngineAPI, max_body_bytes: int) -> list[web.RouteDef]
 
         return web.RouteDef(route.method, route.path, handler, route.kwargs)
 
-    return [spoken(route) for route in OpenAIRoutes(engine).table()]
+    return [spoken(route) for route in (*OpenAIRoutes(engine).table(), *OllamaRoutes(engine).table())]
 
 
 def _let_pages_read(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

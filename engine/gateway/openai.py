@@ -24,9 +24,8 @@ from engine.core.tasks import (
     RunResult,
     Scores,
     TextPart,
-    Vectors,
 )
-from engine.gateway.dialect import BadBody, NewText, Unsupported, kept_tokens
+from engine.gateway.dialect import BadBody, NewText, Unsupported, kept_tokens, vectors_in, written
 
 USUAL_TOKENS: Final = 256
 """How much is written where a request does not say; OpenAI writes as much as fits, which holds up everybody else."""
@@ -287,9 +286,7 @@ def model_list(state: State, started_s: float) -> ModelList:
 
 def embeddings_of(ran: RunResult, body: EmbeddingsBody) -> EmbeddingList:
     """Vectors as figures or as bytes. Raises CannotServe for a run that made none."""
-    made = ran.result
-    if not isinstance(made, Vectors):
-        raise CannotServe(f"{ran.model} made no vectors")
+    made = vectors_in(ran)
     if body.encoding_format == "base64":
         width = 4 * made.dimensions
         starts = range(0, len(made.figures), width)
@@ -324,7 +321,7 @@ class Page:
 
     def whole(self, ran: RunResult) -> Completion:
         """Raises CannotServe for a run that wrote nothing."""
-        wrote = _written(ran)
+        wrote = written(ran)
         finish = _FINISH[wrote.ended]
         if self._is_chat:
             said = Said(wrote.text, "assistant", None)
@@ -338,7 +335,7 @@ class Page:
 
     def last_chunks(self, ran: RunResult) -> list[Completion]:
         """The rest of the text, why it ended, and what it took, where that was asked for. Raises CannotServe."""
-        wrote = _written(ran)
+        wrote = written(ran)
         chunks = [self._chunk(self._new.rest(wrote.text), _FINISH[wrote.ended])]
         if self._has_usage:
             chunks.append(self._made(self._kind, [], _usage(wrote)))
@@ -365,12 +362,6 @@ class Page:
     ) -> Completion:
         number, created, model = self._head
         return Completion(number, kind, created, model, choices, usage)
-
-
-def _written(ran: RunResult) -> Continuation:
-    if not isinstance(ran.result, Continuation):
-        raise CannotServe(f"{ran.model} wrote nothing")
-    return ran.result
 
 
 def _usage(wrote: Continuation) -> Usage:

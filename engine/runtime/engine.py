@@ -47,7 +47,7 @@ from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 
@@ -210,6 +210,12 @@ class Engine(EngineAPI):
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._refuse_if_ended()
+        model = model_meant(self._specs(), model) or model
+        self._check(model)
+        self.post(KeepAlive(model, seconds))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()

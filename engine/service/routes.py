@@ -20,6 +20,7 @@ from engine.wire import (
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
     CancelReply,
+    KeepAliveRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -91,6 +92,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/run", routes.run),
+            web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
             *gateway_routes(engine, MAX_BODY_BYTES),
@@ -141,6 +143,11 @@ class Routes:
             # Awaited before the response begins: what fails until then still has a status of its own.
             first = await anext(events)
             return await send_lines(request, _lines(first, events))
+
+    async def keep_alive(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=KeepAliveRequest)
+        await self._engine.keep_alive(asked.model, asked.seconds)
+        return _json({})
 
     async def keep_quiet(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)

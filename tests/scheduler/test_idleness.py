@@ -6,9 +6,10 @@ from engine.core.commands import SetPin
 from engine.core.devices import Reading
 from engine.core.policy import Policy
 from engine.core.records import Notice
+from engine.core.sizes import MIB
 from engine.core.state import leaves_at_s
 from engine.scheduler.messages import DeviceRead, KeepAlive, WorkerUp
-from tests.core.boxes import MIB, box, with_demand, with_resident, with_slab
+from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
 
