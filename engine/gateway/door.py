@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -18,9 +19,11 @@ from engine.api import EngineAPI, EngineError
 from engine.core.sizes import format_size
 from engine.gateway.dialect import BadBody
 from engine.gateway.keys import KeyFile
+from engine.gateway.metrics import Metrics
 from engine.gateway.ollama_routes import OllamaRoutes
 from engine.gateway.openai_routes import OpenAIRoutes
 from engine.gateway.problems import Fault, dialect_of, fault_of, response_of
+from engine.gateway.watching import WatchRoutes
 from engine.settings.schema import HttpSettings
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -71,24 +74,42 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def door_application(engine: EngineAPI, rules: DoorRules) -> web.Application:
+def door_application(gateway: Gateway, rules: DoorRules) -> web.Application:
     """What is served over TCP."""
     app = web.Application(middlewares=[_door(rules)], client_max_size=rules.max_body_bytes)
     app.on_response_prepare.append(_let_pages_read(rules.origins))
-    app.add_routes(gateway_routes(engine, rules.max_body_bytes))
+    app.add_routes(gateway.routes(rules.max_body_bytes))
     return app
 
 
-def gateway_routes(engine: EngineAPI, max_body_bytes: int) -> list[web.RouteDef]:
-    """The dialects' routes, for the engine's own socket too. What fails is said in the dialect that was spoken."""
+class Gateway:
+    """What is served to applications and to those who watch over the engine, over TCP and at the engine's own socket."""
 
-    def spoken(route: web.RouteDef) -> web.RouteDef:
-        async def handler(request: web.Request) -> web.StreamResponse:
-            return await answered(request, cast(Handler, route.handler), max_body_bytes)
+    def __init__(self, engine: EngineAPI) -> None:
+        self._engine: Final = engine
+        self._metrics: Final = Metrics()
 
-        return web.RouteDef(route.method, route.path, handler, route.kwargs)
+    @asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """What happens inside is counted."""
+        following = asyncio.create_task(self._metrics.follow(self._engine), name="metrics")
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
-    return [spoken(route) for route in (*OpenAIRoutes(engine).table(), *OllamaRoutes(engine).table())]
+    def routes(self, max_body_bytes: int) -> list[web.RouteDef]:
+        """All dialects. What fails is said in the one that was spoken."""
+        dialects = (OpenAIRoutes(self._engine), OllamaRoutes(self._engine), WatchRoutes(self._engine, self._metrics))
+        return [_spoken(route, max_body_bytes) for dialect in dialects for route in dialect.table()]
+
+
+def _spoken(route: web.RouteDef, max_body_bytes: int) -> web.RouteDef:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await answered(request, cast(Handler, route.handler), max_body_bytes)
+
+    return web.RouteDef(route.method, route.path, handler, route.kwargs)
 
 
 def _let_pages_read(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

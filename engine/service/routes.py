@@ -14,7 +14,7 @@ from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.core.tasks import RunEvent
-from engine.gateway.door import gateway_routes
+from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
     KEEP_ALIVE_S,
@@ -76,7 +76,7 @@ Stop: TypeAlias = Callable[[], asyncio.Future[None]]
 """Asks the serving process to end; done when the engine has stopped."""
 
 
-def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Application:
+def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: bool) -> web.Application:
     """The engine's routes behind the gate."""
     app = web.Application(middlewares=[gate(read_only=read_only)], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(mark_protocol)
@@ -95,7 +95,7 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
-            *gateway_routes(engine, MAX_BODY_BYTES),
+            *gateway.routes(MAX_BODY_BYTES),
         ]
     )
     return app

@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from engine.api import EngineAPI, EngineError
-from engine.gateway.door import DoorRefused, door_application, rules_of
+from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning
 from engine.service.routes import application
@@ -46,18 +46,20 @@ async def serve(
         return stopped
 
     listening = claim_socket(paths.socket)
-    runner = _runner(application(engine, stop, read_only=read_only))
+    gateway = Gateway(engine)
+    runner = _runner(application(engine, gateway, stop, read_only=read_only))
     await runner.setup()
     door: web.AppRunner | None = None
     try:
         await web.SockSite(runner, listening).start()
         if http is not None and http.listen and not read_only:
-            door = await _opened(engine, http, paths)
+            door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
             loop.add_signal_handler(number, asked.set)
         _log.info("listening at %s", paths.socket)
         on_ready()
-        await asked.wait()
+        async with gateway.counting():
+            await asked.wait()
         await _stop_engine(engine)
         stopped.set_result(None)
     except DoorRefused:
@@ -82,10 +84,10 @@ def _runner(app: web.Application) -> web.AppRunner:
     )
 
 
-async def _opened(engine: EngineAPI, http: HttpSettings, paths: Paths) -> web.AppRunner:
+async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> web.AppRunner:
     """The door for applications. Raises DoorRefused."""
     host, _, port = http.listen.rpartition(":")
-    runner = _runner(door_application(engine, rules_of(http, paths.keys)))
+    runner = _runner(door_application(gateway, rules_of(http, paths.keys)))
     await runner.setup()
     try:
         await web.TCPSite(runner, host.strip("[]"), int(port)).start()

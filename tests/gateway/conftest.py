@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from engine.gateway.door import DoorRules, door_application
+from engine.gateway.door import DoorRules, Gateway, door_application
 from tests.gateway.calls import Door
 from tests.scripted_engine import ScriptedEngine
 
@@ -20,5 +20,5 @@ async def scripted() -> ScriptedEngine:
 @pytest.fixture
 async def door(scripted: ScriptedEngine) -> AsyncIterator[Door]:
     """Open to whoever reaches it."""
-    async with TestClient(TestServer(door_application(scripted, DoorRules()))) as client:
+    async with TestClient(TestServer(door_application(Gateway(scripted), DoorRules()))) as client:
         yield Door(client)

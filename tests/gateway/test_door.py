@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from engine.api import Overloaded
 from engine.core.names import ModelName
 from engine.core.tasks import RunEvent, Task, TextPart
-from engine.gateway.door import DoorRules, door_application
+from engine.gateway.door import DoorRules, Gateway, door_application
 from engine.gateway.keys import KeyFile, add_key, remove_key
 from tests.gateway.calls import Door
 from tests.scripted_engine import ScriptedEngine
@@ -24,7 +24,7 @@ CHAT = {"model": "phi-3-mini", "messages": [{"role": "user", "content": "hi"}], 
 
 @asynccontextmanager
 async def opened(engine: ScriptedEngine, rules: DoorRules) -> AsyncIterator[Door]:
-    async with TestClient(TestServer(door_application(engine, rules))) as client:
+    async with TestClient(TestServer(door_application(Gateway(engine), rules))) as client:
         yield Door(client)
 
 
