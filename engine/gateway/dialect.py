@@ -12,6 +12,8 @@ from msgspec import Struct
 from engine.api import CannotServe
 from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextPart, TextTokens, Vectors
 
+USUAL_TOKENS: Final = 256
+"""How much is written where a request does not say; OpenAI writes as much as fits, which holds up everybody else."""
 FACT_PREFIX: Final = "Citadel-"
 """Of the headers that say how a request fared."""
 _T = TypeVar("_T", bound=Struct)

@@ -16,11 +16,9 @@ from msgspec.structs import replace
 from engine.core.names import CPU
 from engine.core.state import ModelState, State, leaves_at_s
 from engine.core.tasks import Embed, Ended, Generate, Message, RunResult, TextPart
-from engine.gateway.dialect import BadBody, NewText, Unsupported, kept_tokens, quoted, vectors_in, written
+from engine.gateway.dialect import USUAL_TOKENS, BadBody, NewText, Unsupported, kept_tokens, quoted, vectors_in, written
 from engine.version import VERSION
 
-USUAL_TOKENS: Final = 256
-"""How much is written where `num_predict` is not given, or is -1: Ollama writes without end."""
 _SPAN: Final = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -43,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """How a model writes; those that have a meaning here."""
 
     num_predict: int = -1
+    """Negative: the usual number; Ollama writes without end."""
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
@@ -112,13 +111,13 @@ class GenerateBody(Asking, frozen=True, kw_only=True):
         return options.task((*system, Message("user", self.prompt)))
 
 
-class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
+class OllamaMessage(Struct, frozen=True, forbid_unknown_fields=True):
     role: str
     content: str = ""
 
 
-class ChatBody(Asking, frozen=True, kw_only=True):
-    messages: list[ChatMessage] = []
+class OllamaChatBody(Asking, frozen=True, kw_only=True):
+    messages: list[OllamaMessage] = []
     stream: bool = True
     options: dict[str, Any] = {}
 
@@ -141,16 +140,16 @@ _NO_THOUGHT: Final = Unsupported("models here have no such setting", (False,))
 _NO_PICTURES: Final = Unsupported("models here read text", ([],))
 _OF_THE_BOX: Final = "where models go is the operator's, and the policy's"
 
-NOT_FOR_EMBEDDINGS: Final = {"options": Unsupported("nothing of it has a meaning for vectors", ({},))}
-NOT_FOR_CHATS: Final = {
+NOT_FOR_OLLAMA_VECTORS: Final = {"options": Unsupported("nothing of it has a meaning for vectors", ({},))}
+NOT_FOR_OLLAMA_CHATS: Final = {
     "tools": _NO_TOOLS,
     "format": _NO_FORM,
     "think": _NO_THOUGHT,
     "logprobs": Unsupported("scores of tokens are not kept", (False,)),
     "top_logprobs": Unsupported("scores of tokens are not kept", (0,)),
 }
-NOT_FOR_TEXTS: Final = {
-    **NOT_FOR_CHATS,
+NOT_FOR_OLLAMA_TEXTS: Final = {
+    **NOT_FOR_OLLAMA_CHATS,
     "images": _NO_PICTURES,
     "suffix": Unsupported("texts are written forwards only", ("",)),
     "template": Unsupported("the checkpoint's own chat template is used; send raw for none", ("",)),
@@ -298,7 +297,7 @@ def first_vector(ran: RunResult) -> Vector:
     return Vector(vectors_in(ran).rows()[0])
 
 
-class Page:
+class LinePage:
     """A text, whole or line by line."""
 
     def __init__(self, model: str, *, is_chat: bool) -> None:

@@ -16,17 +16,17 @@ from engine.core.tasks import Embed, Generate, RunEvent, RunResult
 from engine.gateway.dialect import facts_of, quoted, read_body
 from engine.gateway.ollama import (
     NOT_AMONG_OPTIONS,
-    NOT_FOR_CHATS,
-    NOT_FOR_EMBEDDINGS,
-    NOT_FOR_TEXTS,
+    NOT_FOR_OLLAMA_CHATS,
+    NOT_FOR_OLLAMA_TEXTS,
+    NOT_FOR_OLLAMA_VECTORS,
     VERSION_BODY,
     Asking,
-    ChatBody,
     EmbedBody,
     GenerateBody,
+    LinePage,
+    OllamaChatBody,
     OneEmbeddingBody,
     Options,
-    Page,
     ShowBody,
     first_vector,
     loaded_of,
@@ -80,7 +80,7 @@ class OllamaRoutes:
         return _answer(shown_of(models[name]))
 
     async def embed(self, request: web.Request) -> web.Response:
-        body = read_body(await request.read(), EmbedBody, NOT_FOR_EMBEDDINGS)
+        body = read_body(await request.read(), EmbedBody, NOT_FOR_OLLAMA_VECTORS)
         task = body.asked()
         if not task.texts:
             return await self._without_prompt(body, is_chat=False)
@@ -89,20 +89,20 @@ class OllamaRoutes:
         return _answer(rows_of(ran), ran)
 
     async def embedding(self, request: web.Request) -> web.Response:
-        body = read_body(await request.read(), OneEmbeddingBody, NOT_FOR_EMBEDDINGS)
+        body = read_body(await request.read(), OneEmbeddingBody, NOT_FOR_OLLAMA_VECTORS)
         await self._keep_alive(body)
         ran = await self._engine.result(body.model, Embed((body.prompt,), truncate=True))
         return _answer(first_vector(ran), ran)
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
-        body = read_body(await request.read(), GenerateBody, NOT_FOR_TEXTS)
+        body = read_body(await request.read(), GenerateBody, NOT_FOR_OLLAMA_TEXTS)
         if not body.prompt:
             return await self._without_prompt(body, is_chat=False)
         task = body.asked(_options(body.options))
         return await self._write(request, body, task, is_chat=False, is_stream=body.stream)
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = read_body(await request.read(), ChatBody, NOT_FOR_CHATS)
+        body = read_body(await request.read(), OllamaChatBody, NOT_FOR_OLLAMA_CHATS)
         if not body.messages:
             return await self._without_prompt(body, is_chat=True)
         task = body.asked(_options(body.options))
@@ -112,7 +112,7 @@ class OllamaRoutes:
         self, request: web.Request, body: Asking, task: Generate, *, is_chat: bool, is_stream: bool
     ) -> web.StreamResponse:
         await self._keep_alive(body)
-        page = Page(body.model, is_chat=is_chat)
+        page = LinePage(body.model, is_chat=is_chat)
         if not is_stream:
             ran = await self._engine.result(body.model, task)
             return _answer(page.last(ran, is_whole=True), ran)
@@ -127,7 +127,7 @@ class OllamaRoutes:
 
     async def _without_prompt(self, body: Asking, *, is_chat: bool) -> web.Response:
         """Ollama's way to bring a model, or to let it go with a `keep_alive` of 0."""
-        page = Page(body.model, is_chat=is_chat)
+        page = LinePage(body.model, is_chat=is_chat)
         await self._keep_alive(body)
         if body.keep_alive is not None and seconds_of(body.keep_alive) == 0:
             return _answer(page.empty("unload"))

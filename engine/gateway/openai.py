@@ -25,10 +25,7 @@ from engine.core.tasks import (
     Scores,
     TextPart,
 )
-from engine.gateway.dialect import BadBody, NewText, Unsupported, kept_tokens, vectors_in, written
-
-USUAL_TOKENS: Final = 256
-"""How much is written where a request does not say; OpenAI writes as much as fits, which holds up everybody else."""
+from engine.gateway.dialect import USUAL_TOKENS, BadBody, NewText, Unsupported, kept_tokens, vectors_in, written
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────
 
