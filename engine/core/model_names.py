@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Final
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+
+_LONGEST_SHOWN: Final = 100
 
 
 def model_meant(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName | None:
@@ -21,6 +24,14 @@ def nearest_model(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName
     """The model whose name is so like `name` that it may have been meant."""
     names = _by_any_name(models)
     return next((names[close] for close in get_close_matches(name.lower(), names, n=1)), None)
+
+
+def unknown_model(models: Mapping[ModelName, ModelSpec], name: str) -> str:
+    """What to say to whoever asks for a model that there is not."""
+    nearest = nearest_model(models, name)
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    known = f"the catalog has {', '.join(models)}" if models else "the catalog is empty"
+    return f"no model is named {name[:_LONGEST_SHOWN]}{hint}; {known}"
 
 
 def _by_any_name(models: Mapping[ModelName, ModelSpec]) -> dict[str, ModelName]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from engine.core.names import CPU
 from engine.core.state import ModelState, State, leaves_at_s
@@ -80,7 +80,14 @@ class Asking(Struct, frozen=True, kw_only=True):
     keep_alive: float | str | None = None
 
 
+class VectorOptions(Struct, frozen=True, kw_only=True):
+    """Those that have a meaning for vectors: none has more than that of `Options`."""
+
+    num_ctx: int | None = None
+
+
 class EmbedBody(Asking, frozen=True, kw_only=True):
+    options: dict[str, Any] = {}
     input: str | list[str]
     truncate: bool = True
     dimensions: int | None = None
@@ -91,6 +98,7 @@ class EmbedBody(Asking, frozen=True, kw_only=True):
 
 
 class OneEmbeddingBody(Asking, frozen=True, kw_only=True):
+    options: dict[str, Any] = {}
     prompt: str = ""
 
 
@@ -140,7 +148,6 @@ _NO_THOUGHT: Final = Unsupported("models here have no such setting", (False,))
 _NO_PICTURES: Final = Unsupported("models here read text", ([],))
 _OF_THE_BOX: Final = "where models go is the operator's, and the policy's"
 
-NOT_FOR_OLLAMA_VECTORS: Final = {"options": Unsupported("nothing of it has a meaning for vectors", ({},))}
 NOT_FOR_OLLAMA_CHATS: Final = {
     "tools": _NO_TOOLS,
     "format": _NO_FORM,
@@ -168,6 +175,10 @@ NOT_AMONG_OPTIONS: Final = {
     **dict.fromkeys(("num_gpu", "main_gpu", "num_thread", "numa", "low_vram"), Unsupported(_OF_THE_BOX)),
     **dict.fromkeys(("num_batch", "use_mmap", "use_mlock", "vocab_only"), Unsupported(_OF_THE_BOX)),
 }
+
+NOT_AMONG_VECTOR_OPTIONS: Final = NOT_AMONG_OPTIONS | dict.fromkeys(
+    (field.name for field in fields(Options) if field.name != "num_ctx"), Unsupported("it has no meaning for vectors")
+)
 
 # ── what is answered ─────────────────────────────────────────────────────────────────────────────
 

@@ -11,14 +11,14 @@ from aiohttp import web
 
 from engine.api import CannotServe, Done, EngineAPI, UnknownModel, why_not_done
 from engine.core.commands import Load, Submission
-from engine.core.model_names import model_meant
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.tasks import Embed, Generate, RunEvent, RunResult
-from engine.gateway.dialect import facts_of, quoted, read_body
+from engine.gateway.dialect import facts_of, read_body
 from engine.gateway.ollama import (
     NOT_AMONG_OPTIONS,
+    NOT_AMONG_VECTOR_OPTIONS,
     NOT_FOR_OLLAMA_CHATS,
     NOT_FOR_OLLAMA_TEXTS,
-    NOT_FOR_OLLAMA_VECTORS,
     VERSION_BODY,
     Asking,
     EmbedBody,
@@ -28,6 +28,7 @@ from engine.gateway.ollama import (
     OneEmbeddingBody,
     Options,
     ShowBody,
+    VectorOptions,
     first_vector,
     loaded_of,
     rows_of,
@@ -74,13 +75,14 @@ class OllamaRoutes:
         body = read_body(await request.read(), ShowBody, {})
         models = (await self._engine.snapshot()).state.models
         asked = body.model or body.name
-        name = model_meant({name: known.spec for name, known in models.items()}, asked)
-        if name is None:
-            raise UnknownModel(f"no model is named {quoted(asked)}; the catalog has {', '.join(models)}")
+        specs = {name: known.spec for name, known in models.items()}
+        if (name := model_meant(specs, asked)) is None:
+            raise UnknownModel(unknown_model(specs, asked))
         return _answer(shown_of(models[name]))
 
     async def embed(self, request: web.Request) -> web.Response:
-        body = read_body(await request.read(), EmbedBody, NOT_FOR_OLLAMA_VECTORS)
+        body = read_body(await request.read(), EmbedBody, {})
+        _check_vector_options(body.options)
         task = body.asked()
         if not task.texts:
             return await self._without_prompt(body, is_chat=False)
@@ -89,7 +91,8 @@ class OllamaRoutes:
         return _answer(rows_of(ran), ran)
 
     async def embedding(self, request: web.Request) -> web.Response:
-        body = read_body(await request.read(), OneEmbeddingBody, NOT_FOR_OLLAMA_VECTORS)
+        body = read_body(await request.read(), OneEmbeddingBody, {})
+        _check_vector_options(body.options)
         await self._keep_alive(body)
         ran = await self._engine.result(body.model, Embed((body.prompt,), truncate=True))
         return _answer(first_vector(ran), ran)
@@ -144,6 +147,11 @@ class OllamaRoutes:
 def _options(options: dict[str, object]) -> Options:
     """Raises BadBody."""
     return read_body(msgspec.json.encode(options), Options, NOT_AMONG_OPTIONS)
+
+
+def _check_vector_options(options: dict[str, object]) -> None:
+    """Raises BadBody."""
+    read_body(msgspec.json.encode(options), VectorOptions, NOT_AMONG_VECTOR_OPTIONS)
 
 
 def _answer(body: object, ran: RunResult | None = None) -> web.Response:

@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import web
 
 from engine.api import EngineAPI, UnknownModel
-from engine.core.model_names import model_meant
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.tasks import Generate, RunEvent, RunResult
-from engine.gateway.dialect import facts_of, quoted, read_body
+from engine.gateway.dialect import facts_of, read_body
 from engine.gateway.openai import (
     NOT_FOR_CHATS,
     NOT_FOR_COMPLETIONS,
@@ -62,11 +62,12 @@ class OpenAIRoutes:
     async def model(self, request: web.Request) -> web.Response:
         hello, snapshot = await self._engine.hello(), await self._engine.snapshot()
         asked = request.match_info["model"]
-        name = model_meant({name: known.spec for name, known in snapshot.state.models.items()}, asked)
+        specs = {name: known.spec for name, known in snapshot.state.models.items()}
+        name = model_meant(specs, asked)
         for card in model_list(snapshot.state, hello.started_at_s).data:
             if card.id == name:
                 return _answer(card)
-        raise UnknownModel(f"no model is named {quoted(asked)}")
+        raise UnknownModel(unknown_model(specs, asked))
 
     async def embeddings(self, request: web.Request) -> web.Response:
         body = read_body(await request.read(), EmbeddingsBody, NOT_FOR_EMBEDDINGS)

@@ -29,7 +29,7 @@ from engine.api import (
 from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
-from engine.core.model_names import model_meant, nearest_model
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
@@ -238,10 +238,7 @@ class Engine(EngineAPI):
 
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
-            nearest = nearest_model(self._specs(), model)
-            hint = f"; did you mean {nearest}?" if nearest else ""
-            names = ", ".join(self._scheduler.state.models)
-            raise UnknownModel(f"no model is named {model}{hint}; the catalog has {names}")
+            raise UnknownModel(unknown_model(self._specs(), model))
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
