@@ -334,6 +334,11 @@ class EngineAPI(Protocol):
         classified = classified_texts(_expected(LabelScores, ran))
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        """The model leaves its device once it has been idle for so long: 0 is as soon as nothing runs on it, None is never. That
+        holds until somebody says otherwise, and a pin goes before it. Raises UnknownModel, ReadOnly."""
+        ...
+
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
         read now and then, unless a command waits for a reading, and nothing is read ahead, checked or learned. Ask again in

@@ -31,6 +31,7 @@ from engine.api import (
 )
 from engine.core.commands import Command, Load, Submission, models_of
 from engine.core.insight.request_figures import RequestFigures
+from engine.core.ledger import set_keep_alive
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -231,6 +232,10 @@ class ScriptedEngine(EngineAPI):
                 read = _read(texts, truncate)
                 result = LabelScores(("short", "long"), tuple((1 - t.kept / 4, t.kept / 4) for t in read), read)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._check_model(model)
+        self._become(set_keep_alive(self._state, model, seconds))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()

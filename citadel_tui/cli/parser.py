@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "serve": "run the engine in the foreground",
+    "keys": "the keys that let applications in over HTTP",
     "stop": "end the engine in order; its models leave memory",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
     "gpus": "what each GPU of this machine can do",

@@ -14,15 +14,25 @@ from engine.client import RemoteEngine
 from engine.process import ENGINE_PROGRAM, wait_until_gone
 
 
+class ServeArguments(Arguments, frozen=True, kw_only=True):
+    http: str | None
+
+
 def add_arguments(command: CommandParser) -> None:
-    command.carried_out_by(_serve if command.name == "serve" else _stop, Arguments)
+    if command.name == "stop":
+        command.carried_out_by(_stop, Arguments)
+        return
+    command.add_argument("--http", metavar="HOST:PORT", help="serve applications there, as http.listen says otherwise")
+    command.carried_out_by(_serve, ServeArguments)
 
 
-def _serve(arguments: Arguments) -> int:
+def _serve(arguments: ServeArguments) -> int:
     """Become the engine: signals, and a service manager's idea of the process, then need no passing on."""
     from engine.settings import find_config_folder
 
     folder = find_config_folder(arguments.config, os.environ, Path.cwd())
+    if arguments.http is not None:
+        os.environ["CITADEL_LISTEN"] = arguments.http  # checked where all settings are
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *ENGINE_PROGRAM, "--config", str(folder)])

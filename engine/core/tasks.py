@@ -318,6 +318,8 @@ class RunResult(Struct, frozen=True, tag="result"):
     """From when it was asked for until the worker had answered; loading the model is part of it."""
     synthetic: bool = False
     """Whether the model's weights are random, and what it says means nothing."""
+    loaded_s: float | None = None
+    """So much of that it waited for its model to be brought to the device; None where it was there."""
 
 
 RunEvent: TypeAlias = TaskPart | RunResult

@@ -30,6 +30,8 @@ from engine.api import (
 from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -47,7 +49,7 @@ from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
@@ -197,7 +199,7 @@ class Engine(EngineAPI):
         return True
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        self._take_request(model, task)
+        model = self._take_request(model, task)
         began_s = self._clock.monotonic()
 
         def ended(device: DeviceId, result: TaskResult) -> RunResult:
@@ -242,24 +244,34 @@ class Engine(EngineAPI):
             limit.cancel()
             looking.cancel()  # its thread goes on
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._refuse_if_ended()
+        model = model_meant(self._specs(), model) or model
+        self._check(model)
+        self.post(KeepAlive(model, seconds))
+
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
         self.post(KeepQuiet(for_s))
         return self._quiet_sample_s
 
-    def _take_request(self, model: ModelName, task: Task) -> None:
-        """Refuse what can't be served, and record the rest as demand."""
+    def _take_request(self, name: str, task: Task) -> ModelName:
+        """Refuse what can't be served, and record the rest as demand; the model that is meant."""
         self._refuse_if_ended()
+        model = model_meant(self._specs(), name) or name
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
+        return model
+
+    def _specs(self) -> dict[ModelName, ModelSpec]:
+        return {model: known.spec for model, known in self._scheduler.state.models.items()}
 
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
-            names = ", ".join(self._scheduler.state.models)
-            raise UnknownModel(f"no model is named {model}; the catalog has {names}")
+            raise UnknownModel(unknown_model(self._specs(), model))
 
     def _refuse_if_ended(self) -> None:
         if self._ended:

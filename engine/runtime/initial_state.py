@@ -93,7 +93,16 @@ def look_at(listed: ModelSpec, settings: Settings, specs: Sequence[DeviceSpec], 
         warnings.append(settled.remark)
     if why_not and folder.exists():
         warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
-    known = ModelState(spec, footprint, source.text, not why_not, spec.pin, smaller=smaller, remark=settled.remark)
+    known = ModelState(
+        spec,
+        footprint,
+        source.text,
+        not why_not,
+        spec.pin,
+        smaller=smaller,
+        keep_alive_s=(settings.policy.idle_s if spec.idle_s is None else spec.idle_s) or None,
+        remark=settled.remark,
+    )
     return ModelLook(known, source, tuple(warnings))
 
 

@@ -66,6 +66,13 @@ class RunOutOfMemory(Struct, frozen=True):
     device: DeviceId
 
 
+class KeepAlive(Struct, frozen=True):
+    """Somebody says how long a model may be idle on a device from now on; None for as long as it likes."""
+
+    model: ModelName
+    seconds: float | None
+
+
 class KeepQuiet(Struct, frozen=True):
     """Somebody measures: rest for so long, or no longer when that is 0."""
 
@@ -228,6 +235,7 @@ Message: TypeAlias = (
     | LeaseEnded
     | RunMeasured
     | RunOutOfMemory
+    | KeepAlive
     | KeepQuiet
     | ModelMended
     | SlabReport

@@ -14,11 +14,13 @@ from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.core.tasks import RunEvent
+from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
     CancelReply,
+    KeepAliveRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -74,7 +76,7 @@ Stop: TypeAlias = Callable[[], asyncio.Future[None]]
 """Asks the serving process to end; done when the engine has stopped."""
 
 
-def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Application:
+def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: bool) -> web.Application:
     """The engine's routes behind the gate."""
     app = web.Application(middlewares=[gate(read_only=read_only)], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(mark_protocol)
@@ -90,8 +92,10 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/run", routes.run),
+            web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/stop", routes.stop),
+            *gateway.routes(MAX_BODY_BYTES),
         ]
     )
     return app
@@ -139,6 +143,11 @@ class Routes:
             # Awaited before the response begins: what fails until then still has a status of its own.
             first = await anext(events)
             return await send_lines(request, _lines(first, events))
+
+    async def keep_alive(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=KeepAliveRequest)
+        await self._engine.keep_alive(asked.model, asked.seconds)
+        return _json({})
 
     async def keep_quiet(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)
