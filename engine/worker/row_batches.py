@@ -4,21 +4,23 @@ times of a lane's batches say about how large one should be. Pure: no torch, no 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from itertools import islice
-from statistics import linear_regression, median
+from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations, islice
+from statistics import median
 from typing import Final, NamedTuple, TypeVar
 
 _FIRST_TOKENS: Final = 1024
-"""Of a lane's first batch, of which nobody knows how long it takes: seconds on a slow CPU, next to nothing on a card."""
+"""Of a batch of which nobody can know yet how long it takes."""
 _UNNOTICED_S: Final = 0.05
 """A batch that takes no longer delays nobody who would notice."""
 _WORTH: Final = 8
 """A batch's tokens may take so many times what any batch takes: 8/9 of the best throughput. More only lengthens the wait."""
 _KEPT: Final = 8
-"""Batches of a size, within a factor of two, that count; so rare sizes are remembered, and figures of a busy minute are not."""
+"""Batches of a size, within a factor of two, that count: so a rare size is remembered while another is common."""
+_REMEMBERED: Final = 300
+"""Batches after which one is forgotten whose size no longer comes: the device may have been busy with something else then."""
 _APART: Final = 1.5
-"""How much larger the largest size must be than the smallest before the two tell what a batch takes whatever its size."""
+"""How much larger one size must be than another before the two tell what a token takes, and what any batch does."""
 
 
 class Bounds(NamedTuple):
@@ -96,6 +98,12 @@ def _next_batch(lengths: Iterable[int], bounds: Bounds) -> int:
     return count
 
 
+class _Took(NamedTuple):
+    number: int
+    tokens: int
+    seconds: float
+
+
 class BatchTimes:
     """How long the last batches of a lane took, and how large its next one may be."""
 
@@ -103,39 +111,44 @@ class BatchTimes:
         """`most_tokens` of a batch are those that its memory was promised for, padding included."""
         self._most_rows: Final = most_rows
         self._most_tokens: Final = most_tokens
-        self._of_size: Final[dict[int, deque[tuple[int, float]]]] = {}
+        self._of_size: Final[dict[int, deque[_Took]]] = {}
+        self._batches = 0
 
     def note(self, tokens: int, seconds: float) -> None:
         """A batch of so many tokens, padding included, took so long."""
-        self._of_size.setdefault(tokens.bit_length(), deque(maxlen=_KEPT)).append((tokens, seconds))
+        self._batches += 1
+        of_size = self._of_size.setdefault(tokens.bit_length(), deque(maxlen=_KEPT))
+        of_size.append(_Took(self._batches, tokens, seconds))
 
     def bounds(self) -> Bounds:
-        """Never more than was promised."""
-        sizes = [size for _, batches in sorted(self._of_size.items()) for size in [_middle(batches)] * len(batches)]
-        if not sizes:
-            return Bounds(self._most_rows, min(_FIRST_TOKENS, self._most_tokens), self._most_tokens)
-        if (line := _line(sizes)) is None:
-            tokens, seconds = sizes[-1]
-            unnoticed = _UNNOTICED_S / max(seconds, 1e-9) * tokens
-            return Bounds(self._most_rows, self._within(unnoticed), self._most_tokens)
-        fixed_s, token_s = line
-        tokens = self._within(max(_WORTH * fixed_s, _UNNOTICED_S - fixed_s) / token_s)
-        return Bounds(self._most_rows, tokens, self._within(fixed_s / token_s))
-
-    def _within(self, tokens: float) -> int:
-        return int(max(1, min(tokens, self._most_tokens)))
+        """Never more than was promised, nor more than twice what was tried."""
+        since = self._batches - _REMEMBERED
+        lately = ([took for took in of_size if took.number > since] for of_size in self._of_size.values())
+        known = [_middle(took) for took in lately if took]
+        tried, took_s = max(known, default=(0.0, 0.0))
+        most = min(self._most_tokens, max(2 * tried, _FIRST_TOKENS))
+        if (line := _line(known)) is not None:
+            fixed_s, token_s = line
+            tokens = max(_WORTH * fixed_s, _UNNOTICED_S - fixed_s) / token_s
+            return Bounds(self._most_rows, _whole(tokens, most), _whole(fixed_s / token_s, self._most_tokens))
+        unnoticed = tried * _UNNOTICED_S / took_s if took_s > _UNNOTICED_S else most
+        return Bounds(self._most_rows, _whole(unnoticed, most), self._most_tokens)
 
 
-def _middle(batches: Iterable[tuple[int, float]]) -> tuple[float, float]:
-    """Medians: one batch that something else held up says nothing about the next."""
-    tokens, seconds = zip(*batches, strict=True)
-    return median(tokens), median(seconds)
+def _whole(tokens: float, most: float) -> int:
+    return int(max(1, min(tokens, most)))
 
 
-def _line(sizes: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Seconds of any batch, and of a token, as a line through (tokens, seconds); None where they tell neither."""
-    tokens, seconds = zip(*sizes, strict=True)
-    if max(tokens) < _APART * min(tokens):
+def _middle(batches: Collection[_Took]) -> tuple[float, float]:
+    """Medians of their tokens and seconds: one batch that something else held up says nothing about the next."""
+    return median(took.tokens for took in batches), median(took.seconds for took in batches)
+
+
+def _line(sizes: Collection[tuple[float, float]]) -> tuple[float, float] | None:
+    """Seconds of any batch, and of a token, by (tokens, seconds); None where they tell neither. By medians (Theil and Sen), since
+    a size that is rare may be known by a batch that was held up."""
+    pairs = ((small, large) for small, large in combinations(sorted(sizes), 2) if large[0] >= _APART * small[0])
+    slopes = [(large[1] - small[1]) / (large[0] - small[0]) for small, large in pairs]
+    if not slopes or (token_s := median(slopes)) <= 0:
         return None
-    token_s, fixed_s = linear_regression(tokens, seconds)
-    return (max(0.0, fixed_s), token_s) if token_s > 0 else None
+    return max(0.0, median(seconds - token_s * tokens for tokens, seconds in sizes)), token_s

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
@@ -175,7 +176,12 @@ class RowLane:
     def _serve(self) -> None:
         while self._has_work():
             self._read_newcomers()
-            self._run_batch()
+            with self._turn.mine():
+                # What came while it was another lane's turn is company, too; only a large request would keep the device waiting.
+                self._read_newcomers(self._model.limits.max_batch)
+                requests = self._run_batch()
+            for request in requests:
+                self._settle(request)
             self._bounds = self._times.bounds()  # now that those who waited for the batch have their answers
 
     def _has_work(self) -> bool:
@@ -184,41 +190,42 @@ class RowLane:
             self._changing.wait_for(lambda: self._open or self._is_closed)
             return bool(self._open)
 
-    def _read_newcomers(self) -> None:
-        """As many as could share a batch, so that reading holds up no batch for long."""
+    def _read_newcomers(self, largest: float = inf) -> None:
+        """As many as could share a batch, so that reading holds up no batch for long, up to the first of more than `largest`
+        rows."""
         rows = 0
         for _ in range(self._model.limits.max_batch):
             with self._changing:
-                if not self._newcomers or rows >= self._model.limits.max_batch:
+                if (
+                    not self._newcomers
+                    or self._newcomers[0].task.work > largest
+                    or rows >= self._model.limits.max_batch
+                ):
                     return
                 asked = self._newcomers.popleft()
                 self._under_way[asked.id] = False
             try:
-                read = self._read(asked.task)
+                request = _Request(asked, self._read(asked.task), self._model.width)
             except Exception as error:
                 self._answer(asked, error)
                 continue
-            rows += len(read.rows)
-            request = _Request(asked, read, self._model.width)
+            rows += len(request.rows)
             with self._changing:
                 if request.left:
                     self._waiting.append(request)
             self._settle(request)
 
-    def _run_batch(self) -> None:
-        with self._turn.mine():
-            with (
-                self._changing
-            ):  # only now, since others may have come to be read, or left, while it was another lane's turn
-                batch = pick(self._waiting, self._bounds) if self._waiting else []
-                requests = _requests(batch)
-                self._under_way.update((request.asked.id, False) for request in requests)
-            try:
-                self._forward(batch)
-            finally:
-                self._began_s = None
-        for request in requests:
-            self._settle(request)
+    def _run_batch(self) -> list[_Request]:
+        """Whose rows were in it."""
+        with self._changing:
+            batch = pick(self._waiting, self._bounds) if self._waiting else []
+            requests = _requests(batch)
+            self._under_way.update((request.asked.id, False) for request in requests)
+        try:
+            self._forward(batch)
+        finally:
+            self._began_s = None
+        return requests
 
     def _forward(self, batch: _Batch) -> None:
         """In as few parts as memory allows. An error is one request's own: where several share the batch, each runs alone."""
@@ -277,7 +284,10 @@ class RowLane:
         elif isinstance(came, Exception):
             asked.fail(came)
         else:
-            asked.end(came)
+            try:
+                asked.end(came)
+            except Exception as error:  # an answer that can't be sent: the lane goes on
+                asked.fail(error)
 
 
 def forward_alone(model: RowModel[Row], rows: Sequence[Row]) -> torch.Tensor:

@@ -1,0 +1,176 @@
+"""Which rows run together: in whatever order requests come, each row runs once, in turn, within bounds, with little padding."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.worker.row_batches import BatchTimes, Bounds, WaitingRows, pick
+
+MOST_TOKENS: Final = 8192
+WIDE: Final = 1 << 30
+"""More than any test's."""
+
+Lengths: TypeAlias = list[int]
+Batch: TypeAlias = list[tuple[WaitingRows, int]]
+
+lengths = st.lists(st.integers(1, 64), min_size=1, max_size=30)
+arrivals = st.lists(st.tuples(st.integers(0, 3), lengths), max_size=12)
+"""Requests, and how many batches are picked before each."""
+bounds = st.builds(Bounds, rows=st.integers(1, 8), tokens=st.integers(1, 256), fixed=st.integers(0, 100))
+
+
+def batches_of(arrivals: list[tuple[int, Lengths]], bounds: Bounds) -> Iterator[tuple[list[WaitingRows], Batch]]:
+    """Who waited, and what was picked, until nothing is left."""
+    waiting: deque[WaitingRows] = deque()
+    for before, lengths in arrivals:
+        for _ in range(before):
+            if waiting:
+                yield list(waiting), pick(waiting, bounds)
+        waiting.append(WaitingRows(lengths))
+    while waiting:
+        yield list(waiting), pick(waiting, bounds)
+
+
+@given(arrivals, bounds)
+def test_every_row_runs_once_and_those_of_a_request_the_shortest_first(
+    arrivals: list[tuple[int, Lengths]], bounds: Bounds
+) -> None:
+    ran: dict[WaitingRows, list[int]] = {}
+    for _, batch in batches_of(arrivals, bounds):
+        for request, row in batch:
+            ran.setdefault(request, []).append(row)
+    assert sorted(list(request.lengths) for request in ran) == sorted(lengths for _, lengths in arrivals)
+    for request, rows in ran.items():
+        assert sorted(rows) == list(range(len(request.lengths)))
+        in_order = [request.lengths[row] for row in rows]
+        assert in_order == sorted(in_order)
+
+
+@given(arrivals, bounds)
+def test_no_batch_is_larger_than_its_bounds_but_for_a_row_that_is_longer_alone(
+    arrivals: list[tuple[int, Lengths]], bounds: Bounds
+) -> None:
+    for _, batch in batches_of(arrivals, bounds):
+        rows = [request.lengths[row] for request, row in batch]
+        assert len(rows) <= bounds.rows
+        assert len(rows) == 1 or len(rows) * max(rows) <= bounds.tokens
+
+
+@given(arrivals, bounds)
+def test_padding_is_no_more_than_the_text_and_what_another_batch_would_take(
+    arrivals: list[tuple[int, Lengths]], bounds: Bounds
+) -> None:
+    for _, batch in batches_of(arrivals, bounds):
+        rows = [request.lengths[row] for request, row in batch]
+        assert len(rows) * max(rows) <= 2 * sum(rows) + bounds.fixed
+
+
+@given(arrivals, bounds)
+def test_nobody_waits_for_more_than_one_turn_of_each_other(arrivals: list[tuple[int, Lengths]], bounds: Bounds) -> None:
+    turns: dict[WaitingRows, list[WaitingRows]] = {}
+    for waiting, batch in batches_of(arrivals, bounds):
+        turn = batch[0][0]
+        for request in waiting:
+            turns.setdefault(request, []).append(turn)
+        since = turns.pop(turn)[:-1]
+        assert len(set(since)) == len(since)
+
+
+@given(arrivals, bounds)
+def test_room_goes_to_those_that_the_batch_finishes(arrivals: list[tuple[int, Lengths]], bounds: Bounds) -> None:
+    for _, batch in batches_of(arrivals, bounds):
+        assert not any(request.left for request, _ in batch if request is not batch[0][0])
+
+
+@given(lengths, st.integers(1, 8), st.integers(1, 256))
+def test_a_request_that_is_alone_runs_in_the_fewest_batches_that_its_rows_by_length_fill(
+    lengths: Lengths, rows: int, tokens: int
+) -> None:
+    expected: list[list[int]] = [[]]
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        count = len(expected[-1])
+        if count and (count == rows or (count + 1) * lengths[row] > tokens):
+            expected.append([])
+        expected[-1].append(row)
+    found = batches_of([(0, lengths)], Bounds(rows, tokens, fixed=WIDE))
+    assert [[row for _, row in batch] for _, batch in found] == expected
+
+
+@given(lengths, bounds)
+def test_a_request_that_is_alone_runs_in_batches_that_company_does_not_change(lengths: Lengths, bounds: Bounds) -> None:
+    alone = [[row for _, row in batch] for _, batch in batches_of([(0, lengths)], bounds)]
+    bulk = WaitingRows([200] * 1000)
+    waiting = deque([WaitingRows(lengths), bulk])
+    beside = [[row for request, row in pick(waiting, bounds) if request is not bulk] for _ in range(2 * len(alone))]
+    assert [batch for batch in beside if batch] == alone
+
+
+def test_a_burst_of_singles_shares_batches() -> None:
+    found = list(batches_of([(0, [8 + number % 9]) for number in range(64)], Bounds(32, WIDE, 0)))
+    assert [len(batch) for _, batch in found] == [32, 32]
+
+
+@pytest.mark.parametrize(("first", "second"), [([10], [4]), ([4], [10]), ([4, 10], [4])])
+def test_rows_of_unlike_length_do_not_share_a_batch(first: Lengths, second: Lengths) -> None:
+    found = list(batches_of([(0, first), (0, second)], Bounds(8, WIDE, WIDE)))
+    assert [len(batch) for _, batch in found] == [len(first), len(second)]
+
+
+# ── how large a batch may be ─────────────────────────────────────────────────────────────────────
+
+
+def settled(takes_s: Callable[[int], float], batches: int = 60) -> Bounds:
+    """What the times of so many batches, each as large as it may be, come to."""
+    times = BatchTimes(64, MOST_TOKENS)
+    for _ in range(batches):
+        tokens = times.bounds().tokens
+        times.note(tokens, takes_s(tokens))
+    return times.bounds()
+
+
+def test_a_lane_begins_with_a_batch_of_middling_size() -> None:
+    assert BatchTimes(64, MOST_TOKENS).bounds() == Bounds(64, 1024, MOST_TOKENS)
+    assert BatchTimes(64, 100).bounds() == Bounds(64, 100, 100)
+
+
+def test_on_a_slow_device_a_batch_takes_a_few_times_what_any_batch_takes() -> None:
+    found = settled(lambda tokens: 0.026 + 0.00085 * tokens)
+    assert found.tokens == pytest.approx(8 * 0.026 / 0.00085, abs=2)
+    assert found.fixed == pytest.approx(0.026 / 0.00085, abs=1)
+
+
+def test_on_a_fast_device_a_batch_is_as_large_as_was_promised() -> None:
+    assert settled(lambda tokens: 0.005 + 0.000002 * tokens).tokens == MOST_TOKENS
+
+
+def test_where_any_batch_takes_next_to_nothing_one_that_nobody_notices_is_small_enough() -> None:
+    assert settled(lambda tokens: 0.001 * tokens).tokens == pytest.approx(50, abs=1)
+
+
+def test_batches_that_something_else_held_up_do_not_count() -> None:
+    numbers = iter(range(1000))
+    found = settled(lambda tokens: (0.026 + 0.00085 * tokens) * (5 if next(numbers) % 7 == 3 else 1))
+    assert 0.5 < found.tokens / (8 * 0.026 / 0.00085) < 2
+
+
+def test_a_lane_forgets_how_long_batches_took_when_the_device_was_busy() -> None:
+    numbers = iter(range(1000))
+    found = settled(lambda tokens: 0.005 + (0.02 if next(numbers) < 20 else 0.000002) * tokens, batches=400)
+    assert found.tokens == MOST_TOKENS
+
+
+@given(st.lists(st.tuples(st.integers(1, MOST_TOKENS), st.floats(0, 100))), st.integers(1, MOST_TOKENS))
+def test_never_more_is_allowed_than_was_promised_whatever_batches_took(
+    took: list[tuple[int, float]], promised: int
+) -> None:
+    times = BatchTimes(8, promised)
+    for tokens, seconds in took:
+        times.note(tokens, seconds)
+    found = times.bounds()
+    assert (found.rows, 1 <= found.tokens <= promised, 0 <= found.fixed <= promised) == (8, True, True)
