@@ -4,10 +4,10 @@ times of a lane's batches say about how large one should be. Pure: no torch, no 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from itertools import combinations, islice
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import combinations
 from statistics import median
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 _FIRST_TOKENS: Final = 1024
 """Of a batch of which nobody can know yet how long it takes."""
@@ -57,33 +57,59 @@ class WaitingRows:
 _R = TypeVar("_R", bound=WaitingRows)
 
 
-def pick(waiting: deque[_R], bounds: Bounds) -> list[tuple[_R, int]]:
-    """The rows of the next batch. They are no longer left then, and requests without any leave `waiting`.
+class RowQueue(Generic[_R]):
+    """Requests with rows that have not run, in the order of their turns."""
 
-    First comes the request whose turn it is, with as many rows as a batch of it alone would have. Room that is left goes to
-    requests that this batch finishes, with rows of like length. Then it is the next one's turn, so that a request waits for
-    at most one batch of each other. A large request never fills up the batch of a small one: each small one would then take
-    the time of a full batch.
-    """
-    turn = waiting[0]
-    picked = [(turn, row) for row in turn.take(_next_batch((turn.lengths[row] for row in turn.left), bounds))]
-    shortest, longest = (turn.lengths[row] for row in (picked[0][1], picked[-1][1]))
-    for other in islice(waiting, 1, None):
-        count = len(picked) + len(other.left)
-        if count > bounds.rows:
-            continue
-        low, high = min(shortest, other.shortest), max(longest, other.longest)
-        is_alike = high <= 2 * low or (high == longest and high <= 2 * other.shortest)
-        if is_alike and count * high <= bounds.tokens:
-            picked += [(other, row) for row in other.take(len(other.left))]
-            shortest, longest = low, high
+    def __init__(self) -> None:
+        self._waiting: Final[deque[_R]] = deque()
+        self._had_its_turn = False
+        """Whether the last of them has only just had its turn, so that whoever comes goes first."""
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[_R]:
+        return iter(self._waiting)
+
+    def add(self, request: _R) -> None:
+        """It has rows."""
+        self._waiting.insert(len(self._waiting) - self._had_its_turn, request)
+
+    def drop(self, request: _R) -> None:
+        """Nothing happens where it doesn't wait."""
+        if self._had_its_turn and self._waiting[-1] is request:
+            self._had_its_turn = False
+        if request in self._waiting:
+            self._waiting.remove(request)
+
+    def pick(self, bounds: Bounds) -> list[tuple[_R, int]]:
+        """The rows of the next batch, which are no longer left then. Somebody waits.
+
+        First comes the request whose turn it is, with as many rows as a batch of it alone would have. Room that is left goes
+        to requests that this batch finishes, with rows of like length. Then it is the next one's turn, so that a request
+        waits for at most one batch of each other. A large request never fills up the batch of a small one: each small one
+        would then take the time of a full batch.
+        """
+        turn = self._waiting.popleft()
+        picked = [(turn, row) for row in turn.take(_next_batch((turn.lengths[row] for row in turn.left), bounds))]
+        shortest, longest = (turn.lengths[row] for row in (picked[0][1], picked[-1][1]))
+        company: list[_R] = []
+        for other in self._waiting:
             if len(picked) == bounds.rows:
                 break
-    waiting.rotate(-1)
-    for request in {id(request): request for request, _ in picked}.values():
-        if not request.left:
-            waiting.remove(request)
-    return picked
+            count = len(picked) + len(other.left)
+            low, high = min(shortest, other.shortest), max(longest, other.longest)
+            is_alike = high <= 2 * low or (high == longest and high <= 2 * other.shortest)
+            if is_alike and count <= bounds.rows and count * high <= bounds.tokens:
+                picked += [(other, row) for row in other.take(len(other.left))]
+                company.append(other)
+                shortest, longest = low, high
+        for other in company:
+            self._waiting.remove(other)
+        if turn.left:
+            self._waiting.append(turn)
+        self._had_its_turn = bool(turn.left)
+        return picked
 
 
 def _next_batch(lengths: Iterable[int], bounds: Bounds) -> int:

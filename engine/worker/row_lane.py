@@ -19,7 +19,7 @@ from engine.core.models import Limits
 from engine.core.tasks import TaskResult
 from engine.worker.errors import Left, NotResident, OutOfMemory
 from engine.worker.lanes import Asked, Turn
-from engine.worker.row_batches import BatchTimes, WaitingRows, pick
+from engine.worker.row_batches import BatchTimes, RowQueue, WaitingRows
 from engine.worker.running import Measurement, RunMemory, RunOutcome, in_parts, once_more
 
 Row = TypeVar("Row")
@@ -133,8 +133,8 @@ class RowLane:
         self._open: Final[dict[int, Asked]] = {}
         """Those that have not been answered, by their runs' numbers."""
         self._newcomers: Final[deque[Asked]] = deque()
-        self._waiting: Final[deque[_Request]] = deque()
-        """Those that have been read and have rows left, in the order of their turns."""
+        self._waiting: Final[RowQueue[_Request]] = RowQueue()
+        """Those that have been read and have rows left."""
         self._under_way: Final[dict[int, bool]] = {}
         """Those that are being read, run or answered, and whether they were left meanwhile."""
         self._is_closed = False
@@ -155,7 +155,7 @@ class RowLane:
             if (asked := self._open.get(run)) is None:
                 return
             for request in [request for request in self._waiting if request.asked is asked]:
-                self._waiting.remove(request)
+                self._waiting.drop(request)
             if run in self._under_way:
                 self._under_way[run] = True  # what is being done for it can't be stopped, and nothing more is begun
                 return
@@ -212,13 +212,13 @@ class RowLane:
             rows += len(request.rows)
             with self._changing:
                 if request.left:
-                    self._waiting.append(request)
+                    self._waiting.add(request)
             self._settle(request)
 
     def _run_batch(self) -> list[_Request]:
         """Whose rows were in it."""
         with self._changing:
-            batch = pick(self._waiting, self._bounds) if self._waiting else []
+            batch = self._waiting.pick(self._bounds) if self._waiting else []
             requests = _requests(batch)
             self._under_way.update((request.asked.id, False) for request in requests)
         try:
@@ -267,8 +267,8 @@ class RowLane:
             if not request.is_over and not self._under_way[request.asked.id]:
                 del self._under_way[request.asked.id]
                 return
-            if request.left and request in self._waiting:
-                self._waiting.remove(request)
+            if request.left:
+                self._waiting.drop(request)
         try:
             outcome: RunOutcome | Exception = request.outcome(self._model.limits)
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.worker.row_batches import BatchTimes, Bounds, WaitingRows, pick
+from engine.worker.row_batches import BatchTimes, Bounds, RowQueue, WaitingRows
 
 MOST_TOKENS: Final = 8192
 WIDE: Final = 1 << 30
@@ -27,14 +26,14 @@ bounds = st.builds(Bounds, rows=st.integers(1, 8), tokens=st.integers(1, 256), f
 
 def batches_of(arrivals: list[tuple[int, Lengths]], bounds: Bounds) -> Iterator[tuple[list[WaitingRows], Batch]]:
     """Who waited, and what was picked, until nothing is left."""
-    waiting: deque[WaitingRows] = deque()
+    waiting: RowQueue[WaitingRows] = RowQueue()
     for before, lengths in arrivals:
         for _ in range(before):
             if waiting:
-                yield list(waiting), pick(waiting, bounds)
-        waiting.append(WaitingRows(lengths))
+                yield list(waiting), waiting.pick(bounds)
+        waiting.add(WaitingRows(lengths))
     while waiting:
-        yield list(waiting), pick(waiting, bounds)
+        yield list(waiting), waiting.pick(bounds)
 
 
 @given(arrivals, bounds)
@@ -106,9 +105,45 @@ def test_a_request_that_is_alone_runs_in_the_fewest_batches_that_its_rows_by_len
 def test_a_request_that_is_alone_runs_in_batches_that_company_does_not_change(lengths: Lengths, bounds: Bounds) -> None:
     alone = [[row for _, row in batch] for _, batch in batches_of([(0, lengths)], bounds)]
     bulk = WaitingRows([200] * 1000)
-    waiting = deque([WaitingRows(lengths), bulk])
-    beside = [[row for request, row in pick(waiting, bounds) if request is not bulk] for _ in range(2 * len(alone))]
+    waiting: RowQueue[WaitingRows] = RowQueue()
+    waiting.add(WaitingRows(lengths))
+    waiting.add(bulk)
+    beside = [[row for request, row in waiting.pick(bounds) if request is not bulk] for _ in range(2 * len(alone))]
     assert [batch for batch in beside if batch] == alone
+
+
+def test_who_comes_during_a_batch_runs_before_the_one_whose_turn_that_was() -> None:
+    bounds = Bounds(4, WIDE, WIDE)
+    waiting: RowQueue[WaitingRows] = RowQueue()
+    bulk, other, short, late = (WaitingRows([length] * 12) for length in (5, 20, 60, 1))
+    waiting.add(bulk)
+    waiting.pick(bounds)
+    for request in (other, short):
+        waiting.add(request)
+    turns = [waiting.pick(bounds)[0][0]]
+    waiting.add(late)
+    turns += [waiting.pick(bounds)[0][0] for _ in range(4)]
+    assert turns == [other, short, bulk, late, other]
+
+
+@given(arrivals, bounds, st.data())
+def test_who_is_dropped_runs_no_more_and_the_turns_of_the_others_go_on(
+    arrivals: list[tuple[int, Lengths]], bounds: Bounds, data: st.DataObject
+) -> None:
+    waiting: RowQueue[WaitingRows] = RowQueue()
+    requests = [WaitingRows(lengths) for _, lengths in arrivals]
+    gone: list[WaitingRows] = []
+    for request in requests:
+        waiting.add(request)
+        if data.draw(st.booleans()):
+            waiting.pick(bounds)
+        if data.draw(st.booleans()):
+            gone.append(data.draw(st.sampled_from(requests)))
+            waiting.drop(gone[-1])
+    left = list(waiting)
+    while waiting:
+        assert not {request for request, _ in waiting.pick(bounds)} - set(left)
+    assert not any(request.left for request in left)
 
 
 def test_a_burst_of_singles_shares_batches() -> None:
