@@ -11,6 +11,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTraine
 
 from engine.core.models import Limits
 from engine.core.tasks import Embed, Vectors
+from engine.worker.company import suffers_company
 from engine.worker.errors import BadRequest, NoAnswer
 from engine.worker.lanes import Turn
 from engine.worker.row_lane import ReadRows, RowLane, forward_alone
@@ -49,6 +50,7 @@ class Embedder:
         self.limits: Final = limits
         self.memory: Final = memory
         self.width: Final = behind.format.dimensions(module.config.get_text_config().hidden_size)
+        self.suits_company: Final = not suffers_company(module, tokenizer)
         self._module: Final = module
         self._tokenizer: Final = tokenizer
         self._behind: Final = behind

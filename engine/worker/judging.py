@@ -15,6 +15,7 @@ from engine.core.models import Limits
 from engine.core.tasks import Classify, LabelScores, Rerank, Scores, TaskResult, TextTokens
 from engine.weights.errors import BadCheckpoint
 from engine.weights.heads import Head
+from engine.worker.company import suffers_company
 from engine.worker.errors import BadRequest
 from engine.worker.lanes import Turn
 from engine.worker.row_lane import ReadRows, RowLane, forward_alone
@@ -42,6 +43,7 @@ class Judge:
         self.limits: Final = _alone(limits) if _padding_is_read(module, tokenizer) else limits
         self.memory: Final = memory
         self.width: Final = len(head.labels)
+        self.suits_company: Final = not suffers_company(module, tokenizer)
         self._module: Final = module
         self._tokenizer: Final = tokenizer
         self._longest: Final = limits.max_sequence

@@ -15,8 +15,10 @@ _UNNOTICED_S: Final = 0.05
 """A batch that takes no longer delays nobody who would notice."""
 _WORTH: Final = 8
 """A batch's tokens may take so many times what any batch takes: 8/9 of the best throughput. More only lengthens the wait."""
+_FEWEST: Final = 3
+"""Batches of a size, within a factor of two, that say something: one may have been held up by something else."""
 _KEPT: Final = 8
-"""Batches of a size, within a factor of two, that count: so a rare size is remembered while another is common."""
+"""The last batches of a size, which count: so a rare size is remembered while another is common."""
 _REMEMBERED: Final = 300
 """Batches after which one is forgotten whose size no longer comes: the device may have been busy with something else then."""
 _APART: Final = 1.5
@@ -29,8 +31,10 @@ class Bounds(NamedTuple):
     rows: int
     tokens: int
     """Padding included."""
-    fixed: int
-    """For how many tokens' time any batch takes, beside its own: so much padding is as good as another batch."""
+    padding: int
+    """More of it than the text has tokens, by so many, is worth a batch of its own."""
+    is_shared: bool = True
+    """Whether it may hold rows of several requests."""
 
 
 class WaitingRows:
@@ -94,7 +98,7 @@ class RowQueue(Generic[_R]):
         picked = [(turn, row) for row in turn.take(_next_batch((turn.lengths[row] for row in turn.left), bounds))]
         shortest, longest = (turn.lengths[row] for row in (picked[0][1], picked[-1][1]))
         company: list[_R] = []
-        for other in self._waiting:
+        for other in self._waiting if bounds.is_shared else ():
             if len(picked) == bounds.rows:
                 break
             count = len(picked) + len(other.left)
@@ -118,7 +122,7 @@ def _next_batch(lengths: Iterable[int], bounds: Bounds) -> int:
     for length in lengths:  # the longest of its batch so far
         padded = (count + 1) * length
         text += length
-        if count and (count == bounds.rows or padded > bounds.tokens or padded > 2 * text + bounds.fixed):
+        if count and (count == bounds.rows or padded > bounds.tokens or padded > 2 * text + bounds.padding):
             break
         count += 1
     return count
@@ -133,10 +137,9 @@ class _Took(NamedTuple):
 class BatchTimes:
     """How long the last batches of a lane took, and how large its next one may be."""
 
-    def __init__(self, most_rows: int, most_tokens: int) -> None:
-        """`most_tokens` of a batch are those that its memory was promised for, padding included."""
-        self._most_rows: Final = most_rows
-        self._most_tokens: Final = most_tokens
+    def __init__(self, most: Bounds) -> None:
+        """`most`: what the memory of a batch was promised for."""
+        self._most: Final = most
         self._of_size: Final[dict[int, deque[_Took]]] = {}
         self._batches = 0
 
@@ -150,23 +153,19 @@ class BatchTimes:
         """Never more than was promised, nor more than twice what was tried."""
         since = self._batches - _REMEMBERED
         lately = ([took for took in of_size if took.number > since] for of_size in self._of_size.values())
-        known = [_middle(took) for took in lately if took]
+        known = [_middle(took) for took in lately if len(took) >= _FEWEST]
         tried, took_s = max(known, default=(0.0, 0.0))
-        most = min(self._most_tokens, max(2 * tried, _FIRST_TOKENS))
+        tokens = max(2 * tried, _FIRST_TOKENS)
         if (line := _line(known)) is not None:
             fixed_s, token_s = line
-            tokens = max(_WORTH * fixed_s, _UNNOTICED_S - fixed_s) / token_s
-            return Bounds(self._most_rows, _whole(tokens, most), _whole(fixed_s / token_s, self._most_tokens))
-        unnoticed = tried * _UNNOTICED_S / took_s if took_s > _UNNOTICED_S else most
-        return Bounds(self._most_rows, _whole(unnoticed, most), self._most_tokens)
-
-
-def _whole(tokens: float, most: float) -> int:
-    return int(max(1, min(tokens, most)))
+            tokens = min(tokens, max(_WORTH * fixed_s, _UNNOTICED_S - fixed_s) / token_s)
+        elif took_s > _UNNOTICED_S:
+            tokens = tried * _UNNOTICED_S / took_s
+        return self._most._replace(tokens=int(max(1, min(tokens, self._most.tokens))))
 
 
 def _middle(batches: Collection[_Took]) -> tuple[float, float]:
-    """Medians of their tokens and seconds: one batch that something else held up says nothing about the next."""
+    """Medians of their tokens and seconds."""
     return median(took.tokens for took in batches), median(took.seconds for took in batches)
 
 

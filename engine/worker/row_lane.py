@@ -19,7 +19,7 @@ from engine.core.models import Limits
 from engine.core.tasks import TaskResult
 from engine.worker.errors import Left, NotResident, OutOfMemory
 from engine.worker.lanes import Asked, Turn
-from engine.worker.row_batches import BatchTimes, RowQueue, WaitingRows
+from engine.worker.row_batches import BatchTimes, Bounds, RowQueue, WaitingRows
 from engine.worker.running import Measurement, RunMemory, RunOutcome, in_parts, once_more
 
 Row = TypeVar("Row")
@@ -52,8 +52,13 @@ class RowModel(Protocol[R_contra]):
     @property
     def memory(self) -> RunMemory: ...
 
+    @property
+    def suits_company(self) -> bool:
+        """Whether no row's figures depend, beyond rounding, on the others of its batch."""
+        ...
+
     def forward(self, rows: Sequence[R_contra]) -> torch.Tensor:
-        """Float32 on the host, of one batch. No row's figures depend on the others beyond rounding."""
+        """Float32 on the host, of one batch."""
         ...
 
 
@@ -126,7 +131,9 @@ class RowLane:
         self._turn: Final = turn
         self._name: Final = name
         limits = model.limits
-        self._times: Final = BatchTimes(limits.max_batch, limits.max_batch * limits.max_sequence)
+        self._times: Final = BatchTimes(
+            Bounds(limits.max_batch, limits.max_batch * limits.max_sequence, limits.max_sequence, model.suits_company)
+        )
         self._bounds = self._times.bounds()
         self._changing: Final = threading.Condition()
         """Held for the four below, and never while anything is read, run or answered."""
