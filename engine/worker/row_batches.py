@@ -9,12 +9,15 @@ from itertools import combinations
 from statistics import median
 from typing import Final, Generic, NamedTuple, TypeVar
 
+_FEWEST_TOKENS: Final = 128
+"""Ten short texts: figures that are off never make batches of one. A text of a dozen tokens waits for at most a dozen times its
+own time even where a batch costs nothing beside its tokens."""
 _FIRST_TOKENS: Final = 1024
 """Of a batch of which nobody can know yet how long it takes."""
 _UNNOTICED_S: Final = 0.05
 """A batch that takes no longer delays nobody who would notice."""
-_WORTH: Final = 8
-"""A batch's tokens may take so many times what any batch takes: 8/9 of the best throughput. More only lengthens the wait."""
+_WORTH: Final = 12
+"""A batch's tokens may take so many times what any batch takes: 12/13 of the best throughput. More only lengthens the wait."""
 _FEWEST: Final = 3
 """Batches of a size, within a factor of two, that say something: one may have been held up by something else."""
 _KEPT: Final = 8
@@ -161,7 +164,7 @@ class BatchTimes:
             tokens = min(tokens, max(_WORTH * fixed_s, _UNNOTICED_S - fixed_s) / token_s)
         elif took_s > _UNNOTICED_S:
             tokens = tried * _UNNOTICED_S / took_s
-        return self._most._replace(tokens=int(max(1, min(tokens, self._most.tokens))))
+        return self._most._replace(tokens=int(min(max(tokens, _FEWEST_TOKENS), self._most.tokens)))
 
 
 def _middle(batches: Collection[_Took]) -> tuple[float, float]:

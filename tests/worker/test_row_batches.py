@@ -185,21 +185,24 @@ def test_a_lane_begins_with_batches_of_middling_size_whatever_the_first_took() -
 
 
 def test_on_a_slow_device_a_batch_takes_a_few_times_what_any_batch_takes() -> None:
-    assert settled(lambda tokens: 0.026 + 0.00085 * tokens).tokens == pytest.approx(8 * 0.026 / 0.00085, abs=2)
+    assert settled(lambda tokens: 0.026 + 0.00085 * tokens).tokens == pytest.approx(12 * 0.026 / 0.00085, abs=2)
 
 
 def test_on_a_fast_device_a_batch_is_as_large_as_was_promised() -> None:
     assert settled(lambda tokens: 0.005 + 0.000002 * tokens) == MOST
 
 
-def test_where_any_batch_takes_next_to_nothing_one_that_nobody_notices_is_small_enough() -> None:
-    assert settled(lambda tokens: 0.001 * tokens).tokens == pytest.approx(50, abs=1)
+@pytest.mark.parametrize(("token_s", "tokens"), [(0.0001, 500), (0.001, 128)])
+def test_where_any_batch_takes_next_to_nothing_one_that_nobody_notices_or_of_ten_short_texts_is_small_enough(
+    token_s: float, tokens: int
+) -> None:
+    assert settled(lambda tokens: token_s * tokens).tokens == pytest.approx(tokens, abs=1)
 
 
 def test_batches_that_something_else_held_up_do_not_count() -> None:
     numbers = iter(range(1000))
     found = settled(lambda tokens: (0.026 + 0.00085 * tokens) * (5 if next(numbers) % 7 == 3 else 1))
-    assert 0.5 < found.tokens / (8 * 0.026 / 0.00085) < 2
+    assert 0.5 < found.tokens / (12 * 0.026 / 0.00085) < 2
 
 
 def test_a_lane_forgets_how_long_batches_took_when_the_device_was_busy() -> None:
@@ -215,4 +218,4 @@ def test_never_more_is_allowed_than_was_promised_whatever_batches_took(
     times = BatchTimes(Bounds(8, promised, 16))
     for tokens, seconds in took:
         times.note(tokens, seconds)
-        assert 1 <= times.bounds().tokens <= promised
+        assert min(128, promised) <= times.bounds().tokens <= promised
