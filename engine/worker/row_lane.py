@@ -102,9 +102,7 @@ class _Request(WaitingRows):
         self._used_bytes = took.used_bytes
 
     def outcome(self, limits: Limits) -> RunOutcome:
-        """Raises what has become of it instead."""
-        if self.error:
-            raise self.error
+        """Raises where what the model made is no answer."""
         known = [taken for taken in self._workspaces_bytes if taken is not None]
         # Of the largest batch, for which `filled` is, nothing is known where one is not.
         workspace_bytes = max(known) if known and None not in self._workspaces_bytes else None
@@ -119,6 +117,11 @@ _Batch: TypeAlias = list[tuple[_Request, int]]
 def _requests(batch: _Batch) -> list[_Request]:
     """Each once, in order."""
     return list({request.asked.id: request for request, _ in batch}.values())
+
+
+def _bare(error: Exception) -> Exception:
+    """Without the frames that it came through: whoever keeps it would keep their tensors."""
+    return error.with_traceback(None)
 
 
 class RowLane:
@@ -182,14 +185,17 @@ class RowLane:
 
     def _serve(self) -> None:
         while self._has_work():
-            self._read_newcomers()
-            with self._turn.mine():
-                # What came while it was another lane's turn is company, too; only a large request would keep the device waiting.
-                self._read_newcomers(self._model.limits.max_batch)
-                requests = self._run_batch()
-            for request in requests:
-                self._settle(request)
-            self._bounds = self._times.bounds()  # now that those who waited for the batch have their answers
+            self._serve_batch()
+
+    def _serve_batch(self) -> None:
+        self._read_newcomers()
+        with self._turn.mine():
+            # What came while it was another lane's turn is company, too; only a large request would keep the device waiting.
+            self._read_newcomers(self._model.limits.max_batch)
+            requests = self._run_batch()
+        for request in requests:
+            self._settle(request)
+        self._bounds = self._times.bounds()  # now that those who waited for the batch have their answers
 
     def _has_work(self) -> bool:
         """Waits for it; false once there will be none."""
@@ -243,11 +249,11 @@ class RowLane:
                 self._hand_out(part, made)
                 done += len(part)
         except OutOfMemory as error:  # of one row alone, the first that is not done
-            batch[done][0].error = error
+            batch[done][0].error = _bare(error)
             again = [[(request, row) for request, row in batch[done:] if not request.error]]
         except Exception as error:
             if len(requests := _requests(batch[done:])) == 1:
-                requests[0].error = error
+                requests[0].error = _bare(error)
             else:
                 again = [[(request, row) for request, row in batch[done:] if request is one] for one in requests]
         for rest in again:  # out here the error is gone, and with its frames the tensors of the batch that failed
@@ -277,10 +283,10 @@ class RowLane:
             if request.left:
                 self._waiting.drop(request)
         try:
-            outcome: RunOutcome | Exception = request.outcome(self._model.limits)
+            came = request.error or request.outcome(self._model.limits)
         except Exception as error:
-            outcome = error
-        self._answer(request.asked, outcome)
+            came = _bare(error)
+        self._answer(request.asked, came)
 
     def _answer(self, asked: Asked, came: RunOutcome | Exception) -> None:
         with self._changing:

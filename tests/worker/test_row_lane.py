@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from typing import Final
@@ -303,6 +304,29 @@ def test_a_batch_that_fails_runs_again_request_by_request_and_fails_only_the_one
         others[1].result(PATIENCE_S)
     assert [is_right(answer, one(text)) for answer, text in zip(others[::2], ("def", "ghi"), strict=True)] == [True] * 2
     assert is_right(first, one("abc"))
+
+
+class Spilling(ByHand):
+    """Whose batches fail with tensors in their hands."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMITS)
+        self.held: list[weakref.ref[torch.Tensor]] = []
+
+    def forward(self, rows: Sequence[str]) -> torch.Tensor:
+        activations = torch.zeros(len(rows), 8)
+        self.held.append(weakref.ref(activations))
+        raise RuntimeError("index out of range")
+
+
+def test_of_a_batch_that_failed_nothing_is_kept() -> None:
+    model = Spilling()
+    lane = model.lane("m", Turn())
+    answers = [ask(lane, one("abc")), ask(lane, Embed(("def", "ghi")))]
+    wait(answers, PATIENCE_S)
+    assert all(isinstance(answer.exception(), RuntimeError) for answer in answers)
+    assert [activations() for activations in model.held] == [None] * len(model.held)
+    lane.close()
 
 
 def test_a_bulk_whose_batch_fails_is_over_and_the_next_request_runs(model: ByHand, lane: RowLane) -> None:
