@@ -150,9 +150,10 @@ class ScriptedWorker:
             raise WorkerDied(self._ended.result())
 
     async def _run(self, request: Run, on_part: Callable[[TaskPart], None]) -> Reply:
-        """A prompt is written backwards, its first character before the run may finish."""
-        if isinstance(request.task, Generate):
-            on_part(TextPart(0, str(request.task.prompt)[-1:]))
+        """A prompt is written backwards, its first character before the run may finish, each of the others as a part then."""
+        backwards = str(request.task.prompt)[::-1] if isinstance(request.task, Generate) else ""
+        if backwards:
+            on_part(TextPart(0, backwards[0]))
         leaving = self._leaving[request.id] = asyncio.Event()
         self.running.set()
         try:
@@ -163,12 +164,15 @@ class ScriptedWorker:
             return Failure(request.id, "left", "nobody waited for it any more")
         if self.runs_out_of_memory:
             return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
+        for begin, character in enumerate(backwards[1:], 1):
+            on_part(TextPart(begin, character))
+            await asyncio.sleep(0)
         result: TaskResult
         match request.task:
             case Embed(texts=texts):
                 result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
             case Generate(prompt=prompt, max_tokens=max_tokens):
-                result = Continuation(str(prompt)[::-1], min(len(prompt), max_tokens))
+                result = Continuation(backwards, min(len(prompt), max_tokens))
             case Rerank(documents=documents):
                 tokens = tuple(TextTokens(len(document), len(document)) for document in documents)
                 result = Scores(tuple(float(len(document)) for document in documents), tokens)
