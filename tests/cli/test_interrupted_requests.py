@@ -16,12 +16,13 @@ from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
 from engine.core.sizes import MIB
 from engine.core.state import ModelState
-from engine.core.tasks import Continuation, Generate, RunEvent, RunResult, Task, TextPart
+from engine.core.tasks import Continuation, Generate, RunEvent, RunResult, Task, TaskKind, TextPart
 from engine.paths import find_paths
 from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
 from tests.service.serving import serving
 
+JUDGES: dict[ModelName, TaskKind] = {"judge": "rerank", "sorter": "classify"}
 COMMANDS = {
     "generate": ("phi-3-mini", "Once"),
     "embed": ("bge-base", "a cat"),
@@ -37,7 +38,7 @@ class Busy(ScriptedEngine):
         state = scripted_state()
         judges = {
             name: ModelState(ModelSpec(name, (f"path:/{name}",), task), Footprint(80 * MIB, 10 * MIB))
-            for name, task in (("judge", "rerank"), ("sorter", "classify"))
+            for name, task in JUDGES.items()
         }
         super().__init__(replace(state, models=state.models | judges))
         self.began, self.left = asyncio.Event(), asyncio.Event()

@@ -27,7 +27,10 @@ class Saying(ScriptedEngine):
 
     def __init__(self, *parts: TextPart, text: str) -> None:
         super().__init__()
-        self._said = (*parts, RunResult(WRITER, "cpu", Continuation(text, 3, "eos", prompt_tokens=2), 0.1))
+        self._said: tuple[RunEvent, ...] = (
+            *parts,
+            RunResult(WRITER, "cpu", Continuation(text, 3, "eos", prompt_tokens=2), 0.1),
+        )
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         for event in self._said:
@@ -84,7 +87,7 @@ async def test_a_run_that_begins_anew_and_says_the_same_is_not_noticed() -> None
 
 @pytest.mark.parametrize("text", ["Once more", "On", "Twice"])
 async def test_a_run_that_begins_anew_and_says_something_else_fails_in_words(text: str) -> None:
-    with pytest.raises(EngineError, match="begin anew .* wrote something else"):
+    with pytest.raises(EngineError, match=r"begin anew .* wrote something else"):
         await scripted(
             Saying(TextPart(0, "Once upon"), TextPart(0, text), text=text), lambda m: list(m.stream(WRITER, "x"))
         )
