@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,6 +58,51 @@ async def test_a_stream_with_nothing_to_say_is_kept_alive_by_blank_lines() -> No
     app.router.add_get("/", handler)
     async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
         assert [await response.content.readline() for _ in range(3)] == [b"\n"] * 3
+
+
+async def test_a_line_costs_a_write_and_neither_a_task_nor_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    made = Counter[str]()
+
+    def counted_task(
+        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **context: Any
+    ) -> asyncio.Task[Any]:
+        made["tasks"] += 1
+        return asyncio.Task(work, loop=loop, **context)
+
+    def counted_timer(*arguments: Any, **context: Any) -> asyncio.TimerHandle:
+        made["timers"] += 1
+        return call_at(*arguments, **context)
+
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", counted_timer)
+    loop.set_task_factory(counted_task)
+
+    async def costs(parts: int) -> Counter[str]:
+        """Of a whole answer of so many parts, each of which is waited for."""
+
+        async def spoken() -> AsyncGenerator[TextPart, None]:
+            for number in range(parts):
+                await asyncio.sleep(0)
+                yield TextPart(number, "a")
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            made.clear()
+            answer = await send_lines(request, spoken())
+            counted.update(made)
+            return answer
+
+        counted = Counter[str]()
+        app = web.Application()
+        app.router.add_get("/", handler)
+        async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
+            assert (await response.read()).count(b"\n") == parts
+        return counted
+
+    # What the reader on the same loop makes for itself is a matter of how much comes at once, so only a bound can be said.
+    few, many = await costs(10), await costs(500)
+    assert many["tasks"] == few["tasks"]
+    assert many["timers"] < few["timers"] + 50
 
 
 class Breaking(ScriptedEngine):

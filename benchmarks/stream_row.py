@@ -1,0 +1,121 @@
+"""What a token costs the engine that passes it on, and how late its loop is meanwhile: many streams at once, from a worker that
+only talks (`benchmarks.talker`), through the whole engine, to clients in another process (`benchmarks.listener`).
+
+No torch here: the engine's thread is alone with what it does, as in its own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from benchmarks.heartbeat import Beat, heartbeat
+from engine.core.tasks import TaskPart
+from engine.paths import Paths
+from engine.worker.client import WorkerProcess
+from engine.worker.protocol import LeaveRun, Reply, Request, Run, WorkerConfig, WorkerNews
+from tests.runtime.live_engines import scripted_engine
+from tests.runtime.scripted_workers import ScriptedSpawner, ScriptedWorker
+from tests.service.serving import serving
+
+STREAMS: Final = 64
+PACE_S: Final = 0.02
+_MODEL: Final = "phi-3-mini"
+
+
+class StreamFigures(Struct, frozen=True):
+    """Of one round."""
+
+    cpu_s: float
+    """The loop's thread's processor time a token, with nobody else on the loop."""
+    beats: tuple[Beat, ...]
+    """How late the loop was, in as many tokens more."""
+
+
+class _Talking(ScriptedWorker):
+    """Its runs are the talker's."""
+
+    def __init__(self, pid: int, config: WorkerConfig, talker: WorkerProcess) -> None:
+        super().__init__(pid, config)
+        self._talker: Final = talker
+
+    async def request(
+        self,
+        request: Request,
+        on_advance: Callable[[float], None] = lambda _: None,
+        on_part: Callable[[TaskPart], None] = lambda _: None,
+    ) -> Reply:
+        if isinstance(request, Run):
+            return await self._talker.request(request, on_advance, on_part)
+        return await super().request(request, on_advance, on_part)
+
+    def tell(self, news: WorkerNews) -> None:
+        if isinstance(news, LeaveRun):
+            self._talker.tell(news)
+        super().tell(news)
+
+
+class _TalkingSpawner(ScriptedSpawner):
+    def __init__(self, talker: WorkerProcess) -> None:
+        super().__init__()
+        self._talker: Final = talker
+
+    async def spawn(self, config: WorkerConfig) -> ScriptedWorker:
+        worker = self.workers[config.device] = _Talking(next(self._pids), config, self._talker)
+        return worker
+
+
+async def stream_figures(streams: int, tokens: int, pace_s: float) -> StreamFigures:
+    """`streams` at once of so many tokens each, one every `pace_s`; 0: as fast as they go."""
+    with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
+        async with _talker(pace_s) as talker:
+            paths = Paths(Path(folder, "run"), Path(folder, "state"), Path(folder, "cache"))
+            paths.journal.mkdir(parents=True)
+            async with scripted_engine(paths.journal, spawner=_TalkingSpawner(talker)) as box, serving(box.engine, paths):
+                began_s = time.thread_time()
+                heard = await _listened(paths, streams, tokens)
+                cpu_s = time.thread_time() - began_s
+                beats = list[Beat]()
+                async with heartbeat(beats):
+                    await _listened(paths, streams, tokens)
+    if heard != streams * tokens:
+        raise SystemExit(f"{heard} parts came of {streams * tokens}; this run is worth nothing")
+    return StreamFigures(cpu_s / heard, tuple(beats))
+
+
+async def _listened(paths: Paths, streams: int, tokens: int) -> int:
+    """How many parts clients in another process have heard."""
+    command = (sys.executable, "-m", "benchmarks.listener", str(paths.socket), _MODEL, str(streams), str(tokens))
+    listener = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
+    out, _ = await listener.communicate()
+    return int(out)
+
+
+@asynccontextmanager
+async def _talker(pace_s: float) -> AsyncIterator[WorkerProcess]:
+    ours, its = socket.socketpair()
+    with its:
+        command = (sys.executable, "-m", "benchmarks.talker", str(its.fileno()), str(pace_s))
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=[its.fileno()])
+    ended: asyncio.Future[str] = asyncio.ensure_future(_ended(process))
+    talker = WorkerProcess(process.pid, ended)
+    await talker.connect(ours)
+    await talker.ready()
+    try:
+        yield talker
+    finally:
+        await talker.close()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> str:
+    return f"exited with status {await process.wait()}"
