@@ -19,7 +19,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from benchmarks.asked import Sample
 from benchmarks.heartbeat import Beat, heartbeat
+from engine.bench.statistics import nearest_rank
 from engine.core.tasks import TaskPart
 from engine.paths import Paths
 from engine.worker.client import WorkerProcess
@@ -75,13 +77,28 @@ class _TalkingSpawner(ScriptedSpawner):
         return worker
 
 
+async def stream_samples(tokens: int) -> dict[str, Sample]:
+    """Of a round: 64 streams of so many tokens each, 50 a second."""
+    found = await stream_figures(STREAMS, tokens, PACE_S)
+    late_s = [beat.late_s for beat in found.beats]
+    own_s = [max(0.0, beat.late_s - beat.queued_s) for beat in found.beats]
+    by_share = {"p99 with that": nearest_rank(late_s, 0.99), "p50 with that": nearest_rank(late_s, 0.5)}
+    return {
+        "stream-token": Sample(1e6 * found.cpu_s),
+        "stream-late": Sample(1e3 * nearest_rank(own_s, 0.99), by_share),
+    }
+
+
 async def stream_figures(streams: int, tokens: int, pace_s: float) -> StreamFigures:
     """`streams` at once of so many tokens each, one every `pace_s`; 0: as fast as they go."""
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         async with _talker(pace_s) as talker:
             paths = Paths(Path(folder, "run"), Path(folder, "state"), Path(folder, "cache"))
             paths.journal.mkdir(parents=True)
-            async with scripted_engine(paths.journal, spawner=_TalkingSpawner(talker)) as box, serving(box.engine, paths):
+            async with (
+                scripted_engine(paths.journal, spawner=_TalkingSpawner(talker)) as box,
+                serving(box.engine, paths),
+            ):
                 began_s = time.thread_time()
                 heard = await _listened(paths, streams, tokens)
                 cpu_s = time.thread_time() - began_s

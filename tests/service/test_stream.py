@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
 import msgspec
@@ -65,14 +65,14 @@ async def test_a_line_costs_a_write_and_neither_a_task_nor_a_timer(monkeypatch: 
     made = Counter[str]()
 
     def counted_task(
-        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **context: Any
-    ) -> asyncio.Task[Any]:
+        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None] | Generator[Any, None, None]
+    ) -> asyncio.Task[None]:
         made["tasks"] += 1
-        return asyncio.Task(work, loop=loop, **context)
+        return asyncio.Task(work, loop=loop)
 
-    def counted_timer(*arguments: Any, **context: Any) -> asyncio.TimerHandle:
+    def counted_timer(when: float, callback: Callable[..., object], *given: object) -> asyncio.TimerHandle:
         made["timers"] += 1
-        return call_at(*arguments, **context)
+        return call_at(when, callback, *given)
 
     call_at = loop.call_at
     monkeypatch.setattr(loop, "call_at", counted_timer)
