@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -23,6 +23,8 @@ from engine.transport import HttpRequest
 from engine.wire import PROTOCOL_HEADER
 from tests.scripted_engine import ScriptedEngine, vectors_of
 from tests.service.serving import serving
+
+_T = TypeVar("_T")
 
 CHANGES = 3000
 HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: {PROTOCOL}\r\n".encode()
@@ -65,8 +67,8 @@ async def test_a_line_costs_a_write_and_neither_a_task_nor_a_timer(monkeypatch: 
     made = Counter[str]()
 
     def counted_task(
-        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None] | Generator[Any, None, None]
-    ) -> asyncio.Task[None]:
+        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T] | Generator[Any, None, _T]
+    ) -> asyncio.Future[_T]:
         made["tasks"] += 1
         return asyncio.Task(work, loop=loop)
 
