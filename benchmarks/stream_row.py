@@ -1,18 +1,17 @@
 """What a token costs the engine that passes it on, and how late its loop is meanwhile: many streams at once, from a worker that
 only talks (`benchmarks.talker`), through the whole engine, to clients in another process (`benchmarks.listener`).
-
-No torch here: the engine's thread is alone with what it does, as in its own process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,12 +21,9 @@ from msgspec import Struct
 from benchmarks.asked import Sample
 from benchmarks.heartbeat import Beat, heartbeat
 from engine.bench.statistics import nearest_rank
-from engine.core.tasks import TaskPart
 from engine.paths import Paths
 from engine.worker.client import WorkerProcess
-from engine.worker.protocol import LeaveRun, Reply, Request, Run, WorkerConfig, WorkerNews
 from tests.runtime.live_engines import scripted_engine
-from tests.runtime.scripted_workers import ScriptedSpawner, ScriptedWorker
 from tests.service.serving import serving
 
 STREAMS: Final = 64
@@ -44,41 +40,9 @@ class StreamFigures(Struct, frozen=True):
     """How late the loop was, in as many tokens more."""
 
 
-class _Talking(ScriptedWorker):
-    """Its runs are the talker's."""
-
-    def __init__(self, pid: int, config: WorkerConfig, talker: WorkerProcess) -> None:
-        super().__init__(pid, config)
-        self._talker: Final = talker
-
-    async def request(
-        self,
-        request: Request,
-        on_advance: Callable[[float], None] = lambda _: None,
-        on_part: Callable[[TaskPart], None] = lambda _: None,
-    ) -> Reply:
-        if isinstance(request, Run):
-            return await self._talker.request(request, on_advance, on_part)
-        return await super().request(request, on_advance, on_part)
-
-    def tell(self, news: WorkerNews) -> None:
-        if isinstance(news, LeaveRun):
-            self._talker.tell(news)
-        super().tell(news)
-
-
-class _TalkingSpawner(ScriptedSpawner):
-    def __init__(self, talker: WorkerProcess) -> None:
-        super().__init__()
-        self._talker: Final = talker
-
-    async def spawn(self, config: WorkerConfig) -> ScriptedWorker:
-        worker = self.workers[config.device] = _Talking(next(self._pids), config, self._talker)
-        return worker
-
-
 async def stream_samples(tokens: int) -> dict[str, Sample]:
     """Of a round: 64 streams of so many tokens each, 50 a second."""
+    gc.freeze()  # as an engine's own process does with what it has imported
     found = await stream_figures(STREAMS, tokens, PACE_S)
     late_s = [beat.late_s for beat in found.beats]
     own_s = [max(0.0, beat.late_s - beat.queued_s) for beat in found.beats]
@@ -90,15 +54,14 @@ async def stream_samples(tokens: int) -> dict[str, Sample]:
 
 
 async def stream_figures(streams: int, tokens: int, pace_s: float) -> StreamFigures:
-    """`streams` at once of so many tokens each, one every `pace_s`; 0: as fast as they go."""
+    """`streams` at once of so many tokens each, one every `pace_s`; 0: as fast as they go. Raises SystemExit when a part is lost."""
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         async with _talker(pace_s) as talker:
             paths = Paths(Path(folder, "run"), Path(folder, "state"), Path(folder, "cache"))
             paths.journal.mkdir(parents=True)
-            async with (
-                scripted_engine(paths.journal, spawner=_TalkingSpawner(talker)) as box,
-                serving(box.engine, paths),
-            ):
+            async with scripted_engine(paths.journal) as box, serving(box.engine, paths):
+                for worker in box.spawner.workers.values():
+                    worker.runs_by = talker
                 began_s = time.thread_time()
                 heard = await _listened(paths, streams, tokens)
                 cpu_s = time.thread_time() - began_s

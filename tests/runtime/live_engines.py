@@ -48,13 +48,10 @@ class Box(Struct):
 
 @asynccontextmanager
 async def scripted_engine(
-    folder: Path,
-    policy: Policy | None = None,
-    engine_clock: SystemClock | None = None,
-    spawner: ScriptedSpawner | None = None,
+    folder: Path, policy: Policy | None = None, engine_clock: SystemClock | None = None
 ) -> AsyncIterator[Box]:
     """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
-    async with _opened(folder, NvmlProbe(SystemClock()), policy, 1.0, engine_clock or SystemClock(), spawner) as box:
+    async with _opened(folder, NvmlProbe(SystemClock()), policy, 1.0, engine_clock or SystemClock()) as box:
         yield box
 
 
@@ -76,19 +73,14 @@ async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: f
 
 @asynccontextmanager
 async def _opened(
-    folder: Path,
-    probe: NvmlProbe,
-    policy: Policy | None,
-    sample_s: float,
-    clock: SystemClock,
-    spawner: ScriptedSpawner | None = None,
+    folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float, clock: SystemClock
 ) -> AsyncIterator[Box]:
     settings = load_settings(CONFIG, {}, None, probe.facts)
     specs_of_devices = device_specs(settings, 64 * GIB)
     start = initial_state(settings, specs_of_devices, folder / "cache")
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
-    box_store, spawner = ScriptedStore(specs, sizes), spawner or ScriptedSpawner()
+    box_store, spawner = ScriptedStore(specs, sizes), ScriptedSpawner()
     bounds = Bounds(1 << 20, 2)
     journal = Journal(folder, bounds)
     past: list[Record] = journal.read_back()

@@ -29,6 +29,7 @@ from engine.core.tasks import (
     Vectors,
 )
 from engine.recording.footprints import FootprintStore
+from engine.runtime.ports import WorkerHandle
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
 from engine.weights.integrity import SlabCondition
@@ -72,6 +73,8 @@ class ScriptedWorker:
         """All that it was asked for."""
         self.unlocked: list[int] = []
         self.heard: list[WorkerNews] = []
+        self.runs_by: WorkerHandle | None = None
+        """Who carries its runs out in its place."""
         self.runs_out_of_memory = False
         self.workspace_bytes: int | None = None
         """What a run is found to take; each fills half of the model's limits."""
@@ -103,7 +106,8 @@ class ScriptedWorker:
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
             case Run():
-                return await self._run(request, on_part)
+                by = self.runs_by
+                return await (by.request(request, on_advance, on_part) if by else self._run(request, on_part))
             case Ping():
                 return Pong(request.id)
             case Unlock():
@@ -121,6 +125,8 @@ class ScriptedWorker:
             case SlabStopped(bind):
                 if not self._whole[bind].done():
                     self._whole[bind].set_result(False)
+            case LeaveRun() if self.runs_by:
+                self.runs_by.tell(news)
             case LeaveRun(run):
                 if leaving := self._leaving.get(run):
                     leaving.set()
