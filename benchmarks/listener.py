@@ -1,6 +1,6 @@
 """A client that reads many streams at once and passes on nothing: a process of its own, beside the engine that is measured.
 
-It says on stdout when all streams have begun, and how many parts came in all.
+It says on stdout how many parts came in all.
 """
 
 from __future__ import annotations
