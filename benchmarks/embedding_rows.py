@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -21,21 +22,27 @@ _LEAVERS: Final = 60
 async def burst(asked: Asked, model: ModelName) -> dict[str, Sample]:
     """64 single texts at once, and one request of the same 64."""
     texts = asked.texts(model, _CLIENTS)
-    one_s = await timed(asked.engine.embed(model, texts))
-    singles_s = await timed(together(*(asked.engine.embed(model, [text]) for text in texts)))
-    return {"burst": Sample(one_s / singles_s, {"one request": one_s, "64 singles": singles_s})}
+
+    async def singles_s() -> float:
+        return await timed(together(*(asked.engine.embed(model, [text]) for text in texts)))
+
+    async def one_s() -> float:
+        return await timed(asked.engine.embed(model, texts))
+
+    one, singles = await _both_ways(one_s, singles_s)
+    return {"burst": Sample(one / singles, {"one request": one, "64 singles": singles})}
 
 
 async def kept_up(asked: Asked, model: ModelName) -> dict[str, Sample]:
     """64 clients that ask one text after the other, and as many texts in requests of 64."""
-    one_s, clients_s = await _one_s(asked, model), await _clients_s(asked, model)
+    one_s, clients_s = await _both_ways(partial(_one_s, asked, model), partial(_clients_s, asked, model))
     return {"kept-up": Sample(one_s / clients_s, {"requests of 64": one_s, "64 clients": clients_s})}
 
 
 async def beside_peer(asked: Asked, model: ModelName, peer: Infinity) -> dict[str, Sample]:
     """64 clients of ours and of the peer, on the same texts."""
-    clients_s = await _clients_s(asked, model)
-    peer_s = await peer.clients_s(asked.texts(model, _CLIENTS * _EACH), _CLIENTS)
+    texts = asked.texts(model, _CLIENTS * _EACH)
+    clients_s, peer_s = await _both_ways(partial(_clients_s, asked, model), partial(peer.clients_s, texts, _CLIENTS))
     return {"peer": Sample(peer_s / clients_s, {"ours": clients_s, "infinity": peer_s})}
 
 
@@ -91,6 +98,12 @@ async def leavers(asked: Asked, model: ModelName) -> dict[str, Sample]:
         "leases-left": Sample(float(left)),
         "patient": Sample(patient_s / lone_s, {"patient": patient_s, "lone": lone_s}),
     }
+
+
+async def _both_ways(one: Callable[[], Awaitable[float]], other: Callable[[], Awaitable[float]]) -> tuple[float, float]:
+    """The seconds of each, by turns, so that neither is always the first after a pause."""
+    times_s = [await one(), await other(), await other(), await one()]
+    return (times_s[0] + times_s[3]) / 2, (times_s[1] + times_s[2]) / 2
 
 
 async def _one_s(asked: Asked, model: ModelName) -> float:
