@@ -44,7 +44,7 @@ class Writing:
 
 async def together_or_in_turn(asked: Asked) -> dict[str, Sample]:
     """4 and 8 generations at once and one after the other; one beside `generate`. All must write what they write alone."""
-    bare, tokens = _bare(asked), 8 if asked.is_quick else _TOKENS
+    bare, tokens = _bare(asked), _TOKENS
     prompts = [bare.prompt(20 + 40 * number // 7, seed=number) for number in range(8)]
     began_s = time.perf_counter()
     alone = [await asked.engine.generate(DECODER, prompt, tokens) for prompt in prompts]
