@@ -90,6 +90,10 @@ class TextSoFar:
             return new
         return "" if before.startswith(part.text) else None
 
+    def end(self, text: str) -> str | None:
+        """What is still to come of the whole text; None where that says something else than before."""
+        return text[len(self.text) :] if text.startswith(self.text) else None
+
     def replace(self, part: TextPart) -> str:
         """Take a part that says something else than before; the whole text as it is now."""
         self.text = self.text[: part.begin] + part.text

@@ -281,14 +281,12 @@ def _pieces(name: ModelName, begin: Callable[[Heard], Callable[[], object]]) -> 
         while True:
             match heard.get():
                 case TextPart() as part:
-                    if piece := _new_text(so_far, part, name):
+                    if piece := _not_rewritten(so_far.add(part), name):
                         yield piece
                 case RunResult() as ran:
                     wrote = generation_of(ran)
-                    if rest := _new_text(so_far, TextPart(0, wrote.text), name):
+                    if rest := _not_rewritten(so_far.end(wrote.text), name):
                         yield rest
-                    if so_far.text != wrote.text:
-                        raise _written_anew(name)
                     return wrote
                 case Exception() as error:
                     raise error
@@ -296,15 +294,10 @@ def _pieces(name: ModelName, begin: Callable[[Heard], Callable[[], object]]) -> 
         leave()
 
 
-def _new_text(so_far: TextSoFar, part: TextPart, name: ModelName) -> str:
-    new = so_far.add(part)
+def _not_rewritten(new: str | None, name: ModelName) -> str:
     if new is None:
-        raise _written_anew(name)
+        raise EngineError(f"{name} had to begin anew for want of room, and wrote something else then; ask again")
     return new
-
-
-def _written_anew(name: ModelName) -> EngineError:
-    return EngineError(f"{name} had to begin anew for want of room, and wrote something else then; ask again")
 
 
 async def _engine(config: Path | None) -> EngineAPI:

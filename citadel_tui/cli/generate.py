@@ -110,13 +110,14 @@ async def _generate(arguments: GenerateArguments, task: Generate) -> Exit:
     async with at_hand(arguments) as engine:
         try:
             wrote = generation_of(await _carried_out(engine, arguments.model, task, page))
+            if arguments.json:
+                print(msgspec.json.encode(wrote).decode())
+            else:
+                page.end(wrote.text)
         except (asyncio.CancelledError, EngineError):
             page.break_off()
             raise
-    if arguments.json:
-        print(msgspec.json.encode(wrote).decode())
-    else:
-        page.end(wrote.text)
+    if not arguments.json:
         tell(_described(wrote, task))
     return Exit.DONE
 
@@ -142,22 +143,26 @@ class _Page:
         self._shown = TextSoFar()
 
     def add(self, part: TextPart) -> None:
-        """Raises EngineError where the run began anew, writes something else, and what is written lies in a file."""
-        if (new := self._shown.add(part)) is None:
-            if not sys.stdout.isatty():
-                raise EngineError("the run had to begin anew for want of room, and wrote something else; ask again")
-            print("\n")  # what is shown can't be taken back
-            new = self._shown.replace(part)
-        print(clean_lines(new), end="", flush=True)
+        """Raises EngineError where the run began anew and writes something else, and nothing can be taken back."""
+        new = self._shown.add(part)
+        print(clean_lines(self._anew(part) if new is None else new), end="", flush=True)
+
+    def end(self, text: str) -> None:
+        """Raises EngineError as above."""
+        rest = self._shown.end(text)
+        print(clean_lines(self._anew(TextPart(0, text)) if rest is None else rest))
 
     def break_off(self) -> None:
         """End the line that the text is in the middle of."""
         if self._shown.text and not self._shown.text.endswith("\n"):
             print()
 
-    def end(self, text: str) -> None:
-        self.add(TextPart(0, text))
-        print()
+    def _anew(self, part: TextPart) -> str:
+        """A terminal shows another text below; a pipe or a file has the first one already."""
+        if not sys.stdout.isatty():
+            raise EngineError("the run had to begin anew for want of room, and wrote something else then; ask again")
+        print("\n")
+        return self._shown.replace(part)
 
 
 def _described(wrote: Generation, task: Generate) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -64,7 +66,7 @@ class Anew(ScriptedEngine):
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         yield TextPart(0, "Once\n")
         await self.read.wait()
-        yield TextPart(0, self.second)
+        yield TextPart(0, self.second[:9])
         yield RunResult(model, "cpu", Continuation(self.second, 3), 0.1)
 
 
@@ -109,8 +111,9 @@ async def test_a_streamed_text_reaches_a_pipe_while_the_model_still_writes() -> 
     assert (process.returncode, out) == (0, b"upon\n")
 
 
-async def test_a_streamed_text_that_became_another_fails_since_a_pipe_takes_nothing_back() -> None:
-    engine = Anew("Twice")
+@pytest.mark.parametrize("second", ["Twice", "On"])
+async def test_a_streamed_text_that_became_another_fails_since_a_pipe_takes_nothing_back(second: str) -> None:
+    engine = Anew(second)
     async with serving(engine, find_paths(os.environ)):
         process = await _citadel("generate", "phi-3-mini", "Once", "--stream")
         assert process.stdout is not None
@@ -119,6 +122,23 @@ async def test_a_streamed_text_that_became_another_fails_since_a_pipe_takes_noth
         out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
     assert b"begin anew for want of room" in err
+
+
+async def test_a_terminal_shows_the_other_text_below_the_first() -> None:
+    engine = Anew("Twice upon a time")
+    ours, its = pty.openpty()
+    async with serving(engine, find_paths(os.environ)):
+        command = (sys.executable, "-m", "citadel_tui", "generate", "phi-3-mini", "Once")
+        process = await asyncio.create_subprocess_exec(*command, stdout=its, stderr=PIPE)
+        shown = await asyncio.to_thread(os.read, ours, 100)
+        engine.read.set()
+        await process.communicate()
+    os.close(its)
+    with suppress(OSError):  # a terminal that nobody writes to any more ends with an error
+        while more := os.read(ours, 1000):
+            shown += more
+    os.close(ours)
+    assert shown.replace(b"\r", b"") == b"Once\n\n\nTwice upon a time\n"
 
 
 async def test_whoever_stops_reading_a_streamed_text_ends_the_run() -> None:
