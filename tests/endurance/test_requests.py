@@ -28,7 +28,7 @@ from engine.core.tasks import Classify, Embed, Generate, Rerank, Task, TaskKind
 from engine.settings.schema import MonitoringSettings
 from engine.worker.synthetic import make
 from tests.endurance.clients import Ask, Crowd, assert_same
-from tests.endurance.processes import holding
+from tests.endurance.processes import family, holding
 from tests.endurance.switching import all_devices_up, until
 from tests.worker.decoders import write_decoder
 from tests.worker.judging_checkpoints import write_judge
@@ -102,7 +102,7 @@ async def test_a_crowd_gets_right_answers_while_models_switch_and_workers_die_an
         tasks.create_task(crowd.run(CLIENTS))
         await crowd.until_ended(REQUESTS // 4)
         before = holding(pid)
-        tasks.create_task(_lose_workers(engine, crowd))
+        losing = tasks.create_task(_lose_workers(engine, crowd))
         switching = tasks.create_task(_switch(engine, crowd))
 
     await until(engine, lambda now: all_devices_up(now) and not now.jobs and not _leases(now))
@@ -114,6 +114,7 @@ async def test_a_crowd_gets_right_answers_while_models_switch_and_workers_die_an
     assert after.resident_kib < 1.1 * before.resident_kib
     assert after.descriptors < before.descriptors + CLIENTS
     assert after.threads < before.threads + CLIENTS
+    assert _own_kib(pid) < 1.1 * losing.result()
     for ask in asks:
         assert_same(await engine.result(ask.model, ask.task), ask)
 
@@ -127,12 +128,18 @@ async def _switch(engine: RemoteEngine, crowd: Crowd) -> int:
     return done
 
 
-async def _lose_workers(engine: RemoteEngine, crowd: Crowd) -> None:
-    """One is killed, and one hangs, each in the midst of requests; others take their places."""
+async def _lose_workers(engine: RemoteEngine, crowd: Crowd) -> int:
+    """One is killed, one hangs, in the midst of requests; others take their places. What all hold once those are warm, KiB."""
     await _lose(engine, "gpu0", signal.SIGKILL)
     await crowd.until_ended(REQUESTS // 2)
     if NOTICES_SILENCE:
         await _lose(engine, "gpu1", signal.SIGSTOP)
+    await crowd.until_ended(crowd.counts.total() + REQUESTS)
+    return _own_kib((await engine.hello()).pid)
+
+
+def _own_kib(pid: int) -> int:
+    return sum(holding(process).own_kib for process in family(pid))
 
 
 async def _lose(engine: RemoteEngine, device: DeviceId, how: signal.Signals) -> None:
