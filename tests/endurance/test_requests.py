@@ -47,7 +47,7 @@ KINDS: Final[dict[ModelName, TaskKind]] = {
 }
 NOTICES_SILENCE: Final = "not_answering_s" in MonitoringSettings.__struct_fields__
 """Whether the engine replaces a worker that is silent."""
-SILENCE_S: Final = 2.0
+SILENCE_S: Final = 3.0
 LONGEST_WAIT_S: Final = 60.0
 """The engine refuses a request that waits for longer for room, or for those before it."""
 
