@@ -218,6 +218,16 @@ class Generation(Struct, frozen=True):
     seed: int | None
 
 
+def generation_task(
+    model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
+) -> Generate:
+    """The task of a generation. Raises CannotServe for one that can't be meant."""
+    try:
+        return Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
+    except ValueError as error:
+        raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
+
+
 def generation_of(ran: RunResult) -> Generation:
     """What was written in a run that ended. Raises CannotServe for one that wrote nothing."""
     wrote = _expected(Continuation, ran)
@@ -310,11 +320,7 @@ class EngineAPI(Protocol):
     ) -> Generation:
         """What the model writes after a text, or answers in a conversation, loading it when needed. Raises UnknownModel,
         CannotServe."""
-        try:
-            task = Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
-        except ValueError as error:
-            raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
-        return generation_of(await self.result(model, task))
+        return generation_of(await self.result(model, generation_task(model, prompt, max_tokens, **settings)))
 
     async def rerank(
         self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False

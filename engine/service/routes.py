@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -38,28 +38,46 @@ async def send_lines(
 ) -> web.StreamResponse:
     """Write `items` as JSON lines until they end or the reader has gone; blank lines keep the connection alive between them."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    upcoming = asyncio.ensure_future(anext(items))
     try:
         await response.prepare(request)
-        while True:
-            await asyncio.wait({upcoming}, timeout=keep_alive_s)
-            if not upcoming.done():
-                await response.write(_BLANK)
-                continue
-            await response.write(msgspec.json.encode(upcoming.result()) + b"\n")
-            upcoming = asyncio.ensure_future(anext(items))
-    except (EngineError, StopAsyncIteration, ConnectionError):
+        lines = _Lines(response, keep_alive_s)
+        keeping_alive = asyncio.create_task(lines.keep_alive())
+        try:
+            async for item in items:
+                await lines.write(msgspec.json.encode(item) + b"\n")
+        finally:
+            keeping_alive.cancel()
+    except (EngineError, ConnectionError):
         return response
     finally:
-        await _let_go(upcoming, items)
+        if isinstance(items, AsyncGenerator):  # left to the garbage collector, the engine's side would go on until then
+            await items.aclose()
+    return response
 
 
-async def _let_go(upcoming: asyncio.Future[_Item], items: AsyncIterator[_Item]) -> None:
-    """Close the engine's side now; left to the garbage collector it would go on until then."""
-    upcoming.cancel()
-    await asyncio.gather(upcoming, return_exceptions=True)
-    if isinstance(items, AsyncGenerator):
-        await items.aclose()
+class _Lines:
+    """The lines of a response. A stream of tokens costs a write each, and no task or timer."""
+
+    def __init__(self, response: web.StreamResponse, keep_alive_s: float) -> None:
+        self._response: Final = response
+        self._keep_alive_s: Final = keep_alive_s
+        self._now_s: Final = asyncio.get_running_loop().time
+        self._written_s = self._now_s()
+
+    async def write(self, line: bytes) -> None:
+        """Raises ConnectionError when the reader has gone."""
+        self._written_s = self._now_s()
+        await self._response.write(line)
+
+    async def keep_alive(self) -> None:
+        """Write a blank line whenever nothing else was written for so long, until the reader has gone."""
+        with suppress(ConnectionError):
+            while True:
+                silent_s = self._now_s() - self._written_s
+                if silent_s < self._keep_alive_s:
+                    await asyncio.sleep(self._keep_alive_s - silent_s)
+                else:
+                    await self.write(_BLANK)
 
 
 async def _lines(first: RunEvent, others: AsyncIterator[RunEvent]) -> AsyncGenerator[RunLine, None]:
