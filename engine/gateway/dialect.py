@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.api import CannotServe
-from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextPart, TextTokens, Vectors
+from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextTokens, Vectors
 
 USUAL_TOKENS: Final = 256
 """How much is written where a request does not say; OpenAI writes as much as fits, which holds up everybody else."""
@@ -68,26 +68,11 @@ def _field_in(said: str) -> str | None:
     return path.rstrip("`").partition("[")[0].partition(".")[0] if found else None
 
 
-class NewText:
-    """Puts the parts of a text together and gives what is new of each. A run that finds no room begins anew on another device: as
-    long as it writes the same there, nobody needs to know."""
-
-    def __init__(self) -> None:
-        self._said = ""
-        self._text = ""
-
-    def of(self, part: TextPart) -> str:
-        """What was not said before. Raises CannotServe where the text became another one."""
-        self._text = self._text[: part.begin] + part.text
-        if not (self._said.startswith(self._text) or self._text.startswith(self._said)):
-            raise CannotServe("the run began anew on another device and wrote another text there; ask again")
-        new = self._text[len(self._said) :]
-        self._said += new
-        return new
-
-    def rest(self, whole: str) -> str:
-        """What the whole text has beyond the parts. Raises CannotServe where it is another text."""
-        return self.of(TextPart(0, whole))
+def still(new: str | None) -> str:
+    """What `TextSoFar` has found to be new. Raises CannotServe where the text became another one, which a stream can't take back."""
+    if new is None:
+        raise CannotServe("the run began anew on another device and wrote another text there; ask again")
+    return new
 
 
 def tokens_of(ran: RunResult) -> tuple[TextTokens, ...]:

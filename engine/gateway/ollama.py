@@ -13,10 +13,11 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import fields, replace
 
+from engine.answers import TextSoFar
 from engine.core.names import CPU
 from engine.core.state import ModelState, State, leaves_at_s
 from engine.core.tasks import Embed, Ended, Generate, Message, RunResult, TextPart
-from engine.gateway.dialect import USUAL_TOKENS, BadBody, NewText, Unsupported, kept_tokens, quoted, vectors_in, written
+from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_tokens, quoted, still, vectors_in, written
 from engine.version import VERSION
 
 _SPAN: Final = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -314,17 +315,17 @@ class LinePage:
     def __init__(self, model: str, *, is_chat: bool) -> None:
         self._model: Final = model
         self._is_chat: Final = is_chat
-        self._new: Final = NewText()
+        self._so_far: Final = TextSoFar()
 
     def line(self, part: TextPart) -> Written | None:
         """What the part adds; None where that is nothing. Raises CannotServe."""
-        new = self._new.of(part)
+        new = still(self._so_far.add(part))
         return self._said(new) if new else None
 
     def last(self, ran: RunResult, *, is_whole: bool) -> Written:
         """The rest of the text, or all of it, and what there is to say of it. Raises CannotServe."""
         wrote = written(ran)
-        text = wrote.text if is_whole else self._new.rest(wrote.text)
+        text = wrote.text if is_whole else still(self._so_far.end(wrote.text))
         loaded_s = ran.loaded_s or 0.0
         return replace(
             self._said(text),

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from engine.answers import ranked
+from engine.answers import TextSoFar, ranked
 from engine.api import CannotServe
 from engine.core.state import State
 from engine.core.tasks import (
@@ -25,7 +25,7 @@ from engine.core.tasks import (
     Scores,
     TextPart,
 )
-from engine.gateway.dialect import USUAL_TOKENS, BadBody, NewText, Unsupported, kept_tokens, vectors_in, written
+from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_tokens, still, vectors_in, written
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────
 
@@ -313,7 +313,7 @@ class Page:
         self._head: Final = (_id("chatcmpl" if is_chat else "cmpl"), int(created_s), model)
         self._is_chat: Final = is_chat
         self._has_usage: Final = has_usage
-        self._new: Final = NewText()
+        self._so_far: Final = TextSoFar()
         self._begun = False
 
     def whole(self, ran: RunResult) -> Completion:
@@ -327,13 +327,13 @@ class Page:
 
     def chunk(self, part: TextPart) -> Completion | None:
         """What the part adds; None where that is nothing. Raises CannotServe."""
-        new = self._new.of(part)
+        new = still(self._so_far.add(part))
         return self._chunk(new) if new else None
 
     def last_chunks(self, ran: RunResult) -> list[Completion]:
         """The rest of the text, why it ended, and what it took, where that was asked for. Raises CannotServe."""
         wrote = written(ran)
-        chunks = [self._chunk(self._new.rest(wrote.text), _FINISH[wrote.ended])]
+        chunks = [self._chunk(still(self._so_far.end(wrote.text)), _FINISH[wrote.ended])]
         if self._has_usage:
             chunks.append(self._made(self._kind, [], _usage(wrote)))
         return chunks
