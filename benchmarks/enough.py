@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from benchmarks.policies import sizes_of
 from engine.core.names import ModelName
@@ -45,8 +46,8 @@ class Verdicts(Struct, frozen=True):
     same_best: bool
     same_order: float
     """Share of the pairs of policies that both pieces put in the same order."""
-    right_order: float
-    """Share of the pairs that are `APART` over the whole demand, and that a piece puts in the same order."""
+    right_order: float | None
+    """Share of the pairs that are `APART` over the whole demand, and that a piece puts in the same order; None without one."""
     default_leads: float
     """Share of the pieces in which the default policy took no longer than LRU."""
 
@@ -56,7 +57,8 @@ def main() -> int:
         found = list(pool.map(of_kind, *zip(*product(KINDS, SEEDS), strict=True)))
     sys.stdout.write(_HEADING + "\n" + "|--:" * (_HEADING.count("|") - 1) + "|\n")
     for requests, said in zip(REQUESTS, zip(*found, strict=True), strict=True):
-        shares = [fmean(getattr(verdicts, name) for verdicts in said) for name in Verdicts.__struct_fields__]
+        columns = zip(*map(astuple, said), strict=True)
+        shares = [fmean(share for share in column if share is not None) for column in columns]
         sys.stdout.write(f"| {requests} | {' | '.join(f'{100 * share:.0f} %' for share in shares)} |\n")
     return 0
 
@@ -81,7 +83,7 @@ def _verdicts(one: Seconds, two: Seconds, whole: Seconds) -> Verdicts:
     return Verdicts(
         same_best=min(one, key=one.__getitem__) == min(two, key=two.__getitem__),
         same_order=fmean(_alike(one, two, pair) for pair in pairs),
-        right_order=fmean(_alike(piece, whole, pair) for piece in (one, two) for pair in apart),
+        right_order=fmean(_alike(piece, whole, pair) for piece in (one, two) for pair in apart) if apart else None,
         default_leads=fmean(piece["expected_loss"] <= piece["lru"] for piece in (one, two)),
     )
 
