@@ -22,6 +22,8 @@ from engine.simulation.compute import Compute
 
 _SETTINGS: Final = "gpu_allocation.yaml"
 _TIMES_RAM: Final = (2, 4)
+_STEP_BYTES: Final = 256 * MIB
+"""A RAM tier that holds every model is rounded up to these."""
 _FRACTIONS: Final = (0.9, 0.95)
 _MODELS_TRIED: Final = 5
 """In smaller dtypes: those whose loads could have moved the most bytes."""
@@ -121,21 +123,20 @@ def _ram_tiers(setup: Setup) -> Iterator[Variant]:
     """With no limit to their number where that is what keeps models out."""
     ram_bytes, models = setup.box.ram_bytes, len(setup.sizes)
     limit = setup.box.max_models
-    limited = limit is not None and limit < models
-    all_bytes = -(-sum(setup.sizes.values()) // MIB) * MIB
+    all_bytes = -(-sum(setup.sizes.values()) // _STEP_BYTES) * _STEP_BYTES
     sizes = dict.fromkeys(min(times * ram_bytes, all_bytes) for times in _TIMES_RAM if ram_bytes < all_bytes)
     free = replace(setup, box=replace(setup.box, max_models=None))
     off = f"ram_tier.max_models: {models}"
-    if limited:
-        title = f"RAM tier without its limit of {limit} models"
+    if limit is not None and limit < models:
+        title = f"RAM tier without its limit of {_models(limit)}"
         yield Variant(title, "nothing but the RAM that it may fill already", _line(off, "MODEL_CACHE_SIZE"), free)
     for size_bytes in sizes:
         title = f"RAM tier {format_size(size_bytes)} instead of {format_size(ram_bytes)}"
         cost, line = f"{format_size(size_bytes - ram_bytes)} of host RAM", f"ram_tier.budget: {_written(size_bytes)}"
         yield Variant(title, cost, _line(line), replace(setup, box=replace(setup.box, ram_bytes=size_bytes)))
-        if limited:
+        if limit is not None and limit < models:
             larger = replace(free, box=replace(free.box, ram_bytes=size_bytes))
-            yield Variant(f"{title}, and no limit of {limit} models", cost, _line(f"{line} and {off}"), larger)
+            yield Variant(f"{title}, and no limit of {_models(limit)}", cost, _line(f"{line} and {off}"), larger)
 
 
 def _fractions(setup: Setup) -> Iterator[Variant]:
@@ -207,6 +208,10 @@ def _policies(setup: Setup) -> Iterator[Variant]:
             policy = replace(setup.policy, eviction=eviction)
             title = f"models leave by {eviction} instead of {setup.policy.eviction}"
             yield Variant(title, "nothing", _line(f"policy.eviction: {eviction}"), replace(setup, policy=policy))
+
+
+def _models(count: int) -> str:
+    return f"{count} {'model' if count == 1 else 'models'}"
 
 
 def _line(text: str, variable: str = "") -> str:
