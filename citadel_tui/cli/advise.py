@@ -21,9 +21,8 @@ from citadel_tui.words.advice import (
     advised_text,
     few_requests_text,
     of_no_use_text,
-    saving_text,
+    suggestion_facts,
     trying_text,
-    waiting_text,
 )
 from engine.api import EngineError
 from engine.recording.trace import TraceError
@@ -84,10 +83,7 @@ def advice_text(advice: Advice) -> Iterator[str]:
     yield ""
     for rank, suggestion in enumerate(advice.suggestions, 1):
         yield f"{rank}. {clean(suggestion.title)}"
-        yield f"   {saving_text(suggestion)};"
-        yield f"   {waiting_text(suggestion, advice)};"
-        yield f"   costs {clean(suggestion.cost)};"
-        yield f"   {clean(suggestion.how)}"
+        yield from (f"   {label:9}  {clean(value)}" for label, value in suggestion_facts(suggestion, advice))
         yield ""
     if not advice.suggestions:
         yield f"{_upper(NOTHING_HELPS)}."

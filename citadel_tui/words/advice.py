@@ -11,7 +11,7 @@ from engine.simulation.advice import PARTS, Advice, Saving, Suggestion, Trying
 
 NOTHING_HELPS: Final = "nothing that was tried helps beyond what chance explains"
 INTERVAL_TEXT: Final = (
-    f"± : in 99 of 100 such recordings the saving differs by no more, judged by {PARTS} parts of this one"
+    f"±: in 99 of 100 such recordings the saving differs by no more, judged by {PARTS} parts of this one"
 )
 
 
@@ -37,26 +37,14 @@ def advised_text(advice: Advice) -> tuple[str, ...]:
     )
 
 
-def saving_text(suggestion: Suggestion) -> str:
-    """Switch seconds: "12.3 s ± 2.0 s of 40.0 s of switching saved for 1,000 requests"."""
-    switching = suggestion.switching
-    if switching.is_loss or switching.saved_s <= 0:
-        return f"as much switching: {_with_give(-switching.saved_s, switching)} more for 1,000 requests"
-    saved = _with_give(switching.saved_s, switching)
-    return f"{saved} of {seconds_text(switching.before_s)} of switching saved for 1,000 requests"
-
-
-def waiting_text(suggestion: Suggestion, advice: Advice) -> str:
-    """Waits, then and as it is."""
-    wait = suggestion.wait
-    then = max(0.0, wait.before_s - wait.saved_s)
-    text = f"a request waits {seconds_text(then)} for its model instead of {seconds_text(wait.before_s)}"
-    text += f" ({_with_give(wait.saved_s, wait)} less)" if wait.saved_s > 0 else f" (± {seconds_text(wait.give_s)})"
-    if suggestion.wait_p99_s is not None and advice.wait_p99_s is not None:
-        text += f", 99 of 100 up to {seconds_text(suggestion.wait_p99_s)} instead of {seconds_text(advice.wait_p99_s)}"
-    if advice.denied:
-        text += f"; {suggestion.denied} are denied instead of {advice.denied}"
-    return text
+def suggestion_facts(suggestion: Suggestion, advice: Advice) -> tuple[tuple[str, str], ...]:
+    """What it saves, what it costs and how one gets it: labels and values."""
+    return (
+        ("switching", _switching_text(suggestion.switching)),
+        ("waits", _waits_text(suggestion, advice)),
+        ("costs", suggestion.cost),
+        ("how", suggestion.how),
+    )
 
 
 def of_no_use_text(suggestions: Sequence[Suggestion]) -> str:
@@ -72,11 +60,30 @@ def trying_text(now: Trying) -> str:
 def _waits_as_it_is(advice: Advice) -> str:
     if advice.wait_mean_s is None or advice.wait_p99_s is None:
         return "; no request got its model"
-    denied = f"; {advice.denied} are denied" if advice.denied else ""
+    denied = f"; {advice.denied} denied" if advice.denied else ""
     return (
         f"; a request waits {seconds_text(advice.wait_mean_s)} for its model on average, "
         f"99 of 100 up to {seconds_text(advice.wait_p99_s)}{denied}"
     )
+
+
+def _switching_text(switching: Saving) -> str:
+    before = seconds_text(switching.before_s)
+    if switching.saved_s < 0:
+        return f"{_with_give(-switching.saved_s, switching)} more than {before} for 1,000 requests"
+    return f"{_with_give(switching.saved_s, switching)} of {before} saved for 1,000 requests"
+
+
+def _waits_text(suggestion: Suggestion, advice: Advice) -> str:
+    wait = suggestion.wait
+    then = max(0.0, wait.before_s - wait.saved_s)
+    change = _with_give(abs(wait.saved_s), wait) + (" less" if wait.saved_s >= 0 else " more")
+    text = f"{seconds_text(then)} instead of {seconds_text(wait.before_s)} for a model on average ({change})"
+    if suggestion.wait_p99_s is not None and advice.wait_p99_s is not None:
+        text += f", 99 of 100 up to {seconds_text(suggestion.wait_p99_s)} instead of {seconds_text(advice.wait_p99_s)}"
+    if advice.denied:
+        text += f"; {suggestion.denied} denied instead of {advice.denied}"
+    return text
 
 
 def _with_give(seconds: float, saving: Saving) -> str:

@@ -13,14 +13,13 @@ from citadel_tui.words.advice import (
     NOTHING_HELPS,
     advised_text,
     few_requests_text,
-    saving_text,
+    suggestion_facts,
     trying_text,
-    waiting_text,
 )
 from engine.simulation.advice import Advice, Suggestion, Trying
 
 _RANK: Final = 4
-_LABEL: Final = 9
+_LABEL: Final = _RANK + 9
 """Under the title, not under its rank."""
 
 
@@ -55,13 +54,8 @@ def _suggestion_lines(rank: int, suggestion: Suggestion, advice: Advice, paper: 
     pieces = wrapped(paper.text(suggestion.title), max(paper.width - _RANK, 1))
     for number, piece in enumerate(pieces):
         yield (Span(right(f"{rank}. " if number == 0 else "", _RANK), "dim"), Span(piece, "strong"))
-    for label, value in (
-        ("saves", saving_text(suggestion)),
-        ("waits", waiting_text(suggestion, advice)),
-        ("costs", paper.text(suggestion.cost)),
-        ("how", paper.text(suggestion.how)),
-    ):
-        yield from fact(f"    {label}", value, paper.width, _LABEL)
+    for label, value in suggestion_facts(suggestion, advice):
+        yield from fact(f"{' ' * _RANK}{label}", paper.text(value), paper.width, _LABEL)
 
 
 def _wrapped(text: str, paper: Paper, role: Role) -> tuple[Line, ...]:
