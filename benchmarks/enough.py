@@ -1,8 +1,8 @@
 """How much demand it takes to judge policies by: `python -m benchmarks.enough`.
 
-Generated demand of several kinds, on the replay's default box. Of each, two pieces of so many requests that follow one another are
-replayed by themselves under every policy: what is true of the demand, and not of its noise, both say. A demand many times as
-long says what is true of it, where two policies are well apart.
+Generated demand of several kinds, on the replay's default box. Of each, two pieces of so many requests that follow one another
+are replayed by themselves under every policy: what is true of the demand, and not of its noise, both say. A demand many times
+as long says what is true of it, where two policies are well apart.
 """
 
 from __future__ import annotations

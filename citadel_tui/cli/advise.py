@@ -1,4 +1,4 @@
-"""`citadel advise`: what would have saved the engine's requests switching and waiting, by replaying them on boxes one doesn't have."""
+"""`citadel advise`: what would have saved requests switching and waiting, by replaying them on boxes that one doesn't have."""
 
 from __future__ import annotations
 

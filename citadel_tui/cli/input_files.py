@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +23,9 @@ from engine.recording.demand import own_demand
 from engine.recording.trace import TraceError, TraceRequest, read_trace
 from engine.replay.box import Box, cycled_sizes, read_sizes
 from engine.simulation.variants import Setup, setup_of
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
 
 _Read = TypeVar("_Read")
 _LEFT: Final = "nothing was replayed"
@@ -61,7 +64,7 @@ class DemandArguments(Arguments, frozen=True, kw_only=True):
         return "the engine's demand" if self.generated is None else self.generated.text
 
 
-def add_generated(command: CommandParser) -> None:
+def add_generated(command: _ActionsContainer) -> None:
     """The option that asks for generated demand; it leaves the trace out."""
     command.add_argument(
         "--generated", type=generated_demand, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]"

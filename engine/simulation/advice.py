@@ -1,8 +1,8 @@
 """What would have helped recorded requests: each variant of the box replayed, and held against the box as it is. Pure, and the
 same requests always give the same advice.
 
-One replay of each variant in one go; then it is cut into parts of as many requests, and each part's saving is a sample of its own.
-So what a variant saves has an interval, and a burst that happened once is told from what goes on all along.
+Each variant is replayed in one go; then that is cut into parts of as many requests, and each part's saving is a sample of its
+own. So what a variant saves has an interval, and a burst that happened once is told from what goes on all along.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ AdviceNews: TypeAlias = Trying | Advice
 def question(
     setup: Setup, requests: Sequence[TraceRequest], work_per_s: float | None = None, most: int = MOST_REQUESTS
 ) -> Question:
-    """About the newest of `requests` that can be replayed, `most` of them. Raises TraceError when too few are left to be cut into parts."""
+    """About the newest of `requests` that can be replayed, `most` of them. Raises TraceError when too few are left for parts."""
     largest_bytes = max(setup.box.gpus_bytes, default=0)
     unknown = {request.model for request in requests} - setup.sizes.keys()
     too_large = {model for model, size_bytes in setup.sizes.items() if size_bytes > largest_bytes}
@@ -205,9 +205,7 @@ def _replayed(asked: Question, setup: Setup, part_ended: Callable[[], None]) -> 
     policy = replace(setup.policy, dynamic_loading=True)
     for model, pin in setup.pins.items():
         start = ledger.set_pin(start, model, pin)
-    return replay_in_parts(
-        asked.requests, start, setup.box, compute, setup.sizes, policy, PARTS, part_ended
-    )
+    return replay_in_parts(asked.requests, start, setup.box, compute, setup.sizes, policy, PARTS, part_ended)
 
 
 def _suggestion(variant: Variant, before: PartedOutcome, after: PartedOutcome) -> Suggestion:

@@ -1,5 +1,5 @@
-"""The box and the configuration that requests were served with, and those that one might have instead: each with what it costs and
-how one gets it. Pure.
+"""The box and the configuration that requests were served with, and those that one might have instead: each with what it costs
+and how one gets it. Pure.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _PINS_TRIED: Final = 3
 _DTYPES_TRIED: Final[tuple[Dtype, ...]] = ("int8", "nf4")
 _CAVEATS: Final[Mapping[Dtype, str]] = {
     "int8": "answers differ a little (docs/models.md has figures), and each run takes longer",
-    "nf4": "answers differ clearly from small models, less from large ones (docs/models.md has figures), and each run takes longer",
+    "nf4": "answers of small models differ clearly, of large ones less (docs/models.md has figures), and each run takes longer",
 }
+
 
 class Memory(Struct, frozen=True):
     """A GPU's own."""
@@ -195,7 +196,9 @@ def _pins(setup: Setup, weighty: Sequence[ModelName]) -> Iterator[Variant]:
         if pin.device != CPU:
             others = {name: kept for name, kept in setup.pins.items() if name != model}
             yield Variant(f"{model} no longer pinned", "nothing", f"citadel unpin {model}", replace(setup, pins=others))
-    free = [model for model in weighty if model not in setup.pins and 2 * setup.sizes[model] <= max(setup.box.gpus_bytes)]
+    free = [
+        model for model in weighty if model not in setup.pins and 2 * setup.sizes[model] <= max(setup.box.gpus_bytes)
+    ]
     for model in free[:_PINS_TRIED]:
         pins = {**setup.pins, model: Pin()}
         cost = f"{format_size(setup.sizes[model])} of a GPU that no other model gets"

@@ -1,4 +1,4 @@
-"""What would have helped, where it is known by construction: every model takes 3 GB unless said, a copy of it 1 s, a reading 6 s."""
+"""What would have helped, where that is known by construction: a model takes 3 GB, so a copy takes 1 s and a reading 6 s."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_the_newest_requests_are_replayed_and_the_rest_is_counted() -> None:
 
 
 def test_too_few_requests_for_parts_are_refused() -> None:
-    with pytest.raises(TraceError, match="7 requests .* too few"):
+    with pytest.raises(TraceError, match=r"7 requests .* too few"):
         question(TWO_THAT_DO_NOT_FIT, asked("abababa"[: PARTS - 1]))
 
 

@@ -1,4 +1,4 @@
-"""Advice as a page: what would help, the best first, with what it saves, what it costs and how one gets it; and what would not."""
+"""Advice as a page: what would help, the best first, with what it saves, costs and how one gets it; and what would not."""
 
 from __future__ import annotations
 
