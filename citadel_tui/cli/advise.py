@@ -70,7 +70,7 @@ def run(arguments: AdviseArguments) -> int:
 
 async def _answered(asked: Question) -> Advice:
     if not sys.stderr.isatty():
-        tell(f"replaying {len(asked.requests)} requests in some two dozen ways …")
+        tell(f"replaying {len(asked.requests)} requests on boxes that you don't have …")
     with progress() as show:
         return await ask_for_advice(asked, lambda now: show(trying_text(now)))
 

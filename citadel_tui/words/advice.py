@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from citadel_tui.words.figures import age_text, count_text, seconds_text
+from citadel_tui.words.figures import age_text, count_text, seconds_text, share_text
 from engine.replay.untimed import ENOUGH_REQUESTS
 from engine.simulation.advice import PARTS, Advice, Saving, Suggestion, Trying
 
 NOTHING_HELPS: Final = "nothing that was tried helps beyond what chance explains"
+OF_NO_USE: Final = "tried, of no use or of no more than something cheaper"
 INTERVAL_TEXT: Final = (
     f"±: in 99 of 100 such recordings the saving differs by no more, judged by {PARTS} parts of this one"
 )
@@ -49,7 +50,7 @@ def suggestion_facts(suggestion: Suggestion, advice: Advice) -> tuple[tuple[str,
 
 def of_no_use_text(suggestions: Sequence[Suggestion]) -> str:
     """All in one sentence; empty where there are none."""
-    return f"tried, of no use: {'; '.join(s.title for s in suggestions)}" if suggestions else ""
+    return f"{OF_NO_USE}: {'; '.join(s.title for s in suggestions)}" if suggestions else ""
 
 
 def trying_text(now: Trying) -> str:
@@ -61,6 +62,7 @@ def _waits_as_it_is(advice: Advice) -> str:
     if advice.wait_mean_s is None or advice.wait_p99_s is None:
         return "; no request got its model"
     denied = f"; {advice.denied} denied" if advice.denied else ""
+    denied += f"; {share_text(advice.on_cpu)} run on the CPU" if advice.on_cpu else ""
     return (
         f"; a request waits {seconds_text(advice.wait_mean_s)} for its model on average, "
         f"99 of 100 up to {seconds_text(advice.wait_p99_s)}{denied}"
@@ -83,6 +85,8 @@ def _waits_text(suggestion: Suggestion, advice: Advice) -> str:
         text += f", 99 of 100 up to {seconds_text(suggestion.wait_p99_s)} instead of {seconds_text(advice.wait_p99_s)}"
     if advice.denied:
         text += f"; {suggestion.denied} denied instead of {advice.denied}"
+    if advice.on_cpu:
+        text += f"; {share_text(suggestion.on_cpu)} on the CPU instead of {share_text(advice.on_cpu)}"
     return text
 
 

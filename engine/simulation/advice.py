@@ -28,6 +28,8 @@ _QUANTILE: Final = 3.499
 """Student's t with 7 degrees of freedom, two-sided, 99 of 100: with 95, one of some two dozen variants would help by chance."""
 MOST_REQUESTS: Final = 5_000
 """Replayed where nobody says otherwise, the newest of them: a minute or two for all variants."""
+_CPU_GIVE: Final = 0.01
+"""So many more of the requests on the CPU, as a share, are taken for as many."""
 _PER: Final = 1000
 """Requests that switch seconds are counted for."""
 
@@ -76,6 +78,8 @@ class Suggestion(Struct, frozen=True):
     """Seconds until a request's model was ready, on average."""
     wait_p99_s: float | None
     denied: int
+    on_cpu: float
+    """Share of the requests that ran on the CPU."""
 
     @property
     def helps(self) -> bool:
@@ -85,7 +89,7 @@ class Suggestion(Struct, frozen=True):
 
 
 class Advice(Struct, frozen=True, tag="advice"):
-    """What would have helped, the most switch seconds saved first, and what not."""
+    """What would have helped, the most switch seconds saved first, of like savings the cheapest; and what not."""
 
     requests: int
     recorded: int
@@ -99,8 +103,11 @@ class Advice(Struct, frozen=True, tag="advice"):
     wait_mean_s: float | None
     wait_p99_s: float | None
     denied: int
+    on_cpu: float
+    """Share of the requests that ran on the CPU."""
     suggestions: tuple[Suggestion, ...]
     of_no_use: tuple[Suggestion, ...]
+    """Those that save no more than a cheaper one of their kind, too."""
     remarks: tuple[str, ...] = ()
     """What was replayed otherwise than it was, each one sentence."""
 
@@ -168,10 +175,8 @@ def advise(asked: Question, say: Callable[[Trying], None]) -> Advice:
         return _replayed(asked, setup, part_ended)
 
     before = outcome_of(asked.setup, "the box as it is")
-    found = [_suggestion(variant, before, outcome_of(variant.setup, variant.title)) for variant in tried]
-    # of two that save as much the one that was listed first: fewer changes before more
-    found.sort(key=lambda suggestion: -suggestion.switching.saved_s)
-    helping = [s for s in found if s.helps and s.denied <= before.whole.denied]
+    found = [(variant, _suggestion(variant, before, outcome_of(variant.setup, variant.title))) for variant in tried]
+    helping = _worth_their_cost([(v, s) for v, s in found if s.helps and _serves_as_well(s, before)])
     waits = before.whole.waits
     return Advice(
         requests=len(asked.requests),
@@ -183,10 +188,35 @@ def advise(asked: Question, say: Callable[[Trying], None]) -> Advice:
         wait_mean_s=waits.mean_s if waits else None,
         wait_p99_s=waits.percentiles_s[99] if waits else None,
         denied=before.whole.denied,
+        on_cpu=before.whole.cpu_share,
         suggestions=tuple(helping),
-        of_no_use=tuple(s for s in found if s not in helping),
+        of_no_use=tuple(s for _, s in found if s not in helping),
         remarks=asked.remarks,
     )
+
+
+def _serves_as_well(suggestion: Suggestion, before: PartedOutcome) -> bool:
+    """Whether no more requests are denied, or answered by the CPU, which saves switching and isn't what was asked for."""
+    whole = before.whole
+    return suggestion.denied <= whole.denied and suggestion.on_cpu <= whole.cpu_share + _CPU_GIVE
+
+
+def _worth_their_cost(found: Sequence[tuple[Variant, Suggestion]]) -> list[Suggestion]:
+    """Those that save more than what is cheaper and of their kind; the most saved first, of like savings the cheapest."""
+    best: dict[str, int] = {}
+    kept: list[Suggestion] = []
+    for variant, suggestion in found:
+        steps = _steps_saved(suggestion)
+        if not variant.ladder or steps > best.get(variant.ladder, -1):
+            kept.append(suggestion)
+            best[variant.ladder] = steps
+    return sorted(kept, key=lambda suggestion: -_steps_saved(suggestion))
+
+
+def _steps_saved(suggestion: Suggestion) -> int:
+    """Twentieths of the switch seconds: a difference of less is no reason to pay more."""
+    switching = suggestion.switching
+    return round(20 * switching.saved_s / switching.before_s) if switching.before_s else 0
 
 
 def _only(setup: Setup, models: set[ModelName]) -> Setup:
@@ -218,6 +248,7 @@ def _suggestion(variant: Variant, before: PartedOutcome, after: PartedOutcome) -
         _saving(_waiting(before), _waiting(after)),
         waits.percentiles_s[99] if waits else None,
         after.whole.denied,
+        after.whole.cpu_share,
     )
 
 

@@ -73,6 +73,8 @@ class Variant(Struct, frozen=True):
     how: str
     """The command, or the line of the configuration."""
     setup: Setup
+    ladder: str = ""
+    """Of variants that share one, each costs more than those before it."""
 
 
 def setup_of(state: State, policy: Policy, models: Sequence[ModelName]) -> Setup:
@@ -108,15 +110,15 @@ def _higher_fractions(state: State) -> Iterator[tuple[float, tuple[int, ...]]]:
 
 
 def variants(setup: Setup, asked: Mapping[ModelName, int]) -> tuple[Variant, ...]:
-    """All that are worth trying for models that were `asked` for so often, repeats counted once."""
+    """All that are worth trying for models that were `asked` for so often, repeats counted once; the cheapest first."""
     weighty = sorted(setup.sizes, key=lambda model: (-setup.sizes[model] * asked.get(model, 0), model))
     return (
         *_ram_tiers(setup),
         *_fractions(setup),
-        *_cards(setup),
-        *_smaller_models(setup, weighty[:_MODELS_TRIED]),
         *_pins(setup, weighty),
         *_policies(setup),
+        *_smaller_models(setup, weighty[:_MODELS_TRIED]),
+        *_cards(setup),
     )
 
 
@@ -127,17 +129,21 @@ def _ram_tiers(setup: Setup) -> Iterator[Variant]:
     all_bytes = -(-sum(setup.sizes.values()) // _STEP_BYTES) * _STEP_BYTES
     sizes = dict.fromkeys(min(times * ram_bytes, all_bytes) for times in _TIMES_RAM if ram_bytes < all_bytes)
     free = replace(setup, box=replace(setup.box, max_models=None))
-    off = f"ram_tier.max_models: {models}"
+    off, ladder = f"ram_tier.max_models: {models}", "RAM tier"
     if limit is not None and limit < models:
         title = f"RAM tier without its limit of {_models(limit)}"
-        yield Variant(title, "nothing but the RAM that it may fill already", _line(off, "MODEL_CACHE_SIZE"), free)
+        yield Variant(
+            title, "nothing but the RAM that it may fill already", _line(off, "MODEL_CACHE_SIZE"), free, ladder
+        )
     for size_bytes in sizes:
         title = f"RAM tier {format_size(size_bytes)} instead of {format_size(ram_bytes)}"
         cost, line = f"{format_size(size_bytes - ram_bytes)} of host RAM", f"ram_tier.budget: {_written(size_bytes)}"
-        yield Variant(title, cost, _line(line), replace(setup, box=replace(setup.box, ram_bytes=size_bytes)))
+        more = replace(setup, box=replace(setup.box, ram_bytes=size_bytes))
+        yield Variant(title, cost, _line(line), more, ladder)
         if limit is not None and limit < models:
             larger = replace(free, box=replace(free.box, ram_bytes=size_bytes))
-            yield Variant(f"{title}, and no limit of {_models(limit)}", cost, _line(f"{line} and {off}"), larger)
+            title = f"{title}, and no limit of {_models(limit)}"
+            yield Variant(title, cost, _line(f"{line} and {off}"), larger, ladder)
 
 
 def _fractions(setup: Setup) -> Iterator[Variant]:
@@ -148,6 +154,7 @@ def _fractions(setup: Setup) -> Iterator[Variant]:
             f"{format_size(more_bytes)} of GPU memory that others can't use then",
             _line(f"memory_fraction: {fraction:g}", "GPU_MEMORY_FRACTION"),
             replace(setup, box=replace(setup.box, gpus_bytes=gpus_bytes)),
+            "fraction",
         )
 
 
@@ -187,6 +194,7 @@ def _smaller_models(setup: Setup, models: Sequence[ModelName]) -> Iterator[Varia
                     _CAVEATS[dtype],
                     f'"dtype": "{dtype}" for {model} in model_gpu_mapping.json',
                     replace(setup, sizes={**setup.sizes, model: size_bytes}),
+                    f"{model} smaller",
                 )
 
 

@@ -11,6 +11,7 @@ from citadel_tui.viewmodel.spans import Line, Role, Span, right, wrapped
 from citadel_tui.words.advice import (
     INTERVAL_TEXT,
     NOTHING_HELPS,
+    OF_NO_USE,
     advised_text,
     few_requests_text,
     suggestion_facts,
@@ -45,7 +46,9 @@ def advice_lines(advice: Advice, paper: Paper) -> tuple[Line, ...]:
         *sentences(advised_text(advice), paper),
         *sentences((few,) if few else (), paper, "warn"),
         *section("Would help, the most saved first", helping or sentences((NOTHING_HELPS,), paper)),
-        *section("Tried, of no use", sentences((s.title for s in advice.of_no_use), paper, "dim")),
+        *section(
+            f"{OF_NO_USE[:1].upper()}{OF_NO_USE[1:]}", sentences((s.title for s in advice.of_no_use), paper, "dim")
+        ),
         *section("To know", sentences(know, paper)),
     )
 
