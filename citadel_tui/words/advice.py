@@ -70,17 +70,14 @@ def _waits_as_it_is(advice: Advice) -> str:
 
 
 def _switching_text(switching: Saving) -> str:
-    before = seconds_text(switching.before_s)
-    if switching.saved_s < 0:
-        return f"{_with_give(-switching.saved_s, switching)} more than {before} for 1,000 requests"
-    return f"{_with_give(switching.saved_s, switching)} of {before} saved for 1,000 requests"
+    return f"{_saved_text(switching)} of {seconds_text(switching.before_s)} saved for 1,000 requests"
 
 
 def _waits_text(suggestion: Suggestion, advice: Advice) -> str:
     wait = suggestion.wait
     then = max(0.0, wait.before_s - wait.saved_s)
-    change = _with_give(abs(wait.saved_s), wait) + (" less" if wait.saved_s >= 0 else " more")
-    text = f"{seconds_text(then)} instead of {seconds_text(wait.before_s)} for a model on average ({change})"
+    text = f"{seconds_text(then)} instead of {seconds_text(wait.before_s)} for a model on average"
+    text += f" ({_saved_text(wait)} less)"
     if suggestion.wait_p99_s is not None and advice.wait_p99_s is not None:
         text += f", 99 of 100 up to {seconds_text(suggestion.wait_p99_s)} instead of {seconds_text(advice.wait_p99_s)}"
     if advice.denied:
@@ -90,5 +87,5 @@ def _waits_text(suggestion: Suggestion, advice: Advice) -> str:
     return text
 
 
-def _with_give(seconds: float, saving: Saving) -> str:
-    return f"{seconds_text(seconds)} ± {seconds_text(saving.give_s)}"
+def _saved_text(saving: Saving) -> str:
+    return f"{seconds_text(saving.saved_s)} ± {seconds_text(saving.give_s)}"

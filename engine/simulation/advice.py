@@ -61,10 +61,6 @@ class Saving(Struct, frozen=True):
     def is_sure(self) -> bool:
         return self.saved_s > self.give_s
 
-    @property
-    def is_loss(self) -> bool:
-        return self.saved_s < -self.give_s
-
 
 class Suggestion(Struct, frozen=True):
     """A variant and what it would have saved."""
@@ -84,8 +80,8 @@ class Suggestion(Struct, frozen=True):
     @property
     def helps(self) -> bool:
         """Whether it saves switching or waiting beyond its interval, and costs none of the other."""
-        saves = self.switching.is_sure or self.wait.is_sure
-        return saves and not (self.switching.is_loss or self.wait.is_loss)
+        costs = self.switching.saved_s < 0 or self.wait.saved_s < 0
+        return not costs and (self.switching.is_sure or self.wait.is_sure)
 
 
 class Advice(Struct, frozen=True, tag="advice"):

@@ -146,7 +146,7 @@ ADVICE = Advice(
     wait_p99_s=3.4,
     denied=1,
     on_cpu=0.02,
-    suggestions=(suggestion("RAM tier 4.0 GiB instead of 2.0 GiB", 12.3), suggestion("x pinned", -1.0)),
+    suggestions=(suggestion("RAM tier 4.0 GiB instead of 2.0 GiB", 12.3), suggestion("x pinned", 1.0)),
     of_no_use=(suggestion("y pinned", 0.1), suggestion("models leave by lru instead of expected_loss", 0.0)),
     remarks=("left out: z, no longer in the catalog",),
 )
@@ -164,7 +164,7 @@ As it is: 40.0 s of switching for 1,000 requests; a request waits 0.50 s for its
    how        ram_tier.budget: 4GiB in gpu_allocation.yaml
 
 2. x pinned
-   switching  1.00 s ± 2.00 s more than 40.0 s for 1,000 requests
+   switching  1.00 s ± 2.00 s of 40.0 s saved for 1,000 requests
    waits      0.30 s instead of 0.50 s for a model on average (0.20 s ± 0.05 s less), \
 99 of 100 up to 1.20 s instead of 3.40 s; \
 0 denied instead of 1; 0.0 % on the CPU instead of 2.0 %
