@@ -22,7 +22,7 @@ from engine.core.state import State
 from engine.recording.demand import own_demand
 from engine.recording.trace import TraceError, TraceRequest, read_trace
 from engine.replay.box import Box, cycled_sizes, read_sizes
-from engine.simulation.variants import Setup, setup_of
+from engine.simulation.variants import Setup, on_other_gpus, setup_of
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -91,8 +91,7 @@ def read_inputs(arguments: DemandArguments) -> Inputs:
     requests = _requests(arguments)
     setup = _setup(arguments, {request.model for request in requests})
     if arguments.gpus is not None:
-        box = replace(setup.box, gpus_bytes=arguments.gpus)
-        setup = replace(setup, box=box, memories=(), fractions=())  # those of other GPUs
+        setup = on_other_gpus(setup, arguments.gpus)
     if arguments.ram is not None:
         setup = replace(setup, box=replace(setup.box, ram_bytes=arguments.ram))
     return Inputs(requests, setup)

@@ -95,6 +95,14 @@ def setup_of(state: State, policy: Policy, models: Sequence[ModelName]) -> Setup
     )
 
 
+def on_other_gpus(setup: Setup, gpus_bytes: tuple[int, ...]) -> Setup:
+    """With GPUs of these budgets. Who was pinned to one that is there no longer is pinned wherever it is."""
+    there = {None, CPU, *(f"gpu{number}" for number in range(len(gpus_bytes)))}
+    pins = {model: pin if pin.device in there else Pin() for model, pin in setup.pins.items()}
+    box = replace(setup.box, gpus_bytes=gpus_bytes)
+    return replace(setup, box=box, pins=pins, memories=(), fractions=())
+
+
 def _higher_fractions(state: State) -> Iterator[tuple[float, tuple[int, ...]]]:
     """Those that would give any GPU more."""
     known_bytes = {box_of(state).gpus_bytes}

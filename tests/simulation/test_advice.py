@@ -11,7 +11,7 @@ from engine.core.sizes import GB, GIB, MB, MIB
 from engine.recording.trace import TraceError, TraceRequest
 from engine.replay.box import Box, starting_state
 from engine.simulation.advice import PARTS, Advice, Trying, advise, question
-from engine.simulation.variants import Memory, Setup, setup_of, variants
+from engine.simulation.variants import Memory, Setup, on_other_gpus, setup_of, variants
 
 TIMES = 16
 
@@ -221,3 +221,9 @@ def test_titles_are_told_apart() -> None:
     titles = [variant.title for variant in variants(about.setup, {"a": 1, "b": 1})]
 
     assert len(titles) == len(set(titles))
+
+
+def test_on_other_gpus_a_pin_to_one_that_is_gone_keeps_its_model_wherever_it_is() -> None:
+    before = replace(TWO_THAT_DO_NOT_FIT, pins={"a": Pin("gpu1"), "b": Pin("gpu0"), "c": Pin("cpu")})
+
+    assert on_other_gpus(before, (4 * GB,)).pins == {"a": Pin(), "b": Pin("gpu0"), "c": Pin("cpu")}
