@@ -124,7 +124,7 @@ def question(
     setup: Setup, requests: Sequence[TraceRequest], work_per_s: float | None = None, most: int = MOST_REQUESTS
 ) -> Question:
     """About the newest of `requests` that can be replayed, `most` of them. Raises TraceError when too few are left for parts."""
-    largest_bytes = max(setup.box.gpus_bytes, default=0)
+    largest_bytes = max(setup.box_left.gpus_bytes, default=0)
     unknown = {request.model for request in requests} - setup.sizes.keys()
     too_large = {model for model, size_bytes in setup.sizes.items() if size_bytes > largest_bytes}
     kept = [request for request in requests if request.model not in unknown | too_large][-most:]
@@ -227,11 +227,12 @@ def _only(setup: Setup, models: set[ModelName]) -> Setup:
 
 def _replayed(asked: Question, setup: Setup, part_ended: Callable[[], None]) -> PartedOutcome:
     compute = Compute(math.inf if asked.work_per_s is None else asked.work_per_s, cpu_bytes=setup.cpu_bytes)
-    start = timed_start(setup.box, compute, setup.sizes)
+    box = setup.box_left
+    start = timed_start(box, compute, setup.sizes)
     policy = replace(setup.policy, dynamic_loading=True)
     for model, pin in setup.pins.items():
         start = ledger.set_pin(start, model, pin)
-    return replay_in_parts(asked.requests, start, setup.box, compute, setup.sizes, policy, PARTS, part_ended)
+    return replay_in_parts(asked.requests, start, box, compute, setup.sizes, policy, PARTS, part_ended)
 
 
 def _suggestion(variant: Variant, before: PartedOutcome, after: PartedOutcome) -> Suggestion:

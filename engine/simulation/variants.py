@@ -4,7 +4,7 @@ and how one gets it. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -48,6 +48,14 @@ class Memory(Struct, frozen=True):
         return f"{{backing: {self.backing}, memory: {_written(self.total_bytes)}}}"
 
 
+class Held(Struct, frozen=True):
+    """Room that a pinned model takes which nobody asks for."""
+
+    gpu: int
+    """Its place among the GPUs."""
+    size_bytes: int
+
+
 class Setup(Struct, frozen=True):
     """What requests are served with, and what could be changed of it."""
 
@@ -56,6 +64,8 @@ class Setup(Struct, frozen=True):
     """Bytes of each model on a GPU."""
     policy: Policy = Policy()
     pins: dict[ModelName, Pin] = {}
+    held: dict[ModelName, Held] = {}
+    """By other models, which are pinned and not among those asked for."""
     cpu_bytes: int = Compute().cpu_bytes
     smaller: dict[ModelName, dict[Dtype, int]] = {}
     """Bytes of a model in other dtypes, where they are known."""
@@ -63,6 +73,14 @@ class Setup(Struct, frozen=True):
     """Of the GPUs, where they are known."""
     fractions: tuple[tuple[float, tuple[int, ...]], ...] = ()
     """Higher memory fractions, and the GPUs' budgets with each."""
+
+    @property
+    def box_left(self) -> Box:
+        """The box with what is held taken off its GPUs."""
+        left_bytes = list(self.box.gpus_bytes)
+        for held in self.held.values():
+            left_bytes[held.gpu] = max(0, left_bytes[held.gpu] - held.size_bytes)
+        return replace(self.box, gpus_bytes=tuple(left_bytes))
 
 
 class Variant(Struct, frozen=True):
@@ -85,6 +103,7 @@ def setup_of(state: State, policy: Policy, models: Sequence[ModelName]) -> Setup
         sizes={model: state.models[model].footprint.total_bytes for model in models},
         policy=policy,
         pins={model: pin for model in models if (pin := state.models[model].pin) is not None},
+        held=_held(state, models),
         cpu_bytes=ledger.budget(state, CPU) if CPU in state.devices else 0,
         smaller={
             model: {dtype: footprint.total_bytes for dtype, footprint in state.models[model].smaller.items()}
@@ -95,12 +114,22 @@ def setup_of(state: State, policy: Policy, models: Sequence[ModelName]) -> Setup
     )
 
 
+def _held(state: State, asked: Collection[ModelName]) -> dict[ModelName, Held]:
+    places = {device: number for number, device in enumerate(gpus(state))}
+    return {
+        resident.model: Held(places[resident.device], resident.footprint.total_bytes)
+        for resident in state.residents
+        if resident.device in places and resident.model not in asked and state.models[resident.model].pin is not None
+    }
+
+
 def on_other_gpus(setup: Setup, gpus_bytes: tuple[int, ...]) -> Setup:
     """With GPUs of these budgets. Who was pinned to one that is there no longer is pinned wherever it is."""
     there = {None, CPU, *(f"gpu{number}" for number in range(len(gpus_bytes)))}
     pins = {model: pin if pin.device in there else Pin() for model, pin in setup.pins.items()}
     box = replace(setup.box, gpus_bytes=gpus_bytes)
-    return replace(setup, box=box, pins=pins, memories=(), fractions=())
+    held = {model: room for model, room in setup.held.items() if room.gpu < len(gpus_bytes)}
+    return replace(setup, box=box, pins=pins, held=held, memories=(), fractions=())
 
 
 def _higher_fractions(state: State) -> Iterator[tuple[float, tuple[int, ...]]]:
@@ -212,8 +241,14 @@ def _pins(setup: Setup, weighty: Sequence[ModelName]) -> Iterator[Variant]:
         if pin.device != CPU:
             others = {name: kept for name, kept in setup.pins.items() if name != model}
             yield Variant(f"{model} no longer pinned", "nothing", f"citadel unpin {model}", replace(setup, pins=others))
+    for model in setup.held:
+        rest = {name: room for name, room in setup.held.items() if name != model}
+        title = f"{model}, which nobody asked for, no longer pinned"
+        yield Variant(title, "nothing", f"citadel unpin {model}", replace(setup, held=rest))
     free = [
-        model for model in weighty if model not in setup.pins and 2 * setup.sizes[model] <= max(setup.box.gpus_bytes)
+        model
+        for model in weighty
+        if model not in setup.pins and 2 * setup.sizes[model] <= max(setup.box_left.gpus_bytes)
     ]
     for model in free[:_PINS_TRIED]:
         pins = {**setup.pins, model: Pin()}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from engine.core.ledger import arrive, pend, reserve, set_pin
 from engine.core.models import Pin
 from engine.core.policy import Policy
 from engine.core.sizes import GB, GIB, MB, MIB
 from engine.recording.trace import TraceError, TraceRequest
 from engine.replay.box import Box, starting_state
 from engine.simulation.advice import PARTS, Advice, Trying, advise, question
-from engine.simulation.variants import Memory, Setup, on_other_gpus, setup_of, variants
+from engine.simulation.variants import Held, Memory, Setup, on_other_gpus, setup_of, variants
 
 TIMES = 16
 
@@ -103,6 +104,25 @@ def test_a_pin_that_keeps_others_out_is_to_be_dropped() -> None:
     assert "x no longer pinned" in helping(advice)
     [unpin] = [s for s in advice.suggestions if s.title == "x no longer pinned"]
     assert unpin.how == "citadel unpin x"
+
+
+def test_a_pinned_model_that_nobody_asks_for_takes_room_until_it_is_unpinned() -> None:
+    free = setup(Box((6_100 * MB,), ram_bytes=9 * GB), "ab")
+    held = replace(free, held={"x": Held(gpu=0, size_bytes=3 * GB)})
+
+    assert advised(held, "ab" * TIMES).switching_s > 3 * advised(free, "ab" * TIMES).switching_s
+    best = advised(held, "ab" * TIMES).suggestions[0]
+    assert (best.title, best.how) == ("x, which nobody asked for, no longer pinned", "citadel unpin x")
+
+
+def test_the_engines_pinned_residents_that_nobody_asks_for_are_known() -> None:
+    state = starting_state(Box((4 * GB, 4 * GB)), dict.fromkeys("axy", 3 * GB))
+    for model, device in (("x", "gpu1"), ("y", "gpu0")):
+        state = arrive(reserve(pend(state, model, device, 0.0), model, device, 0.0), model, device, 0.0)
+    found = setup_of(set_pin(state, "x", Pin()), Policy(), ["a"])
+
+    assert found.held == {"x": Held(gpu=1, size_bytes=3 * GB)}
+    assert found.box_left.gpus_bytes == (4 * GB, 1 * GB)
 
 
 def test_a_model_pinned_to_the_cpu_stays_there_in_every_variant() -> None:
@@ -226,4 +246,7 @@ def test_titles_are_told_apart() -> None:
 def test_on_other_gpus_a_pin_to_one_that_is_gone_keeps_its_model_wherever_it_is() -> None:
     before = replace(TWO_THAT_DO_NOT_FIT, pins={"a": Pin("gpu1"), "b": Pin("gpu0"), "c": Pin("cpu")})
 
+    before = replace(before, held={"x": Held(1, GB), "y": Held(0, GB)})
+
+    assert on_other_gpus(before, (4 * GB,)).held == {"y": Held(0, GB)}
     assert on_other_gpus(before, (4 * GB,)).pins == {"a": Pin(), "b": Pin("gpu0"), "c": Pin("cpu")}
