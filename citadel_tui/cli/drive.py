@@ -15,10 +15,10 @@ from citadel_tui.bench.files import check_writable, save_requests
 from citadel_tui.bench.request_text import requests_text
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.input_files import read_lines
+from citadel_tui.cli.input_files import add_generated, generated_requests, read_lines
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, count, factor, generated_demand, seconds
+from citadel_tui.cli.values import GeneratedDemand, count, factor, seconds
 from citadel_tui.text import clean
 from citadel_tui.words.figures import count_text, seconds_text, share_text
 from citadel_tui.words.labels import Label, labels
@@ -58,9 +58,7 @@ def add_arguments(command: CommandParser) -> None:
     command.add_argument(
         "trace", nargs="?", type=Path, metavar="TRACE", help="lines of t_s,model,work, under that heading"
     )
-    command.add_argument(
-        "--generated", type=generated_demand, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]"
-    )
+    add_generated(command)
     command.add_argument("--speed", type=factor, default=1.0, metavar="X", help="so many times as fast (1)")
     command.add_argument("--models", default="cycle", metavar="cycle|by-rank|FILE", help="who plays the trace's models")
     command.add_argument("--limit", type=count, metavar="N", help="the first N requests")
@@ -79,17 +77,11 @@ def run(arguments: DriveArguments) -> int:
         case Path() as trace:
             requests, named = read_lines(trace, read_trace, _LEFT), str(trace)
         case GeneratedDemand() as wanted:
-            requests, named = _generated(wanted), wanted.text
+            requests, named = generated_requests(wanted), wanted.text
         case None:
             tell("drive takes a trace, or --generated and no trace")
             return Exit.NO_ENGINE
     return asyncio.run(_drive(arguments, requests, named))
-
-
-def _generated(wanted: GeneratedDemand) -> tuple[TraceRequest, ...]:
-    from engine.replay.generated import demand  # numpy, which nothing else here needs
-
-    return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
 
 
 async def _drive(arguments: DriveArguments, requests: Sequence[TraceRequest], named: str) -> Exit:

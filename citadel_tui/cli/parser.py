@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "prepare": "write models' slabs before they are asked for; needs no engine",
     "bench": "how long switches, or requests, take here; puts back what it moves",
     "replay": "what each policy would have done with a recorded demand",
+    "advise": "what would save switching and waiting here, tried on the engine's own demand",
     "drive": "play a trace against the live engine with real requests",
     "report": "write the results document, from what was recorded; needs no engine",
 }

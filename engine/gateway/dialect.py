@@ -69,7 +69,7 @@ def _field_in(said: str) -> str | None:
 
 
 def still(new: str | None) -> str:
-    """What `TextSoFar` has found to be new. Raises CannotServe where the text became another one: no stream can take that back."""
+    """What `TextSoFar` has found to be new. Raises CannotServe where the text became another one: no stream takes that back."""
     if new is None:
         raise CannotServe("the run began anew on another device and wrote another text there; ask again")
     return new
