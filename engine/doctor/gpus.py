@@ -56,6 +56,8 @@ class GpusReport(Struct, frozen=True):
     version: int
     driver: str
     """Its version, or why there is none."""
+    expects_no_card: bool
+    """Whether nothing hints at an NVIDIA card, so that none is missed."""
     cards: tuple[CardReport, ...]
     hidden_cards: int
     """Cards that CUDA_VISIBLE_DEVICES hides."""
@@ -140,6 +142,7 @@ async def list_gpus(
     return GpusReport(
         version=LISTING_VERSION,
         driver=_driver(found),
+        expects_no_card=found.driver.expects_no_card,
         cards=tuple(card_report(card, rates) for card, rates in zip(found.cards, copying, strict=True)),
         hidden_cards=found.hidden_cards,
         virtual=tuple(virtual_reports(found.config)),

@@ -48,16 +48,12 @@ def _working(machine: DoctorFacts) -> Finding:
 
 def _library_missing(machine: DoctorFacts) -> Finding:
     found = "no NVIDIA driver is present: its library libnvidia-ml.so.1 is not on this system"
-    on_bus = machine.driver.pci_cards
-    if on_bus == 0:
-        means = "No NVIDIA card is on the PCI bus either. Models run on the CPU and on virtual GPUs."
-        fix = (
-            WITH_GPUS
-            if machine.host.container
-            else "Nothing, unless a card should be here: then look at its slot and power"
-        )
-        return Finding("driver", "problem", found, means, fix)
-    means = f"NVIDIA cards on the PCI bus: {on_bus}. Without a driver nothing can be computed on them."
+    if machine.driver.expects_no_card:
+        means = "No NVIDIA card is on the PCI bus either: there is nothing to mend. Models run on the CPU and on virtual GPUs."
+        return Finding("driver", "not applicable", found, means)
+    means = (
+        f"NVIDIA cards on the PCI bus: {machine.driver.pci_cards}. Without a driver nothing can be computed on them."
+    )
     fix = WITH_GPUS if machine.host.container else install_driver(machine.host.system)
     return Finding("driver", "problem", found, means, fix)
 
