@@ -19,7 +19,7 @@ Collecting torch>=2.7
 Requirement already satisfied: numpy in /usr/lib/python3
 Downloading torch-2.13.0-cp311-cp311-linux_x86_64.whl (182.3 MB)
   Using cached https://files.example/msgspec-0.22.0-cp311-cp311-linux_x86_64.whl (224 kB)
-Processing {wheel}
+Processing {wheel} (from citadel-tui==0.1.0)
 Installing collected packages: torch, msgspec, tiny, citadel-tui
 Successfully installed citadel-tui-0.1.0 msgspec-0.22.0 tiny-1.0 torch-2.13.0
 """

@@ -26,7 +26,7 @@ _PIP: Final = (
     *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"),
 )
 _FETCHED: Final = re.compile(r"\s*(?:Downloading|Using cached) (?:\S*/)?(\S+) \(([\d.]+) ([kMG]?)B\)")
-_FROM_DISK: Final = re.compile(r"\s*Processing (/\S+\.(?:whl|tar\.gz|zip))$")
+_FROM_DISK: Final = re.compile(r"\s*Processing (/\S+\.(?:whl|tar\.gz|zip))(?: |$)")
 _UNPACKING: Final = "Installing collected packages: "
 _LARGE_BYTES: Final = 20e6
 _LAST_LINES: Final = 20
@@ -74,6 +74,7 @@ class Page:
         self._fetched_bytes = 0.0
         self._to_unpack = 0
         self._now = ""
+        self._drawn = ""
         self._line(f"{label}: looking up what is needed")
 
     def hear(self, line: str) -> None:
@@ -100,8 +101,9 @@ class Page:
             self._draw("looking up what is needed")
 
     def clear(self) -> None:
-        if self._moves:
+        if self._drawn:
             print("\r\x1b[K", end="", flush=True)
+            self._drawn = ""
 
     def finish(self, grown_bytes: int) -> None:
         if self._to_unpack:
@@ -117,7 +119,10 @@ class Page:
     def _draw(self, text: str) -> None:
         if self._moves:
             line = f"citadel: {text}  {clock_text(time.monotonic() - self._began_s)}"
-            print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+            line = line[: shutil.get_terminal_size().columns - 1]
+            if line != self._drawn:
+                print(f"\r\x1b[K{line}", end="", flush=True)
+                self._drawn = line
 
 
 def lines_of(process: subprocess.Popen[str]) -> Iterator[str | None]:
