@@ -135,7 +135,7 @@ INSTALL_dev := install 'Citadel and what its tests need' -e '.[dev]'
 .venv-clients/.stamp: tests/clients/requirements.txt
 	@echo 'clients: installing them into .venv-clients, about a minute'
 	"$(PYTHON)" -m venv --clear .venv-clients
-	.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --no-input -r tests/clients/requirements.txt
+	.venv-clients/bin/python tools/install.py clients -r tests/clients/requirements.txt
 	touch $@
 
 # Every package by its exact version and without what it depends on: that would bring 4 GB of NVIDIA's libraries, whose places
@@ -149,8 +149,9 @@ $(STANDIN_VENV)/.stamp-installed: pyproject.toml constraints.txt tests/standin/p
 	echo 'standin: installing the CUDA build of $(STANDIN_TORCH) into $(STANDIN_VENV), about two minutes and 2.1 GB'
 	"$(PYTHON)" -m venv --clear $(STANDIN_VENV) || refuse '$(STANDIN_VENV) could not be made; the reason is above'
 	sed 's/^torch==.*/$(STANDIN_TORCH)/' constraints.txt > $(STANDIN_VENV)/requirements.txt
-	pip() { $(STANDIN_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps "$$@"; }
-	pip -r $(STANDIN_VENV)/requirements.txt && pip -e . && pip -e tests/standin \
+	install() { $(STANDIN_VENV)/bin/python tools/install.py "$$@" --no-deps; }
+	install 'torch and what Citadel needs' -r $(STANDIN_VENV)/requirements.txt && install Citadel -e . \
+	    && install 'the stand-in' -e tests/standin \
 	    || refuse 'pip could not install what is needed; its reason is above. No network? Run make again when there is one'
 	printf %s '$(MADE_STANDIN)' > $@
 
