@@ -12,8 +12,9 @@ from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Task, TaskPart
 from engine.devices.readings import OwnUse
+from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
-from engine.scheduler.messages import Message, WorkerDown, WorkerUp
+from engine.scheduler.messages import Message, SignOfLife, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bound, LeaveRun, Released, Reply, Request, Run, RunEnded, WorkerConfig, WorkerNews
 
@@ -64,11 +65,20 @@ class Workers:
         self._up[device] = worker
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
-        reason = await worker.died()
+        reason = await self._end_of(device, worker)
         del self._up[device]
         self.used_bytes[device] = 0
         self._asked[device] += 1  # what it held is given back without an answer
         self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
+
+    async def _end_of(self, device: DeviceId, worker: WorkerHandle) -> str:
+        """How it ended, in words; until then its signs of life are posted."""
+
+        def hear(silent_s: float, steps: Mapping[ModelName, float]) -> None:
+            self._post(SignOfLife(device, silent_s, dict(steps)))
+
+        async with listening(worker, self._numbers, self._clock, hear):
+            return await worker.died()
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
         """The answer to the request that is made with the given number. Raises WorkerDied."""

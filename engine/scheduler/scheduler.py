@@ -37,6 +37,7 @@ from engine.scheduler.messages import (
     ModelReleased,
     RunMeasured,
     RunOutOfMemory,
+    SignOfLife,
     SlabAdvanced,
     SlabFailed,
     SlabNotWrittenBack,
@@ -152,7 +153,9 @@ class Scheduler:
                 | SlabVerified()
             ):
                 self._take_slab_report(message)
-            case ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | DeviceRead():
+            case (
+                ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | SignOfLife() | DeviceRead()
+            ):
                 self._take_device_report(message)
             case KeepQuiet(for_s):
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
@@ -191,6 +194,8 @@ class Scheduler:
             case WorkerDown(device, reason):
                 self._health.worker_down(device, reason)
                 self._leases.worker_died(device)
+            case SignOfLife():
+                self._health.heard(report)
             case DeviceRead(device, reading):
                 self._health.read(device, reading)
             case _:

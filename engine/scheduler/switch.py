@@ -128,8 +128,9 @@ def _missing(state: State, refused: NoRoom) -> int:
 
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     asked = [room.device for room in refusal.rooms]
-    # A worker that is coming up has no room yet; even a person would only ask again in a moment.
-    if any(board.state.devices[device].reading.health == "starting" for device in asked):
+    # A worker that is coming up has no room yet, and one that does not answer soon does, or is replaced; even a person would only
+    # ask again in a moment.
+    if any(board.state.devices[device].reading.health in ("starting", "not answering") for device in asked):
         return True
     return job.submission.origin not in ("operator", "trial") and refusal.passes
 

@@ -121,12 +121,16 @@ class Loading(Struct, frozen=True):
 
 
 class MonitoringSettings(Struct, frozen=True):
-    """How often devices are read."""
+    """How often devices are read, and when a worker counts as hung."""
 
     interval_s: Seconds = 30.0
     """Between two lines of the recorded monitor."""
     sample_s: Seconds = 1.0
     """Between two readings for the screens and the decisions."""
+    not_answering_s: Seconds = 15.0
+    """A worker that has given no sign of life for so long is replaced."""
+    step_deadline_s: Seconds = 120.0
+    """And so is one that runs a single batch, or writes a single token, for longer."""
 
 
 class JournalSettings(Struct, frozen=True):
