@@ -161,20 +161,20 @@ def lose_worker(state: State, device: DeviceId) -> State:
     return replace(state, residents=kept, devices={**state.devices, device: known})
 
 
-def take_lease(state: State, model: ModelName, device: DeviceId) -> State:
-    """One more running use of a ready resident."""
+def take_lease(state: State, model: ModelName, device: DeviceId, work: int = 1) -> State:
+    """One more running use of a ready resident, by a request for so much work."""
     resident = _get(state, model, device)
     if resident.stage != "ready":
         raise LedgerError(f"{model} on {device} is {resident.stage}, not ready")
-    return _put(state, replace(resident, leases=resident.leases + 1))
+    return _put(state, replace(resident, leases=resident.leases + 1, work=resident.work + work))
 
 
-def end_lease(state: State, model: ModelName, device: DeviceId) -> State:
-    """One running use less."""
+def end_lease(state: State, model: ModelName, device: DeviceId, work: int = 1) -> State:
+    """One running use less, by the same request."""
     resident = _get(state, model, device)
     if resident.leases < 1:
         raise LedgerError(f"{model} on {device} has no lease to end")
-    return _put(state, replace(resident, leases=resident.leases - 1))
+    return _put(state, replace(resident, leases=resident.leases - 1, work=resident.work - work))
 
 
 # ── pins and the RAM tier ─────────────────────────────────────────────────────────────────
@@ -239,7 +239,8 @@ def broken_invariants(state: State) -> list[str]:
         if charged(state, device) > int(known.spec.total_bytes * known.spec.fraction):
             wrong.append(f"{device} is charged more than the engine may fill")
     for resident in state.residents:
-        if resident.leases < 0 or min(resident.footprint.weights_bytes, resident.footprint.workspace_bytes) < 0:
+        charge = resident.footprint
+        if min(resident.leases, resident.work, charge.weights_bytes, charge.workspace_bytes) < 0:
             wrong.append(f"{resident.model} on {resident.device} has a negative figure")
         if resident.leases and resident.stage not in ("ready", "draining"):
             wrong.append(f"{resident.model} on {resident.device} is leased while {resident.stage}")

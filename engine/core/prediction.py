@@ -1,4 +1,5 @@
-"""Predicted seconds of moving bytes, from what such movements took before.
+"""Predicted seconds of moving bytes, from what such movements took before. Requests' work is predicted alike, with rows or tokens
+in the place of bytes (`forecast.run_costs`).
 
 A path begins with a stated guess. What was measured on it counts as multiples of the guess, so that models of any size tell of
 each other, until a size has been moved often enough to speak for itself. Medians and deciles, so that one bad movement changes

@@ -29,6 +29,9 @@ class Resident(Struct, frozen=True):
     since_s: float
     """When it entered this stage, seconds since the epoch."""
     leases: int = 0
+    """Requests that run on it."""
+    work: int = 0
+    """What these ask for together, as their tasks count it."""
     progress: float | None = None
     """Share of the bytes of a load that have moved, 0 to 1."""
     given_up: bool = False
@@ -59,6 +62,8 @@ class ModelState(Struct, frozen=True):
     """Whether its slab lies ready on disk."""
     pin: Pin | None = None
     demand: Demand = Demand()
+    run_rates: dict[str, Rates] = {}
+    """Seconds of a device that runs take for their work, by the device's title (see `forecast.run_costs`)."""
     trouble: str = ""
     """Why it can't be loaded now, in words; empty when it can."""
     smaller: dict[Dtype, Footprint] = {}
