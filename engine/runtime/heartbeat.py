@@ -23,8 +23,8 @@ LONGEST_LOOK_S: Final = 2.0
 """No look counts for more: where this process, or the whole machine, stood still meanwhile, the worker had no time to answer."""
 
 Hear: TypeAlias = Callable[[float, Mapping[ModelName, float]], None]
-"""Given for how many seconds the worker has been silent, 0 when it has answered, and for how many the step under way of each model
-that it runs has been running."""
+"""Given for how many seconds the worker has been silent, 0 when it has answered, and for how many the step under way of each
+model that it runs has been running."""
 
 
 @asynccontextmanager

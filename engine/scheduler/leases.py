@@ -10,7 +10,7 @@ from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Deny, Grant
+from engine.scheduler.effects import Deny, Grant, StopRun
 
 
 class Leases:
@@ -20,6 +20,8 @@ class Leases:
         self._board = board
         self._waiting: dict[int, ModelName] = {}
         self._granted: dict[int, tuple[ModelName, DeviceId]] = {}
+        self._stopped: set[int] = set()
+        """Leases whose runs were told to end."""
 
     def ask(self, lease: int, model: ModelName) -> None:
         self._board.apply(eviction_policy(self._board.policy).asked, model)
@@ -29,6 +31,7 @@ class Leases:
     def give_back(self, lease: int) -> None:
         """The lease ends. One that the death of its worker has ended already is not ended again."""
         self._waiting.pop(lease, None)
+        self._stopped.discard(lease)
         if granted := self._granted.pop(lease, None):
             self._board.apply(ledger.end_lease, *granted)
 
@@ -47,6 +50,13 @@ class Leases:
                 self._board.emit(Grant(lease, device))
             elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
                 want(model)
+
+    def stop(self, model: ModelName, device: DeviceId, reason: str) -> None:
+        """End what runs of the model on the device; each lease ends when its worker has answered."""
+        for lease, held in self._granted.items():
+            if held == (model, device) and lease not in self._stopped:
+                self._stopped.add(lease)
+                self._board.emit(StopRun(lease, reason))
 
     def deny(self, model: ModelName, reason: str) -> None:
         """Nobody gets this model now."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
-from engine.core.commands import models_of
+from engine.core.commands import command_text, models_of
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
@@ -255,8 +255,19 @@ class Flows:
             self._answer(job, Failed(ending.reason), ending.reason)
             self._restore_victims(job)
         else:
+            for step in job.ends_runs_on:
+                self._leases.stop(step.model, step.device, self._why_ended(job, step.model))
             if phase != job.clock.phase:
                 job.clock.enter(phase, self._board.now.mono_s)
+
+    def _why_ended(self, job: Job, model: ModelName) -> str:
+        """What is said to whoever waits for a run of the model that is in the way of the job."""
+        assert job.plan is not None
+        comes = next((load.device for load in job.plan.loads if load.model == model), None)
+        loads = "a request brings it back" if self._board.policy.dynamic_loading else "load it to ask it again"
+        comes_back = f"ask again, it comes to {comes}" if comes else loads
+        what = command_text(job.submission.command)
+        return f"the run of {model} was ended by the operator: {what} --now; nothing else was lost, {comes_back}"
 
     def _done(self, job: Job) -> None:
         assert job.plan is not None

@@ -27,6 +27,7 @@ from engine.scheduler.effects import (
     ReleaseModel,
     StartWorker,
     StopReading,
+    StopRun,
     StopVerifying,
     VerifySlab,
     Write,
@@ -69,6 +70,8 @@ class World:
         self.answers: dict[str, Answer] = {}
         self.granted: dict[int, DeviceId] = {}
         self.denied: dict[int, str] = {}
+        self.stopped: dict[int, str] = {}
+        """Runs that were told to end, and why."""
         self.written: list[Entry] = []
         self.checking: ModelName | None = None
         """Whose slab is being checked; that takes until the test says what was found."""
@@ -100,6 +103,10 @@ class World:
                     self.granted[lease] = device
                 case Deny(lease, reason):
                     self.denied[lease] = reason
+                case StopRun(lease, reason):
+                    assert lease not in self.stopped, f"{lease} was stopped twice"
+                    self.stopped[lease] = reason
+                    self.waiting.append(effect)
                 case Write(entry):
                     self.written.append(entry)
                 case VerifySlab(model):
@@ -112,9 +119,11 @@ class World:
                 case _:
                     self.waiting.append(effect)
 
-    def submit(self, command: Command, origin: Origin = "operator", confirmed: str | None = None) -> str:
+    def submit(
+        self, command: Command, origin: Origin = "operator", confirmed: str | None = None, *, now: bool = False
+    ) -> str:
         name = f"s{next(self._numbers)}"
-        self.send(Submit(Submission(name, command, origin, confirmed)))
+        self.send(Submit(Submission(name, command, origin, confirmed, now)))
         return name
 
     def ask(self, model: ModelName) -> int:
@@ -175,6 +184,8 @@ class World:
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
                 self.kill_worker(device)
+            case StopRun(lease):
+                self.send(LeaseEnded(lease))
             case DropSlab() | InvalidateSlab() | KeepPeaks():
                 pass
 
