@@ -17,6 +17,7 @@ from engine.api import (
     Answer,
     CannotServe,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Hello,
@@ -45,7 +46,7 @@ from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 
@@ -78,6 +79,10 @@ class Engine(EngineAPI):
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
         self._life: asyncio.Task[None] | None = None
+        self._closing = ""
+        """Why nothing new is taken."""
+        self._hurry: Final = asyncio.Event()
+        """Set when runs under way are not waited for any more."""
         self._stopping: Final = asyncio.Event()
         self._ended = ""
         """Why nothing is answered any more."""
@@ -107,13 +112,39 @@ class Engine(EngineAPI):
         if self._life is not None:
             await asyncio.shield(self._life)
 
-    async def stop(self) -> None:
+    async def stop(self, *, now: bool = False) -> None:
+        self._closing = "the operator is ending the engine; nothing new is taken"
+        if now:
+            self._hurry.set()
+        await self._drained()
+        # Before the workers end: of their end whoever waits would hear that a worker died, and to ask again.
+        self._runs.end(EngineUnreachable("the operator ended the engine; what ran or waited was given up"))
         self._stopping.set()
         await self.ended()
 
+    async def _drained(self) -> None:
+        """Wait until nothing runs any more, or the deadline for that has passed, or somebody is in a hurry."""
+        limits = [
+            asyncio.ensure_future(self._clock.sleep(self._scheduler.patience.drain_s)),
+            asyncio.ensure_future(self._hurry.wait()),
+        ]
+        try:
+            while self._is_in_use() and not any(limit.done() for limit in limits):
+                changed = asyncio.ensure_future(self._changed.wait())
+                limits.append(changed)
+                await asyncio.wait(limits, return_when=asyncio.FIRST_COMPLETED)
+                limits.remove(changed)
+                changed.cancel()
+        finally:
+            for limit in limits:
+                limit.cancel()
+
+    def _is_in_use(self) -> bool:
+        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
+
     async def close(self) -> None:
-        """In this process the handle is the engine."""
-        await self.stop()
+        """In this process the handle is the engine; who lets go of it waits for nothing that still runs."""
+        await self.stop(now=True)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -147,11 +178,11 @@ class Engine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._history.newest(limit)
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
-        return plan(self._scheduler.state, command, policy, self._clock.now())
+        return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._refuse_if_ended()
@@ -162,7 +193,7 @@ class Engine(EngineAPI):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, submission: Submission) -> Answer:
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         for model in models_of(submission.command):
             self._check(model)
         await self._look_again(models_of(submission.command))
@@ -209,6 +240,19 @@ class Engine(EngineAPI):
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
 
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._refuse_if_closing()
+        if (known := self._scheduler.state.devices.get(device)) is None:
+            raise EngineError(
+                f"there is no device {device}; the devices are {', '.join(self._scheduler.state.devices)}"
+            )
+        if (before := known.worker_pid) is None:
+            raise EngineError(f"{device} has no worker to restart: {known.reading.reason}; one is being started")
+        self.post(RestartWorker(device))
+        while self._scheduler.state.devices[device].worker_pid in (before, None):
+            self._refuse_if_ended()
+            await self._changed.wait()
+
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
         self.post(KeepQuiet(for_s))
@@ -216,7 +260,7 @@ class Engine(EngineAPI):
 
     def _take_request(self, model: ModelName, task: Task) -> None:
         """Refuse what can't be served, and record the rest as demand."""
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
@@ -227,6 +271,11 @@ class Engine(EngineAPI):
         if model not in self._scheduler.state.models:
             names = ", ".join(self._scheduler.state.models)
             raise UnknownModel(f"no model is named {model}; the catalog has {names}")
+
+    def _refuse_if_closing(self) -> None:
+        self._refuse_if_ended()
+        if self._closing:
+            raise EngineUnreachable(self._closing)
 
     def _refuse_if_ended(self) -> None:
         if self._ended:

@@ -34,8 +34,7 @@ async def listening(worker: WorkerHandle, numbers: Iterator[int], clock: Clock, 
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.wait({looking})
+        looking.cancel()  # not waited for: the word of a worker's end is to be the very next thing
 
 
 async def _look(worker: WorkerHandle, numbers: Iterator[int], clock: Clock, hear: Hear) -> None:

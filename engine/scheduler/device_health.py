@@ -104,6 +104,15 @@ class DeviceHealth:
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
+    def restart(self, device: DeviceId) -> None:
+        """Another worker is wanted by the operator. Deaths before that count no more: whoever was not brought back is now."""
+        self._deaths.pop(device, None)
+        residents = [r.model for r in self._board.state.on(device) if r.stage in ("ready", "draining")]
+        fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+        self._notice("info", f"the worker of {device} is restarted, as the operator asked{fate}", device)
+        if device not in self._retiring:
+            self._replace_worker(device)
+
     def heard(self, sign: SignOfLife) -> None:
         """A look at the device's worker. One that gives no sign of life, or whose run makes no progress, is shown as such, and
         replaced when its time is over: what it holds comes back, and who waits for it is served."""

@@ -60,6 +60,12 @@ class RunOutOfMemory(Struct, frozen=True):
     device: DeviceId
 
 
+class RestartWorker(Struct, frozen=True):
+    """The operator wants another worker for the device."""
+
+    device: DeviceId
+
+
 class KeepQuiet(Struct, frozen=True):
     """Somebody measures: rest for so long, or no longer when that is 0."""
 
@@ -232,6 +238,7 @@ Message: TypeAlias = (
     | LeaseEnded
     | RunMeasured
     | RunOutOfMemory
+    | RestartWorker
     | KeepQuiet
     | ModelMended
     | SlabReport

@@ -35,6 +35,7 @@ from engine.scheduler.messages import (
     ModelBound,
     ModelMended,
     ModelReleased,
+    RestartWorker,
     RunMeasured,
     RunOutOfMemory,
     SignOfLife,
@@ -82,6 +83,10 @@ class Scheduler:
     @property
     def policy(self) -> Policy:
         return self._board.policy
+
+    @property
+    def patience(self) -> Patience:
+        return self._board.patience
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Who was resident before a restart: each is loaded again when its device is there."""
@@ -157,6 +162,8 @@ class Scheduler:
                 ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | SignOfLife() | DeviceRead()
             ):
                 self._take_device_report(message)
+            case RestartWorker(device):
+                self._health.restart(device)
             case KeepQuiet(for_s):
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):

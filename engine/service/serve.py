@@ -28,14 +28,20 @@ _log: Final = logging.getLogger(__name__)
 async def serve(
     engine: EngineAPI, paths: Paths, *, read_only: bool = False, on_ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Answer at `paths.socket` until a signal or a client's stop; then stop `engine`. Raises AlreadyRunning."""
+    """Answer at `paths.socket` until a signal or a client's stop; then stop `engine`: it answers until its runs have ended, or
+    until a second signal or a client's stop at once. Raises AlreadyRunning."""
     make_folders(paths)
     loop = asyncio.get_running_loop()
-    asked, stopped = asyncio.Event(), loop.create_future()
+    asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
 
-    def stop() -> asyncio.Future[None]:
+    def stop(now: bool) -> asyncio.Future[None]:
         asked.set()
+        if now:
+            hurry.set()
         return stopped
+
+    def hear_signal() -> None:
+        stop(now=asked.is_set())
 
     listening = claim_socket(paths.socket)
     runner = web.AppRunner(
@@ -49,11 +55,11 @@ async def serve(
     try:
         await web.SockSite(runner, listening).start()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, hear_signal)
         _log.info("listening at %s", paths.socket)
         on_ready()
         await asked.wait()
-        await _stop_engine(engine)
+        await _stop_engine(engine, hurry)
         stopped.set_result(None)
     finally:
         paths.socket.unlink(missing_ok=True)
@@ -87,9 +93,16 @@ def _answers(path: Path) -> bool:
         return True
 
 
-async def _stop_engine(engine: EngineAPI) -> None:
-    _log.info("stopping")
+async def _stop_engine(engine: EngineAPI, hurry: asyncio.Event) -> None:
+    """Wait for what runs, unless `hurry` is set, before or meanwhile."""
+    _log.info("stopping; what runs may end first, a second signal ends it")
+    stopping = asyncio.create_task(engine.stop(now=hurry.is_set()))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
     try:
-        await engine.stop()
+        if not stopping.done():
+            await engine.stop(now=True)
+        await stopping
     except EngineError as error:
         _log.error("the engine did not stop in order: %s", error)

@@ -114,10 +114,9 @@ def _ending_runs(situation: Situation, command: Single) -> Plan | Refusal:
         found = _plan_single(replace(situation, state=as_if_idle(state)), command)
     if isinstance(found, Refusal):
         return found
-    # All its evictions, whoever runs there now: what begins to run until it is carried out is to hold it up no more than the rest.
-    return replace(
-        found, steps=tuple(_at_once(step, state) if isinstance(step, EvictStep) else step for step in found.steps)
-    )
+    # All its evictions, whoever runs there now: what begins to run until they are carried out is to hold them up no more.
+    steps = tuple(_at_once(step, state) if isinstance(step, EvictStep) else step for step in found.steps)
+    return replace(found, steps=steps)
 
 
 def _at_once(step: EvictStep, state: State) -> EvictStep:
