@@ -49,7 +49,9 @@ def scripted_plan(state: State, command: Command, *, now: bool = False) -> Plan 
     """The steps that answer `command` on `state`; with `now`, whatever runs there."""
     if now:
         found = scripted_plan(as_if_idle(state), command)
-        return found if isinstance(found, Refusal) else replace(found, steps=tuple(map(_at_once, found.steps)))
+        if isinstance(found, Refusal):
+            return found
+        return replace(found, steps=tuple(_at_once(state, step) for step in found.steps))
     if isinstance(command, Batch):
         return plan_batch(state, command, _single_plan, START_S)
     return _single_plan(state, command)
@@ -184,8 +186,11 @@ def _leave(resident: Resident, *, victim: bool) -> EvictStep:
     return EvictStep(resident.model, resident.device, size_bytes, resident.leases, victim, Prediction(0.01, 0.02))
 
 
-def _at_once(step: Step) -> Step:
-    return replace(step, at_once=True) if isinstance(step, EvictStep) else step
+def _at_once(state: State, step: Step) -> Step:
+    if not isinstance(step, EvictStep):
+        return step
+    leases = sum(r.leases for r in state.of(step.model) if r.device == step.device)
+    return replace(step, at_once=True, leases=leases)
 
 
 def _nothing(command: Single) -> Plan:
