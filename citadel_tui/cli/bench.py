@@ -12,7 +12,7 @@ from typing import get_args
 
 from citadel_tui.bench.files import check_writable, save_run, saved_run
 from citadel_tui.cli.bench_text import comparison_text, plotted, progress_line, run_text
-from citadel_tui.cli.engine import at_hand, our_paths
+from citadel_tui.cli.engine import at_hand, our_paths, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -92,7 +92,7 @@ def run(arguments: BenchArguments) -> int:
 
 async def _bench(arguments: BenchArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        before = await engine.snapshot()
+        before = await restored(engine)
         subjects = subjects_of(before.state, _chosen(before.state, arguments))
         leaving = await touched(engine, before.state, subjects)
         if leaving and not arguments.yes and not _confirmed(before.state, leaving):

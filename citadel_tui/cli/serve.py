@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 
-from citadel_tui.cli.engine import attached, our_paths
+from citadel_tui.cli.engine import attached, our_paths, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -126,7 +125,7 @@ async def _restarted(arguments: RestartArguments) -> Exit:
             if not agreed():
                 return Exit.NOT_CONFIRMED
         await engine.restart_worker(where)
-        after = await _when(engine, _is_restored)
+        after = await restored(engine)
     held = [r.model for r in before.state.on(where) if r.stage in ("ready", "draining")]
     back = [model for model in held if after.state.find(model, where)]
     print(clean(f"the worker of {where} was restarted" + (f"; {', '.join(back)} came back" if back else "")))
@@ -134,16 +133,3 @@ async def _restarted(arguments: RestartArguments) -> Exit:
     if gone:
         tell(f"{', '.join(gone)} did not come back to {where}; `citadel log` says why")
     return Exit.FAILED if gone else Exit.DONE
-
-
-def _is_restored(snapshot: Snapshot) -> bool:
-    return not any(job.origin == "restore" for job in snapshot.jobs)
-
-
-async def _when(engine: RemoteEngine, met: Callable[[Snapshot], bool]) -> Snapshot:
-    """The first snapshot of which that holds. Raises EngineUnreachable when the engine goes before that."""
-    async with contextlib.aclosing(engine.events()) as events:
-        async for event in events:
-            if isinstance(event, Updated) and met(event.snapshot):
-                return event.snapshot
-    raise AssertionError("an engine's events end with an error")

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from engine.core.commands import Batch, Command
+from engine.core.commands import Batch, Command, models_of
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.prediction import NOTHING, Prediction
@@ -182,8 +182,8 @@ class Refusal(Struct, frozen=True, tag="refusal"):
 
     @property
     def may_end_runs(self) -> bool:
-        """Whether runs are in the way, which could be ended."""
-        return any(b.why == "leased" for b in self.blockers)
+        """Whether runs are in the way, which could be ended. Nothing can be had now that has no commands yet, as a proposal."""
+        return bool(models_of(self.command)) and any(b.why == "leased" for b in self.blockers)
 
 
 def _effect(step: Step) -> str:
