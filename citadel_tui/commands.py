@@ -192,7 +192,7 @@ class Commands:
     async def _restart(self, device: DeviceId) -> None:
         """Another worker for the device, once the operator has agreed to what that does to whatever is there."""
         snapshot = self._link.scene().snapshot
-        words = restart_words(snapshot.state, device, self._sharing.label) if snapshot is not None else ()
+        words = restart_words(snapshot.state, device, str) if snapshot is not None else ()
         if words:
             from citadel_tui.screens.pages import RestartScreen
 

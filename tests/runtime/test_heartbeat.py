@@ -6,14 +6,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+from engine.core.plans import Tier
 from engine.core.tasks import TaskPart
 from engine.runtime.heartbeat import PING_S, listening
-from engine.runtime.workers import Workers
+from engine.runtime.slab_store import FetchReports, PassingFailure, SlabStore
+from engine.runtime.workers import START_DEADLINE_S, Workers
 from engine.scheduler.messages import Message, SignOfLife, WorkerDown, WorkerUp
+from engine.weights.arena import Arena
+from engine.weights.shared_memory import Region
+from engine.weights.sources import resolve
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import ArenaSize, Ping, Pong, Reply, Request, WorkerConfig, WorkerNews
 
@@ -35,10 +42,14 @@ class HeldClock:
         return self._now_s
 
     async def sleep(self, seconds: float) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self._now_s + seconds, waiting))
+        sleeper = self._now_s + seconds, asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
         self._slept.set()
-        await waiting
+        try:
+            await sleeper[1]
+        finally:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
 
     async def passes(self, seconds: float) -> None:
         """So much at once; returns when whoever was woken sleeps again."""
@@ -72,9 +83,9 @@ class Sleeper:
         on_advance: Callable[[float], None] = lambda _: None,
         on_part: Callable[[TaskPart], None] = lambda _: None,
     ) -> Reply:
-        assert isinstance(request, Ping)
         if self._asleep is not None:
             await self._asleep
+        assert isinstance(request, Ping)
         return Pong(request.id, dict(self.steps))
 
     def falls_asleep(self) -> None:
@@ -97,6 +108,16 @@ class Sleeper:
 
     async def close(self) -> None:
         self.kill()
+
+
+class Deaf(FetchReports):
+    """Follows a fetch, and does nothing."""
+
+    def prepared(self, done: float) -> None: ...
+
+    def opened(self, tier: Tier, region: Region) -> None: ...
+
+    def grew(self, read_bytes: int) -> None: ...
 
 
 class Listener:
@@ -176,3 +197,53 @@ async def test_a_device_s_signs_of_life_are_posted_from_its_birth_to_its_death()
     assert await posted.get() == WorkerDown("gpu0", "was killed by SIGKILL")
     await keeping
     assert posted.empty()
+
+
+async def test_a_worker_that_never_says_it_is_ready_is_given_up() -> None:
+    clock = HeldClock()
+    posted: asyncio.Queue[Message] = asyncio.Queue()
+    given_up = asyncio.Event()
+
+    class Spawner:
+        async def spawn(self, config: WorkerConfig) -> Sleeper:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+            raise AssertionError
+
+        async def close(self) -> None: ...
+
+    workers = Workers({"gpu0": GPU0}, Spawner(), clock, posted.put_nowait)
+    keeping = asyncio.create_task(workers.keep("gpu0", 0.0))
+    await clock.is_slept_by_somebody()
+    passing = asyncio.create_task(clock.passes(START_DEADLINE_S))
+    assert await posted.get() == WorkerDown("gpu0", "did not start: it was not ready within 180 s")
+    await keeping
+    await given_up.wait()
+    passing.cancel()
+
+
+async def test_a_worker_that_hangs_while_it_prepares_ends_the_fetch_in_words(tmp_path: Path) -> None:
+    clock, worker = HeldClock(), Sleeper()
+
+    class Spawner:
+        async def spawn(self, config: WorkerConfig) -> Sleeper:
+            worker.falls_asleep()
+            return worker
+
+        async def close(self) -> None: ...
+
+    spec = ModelSpec("m", ("synthetic:e5-small",), "embedding")
+    source = resolve(spec, tmp_path)
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), Spawner(), clock, not_answering_s=3.0)
+    fetching = asyncio.create_task(store.fetch("m", Deaf()))
+    await clock.is_slept_by_somebody()
+    for _ in range(3):
+        assert not fetching.done()
+        passing = asyncio.create_task(clock.passes(PING_S))
+        await asyncio.wait({passing, fetching}, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(PassingFailure, match="the worker that prepared m gave no sign of life for 3 s and was ended"):
+        await fetching
+    passing.cancel()
+    store.close()
