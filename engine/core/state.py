@@ -49,6 +49,8 @@ class Demand(Struct, frozen=True):
     """All requests since the engine started."""
     last_s: float | None = None
     per_minute: float = 0.0
+    counted: int = 0
+    """Of the requests, those that the weights count: of several in a row for this model the first."""
 
 
 class ModelState(Struct, frozen=True):

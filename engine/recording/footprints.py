@@ -1,4 +1,5 @@
-"""What runs taught of the models' footprints, kept over restarts in one small file that is written whole or not at all."""
+"""What runs taught of the models' footprints and of the time that they take, kept over restarts in one small file that is written
+whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Dtype, Limits
 from engine.core.names import ModelName
+from engine.core.prediction import Rates
 from engine.core.state import ModelState
 from engine.whole_file import write_whole
 
@@ -24,7 +27,7 @@ KEPT_LESSONS: Final = 1000
 
 
 class PeaksSubject(Struct, frozen=True):
-    """What peaks hold for: anything else about a model changes nothing about its runs."""
+    """What lessons hold for: anything else about a model changes nothing about its runs."""
 
     model: ModelName
     source: str
@@ -38,7 +41,9 @@ class PeaksSubject(Struct, frozen=True):
 
 class _Lesson(Struct, frozen=True):
     subject: PeaksSubject
-    peaks: RunPeaks
+    peaks: RunPeaks = RunPeaks()
+    rates: Rates | None = None
+    """Seconds for their work; None where no run has been timed."""
 
 
 class _File(Struct, frozen=True):
@@ -51,7 +56,8 @@ class Recalled(NamedTuple):
     """What earlier runs of the engine kept for these models."""
 
     peaks: dict[tuple[ModelName, str], RunPeaks]
-    """By model and kind of device."""
+    """By model and kind of device, as the next."""
+    rates: dict[tuple[ModelName, str], Rates]
     warning: str = ""
     """Why nothing is known, when there was something to know."""
 
@@ -63,7 +69,7 @@ class FootprintStore:
         self._path = path
         self._models = dict(models)
         self._torch = torch
-        self._lessons: dict[PeaksSubject, RunPeaks] = {}
+        self._lessons: dict[PeaksSubject, _Lesson] = {}
         self._writing = asyncio.Lock()
 
     def read(self) -> Recalled:
@@ -71,28 +77,44 @@ class FootprintStore:
         try:
             found = msgspec.json.decode(self._path.read_bytes(), type=_File)
         except FileNotFoundError:
-            return Recalled({})
+            return Recalled({}, {})
         except (OSError, msgspec.MsgspecError) as error:
-            return Recalled({}, self._put_aside(str(error)))
+            return Recalled({}, {}, self._put_aside(str(error)))
         if found.version != _VERSION:
-            return Recalled({}, self._put_aside(f"it is of version {found.version}, not {_VERSION}"))
-        self._lessons = {lesson.subject: lesson.peaks for lesson in found.lessons}
-        return Recalled(
-            {
-                (subject.model, subject.kind): peaks
-                for subject, peaks in self._lessons.items()
-                if subject.model in self._models and subject == self._subject(subject.model, subject.kind)
-            }
-        )
+            return Recalled({}, {}, self._put_aside(f"it is of version {found.version}, not {_VERSION}"))
+        self._lessons = {lesson.subject: lesson for lesson in found.lessons}
+        ours = {
+            (subject.model, subject.kind): lesson
+            for subject, lesson in self._lessons.items()
+            if subject.model in self._models and subject == self._subject(subject.model, subject.kind)
+        }
+        rates = {place: lesson.rates for place, lesson in ours.items() if lesson.rates is not None}
+        return Recalled({place: lesson.peaks for place, lesson in ours.items()}, rates)
 
     async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
         """Write the lesson beside the others."""
+        self._lay_down(replace(self._taken_up(model, kind), peaks=peaks))
+        await self._write()
+
+    async def keep_rates(self, models: Mapping[ModelName, ModelState]) -> None:
+        """Write how long the runs of each model took on each kind of device, if any has been timed."""
+        timed = [(model, kind, rates) for model, known in models.items() for kind, rates in known.run_rates.items()]
+        for model, kind, rates in timed:
+            self._lay_down(replace(self._taken_up(model, kind), rates=rates))
+        if timed:
+            await self._write()
+
+    def _taken_up(self, model: ModelName, kind: str) -> _Lesson:
+        """The lesson so far, which comes to lie as the newest."""
         subject = self._subject(model, kind)
-        self._lessons.pop(subject, None)
-        self._lessons[subject] = peaks
+        return self._lessons.pop(subject, _Lesson(subject))
+
+    def _lay_down(self, lesson: _Lesson) -> None:
+        self._lessons[lesson.subject] = lesson
+
+    async def _write(self) -> None:
         async with self._writing:
-            lessons = tuple(_Lesson(*item) for item in self._lessons.items())[-KEPT_LESSONS:]
-            file = _File(_VERSION, lessons)
+            file = _File(_VERSION, tuple(self._lessons.values())[-KEPT_LESSONS:])
             try:
                 await asyncio.to_thread(lambda: write_whole(self._path, msgspec.json.encode(file)))
             except OSError as error:

@@ -21,6 +21,7 @@ from engine.api import (
     EngineUnreachable,
     Event,
     Hello,
+    Overloaded,
     Recorded,
     RunStopped,
     Snapshot,
@@ -37,6 +38,7 @@ from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.initial_state import ModelLook
@@ -49,6 +51,7 @@ from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWo
 from engine.scheduler.messages import KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
+from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ LookAt: TypeAlias = Callable[[ModelName], ModelLook]
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
+LOOK_S: Final = 10.0
+"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -65,7 +70,15 @@ NEWS_INTERVAL_S: Final = 0.25
 class Engine(EngineAPI):
     """One life of an engine, from `start` to `stop`."""
 
-    def __init__(self, hello: Hello, scheduler: Scheduler, history: History, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        scheduler: Scheduler,
+        history: History,
+        recorder: Recorder,
+        clock: Clock,
+        deadlines: RequestDeadlines,
+    ) -> None:
         self._hello: Final = hello
         self._scheduler: Final = scheduler
         self._history: Final = history
@@ -74,15 +87,12 @@ class Engine(EngineAPI):
         self._inbox: Final[asyncio.Queue[Message]] = asyncio.Queue()
         self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
         """Who waits for the answer to which submission."""
-        self._runs: Final = Runs(self.post, self._run_on_worker)
+        self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
         self._life: asyncio.Task[None] | None = None
-        self._closing = ""
-        """Why nothing new is taken."""
-        self._hurry: Final = asyncio.Event()
-        """Set when runs under way are not waited for any more."""
+        self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
         self._ended = ""
         """Why nothing is answered any more."""
@@ -113,34 +123,9 @@ class Engine(EngineAPI):
             await asyncio.shield(self._life)
 
     async def stop(self, *, now: bool = False) -> None:
-        self._closing = "the operator is ending the engine; nothing new is taken"
-        if now:
-            self._hurry.set()
-        await self._drained()
-        # Before the workers end: of their end whoever waits would hear that a worker died, and to ask again.
-        self._runs.end(EngineUnreachable("the operator ended the engine; what ran or waited was given up"))
+        await self._ending.drained(now=now)
         self._stopping.set()
         await self.ended()
-
-    async def _drained(self) -> None:
-        """Wait until nothing runs any more, or the deadline for that has passed, or somebody is in a hurry."""
-        limits = [
-            asyncio.ensure_future(self._clock.sleep(self._scheduler.patience.drain_s)),
-            asyncio.ensure_future(self._hurry.wait()),
-        ]
-        try:
-            while self._is_in_use() and not any(limit.done() for limit in limits):
-                changed = asyncio.ensure_future(self._changed.wait())
-                limits.append(changed)
-                await asyncio.wait(limits, return_when=asyncio.FIRST_COMPLETED)
-                limits.remove(changed)
-                changed.cancel()
-        finally:
-            for limit in limits:
-                limit.cancel()
-
-    def _is_in_use(self) -> bool:
-        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
 
     async def close(self) -> None:
         """In this process the handle is the engine; who lets go of it waits for nothing that still runs."""
@@ -232,13 +217,25 @@ class Engine(EngineAPI):
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
         known = self._scheduler.state.models
         for model in [name for name in models if name in known and known[name].trouble]:
-            if self._look_at is None or self._executor is None:
+            if self._executor is None or (look := await self._look(model)) is None:
                 return
-            look = await asyncio.to_thread(self._look_at, model)
             if look.source is not None:
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
+
+    async def _look(self, model: ModelName) -> ModelLook | None:
+        """What the model's files say; None where they don't in time, and what is known of them has to do."""
+        if self._look_at is None:
+            return None
+        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
+        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
+        try:
+            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
+            return looking.result() if looking.done() else None
+        finally:
+            limit.cancel()
+            looking.cancel()  # its thread goes on
 
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()
@@ -274,8 +271,7 @@ class Engine(EngineAPI):
 
     def _refuse_if_closing(self) -> None:
         self._refuse_if_ended()
-        if self._closing:
-            raise EngineUnreachable(self._closing)
+        self._ending.refuse_if_begun()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -298,8 +294,11 @@ class Engine(EngineAPI):
                 for device in self._scheduler.state.devices:
                     executor.perform(StartWorker(device))
                 await self._stopping.wait()
+                # Before the workers end, or their deaths would be what requests hear of.
+                self._runs.end(EngineUnreachable(ENDED_BY_OPERATOR))
                 for task in running:
                     task.cancel()
+                await executor.keep_run_rates(self._scheduler.state.models)
                 await executor.close()
                 await sampler.close()
                 await self._recorder.written()
@@ -308,6 +307,7 @@ class Engine(EngineAPI):
                 writer.cancel()
         except* Exception:
             _log.critical("the engine broke; its state is in the journal", exc_info=True)
+            self._end("the engine broke and has ended; its log says why")
             raise
         finally:
             self._end("the engine has stopped")
@@ -345,8 +345,9 @@ class Engine(EngineAPI):
                         asker.set_result(answer)
             case Grant(lease, device):
                 self._runs.granted(lease, device)
-            case Deny(lease, reason):
-                self._runs.denied(lease, CannotServe(reason))
+            case Deny(lease, reason, retry_after_s):
+                full = None if retry_after_s is None else Overloaded(reason, retry_after_s)
+                self._runs.denied(lease, full or CannotServe(reason))
             case StopRun(lease, reason):
                 self._runs.stop(lease, RunStopped(reason))
             case Write(entry):
@@ -361,18 +362,32 @@ class Engine(EngineAPI):
         assert self._executor is not None
         return self._executor.workers.run(device, model, task, on_part)
 
+    def _waits_for(self, model: ModelName) -> str:
+        """What a request for the model waits for that has no lease yet, in words."""
+        state = self._scheduler.state
+        if coming := next((r for r in state.of(model) if r.stage in ("pending", "loading")), None):
+            doing = "was being loaded to" if coming.stage == "loading" else "waited for room on"
+            return f"it waited for the model, which {doing} {coming.device}"
+        jobs = self._scheduler.jobs(self._clock.monotonic())
+        wanted = (job.waiting_for for job in jobs if model in models_of(job.command) and job.waiting_for)
+        return f"it waited for a place for the model ({next(wanted, 'there was none')})"
+
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
 
+    def _is_in_use(self) -> bool:
+        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
+
     def _wake(self) -> None:
+        self._ending.look_again()
         self._seq += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
     def _end(self, reason: str) -> None:
-        self._ended = reason
+        self._ended = self._ended or reason
         for waiter in itertools.chain(*self._answers.values()):
             if not waiter.done():
                 waiter.set_exception(EngineUnreachable(reason))
-        self._runs.end(EngineUnreachable(reason))
+        self._runs.end(EngineUnreachable(self._ended))
         self._wake()

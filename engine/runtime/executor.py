@@ -15,6 +15,7 @@ from typing import Final, Literal, assert_never
 from engine.clock import Clock
 from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
+from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
 from engine.runtime.ports import WorkerSpawner
 from engine.runtime.slab_store import SlabStore
@@ -120,6 +121,10 @@ class Executor:
     def know(self, spec: ModelSpec, source: Source) -> None:
         """A model that could not be loaded can be, from there."""
         self._store.know(spec, source)
+
+    async def keep_run_rates(self, models: Mapping[ModelName, ModelState]) -> None:
+        """Keep how long runs took over restarts."""
+        await self._footprints.keep_rates(models)
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""

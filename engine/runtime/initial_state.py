@@ -177,6 +177,14 @@ def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | N
     return replace(state, devices=devices)
 
 
+def with_run_rates(state: State, kept: Mapping[tuple[ModelName, str], Rates]) -> State:
+    """`state` with how long runs took before a restart, by model and kind of device."""
+    models = dict(state.models)
+    for (model, kind), rates in kept.items():
+        models[model] = replace(models[model], run_rates={**models[model].run_rates, kind: rates})
+    return replace(state, models=models)
+
+
 def with_rates(state: State, past: Iterable[Record]) -> State:
     """`state` with what recorded switches showed of the devices and the disk."""
     for record in past:

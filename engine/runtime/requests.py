@@ -7,16 +7,23 @@ import itertools
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeAlias
 
-from engine.api import CannotServe, EngineError
+from msgspec import Struct
+
+from engine.api import CannotServe, DeadlinePassed, EngineError
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.runtime.workers import Running
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
+from engine.settings.schema import RequestDeadlines
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Failure, Reply, RunEnded
 
 RUN_ATTEMPTS: Final = 3
 """A run that finds no room is tried on so many placements of its model."""
+MOST_DEATHS: Final = 1
+"""After so many deaths of workers that ran it, a request is tried once more. It may be what they died of, and each of them takes
+others' runs along."""
 
 RunOnWorker: TypeAlias = Callable[[DeviceId, ModelName, Task, Callable[[TaskPart], None]], Running]
 """Has a device's worker run a task of a model, and hears each part."""
@@ -25,15 +32,56 @@ Heard: TypeAlias = "asyncio.Queue[TaskPart | EngineError | None]"
 """Of a run: its parts, then None; an error where it was stopped."""
 
 
-class Runs:
-    """Asks the scheduler for leases, and gives each back once."""
+class _Request(Struct, eq=False):
+    """One that has not ended, over all its attempts."""
 
-    def __init__(self, post: Callable[[Message], None], run_on_worker: RunOnWorker) -> None:
+    model: ModelName
+    task: Task
+    lease: int = 0
+    """Of the attempt under way."""
+    device: DeviceId | None = None
+    """Where that runs; None while it waits for its lease."""
+    found_no_room: int = 0
+    deaths: int = 0
+    over: EngineError | None = None
+    """Why it is given up."""
+
+
+class _Run(Struct, eq=False):
+    """One attempt, on its device."""
+
+    running: Running
+    heard: Heard
+    is_left: bool = False
+
+    def leave(self) -> None:
+        """Nobody waits for it any more: told once, and only as long as it goes on."""
+        if not self.is_left and not self.running.reply.done():
+            self.is_left = True
+            self.running.leave()
+
+
+class Runs:
+    """Asks the scheduler for leases, and gives each back once. `waits_for` says in words what a model waits for that is not
+    ready."""
+
+    def __init__(
+        self,
+        post: Callable[[Message], None],
+        run_on_worker: RunOnWorker,
+        clock: Clock,
+        deadlines: RequestDeadlines,
+        waits_for: Callable[[ModelName], str],
+    ) -> None:
         self._post = post
         self._run_on_worker = run_on_worker
+        self._clock = clock
+        self._deadlines = deadlines
+        self._waits_for = waits_for
         self._waiting: dict[int, asyncio.Future[DeviceId]] = {}
-        self._running: dict[int, Heard] = {}
+        self._running: dict[int, _Run] = {}
         self._numbers = itertools.count(1)
+        self._ended: EngineError | None = None
 
     def granted(self, lease: int, device: DeviceId) -> None:
         """The lease begins."""
@@ -46,12 +94,15 @@ class Runs:
             waiter.set_exception(error)
 
     def stop(self, lease: int, error: EngineError) -> None:
-        """The run under this lease is given up; whoever waits for it gets `error`."""
-        if heard := self._running.get(lease):
-            heard.put_nowait(error)
+        """The run under this lease is given up; whoever waits for it gets `error`. Its worker is told at once: who waits may be
+        slow to take what has come so far."""
+        if run := self._running.get(lease):
+            run.heard.put_nowait(error)
+            run.leave()
 
     def end(self, error: EngineError) -> None:
-        """Nobody gets a lease any more, and nothing runs any more."""
+        """Nobody gets a lease any more, and nothing runs any more, now or later."""
+        self._ended = self._ended or error
         for lease in self._waiting:
             self.denied(lease, error)
         for lease in self._running:
@@ -61,37 +112,38 @@ class Runs:
         self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
-        room for it, again where the model is placed then; parts say when they begin anew.
+        room for it, or its worker dies, again where the model is placed then; parts say when they begin anew.
 
-        Raises CannotServe when it can't be run, and what `end` was given.
+        Raises CannotServe when it can't be run, DeadlinePassed when it takes too long, and what `denied`, `stop` or `end` was
+        given.
         """
-        for attempt in range(1, RUN_ATTEMPTS + 1):
-            lease, device = await self._lease(model)
-            heard: Heard = asyncio.Queue()
-            running = self._start(lease, model, device, task, heard)
-            try:
-                while (part := await heard.get()) is not None:
-                    if isinstance(part, EngineError):
-                        raise part
-                    yield part
-            finally:
-                if not running.reply.done():
-                    running.leave()
-            match _reply_of(running.reply, model, device):
-                case RunEnded(result=result):
+        request = _Request(model, task)
+        deadline = asyncio.create_task(self._watch(request))
+        try:
+            while True:
+                lease, device = await self._lease(request)
+                run = self._start(lease, request, device)
+                try:
+                    while (part := await run.heard.get()) is not None:
+                        if isinstance(part, EngineError):
+                            raise part
+                        yield part
+                finally:
+                    run.leave()
+                if result := self._result(request, device, run.running.reply):
                     yield ended(device, result)
                     return
-                case Failure(kind="out of memory") if attempt < RUN_ATTEMPTS:
-                    self._post(RunOutOfMemory(model, device))
-                case Failure(message=message):
-                    raise CannotServe(f"{model} on {device}: {message}")
-                case other:
-                    raise CannotServe(f"{model} on {device} answered {type(other).__name__} to a run")
+        finally:
+            deadline.cancel()
 
-    async def _lease(self, model: ModelName) -> tuple[int, DeviceId]:
-        lease = next(self._numbers)
+    async def _lease(self, request: _Request) -> tuple[int, DeviceId]:
+        if over := request.over or self._ended:
+            raise over
+        again = request.lease > 0
+        lease, request.device = next(self._numbers), None
+        request.lease = lease
         granted = self._waiting[lease] = asyncio.get_running_loop().create_future()
-        self._post(LeaseAsked(lease, model))
+        self._post(LeaseAsked(lease, request.model, request.task.work, again))
         try:
             return lease, await granted
         except BaseException:
@@ -100,29 +152,71 @@ class Runs:
         finally:
             del self._waiting[lease]
 
-    def _start(self, lease: int, model: ModelName, device: DeviceId, task: Task, heard: Heard) -> Running:
-        """Nobody who leaves takes it along: the bytes are in use until the worker has answered, and so is the lease. `heard` gets
-        the parts, and None at the end."""
-        self._running[lease] = heard
-        running = self._run_on_worker(device, model, task, heard.put_nowait)
+    def _start(self, lease: int, request: _Request, device: DeviceId) -> _Run:
+        """Nobody who leaves takes it along: the bytes are in use until the worker has answered, and so is the lease."""
+        request.device = device
+        heard: Heard = asyncio.Queue()
+        if over := request.over or self._ended:  # in the turn in which the lease was granted
+            heard.put_nowait(over)
+        running = self._run_on_worker(device, request.model, request.task, heard.put_nowait)
+        run = self._running[lease] = _Run(running, heard)
 
         def ended(done: asyncio.Future[Reply]) -> None:
             del self._running[lease]
-            self._post(LeaseEnded(lease))
-            heard.put_nowait(None)
             # An exception is asked for even if nobody waits any more: asyncio would report it as forgotten.
-            if done.cancelled() or done.exception():
-                return
-            reply = done.result()
+            reply = None if done.cancelled() or done.exception() else done.result()
+            self._post(LeaseEnded(lease, reply.device_s if isinstance(reply, RunEnded) else 0.0))
+            heard.put_nowait(None)
             if isinstance(reply, RunEnded) and reply.workspace_bytes is not None:
-                self._post(RunMeasured(model, device, reply.workspace_bytes, reply.filled))
+                self._post(RunMeasured(request.model, device, reply.workspace_bytes, reply.filled))
 
         running.reply.add_done_callback(ended)
-        return running
+        return run
+
+    def _result(self, request: _Request, device: DeviceId, ended: asyncio.Future[Reply]) -> TaskResult | None:
+        """What came of an attempt; None where there is to be another one. Raises CannotServe."""
+        model = request.model
+        try:
+            reply = ended.result()
+        except WorkerDied as died:
+            request.deaths += 1
+            if request.deaths > MOST_DEATHS:
+                raise CannotServe(_deaths(request, device, died)) from died
+            return None
+        match reply:
+            case RunEnded(result=result):
+                return result
+            case Failure(kind="out of memory") if request.found_no_room < RUN_ATTEMPTS - 1:
+                request.found_no_room += 1
+                self._post(RunOutOfMemory(model, device))
+                return None
+            case Failure(message=message):
+                raise CannotServe(f"{model} on {device}: {message}")
+            case other:
+                raise CannotServe(f"{model} on {device} answered {type(other).__name__} to a run")
+
+    async def _watch(self, request: _Request) -> None:
+        """Give the request up when its deadline has passed, wherever it is then."""
+        deadline_s = self._deadlines.of(KIND_OF[type(request.task)])
+        await self._clock.sleep(deadline_s)
+        request.over = error = DeadlinePassed(self._late(request, deadline_s))
+        self.denied(request.lease, error)
+        self.stop(request.lease, error)
+
+    def _late(self, request: _Request, deadline_s: float) -> str:
+        key = f"requests.deadline_s.{KIND_OF[type(request.task)]}"
+        if request.device is None:
+            where, remedy = self._waits_for(request.model), f"load it beforehand (citadel load {request.model})"
+        else:
+            where, remedy = f"it ran on {request.device}, or waited for its turn there", "ask for less at once"
+        return (
+            f"{request.model} did not answer within {deadline_s:g} s and was given up: {where}; {remedy}, "
+            f"or allow more time ({key} in gpu_allocation.yaml)"
+        )
 
 
-def _reply_of(running: asyncio.Future[Reply], model: ModelName, device: DeviceId) -> Reply:
-    try:
-        return running.result()
-    except WorkerDied as died:
-        raise CannotServe(f"the worker of {device} {died} while it ran {model}; ask again") from died
+def _deaths(request: _Request, device: DeviceId, died: WorkerDied) -> str:
+    return (
+        f"the worker of {device} {died} while it ran {request.model}, and so did the one before that ran this request, which may "
+        "be what they died of: ask for less at once; the engine's log has their last words"
+    )

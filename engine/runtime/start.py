@@ -45,11 +45,12 @@ from engine.runtime.initial_state import (
     with_copy_rates,
     with_pins,
     with_rates,
+    with_run_rates,
 )
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.runtime.slab_store import SlabStore
-from engine.scheduler.board import Patience
+from engine.scheduler.board import Patience, QueueBounds
 from engine.scheduler.messages import Submit
 from engine.scheduler.scheduler import Scheduler
 from engine.settings import Settings, device_specs, find_dotenv, load_settings
@@ -85,14 +86,15 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    scheduler = _scheduler(settings, with_rates(known, past), past)
     footprints = FootprintStore(paths.footprints, known.models, version("torch"))
     recalled = footprints.read()
+    known = with_run_rates(with_rates(known, past), recalled.rates)
+    scheduler = _scheduler(settings, known, past)
     scheduler.recall(recalled.peaks)
     history = History(journal, past, clock)
     recorder = _recorder(settings, paths, history, clock)
     hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
-    engine = Engine(hello, scheduler, history, recorder, clock)
+    engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
@@ -147,7 +149,7 @@ def _banner(specs: Sequence[DeviceSpec], library: Library) -> str:
 
 
 def _patience(settings: Settings) -> Patience:
-    loading = settings.loading
+    loading, requests = settings.loading, settings.requests
     return Patience(
         loading.queue_deadline_s,
         loading.queue_deadline_s * IN_USE_SHARE,
@@ -156,6 +158,7 @@ def _patience(settings: Settings) -> Patience:
         loading.retries,
         settings.monitoring.not_answering_s,
         settings.monitoring.step_deadline_s,
+        QueueBounds(requests.queue_rows, requests.queue_generations, requests.queue_wait_s),
     )
 
 

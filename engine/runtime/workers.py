@@ -50,6 +50,8 @@ class Workers:
         self._numbers = itertools.count(1)
         self._under_way: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         self._asked: dict[DeviceId, int] = dict.fromkeys(configs, 0)
+        self._gone: dict[DeviceId, asyncio.Event] = {}
+        """Of the newest worker of each device: set once its death is reported."""
         self.used_bytes: dict[DeviceId, int] = dict.fromkeys(configs, 0)
         """What each device last said that it holds."""
 
@@ -57,7 +59,8 @@ class Workers:
         """From a worker's birth, so long from now, to its death.
 
         Nobody else reports its death. It is reported once there is no worker to be asked any more, so that nothing that follows
-        from the report can reach the dead one; whoever waits for an answer hears WorkerDied, before or after that.
+        from the report can reach the dead one; whoever waits for an answer hears WorkerDied after that, so that what it asks for
+        next does not go to the dead one either.
         """
         if after_s > 0:
             await self._clock.sleep(after_s)
@@ -67,9 +70,13 @@ class Workers:
             self._post(WorkerDown(device, f"did not start: {error}"))
             return
         self._up[device] = worker
+        gone = self._gone[device] = asyncio.Event()
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
-        reason = await self._end_of(device, worker)
+        try:
+            reason = await self._end_of(device, worker)
+        finally:
+            gone.set()  # who waits for it goes on after this turn of the loop, in which the death is reported
         del self._up[device]
         self.used_bytes[device] = 0
         self._asked[device] += 1  # what it held is given back without an answer
@@ -109,11 +116,14 @@ class Workers:
         return Running(reply, lambda: self.tell(device, LeaveRun(number)))
 
     async def _counted(self, device: DeviceId, ask: Callable[[WorkerHandle], Awaitable[Reply]]) -> Reply:
-        worker = self._worker(device)
+        worker, gone = self._worker(device), self._gone[device]
         self._asked[device] += 1
         self._under_way[device] += 1
         try:
             reply = await ask(worker)
+        except WorkerDied:
+            await gone.wait()
+            raise
         finally:
             self._under_way[device] -= 1
         # In the same turn of the loop: nobody sees that nothing is under way any more beside figures of before.

@@ -6,6 +6,8 @@ It is the only place where the state is replaced, always by a function from one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
+from sys import maxsize
 from typing import Concatenate, Final, ParamSpec
 
 from msgspec import Struct
@@ -29,6 +31,20 @@ class Instant(Struct, frozen=True):
     mono_s: float
 
 
+class QueueBounds(Struct, frozen=True):
+    """How much may wait for one model or run on it; whatever comes beyond is told when to ask again."""
+
+    rows: int = 8192
+    """To embed, to rerank or to classify."""
+    generations: int = 256
+    """Texts to be written."""
+    wait_s: float = 60.0
+    """For what was there before, as predicted."""
+
+
+UNBOUNDED: Final = QueueBounds(maxsize, maxsize, inf)
+
+
 class Patience(Struct, frozen=True):
     """How long the engine waits, and how often it tries."""
 
@@ -46,6 +62,7 @@ class Patience(Struct, frozen=True):
     """For a sign of life of a worker, before it is replaced."""
     step_s: float = 120.0
     """For one batch or token of a run, before its worker is replaced."""
+    queue: QueueBounds = QueueBounds()
 
 
 class Board:

@@ -124,6 +124,8 @@ class Deny(Struct, frozen=True):
 
     lease: int
     reason: str
+    retry_after_s: float | None = None
+    """Where the model's queue is full: when it is predicted to have room."""
 
 
 class StopRun(Struct, frozen=True):

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
+from engine.core.forecast.run_costs import ran
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
+from engine.scheduler.admission import full
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Deny, Grant, StopRun
+
+
+class _Held(Struct, frozen=True):
+    """A lease under which a request runs."""
+
+    device: DeviceId
+    work: int
 
 
 class Leases:
@@ -18,51 +29,89 @@ class Leases:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._waiting: dict[int, ModelName] = {}
-        self._granted: dict[int, tuple[ModelName, DeviceId]] = {}
+        self._models: dict[int, ModelName] = {}
+        """Of each lease that is waited for or granted."""
+        self._waiting: dict[ModelName, dict[int, int]] = {}
+        """What each request asks for that has no lease yet, by model and lease; who waits longest comes first in both."""
+        self._running: dict[ModelName, dict[int, _Held]] = {}
         self._stopped: set[int] = set()
         """Leases whose runs were told to end."""
 
-    def ask(self, lease: int, model: ModelName) -> None:
-        self._board.apply(eviction_policy(self._board.policy).asked, model)
-        self._board.apply(request_came, model, self._board.now.wall_s)
-        self._waiting[lease] = model
+    def ask(self, lease: int, model: ModelName, work: int, *, again: bool = False) -> None:
+        """A request comes, and is taken unless its model's queue is full. One that asks again had its place before: it is no
+        new demand, and is not turned away."""
+        board = self._board
+        if not again:
+            board.apply(eviction_policy(board.policy).asked, model)
+            board.apply(request_came, model, board.now.wall_s)
+            if refused := full(board.state, board.patience.queue, model, work, self._ahead(model)):
+                board.emit(Deny(lease, refused.reason, refused.retry_after_s))
+                return
+        self._models[lease] = model
+        self._waiting.setdefault(model, {})[lease] = work
 
-    def give_back(self, lease: int) -> None:
-        """The lease ends. One that the death of its worker has ended already is not ended again."""
-        self._waiting.pop(lease, None)
+    def give_back(self, lease: int, device_s: float = 0.0) -> ModelName | None:
+        """The lease ends, or nobody waits for it any more; its run took `device_s` of the device, where that is known. One that
+        the death of its worker has ended already is not ended again.
+
+        The model that nobody waits for any more because of this, if there is one.
+        """
+        model = self._models.pop(lease, None)
         self._stopped.discard(lease)
-        if granted := self._granted.pop(lease, None):
-            self._board.apply(ledger.end_lease, *granted)
+        if model is None:
+            return None
+        if held := self._running.get(model, {}).pop(lease, None):
+            self._board.apply(ledger.end_lease, model, held.device, held.work)
+            if device_s > 0:
+                self._board.apply(ran, model, held.device, held.work, device_s)
+            return None
+        waiting = self._waiting[model]
+        del waiting[lease]
+        if waiting:
+            return None
+        del self._waiting[model]
+        return model
 
     def worker_died(self, device: DeviceId) -> None:
         """Forget the leases on a device that has lost its residents. Each is still said to have ended, which must not end a lease
         of whoever has come there since."""
-        self._granted = {lease: held for lease, held in self._granted.items() if held[1] != device}
+        for running in self._running.values():
+            for lease in [lease for lease, held in running.items() if held.device == device]:
+                del running[lease], self._models[lease]
 
     def serve(self, want: Callable[[ModelName], None]) -> None:
         """Grant what can be granted; `want` each model that is neither ready nor on its way."""
-        for lease, model in list(self._waiting.items()):
+        for model in list(self._waiting):
             if device := self._ready_device(model):
-                del self._waiting[lease]
-                self._board.apply(ledger.take_lease, model, device)
-                self._granted[lease] = (model, device)
-                self._board.emit(Grant(lease, device))
+                self._grant(model, device)
             elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
                 want(model)
 
     def stop(self, model: ModelName, device: DeviceId, reason: str) -> None:
         """End what runs of the model on the device; each lease ends when its worker has answered."""
-        for lease, held in self._granted.items():
-            if held == (model, device) and lease not in self._stopped:
+        for lease, held in self._running.get(model, {}).items():
+            if held.device == device and lease not in self._stopped:
                 self._stopped.add(lease)
                 self._board.emit(StopRun(lease, reason))
 
     def deny(self, model: ModelName, reason: str) -> None:
         """Nobody gets this model now."""
-        for lease in [lease for lease, wanted in self._waiting.items() if wanted == model]:
-            del self._waiting[lease]
+        for lease in self._waiting.pop(model, {}):
+            del self._models[lease]
             self._board.emit(Deny(lease, reason))
+
+    def _grant(self, model: ModelName, device: DeviceId) -> None:
+        """All that wait for the model run there from now on."""
+        running = self._running.setdefault(model, {})
+        for lease, work in self._waiting.pop(model).items():
+            self._board.apply(ledger.take_lease, model, device, work)
+            running[lease] = _Held(device, work)
+            self._board.emit(Grant(lease, device))
+
+    def _ahead(self, model: ModelName) -> list[int]:
+        """What each request asks for that waits for the model or runs on it."""
+        running = (held.work for held in self._running.get(model, {}).values())
+        return [*self._waiting.get(model, {}).values(), *running]
 
     def _ready_device(self, model: ModelName) -> DeviceId | None:
         residents = self._board.state.of(model)

@@ -33,12 +33,18 @@ class LeaseAsked(Struct, frozen=True):
 
     lease: int
     model: ModelName
+    work: int = 1
+    """What it asks for, as its task counts it."""
+    again: bool = False
+    """Its run came to nothing for no fault of its own: it keeps its place."""
 
 
 class LeaseEnded(Struct, frozen=True):
     """A lease has ended, or nobody waits for it any more."""
 
     lease: int
+    device_s: float = 0.0
+    """Seconds of the device that its run took; 0 where it came to nothing."""
 
 
 class RunMeasured(Struct, frozen=True):

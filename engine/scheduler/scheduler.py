@@ -138,11 +138,12 @@ class Scheduler:
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
-            case LeaseAsked(lease, model):
-                self._leases.ask(lease, model)
+            case LeaseAsked(lease, model, work, again):
+                self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
-            case LeaseEnded(lease):
-                self._leases.give_back(lease)
+            case LeaseEnded(lease, device_s):
+                if unwanted := self._leases.give_back(lease, device_s):
+                    self._own.take_back(unwanted)
             case RunMeasured(model, device, workspace_bytes, filled):
                 self._learning.ran(model, device, workspace_bytes, filled)
             case RunOutOfMemory(model, device):
@@ -168,7 +169,8 @@ class Scheduler:
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
                 before = self._board.state.models[known.spec.name]
-                self._board.know_model(replace(known, pin=before.pin, demand=before.demand))
+                kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
+                self._board.know_model(kept)
             case Tick():
                 pass
             case _:

@@ -34,6 +34,14 @@ class SelfIssued:
         elif not self._commands.is_under_way(Load(model)):
             self._submit("request", Load(model))
 
+    def take_back(self, model: ModelName) -> None:
+        """Nobody waits for the model any more. Its load is given up while it still waits for room or for victims' leases: nothing
+        has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may well ask again."""
+        for job in self._commands.jobs:
+            own = job.submission.origin == "request" and job.submission.command == Load(model)
+            if own and job.clock.phase in ("queue", "drain"):
+                job.withdrawn = f"nobody waits for {model} any more"
+
     def bring_back(self, model: ModelName) -> None:
         """A request is for a model that fell back to the CPU, which answers it: let it return to a GPU, if one would take it."""
         board, command = self._board, LeaveCpu(model)

@@ -6,6 +6,7 @@ import logging
 import os
 import struct
 from collections.abc import Awaitable, Callable
+from math import ceil
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Final, Protocol, TypeAlias
 
@@ -70,7 +71,9 @@ def gate(*, read_only: bool) -> Middleware:
 
 def problem_response(problem: WireProblem) -> web.Response:
     body = msgspec.json.encode(ErrorBody(problem)) + b"\n"  # a line, since whoever reads a stream reads lines
-    return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json")
+    wait_s = problem.retry_after_s
+    headers = None if wait_s is None else {"Retry-After": str(ceil(wait_s))}
+    return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json", headers=headers)
 
 
 async def mark_protocol(_request: web.Request, response: web.StreamResponse) -> None:

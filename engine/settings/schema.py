@@ -13,6 +13,7 @@ from engine.core.models import ModelSpec
 from engine.core.names import DeviceId
 from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB, parse_size
+from engine.core.tasks import TaskKind
 
 DAY_S: Final = 86_400
 RAM: Final = "ram"
@@ -43,6 +44,7 @@ SizeText: TypeAlias = Annotated[
 Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a number over 0 and at most 1")]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds, over 0 and at most {DAY_S}")]
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
+QueueLength: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 ModelCount: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 FileCount: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 BackingSpec: TypeAlias = Annotated[
@@ -120,6 +122,31 @@ class Loading(Struct, frozen=True):
     """A victim's leases may last so long, then the plan is given up."""
 
 
+class RequestDeadlines(Struct, frozen=True):
+    """How long a request may take from when it is asked until it is answered, by its model's task; loading is part of it."""
+
+    embedding: Seconds = 120.0
+    rerank: Seconds = 120.0
+    classify: Seconds = 120.0
+    generation: Seconds = 600.0
+
+    def of(self, kind: TaskKind) -> float:
+        """Seconds for a request to a model that is for this."""
+        return float(getattr(self, kind))
+
+
+class RequestSettings(Struct, frozen=True):
+    """How long requests may take, and how many may wait."""
+
+    deadline_s: RequestDeadlines = RequestDeadlines()
+    queue_rows: QueueLength = 8192
+    """Rows to embed, to rerank or to classify that may wait for one model or run on it."""
+    queue_generations: QueueLength = 256
+    """Texts to be written that may."""
+    queue_wait_s: Seconds = 60.0
+    """A request that would wait longer for those before it is refused."""
+
+
 class MonitoringSettings(Struct, frozen=True):
     """How often devices are read, and when a worker counts as hung."""
 
@@ -160,6 +187,7 @@ class Allocation(Struct, frozen=True):
     ram_tier: RamTierSettings = RamTierSettings()
     policy: Policy = Policy()
     loading: Loading = Loading()
+    requests: RequestSettings = RequestSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     journal: JournalSettings = JournalSettings()
     recording: Recording = Recording()

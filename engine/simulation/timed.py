@@ -12,7 +12,7 @@ from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
 from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
-from engine.scheduler.board import TICK_S, Instant, Patience
+from engine.scheduler.board import TICK_S, UNBOUNDED, Instant, Patience
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, StopRun, Write
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
@@ -42,7 +42,7 @@ class _Replay:
         self._to_come = deque(enumerate(requests, 1))
         self._box = box
         self._compute = compute
-        self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience())
+        self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience(queue=UNBOUNDED))
         self._machine = SimulatedBox(box, compute, sizes)
         self._tally = RequestTally()
         self._evicted = False

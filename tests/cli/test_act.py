@@ -243,7 +243,7 @@ async def test_a_stop_that_waits_says_for_what_and_another_one_ends_it(citadel: 
         await citadel("load", "bge-base", "--on", "gpu0")
         _with_runs(engine, "bge-base", leases=2)
         engine.is_followed.clear()
-        waiting = asyncio.create_task(citadel("stop"))
+        waiting = asyncio.ensure_future(citadel("stop"))
         await engine.is_followed.wait()
         await RemoteEngine(find_paths(os.environ).socket).stop(now=True)
         ran = await waiting

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.forecast.footprints import RunPeaks
+from engine.core.forecast.run_costs import ran
 from engine.core.models import Limits
 from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
@@ -39,6 +40,26 @@ async def test_lessons_come_back_after_a_restart(tmp_path: Path) -> None:
     assert names(tmp_path) == ["footprints.json"]
 
 
+async def test_how_long_runs_took_comes_back_too_beside_what_they_needed(tmp_path: Path) -> None:
+    path = tmp_path / "footprints.json"
+    state = ran(ran(box({"a": 10, "b": 10}), "a", "gpu0", 4, 0.5), "a", "cpu", 4, 2.0)
+    kept = {("a", kind): rates for kind, rates in state.models["a"].run_rates.items()}
+    gpu = state.devices["gpu0"].spec.title
+    first = store(path)
+    await first.keep("a", gpu, PEAKS)
+    await first.keep_rates(state.models)
+
+    assert store(path).read() == ({("a", gpu): PEAKS, ("a", "CPU"): RunPeaks()}, kept, "")
+    await first.keep("a", gpu, RunPeaks())
+    assert store(path).read().rates == kept
+
+
+async def test_an_engine_that_has_timed_nothing_writes_nothing(tmp_path: Path) -> None:
+    await store(tmp_path / "footprints.json").keep_rates(box({"a": 10}).models)
+
+    assert names(tmp_path) == []
+
+
 async def test_other_limits_or_another_torch_begin_anew_and_forget_nothing(tmp_path: Path) -> None:
     path = tmp_path / "footprints.json"
     await store(path).keep("a", CARD, PEAKS)
@@ -51,7 +72,7 @@ async def test_other_limits_or_another_torch_begin_anew_and_forget_nothing(tmp_p
 
 
 def test_without_a_file_nothing_is_known_and_nothing_is_said(tmp_path: Path) -> None:
-    assert store(tmp_path / "footprints.json").read() == ({}, "")
+    assert store(tmp_path / "footprints.json").read() == ({}, {}, "")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"version": 99, "lessons": []}', b'{"version": 1, "lessons": 3}'])

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
 from engine.clock import Clock, SystemClock
+from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.sizes import GIB
@@ -20,10 +21,10 @@ from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
-from engine.runtime.engine import Engine
+from engine.runtime.engine import Engine, LookAt
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import initial_state, last_residency, look_at, with_pins
+from engine.runtime.initial_state import ModelLook, initial_state, last_residency, look_at, with_pins
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience
@@ -48,10 +49,15 @@ class Box(Struct):
 
 @asynccontextmanager
 async def scripted_engine(
-    folder: Path, policy: Policy | None = None, engine_clock: SystemClock | None = None
+    folder: Path,
+    policy: Policy | None = None,
+    engine_clock: SystemClock | None = None,
+    patience: Patience | None = None,
+    look: LookAt | None = None,
 ) -> AsyncIterator[Box]:
     """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
-    async with _opened(folder, NvmlProbe(SystemClock()), policy, 1.0, engine_clock or SystemClock()) as box:
+    probe, clock = NvmlProbe(SystemClock()), engine_clock or SystemClock()
+    async with _opened(folder, probe, policy, 1.0, clock, patience or Patience(), look) as box:
         yield box
 
 
@@ -65,7 +71,7 @@ async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: f
     probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=call_s))
     await probe.open()
     try:
-        async with _opened(folder, probe, None, 0.01, SystemClock()) as box:
+        async with _opened(folder, probe, None, 0.01, SystemClock(), Patience()) as box:
             yield box
     finally:
         script.comes_unstuck()  # or the driver's thread would outlive the test
@@ -73,7 +79,13 @@ async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: f
 
 @asynccontextmanager
 async def _opened(
-    folder: Path, probe: NvmlProbe, policy: Policy | None, sample_s: float, clock: SystemClock
+    folder: Path,
+    probe: NvmlProbe,
+    policy: Policy | None,
+    sample_s: float,
+    clock: SystemClock,
+    patience: Patience,
+    look: LookAt | None = None,
 ) -> AsyncIterator[Box]:
     settings = load_settings(CONFIG, {}, None, probe.facts)
     specs_of_devices = device_specs(settings, 64 * GIB)
@@ -86,14 +98,14 @@ async def _opened(
     past: list[Record] = journal.read_back()
     before = last_residency(past)
     state = with_pins(start.state, before) if before else start.state
-    scheduler = Scheduler(state, policy or settings.policy, Patience())
+    scheduler = Scheduler(state, policy or settings.policy, patience)
     if before is not None:
         scheduler.expect_back(before.residents)
     hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(CONFIG), "scripted workers")
     history = History(journal, past, clock)
     pace = Pace(quiet_s=30.0, pressed_s=sample_s)
     recorder = Recorder(DemandLog(folder, bounds), MemoryLog(folder, bounds), history, clock, pace)
-    engine = Engine(hello, scheduler, history, recorder, clock)
+    engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
     configs = {device: WorkerConfig(device, "ram", 0, ArenaSize(0)) for device in state.devices}
     footprints = ScriptedFootprints(state.models)
 
@@ -102,9 +114,11 @@ async def _opened(
 
     devices = {device: known.spec for device, known in state.devices.items()}
     sampler = Sampler(devices, CardReader(probe, settings.card_uuids), clock, sample_s)
-    engine.start(
-        make_executor, sampler, lambda model: look_at(specs[model], settings, specs_of_devices, folder / "cache")
-    )
+
+    def look_as_ever(model: ModelName) -> ModelLook:
+        return look_at(specs[model], settings, specs_of_devices, folder / "cache")
+
+    engine.start(make_executor, sampler, look or look_as_ever)
     try:
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store, footprints)

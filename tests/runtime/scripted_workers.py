@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+from engine.core.prediction import Rates
 from engine.core.state import ModelState
 from engine.core.tasks import (
     Classify,
@@ -73,8 +74,11 @@ class ScriptedWorker:
         self.unlocked: list[int] = []
         self.heard: list[WorkerNews] = []
         self.runs_out_of_memory = False
+        self.dies_of_runs = False
         self.workspace_bytes: int | None = None
-        """What a run is found to take; each fills half of the model's limits."""
+        """Beside the weights, what a run is found to take; each fills half of the model's limits."""
+        self.device_s = 0.0
+        """What a run takes of the device."""
         self.running = asyncio.Event()
         """Set when a run has begun."""
         self.may_finish = asyncio.Event()
@@ -155,6 +159,8 @@ class ScriptedWorker:
             on_part(TextPart(0, str(request.task.prompt)[-1:]))
         leaving = self._leaving[request.id] = asyncio.Event()
         self.running.set()
+        if self.dies_of_runs:
+            self.kill()
         try:
             await self._or_death(_either(self.may_finish, leaving))
         finally:
@@ -175,7 +181,7 @@ class ScriptedWorker:
             case Classify(texts=texts):
                 tokens = tuple(TextTokens(len(text), len(text)) for text in texts)
                 result = LabelScores(("short", "long"), tuple((0.75, 0.25) for _ in texts), tokens)
-        return RunEnded(request.id, result, self.workspace_bytes, 0.5)
+        return RunEnded(request.id, result, self.workspace_bytes, 0.5, device_s=self.device_s)
 
     async def died(self) -> str:
         return await asyncio.shield(self._ended)
@@ -210,10 +216,13 @@ class ScriptedSpawner:
     def __init__(self) -> None:
         self.workers: dict[str | None, ScriptedWorker] = {}
         self.closed = False
+        self.dies_of_runs = False
+        """Whether those do that are yet to come."""
         self._pids = count(1000)
 
     async def spawn(self, config: WorkerConfig) -> ScriptedWorker:
         worker = self.workers[config.device] = ScriptedWorker(next(self._pids), config)
+        worker.dies_of_runs = self.dies_of_runs
         return worker
 
     async def close(self) -> None:
@@ -226,9 +235,14 @@ class ScriptedFootprints(FootprintStore):
     def __init__(self, models: Mapping[ModelName, ModelState]) -> None:
         super().__init__(Path("/nowhere"), models, "2.13.0+cpu")
         self.kept: asyncio.Queue[tuple[ModelName, str, RunPeaks]] = asyncio.Queue()
+        self.kept_rates: dict[ModelName, dict[str, Rates]] = {}
+        """When the engine ended."""
 
     async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
         self.kept.put_nowait((model, kind, peaks))
+
+    async def keep_rates(self, models: Mapping[ModelName, ModelState]) -> None:
+        self.kept_rates = {model: known.run_rates for model, known in models.items() if known.run_rates}
 
 
 class ScriptedStore(SlabStore):
@@ -239,6 +253,8 @@ class ScriptedStore(SlabStore):
         self._sizes = sizes
         self.may_fetch = asyncio.Event()
         self.may_fetch.set()
+        self.fetching = asyncio.Event()
+        """Set when a fetch has begun."""
         self.failure: Exception | None = None
         """With which a fetch ends."""
         self.held: set[ModelName] = set()
@@ -302,6 +318,7 @@ class ScriptedStore(SlabStore):
 
     async def fetch(self, model: ModelName, reports: FetchReports) -> Fetched:
         self.filling[model] = 0
+        self.fetching.set()
         self.reads[model] += 1
         try:
             reports.opened("disk", Region(0, self._sizes[model]))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api import CannotServe, Done, EngineUnreachable, Recorded, UnknownModel, Updated
+from engine.clock import SystemClock
 from engine.core.commands import Evict, Load, SetPin, Submission
 from engine.core.models import Pin
 from engine.core.records import Notice, Switch
 from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
+from engine.runtime.engine import LOOK_S
+from engine.runtime.initial_state import ModelLook
+from engine.scheduler.messages import ModelMended
 from engine.worker.protocol import LeaveRun
 from tests.runtime.live_engines import Box, all_devices_up, scripted_engine
 
@@ -35,6 +41,19 @@ async def test_a_request_loads_its_model_and_runs_it(tmp_path: Path) -> None:
 async def test_what_a_synthetic_model_says_is_labelled(tmp_path: Path) -> None:
     async with scripted_engine(tmp_path) as box:
         assert (await box.engine.generate(PHI, "abc")).synthetic
+
+
+async def test_what_runs_took_is_learned_and_kept_when_the_engine_ends(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        box.spawner.workers["gpu0"].device_s = 0.25
+        await box.engine.embed(MINILM, ["a", "b"])
+        known = (await box.engine.snapshot()).state
+        rates = known.models[MINILM].run_rates[known.devices["gpu0"].spec.title]
+
+        assert [(sample.size_bytes, sample.seconds) for sample in rates.samples] == [(2, 0.25)]
+        await box.engine.stop()
+        assert box.footprints.kept_rates == {MINILM: known.models[MINILM].run_rates}
 
 
 async def test_parts_come_while_the_model_still_runs(tmp_path: Path) -> None:
@@ -81,16 +100,81 @@ async def test_a_run_that_begins_anew_elsewhere_says_its_text_from_the_beginning
         assert ran.result == Continuation("cba", 3)
 
 
-async def test_a_worker_that_dies_after_the_first_part_fails_the_run(tmp_path: Path) -> None:
+async def test_a_text_whose_worker_dies_is_written_anew_and_says_so(tmp_path: Path) -> None:
     async with scripted_engine(tmp_path) as box:
         await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
         worker = box.spawner.workers["gpu0"]
         worker.may_finish.clear()
         run = box.engine.run(PHI, Generate("abc"))
-        await anext(run)
+        assert await anext(run) == TextPart(0, "c")
         worker.kill()
-        with pytest.raises(CannotServe, match="gpu0 killed by SIGKILL while it ran"):
-            await anext(run)
+
+        assert await anext(run) == TextPart(0, "c")
+        ran = await anext(run)
+        assert isinstance(ran, RunResult)
+        assert ran.result == Continuation("cba", 3)
+        assert await lease_count(box, PHI) == 0
+
+
+async def test_a_request_that_two_workers_died_of_is_not_tried_a_third_time(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
+        for worker in box.spawner.workers.values():
+            worker.dies_of_runs = True
+        box.spawner.dies_of_runs = True
+        with pytest.raises(CannotServe, match=r"killed by SIGKILL while it ran .* so did the one before"):
+            await box.engine.embed(MINILM, ["a"])
+
+        box.spawner.dies_of_runs = False
+        for worker in box.spawner.workers.values():
+            worker.dies_of_runs = False
+        assert (await box.engine.embed(MINILM, ["a"])).vectors
+
+
+async def test_an_engine_that_its_operator_ends_says_so_to_whoever_waits(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        worker = box.spawner.workers["gpu0"]
+        worker.may_finish.clear()
+        running = box.engine.run(PHI, Generate("abc"))
+        await anext(running)
+        box.store.may_fetch.clear()
+        box.store.fetching.clear()
+        waiting = asyncio.create_task(box.engine.embed(MINILM, ["a"]))
+        await box.store.fetching.wait()
+        await box.engine.stop(now=True)
+
+        with pytest.raises(EngineUnreachable, match="ended by its operator"):
+            await waiting
+        with pytest.raises(EngineUnreachable, match="ended by its operator"):
+            await anext(running)
+
+
+class HastyClock(SystemClock):
+    """Nobody waits for files."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(0 if seconds == LOOK_S else seconds)
+
+
+async def test_files_that_cannot_be_looked_at_in_time_keep_no_request_waiting(tmp_path: Path) -> None:
+    may_end = threading.Event()
+
+    def hanging(model: str) -> ModelLook:
+        may_end.wait()
+        raise AssertionError("nobody waited for it")
+
+    async with scripted_engine(tmp_path, engine_clock=HastyClock(), look=hanging) as box:
+        known = (await box.engine.snapshot()).state.models[MINILM]
+        box.engine.post(ModelMended(replace(known, trouble="its files are gone")))
+        try:
+            async for event in box.engine.events():
+                if isinstance(event, Updated) and event.snapshot.state.models[MINILM].trouble:
+                    break
+            with pytest.raises(CannotServe, match="its files are gone"):
+                await box.engine.embed(MINILM, ["a"])
+        finally:
+            may_end.set()
 
 
 async def test_a_caller_who_is_cancelled_ends_the_run_and_its_lease(tmp_path: Path) -> None:
@@ -108,7 +192,7 @@ async def test_a_caller_who_is_cancelled_ends_the_run_and_its_lease(tmp_path: Pa
         assert await lease_count(box, MINILM) == 0
 
 
-async def test_a_run_whose_worker_dies_fails_and_its_model_comes_back(tmp_path: Path) -> None:
+async def test_a_run_whose_worker_dies_is_answered_all_the_same_and_its_model_comes_back(tmp_path: Path) -> None:
     async with scripted_engine(tmp_path) as box:
         await box.engine.submit(Submission("1", Load(MINILM, "gpu0")))
         worker = box.spawner.workers["gpu0"]
@@ -116,14 +200,12 @@ async def test_a_run_whose_worker_dies_fails_and_its_model_comes_back(tmp_path: 
         run = asyncio.create_task(box.engine.embed(MINILM, ["a"]))
         await worker.running.wait()
         worker.kill()
-        with pytest.raises(CannotServe, match="gpu0 killed by SIGKILL while it ran"):
-            await run
+        assert (await run).vectors
         await all_devices_up(box.engine)
 
-        resident = (await box.engine.snapshot()).state.find(MINILM, "gpu0")
-        assert resident is not None
+        (resident,) = (await box.engine.snapshot()).state.of(MINILM)
         assert resident.stage == "ready"
-        assert resident.leases == 0
+        assert (resident.leases, resident.work) == (0, 0)
         assert any(isinstance(r.entry, Notice) for r in await box.engine.records())
 
 

@@ -72,6 +72,8 @@ class World:
         self.denied: dict[int, str] = {}
         self.stopped: dict[int, str] = {}
         """Runs that were told to end, and why."""
+        self.retry_after_s: dict[int, float | None] = {}
+        """Of those that were denied."""
         self.written: list[Entry] = []
         self.checking: ModelName | None = None
         """Whose slab is being checked; that takes until the test says what was found."""
@@ -101,8 +103,11 @@ class World:
                 case Grant(lease, device):
                     assert lease not in self.granted
                     self.granted[lease] = device
-                case Deny(lease, reason):
+                case Deny(lease, reason, retry_after_s):
+                    assert lease not in self.granted
+                    assert lease not in self.denied
                     self.denied[lease] = reason
+                    self.retry_after_s[lease] = retry_after_s
                 case StopRun(lease, reason):
                     assert lease not in self.stopped, f"{lease} was stopped twice"
                     self.stopped[lease] = reason
@@ -126,13 +131,13 @@ class World:
         self.send(Submit(Submission(name, command, origin, confirmed, now)))
         return name
 
-    def ask(self, model: ModelName) -> int:
+    def ask(self, model: ModelName, work: int = 1, *, again: bool = False) -> int:
         lease = next(self._numbers)
-        self.send(LeaseAsked(lease, model))
+        self.send(LeaseAsked(lease, model, work, again))
         return lease
 
-    def give_back(self, lease: int) -> None:
-        self.send(LeaseEnded(lease))
+    def give_back(self, lease: int, device_s: float = 0.0) -> None:
+        self.send(LeaseEnded(lease, device_s))
 
     def withdraw(self, name: str) -> None:
         self.send(Withdraw(name))

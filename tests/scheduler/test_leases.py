@@ -127,3 +127,50 @@ def test_a_lease_on_a_dead_worker_ends_once() -> None:
     resident = world.state.find("a", "gpu0")
     assert resident is not None
     assert resident.leases == 0
+
+
+def test_a_load_that_nobody_waits_for_any_more_is_given_up_before_anything_has_moved_for_it() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0", leases=1)
+    world = World(state, Policy(cpu_fallback=False))
+    leavers = [world.ask("b"), world.ask("b")]
+    assert world.scheduler.is_waiting
+
+    world.give_back(leavers[0])
+    assert world.scheduler.is_waiting
+    world.give_back(leavers[1])
+
+    assert not world.scheduler.is_waiting
+    assert world.where() == {"a": "gpu0 ready"}
+    assert not world.denied
+
+
+def test_a_victim_that_still_drains_stays_when_nobody_waits_for_the_newcomer_any_more() -> None:
+    world = World(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), Policy(cpu_fallback=False))
+    running, leaver = world.ask("a"), world.ask("b")
+    world.pass_time(21)  # longer than running requests are waited for
+    assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
+
+    world.give_back(leaver)
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+    world.give_back(running)
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_load_that_has_begun_goes_on_though_nobody_waits_for_it_any_more() -> None:
+    world = World(box({"a": 60}))
+    world.give_back(world.ask("a"))
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_the_operators_load_goes_on_though_a_request_that_waited_for_the_same_model_left() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0", stage="loading")
+    world = World(state, Policy(cpu_fallback=False))
+    loading = world.submit(Load("b"), "config")
+    world.give_back(world.ask("b"))
+
+    assert loading not in world.answers
+    assert [job.id for job in world.scheduler.jobs(0.0)] == [loading]

@@ -8,6 +8,7 @@ import pytest
 
 from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB
+from engine.core.tasks import TaskKind
 from engine.settings import Settings, Size, VirtualGpu, load_settings
 from engine.settings.schema import Allocation
 from tests.settings.config_files import config_folder, refusals
@@ -49,6 +50,7 @@ memory_fraction: 0.5
 ram_tier: {budget: 512MiB, max_models: 7}
 policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: no, min_residency_s: 0}
 loading: {timeout_s: 5, retries: 0, queue_deadline_s: 1.5, drain_deadline_s: 2}
+requests: {deadline_s: {embedding: 5, generation: 900}, queue_rows: 10, queue_generations: 3, queue_wait_s: 0.5}
 monitoring: {interval_s: 10, sample_s: 0.5}
 journal: {max_size: 1MiB, files: 2}
 recording: {max_size: 2MiB, files: 3}
@@ -61,6 +63,10 @@ restore_after_restart: false
     assert (settings.ram_tier.budget_bytes, settings.ram_tier.max_models) == (512 * MIB, 7)
     assert settings.policy == Policy("lru", "pack", cpu_fallback=False, dynamic_loading=False, min_residency_s=0)
     assert (settings.loading.timeout_s, settings.loading.retries) == (5, 0)
+    requests = settings.requests
+    kinds: tuple[TaskKind, ...] = ("embedding", "generation", "rerank", "classify")
+    assert [requests.deadline_s.of(kind) for kind in kinds] == [5, 900, 120, 120]
+    assert (requests.queue_rows, requests.queue_generations, requests.queue_wait_s) == (10, 3, 0.5)
     assert (settings.monitoring.interval_s, settings.monitoring.sample_s) == (10, 0.5)
     assert (settings.journal.max_bytes, settings.journal.files) == (MIB, 2)
     assert (settings.recording.max_bytes, settings.recording.files) == (2 * MIB, 3)
@@ -90,6 +96,9 @@ def test_an_empty_list_of_gpus_means_the_cpu_alone(tmp_path: Path) -> None:
         ("policy: {eviction: random}", "policy.eviction: 'random' is given; allowed: one of expected_loss, lru, lfu"),
         ("policy: {min_residency_s: -1}", "policy.min_residency_s: -1 is given; allowed: seconds from 0 to 3600"),
         ("loading: 5", "loading: 5 is given; allowed: a table with timeout_s, retries"),
+        ("requests: {deadline_s: 30}", "requests.deadline_s: 30 is given; allowed: a table with embedding, rerank"),
+        ("requests: {deadline_s: {classify: 0}}", "requests.deadline_s.classify: 0 is given; allowed: seconds, over 0"),
+        ("requests: {queue_rows: 0}", "requests.queue_rows: 0 is given; allowed: a whole number from 1 to 1000000"),
         ("ram_tier: {budget: 2GB}", "ram_tier.budget: '2GB' is given; allowed: a size of at least 1MiB"),
         ("ram_tier: {budget: 0MiB}", "ram_tier.budget: '0MiB' is given; allowed: a size of at least 1MiB"),
         ("ram_tier: {budget: 1048576}", "ram_tier.budget: 1048576 is given; allowed: a size of at least 1MiB"),

@@ -39,6 +39,12 @@ def expected_requests(state: State, model: ModelName) -> float:
     return HORIZON_REQUESTS * sum([s * (w + PRIOR_REQUESTS) for s, w in zip(shares, weights, strict=True)])
 
 
+def requests_in_a_run(demand: Demand) -> float:
+    """How many come one after the other once the model is asked for, as the mean since the start: `expected_requests` counts
+    them once."""
+    return demand.requests / max(1, demand.counted)
+
+
 def requests_per_minute(demand: Demand, now_s: float) -> float:
     """The recent rate: an exponential average over about a minute."""
     if demand.last_s is None:
@@ -62,7 +68,8 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
         # before the weights know of it: a span earns trust by having foreseen the request, not by remembering it
         trust = _trust(state, model)
         count += 1
-        demand = replace(demand, weights=tuple([w + 1.0 for w in _faded(known.demand, count)]), at_request=count)
+        weights = tuple([w + 1.0 for w in _faded(known.demand, count)])
+        demand = replace(demand, weights=weights, at_request=count, counted=demand.counted + 1)
     models = {**state.models, model: replace(known, demand=demand)}
     return replace(state, models=models, request_count=count, trust=trust)
 

@@ -20,8 +20,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.forecast.costs import reload_s
-from engine.core.forecast.demand import expected_requests
-from engine.core.names import DeviceId, ModelName
+from engine.core.forecast.demand import expected_requests, requests_in_a_run
+from engine.core.forecast.run_costs import lost_on_cpu_s
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.knapsack_cover import Candidate, Need, cheapest_cover, cost_bounds, first_cover, leading_cover
 from engine.core.plans import Plan
 from engine.core.policy import Eviction, Policy
@@ -89,6 +90,11 @@ class EvictionPolicy(ABC):
     def keeps(self, ordered: Sequence[Candidate], back: WriteBack) -> bool:
         """Whether a victim's bytes are worth writing back to the RAM tier. `ordered`: what rests there, and `back.returning`."""
 
+    def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
+        """The same against keeping `leaver` on the CPU, where each request takes `lost_s` longer. An order that knows no seconds
+        ranks it as if it were on a GPU."""
+        return self.rank(situation, replace(leaver, reload_s=lost_s))
+
     def asked(self, state: State, model: ModelName) -> State:
         """`state` with what it remembers of a request for `model`, which is to be counted."""
         return state
@@ -106,6 +112,11 @@ class _ExpectedLoss(EvictionPolicy):
 
     def rank(self, situation: Situation, leaver: Leaver) -> float:
         return expected_requests(situation.state, leaver.model) * leaver.reload_s
+
+    def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
+        """Of several requests in a row, a reload would keep the first one waiting; a slow run keeps each of them."""
+        in_a_row = requests_in_a_run(situation.state.models[leaver.model].demand)
+        return super().rank_on_cpu(situation, leaver, lost_s) * in_a_row
 
     def order(self, situation: Situation, leavers: Iterable[Leaver]) -> list[Candidate]:
         found = [Candidate(x.model, x.size_bytes, self.rank(situation, x)) for x in leavers]
@@ -272,13 +283,16 @@ def victims(situation: Situation, leavers: Sequence[Leaver], need: Need) -> Vict
 def worth_promoting(situation: Situation, found: Plan) -> bool:
     """Whether the model that `found` loads is worth its victims: it answers on the CPU, and nobody waits for it.
 
-    It is if the policy holds no less against its leaving, were it there, than against theirs.
+    It is if the policy holds no less against its staying on the CPU than against their leaving. By what its runs take longer
+    there, once they have been measured on both; until then by what its reload would take, were it on the GPU and to leave.
     """
     if found.load is None:
         return False
-    eviction = eviction_policy(situation.policy)
-    coming = eviction.rank(situation, _leaver_on(situation.state, found.load.model, found.load.device))
-    leaving = [eviction.rank(situation, _leaver_on(situation.state, v.model, v.device)) for v in found.victims]
+    state, eviction = situation.state, eviction_policy(situation.policy)
+    leaver = _leaver_on(state, found.load.model, found.load.device)
+    lost_s = lost_on_cpu_s(state, leaver.model, CPU, found.load.device)
+    coming = eviction.rank(situation, leaver) if lost_s is None else eviction.rank_on_cpu(situation, leaver, lost_s)
+    leaving = [eviction.rank(situation, _leaver_on(state, v.model, v.device)) for v in found.victims]
     # only the head of the weight: with an order, how many leave beside the last of them must not decide between equals
     return eviction.weigh(leaving)[:1] <= eviction.weigh([coming])
 

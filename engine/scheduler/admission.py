@@ -1,0 +1,109 @@
+"""Admission control: whether a request is taken into its model's queue, or told when to ask again.
+
+The queue is what waits for the model and what runs on it. Its length is bounded, so that its memory is, and so is the time
+that a newcomer would have to wait. Nothing is refused by a guess: seconds count only where runs of the model have been measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
+
+from engine.core.forecast.run_costs import is_known, queue_s
+from engine.core.names import DeviceId, ModelName
+from engine.core.state import State
+from engine.scheduler.board import QueueBounds
+
+
+class Full(Struct, frozen=True):
+    """Why a request is not taken now."""
+
+    reason: str
+    """How long the queue is, in words."""
+    retry_after_s: float
+    """When it will have room again, as predicted; whole seconds."""
+
+
+LONGEST_ADVICE_S: Final = 600
+"""Nobody is sent away for longer: what a queue of hours is predicted to take is worth little."""
+
+
+def full(state: State, bounds: QueueBounds, model: ModelName, work: int, ahead: Collection[int]) -> Full | None:
+    """Why a request for so much work is not taken, behind requests of the model that ask for `ahead`; None where it is.
+
+    One that has nothing before it is always taken, however large.
+    """
+    if not ahead:
+        return None
+    writes = state.models[model].spec.task == "generation"
+    too_long = _too_many_texts(bounds, model, ahead) if writes else _too_many_rows(bounds, model, work, ahead)
+    if too_long:
+        share, words = too_long
+        return Full(f"{model} is overloaded: {words}", _retry_after_s(share * _all_s(state, model, ahead)))
+    wait_s = _wait_s(state, model, work, ahead)
+    if wait_s is None or wait_s <= bounds.wait_s:
+        return None
+    words = f"{_requests(len(ahead))} before this one would keep it waiting for about {wait_s:.0f} s, and no more than "
+    return Full(f"{model} is overloaded: {words}{bounds.wait_s:g} s are taken", _retry_after_s(wait_s - bounds.wait_s))
+
+
+def _too_many_rows(
+    bounds: QueueBounds, model: ModelName, work: int, ahead: Collection[int]
+) -> tuple[float, str] | None:
+    """The share of the queue that must have gone first, and how long it is in words; None while there is room."""
+    rows = sum(ahead)
+    if rows + work <= bounds.rows:
+        return None
+    words = (
+        f"{rows} rows of {_requests(len(ahead))} wait or run, this one has {work}, and {bounds.rows} are taken at once"
+    )
+    if work > bounds.rows:
+        words += "; one that has more is taken only where nothing else waits, so send it in parts"
+    return min(1.0, (rows + work - bounds.rows) / max(rows, 1)), words
+
+
+def _too_many_texts(bounds: QueueBounds, model: ModelName, ahead: Collection[int]) -> tuple[float, str] | None:
+    """The same for texts to be written: how long one will be is not known, so they count as one each."""
+    if len(ahead) < bounds.generations:
+        return None
+    words = f"{_requests(len(ahead))} wait or run, and {bounds.generations} are taken at once"
+    return (len(ahead) + 1 - bounds.generations) / len(ahead), words
+
+
+def _wait_s(state: State, model: ModelName, work: int, ahead: Collection[int]) -> float | None:
+    """Seconds until a newcomer has been served as much as it asks for, without its own work; None where that is not known.
+
+    Rows take turns between requests, so whoever asks for less waits for no more than that of each other one. Texts are written
+    side by side; one that finds no place waits until so many have ended.
+    """
+    device = _measured(state, model)
+    if device is None:
+        return None
+    if state.models[model].spec.task != "generation":
+        return queue_s(state, model, device, len(ahead), sum(min(other, work) for other in ahead)).p50_s
+    waiting = max(0, len(ahead) + 1 - state.models[model].spec.limits.max_batch)
+    return queue_s(state, model, device, len(ahead), sum(ahead)).p50_s * waiting / len(ahead)
+
+
+def _all_s(state: State, model: ModelName, ahead: Collection[int]) -> float:
+    """Seconds for all of the queue, by a guess where nothing has been measured."""
+    device = _measured(state, model) or next(iter(state.devices))
+    return queue_s(state, model, device, len(ahead), sum(ahead)).p50_s
+
+
+def _measured(state: State, model: ModelName) -> DeviceId | None:
+    """The device whose times count: where the model is or is about to be, else the fastest that it ever ran on."""
+    here = [r.device for r in state.of(model) if is_known(state, model, r.device)]
+    anywhere = [device for device in state.devices if is_known(state, model, device)]
+    return min(here or anywhere, key=lambda d: queue_s(state, model, d, 1, 1).p50_s, default=None)
+
+
+def _retry_after_s(seconds: float) -> float:
+    return float(min(max(1, ceil(seconds)), LONGEST_ADVICE_S))
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
