@@ -98,7 +98,7 @@ def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | 
     on_gpu = replace(policy, cpu_fallback=False)
     found = plan(state, command, on_gpu, now_s)
     # A refusal that can't pass by itself is not worth any wait: the CPU is asked at once.
-    if isinstance(found, Plan) or (found.passes and not has_waited):
+    if isinstance(found, Plan) or ((found.passes or _is_coming_up(state, found)) and not has_waited):
         return found
     if isinstance(fallback := plan(state, command, policy, now_s), Plan):
         return fallback
@@ -128,12 +128,15 @@ def _missing(state: State, refused: NoRoom) -> int:
     return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
 
 
+def _is_coming_up(state: State, refusal: Refusal) -> bool:
+    """Whether a worker that was asked is coming up, or will be: one that does not answer soon does, or is replaced."""
+    healths = [state.devices[room.device].reading.health for room in refusal.rooms]
+    return "starting" in healths or "not answering" in healths
+
+
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
-    asked = [room.device for room in refusal.rooms]
-    # A worker that is coming up has no room yet, and one that does not answer soon does, or is replaced; even a person would only
-    # ask again in a moment.
-    if any(board.state.devices[device].reading.health in ("starting", "not answering") for device in asked):
-        return True
+    if _is_coming_up(board.state, refusal):
+        return True  # even a person would only ask again in a moment
     return job.submission.origin not in ("operator", "trial") and refusal.passes
 
 

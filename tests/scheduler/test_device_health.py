@@ -297,3 +297,23 @@ def test_a_card_that_is_read_while_its_worker_hangs_is_well_again_with_the_next_
     world.settle()
     assert healths(world)["gpu0"] == "ok"
     assert sum("is not answering" in text for text in notices_of(world)) == 1
+
+
+def test_a_request_waits_for_the_only_gpu_s_next_worker_instead_of_going_to_the_cpu() -> None:
+    world = with_workers(with_resident(box({"a": 40}, {"gpu0": 100}), "a", "gpu0"))
+    world.kill_worker("gpu0")
+    lease = world.ask("a")
+    assert world.where() == {}
+    world.settle()
+    assert world.granted[lease] == "gpu0"
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_request_does_not_wait_for_ever_for_a_worker_that_does_not_come_up() -> None:
+    world = with_workers(with_resident(box({"a": 40}, {"gpu0": 100}), "a", "gpu0"))
+    world.kill_worker("gpu0")
+    world.waiting.remove(world.expect(StartWorker))
+    lease = world.ask("a")
+    world.pass_time(HANGS_AFTER.in_use_s)
+    world.settle()
+    assert world.granted[lease] == "cpu"
