@@ -139,6 +139,7 @@ class Preview(Dialog[Wanted]):
             glyphs,
         )
         self._plan = plan
+        self._wanted = wanted
         self._label = label
 
     @property
@@ -148,6 +149,10 @@ class Preview(Dialog[Wanted]):
     @property
     def command(self) -> Command:
         return self._plan.command
+
+    @property
+    def ends_runs(self) -> bool:
+        return self._wanted.now
 
 
 def _steerable(command: Command) -> bool:

@@ -27,6 +27,8 @@ async def test_a_preview_that_waits_for_runs_offers_to_end_them() -> None:
         await console.press("n")
         await console.until(lambda: "ends 1 running request" in console.text and "or n" not in console.text)
         assert engine.submissions[-1].command != Evict("phi-3-mini")
+        await console.press("Y")
+        await console.until(lambda: console.app.clipboard == "citadel evict phi-3-mini --now")
         await console.press("y")
         await console.sees("done")
     assert engine.submissions[-1].now
