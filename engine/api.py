@@ -274,7 +274,8 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe, ReadOnly: at once or while it is iterated, after the first part too. Closing the
+        Raises UnknownModel, CannotServe (as Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at once or
+        while it is iterated, after the first part too. Closing the
         generator ends the run: it is dropped where it waits, and given up after the batch or the token under way where it runs.
         """
         ...

@@ -130,7 +130,7 @@ class Runs:
                         yield part
                 finally:
                     run.leave()
-                if result := self._result(request, device, run.running.reply):
+                if (result := self._result(request, device, run.running.reply)) is not None:
                     yield ended(device, result)
                     return
         finally:

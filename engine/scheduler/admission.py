@@ -22,9 +22,9 @@ class Full(Struct, frozen=True):
     """Why a request is not taken now."""
 
     reason: str
-    """How long the queue is, in words."""
+    """How long the queue is and when to ask again, in words."""
     retry_after_s: float
-    """When it will have room again, as predicted; whole seconds."""
+    """When it will have room, as predicted; whole seconds."""
 
 
 LONGEST_ADVICE_S: Final = 600
@@ -39,20 +39,27 @@ def full(state: State, bounds: QueueBounds, model: ModelName, work: int, ahead: 
     if not ahead:
         return None
     writes = state.models[model].spec.task == "generation"
-    too_long = _too_many_texts(bounds, model, ahead) if writes else _too_many_rows(bounds, model, work, ahead)
+    too_long = _too_many_texts(bounds, ahead) if writes else _too_many_rows(bounds, work, ahead)
     if too_long:
         share, words = too_long
-        return Full(f"{model} is overloaded: {words}", _retry_after_s(share * _all_s(state, model, ahead)))
+        return _full(model, words, share * _all_s(state, model, ahead))
     wait_s = _wait_s(state, model, work, ahead)
     if wait_s is None or wait_s <= bounds.wait_s:
         return None
-    words = f"{_requests(len(ahead))} before this one would keep it waiting for about {wait_s:.0f} s, and no more than "
-    return Full(f"{model} is overloaded: {words}{bounds.wait_s:g} s are taken", _retry_after_s(wait_s - bounds.wait_s))
+    words = (
+        f"{_requests(len(ahead))} before this one would keep it waiting for about {wait_s:.0f} s, and no more than "
+        f"{bounds.wait_s:g} s are taken"
+    )
+    return _full(model, words, wait_s - bounds.wait_s)
 
 
-def _too_many_rows(
-    bounds: QueueBounds, model: ModelName, work: int, ahead: Collection[int]
-) -> tuple[float, str] | None:
+def _full(model: ModelName, words: str, room_s: float) -> Full:
+    """There will be room in so many seconds, as predicted."""
+    retry_s = min(max(1, ceil(room_s)), LONGEST_ADVICE_S)
+    return Full(f"{model} is overloaded: {words}; ask again in about {retry_s} s", float(retry_s))
+
+
+def _too_many_rows(bounds: QueueBounds, work: int, ahead: Collection[int]) -> tuple[float, str] | None:
     """The share of the queue that must have gone first, and how long it is in words; None while there is room."""
     rows = sum(ahead)
     if rows + work <= bounds.rows:
@@ -65,7 +72,7 @@ def _too_many_rows(
     return min(1.0, (rows + work - bounds.rows) / max(rows, 1)), words
 
 
-def _too_many_texts(bounds: QueueBounds, model: ModelName, ahead: Collection[int]) -> tuple[float, str] | None:
+def _too_many_texts(bounds: QueueBounds, ahead: Collection[int]) -> tuple[float, str] | None:
     """The same for texts to be written: how long one will be is not known, so they count as one each."""
     if len(ahead) < bounds.generations:
         return None
@@ -99,10 +106,6 @@ def _measured(state: State, model: ModelName) -> DeviceId | None:
     here = [r.device for r in state.of(model) if is_known(state, model, r.device)]
     anywhere = [device for device in state.devices if is_known(state, model, device)]
     return min(here or anywhere, key=lambda d: queue_s(state, model, d, 1, 1).p50_s, default=None)
-
-
-def _retry_after_s(seconds: float) -> float:
-    return float(min(max(1, ceil(seconds)), LONGEST_ADVICE_S))
 
 
 def _requests(count: int) -> str:

@@ -43,6 +43,7 @@ class QueueBounds(Struct, frozen=True):
 
 
 UNBOUNDED: Final = QueueBounds(maxsize, maxsize, inf)
+"""For replays: all that was asked is to be served."""
 
 
 class Patience(Struct, frozen=True):
@@ -63,6 +64,7 @@ class Patience(Struct, frozen=True):
     step_s: float = 120.0
     """For one batch or token of a run, before its worker is replaced."""
     queue: QueueBounds = QueueBounds()
+    """How much may wait for one model at all."""
 
 
 class Board:

@@ -39,7 +39,9 @@ class SelfIssued:
         has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may well ask again."""
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
-            if own and job.clock.phase in ("queue", "drain"):
+            # With victims behind it, it waits anew: a device has refused the room that they made.
+            may_end = job.clock.phase == "drain" or (job.clock.phase == "queue" and not job.evicted)
+            if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
 
     def bring_back(self, model: ModelName) -> None:

@@ -70,6 +70,11 @@ class EvictionPolicy(ABC):
     def rank(self, situation: Situation, leaver: Leaver) -> float:
         """What it holds against the leaving of `leaver`; never negative."""
 
+    def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
+        """What it holds against keeping `leaver` on the CPU, where each request takes `lost_s` longer. An order that knows no
+        seconds ranks it as if it were on a GPU."""
+        return self.rank(situation, replace(leaver, reload_s=lost_s))
+
     @abstractmethod
     def order(self, situation: Situation, leavers: Iterable[Leaver]) -> list[Candidate]:
         """`leavers` as they would leave one by one, each with its rank for a cost."""
@@ -90,11 +95,6 @@ class EvictionPolicy(ABC):
     def keeps(self, ordered: Sequence[Candidate], back: WriteBack) -> bool:
         """Whether a victim's bytes are worth writing back to the RAM tier. `ordered`: what rests there, and `back.returning`."""
 
-    def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
-        """The same against keeping `leaver` on the CPU, where each request takes `lost_s` longer. An order that knows no seconds
-        ranks it as if it were on a GPU."""
-        return self.rank(situation, replace(leaver, reload_s=lost_s))
-
     def asked(self, state: State, model: ModelName) -> State:
         """`state` with what it remembers of a request for `model`, which is to be counted."""
         return state
@@ -114,7 +114,7 @@ class _ExpectedLoss(EvictionPolicy):
         return expected_requests(situation.state, leaver.model) * leaver.reload_s
 
     def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
-        """Of several requests in a row, a reload would keep the first one waiting; a slow run keeps each of them."""
+        """Of several requests in a row, a reload would keep the first one waiting; a slow CPU does so with each of them."""
         in_a_row = requests_in_a_run(situation.state.models[leaver.model].demand)
         return super().rank_on_cpu(situation, leaver, lost_s) * in_a_row
 
