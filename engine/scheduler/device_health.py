@@ -105,7 +105,7 @@ class DeviceHealth:
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
     def restart(self, device: DeviceId) -> None:
-        """Another worker is wanted by the operator. Deaths before that count no more: whoever was not brought back is now."""
+        """Another worker is wanted by the operator, who is there to see what comes of it: deaths before that count no more."""
         self._deaths.pop(device, None)
         residents = [r.model for r in self._board.state.on(device) if r.stage in ("ready", "draining")]
         fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
