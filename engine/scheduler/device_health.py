@@ -25,6 +25,8 @@ LONGEST_RETRY_S: Final = 300.0
 """Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
 SHOWN_SHARE: Final = 1 / 3
 """Of the time that a worker has for a sign of life: from then on its device is shown as not answering, and takes no model."""
+COMES_UP_S: Final = 5.0
+"""Within which a worker usually follows one that has died; so long requests wait for its models to come back by themselves."""
 IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
@@ -55,6 +57,15 @@ class DeviceHealth:
     def restoring(self) -> bool:
         """Whether residents of a dead worker have yet to come back."""
         return any(self._lost.values())
+
+    def comes_back(self, model: ModelName) -> bool:
+        """Whether the model is about to be loaded again where it was: a worker comes up there, in time and for the first time."""
+        return any(model in lost and self._comes_up(device) for device, lost in self._lost.items())
+
+    def _comes_up(self, device: DeviceId) -> bool:
+        deaths = self._deaths.get(device, [])
+        since_s = deaths[-1] if deaths else self._board.now.mono_s
+        return len(deaths) <= 1 and self._board.now.mono_s - since_s < COMES_UP_S
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""

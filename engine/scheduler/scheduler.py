@@ -216,13 +216,18 @@ class Scheduler:
         while True:
             state, jobs = self._board.state, self._commands.jobs
             # Leases first: a request that can be answered at once comes before the job that would take its model away.
-            self._leases.serve(self._own.bring)
+            self._leases.serve(self._bring)
             for job in self._commands.jobs:
                 self._flows.resume(job, report if report is not None and job.awaits(report) else None)
             report = None
             # By identity: a state that has changed is another object, and comparing all of it each time would cost more.
             if self._board.state is state and self._commands.jobs == jobs:
                 return
+
+    def _bring(self, model: ModelName) -> None:
+        """A request needs the model. One that comes back by itself in a moment is to drive nobody out elsewhere."""
+        if not self._health.comes_back(model):
+            self._own.bring(model)
 
     def _is_restoring(self) -> bool:
         """Whether residents of before a restart or a death have yet to come back."""

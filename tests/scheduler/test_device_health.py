@@ -13,8 +13,9 @@ from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.board import Patience
+from engine.scheduler.device_health import COMES_UP_S
 from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, StartWorker
-from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased, SignOfLife, WorkerUp
+from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased, SignOfLife, WorkerDown, WorkerUp
 from tests.core.boxes import box, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
@@ -314,6 +315,32 @@ def test_a_request_does_not_wait_for_ever_for_a_worker_that_does_not_come_up() -
     world.kill_worker("gpu0")
     world.waiting.remove(world.expect(StartWorker))
     lease = world.ask("a")
+    world.pass_time(COMES_UP_S)  # then it asks for a load of its own, which waits for the device for a while
     world.pass_time(HANGS_AFTER.in_use_s)
     world.settle()
     assert world.granted[lease] == "cpu"
+
+
+def test_a_request_drives_nobody_out_for_a_model_that_is_about_to_come_back() -> None:
+    state = box({"a": 60, "b": 60}, {"gpu0": 100, "gpu1": 100})
+    world = with_workers(with_resident(with_resident(state, "a", "gpu0"), "b", "gpu1"))
+    world.kill_worker("gpu0")
+    lease = world.ask("a")
+    assert world.where() == {"b": "gpu1 ready"}
+    world.settle()
+    assert world.granted[lease] == "gpu0"
+    assert world.where() == {"a": "gpu0 ready", "b": "gpu1 ready"}
+
+
+def test_a_request_looks_elsewhere_when_the_next_worker_dies_too() -> None:
+    state = box({"a": 60, "b": 60}, {"gpu0": 100, "gpu1": 100})
+    world = with_workers(with_resident(state, "a", "gpu0"))
+    lease = world.ask("a")
+    world.kill_worker("gpu0")
+    world.give_back(lease)
+    again = world.ask("a")
+    assert again not in world.granted
+    world.waiting.remove(world.expect(StartWorker))
+    world.send(WorkerDown("gpu0", "did not start: exited with status 1"))
+    world.settle()
+    assert world.granted[again] == "gpu1"
