@@ -6,9 +6,9 @@ that a newcomer would have to wait. Nothing is refused by a guess: seconds count
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from math import ceil
-from typing import Final
+from collections.abc import Mapping
+from math import ceil, inf
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -16,6 +16,9 @@ from engine.core.forecast.run_costs import is_known, queue_s
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import State
 from engine.scheduler.board import QueueBounds
+
+Ahead: TypeAlias = Mapping[int, int]
+"""The requests of a queue: how many ask for so much."""
 
 
 class Full(Struct, frozen=True):
@@ -31,8 +34,8 @@ LONGEST_ADVICE_S: Final = 600
 """Nobody is sent away for longer: what a queue of hours is predicted to take is worth little."""
 
 
-def full(state: State, bounds: QueueBounds, model: ModelName, work: int, ahead: Collection[int]) -> Full | None:
-    """Why a request for so much work is not taken, behind requests of the model that ask for `ahead`; None where it is.
+def full(state: State, bounds: QueueBounds, model: ModelName, work: int, ahead: Ahead) -> Full | None:
+    """Why a request for so much work is not taken, behind those of the model that are `ahead`; None where it is.
 
     One that has nothing before it is always taken, however large.
     """
@@ -47,7 +50,7 @@ def full(state: State, bounds: QueueBounds, model: ModelName, work: int, ahead: 
     if wait_s is None or wait_s <= bounds.wait_s:
         return None
     words = (
-        f"{_requests(len(ahead))} before this one would keep it waiting for about {wait_s:.0f} s, and no more than "
+        f"{_requests(_count(ahead))} before this one would keep it waiting for about {wait_s:.0f} s, and no more than "
         f"{bounds.wait_s:g} s are taken"
     )
     return _full(model, words, wait_s - bounds.wait_s)
@@ -59,28 +62,26 @@ def _full(model: ModelName, words: str, room_s: float) -> Full:
     return Full(f"{model} is overloaded: {words}; ask again in about {retry_s} s", float(retry_s))
 
 
-def _too_many_rows(bounds: QueueBounds, work: int, ahead: Collection[int]) -> tuple[float, str] | None:
+def _too_many_rows(bounds: QueueBounds, work: int, ahead: Ahead) -> tuple[float, str] | None:
     """The share of the queue that must have gone first, and how long it is in words; None while there is room."""
-    rows = sum(ahead)
+    rows = _work(ahead)
     if rows + work <= bounds.rows:
         return None
-    words = (
-        f"{rows} rows of {_requests(len(ahead))} wait or run, this one has {work}, and {bounds.rows} are taken at once"
-    )
+    words = f"{rows} rows of {_requests(_count(ahead))} wait or run, this one has {work}, and {bounds.rows} are taken at once"
     if work > bounds.rows:
         words += "; one that has more is taken only where nothing else waits, so send it in parts"
     return min(1.0, (rows + work - bounds.rows) / max(rows, 1)), words
 
 
-def _too_many_texts(bounds: QueueBounds, ahead: Collection[int]) -> tuple[float, str] | None:
+def _too_many_texts(bounds: QueueBounds, ahead: Ahead) -> tuple[float, str] | None:
     """The same for texts to be written: how long one will be is not known, so they count as one each."""
-    if len(ahead) < bounds.generations:
+    if _count(ahead) < bounds.generations:
         return None
-    words = f"{_requests(len(ahead))} wait or run, and {bounds.generations} are taken at once"
-    return (len(ahead) + 1 - bounds.generations) / len(ahead), words
+    words = f"{_requests(_count(ahead))} wait or run, and {bounds.generations} are taken at once"
+    return (_count(ahead) + 1 - bounds.generations) / _count(ahead), words
 
 
-def _wait_s(state: State, model: ModelName, work: int, ahead: Collection[int]) -> float | None:
+def _wait_s(state: State, model: ModelName, work: int, ahead: Ahead) -> float | None:
     """Seconds until a newcomer has been served as much as it asks for, without its own work; None where that is not known.
 
     Rows take turns between requests, so whoever asks for less waits for no more than that of each other one. Texts are written
@@ -90,15 +91,15 @@ def _wait_s(state: State, model: ModelName, work: int, ahead: Collection[int]) -
     if device is None:
         return None
     if state.models[model].spec.task != "generation":
-        return queue_s(state, model, device, len(ahead), sum(min(other, work) for other in ahead)).p50_s
-    waiting = max(0, len(ahead) + 1 - state.models[model].spec.limits.max_batch)
-    return queue_s(state, model, device, len(ahead), sum(ahead)).p50_s * waiting / len(ahead)
+        return queue_s(state, model, device, _count(ahead), _work(ahead, most=work)).p50_s
+    waiting = max(0, _count(ahead) + 1 - state.models[model].spec.limits.max_batch)
+    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s * waiting / _count(ahead)
 
 
-def _all_s(state: State, model: ModelName, ahead: Collection[int]) -> float:
+def _all_s(state: State, model: ModelName, ahead: Ahead) -> float:
     """Seconds for all of the queue, by a guess where nothing has been measured."""
     device = _measured(state, model) or next(iter(state.devices))
-    return queue_s(state, model, device, len(ahead), sum(ahead)).p50_s
+    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s
 
 
 def _measured(state: State, model: ModelName) -> DeviceId | None:
@@ -106,6 +107,15 @@ def _measured(state: State, model: ModelName) -> DeviceId | None:
     here = [r.device for r in state.of(model) if is_known(state, model, r.device)]
     anywhere = [device for device in state.devices if is_known(state, model, device)]
     return min(here or anywhere, key=lambda d: queue_s(state, model, d, 1, 1).p50_s, default=None)
+
+
+def _count(ahead: Ahead) -> int:
+    return sum(ahead.values())
+
+
+def _work(ahead: Ahead, most: float = inf) -> int:
+    """All that they ask for, of each no more than `most`."""
+    return sum(int(min(work, most)) * count for work, count in ahead.items())
 
 
 def _requests(count: int) -> str:

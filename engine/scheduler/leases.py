@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -17,6 +18,13 @@ from engine.scheduler.board import Board
 from engine.scheduler.effects import Deny, Grant, StopRun
 
 
+class _Asked(Struct, frozen=True):
+    """A request that waits for its model or runs on it."""
+
+    model: ModelName
+    work: int
+
+
 class _Held(Struct, frozen=True):
     """A lease under which a request runs."""
 
@@ -29,8 +37,10 @@ class Leases:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._models: dict[int, ModelName] = {}
-        """Of each lease that is waited for or granted."""
+        self._asked: dict[int, _Asked] = {}
+        """By lease, as long as it is waited for or granted."""
+        self._ahead = defaultdict[ModelName, Counter[int]](Counter)
+        """The same by model: how many ask for so much. Counted as they come and go, since each newcomer looks at all of them."""
         self._waiting: dict[ModelName, dict[int, int]] = {}
         """What each request asks for that has no lease yet, by model and lease; who waits longest comes first in both."""
         self._running: dict[ModelName, dict[int, _Held]] = {}
@@ -44,10 +54,11 @@ class Leases:
         if not again:
             board.apply(eviction_policy(board.policy).asked, model)
             board.apply(request_came, model, board.now.wall_s)
-            if refused := full(board.state, board.patience.queue, model, work, self._ahead(model)):
+            if refused := full(board.state, board.patience.queue, model, work, self._ahead[model]):
                 board.emit(Deny(lease, refused.reason, refused.retry_after_s))
                 return
-        self._models[lease] = model
+        self._asked[lease] = _Asked(model, work)
+        self._ahead[model][work] += 1
         self._waiting.setdefault(model, {})[lease] = work
 
     def give_back(self, lease: int, device_s: float = 0.0) -> ModelName | None:
@@ -56,10 +67,9 @@ class Leases:
 
         The model that nobody waits for any more because of this, if there is one.
         """
-        model = self._models.pop(lease, None)
-        self._stopped.discard(lease)
-        if model is None:
+        if lease not in self._asked:
             return None
+        model = self._forget(lease)
         if held := self._running.get(model, {}).pop(lease, None):
             self._board.apply(ledger.end_lease, model, held.device, held.work)
             if device_s > 0:
@@ -77,7 +87,8 @@ class Leases:
         of whoever has come there since."""
         for running in self._running.values():
             for lease in [lease for lease, held in running.items() if held.device == device]:
-                del running[lease], self._models[lease]
+                del running[lease]
+                self._forget(lease)
 
     def serve(self, want: Callable[[ModelName], None]) -> None:
         """Grant what can be granted; `want` each model that is neither ready nor on its way."""
@@ -97,7 +108,7 @@ class Leases:
     def deny(self, model: ModelName, reason: str) -> None:
         """Nobody gets this model now."""
         for lease in self._waiting.pop(model, {}):
-            del self._models[lease]
+            self._forget(lease)
             self._board.emit(Deny(lease, reason))
 
     def _grant(self, model: ModelName, device: DeviceId) -> None:
@@ -108,10 +119,15 @@ class Leases:
             running[lease] = _Held(device, work)
             self._board.emit(Grant(lease, device))
 
-    def _ahead(self, model: ModelName) -> list[int]:
-        """What each request asks for that waits for the model or runs on it."""
-        running = (held.work for held in self._running.get(model, {}).values())
-        return [*self._waiting.get(model, {}).values(), *running]
+    def _forget(self, lease: int) -> ModelName:
+        """It neither waits nor runs any more; the model that it was for."""
+        asked = self._asked.pop(lease)
+        self._stopped.discard(lease)
+        ahead = self._ahead[asked.model]
+        ahead[asked.work] -= 1
+        if not ahead[asked.work]:
+            del ahead[asked.work]
+        return asked.model
 
     def _ready_device(self, model: ModelName) -> DeviceId | None:
         residents = self._board.state.of(model)

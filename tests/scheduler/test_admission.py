@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,7 +140,7 @@ def test_when_to_ask_again_is_a_time_to_wait_and_the_reason_is_given(
 ) -> None:
     state = taking(a_ready(), 10, device_s)
     bounds = QueueBounds(rows=100 * most, generations=most, wait_s=60.0)
-    refused = full(writing(state, "a") if texts else state, bounds, "a", work, ahead)
+    refused = full(writing(state, "a") if texts else state, bounds, "a", work, Counter(ahead))
 
     if refused is not None:
         assert ahead
@@ -152,7 +154,7 @@ def test_when_to_ask_again_is_a_time_to_wait_and_the_reason_is_given(
 
 @given(ASKED, st.integers(0, 3000))
 def test_without_bounds_everybody_is_taken(ahead: list[int], work: int) -> None:
-    assert full(taking(a_ready(), 1, 100.0), UNBOUNDED, "a", work, ahead) is None
+    assert full(taking(a_ready(), 1, 100.0), UNBOUNDED, "a", work, Counter(ahead)) is None
 
 
 @pytest.mark.parametrize("took_s", [0.5, 4.0])
