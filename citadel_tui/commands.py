@@ -7,6 +7,7 @@ Screens are imported when they are first opened: a console that only watches mus
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App
@@ -78,6 +79,8 @@ class Commands:
                 self._open_alerts()
             case "bench":
                 self._measure(asked.models)
+            case "advice":
+                self._advise()
             case "copy":
                 self._sharing.copy_selection(asked.models, asked.record)
             case "command":
@@ -201,6 +204,14 @@ class Commands:
         self.say(StatusMessage(f"the worker of {device} is being restarted"))
         await self._link.engine.restart_worker(device)
         self.say(StatusMessage(f"the worker of {device} was restarted", "good"))
+
+    def _advise(self) -> None:
+        from citadel_tui.screens.advice import AdvicePage, own_advice
+
+        scene = self._link.scene()
+        if scene.snapshot is not None and scene.hello is not None:
+            ask = partial(own_advice, scene.snapshot.state, scene.hello.policy)
+            self._app.push_screen(AdvicePage(ask, self._glyphs))
 
     def _measure(self, models: Models) -> None:
         from citadel_tui.bench.benchmark import Benchmark

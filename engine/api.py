@@ -124,7 +124,7 @@ class Snapshot(Struct, frozen=True):
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
     requests: dict[ModelName, RequestFigures] = {}
-    """Of each model that was asked for."""
+    """Of each model that was asked for since the engine started."""
     quiet_sample_s: float | None = None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
@@ -216,6 +216,16 @@ class Generation(Struct, frozen=True):
     stop: str
     prompt_tokens: int
     seed: int | None
+
+
+def generation_task(
+    model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
+) -> Generate:
+    """The task of a generation. Raises CannotServe for one that can't be meant."""
+    try:
+        return Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
+    except ValueError as error:
+        raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
 
 
 def generation_of(ran: RunResult) -> Generation:
@@ -310,11 +320,7 @@ class EngineAPI(Protocol):
     ) -> Generation:
         """What the model writes after a text, or answers in a conversation, loading it when needed. Raises UnknownModel,
         CannotServe."""
-        try:
-            task = Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
-        except ValueError as error:
-            raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
-        return generation_of(await self.result(model, task))
+        return generation_of(await self.result(model, generation_task(model, prompt, max_tokens, **settings)))
 
     async def rerank(
         self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
@@ -333,6 +339,11 @@ class EngineAPI(Protocol):
         ran = await self.result(model, Classify(tuple(texts), truncate))
         classified = classified_texts(_expected(LabelScores, ran))
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        """The model leaves its device once it has been idle for so long: 0 is as soon as nothing runs on it, None is never. That
+        holds until somebody says otherwise, and a pin goes before it. Raises UnknownModel, ReadOnly."""
+        ...
 
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are

@@ -33,6 +33,7 @@ from engine.wire import (
     PROTOCOL_HEADER,
     READ_ONLY,
     CancelReply,
+    KeepAliveRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -113,6 +114,9 @@ class RemoteEngine(EngineAPI):
                 if isinstance(said, RunResult):
                     return
         raise EngineUnreachable(f"the engine went while {model} ran; start it again with `citadel`")
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        await self._call("POST", "/v1/keep-alive", KeepAliveRequest(model, seconds))
 
     async def keep_quiet(self, for_s: float) -> float:
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from engine.api import (
     PROTOCOL,
@@ -36,6 +36,11 @@ MAX_RESULT_BYTES: Final = 512 << 20
 class RunRequest(Struct, frozen=True):
     model: ModelName
     task: Task
+
+
+class KeepAliveRequest(Struct, frozen=True):
+    model: ModelName
+    seconds: Annotated[float, Meta(ge=0)] | None
 
 
 class QuietRequest(Struct, frozen=True):

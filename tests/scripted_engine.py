@@ -31,6 +31,8 @@ from engine.api import (
     Updated,
 )
 from engine.core.commands import Command, Load, Submission, models_of
+from engine.core.insight.request_figures import RequestFigures
+from engine.core.ledger import set_keep_alive
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -91,6 +93,8 @@ class ScriptedEngine(EngineAPI):
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
+        self.requests: dict[ModelName, RequestFigures] = {}
+        """What snapshots say of requests."""
         self._state = state or scripted_state()
         self._seq = 0
         self._jobs: dict[str, JobView] = {}
@@ -114,6 +118,10 @@ class ScriptedEngine(EngineAPI):
     def fail_next(self, reason: str) -> None:
         """The next load breaks with `reason`."""
         self._failure = reason
+
+    def set_requests(self, requests: dict[ModelName, RequestFigures]) -> None:
+        self.requests = requests
+        self._changed()
 
     def set_state(self, state: State) -> None:
         self._state = state
@@ -149,9 +157,8 @@ class ScriptedEngine(EngineAPI):
     async def snapshot(self) -> Snapshot:
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
-        return Snapshot(
-            self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet_sample_s=quiet
-        )
+        budgets = scripted_budgets(self._state)
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.requests, quiet)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after
@@ -230,6 +237,10 @@ class ScriptedEngine(EngineAPI):
                 read = _read(texts, truncate)
                 result = LabelScores(("short", "long"), tuple((1 - t.kept / 4, t.kept / 4) for t in read), read)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._check_model(model)
+        self._become(set_keep_alive(self._state, model, seconds))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()

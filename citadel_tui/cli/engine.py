@@ -1,17 +1,21 @@
-"""Getting hold of the engine: attach to the one that runs, or start one, saying so."""
+"""Getting hold of the engine: attach to the one that runs, or start one, saying so; and leaving it while it works for us."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
+from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments
 from engine.api import EngineAPI, EngineUnreachable, Snapshot, Updated
 from engine.client import RemoteEngine, connect
 from engine.core.commands import models_of
+from engine.core.names import ModelName
 from engine.paths import Paths, find_paths
 from engine.transport import NoEngine
 
@@ -37,6 +41,15 @@ async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
     async with attached(arguments) as engine:
         await _devices_started(engine)
         yield engine
+
+
+def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
+    """Carry out `work`, which asks the model for something. Ctrl+C leaves: the connection ends, and with it the run."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        tell(f"interrupted; what {model} was asked for is given up")
+        return Exit.INTERRUPTED
 
 
 async def start_if_missing(arguments: Arguments) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.output import table
 from citadel_tui.cli.picture import empty_figure, save_figure
-from citadel_tui.words.figures import share_text
+from citadel_tui.words.figures import count_text, share_text
 from engine.core.policy import Eviction
 from engine.core.sizes import GB
+from engine.replay.box import Box
 from engine.replay.untimed import PolicyComparison, ReplayFigures
 from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import TimedComparison
@@ -49,9 +50,14 @@ def _untimed_box(compared: PolicyComparison) -> str:
     return (
         f"{compared.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
         f"{served} when repeats count once; untimed, in order\n"
-        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB (exclusive), "
+        f"GPUs {cards} GB, RAM tier {_ram_tier(box)} (exclusive), "
         f"copies {box.copy_bytes_per_s / GB:.3g} GB/s, disk {box.disk_bytes_per_s / GB:.3g} GB/s"
     )
+
+
+def _ram_tier(box: Box) -> str:
+    limit = "" if box.max_models is None else f" for {count_text(box.max_models, 'model', 'models')}"
+    return f"{box.ram_bytes / GB:.2f} GB{limit}"
 
 
 def _untimed_cells(name: str, outcome: ReplayFigures, regret: float) -> list[str]:
@@ -82,7 +88,7 @@ def _timed_box(compared: TimedComparison) -> str:
     return (
         f"{one.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
         f"timed; a GPU does {compute.work_per_s:g} of the trace's work a second, the CPU {compute.cpu_slowdown:g} times less\n"
-        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB, CPU {compute.cpu_bytes / GB:.2f} GB, "
+        f"GPUs {cards} GB, RAM tier {_ram_tier(box)}, CPU {compute.cpu_bytes / GB:.2f} GB, "
         f"copies {box.copy_bytes_per_s / GB:.2g} GB/s, disk {box.disk_bytes_per_s / GB:.2g} GB/s"
     )
 

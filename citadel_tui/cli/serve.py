@@ -26,6 +26,10 @@ from engine.core.prediction import NOTHING, Prediction
 from engine.process import ENGINE_PROGRAM, wait_until_gone
 
 
+class ServeArguments(Arguments, frozen=True, kw_only=True):
+    http: str | None
+
+
 class StopArguments(Arguments, frozen=True, kw_only=True):
     now: bool
 
@@ -39,7 +43,10 @@ class RestartArguments(Arguments, frozen=True, kw_only=True):
 def add_arguments(command: CommandParser) -> None:
     match command.name:
         case "serve":
-            command.carried_out_by(_serve, Arguments)
+            command.add_argument(
+                "--http", metavar="HOST:PORT", help="serve applications there, as http.listen says otherwise"
+            )
+            command.carried_out_by(_serve, ServeArguments)
         case "stop":
             command.add_argument("--now", action="store_true", help="end the requests that run, don't wait for them")
             command.carried_out_by(_stop, StopArguments)
@@ -49,11 +56,13 @@ def add_arguments(command: CommandParser) -> None:
             command.carried_out_by(_restart, RestartArguments)
 
 
-def _serve(arguments: Arguments) -> int:
+def _serve(arguments: ServeArguments) -> int:
     """Become the engine: signals, and a service manager's idea of the process, then need no passing on."""
     from engine.settings import find_config_folder
 
     folder = find_config_folder(arguments.config, os.environ, Path.cwd())
+    if arguments.http is not None:
+        os.environ["CITADEL_LISTEN"] = arguments.http  # checked where all settings are
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *ENGINE_PROGRAM, "--config", str(folder)])

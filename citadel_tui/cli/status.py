@@ -31,10 +31,13 @@ from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.sizes import format_size
+from engine.core.tasks import unit_of_work
 
 _REDRAW: Final = "\x1b[H\x1b[J"
 
@@ -171,6 +174,7 @@ def _held(neighbour: Neighbour) -> str:
 
 def status_table(shown: StatusReport, *, bars: bool) -> str:
     parts = [_head(shown), device_table(shown.devices, shown.at_s, bars=bars), _models(shown)]
+    parts += [figures] if (figures := _requests(shown)) else []
     parts += [_job(job) for job in shown.jobs]
     return "\n\n".join(parts)
 
@@ -215,6 +219,30 @@ def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
         str(sum(place.leases for place in model.places)),
         str(model.requests),
         f"{model.requests_per_minute:.1f}",
+    ]
+
+
+_REQUEST_HEADINGS: Final = (
+    *("REQUESTS OF", "IN FLIGHT", "WAITING", "PER S", "FIRST", "P50", "P95"),
+    *("ANSWERED", "FAILED", "REFUSED", "LEFT"),
+)
+
+
+def _requests(shown: StatusReport) -> str:
+    """How requests fare, for each model that was asked for; empty when none was."""
+    rows = [_request_cells(model, model.request_figures) for model in shown.models if model.request_figures]
+    return f"{table(_REQUEST_HEADINGS, rows, _REQUEST_HEADINGS[1:])}\n{OF_THE_TIMES}" if rows else ""
+
+
+def _request_cells(model: ModelStatus, figures: RequestFigures) -> list[str]:
+    rate = rate_text(figures.per_s)
+    return [
+        model_label(model.name, synthetic=model.synthetic),
+        str(figures.in_flight),
+        str(figures.waiting),
+        f"{rate} {unit_of_work(model.task)}" if rate else "-",
+        *(latency_text(seconds) for seconds in (figures.first_part_s, figures.p50_s, figures.p95_s)),
+        *(str(count) for count in (figures.answered, figures.failed, figures.refused, figures.left)),
     ]
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import tier_slabs
@@ -75,6 +76,8 @@ class ModelStatus(Struct, frozen=True):
     requests: int
     requests_per_minute: float
     last_request_s: float | None
+    request_figures: RequestFigures | None
+    """How its requests fare lately; None when none came since the engine started."""
     trouble: str
 
 
@@ -182,6 +185,7 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelStatus:
         requests=model.demand.requests,
         requests_per_minute=model.demand.per_minute,
         last_request_s=model.demand.last_s,
+        request_figures=snapshot.requests.get(model.spec.name),
         trouble=model.trouble,
     )
 

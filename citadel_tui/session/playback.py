@@ -155,6 +155,9 @@ class RecordedEngine(EngineAPI):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         raise ReadOnly(_PAST)
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        raise ReadOnly(_PAST)
+
     async def keep_quiet(self, for_s: float) -> float:
         raise ReadOnly(_PAST)
 

@@ -20,6 +20,15 @@ from engine.core.texts import fault_of_text
 TaskKind: TypeAlias = Literal["embedding", "generation", "rerank", "classify"]
 """What a model of the catalog is for."""
 
+WorkUnit: TypeAlias = Literal["rows", "tokens"]
+"""What a task's work is counted in."""
+
+
+def unit_of_work(kind: TaskKind) -> WorkUnit:
+    """Tokens written, or rows: texts, documents."""
+    return "tokens" if kind == "generation" else "rows"
+
+
 # ── tasks ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -309,6 +318,8 @@ class RunResult(Struct, frozen=True, tag="result"):
     """From when it was asked for until the worker had answered; loading the model is part of it."""
     synthetic: bool = False
     """Whether the model's weights are random, and what it says means nothing."""
+    loaded_s: float | None = None
+    """So much of that it waited for its model to be brought to the device; None where it was there."""
 
 
 RunEvent: TypeAlias = TaskPart | RunResult

@@ -31,6 +31,8 @@ from engine.api import (
 from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -41,28 +43,24 @@ from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, Task
 from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook
+from engine.runtime.initial_state import LookAt, looked_in_time
 from engine.runtime.recorder import Recorder
+from engine.runtime.request_watch import Granted, RequestWatch
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
 
-LookAt: TypeAlias = Callable[[ModelName], ModelLook]
-"""Reads all but the weights of a model of the catalog; to be called in a thread."""
-
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
-LOOK_S: Final = 10.0
-"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -88,6 +86,7 @@ class Engine(EngineAPI):
         self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
         """Who waits for the answer to which submission."""
         self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
+        self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
@@ -145,6 +144,7 @@ class Engine(EngineAPI):
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
+            requests=self._watch.figures(),
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
@@ -195,15 +195,18 @@ class Engine(EngineAPI):
         return True
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        self._take_request(model, task)
+        model = self._take_request(model, task)
         began_s = self._clock.monotonic()
 
         def ended(device: DeviceId, result: TaskResult) -> RunResult:
             seconds = self._clock.monotonic() - began_s
             return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
 
-        running = self._runs.run(model, task, ended)
-        return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+        def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
+            running = self._runs.run(model, task, ended, granted)
+            return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+
+        return self._watch.follow(model, task, run)
 
     async def _run_looked_at(
         self, model: ModelName, running: AsyncGenerator[RunEvent, None]
@@ -217,25 +220,14 @@ class Engine(EngineAPI):
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
         known = self._scheduler.state.models
         for model in [name for name in models if name in known and known[name].trouble]:
-            if self._executor is None or (look := await self._look(model)) is None:
+            if self._executor is None or self._look_at is None:
+                return
+            if (look := await looked_in_time(self._look_at, model, self._clock)) is None:
                 return
             if look.source is not None:
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
-
-    async def _look(self, model: ModelName) -> ModelLook | None:
-        """What the model's files say; None where they don't in time, and what is known of them has to do."""
-        if self._look_at is None:
-            return None
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
-        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
-        try:
-            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
-        finally:
-            limit.cancel()
-            looking.cancel()  # its thread goes on
 
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()
@@ -250,24 +242,34 @@ class Engine(EngineAPI):
             self._refuse_if_ended()
             await self._changed.wait()
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._refuse_if_ended()
+        model = model_meant(self._specs(), model) or model
+        self._check(model)
+        self.post(KeepAlive(model, seconds))
+
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
         self.post(KeepQuiet(for_s))
         return self._quiet_sample_s
 
-    def _take_request(self, model: ModelName, task: Task) -> None:
-        """Refuse what can't be served, and record the rest as demand."""
+    def _take_request(self, name: str, task: Task) -> ModelName:
+        """Refuse what can't be served, and record the rest as demand; the model that is meant."""
         self._refuse_if_closing()
+        model = model_meant(self._specs(), name) or name
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
+        return model
+
+    def _specs(self) -> dict[ModelName, ModelSpec]:
+        return {model: known.spec for model, known in self._scheduler.state.models.items()}
 
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
-            names = ", ".join(self._scheduler.state.models)
-            raise UnknownModel(f"no model is named {model}; the catalog has {names}")
+            raise UnknownModel(unknown_model(self._specs(), model))
 
     def _refuse_if_closing(self) -> None:
         self._refuse_if_ended()
@@ -289,6 +291,7 @@ class Engine(EngineAPI):
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
+                    tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:

@@ -109,10 +109,15 @@ class Runs:
             self.stop(lease, error)
 
     async def run(
-        self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
+        self,
+        model: ModelName,
+        task: Task,
+        ended: Callable[[DeviceId, TaskResult], RunResult],
+        granted: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
-        room for it, or its worker dies, again where the model is placed then; parts say when they begin anew.
+        room for it, or its worker dies, again where the model is placed then; parts say when they begin anew. `granted` hears
+        each time that it gets a device.
 
         Raises CannotServe when it can't be run, DeadlinePassed when it takes too long, and what `denied`, `stop` or `end` was
         given.
@@ -122,6 +127,7 @@ class Runs:
         try:
             while True:
                 lease, device = await self._lease(request)
+                granted()
                 run = self._start(lease, request, device)
                 try:
                     while (part := await run.heard.get()) is not None:

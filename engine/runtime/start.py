@@ -70,7 +70,19 @@ STAND_IN: Final = "Stand-in"
 STAND_IN_BANNER: Final = "stand-in for NVIDIA cards, made of host RAM: no NVIDIA GPU is in use"
 
 
+class Started(Struct, frozen=True):
+    """A living engine, and what it was told."""
+
+    engine: Engine
+    settings: Settings
+
+
 async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
+    """A living engine on the configuration in `config`; see `started`."""
+    return (await started(config, environment)).engine
+
+
+async def started(config: Path, environment: Mapping[str, str]) -> Started:
     """A living engine on the configuration in `config`. Its devices are `starting` until their workers are up.
 
     Raises EngineError with all that is wrong with the configuration; then nothing has been started.
@@ -106,7 +118,7 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     listed = {spec.name: spec for spec in settings.models}
     engine.start(make_executor, sampler, lambda model: look_at(listed[model], settings, specs, paths.cache))
     _preload(engine, settings)
-    return engine
+    return Started(engine, settings)
 
 
 def _preload(engine: Engine, settings: Settings) -> None:

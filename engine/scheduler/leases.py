@@ -71,7 +71,7 @@ class Leases:
             return None
         model = self._forget(lease)
         if held := self._running.get(model, {}).pop(lease, None):
-            self._board.apply(ledger.end_lease, model, held.device, held.work)
+            self._board.apply(ledger.end_lease, model, held.device, self._board.now.wall_s, held.work)
             if device_s > 0:
                 self._board.apply(ran, model, held.device, held.work, device_s)
             return None

@@ -72,6 +72,13 @@ class RestartWorker(Struct, frozen=True):
     device: DeviceId
 
 
+class KeepAlive(Struct, frozen=True):
+    """Somebody says how long a model may be idle on a device from now on; None for as long as it likes."""
+
+    model: ModelName
+    seconds: float | None
+
+
 class KeepQuiet(Struct, frozen=True):
     """Somebody measures: rest for so long, or no longer when that is 0."""
 
@@ -245,6 +252,7 @@ Message: TypeAlias = (
     | RunMeasured
     | RunOutOfMemory
     | RestartWorker
+    | KeepAlive
     | KeepQuiet
     | ModelMended
     | SlabReport

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.models import whole_pages
 from engine.core.names import ModelName
+from engine.core.planning.idleness import forgotten
 from engine.core.planning.ram_tier import learned_back, slabs_to_drop, wanted_next
 from engine.core.state import Slab
 from engine.scheduler.board import Board
@@ -76,8 +77,18 @@ class Slabs:
         for model in slabs_to_drop(self._board.situation):
             self._board.apply(ledger.drop_slab, model)
             self._board.emit(DropSlab(model))
+        self._forget()
         self._readahead.consider(jobs)
         self._scrub.consider(jobs)
+
+    def _forget(self) -> None:
+        """Let go of weights that nobody has used for long."""
+        board = self._board
+        for model in forgotten(board.state, board.now.wall_s):
+            slab = board.state.ram.find(model)
+            if slab is not None and slab.stage == "kept":
+                board.apply(ledger.drop_slab, model)
+                board.emit(DropSlab(model))
 
     def _read(self, report: SlabRead) -> None:
         self._readahead.ended(report.model)
@@ -126,7 +137,8 @@ class Readahead:
         board = self._board
         busy = jobs > 0 or board.is_quiet
         if self._reading is None and not busy:
-            self._reading = wanted_next(board.state, self._unreadable)
+            shunned = self._unreadable | forgotten(board.state, board.now.wall_s)
+            self._reading = wanted_next(board.state, shunned)
             if self._reading is not None:
                 begin_reading(board, self._reading)
         # A job that wants this very model goes on with the reading, instead of stopping it and beginning again.

@@ -27,6 +27,7 @@ from engine.scheduler.messages import (
     BindFailed,
     DeviceRead,
     DeviceReport,
+    KeepAlive,
     KeepQuiet,
     LeaseAsked,
     LeaseEnded,
@@ -121,6 +122,8 @@ class Scheduler:
         self._board.effects = []
         self._take(message)
         self._own.take_off(self._slabs.drop_damaged())
+        if isinstance(message, DeviceRead | KeepAlive):  # devices are read each second, so that what is due is seen
+            self._own.let_idle_go()
         self._go_on(message if isinstance(message, LoadReport) else None)
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
         self._slabs.settle(len(self._commands.jobs))
@@ -165,11 +168,19 @@ class Scheduler:
                 self._take_device_report(message)
             case RestartWorker(device):
                 self._health.restart(device)
+            case KeepAlive(model, seconds):
+                self._board.apply(ledger.set_keep_alive, model, seconds)
             case KeepQuiet(for_s):
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
                 before = self._board.state.models[known.spec.name]
-                kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
+                kept = replace(
+                    known,
+                    pin=before.pin,
+                    demand=before.demand,
+                    run_rates=before.run_rates,
+                    keep_alive_s=before.keep_alive_s,
+                )
                 self._board.know_model(kept)
             case Tick():
                 pass

@@ -4,18 +4,24 @@ damaged slabs make necessary. Each is a submission like anybody else's."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import worth_promoting
+from engine.core.planning.idleness import idle_too_long, yielding
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
+from engine.core.records import Notice
 from engine.scheduler.board import Board
 from engine.scheduler.commands import Commands
+from engine.scheduler.effects import Write
 from engine.scheduler.jobs import Job
 from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
+
+YIELD_AFTER_S: Final = 3.0
+"""Memory that others take and give back sooner moves nobody."""
 
 
 class SelfIssued:
@@ -26,6 +32,8 @@ class SelfIssued:
         self._commands = commands
         self._leases = leases
         self._submitted = 0
+        self._short_since_s: dict[DeviceId, float] = {}
+        """On the steady clock: since when others have left less of a device than its models stand on."""
 
     def bring(self, model: ModelName) -> None:
         """A request needs the model: load it, unless that is under way or forbidden."""
@@ -73,6 +81,24 @@ class SelfIssued:
             if not self._commands.is_under_way(command) and (job := self._submit("damaged", command)):
                 job.insists = True  # no request may rescue it: each would be answered with the damaged bytes
 
+    def let_idle_go(self) -> None:
+        """Whoever has been idle for as long as it may be leaves, and so does, where others have taken a card's memory, whoever is
+        idle and cheapest to lose."""
+        board = self._board
+        for resident in idle_too_long(board.state, board.now.wall_s):
+            self._let_go(resident.model, f"{resident.model} was idle on {resident.device} and leaves it")
+        for device in board.state.devices if board.policy.yield_to_others else ():
+            if not (models := yielding(board.situation, device)):
+                self._short_since_s.pop(device, None)
+            elif board.now.mono_s - self._short_since_s.setdefault(device, board.now.mono_s) >= YIELD_AFTER_S:
+                for model in models:
+                    self._let_go(model, f"others have taken memory of {device}; {model}, which is idle, leaves it")
+
+    def _let_go(self, model: ModelName, why: str) -> None:
+        if not self._commands.is_under_way(Evict(model)):
+            self._board.emit(Write(Notice(self._board.now.wall_s, "info", why)))
+            self._submit("idle", Evict(model))
+
     def _off(self, model: ModelName) -> Command:
         """Evict the model and keep its pin: nobody has taken it back, and the model is to come anew."""
         pin = self._board.state.models[model].pin
@@ -82,7 +108,7 @@ class SelfIssued:
 
     def _submit(
         self,
-        purpose: Literal["request", "return", "restore", "short", "damaged"],
+        purpose: Literal["request", "return", "restore", "short", "damaged", "idle"],
         command: Command,
         origin: Origin = "request",
     ) -> Job | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -90,7 +90,7 @@ class RequestTally:
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
-        self._waits_s: list[float] = []
+        self._waits_s: dict[int, float] = {}
         self._delays_s: list[float] = []
         self.requests = self.denied = self.hits = self.on_cpu = 0
 
@@ -107,7 +107,7 @@ class RequestTally:
         """The request runs on `device`; the seconds that its work takes on a GPU of its own."""
         request = self._open[lease]
         request.device = device
-        self._waits_s.append(now_s - request.came_s)
+        self._waits_s[lease] = now_s - request.came_s
         self.on_cpu += device == CPU
         self.hits += device != CPU and now_s == request.came_s
         return request.work_s
@@ -127,7 +127,11 @@ class RequestTally:
 
     def waits(self) -> Percentiles | None:
         """From the arrival to the lease, of the requests that got one."""
-        return percentiles(self._waits_s)
+        return percentiles(tuple(self._waits_s.values()))
+
+    def waited_s(self, leases: Iterable[int]) -> float:
+        """Seconds that the requests of `leases` waited for theirs, all together."""
+        return sum(self._waits_s.get(lease, 0.0) for lease in leases)
 
     def delays(self) -> Percentiles | None:
         """From the arrival to the answer, beyond the request's own work, of the requests that were answered."""

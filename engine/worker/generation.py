@@ -23,6 +23,7 @@ from engine.core.models import Limits
 from engine.core.tasks import Continuation, Ended, Generate, TextPart
 from engine.weights.errors import BadCheckpoint
 from engine.worker.errors import BadRequest, in_short
+from engine.worker.lanes import Turn, WholeRuns
 from engine.worker.next_token import NotNumbers, processors
 from engine.worker.prompt import limit_of, prompt_tokens
 from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, once_more
@@ -72,6 +73,9 @@ class Generator:
         if written is None:
             raise self._memory.shortage(1)
         return RunOutcome(written, min(1.0, (len(row) + written.tokens) / self._limit.tokens))
+
+    def lane(self, name: str, turn: Turn) -> WholeRuns:
+        return WholeRuns(self.run, self._memory, turn, name)
 
     def warm(self) -> None:
         nobody = _Voice(text_stream(self._tokenizer), {}, _Watch((), ""), lambda _: None)

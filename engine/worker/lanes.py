@@ -49,6 +49,18 @@ class Lane(Protocol):
         ...
 
 
+class Runner(Protocol):
+    """Runs a model that is bound, for tasks of one kind. There is one for each kind of task (`runners.SUPPORT`)."""
+
+    def warm(self) -> None:
+        """The shortest run there is. Raises OutOfMemory."""
+        ...
+
+    def lane(self, name: str, turn: Turn) -> Lane:
+        """A lane of its own, until the model leaves. What can't be meant as it is fails there with BadRequest."""
+        ...
+
+
 class Turn:
     """A device's lanes run their batches one after the other, in the order in which they asked: side by side each would only slow
     the other, and nobody could tell what a batch takes."""

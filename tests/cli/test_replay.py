@@ -110,3 +110,17 @@ def test_an_unknown_form_of_picture_is_refused(trace: Path, tmp_path: Path, caps
     assert main(["replay", str(trace), "--plot", str(tmp_path / "replay.doc")]) == 1
 
     assert "replay.doc can't be drawn" in capsys.readouterr().err
+
+
+def test_generated_demand_is_replayed_without_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--generated", "models=12,requests=900,seed=2", "--policy", "lru", "--json"]) == 0
+
+    compared = json.loads(capsys.readouterr().out)
+    assert 800 < compared["requests"] < 1000
+    assert len(compared["sizes"]) == 12
+
+
+def test_enough_demand_is_not_remarked_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--generated", "models=12,requests=900,seed=2"]) == 0
+
+    assert "too few" not in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""Follows each request from the call to its end, for the figures that snapshots have of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final, TypeAlias
+
+from engine.api import DeadlinePassed, EngineError, Overloaded, RunStopped
+from engine.clock import Clock
+from engine.core.insight.request_figures import RENEWED_S, Outcome, RequestFigures, RequestLog
+from engine.core.names import ModelName
+from engine.core.tasks import Continuation, RunEvent, RunResult, Task
+
+Granted: TypeAlias = Callable[[], None]
+"""To be called when a request gets a device, each time that it does."""
+
+
+class RequestWatch:
+    """Listens in, and changes nothing of what is said."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
+        self._log: Final = RequestLog()
+        self._numbers: Final = itertools.count(1)
+        self._heard: Final = asyncio.Event()
+        """Set when a request has come or ended."""
+        self._told: dict[ModelName, RequestFigures] = {}
+        """Of which `renew` called last."""
+
+    async def follow(
+        self, model: ModelName, task: Task, run: Callable[[Granted], AsyncGenerator[RunEvent, None]]
+    ) -> AsyncGenerator[RunEvent, None]:
+        """All that `run` says."""
+        number, is_granted = next(self._numbers), False
+        outcome: Outcome = "left"  # where nobody iterates any more
+        result: RunResult | None = None
+
+        def granted() -> None:
+            nonlocal is_granted
+            is_granted = True
+            self._log.granted(number, self._clock.monotonic())
+
+        self._log.asked(number, model, self._clock.monotonic())
+        self._heard.set()
+        try:
+            async with aclosing(run(granted)) as events:
+                async for event in events:
+                    if isinstance(event, RunResult):
+                        # It has ended now, not when whoever has the result goes on.
+                        outcome, result = "answered", event
+                        break
+                    self._log.said(number, self._clock.monotonic())
+                    yield event
+        except EngineError as error:
+            outcome = _outcome_of(error, ran=is_granted)
+            raise
+        finally:
+            self._log.ended(number, outcome, _work_done(task, result), self._clock.monotonic())
+            self._heard.set()
+        if result is not None:
+            yield result
+
+    def figures(self) -> dict[ModelName, RequestFigures]:
+        """Of each model that was asked for."""
+        return self._log.figures(self._clock.monotonic())
+
+    async def renew(self, tell: Callable[[], None], is_quiet: Callable[[], bool]) -> None:
+        """Call `tell` once a second while figures change, until cancelled; never while the engine keeps quiet."""
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            is_moving = True
+            while is_moving:
+                await self._clock.sleep(RENEWED_S)
+                if not is_quiet() and self._told != (figures := self.figures()):
+                    self._told = figures
+                    tell()
+                is_moving = self._log.is_moving(self._clock.monotonic())
+
+
+def _work_done(task: Task, ran: RunResult | None) -> int:
+    """Rows, or tokens written."""
+    if ran is None:
+        return 0
+    return ran.result.tokens if isinstance(ran.result, Continuation) else task.work
+
+
+def _outcome_of(error: EngineError, *, ran: bool) -> Outcome:
+    match error:
+        case DeadlinePassed() | RunStopped():
+            return "left"
+        case Overloaded():
+            return "refused"
+        case _:
+            return "failed" if ran else "refused"
