@@ -3,14 +3,16 @@ earlier: who was resident and pinned, what can still be undone, and how fast byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.clock import Clock
 from engine.core.commands import Submission
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.forecast.calibration import learned
@@ -54,6 +56,24 @@ class ModelLook(Struct, frozen=True):
     source: Source | None
     """None when it can't be loaded."""
     warnings: tuple[str, ...] = ()
+
+
+LookAt: TypeAlias = Callable[[ModelName], ModelLook]
+"""Reads all but the weights of a model of the catalog; to be called in a thread."""
+LOOK_S: Final = 10.0
+"""For looking at a model's files: they may lie on a network that hangs."""
+
+
+async def looked_in_time(look_at: LookAt, model: ModelName, clock: Clock) -> ModelLook | None:
+    """What the model's files say; None where they don't in time, and what is known of them has to do."""
+    looking = asyncio.ensure_future(asyncio.to_thread(look_at, model))
+    limit = asyncio.ensure_future(clock.sleep(LOOK_S))
+    try:
+        await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
+        return looking.result() if looking.done() else None
+    finally:
+        limit.cancel()
+        looking.cancel()  # its thread goes on
 
 
 def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:

@@ -14,7 +14,7 @@ from engine.core import ledger
 from engine.core.commands import Load, Origin, singles_of
 from engine.core.models import Pin
 from engine.core.names import DeviceId
-from engine.core.planning.planner import plan
+from engine.core.planning.planner import as_if_idle, plan
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
 from engine.core.records import PhaseName
@@ -64,6 +64,13 @@ def _agree(
         state = _without(board.state, missing_bytes)
         in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0
         found = _found(board, job, state, has_waited=board.now.mono_s >= began_s + in_use_s)
+        if isinstance(found, Plan) and found.joins:
+            job.waiting_for = "; ".join(found.reasons)
+            yield "queue"
+            job.stop_if_withdrawn()
+            # No deadline of its own: that load has one. Its end is where this command begins.
+            began_s, deadline_s = board.now.mono_s, board.now.mono_s + board.patience.queue_s
+            continue
         if isinstance(found, Plan):
             # What was confirmed is who comes and goes; predicted seconds and reasons may have changed since without harm.
             if job.submission.confirmed not in (None, found.effects):
@@ -87,23 +94,18 @@ def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | 
     command, now_s = job.submission.command, board.now.wall_s
     policy = policy_for(job.submission.origin, board.policy)
     if job.submission.origin != "request":
-        return plan(state, command, policy, now_s)
+        return plan(state, command, policy, now_s, ending_runs=job.submission.now)
     on_gpu = replace(policy, cpu_fallback=False)
     found = plan(state, command, on_gpu, now_s)
     # A refusal that can't pass by itself is not worth any wait: the CPU is asked at once.
-    if isinstance(found, Plan) or (found.passes and not has_waited):
+    if isinstance(found, Plan) or ((found.passes or _is_coming_up(state, found)) and not has_waited):
         return found
     if isinstance(fallback := plan(state, command, policy, now_s), Plan):
         return fallback
-    insisted = plan(_as_if_idle(state), command, on_gpu, now_s)
+    insisted = plan(as_if_idle(state), command, on_gpu, now_s)
     # Whoever is a victim now is given up: requests for it wait from here on, else its leases would never end.
     job.insists = isinstance(insisted, Plan)
     return insisted if job.insists else fallback
-
-
-def _as_if_idle(state: State) -> State:
-    """`state` as if no request were running on a resident."""
-    return replace(state, residents=tuple(replace(r, leases=0) for r in state.residents))
 
 
 def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
@@ -126,11 +128,15 @@ def _missing(state: State, refused: NoRoom) -> int:
     return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
 
 
+def _is_coming_up(state: State, refusal: Refusal) -> bool:
+    """Whether a worker that was asked is coming up, or will be: one that does not answer soon does, or is replaced."""
+    healths = [state.devices[room.device].reading.health for room in refusal.rooms]
+    return "starting" in healths or "not answering" in healths
+
+
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
-    asked = [room.device for room in refusal.rooms]
-    # A worker that is coming up has no room yet; even a person would only ask again in a moment.
-    if any(board.state.devices[device].reading.health == "starting" for device in asked):
-        return True
+    if _is_coming_up(board.state, refusal):
+        return True  # even a person would only ask again in a moment
     return job.submission.origin not in ("operator", "trial") and refusal.passes
 
 
