@@ -201,10 +201,14 @@ class Scheduler:
         that is granted may keep a model from leaving. `report` goes into the flow that awaits it."""
         while True:
             state, jobs = self._board.state, self._commands.jobs
-            # Leases first: a request that can be answered at once comes before the job that would take its model away.
             self._leases.serve(self._own.bring)
-            for job in self._commands.jobs:
+            for job in jobs:
+                before = self._board.state
                 self._flows.resume(job, report if report is not None and job.awaits(report) else None)
+                # After each: the model that one job has brought is free to leave until the requests that wait for it have their
+                # leases, and the next job would take its place. Two models without a minimum residency would then swap for ever.
+                if self._board.state is not before:
+                    self._leases.serve(self._own.bring)
             report = None
             # By identity: a state that has changed is another object, and comparing all of it each time would cost more.
             if self._board.state is state and self._commands.jobs == jobs:
