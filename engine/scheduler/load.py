@@ -182,7 +182,7 @@ def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:
 def _arrive(board: Board, incoming: Incoming) -> None:
     board.apply(_arrived, incoming.model, incoming.device, board.now.wall_s)
     if slab := board.state.ram.find(incoming.model):
-        board.apply(ledger.put_slab, replace(slab, used_s=board.now.wall_s))
+        board.apply(ledger.put_slab, replace(slab, used_s=board.now.wall_s, ahead=""))
 
 
 def _arrived(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:

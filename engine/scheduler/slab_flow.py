@@ -69,10 +69,11 @@ def _disk_is_busy(board: Board) -> bool:
     return any(s.stage in ("reading", "filling") and models[s.model].prepared for s in board.state.ram.slabs)
 
 
-def begin_reading(board: Board, model: ModelName) -> None:
-    """Read a slab that is not in the RAM tier, letting go of others where there is no room."""
-    _put_slab(board, model, "reading")
-    board.emit(ReadSlab(model))
+def begin_reading(board: Board, model: ModelName, ahead: str = "") -> None:
+    """Read a slab that is not in the RAM tier, letting go of others where there is no room. `ahead`: why, if nobody waits for
+    it."""
+    _put_slab(board, model, "reading", ahead)
+    board.emit(ReadSlab(model, bool(ahead)))
 
 
 def stop_reading(board: Board, model: ModelName) -> None:
@@ -96,13 +97,13 @@ def write_back_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> 
         board.emit(WriteBackSlab(model, device, board.state.models[model].footprint.weights_bytes))
 
 
-def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "writing back"]) -> None:
+def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "writing back"], ahead: str = "") -> None:
     """Give the slab a place in the tier, letting go of others where there is no room."""
     size_bytes = board.state.models[model].footprint.weights_bytes
     for name in slabs_to_drop(board.situation, size_bytes):
-        board.apply(ledger.drop_slab, name)
+        board.apply(ledger.displace_slab, name)
         board.emit(DropSlab(name))
-    board.apply(ledger.put_slab, Slab(model, size_bytes, stage, board.now.wall_s))
+    board.apply(ledger.put_slab, Slab(model, size_bytes, stage, board.now.wall_s, ahead))
 
 
 def read_too_long(board: Board, model: ModelName) -> Broken:

@@ -1,4 +1,4 @@
-"""What the RAM tier lets go when it is short, which victims' bytes are worth a place in it, and what to read ahead.
+"""What the RAM tier lets go when it is short, and which victims' bytes are worth a place in it.
 
 Copies of models that are on a GPU go before those of models that rest in the tier; within each kind the policy chooses, as it
 chooses victims, by what reading the model again from disk would take.
@@ -6,20 +6,19 @@ chooses victims, by what reading the model again from disk would take.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.forecast.demand import expected_requests
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
 from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
 from engine.core.prediction import Prediction, learn, predict
-from engine.core.state import ModelState, Resident, Situation, Slab, State
+from engine.core.state import Resident, Situation, Slab, State
 
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
@@ -175,32 +174,3 @@ def _with_slab(situation: Situation, model: ModelName, stage: Literal["reading",
         state = ledger.drop_slab(state, other)
     state = ledger.put_slab(state, Slab(model, size_bytes, stage, situation.now_s))
     return replace(situation, state=state)
-
-
-def wanted_next(state: State, unreadable: Collection[ModelName] = ()) -> ModelName | None:
-    """The prepared model that rests on disk and whose reading is expected to cost most: requests to come × seconds of reading.
-
-    None where nobody has asked for such a model yet, or none fits into the free room of the tier.
-    """
-    slabs = tier_slabs(state)
-    if not excess(state, slabs, 1).is_met:
-        return None  # it is full, as it mostly is
-    wanted = [
-        name
-        for name, known in state.models.items()
-        if name not in unreadable
-        and _rests_on_disk(state, known)
-        and excess(state, slabs, known.footprint.weights_bytes).is_met
-    ]
-    return max(wanted, key=lambda name: _expected_s(state, name), default=None)
-
-
-def _rests_on_disk(state: State, known: ModelState) -> bool:
-    name = known.spec.name
-    anywhere = bool(state.of(name)) or any(s.model == name for s in state.ram.slabs)
-    return known.prepared and not known.trouble and known.demand.requests > 0 and not anywhere
-
-
-def _expected_s(state: State, model: ModelName) -> float:
-    size_bytes = state.models[model].footprint.weights_bytes
-    return expected_requests(state, model) * predict(state.disk, size_bytes).p50_s
