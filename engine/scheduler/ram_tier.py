@@ -3,7 +3,7 @@ while nothing else is under way the next one is read ahead or checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, assert_never
 
 from msgspec.structs import replace
@@ -72,12 +72,13 @@ class Slabs:
         self._scrub.drop_damaged()
         return self._scrub.to_take_off()
 
-    def settle(self, jobs: int) -> None:
-        """Keep the tier within its bounds, then see whether there is time to read ahead or to check."""
+    def settle(self, jobs: int, awaited: Collection[ModelName]) -> None:
+        """Keep the tier within its bounds, then see whether there is time to read ahead or to check. `awaited`: the models that
+        jobs load."""
         for model in slabs_to_drop(self._board.situation):
             self._board.apply(ledger.displace_slab, model)
             self._board.emit(DropSlab(model))
-        self._readahead.consider(jobs)
+        self._readahead.consider(jobs, awaited)
         self._scrub.consider(jobs)
 
     def _read(self, report: SlabRead) -> None:
@@ -125,7 +126,7 @@ class Readahead:
             self._unreadable.add(model)
         self._forget(model)
 
-    def consider(self, jobs: int) -> None:
+    def consider(self, jobs: int, awaited: Collection[ModelName]) -> None:
         """Begin the next reading when nothing is under way, and give up one that no job waits for when something is."""
         board = self._board
         busy = jobs > 0 or board.is_quiet
@@ -139,7 +140,7 @@ class Readahead:
             else:
                 self._nothing_in = board.state
         # A job that wants this very model goes on with the reading, instead of stopping it and beginning again.
-        elif self._reading is not None and busy and not self._stopping and not board.state.of(self._reading):
+        elif self._reading is not None and busy and not self._stopping and self._reading not in awaited:
             self._stopping = True
             stop_reading(board, self._reading)
 

@@ -117,7 +117,8 @@ class Scheduler:
         self._own.take_off(self._slabs.drop_damaged())
         self._go_on(message if isinstance(message, LoadReport) else None)
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
-        self._slabs.settle(len(self._commands.jobs))
+        jobs = self._commands.jobs
+        self._slabs.settle(len(jobs), {job.incoming.model for job in jobs if job.incoming is not None})
         # While models are still to come back, a restart is to restore them too: what was noted before their worker died holds.
         if not self._is_restoring():
             self._residency.consider()

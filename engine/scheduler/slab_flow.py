@@ -27,7 +27,7 @@ def read_meanwhile(board: Board, job: Job, model: ModelName) -> None:
     """
     size_bytes = board.state.models[model].footprint.weights_bytes
     if has_room(board.state, size_bytes):
-        _read_if_needed(board, job, model)
+        read_if_needed(board, job, model)
 
 
 def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: float) -> Flow:
@@ -37,7 +37,7 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
         if failure := incoming.take_failure():
             raise Broken(failure.reason, passing=failure.kind == "passing")
         # Each time anew: whoever read it may have been told to stop, or the slab may have been dropped as damaged meanwhile.
-        _read_if_needed(board, job, model)
+        read_if_needed(board, job, model)
         if (slab := board.state.ram.find(model)) is not None and slab.stage in ("filling", "kept"):
             return
         incoming.hear((yield "read"))
@@ -48,7 +48,7 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
             raise Withdrawn(job.withdrawn) if job.withdrawn else read_too_long(board, model)
 
 
-def _read_if_needed(board: Board, job: Job, model: ModelName) -> None:
+def read_if_needed(board: Board, job: Job, model: ModelName) -> None:
     """Have the slab in the RAM tier, unless it is there or on its way, and note where it comes from."""
     if is_whole(board, model):
         # A slab that this job has had read is whole in the end, too, and came from further away.

@@ -21,6 +21,7 @@ from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.evict import clear, drain
+from engine.scheduler.fetch import as_fetched, fetch, must_fetch
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, NotAllowed, PlanChanged
 from engine.scheduler.load import load
 from engine.scheduler.messages import LoadReport
@@ -35,9 +36,14 @@ def carry_out(board: Board, job: Job) -> Flow:
     it by themselves.
     """
     missing_bytes: dict[DeviceId, int] = {}
+    began_s = board.now.mono_s
     while True:
-        agreed = job.plan = yield from _agree(board, job, missing_bytes)
+        found = yield from _agree(board, job, missing_bytes, began_s)
+        agreed = job.plan = as_fetched(board, job, found)
         job.waiting_for = ""
+        if must_fetch(board, job, agreed):
+            yield from fetch(board, job, agreed)
+            continue  # who is in the way may be others by now
         try:
             yield from _take_steps(board, job, agreed)
             return
@@ -55,11 +61,11 @@ def policy_for(origin: Origin, policy: Policy) -> Policy:
 
 
 def _agree(
-    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]
+    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int], began_s: float
 ) -> Generator[PhaseName, LoadReport | None, Plan]:
-    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
-    began_s = board.now.mono_s
-    deadline_s = began_s + board.patience.queue_s
+    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once. `began_s`:
+    since when the job has waited for models in use."""
+    deadline_s = board.now.mono_s + board.patience.queue_s
     while True:
         state = _without(board.state, missing_bytes)
         in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0

@@ -161,6 +161,7 @@ def test_a_reading_that_is_being_stopped_is_followed_by_nobody() -> None:
 def test_a_slab_is_read_while_its_victim_leaves() -> None:
     world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     world.submit(Load("b"))
+    world.open_slab("b")
     assert [type(e) for e in world.waiting] == [ReadSlab, ReleaseModel]
 
     world.perform(world.expect(ReadSlab))
@@ -176,7 +177,7 @@ def test_a_load_that_is_taken_back_while_its_victim_drains_stops_its_reading_too
     world.ask("a")
     world.ask("b")
     world.pass_time(21.0)
-    world.expect(ReadSlab)
+    world.open_slab("b")
     assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
     world.withdraw("request-1")
 
@@ -188,6 +189,7 @@ def failed_while_its_victim_leaves() -> tuple[World, str]:
     """The slab of a load of `b` is found to be broken before its victim `a` has left; and the load."""
     world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     name = world.submit(Load("b"))
+    world.open_slab("b")
     world.waiting.remove(world.expect(ReadSlab))
     world.send(SlabFailed("b", "broken", "slab ends 90 bytes too soon"))
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
