@@ -17,7 +17,7 @@ from engine.core.names import CPU
 from engine.core.planning.ram_tier import has_room
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.prediction import NOTHING, predict
-from engine.scheduler.board import Board
+from engine.scheduler.board import TICK_S, Board
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job
 from engine.scheduler.slab_flow import is_whole, read_if_needed, read_too_long, stop_reading
 
@@ -51,7 +51,8 @@ def fetch(board: Board, job: Job, agreed: Plan) -> Flow:
                 if failure.kind != "passing" or not attempts:
                     raise Broken(failure.reason, passing=False)
                 job.mishap = failure.reason
-            read_if_needed(board, job, step.model)
+            leaving = [r for e in _leaving(agreed) if (r := board.state.find(e.model, e.device))]
+            read_if_needed(board, job, step.model, leaving)
             incoming.hear((yield "read"))
             if job.withdrawn or board.now.mono_s >= deadline_s:
                 stop_reading(board, step.model)
@@ -89,4 +90,5 @@ def _is_near(board: Board, step: LoadStep, clearing_s: float) -> bool:
         return is_whole(board, step.model)
     reading = predict(board.state.disk, slab.size_bytes)
     copying = NOTHING if step.device == CPU else predict(board.state.devices[step.device].rates, slab.size_bytes)
-    return board.now.wall_s >= slab.used_s + reading.p50_s - copying.p50_s - clearing_s
+    # A moment that no message brings is noticed up to a tick late, and somebody waits for this one.
+    return board.now.wall_s >= slab.used_s + reading.p50_s - copying.p50_s - clearing_s - TICK_S

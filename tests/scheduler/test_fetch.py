@@ -9,9 +9,9 @@ from engine.core.commands import Load
 from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.scheduler.effects import BindModel, ReadSlab, ReleaseModel, StopReading
+from engine.scheduler.effects import BindModel, DropSlab, ReadSlab, ReleaseModel, StopReading
 from engine.scheduler.messages import SlabFailed, SlabRead
-from tests.core.boxes import box, with_resident, with_slab
+from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
 
@@ -25,10 +25,10 @@ def test_a_victim_leaves_when_the_rest_of_the_reading_takes_no_longer_than_its_l
     world = World(full_gpu())
     world.submit(Load("b"))
     world.open_slab("b")
-    world.pass_time(5.9)
+    world.pass_time(5.6)
     assert world.where() == {"a": "gpu0 ready"}
 
-    world.pass_time(0.05)
+    world.pass_time(0.1)
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
     world.expect(ReleaseModel)
 
@@ -113,6 +113,15 @@ def test_who_leaves_is_decided_when_the_weights_have_come() -> None:
 
     assert world.where() == {"a": "gpu0 leaving", "c": "gpu0 ready", "b": "gpu0 pending"}
     assert set(leases) == set(world.granted)
+
+
+def test_a_victims_own_copy_is_not_the_first_to_go_for_the_reading_that_it_waits_for() -> None:
+    state = with_slab(with_resident(full_gpu(c=15), "c", "gpu0"), "c")
+    state = with_demand(replace(state, ram=replace(state.ram, budget_bytes=130 * MIB, max_models=9)), "c", 9.0)
+    world = World(state)
+    world.submit(Load("b"))
+
+    assert [e.model for e in world.waiting if isinstance(e, DropSlab)] == ["c"], "though it is asked for more than a"
 
 
 def test_a_load_into_free_room_waits_for_nothing() -> None:

@@ -6,7 +6,7 @@ chooses victims, by what reading the model again from disk would take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -32,8 +32,11 @@ def resting(state: State) -> tuple[Slab, ...]:
     return tuple(s for s in state.ram.slabs if not _stays_on_a_device(state, s.model))
 
 
-def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelName, ...]:
-    """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it.
+def slabs_to_drop(
+    situation: Situation, coming_bytes: int = 0, leaving: Collection[Resident] = ()
+) -> tuple[ModelName, ...]:
+    """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it. Residents
+    that are `leaving` soon count as gone: their copies will be all that there is of them.
 
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
@@ -43,8 +46,9 @@ def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelNam
     state = situation.state
     counted = tier_slabs(state)
     need = excess(state, counted, coming_bytes)
+    staying = {r.model for r in state.residents if r.stage in ("ready", "loading") and r not in leaving}
     idle = [s for s in counted if _is_idle(state, s)]
-    copies = [s for s in idle if _stays_on_a_device(state, s.model)]
+    copies = [s for s in idle if s.model in staying]
     drops = let_go(situation, copies, need)
     left = [s for s in counted if s.model not in drops]
     rest = [s for s in idle if s not in copies]
