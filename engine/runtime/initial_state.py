@@ -36,7 +36,8 @@ _BINDING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _FIRST_BINDING_GUESS: Final = Rates(guess_bytes_per_s=5e9, overhead_s=0.03)
 _EVICTING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.002)
-_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=200e6, overhead_s=0.1)
+# Most of preparing is a process that starts and imports PyTorch and transformers, whatever the size of the model.
+_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=100e6, overhead_s=4.0)
 """What is predicted with until something has been measured; a device's own copy rates, where they are known, go first."""
 
 

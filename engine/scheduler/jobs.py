@@ -146,6 +146,10 @@ class NoRoom(Broken):
         """What it refused."""
 
 
+class Overtaken(Exception):
+    """The room that a plan counted on will not come, since somebody stays after all; there may be another plan."""
+
+
 class Withdrawn(Exception):
     """The command was taken back, or overtaken by a request."""
 

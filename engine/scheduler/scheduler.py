@@ -126,7 +126,8 @@ class Scheduler:
             self._own.let_idle_go()
         self._go_on(message if isinstance(message, LoadReport) else None)
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
-        self._slabs.settle(len(self._commands.jobs))
+        jobs = self._commands.jobs
+        self._slabs.settle(len(jobs), {job.incoming.model for job in jobs if job.incoming is not None})
         # While models are still to come back, a restart is to restore them too: what was noted before their worker died holds.
         if not self._is_restoring():
             self._residency.consider()
@@ -228,8 +229,13 @@ class Scheduler:
             state, jobs = self._board.state, self._commands.jobs
             # Leases first: a request that can be answered at once comes before the job that would take its model away.
             self._leases.serve(self._bring)
-            for job in self._commands.jobs:
+            for job in jobs:
+                before = self._board.state
                 self._flows.resume(job, report if report is not None and job.awaits(report) else None)
+                # After each: the model that one job has brought is free to leave until the requests that wait for it have their
+                # leases, and the next job would take its place. Two models without a minimum residency would then swap for ever.
+                if self._board.state is not before:
+                    self._leases.serve(self._bring)
             report = None
             # By identity: a state that has changed is another object, and comparing all of it each time would cost more.
             if self._board.state is state and self._commands.jobs == jobs:

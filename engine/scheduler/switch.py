@@ -21,8 +21,9 @@ from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.evict import clear, drain
-from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, NotAllowed, PlanChanged
-from engine.scheduler.load import load
+from engine.scheduler.fetch import as_fetched, fetch, must_fetch
+from engine.scheduler.jobs import Flow, Incoming, Job, NoRoom, NotAllowed, Overtaken, PlanChanged
+from engine.scheduler.load import claim, load
 from engine.scheduler.messages import LoadReport
 from engine.scheduler.slab_flow import read_meanwhile, stop_reading
 
@@ -35,12 +36,19 @@ def carry_out(board: Board, job: Job) -> Flow:
     it by themselves.
     """
     missing_bytes: dict[DeviceId, int] = {}
+    began_s = board.now.mono_s
     while True:
-        agreed = job.plan = yield from _agree(board, job, missing_bytes)
+        found = yield from _agree(board, job, missing_bytes, began_s)
+        agreed = job.plan = as_fetched(board, job, found)
         job.waiting_for = ""
+        if must_fetch(board, job, agreed):
+            yield from fetch(board, job, agreed)
+            continue  # who is in the way may be others by now
         try:
             yield from _take_steps(board, job, agreed)
             return
+        except Overtaken:
+            job.mishap = "somebody stayed who was to leave; it was planned anew"
         except NoRoom as refused:
             if board.state.devices[refused.device].reading.health == "ok":
                 missing_bytes[refused.device] = _missing(board.state, refused)
@@ -55,11 +63,11 @@ def policy_for(origin: Origin, policy: Policy) -> Policy:
 
 
 def _agree(
-    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]
+    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int], began_s: float
 ) -> Generator[PhaseName, LoadReport | None, Plan]:
-    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
-    began_s = board.now.mono_s
-    deadline_s = began_s + board.patience.queue_s
+    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once. `began_s`:
+    since when the job has waited for models in use."""
+    deadline_s = board.now.mono_s + board.patience.queue_s
     while True:
         state = _without(board.state, missing_bytes)
         in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0
@@ -178,7 +186,7 @@ def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], step: LoadSt
         # Loaded anew where it is: the claim would be a second resident in the same place, so its room is free to others for once.
         yield from clear(board, job, leaving)
         leaving = ()
-    _claim(board, step)
+    claim(board, step.model, step.device)
     incoming = job.incoming = Incoming(step.model, step.device)
     try:
         drain(board, job, leaving)
@@ -189,21 +197,6 @@ def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], step: LoadSt
     finally:
         job.incoming = None
         _withdraw_claim(board, step)
-
-
-def _claim(board: Board, coming: LoadStep) -> None:
-    """Count the load's room as taken. While earlier steps of a batch ran, somebody else may have brought the model.
-
-    The claim comes before the first victim drains. From then on every other plan counts this load as taken and what leaves as
-    free, so the sum is right at each moment: claimed later, the room would be promised twice; reserved now, bytes would be
-    charged that the device does not have yet.
-    """
-    model, device = coming.model, coming.device
-    if other := next(
-        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
-    ):
-        raise Broken(f"{model} has come to {other.device} meanwhile")
-    board.apply(ledger.pend, model, device, board.now.wall_s)
 
 
 def _withdraw_claim(board: Board, coming: LoadStep) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.commands import Load, Move, Single
 from engine.core.devices import Neighbour, condition
-from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
+from engine.core.forecast.costs import eviction, load_step_now, loss_s, reload_s
 from engine.core.forecast.run_costs import drain_s
 from engine.core.ledger import budget, headroom
 from engine.core.models import Footprint, smaller_would_fit
@@ -87,7 +87,7 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
         return NoOffer(room, blockers)
     chosen = tuple(r for r in evictable if r.model in choice.models)
     return Offer(
-        load=load_step(state, model, device),
+        load=load_step_now(state, model, device),
         victims=chosen,
         victims_cost=choice.cost,
         loss_s=sum(loss_s(state, v) for v in chosen),
