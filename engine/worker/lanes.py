@@ -62,13 +62,9 @@ class Turn:
     def mine(self) -> Iterator[None]:
         """Wait for the turn, and have it inside."""
         with self._changing:
-            if is_free := not self._taken:
-                self._taken = True
-            else:
-                gate = threading.Lock()
-                gate.acquire()
-                self._waiting.append(gate)
-        if not is_free:
+            is_free, self._taken = not self._taken, True
+            gate = None if is_free else self._wait_behind()
+        if gate is not None:
             gate.acquire()
         try:
             yield
@@ -78,6 +74,22 @@ class Turn:
                     self._waiting.popleft().release()  # the turn passes on without having been free
                 else:
                     self._taken = False
+
+    def pass_on(self) -> None:
+        """Let all who wait have the turn first, then go on with it. Only inside `mine`."""
+        with self._changing:
+            if not self._waiting:
+                return
+            gate = self._wait_behind()
+            self._waiting.popleft().release()
+        gate.acquire()
+
+    def _wait_behind(self) -> threading.Lock:
+        """A place at the end: a lock that is released when its turn has come."""
+        gate = threading.Lock()
+        gate.acquire()
+        self._waiting.append(gate)
+        return gate
 
 
 class WholeRuns:

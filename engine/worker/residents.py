@@ -22,6 +22,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
+from engine.worker.generation import Generator
 from engine.worker.lanes import Asked, Lane, Turn, WholeRuns
 from engine.worker.memory import Backing, Placement
 from engine.worker.protocol import (
@@ -49,7 +50,7 @@ class BoundModel(Struct, frozen=True):
     skeleton: Skeleton
     placement: Placement
     task: TaskKind
-    runner: Runner[Any]
+    runner: Runner[Any] | Generator
     lane: Lane
     """Of its own, so that its runs wait for no load."""
 
@@ -58,7 +59,7 @@ class KeptSkeleton(Struct, frozen=True):
     """What is built once for a model and serves each of its loads."""
 
     skeleton: Skeleton
-    runner: Runner[Any]
+    runner: Runner[Any] | Generator
 
 
 class Residents:
@@ -121,7 +122,7 @@ class Residents:
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
                 used_bytes, card = self._backing.used_bytes, self._backing.card
-                lane = WholeRuns(kept.runner.run, self._backing.runs, self._turn, request.model)
+                lane = self._lane(request.model, kept.runner)
                 self._bound[request.model] = BoundModel(kept.skeleton, placement, request.task, kept.runner, lane)
         except BaseException:
             with self._changing:
@@ -178,7 +179,12 @@ class Residents:
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return KeptSkeleton(skeleton, runner)
 
-    def _warm_once(self, request: Bind, runner: Runner[Any]) -> float:
+    def _lane(self, model: ModelName, runner: Runner[Any] | Generator) -> Lane:
+        if isinstance(runner, Generator):
+            return runner.lane(model, self._turn)
+        return WholeRuns(runner.run, self._backing.runs, self._turn, model)
+
+    def _warm_once(self, request: Bind, runner: Runner[Any] | Generator) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
         the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
         key = (request.model, request.folder)

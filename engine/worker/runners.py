@@ -25,7 +25,7 @@ from engine.worker.running import RunMemory, Runner
 from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.skeleton import Skeleton, generation_settings
 
-MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
+MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any] | Generator]
 
 
 class TaskSupport(Struct, frozen=True):
@@ -43,9 +43,7 @@ def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Li
     return Embedder(skeleton.module, tokenizer, behind, _at_most_own(skeleton, limits, "embedding"), memory)
 
 
-def _generator(
-    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
-) -> Runner[Any]:
+def _generator(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Generator:
     return Generator(skeleton.module, tokenizer, limits, memory)
 
 

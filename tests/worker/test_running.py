@@ -22,6 +22,7 @@ from engine.worker.protocol import Bind, Release
 from engine.worker.residents import Residents
 from engine.worker.runners import SUPPORT
 from engine.worker.running import HOST_RUNS, in_parts, is_shortage, once_more
+from tests.worker.decoders import outcome_of
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
 from tests.worker.small_recipes import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
@@ -191,10 +192,10 @@ def test_generation_runs_once_more_and_then_refuses(
     bound = residents.find("m")
     generator = bound.runner
     assert isinstance(generator, Generator)
-    assert generator.run(Generate("abc", 2), lambda _: None).filled > 0
+    assert outcome_of(generator, Generate("abc", 2)).filled > 0
     narrow = Narrow(bound.skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match="a run of 1 at once found too little"):
-        generator.run(Generate("abc", 2), lambda _: None)
+        outcome_of(generator, Generate("abc", 2))
     assert narrow.tries == [1, 1]
     assert card.events.count("collect") == 2
 
