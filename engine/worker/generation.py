@@ -37,7 +37,7 @@ _SEED_BITS: Final = 32
 
 
 class Generator:
-    """Writes with a generation model that is bound: texts together, token by token, where the family and the settings allow it."""
+    """Writes with a generation model that is bound: several texts together, where the family and its settings allow it."""
 
     def __init__(
         self,
@@ -67,7 +67,8 @@ class Generator:
     def begin(self, asked: Asked) -> Writing:
         """The text that somebody asked for, of which nothing is written yet. Raises BadRequest, and BadCheckpoint where
         transformers can't do what the settings ask."""
-        task: Generate = asked.task  # type: ignore[assignment] - residents gives a model what it is for
+        task = asked.task
+        assert isinstance(task, Generate)
         if task.draws:
             _check_drawing(self._settings)
         prompt = prompt_tokens(self._tokenizer, task, self._limit, self._vocabulary)
@@ -194,8 +195,8 @@ def _check_drawing(settings: GenerationConfig) -> None:
     ):
         if asks:
             raise BadRequest(
-                f"its settings for writing ({FROM_FILES}) ask for {name}, which can't be drawn with: leave out sample, temperature,"
-                " top_p, top_k and min_p, or take it out of the file"
+                f"its settings for writing ({FROM_FILES}) ask for {name}, which can't be drawn with: leave out sample,"
+                " temperature, top_p, top_k and min_p, or take it out of the file"
             )
 
 

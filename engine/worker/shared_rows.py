@@ -8,8 +8,8 @@ Rows end in the same column and are padded on the left, so that a step appends o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 import torch
 from torch.nn.functional import pad
@@ -107,7 +107,7 @@ class SharedRows:
     @property
     def held_bytes(self) -> int:
         """Of keys and values."""
-        return sum(keys.nbytes + values.nbytes for keys, values in _tensors(self._cache))
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in _stored(self._cache))
 
     def join(self, reading: Reading) -> None:
         """One more row, whose prompt was read."""
@@ -117,12 +117,12 @@ class SharedRows:
         rows, columns = len(self._lengths), self.columns
         width = max(columns, len(reading.prompt))
         try:
-            for layer, own in zip(self._cache.layers, reading.cache.layers, strict=True):
+            for layer, own in zip(_stored(self._cache), _stored(reading.cache), strict=True):
                 keys = torch.cat([_widened(layer.keys, width), _widened(own.keys, width)])
                 layer.values = torch.cat([_widened(layer.values, width), _widened(own.values, width)])
                 layer.keys = keys
         except BaseException:
-            for layer in self._cache.layers:
+            for layer in _stored(self._cache):
                 layer.keys, layer.values = (_kept(t, rows, columns) for t in (layer.keys, layer.values))
             raise
         self._lengths.append(len(reading.prompt))
@@ -153,7 +153,7 @@ class SharedRows:
         before = len(self._lengths)
         lengths = [self._lengths[row] for row in rows]
         spare = self.columns - max(lengths)
-        for layer in self._cache.layers:
+        for layer in _stored(self._cache):
             if len(layer.keys) == before:  # else a try before this one, which failed, came as far as here
                 kept = torch.tensor(rows, device=layer.keys.device)
                 keys = layer.keys[:, :, spare:].index_select(0, kept)
@@ -162,8 +162,16 @@ class SharedRows:
         self._lengths = lengths
 
 
-def _tensors(cache: DynamicCache) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return ((layer.keys, layer.values) for layer in cache.layers if layer.keys is not None)
+class _Stored(Protocol):
+    """A layer with keys and values in it: rows, heads, columns, and what a head has of a token."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+def _stored(cache: DynamicCache) -> list[_Stored]:
+    layers: list[Any] = [layer for layer in cache.layers if layer.is_initialized]
+    return layers
 
 
 def _widened(tensor: torch.Tensor, columns: int) -> torch.Tensor:
@@ -178,11 +186,11 @@ def _kept(tensor: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 def _shorten(cache: DynamicCache, columns: int) -> None:
     """Take away what a forward that failed appended to some of the layers."""
-    for layer in cache.layers:
-        if columns == 0:
-            layer.reset()
-        elif layer.keys is not None:
-            layer.keys, layer.values = layer.keys[:, :, :columns], layer.values[:, :, :columns]
+    if columns == 0:
+        cache.reset()
+        return
+    for layer in _stored(cache):
+        layer.keys, layer.values = layer.keys[:, :, :columns], layer.values[:, :, :columns]
 
 
 # ── what may be written together ─────────────────────────────────────────────────────────────────

@@ -75,7 +75,7 @@ class Writing:
         BadCheckpoint."""
         with as_the_settings_ask(self.voice):
             tokens, length = self._room(scores.device), self.length
-            processed = self.recipe.processors(tokens[:, :length], scores.to(torch.float32, copy=True))
+            processed = self.recipe.processors(tokens[:, :length], scores.float().clone())
             token = int(processed.argmax(dim=-1))
             tokens[0, length] = token
             self.written.append(token)

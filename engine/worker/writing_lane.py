@@ -1,8 +1,8 @@
 """The lane of a model that writes: several texts at once, token by token, which join and leave between two tokens.
 
-One thread steps the rows that share a cache. Before each step it lets go of those that nobody waits for any more, and reads at most
-one piece of one prompt, so that a long one holds up the others for a piece. A text that can't share is written by `generate`, on a
-thread of its own; all take the device's turn, which goes round after each token.
+One thread steps the rows that share a cache. Before each step it lets go of those that nobody waits for any more, and reads at
+most one piece of one prompt, so that a long one holds up the others for a piece. A text that can't share is written by
+`generate`, on a thread of its own; all take the device's turn, which goes round after each token.
 """
 
 from __future__ import annotations

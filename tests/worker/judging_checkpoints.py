@@ -14,6 +14,7 @@ from engine.core.models import Dtype, Limits
 from engine.core.tasks import TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.convert import prepare
+from engine.worker.generation import Generator
 from engine.worker.memory import HostBacking
 from engine.worker.protocol import Bind, Prepare
 from engine.worker.residents import Residents
@@ -134,4 +135,6 @@ def bound_judge(
     made = str(prepared.folder), prepared.layout_id
     limits = limits or Limits(max_batch=4, max_sequence=MOST_TOKENS)
     residents.bind(Bind(1, "m", *made, region.offset, region.length, 0, task, limits))
-    return residents.find("m").runner
+    runner = residents.find("m").runner
+    assert not isinstance(runner, Generator)
+    return runner

@@ -1,65 +1,33 @@
-"""Texts that are written together, token by token: each is what its model writes alone, whoever joins, leaves or fails."""
+"""Texts that are written together, token by token: each is what its model writes alone, whoever joins and leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
 import pytest
-import torch
-from transformers import PreTrainedModel
 
-from engine.core.models import Limits
 from engine.core.tasks import Generate
 from engine.worker.errors import Left
-from engine.worker.generation import Generator
-from engine.worker.lanes import Turn
-from engine.worker.running import HOST_RUNS
-from engine.worker.shared_rows import Forward
-from engine.worker.writing_lane import Room, WritingLane
+from engine.worker.writing_lane import WritingLane
 from tests.worker.decoders import Run
-from tests.worker.writing_families import ALONE, SHARING, by_transformers, decoder, letters_tokenizer
+from tests.worker.writing_families import (
+    ALONE,
+    SHARING,
+    Steps,
+    alone,
+    by_transformers,
+    decoder,
+    lane_of,
+    text_of,
+    tokens_of,
+)
 
-TOKENIZER = letters_tokenizer()
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROMPTS = ("a cat that sat", "on it", "and some that is longer than all windows", "joins")
 TOKENS = 24
 DRAWN = {"temperature": 0.8, "top_k": 30}
-ROOM = Room(4, 4 * 96)
-
-
-class Steps:
-    """Of a module: what is to happen before its next forwards, on the thread that runs them."""
-
-    def __init__(self, module: PreTrainedModel) -> None:
-        self.rows: list[int] = []
-        """Of each forward, how many it ran."""
-        self.before: Callable[[int], object] = lambda _: None
-        """Called with the number of the forward, from 0 on."""
-        module.register_forward_pre_hook(self._look, with_kwargs=True)
-
-    def _look(self, _: torch.nn.Module, __: tuple[object, ...], given: dict[str, Any]) -> None:
-        self.rows.append(len(given["input_ids"]))
-        self.before(len(self.rows) - 1)
-
-
-def lane_of(module: PreTrainedModel, piece_tokens: int = 128, room: Room = ROOM, memory=HOST_RUNS) -> WritingLane:
-    writer = Generator(module, TOKENIZER, Limits(4, 96), memory)
-    return WritingLane("m", writer, Forward(module), room, memory, Turn(), piece_tokens)
-
-
-def tokens_of(text: str) -> list[int]:
-    tokens: list[int] = TOKENIZER(text)["input_ids"]
-    return tokens
-
-
-def text_of(tokens: list[int]) -> str:
-    return str(TOKENIZER.decode(tokens, skip_special_tokens=True))
-
-
-def drawn_alone(module: PreTrainedModel, prompt: str, seed: int) -> str:
-    torch.manual_seed(seed)
-    return text_of(by_transformers(module, tokens_of(prompt), TOKENS, do_sample=True, **DRAWN))
 
 
 def asked(number: int, seed: int | None) -> Run:
@@ -67,27 +35,18 @@ def asked(number: int, seed: int | None) -> Run:
     return Run(Generate(PROMPTS[number], TOKENS, **settings), number)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small as these models are, more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("family", SHARING)
 def test_each_text_is_what_its_model_writes_alone_whoever_joins_and_leaves(family: str) -> None:
-    module = decoder(family, TOKENIZER)
+    module = decoder(family)
     tokens = [by_transformers(module, tokens_of(prompt), TOKENS) for prompt in PROMPTS]
     assert len(set(chain(*tokens))) > 12  # or it would show nothing
-    texts = {(n, None): text_of(written) for n, written in enumerate(tokens)}
-    texts |= {(n, 7): drawn_alone(module, prompt, 7) for n, prompt in enumerate(PROMPTS)}
+    texts: dict[tuple[int, int | None], str] = {(n, None): text_of(written) for n, written in enumerate(tokens)}
+    texts |= {(n, 7): alone(module, prompt, TOKENS, 7, **DRAWN) for n, prompt in enumerate(PROMPTS)}
     steps = Steps(module)
     for round_, piece_tokens in enumerate((1, 16, 128)):
         seeds = [None if (n + round_) % 2 else 7 for n in range(4)]
         runs = [asked(n, seed) for n, seed in enumerate(seeds)]
-        lane = lane_of(module, piece_tokens)
+        lane = lane_of(module, piece_tokens=piece_tokens)
         steps.rows.clear()
 
         def happen(forward: int, runs: list[Run] = runs, lane: WritingLane = lane) -> None:
@@ -110,7 +69,7 @@ def test_each_text_is_what_its_model_writes_alone_whoever_joins_and_leaves(famil
 
 @pytest.mark.parametrize("family", ALONE)
 def test_families_that_can_t_share_write_side_by_side_token_by_token(family: str) -> None:
-    module = decoder(family, TOKENIZER)
+    module = decoder(family)
     tokens = [by_transformers(module, tokens_of(prompt), TOKENS) for prompt in PROMPTS]
     assert len(set(chain(*tokens))) > 12
     steps, lane = Steps(module), lane_of(module)
@@ -129,10 +88,71 @@ def test_families_that_can_t_share_write_side_by_side_token_by_token(family: str
     steps.before = happen
     lane.take(runs[0].asked)
     assert [runs[n].result.text for n in (0, 3)] == [text_of(tokens[n]) for n in (0, 3)]
-    assert runs[1].result.text == drawn_alone(module, PROMPTS[1], 7)
+    assert runs[1].result.text == alone(module, PROMPTS[1], TOKENS, 7, **DRAWN)
     with pytest.raises(Left):
         _ = runs[2].outcome
     assert text_of(tokens[2]).startswith(runs[2].text)
     assert set(steps.rows) == {1}
     assert max(began) < 2 * TOKENS  # one after the other the last would begin after three times as many
+    lane.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
+        {"eos_token_id": list(range(2, 60)), "min_new_tokens": 6},
+        {"eos_token_id": list(range(2, 30)), "exponential_decay_length_penalty": [2, 1.5], "forced_eos_token_id": 9},
+        {"suppress_tokens": list(range(10, 200)), "begin_suppress_tokens": [3, 4, 5]},
+        {"bad_words_ids": [[token] for token in range(2, 150)], "sequence_bias": [[[200], 5.0]]},
+    ],
+    ids=lambda settings: ",".join(settings),
+)
+def test_what_the_checkpoint_asks_for_counts_for_each_row_by_its_own_tokens(settings: dict[str, Any]) -> None:
+    module = decoder("llama", **settings)
+    steps, lane = Steps(module), lane_of(module)
+    runs = [asked(0, None), asked(1, 7), asked(2, None), asked(3, 7)]
+    steps.before = lambda forward: [lane.take(run.asked) for run in runs[1:]] if forward == 0 else None
+    lane.take(runs[0].asked)
+    results = [run.result for run in runs]
+    assert max(steps.rows) > 2
+    for n, (result, seed) in enumerate(zip(results, (None, 7, None, 7), strict=True)):
+        assert result.text == alone(module, PROMPTS[n], TOKENS, seed, **(DRAWN if seed else {})), n
+    lane.close()
+
+
+def test_stop_strings_end_their_own_row_only_wherever_tokens_end() -> None:
+    module = decoder("llama")
+    texts = [alone(module, prompt, TOKENS) for prompt in PROMPTS]
+    lane = lane_of(module)
+    stops = [texts[0][5:8], texts[1][5:8]]
+    runs = [Run(Generate(PROMPTS[n], TOKENS, stop=(stop,)), n) for n, stop in enumerate(stops)] + [asked(2, None)]
+    for run in runs:
+        lane.take(run.asked)
+    assert [run.result.text for run in runs] == [texts[n][: texts[n].index(stops[n])] for n in (0, 1)] + [texts[2]]
+    assert [run.result.ended for run in runs] == ["stop", "stop", "length"]
+    lane.close()
+
+
+LONG_ROPE: dict[str, Any] = {
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 100.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+        "original_max_position_embeddings": 36,
+    },
+    "original_max_position_embeddings": 36,
+}
+
+
+def test_texts_that_turn_positions_another_way_from_some_length_on_leave_the_shorter_ones_alone() -> None:
+    module = decoder("phi3", sizes=LONG_ROPE)
+    steps, lane = Steps(module), lane_of(module)
+    runs = [asked(1, None), asked(2, None), asked(3, None)]
+    steps.before = lambda forward: [lane.take(run.asked) for run in runs[1:]] if forward == 0 else None
+    lane.take(runs[0].asked)
+    for run, number in zip(runs, (1, 2, 3), strict=True):
+        assert run.result.text == alone(module, PROMPTS[number], TOKENS), number
+    assert max(steps.rows) == 2
     lane.close()

@@ -1,8 +1,8 @@
-"""Decoders of many families, made in memory with random weights that write many different tokens, for lanes that write together."""
+"""Decoders of many families, in memory, with random weights that write many different tokens, and their lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from string import ascii_lowercase
 from typing import Any, Final
 
@@ -10,6 +10,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import set_verbosity_error
+
+from engine.core.models import Limits
+from engine.worker.generation import Generator
+from engine.worker.lanes import Turn
+from engine.worker.running import HOST_RUNS, RunMemory
+from engine.worker.shared_rows import Forward
+from engine.worker.writing_lane import PIECE_TOKENS, Room, WritingLane
 
 _SIZES: Final = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4}
 _GROUPED: Final = _SIZES | {"num_key_value_heads": 2, "max_position_embeddings": 128}
@@ -91,13 +98,17 @@ def letters_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")  # type: ignore[no-untyped-call]
 
 
-def decoder(family: str, tokenizer: PreTrainedTokenizerFast, **settings: object) -> PreTrainedModel:
-    """A module of the family. Its weights are untied and large: others would write one token for ever."""
+TOKENIZER: Final = letters_tokenizer()
+
+
+def decoder(family: str, sizes: Mapping[str, object] | None = None, **settings: object) -> PreTrainedModel:
+    """A module of the family, with its settings for writing. Its weights are untied and large: others would write one token
+    for ever."""
     set_verbosity_error()  # type: ignore[no-untyped-call]
-    kind, sizes = (SHARING | ALONE)[family]
+    kind, usual = (SHARING | ALONE)[family]
     scale = 0.6 if family == "bloom" else 0.3
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "tie_word_embeddings": False}
-    config = AutoConfig.for_model(kind, **({"vocab_size": len(tokenizer)} | special | sizes))
+    config = AutoConfig.for_model(kind, **({"vocab_size": len(TOKENIZER)} | special | usual | (sizes or {})))
     torch.manual_seed(3)
     module: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     with torch.no_grad():
@@ -119,3 +130,51 @@ def by_transformers(module: PreTrainedModel, prompt: list[int], tokens: int, **s
     )
     written: list[int] = answer[0, len(prompt) :].tolist()
     return written
+
+
+LIMITS: Final = Limits(4, 96)
+
+
+def tokens_of(text: str) -> list[int]:
+    tokens: list[int] = TOKENIZER(text)["input_ids"]
+    return tokens
+
+
+def text_of(tokens: list[int]) -> str:
+    return str(TOKENIZER.decode(tokens, skip_special_tokens=True))
+
+
+def alone(module: PreTrainedModel, prompt: str, tokens: int, seed: int | None = None, **settings: object) -> str:
+    """What `generate` writes when nobody else does."""
+    if seed is not None:
+        torch.manual_seed(seed)
+        settings |= {"do_sample": True}
+    return text_of(by_transformers(module, tokens_of(prompt), tokens, **settings))
+
+
+def lane_of(
+    module: PreTrainedModel,
+    limits: Limits = LIMITS,
+    *,
+    piece_tokens: int = PIECE_TOKENS,
+    memory: RunMemory = HOST_RUNS,
+    turn: Turn | None = None,
+) -> WritingLane:
+    writer = Generator(module, TOKENIZER, limits, memory)
+    room = Room(limits.max_batch, limits.max_batch * limits.max_sequence)
+    return WritingLane("m", writer, Forward(module), room, memory, turn or Turn(), piece_tokens)
+
+
+class Steps:
+    """Of a module: what is to happen before its next forwards, on the thread that runs them."""
+
+    def __init__(self, module: PreTrainedModel) -> None:
+        self.rows: list[int] = []
+        """Of each forward, how many it ran."""
+        self.before: Callable[[int], object] = lambda _: None
+        """Called with the number of the forward, from 0 on."""
+        self.unhook: Final = module.register_forward_pre_hook(self._look, with_kwargs=True).remove
+
+    def _look(self, _: torch.nn.Module, __: tuple[object, ...], given: dict[str, Any]) -> None:
+        self.rows.append(len(given["input_ids"]))
+        self.before(len(self.rows) - 1)
