@@ -170,8 +170,8 @@ class _Stored(Protocol):
 
 
 def _stored(cache: DynamicCache) -> list[_Stored]:
-    layers: list[Any] = [layer for layer in cache.layers if layer.is_initialized]
-    return layers
+    layers: list[Any] = cache.layers
+    return [layer for layer in layers if layer.is_initialized]
 
 
 def _widened(tensor: torch.Tensor, columns: int) -> torch.Tensor:
@@ -187,7 +187,7 @@ def _kept(tensor: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 def _shorten(cache: DynamicCache, columns: int) -> None:
     """Take away what a forward that failed appended to some of the layers."""
     if columns == 0:
-        cache.reset()
+        cache.reset()  # type: ignore[no-untyped-call]
         return
     for layer in _stored(cache):
         layer.keys, layer.values = layer.keys[:, :, :columns], layer.values[:, :, :columns]

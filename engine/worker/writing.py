@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
 from msgspec import Struct
@@ -55,7 +55,7 @@ class Writing:
         """Tokens that it may have in the end, prompt included."""
         self._new_voice: Final = new_voice
         self._eos: Final = eos
-        self._tokens: torch.Tensor | None = None
+        self._tokens: Any = None
         self.voice = new_voice()
         self.written: list[int] = []
         self.device_s = 0.0
@@ -75,7 +75,8 @@ class Writing:
         BadCheckpoint."""
         with as_the_settings_ask(self.voice):
             tokens, length = self._room(scores.device), self.length
-            processed = self.recipe.processors(tokens[:, :length], scores.float().clone())
+            own: Any = scores.float().clone()  # some processors write to it
+            processed = self.recipe.processors(tokens[:, :length], own)
             token = int(processed.argmax(dim=-1))
             tokens[0, length] = token
             self.written.append(token)
@@ -95,7 +96,7 @@ class Writing:
             return "stop"
         return "eos" if self.written and self.written[-1] in self._eos else "length"
 
-    def _room(self, device: torch.device) -> torch.Tensor:
+    def _room(self, device: torch.device) -> Any:  # noqa: ANN401 - a tensor, by another name in transformers
         """For all tokens, of which each processor sees those so far."""
         if self._tokens is None:
             self._tokens = torch.tensor([self.prompt + [0] * self.task.max_tokens], device=device)

@@ -25,6 +25,8 @@ from engine.worker.writing import Writing
 
 PIECE_TOKENS: Final = 128
 """Of a prompt, read at once while others write."""
+SHORT_PROMPT_TOKENS: Final = 32
+"""A shorter prompt counts as one of these: to read it takes hardly less."""
 _T = TypeVar("_T")
 _Answer: TypeAlias = RunOutcome | Exception
 
@@ -152,11 +154,12 @@ class WritingLane:
                 self._start(new)
             try:
                 self._let_go()
-                self._read()
+                self._read_on()
                 self._step()
             except Exception as error:
                 self._fail_all(error)
-            new = self._next() if self._reading is None else None
+            # Once nobody runs it is over, whoever waits: what a text took by itself is told by itself.
+            new = self._next() if self._running and self._reading is None else None
             if self._running and new is None and not self._writings and self._reading is None:
                 self._stirred.wait()  # only texts that are written alone are left
                 self._stirred.clear()
@@ -212,30 +215,36 @@ class WritingLane:
             for writing in left:
                 self._end(writing, Left())
 
-    def _read(self) -> None:
-        """One piece of the prompt of the text that is to join, and its first token after the last of them."""
-        if self._reading is None:
-            return
-        writing, prompt = self._reading
-        is_alone = len(self._running) == 1
+    def _read_on(self) -> None:
+        """The prompts of those that join, up to a piece in all."""
+        left = self._piece_tokens
+        while self._reading is not None and left > 0:
+            left -= max(self._read(*self._reading, left), SHORT_PROMPT_TOKENS)
+            if self._reading is None and left > 0 and (new := self._next()) is not None:
+                self._start(new)
+
+    def _read(self, writing: Writing, prompt: Reading, tokens: int) -> int:
+        """So many of its tokens, all where nobody else writes, and its first token after the last of them; how many were read."""
+        before = prompt.done
+        wanted = len(prompt.prompt) if len(self._running) == 1 else tokens
         try:
             with self._on_device([writing]):
-                is_read = self._tried(lambda: prompt.read(len(prompt.prompt) if is_alone else self._piece_tokens))
-                self._note_peak(prompt.done)
-                if not is_read:
-                    return
-                assert prompt.scores is not None
-                if writing.take(prompt.scores):
-                    answer: _Answer = self._outcome(writing)
-                else:
-                    self._tried(lambda: self._rows.join(prompt))
-                    self._writings.append(writing)
+                if self._tried(lambda: prompt.read(wanted)):
                     self._reading = None
-                    return
+                    self._join(writing, prompt)
+                self._note_peak(prompt.done)
         except Exception as error:
-            answer = error
-        self._reading = None
-        self._end(writing, answer)
+            self._reading = None
+            self._end(writing, error)
+        return prompt.done - before
+
+    def _join(self, writing: Writing, prompt: Reading) -> None:
+        assert prompt.scores is not None
+        if writing.take(prompt.scores):
+            self._end(writing, self._outcome(writing))
+        else:
+            self._tried(lambda: self._rows.join(prompt))
+            self._writings.append(writing)
 
     def _step(self) -> None:
         """The next token of each row."""

@@ -16,6 +16,7 @@ from tests.worker.writing_families import (
     SHARING,
     Steps,
     alone,
+    ask_all,
     by_transformers,
     decoder,
     lane_of,
@@ -112,7 +113,7 @@ def test_what_the_checkpoint_asks_for_counts_for_each_row_by_its_own_tokens(sett
     module = decoder("llama", **settings)
     steps, lane = Steps(module), lane_of(module)
     runs = [asked(0, None), asked(1, 7), asked(2, None), asked(3, 7)]
-    steps.before = lambda forward: [lane.take(run.asked) for run in runs[1:]] if forward == 0 else None
+    steps.at_first(lambda: ask_all(lane, runs[1:]))
     lane.take(runs[0].asked)
     results = [run.result for run in runs]
     assert max(steps.rows) > 2
@@ -127,8 +128,7 @@ def test_stop_strings_end_their_own_row_only_wherever_tokens_end() -> None:
     lane = lane_of(module)
     stops = [texts[0][5:8], texts[1][5:8]]
     runs = [Run(Generate(PROMPTS[n], TOKENS, stop=(stop,)), n) for n, stop in enumerate(stops)] + [asked(2, None)]
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     assert [run.result.text for run in runs] == [texts[n][: texts[n].index(stops[n])] for n in (0, 1)] + [texts[2]]
     assert [run.result.ended for run in runs] == ["stop", "stop", "length"]
     lane.close()
@@ -150,7 +150,7 @@ def test_texts_that_turn_positions_another_way_from_some_length_on_leave_the_sho
     module = decoder("phi3", sizes=LONG_ROPE)
     steps, lane = Steps(module), lane_of(module)
     runs = [asked(1, None), asked(2, None), asked(3, None)]
-    steps.before = lambda forward: [lane.take(run.asked) for run in runs[1:]] if forward == 0 else None
+    steps.at_first(lambda: ask_all(lane, runs[1:]))
     lane.take(runs[0].asked)
     for run, number in zip(runs, (1, 2, 3), strict=True):
         assert run.result.text == alone(module, PROMPTS[number], TOKENS), number

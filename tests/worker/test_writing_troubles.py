@@ -23,7 +23,7 @@ from engine.worker.shared_rows import Forward, Reading, SharedRows
 from engine.worker.writing import Recipe, Writing
 from engine.worker.writing_lane import Room
 from tests.worker.decoders import Run
-from tests.worker.writing_families import LIMITS, Steps, alone, decoder, lane_of, tokens_of
+from tests.worker.writing_families import LIMITS, Steps, alone, ask_all, decoder, lane_of, tokens_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,8 +132,7 @@ def test_memory_that_lacks_once_changes_no_text(layer: int, module: PreTrainedMo
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     hook = module.get_submodule(f"model.layers.{layer}.mlp").register_forward_pre_hook(starve)
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     assert [run.result.text for run in runs] == texts
     assert memory.collected > 5
     hook.remove()
@@ -188,8 +187,7 @@ def test_while_memory_lacks_the_newest_text_is_given_up_and_the_others_are_whole
 
     with steps_of(module) as steps:
         steps.before = starve
-        for run in runs:
-            lane.take(run.asked)
+        ask_all(lane, runs)
         assert [runs[n].result.text for n in (0, 1)] == texts[:2]
         with pytest.raises(OutOfMemory, match="no memory left for a run of 3"):
             _ = runs[2].outcome
@@ -204,8 +202,7 @@ def test_a_prompt_that_finds_no_memory_fails_alone(module: PreTrainedModel, text
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     hook = module.register_forward_pre_hook(starve, with_kwargs=True)
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     assert [runs[n].result.text for n in (0, 1)] == texts[:2]
     with pytest.raises(OutOfMemory):
         _ = runs[2].outcome
@@ -222,8 +219,7 @@ def test_keys_and_values_at_their_longest_are_what_the_footprint_has_for_them(mo
     bytes_a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
     with steps_of(module) as steps:
         steps.before = lambda _: held.append(lane.held_bytes)
-        for run in runs:
-            lane.take(run.asked)
+        ask_all(lane, runs)
         filled = [run.outcome.filled for run in runs]
     reserved = limits.max_batch * limits.max_sequence * bytes_a_token
     assert 1 <= reserved / max(held) <= 1.1
@@ -241,7 +237,7 @@ def writing(longest: int, rows: int) -> Writing:
 @given(arrivals=st.lists(st.tuples(st.integers(2, 40), st.integers(0, 3), st.integers(0, 60)), max_size=12))
 def test_whatever_arrives_no_more_is_held_than_there_is_room_for(arrivals: list[tuple[int, int, int]]) -> None:
     """Each with its length in the end, the rows it takes where it can't share, and for how long it stays."""
-    room, running = Room(4, 4 * 40), []  # type: ignore[var-annotated]
+    room, running = Room(4, 4 * 40), list[tuple[Writing, int]]()
     waiting = [(writing(longest, rows), stay) for longest, rows, stay in arrivals]
     for now in range(1000):
         while waiting and room.takes(waiting[0][0], [one for one, _ in running]):
@@ -266,8 +262,7 @@ def test_scores_that_are_no_numbers_end_their_own_row(module: PreTrainedModel, t
             answer.logits[1] = torch.nan
 
     hook = module.register_forward_hook(spoil)
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     assert [runs[n].result.text for n in (0, 2)] == [texts[0], texts[2]]
     with pytest.raises(BadCheckpoint, match=r"after \d+ tokens the model's scores are no numbers"):
         _ = runs[1].outcome
@@ -285,8 +280,7 @@ def test_an_error_of_the_device_reaches_all_and_the_lane_goes_on(module: PreTrai
 
     with steps_of(module) as steps:
         steps.before = fail
-        for run in runs:
-            lane.take(run.asked)
+        ask_all(lane, runs)
         for run in runs:
             with pytest.raises(RuntimeError, match="invalid argument"):
                 _ = run.outcome
@@ -298,8 +292,7 @@ def test_an_error_of_the_device_reaches_all_and_the_lane_goes_on(module: PreTrai
 
 def test_what_can_t_be_meant_is_refused_while_others_write(module: PreTrainedModel, texts: list[str]) -> None:
     lane, runs = lane_of(module), [ask(0), ask(1, tokens=1000), ask(2)]
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     with pytest.raises(BadRequest, match="up to 1000 are to be written"):
         _ = runs[1].outcome
     assert [runs[n].result.text for n in (0, 2)] == [texts[0], texts[2]]
@@ -310,7 +303,7 @@ def test_what_can_t_be_meant_is_refused_while_others_write(module: PreTrainedMod
 
 
 def test_nobody_overtakes(module: PreTrainedModel) -> None:
-    lane, began = lane_of(module, Limits(2, 96)), []  # type: ignore[var-annotated]
+    lane, began = lane_of(module, Limits(2, 96)), list[int]()
 
     class Noting(Run):
         def say(self, part: TaskPart) -> None:
@@ -319,11 +312,26 @@ def test_nobody_overtakes(module: PreTrainedModel) -> None:
             super().say(part)
 
     runs = [Noting(Generate(PROMPTS[n % 3], 3 + n % 4), n) for n in range(8)]
-    for run in runs:
-        lane.take(run.asked)
+    ask_all(lane, runs)
     for run in runs:
         _ = run.result
     assert began == list(range(8))
+    lane.close()
+
+
+def test_prompts_are_read_between_tokens_no_more_than_a_piece_at_once(module: PreTrainedModel) -> None:
+    lane, runs = (
+        lane_of(module, piece_tokens=64),
+        [ask(0), *(Run(Generate("x" * 50, 3), n) for n in (1, 2)), Run(Generate("on", TOKENS), 3)],
+    )
+    with steps_of(module) as steps:
+        steps.at_first(lambda: ask_all(lane, runs[1:]))
+        lane.take(runs[0].asked)
+        for run in runs:
+            _ = run.result
+    forwards = list(zip(steps.rows, steps.tokens, strict=True))
+    # the first prompt and a piece, a token, the rest of the piece and the last, which is short but counts
+    assert forwards[:8] == [(1, 14), (1, 32), (1, 1), (1, 18), (1, 46), (2, 1), (1, 4), (1, 5)]
     lane.close()
 
 
@@ -331,15 +339,19 @@ def test_two_lanes_of_a_device_take_turns_after_each_token(module: PreTrainedMod
     other, turn = decoder("mamba"), Turn()
     lanes, runs = [lane_of(module, turn=turn), lane_of(other, turn=turn)], [ask(0), ask(0)]
     order: list[str] = []
-    with steps_of(module) as mine, steps_of(other) as theirs:
-        mine.before = lambda forward: (order.append("a"), lanes[1].take(runs[1].asked) if forward == 0 else None)
-        theirs.before = lambda _: order.append("b")
+    with steps_of(module) as mine:
+        mine.at_first(lambda: lanes[1].take(runs[1].asked))
+        hooks = [
+            one.register_forward_pre_hook(lambda *_, name=name: order.append(name))
+            for one, name in ((module, "a"), (other, "b"))
+        ]
         lanes[0].take(runs[0].asked)
         assert runs[0].result.text == texts[0]
         assert runs[1].result.tokens == TOKENS
-    both = "".join(order)[4:-4]
-    assert "ab" in both
-    assert "aaaa" not in both[: both.rindex("b")]
+    both = "".join(order)
+    assert "abababab" in both
+    for hook in hooks:
+        hook.remove()
     for lane in lanes:
         lane.close()
 
@@ -360,7 +372,7 @@ class Measuring(HostRuns):
 def test_what_texts_took_together_is_told_with_the_last_of_them(module: PreTrainedModel) -> None:
     lane, runs = lane_of(module, LIMITS, memory=Measuring()), [ask(0, tokens=4), ask(1)]
     with steps_of(module) as steps:
-        steps.before = lambda forward: lane.take(runs[1].asked) if forward == 0 else None
+        steps.at_first(lambda: lane.take(runs[1].asked))
         lane.take(runs[0].asked)
         outcomes = [run.outcome for run in runs]
     assert [outcome.workspace_bytes for outcome in outcomes] == [None, 100]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from string import ascii_lowercase
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from engine.worker.lanes import Turn
 from engine.worker.running import HOST_RUNS, RunMemory
 from engine.worker.shared_rows import Forward
 from engine.worker.writing_lane import PIECE_TOKENS, Room, WritingLane
+from tests.worker.decoders import Run
 
 _SIZES: Final = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4}
 _GROUPED: Final = _SIZES | {"num_key_value_heads": 2, "max_position_embeddings": 128}
@@ -101,7 +102,7 @@ def letters_tokenizer() -> PreTrainedTokenizerFast:
 TOKENIZER: Final = letters_tokenizer()
 
 
-def decoder(family: str, sizes: Mapping[str, object] | None = None, **settings: object) -> PreTrainedModel:
+def decoder(family: str, sizes: dict[str, Any] | None = None, **settings: object) -> PreTrainedModel:
     """A module of the family, with its settings for writing. Its weights are untied and large: others would write one token
     for ever."""
     set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -117,7 +118,7 @@ def decoder(family: str, sizes: Mapping[str, object] | None = None, **settings: 
                 weight.normal_(0, scale)
     module.train(False)
     assert module.generation_config is not None
-    module.generation_config.update(**{"eos_token_id": None, **settings})
+    module.generation_config.update(**{"eos_token_id": None, **settings})  # type: ignore[no-untyped-call]
     return module
 
 
@@ -165,16 +166,29 @@ def lane_of(
     return WritingLane("m", writer, Forward(module), room, memory, turn or Turn(), piece_tokens)
 
 
+def ask_all(lane: WritingLane, runs: Iterable[Run]) -> None:
+    for run in runs:
+        lane.take(run.asked)
+
+
 class Steps:
     """Of a module: what is to happen before its next forwards, on the thread that runs them."""
 
     def __init__(self, module: PreTrainedModel) -> None:
         self.rows: list[int] = []
         """Of each forward, how many it ran."""
+        self.tokens: list[int] = []
+        """Of each row of them, how many."""
         self.before: Callable[[int], object] = lambda _: None
         """Called with the number of the forward, from 0 on."""
         self.unhook: Final = module.register_forward_pre_hook(self._look, with_kwargs=True).remove
 
     def _look(self, _: torch.nn.Module, __: tuple[object, ...], given: dict[str, Any]) -> None:
-        self.rows.append(len(given["input_ids"]))
+        rows, tokens = given["input_ids"].shape
+        self.rows.append(rows)
+        self.tokens.append(tokens)
         self.before(len(self.rows) - 1)
+
+    def at_first(self, happen: Callable[[], object]) -> None:
+        """Have that happen before the first forward only."""
+        self.before = lambda forward: happen() if forward == 0 else None
