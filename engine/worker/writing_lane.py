@@ -130,10 +130,14 @@ class WritingLane:
     @torch.inference_mode()
     def _serve(self) -> None:
         while (first := self._first()) is not None:
-            # Measured as a whole, from an idle lane to an idle lane: what runs at once can't be told apart.
-            with self._memory.measure() as took:
-                self._write_all(first)
-            self._answer(took)
+            measured = None
+            try:
+                # As a whole, from an idle lane to an idle lane: what runs at once can't be told apart.
+                with self._memory.measure() as measured:
+                    self._write_all(first)
+            except Exception as error:  # of the device, which can't be measured any more
+                self._fail_unanswered(error)
+            self._answer(measured)
 
     def _first(self) -> Writing | None:
         """The next one, waited for; None when the lane is closed."""
@@ -218,21 +222,25 @@ class WritingLane:
     def _read_on(self) -> None:
         """The prompts of those that join, up to a piece in all."""
         left = self._piece_tokens
-        while self._reading is not None and left > 0:
-            left -= max(self._read(*self._reading, left), SHORT_PROMPT_TOKENS)
+        while self._reading is not None:
+            writing, prompt = self._reading
+            if left < self._piece_tokens and len(prompt.prompt) > left:
+                return  # whole with the next token: cut into smaller pieces it would take longer
+            left -= max(self._read(writing, prompt), SHORT_PROMPT_TOKENS)
             if self._reading is None and left > 0 and (new := self._next()) is not None:
                 self._start(new)
 
-    def _read(self, writing: Writing, prompt: Reading, tokens: int) -> int:
-        """So many of its tokens, all where nobody else writes, and its first token after the last of them; how many were read."""
+    def _read(self, writing: Writing, prompt: Reading) -> int:
+        """A piece of it, or all where nobody else writes, and its first token after the last piece; how many were read."""
         before = prompt.done
-        wanted = len(prompt.prompt) if len(self._running) == 1 else tokens
+        wanted = len(prompt.prompt) if len(self._running) == 1 else self._piece_tokens
         try:
             with self._on_device([writing]):
-                if self._tried(lambda: prompt.read(wanted)):
+                is_read = self._tried(lambda: prompt.read(wanted))
+                self._note_peak(prompt.done)
+                if is_read:
                     self._reading = None
                     self._join(writing, prompt)
-                self._note_peak(prompt.done)
         except Exception as error:
             self._reading = None
             self._end(writing, error)
@@ -293,6 +301,12 @@ class WritingLane:
         self._writings, self._reading = [], None
         for writing in failed:
             self._end(writing, error)
+
+    def _fail_unanswered(self, error: Exception) -> None:
+        with self._changing:
+            unanswered = [*(writing for writing, _ in self._ended), *self._running.values()]
+            self._ended = [(writing, error) for writing in unanswered]
+            self._running.clear()
 
     def _write_alone(self, writing: Writing) -> None:
         """On a thread of its own."""

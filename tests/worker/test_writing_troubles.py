@@ -320,18 +320,18 @@ def test_nobody_overtakes(module: PreTrainedModel) -> None:
 
 
 def test_prompts_are_read_between_tokens_no_more_than_a_piece_at_once(module: PreTrainedModel) -> None:
-    lane, runs = (
-        lane_of(module, piece_tokens=64),
-        [ask(0), *(Run(Generate("x" * 50, 3), n) for n in (1, 2)), Run(Generate("on", TOKENS), 3)],
-    )
+    long = "x" * 50
+    tasks = [Generate(PROMPTS[0], TOKENS), Generate("is", TOKENS), Generate(long, 3), Generate("on", TOKENS)]
+    lane, runs = lane_of(module, piece_tokens=40), [Run(task, n) for n, task in enumerate(tasks)]
     with steps_of(module) as steps:
         steps.at_first(lambda: ask_all(lane, runs[1:]))
         lane.take(runs[0].asked)
         for run in runs:
             _ = run.result
     forwards = list(zip(steps.rows, steps.tokens, strict=True))
-    # the first prompt and a piece, a token, the rest of the piece and the last, which is short but counts
-    assert forwards[:8] == [(1, 14), (1, 32), (1, 1), (1, 18), (1, 46), (2, 1), (1, 4), (1, 5)]
+    # two short ones, a piece of the long one that needs two, its rest and another short one
+    between: list[list[tuple[int, int]]] = [[(1, 14), (1, 2)], [(1, 40)], [(1, 10), (1, 2)]]
+    assert forwards[:8] == [*between[0], (2, 1), *between[1], (2, 1), *between[2], (4, 1)]
     lane.close()
 
 
@@ -381,6 +381,29 @@ def test_what_texts_took_together_is_told_with_the_last_of_them(module: PreTrain
     later = ask(0)
     lane.take(later.asked)
     assert later.outcome.workspace_bytes == 200
+    lane.close()
+
+
+class Broken(Measuring):
+    """A device that can't say what was taken once it has broken."""
+
+    @contextmanager
+    def measure(self) -> Iterator[Measurement]:
+        with super().measure() as took:
+            yield took
+        if took.workspace_bytes == 100:
+            raise RuntimeError("no figures")
+
+
+def test_a_device_that_can_t_be_measured_any_more_leaves_nobody_waiting(
+    module: PreTrainedModel, texts: list[str]
+) -> None:
+    lane, run, later = lane_of(module, memory=Broken()), ask(0), ask(1)
+    lane.take(run.asked)
+    with pytest.raises(RuntimeError, match="no figures"):
+        _ = run.outcome
+    lane.take(later.asked)
+    assert later.result.text == texts[1]
     lane.close()
 
 
