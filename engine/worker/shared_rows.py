@@ -213,6 +213,7 @@ def can_share(
         and given.keys() <= _USUAL
         and ("position_ids" in given or text.model_type in _POSITIONS_FROM_MASK)
         and (_prepares_as_usual(module) or text.model_type in _KNOWN_INPUTS)
+        and _looks_back_only(module)
         # runs the model again for each token, with keys and values that nobody counts
         and not any(isinstance(one, UnbatchedClassifierFreeGuidanceLogitsProcessor) for one in processors)
     )
@@ -221,6 +222,13 @@ def can_share(
 def _prepares_as_usual(module: PreTrainedModel) -> bool:
     own: object = getattr(type(module), "prepare_inputs_for_generation", None)
     return own is GenerationMixin.prepare_inputs_for_generation
+
+
+def _looks_back_only(module: PreTrainedModel) -> bool:
+    """Unlike an encoder that is asked to write, in which later tokens change what was made of earlier ones. Some decoders
+    don't say that they are one, but their attention does."""
+    says = getattr(module.config.get_text_config(), "is_decoder", None)
+    return says is not False or any(getattr(part, "is_causal", False) for part in module.modules())
 
 
 def longest_shared(config: PreTrainedConfig) -> int | None:

@@ -98,6 +98,17 @@ def test_families_that_can_t_share_write_side_by_side_token_by_token(family: str
     lane.close()
 
 
+def test_an_encoder_that_is_asked_to_write_shares_nothing() -> None:
+    module = decoder("bert")  # reads all again with each token
+    steps, lane = Steps(module), lane_of(module)
+    runs = [asked(0, None), asked(1, None)]
+    steps.at_first(lambda: ask_all(lane, runs[1:]))
+    lane.take(runs[0].asked)
+    assert [run.result.text for run in runs] == [alone(module, prompt, TOKENS) for prompt in PROMPTS[:2]]
+    assert set(steps.rows) == {1}
+    lane.close()
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -89,6 +89,7 @@ ALONE: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "mpt": ("mpt", {"d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 128, "expansion_ratio": 2}),
 }
 """Families that keep a state, of which nobody knows what padding does to it, and one that keeps nothing at all."""
+ENCODER: Final = {"bert": ("bert", _SIZES | {"max_position_embeddings": 128})}
 
 
 def letters_tokenizer() -> PreTrainedTokenizerFast:
@@ -106,7 +107,7 @@ def decoder(family: str, sizes: dict[str, Any] | None = None, **settings: object
     """A module of the family, with its settings for writing. Its weights are untied and large: others would write one token
     for ever."""
     set_verbosity_error()  # type: ignore[no-untyped-call]
-    kind, usual = (SHARING | ALONE)[family]
+    kind, usual = (SHARING | ALONE | ENCODER)[family]
     scale = 0.6 if family == "bloom" else 0.3
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "tie_word_embeddings": False}
     config = AutoConfig.for_model(kind, **({"vocab_size": len(TOKENIZER)} | special | usual | (sizes or {})))
