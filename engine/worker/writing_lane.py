@@ -303,6 +303,7 @@ class WritingLane:
             self._end(writing, error)
 
     def _fail_unanswered(self, error: Exception) -> None:
+        self._fail_all(error)
         with self._changing:
             unanswered = [*(writing for writing, _ in self._ended), *self._running.values()]
             self._ended = [(writing, error) for writing in unanswered]
@@ -372,8 +373,8 @@ class WritingLane:
         if isinstance(answer, RuntimeError) and is_shortage(answer):
             answer = self._memory.shortage(len(self._running))
         with self._changing:
-            del self._running[writing.asked.id]
-            self._ended.append((writing, answer))
+            if self._running.pop(writing.asked.id, None) is not None:
+                self._ended.append((writing, answer))
 
     def _answer(self, took: Measurement | None) -> None:
         """Those that have ended. What all of them took belongs to the last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -335,23 +335,40 @@ def test_prompts_are_read_between_tokens_no_more_than_a_piece_at_once(module: Pr
     lane.close()
 
 
-def test_two_lanes_of_a_device_take_turns_after_each_token(module: PreTrainedModel, texts: list[str]) -> None:
-    other, turn = decoder("mamba"), Turn()
-    lanes, runs = [lane_of(module, turn=turn), lane_of(other, turn=turn)], [ask(0), ask(0)]
+class Noticed(Turn):
+    """Tells when a second lane asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes: set[int] = set()
+        self.is_shared = threading.Event()
+
+    def mine(self) -> AbstractContextManager[None]:
+        self.lanes.add(threading.get_ident())
+        if len(self.lanes) > 1:
+            self.is_shared.set()
+        return super().mine()
+
+
+def test_two_lanes_of_a_device_take_turns_after_each_token(module: PreTrainedModel) -> None:
+    other, turn = decoder("mamba"), Noticed()
+    lanes, runs = [lane_of(module, turn=turn), lane_of(other, turn=turn)], [ask(0, tokens=80), ask(0)]
     order: list[str] = []
-    with steps_of(module) as mine:
-        mine.at_first(lambda: lanes[1].take(runs[1].asked))
-        hooks = [
-            one.register_forward_pre_hook(lambda *_, name=name: order.append(name))
-            for one, name in ((module, "a"), (other, "b"))
-        ]
+
+    def step_of_mine(forward: int) -> None:
+        order.append("a")
+        if forward == 0:
+            lanes[1].take(runs[1].asked)
+            assert turn.is_shared.wait(60)
+
+    with steps_of(module) as mine, steps_of(other) as theirs:
+        mine.before = step_of_mine
+        theirs.before = lambda _: order.append("b")
         lanes[0].take(runs[0].asked)
-        assert runs[0].result.text == texts[0]
-        assert runs[1].result.tokens == TOKENS
+        assert [run.result.tokens for run in runs] == [80, TOKENS]
     both = "".join(order)
-    assert "abababab" in both
-    for hook in hooks:
-        hook.remove()
+    assert both.rindex("b") < both.rindex("a")
+    assert both.count("ab") > 3
     for lane in lanes:
         lane.close()
 
