@@ -30,6 +30,8 @@ from tests.worker.decoders import (
     written_by_transformers,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPEC = ModelSpec("m", ("path:there",), "generation")
 PROMPT = "the cat"
 E = 70

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -343,11 +343,13 @@ class Noticed(Turn):
         self.lanes: set[int] = set()
         self.is_shared = threading.Event()
 
-    def mine(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def mine(self) -> Iterator[None]:
         self.lanes.add(threading.get_ident())
         if len(self.lanes) > 1:
             self.is_shared.set()
-        return super().mine()
+        with super().mine():
+            yield
 
 
 def test_two_lanes_of_a_device_take_turns_after_each_token(module: PreTrainedModel) -> None:
