@@ -82,7 +82,8 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
             answer = receive(ours, decoder)
             if not statuses:  # the next run is answered by the same process
                 worker.take(Run(3, "m", Embed(("x",))))
-                assert isinstance(receive(ours, decoder), Failure)
+                again = receive(ours, decoder)
+                assert isinstance(again, Failure)
             assert [ended.get() for _ in statuses] == statuses
             assert ended.empty()
             residents.find("m").lane.close()
