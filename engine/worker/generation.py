@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
+from msgspec.structs import replace
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
@@ -72,6 +73,8 @@ class Generator:
         if task.draws:
             _check_drawing(self._settings)
         prompt = prompt_tokens(self._tokenizer, task, self._limit, self._vocabulary)
+        if task.as_fits:
+            task = replace(task, max_tokens=min(task.max_tokens, self._limit.tokens - len(prompt)))
         ends = ending_tokens(self._tokenizer, (*self._own_stops, *task.stop))
         seed = (secrets.randbits(_SEED_BITS) if task.seed is None else task.seed) if task.draws else None
         before = str(self._tokenizer.decode(prompt[-longest_text(self._own_stops) :], skip_special_tokens=True))
@@ -162,7 +165,7 @@ class Generator:
             num_return_sequences=1,
             return_dict_in_generate=False,
             pad_token_id=self._tokenizer.pad_token_id,
-            logits_processor=processors(task, self._settings, seed, self._module.device),
+            logits_processor=processors(task, self._settings, seed, self._module.device, len(prompt)),
             stopping_criteria=criteria,
             **more,
         )

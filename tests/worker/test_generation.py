@@ -275,3 +275,29 @@ def test_a_skeleton_reads_settings_where_from_pretrained_does(folder: Path, tmp_
     settings = Skeleton(tmp_path / "prepared").module.generation_config
     assert settings is not None
     assert (settings.no_repeat_ngram_size, settings.eos_token_id) == (2, 1)
+
+
+@pytest.mark.parametrize(("presence", "frequency"), [(2.0, 0.0), (0.0, 2.0), (1.0, 1.5), (-2.0, 0.0)])
+def test_penalties_count_what_was_written_and_not_the_prompt(folder: Path, presence: float, frequency: float) -> None:
+    module, tokenizer = load_module(folder, "generation", torch.float32), load_tokenizer(folder)
+    tokens = tokenizer(PROMPT)["input_ids"]
+    written_so_far: list[int] = []
+    with torch.inference_mode():
+        for _ in range(16):
+            scores = module(input_ids=torch.tensor([tokens + written_so_far])).logits[0, -1].clone()
+            for token in set(written_so_far):
+                scores[token] -= presence + frequency * written_so_far.count(token)
+            written_so_far.append(int(scores.argmax()))
+            if written_so_far[-1] == 1:
+                break
+    task = Generate(PROMPT, 16, presence_penalty=presence, frequency_penalty=frequency)
+    assert written(generator(folder), task).text == tokenizer.decode(written_so_far, skip_special_tokens=True)
+
+
+def test_as_much_is_written_as_fits_where_that_is_enough(folder: Path) -> None:
+    prompt = "x" * 90
+    with pytest.raises(BadRequest, match="takes 96 in all"):
+        written(generator(folder), Generate(prompt, 50))
+    assert written(generator(folder), Generate(prompt, 50, as_fits=True)).tokens <= 96 - 90
+    with pytest.raises(BadRequest, match="takes 96 in all"):
+        written(generator(folder), Generate("x" * 96, 50, as_fits=True))
