@@ -36,6 +36,8 @@ class VerbArguments(Arguments, frozen=True, kw_only=True):
     model: ModelName
     yes: bool = False
     """Whether the operator has agreed beforehand."""
+    now: bool = False
+    """Whether runs that are in the way are ended."""
     json: bool = False
     """Whether the answer, or the plan of `citadel plan`, is wanted as JSON."""
 
@@ -133,9 +135,23 @@ VERB_ARGUMENTS: Final[dict[str, type[VerbArguments]]] = {
 }
 
 
-def add_arguments(command: CommandParser) -> None:
+_TAKES_AWAY: Final = ("load", "evict", "cpu", "move")
+"""Verbs that may take a model away from its runs."""
+
+
+def add_verb(command: CommandParser) -> type[VerbArguments]:
+    """What the verb's command and its plan have in common."""
     verb = VERB_ARGUMENTS[command.name]
     verb.add_to(command)
+    if command.name in _TAKES_AWAY:
+        command.add_argument(
+            "--now", action="store_true", help="end the requests that are in the way, don't wait for them"
+        )
+    return verb
+
+
+def add_arguments(command: CommandParser) -> None:
+    verb = add_verb(command)
     command.add_argument("--yes", "-y", action="store_true", help="don't ask, whatever else the plan touches")
     about = "the answer as JSON, with the phases of the switch; or the plan, when it needs --yes"
     command.add_argument("--json", action="store_true", help=about)
@@ -149,20 +165,23 @@ def run(arguments: VerbArguments) -> int:
 async def _act(arguments: VerbArguments) -> Exit:
     command = arguments.command()
     async with at_hand(arguments) as engine:
-        planned = await engine.plan(command)
+        planned = await engine.plan(command, now=arguments.now)
         teller = Teller(label=labels((await engine.snapshot()).state), agreed=arguments.yes, json=arguments.json)
         if isinstance(planned, Refusal):
             return teller.answered(Declined(planned))
-        if not planned.steps:
+        if planned.joins:
+            tell("; ".join(planned.reasons))
+        elif not planned.steps:
             return teller.answered(Done(planned))
-        if not teller.is_agreed(planned):
+        elif not teller.is_agreed(planned):
             return Exit.NOT_CONFIRMED
-        return await carried_out(engine, command, planned, teller)
+        return await carried_out(engine, planned, teller, now=arguments.now)
 
 
-async def carried_out(engine: RemoteEngine, command: Command, plan: Plan, teller: Teller) -> Exit:
-    """Have the agreed `plan` carried out. Asks again when it has changed meanwhile, unless everything was agreed to."""
-    while isinstance(answer := await _submitted(engine, command, plan), Changed):
+async def carried_out(engine: RemoteEngine, plan: Plan, teller: Teller, *, now: bool) -> Exit:
+    """Have the agreed `plan` carried out, `now` with the end of the runs that are in its way. Asks again when it has changed
+    meanwhile, unless everything was agreed to."""
+    while isinstance(answer := await _submitted(engine, plan, now=now), Changed):
         tell("the plan has changed in the meantime; nothing was done yet")
         plan = answer.plan
         if not teller.is_agreed(plan):
@@ -170,9 +189,9 @@ async def carried_out(engine: RemoteEngine, command: Command, plan: Plan, teller
     return teller.answered(answer)
 
 
-async def _submitted(engine: RemoteEngine, command: Command, plan: Plan) -> Answer:
+async def _submitted(engine: RemoteEngine, plan: Plan, *, now: bool) -> Answer:
     """The answer; an interrupted wait takes the command back."""
-    submission = Submission(str(uuid.uuid4()), command, confirmed=plan.effects)
+    submission = Submission(str(uuid.uuid4()), plan.command, confirmed=plan.effects, now=now)
     watching = asyncio.create_task(_show_progress(engine, submission.id))
     try:
         return await engine.submit(submission)
