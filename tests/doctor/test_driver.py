@@ -44,6 +44,7 @@ def bare(driver: DriverFacts) -> DoctorFacts:
             "`sudo modprobe nvidia`",
         ),
         (bare(NOUVEAU), "kernel module is not loaded", "nouveau", "blacklist nouveau"),
+        (bare(DriverFacts("driver_not_loaded")), "kernel module is not loaded", "No NVIDIA card", "else nothing needs"),
         (in_container(bare(NOUVEAU)), "kernel module is not loaded", "container's host", "--gpus all"),
         (
             bare(DriverFacts("version_mismatch", kernel_version="570.1")),
