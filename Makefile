@@ -107,7 +107,7 @@ INSTALL_dev := install 'Citadel and what its tests need' -e '.[dev]'
 	if ls .venv/.stamp-* >/dev/null 2>&1; then
 	    echo 'citadel: bringing .venv up to date'
 	else
-	    echo 'citadel: first run: setting up .venv, a few minutes; 1.2 GB with a torch for the CPU, several with the one for cards'
+	    echo 'citadel: first run: setting up .venv, a few minutes; 1.3 GB with a torch for the CPU, several with the one for cards'
 	fi
 	if [ -e .venv/.unfinished ] || ! .venv/bin/python -c "$$is_recent" 2>/dev/null \
 	        || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then

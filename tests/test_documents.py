@@ -22,6 +22,7 @@ ROOMS: Final = (ROOT, ROOT / "engine", ROOT / "citadel_tui")
 """Where a path may start: a document on the engine says `core/ledger.py` for `engine/core/ledger.py`. The page of a room may
 start there too."""
 
+WORDS_A_MINUTE: Final = 240
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 PATH: Final = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.py")
@@ -99,6 +100,11 @@ def _commands(text: str) -> list[str]:
 )
 def test_every_command_that_a_document_shows_is_one(document: str, typed: str) -> None:
     parse(split(typed))
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    prose = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(prose.split()) <= 3 * WORDS_A_MINUTE
 
 
 def test_the_key_table_is_the_action_registry() -> None:
