@@ -11,7 +11,7 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.words.figures import count_text, idle_text, seconds_text
+from citadel_tui.words.figures import count_text, idle_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
@@ -112,7 +112,8 @@ def _state(
     if moving is not None:
         return _moving(moving, jobs)
     if residents:
-        return "ready", "good"
+        left = leaves_in_text(snapshot.state, residents, snapshot.at_s)
+        return f"ready {left}".rstrip(), "good"
     if any(s.model == model.spec.name and s.stage != "kept" for s in snapshot.state.ram.slabs):
         return "reading", "warn"
     if model.trouble:
