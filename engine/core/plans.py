@@ -33,6 +33,8 @@ class EvictStep(Struct, frozen=True, tag="evict"):
     RAM tier, they may have left it again by then."""
     written_back: bool = False
     """Whether its weights are written back to the RAM tier before they go."""
+    stays: tuple[DeviceId, ...] = ()
+    """Where else it is ready: then it is a copy, and what it is expected to cost is waiting, not reloading."""
 
 
 class LoadStep(Struct, frozen=True, tag="load"):
@@ -43,6 +45,8 @@ class LoadStep(Struct, frozen=True, tag="load"):
     size_bytes: int
     tier: Tier
     predicted: Prediction = NOTHING
+    stays: tuple[DeviceId, ...] = ()
+    """Where it is ready and stays: then this is one more copy."""
 
 
 class PinStep(Struct, frozen=True, tag="pin"):
@@ -168,7 +172,7 @@ def _effect(step: Step) -> str:
         case EvictStep():
             return f"evict {step.model} from {step.device}" + (" after its leases" if step.leases else "")
         case LoadStep():
-            return f"load {step.model} on {step.device}"
+            return f"load {step.model}{' also' if step.stays else ''} on {step.device}"
         case PinStep():
             return f"pin {step.model}" + (f" on {step.device}" if step.device else "")
         case UnpinStep():

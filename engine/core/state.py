@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Dtype, Footprint, ModelSpec, Pin
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Step
 from engine.core.policy import Policy
 from engine.core.prediction import INSTANT, Rates
@@ -176,12 +176,31 @@ class State(Struct, frozen=True, dict=True):
         return self._by_device.get(device, ())
 
     def of(self, model: ModelName) -> tuple[Resident, ...]:
-        """Where `model` is: none, one, or two while it moves."""
+        """Where `model` is, the oldest first: nowhere, or in one place, in two while it moves, on each GPU that has a copy."""
         return self._by_model.get(model, ())
+
+    def places(self, model: ModelName) -> tuple[DeviceId, ...]:
+        """Where `model` is or will be, not counting places that it is leaving."""
+        return tuple(r.device for r in self.of(model) if r.stage in ("pending", "loading", "ready"))
 
     def find(self, model: ModelName, device: DeviceId) -> Resident | None:
         """The resident `model` on `device`, if there is one."""
         return next((r for r in self.of(model) if r.device == device), None)
+
+    def beside(self, model: ModelName, device: DeviceId) -> tuple[Resident, ...]:
+        """The copies that stay when `model` leaves `device`: those that are ready on other GPUs, if it is there now."""
+        if self.find(model, device) is None:
+            return ()
+        return tuple(r for r in self.of(model) if r.stage == "ready" and r.device not in (device, CPU))
+
+    def is_pinned(self, resident: Resident) -> bool:
+        """Whether its model's pin keeps it where it is: of several copies the one on the pin's device, else the oldest."""
+        pin = self.models[resident.model].pin
+        if pin is None:
+            return False
+        staying = [r for r in self.of(resident.model) if r.stage not in ("draining", "leaving")]
+        kept = next((r.device for r in staying if r.device == pin.device), staying[0].device if staying else None)
+        return kept in (None, resident.device)
 
     @cached_property
     def _by_device(self) -> dict[DeviceId, tuple[Resident, ...]]:

@@ -55,16 +55,17 @@ class SelfIssued:
         if isinstance(found, Plan) and worth_promoting(board.situation, found):
             self._submit("return", command)
 
-    def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:
+    def restore(self, lost: Iterable[Load]) -> None:
         """Have these where they were."""
-        for model, device in lost:
-            self._submit("restore", Load(model, device), "restore")
+        for load in lost:
+            self._submit("restore", load, "restore")
 
     def place_anew(self, model: ModelName, device: DeviceId) -> None:
         """Take a model that needs more than it was charged off the device: loaded again, it finds a victim, another device or
         the CPU. A pinned model stays; its request fails with the figures."""
-        if self._board.state.find(model, device) and self._board.state.models[model].pin is None:
-            self._submit("short", Evict(model))
+        state = self._board.state
+        if (here := state.find(model, device)) and not state.is_pinned(here):
+            self._submit("short", Evict(model, device if state.beside(model, device) else None))
 
     def take_off(self, models: Iterable[ModelName]) -> None:
         """Whoever runs on damaged bytes leaves once its leases have ended; requests wait for it to come anew."""

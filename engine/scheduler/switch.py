@@ -214,8 +214,10 @@ def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
     for single in singles_of(job.submission.command):
         if not isinstance(single, Load) or single.model in coming:
             continue
+        stays = board.state.places(single.model)
         for resident in board.state.of(single.model):
-            if resident.stage == "draining" and single.device in (None, resident.device):
+            meant = resident.device == single.device or (single.device is None and (single.also or not stays))
+            if resident.stage == "draining" and meant:
                 board.apply(ledger.rescue, resident.model, resident.device, board.now.wall_s)
 
 

@@ -36,8 +36,8 @@ FINDINGS: Final[tuple[Literal["whole", "altered", "damaged", "stopped"], ...]] =
     "stopped",
 )
 SINGLES: st.SearchStrategy[Single] = st.one_of(
-    st.builds(Load, MODELS, st.none() | DEVICES),
-    st.builds(Evict, MODELS),
+    st.builds(Load, MODELS, st.none() | DEVICES, also=st.booleans()),
+    st.builds(Evict, MODELS, st.none() | DEVICES),
     st.builds(SetPin, MODELS, st.none() | DEVICES),
     st.builds(Unpin, MODELS),
     st.builds(ForceCpu, MODELS),

@@ -147,7 +147,7 @@ def _why_not_evictable(situation: Situation, resident: Resident) -> BlockerWhy |
         return "loading"
     if resident.stage in ("draining", "leaving"):
         return "leaving"
-    if situation.state.models[resident.model].pin is not None:
+    if situation.state.is_pinned(resident):
         return "pinned"
     if resident.leases:
         return "leased"
@@ -268,6 +268,7 @@ class Bringing:
         self._policy: Final = situation.policy
         self._command: Final = command
         self._asked: Final = command.device if isinstance(command, Load | Move) else None
+        self._adds: Final = isinstance(command, Load) and command.also
 
     def plan(
         self, model: ModelName, device: DeviceId | None, among: tuple[DeviceId, ...] | None = None
@@ -300,9 +301,12 @@ class Bringing:
         best, *others = good
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_write_backs(self._situation, victims, best.load), best.load]
+        ready = [r for r in self._state.of(model) if r.stage == "ready"]
+        load = replace(best.load, stays=tuple(r.device for r in ready) if self._adds else ())
+        steps: list[Step] = [*with_write_backs(self._situation, victims, load), load]
         # a model that moves answers at its old place until the new one is ready, so it leaves that last
-        steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
+        if not self._adds:
+            steps += [departure(self._state, r) for r in ready]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
         return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
@@ -323,6 +327,7 @@ class Bringing:
             predicted=eviction(self._state, resident.model, resident.device),
             loss_s=loss_s(self._state, resident),
             reload_s=reload_s(self._state, resident),
+            stays=_stays(self._state, resident),
         )
 
 
@@ -335,7 +340,12 @@ def departure(state: State, resident: Resident) -> EvictStep:
         resident.leases,
         victim=False,
         predicted=eviction(state, resident.model, resident.device),
+        stays=_stays(state, resident),
     )
+
+
+def _stays(state: State, resident: Resident) -> tuple[DeviceId, ...]:
+    return tuple(r.device for r in state.beside(resident.model, resident.device))
 
 
 def under_way(state: State, model: ModelName) -> tuple[Blocker, ...]:
