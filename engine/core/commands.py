@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
 
-Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial"]
-"""Who asked: a person, a request for a model that was not ready, the preload list, a restart, or a measurement that puts
-everything back."""
+Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial", "queue"]
+"""Who asked: a person, a request for a model that was not ready, the preload list, a restart, a measurement that puts
+everything back, or a queue of requests that is worth another copy of their model."""
 
 
 class Load(Struct, frozen=True, tag="load"):

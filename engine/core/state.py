@@ -53,6 +53,19 @@ class Demand(Struct, frozen=True):
     """Of the requests, those that the weights count: of several in a row for this model the first."""
 
 
+class Queueing(Struct, frozen=True):
+    """What requests for a model would have waited for 1, 2, … copies of it (see `forecast.queueing`)."""
+
+    free_s: tuple[tuple[float, ...], ...] = ()
+    """When each copy would be free, the earliest first, on the steady clock; empty before the first request."""
+    waits: tuple[tuple[float, ...], ...] = ()
+    """Seconds that requests would have waited together, as each span of `forecast.demand` remembers them."""
+    requests: tuple[float, ...] = ()
+    """All of these requests, as each span remembers them; those in a row count one by one."""
+    at_request: int = 0
+    """Number of the engine's request at which `waits` and `requests` were right."""
+
+
 class ModelState(Struct, frozen=True):
     """A model of the catalog and what the engine knows of it now."""
 
@@ -66,6 +79,7 @@ class ModelState(Struct, frozen=True):
     demand: Demand = Demand()
     run_rates: dict[str, Rates] = {}
     """Seconds of a device that runs take for their work, by the device's title (see `forecast.run_costs`)."""
+    queueing: Queueing = Queueing()
     trouble: str = ""
     """Why it can't be loaded now, in words; empty when it can."""
     smaller: dict[Dtype, Footprint] = {}

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
+from engine.core.forecast.queueing import queued
 from engine.core.forecast.run_costs import answered_s, ran
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
@@ -52,6 +53,7 @@ class Leases:
         if not again:
             board.apply(eviction_policy(board.policy).asked, model)
             board.apply(request_came, model, board.now.wall_s)
+            board.apply(queued, model, work, board.now.mono_s)
             if refused := full(board.state, board.patience.queue, model, work, self._ahead[model]):
                 board.emit(Deny(lease, refused.reason, refused.retry_after_s))
                 return

@@ -135,6 +135,7 @@ class Scheduler:
             case LeaseAsked(lease, model, work, again):
                 self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
+                self._own.bring_more(model)
             case LeaseEnded(lease, device_s):
                 if unwanted := self._leases.give_back(lease, device_s):
                     self._own.take_back(unwanted)
@@ -159,8 +160,8 @@ class Scheduler:
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
                 before = self._board.state.models[known.spec.name]
-                kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
-                self._board.know_model(kept)
+                kept = replace(known, pin=before.pin, demand=before.demand, queueing=before.queueing)
+                self._board.know_model(replace(kept, run_rates=before.run_rates))
             case Tick():
                 pass
             case _:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.copying import may_pay, pays
 from engine.core.planning.eviction import worth_promoting
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
@@ -55,6 +56,18 @@ class SelfIssued:
         if isinstance(found, Plan) and worth_promoting(board.situation, found):
             self._submit("return", command)
 
+    def bring_more(self, model: ModelName) -> None:
+        """A request is for a model that is ready: have one more copy of it where that is expected to save more waiting than it
+        costs. One at a time, and only while nothing else is under way."""
+        board = self._board
+        may = board.policy.copies and board.policy.dynamic_loading and not board.is_quiet
+        if not may or self._commands.jobs or not may_pay(board.state, model):
+            return
+        command = Load(model, also=True)
+        found = plan(board.state, command, policy_for("queue", board.policy), board.now.wall_s)
+        if isinstance(found, Plan) and pays(board.state, found):
+            self._submit("copy", command, "queue", found.effects)
+
     def restore(self, lost: Iterable[Load]) -> None:
         """Have these where they were."""
         for load in lost:
@@ -83,9 +96,10 @@ class SelfIssued:
 
     def _submit(
         self,
-        purpose: Literal["request", "return", "restore", "short", "damaged"],
+        purpose: Literal["request", "return", "copy", "restore", "short", "damaged"],
         command: Command,
         origin: Origin = "request",
+        confirmed: str | None = None,
     ) -> Job | None:
         self._submitted += 1
-        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin))
+        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin, confirmed))

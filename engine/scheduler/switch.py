@@ -131,7 +131,7 @@ def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     # A worker that is coming up has no room yet; even a person would only ask again in a moment.
     if any(board.state.devices[device].reading.health == "starting" for device in asked):
         return True
-    return job.submission.origin not in ("operator", "trial") and refusal.passes
+    return job.submission.origin not in ("operator", "trial", "queue") and refusal.passes
 
 
 # ── taking its steps ─────────────────────────────────────────────────────────────────────────────

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Evict, Load
 from engine.core.forecast.run_costs import ran
 from engine.core.policy import Policy
-from engine.core.records import Residency
+from engine.core.records import Residency, Switch
 from engine.core.state import State
+from engine.scheduler.messages import KeepQuiet
 from tests.core.boxes import box, with_resident
 from tests.scheduler.scripted_world import World
 
@@ -137,3 +139,77 @@ def test_a_model_that_moves_is_noted_in_one_place() -> None:
     noted = [entry.residents for entry in world.written if isinstance(entry, Residency)]
     assert noted[-1] == (("a", "gpu1"),)
     assert all(len(residents) <= 1 for residents in noted)
+
+
+# ── by itself ────────────────────────────────────────────────────────────────────────────────────
+
+
+def busy(world: World, requests: int = 12) -> None:
+    """Twice so many requests at once, each taking a second, all answered before this returns."""
+    for _ in range(2):  # of the first ones it is not known yet how long they take
+        for lease in [world.ask("a") for _ in range(requests)]:
+            world.now_s += 1.0
+            world.give_back(lease, 1.0)
+
+
+def test_a_queue_brings_one_more_copy_into_free_room() -> None:
+    world = World(with_resident(box(SIZES), "a", "gpu0"))
+    busy(world)
+
+    world.ask("a")
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready, gpu1 ready"}
+    [switch] = [entry for entry in world.written if isinstance(entry, Switch)]
+    assert switch.origin == "queue"
+    assert switch.plan.reasons[0].startswith("requests wait ")
+
+
+def test_requests_that_come_one_by_one_bring_no_copy() -> None:
+    world = World(with_resident(box(SIZES), "a", "gpu0"))
+    for _ in range(12):
+        busy(world, requests=1)
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+@pytest.mark.parametrize("policy", [Policy(copies=False), Policy(dynamic_loading=False)])
+def test_no_copy_comes_by_itself_where_the_policy_forbids_it(policy: Policy) -> None:
+    world = World(with_resident(box(SIZES), "a", "gpu0"), policy)
+    busy(world)
+
+    world.ask("a")
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_no_copy_comes_while_somebody_measures() -> None:
+    world = World(with_resident(box(SIZES), "a", "gpu0"))
+    world.send(KeepQuiet(60.0))
+    busy(world)
+
+    world.ask("a")
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_copy_leaves_for_a_model_that_is_asked_for() -> None:
+    world = World(with_resident(box(SIZES), "a", "gpu0"), Policy(min_residency_s=0.0))
+    busy(world)
+    first = world.ask("a")
+    world.settle()
+    world.give_back(first, 1.0)
+    assert world.where() == {"a": "gpu0 ready, gpu1 ready"}
+    for _ in range(40):
+        world.give_back(world.ask("tiny"))
+        world.settle()
+
+    lease = world.ask("b")
+    world.settle()
+
+    assert lease in world.granted
+    assert "b" in world.where()
+    assert "a" in world.where()

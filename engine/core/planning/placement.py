@@ -15,7 +15,8 @@ from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
 from engine.core.ledger import budget, headroom
 from engine.core.models import Footprint, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.eviction import Leaver, victims
+from engine.core.planning.copying import why_one_more
+from engine.core.planning.eviction import leaver_of, victims
 from engine.core.planning.knapsack_cover import Need
 from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
@@ -77,7 +78,7 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
     evictable, blockers = _evictable(situation, device)
-    leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
+    leavers = [leaver_of(state, r) for r in evictable]
     # Not what is free now: who is leaving for another load has left, as far as this one is concerned, and who is pending has
     # come. It may well be below 0, when other programs took what was ours; then victims pay for that, too.
     missing_bytes = need - headroom(state, device)
@@ -283,7 +284,7 @@ class Bringing:
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
         offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
-        why = _why_best(good, device)
+        why = _why_best(self._state, good, device)
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
@@ -309,7 +310,8 @@ class Bringing:
             steps += [departure(self._state, r) for r in ready]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
-        return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
+        reasons = (why_one_more(self._state, model, load.stays), why) if load.stays else (why,)
+        return Plan(self._command, tuple(steps), reasons, lost, tuple(rooms))
 
     def _elsewhere(self, model: ModelName, best: Offer) -> list[Offer]:
         """What the GPUs that were not asked for would give, where the one that was asked for costs victims."""
@@ -359,14 +361,16 @@ def _soon(none: list[NoOffer]) -> bool:
     return any(blocker.why == "too young" for refused in none for blocker in refused.blockers)
 
 
-def _why_best(good: list[Offer], asked: DeviceId | None) -> str:
+def _why_best(state: State, good: list[Offer], asked: DeviceId | None) -> str:
     if not good:
         return ""
     best, others = good[0], good[1:]
     if not best.victims:
         return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
     names = " and ".join(v.model for v in best.victims)
-    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of reloading"
+    copies = [bool(_stays(state, v)) for v in best.victims]
+    of_what = "waiting" if all(copies) else "reloading and waiting" if any(copies) else "reloading"
+    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of {of_what}"
     full = "no device has" if asked is None else f"{asked} has not enough"
     return f"{full} room; {what}" + (f", less than on {others[0].device}" if others else "")
 
