@@ -45,13 +45,10 @@ class VerbArguments(Arguments, frozen=True, kw_only=True):
         raise NotImplementedError
 
 
-_BEST: Final = "best"
-
-
 class LoadArguments(VerbArguments, frozen=True, kw_only=True):
     on: DeviceId | None
-    also: DeviceId | None
-    """Where one more copy is wanted; `_BEST` leaves the choice to the engine."""
+    also: DeviceId | bool
+    """Whether one more copy is wanted, and where, if that is not left to the engine."""
 
     @classmethod
     def add_to(cls, verb: ArgumentParser) -> None:
@@ -61,16 +58,17 @@ class LoadArguments(VerbArguments, frozen=True, kw_only=True):
         where.add_argument(
             "--also",
             nargs="?",
-            const=_BEST,
+            const=True,
+            default=False,
             type=device,
             metavar="GPU",
             help="keep it where it is and have one more copy, on this GPU or the best one",
         )
 
     def command(self) -> Command:
-        if self.also is None:
+        if self.also is False:
             return Load(self.model, self.on)
-        return Load(self.model, None if self.also == _BEST else self.also, also=True)
+        return Load(self.model, None if self.also is True else self.also, also=True)
 
 
 class EvictArguments(VerbArguments, frozen=True, kw_only=True):

@@ -163,8 +163,8 @@ def _step(step: Step, label: Label) -> StepWords:
             how = ", ".join(filter(None, (wait, back)))
             return StepWords(what, name, f"from {step.device}", format_size(step.size_bytes), how)
         case LoadStep():
-            where = f"also on {step.device}" if step.stays else f"on {step.device}"
-            return StepWords("loads", name, where, format_size(step.size_bytes), FROM[step.tier])
+            what, stays = ("adds", f", stays on {' and '.join(step.stays)}") if step.stays else ("loads", "")
+            return StepWords(what, name, f"on {step.device}", format_size(step.size_bytes), FROM[step.tier] + stays)
         case PinStep():
             return StepWords("pins", name, f"on {step.device}" if step.device else "", "", "")
         case UnpinStep():
