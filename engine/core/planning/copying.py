@@ -22,8 +22,12 @@ def may_pay(state: State, model: ModelName) -> bool:
 
 
 def pays(state: State, found: Plan) -> bool:
-    """Whether the copy that `found` loads is expected to save more than it costs."""
+    """Whether the copy that `found` loads is expected to save more than it costs. One that would have to be read from disk is
+    made in free room only, or in the place of other copies: the disk is what first copies wait for, and pushing those off their
+    places meanwhile makes more such reading than the figures of one load can tell."""
     if found.load is None or not found.load.stays:
+        return False
+    if found.load.tier != "ram" and any(not victim.stays for victim in found.victims):
         return False
     lost_s = sum(victim.loss_s or 0.0 for victim in found.victims)
     return saved_s(state, found.load.model, len(found.load.stays)) > found.load.predicted.p50_s + lost_s
