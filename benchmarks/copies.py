@@ -1,7 +1,8 @@
 """What a second copy of a busy model is worth, live: `python -m benchmarks.copies --help`.
 
 One embedding model with random weights on an engine with two virtual GPUs, each a process with its share of the processor's
-threads. Many requests at once, with one copy and with two in turn, so that whatever else the machine does meets both alike.
+threads. Many requests at once, with one copy and with two in turn, so that whatever else the machine does meets both alike; and
+what two processes that only count do beside one, which is the most that a second copy could be worth on this machine meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -55,11 +57,12 @@ async def _measure(folder: Path, rounds: int, requests: int) -> None:
     (folder / "model_gpu_mapping.json").write_text(json.dumps(_CATALOG))
     (folder / "gpu_allocation.yaml").write_text(_ALLOCATION)
     engine = await started(folder / "home", folder)
-    ones, twos = list[float](), list[float]()
+    ones, twos, machine = list[float](), list[float](), list[float]()
     try:
         await carried_out(engine, Load(_MODEL, "gpu0"))
         await _texts_per_s(engine, requests)  # the first runs set up what later ones use
         for _ in range(rounds):
+            machine.append(_counted(2) / _counted(1))
             ones.append(await _texts_per_s(engine, requests))
             await carried_out(engine, Load(_MODEL, "gpu1", also=True))
             twos.append(await _texts_per_s(engine, requests))
@@ -70,7 +73,13 @@ async def _measure(folder: Path, rounds: int, requests: int) -> None:
     sys.stdout.write(
         f"{os.cpu_count()} processors, {max(1, (os.cpu_count() or 1) // 2)} threads a device, {rounds} rounds\n"
     )
-    for what, figures in (("texts/s, one copy", ones), ("texts/s, two copies", twos), ("two copies ÷ one", gains)):
+    rows = {
+        "texts/s, one copy": ones,
+        "texts/s, two copies": twos,
+        "two copies ÷ one": gains,
+        "the machine's own": machine,
+    }
+    for what, figures in rows.items():
         sys.stdout.write(f"{what:<20} {median(figures):8.2f}  ({min(figures):.2f} to {max(figures):.2f})\n")
 
 
@@ -84,6 +93,20 @@ async def _texts_per_s(engine: Engine, requests: int) -> float:
     began_s = time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
     return requests * len(_TEXTS) / (time.perf_counter() - began_s)
+
+
+def _counted(processes: int) -> int:
+    """How far so many processes count together in a second."""
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(_count_for, [0.0] * processes))  # they are there
+        return sum(pool.map(_count_for, [1.0] * processes))
+
+
+def _count_for(seconds: float) -> int:
+    number, until_s = 0, time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        number += 1
+    return number
 
 
 if __name__ == "__main__":
