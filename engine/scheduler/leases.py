@@ -53,10 +53,10 @@ class Leases:
         if not again:
             board.apply(eviction_policy(board.policy).asked, model)
             board.apply(request_came, model, board.now.wall_s)
-            board.apply(queued, model, work, board.now.mono_s)
             if refused := full(board.state, board.patience.queue, model, work, self._ahead[model]):
                 board.emit(Deny(lease, refused.reason, refused.retry_after_s))
                 return
+            board.apply(queued, model, work, board.now.mono_s)
         self._asked[lease] = _Asked(model, work)
         self._ahead[model][work] += 1
         self._waiting.setdefault(model, {})[lease] = work
