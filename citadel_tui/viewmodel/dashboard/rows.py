@@ -29,7 +29,7 @@ class ModelRow(Struct, frozen=True):
     name: ModelName
     synthetic: bool
     where: str
-    """Its device, `from→to` while it moves, or the tier it rests in."""
+    """Its device or those of its copies, `from→to` while it moves, or the tier it rests in."""
     places: tuple[str, ...]
     """The same, one by one."""
     state: str
@@ -76,7 +76,7 @@ def _row(
     return ModelRow(
         name=name,
         synthetic=model.synthetic,
-        where=glyphs.arrow.join(places),
+        where=_where(places, residents, jobs, glyphs),
         places=places,
         state=state,
         state_role=role,
@@ -95,6 +95,14 @@ def _row(
         source=glyphs.text(model.source),
         note=_note(model, jobs, glyphs),
     )
+
+
+def _where(places: tuple[str, ...], residents: tuple[Resident, ...], jobs: tuple[JobView, ...], glyphs: Glyphs) -> str:
+    """Copies stand side by side, also one that comes or leaves alone; an arrow leads to where a model moves."""
+    plans = [job.plan for job in jobs if job.plan]
+    loads = [load for plan in plans for load in plan.loads if residents and load.model == residents[0].model]
+    stays = bool(plans) and all(load.stays for load in loads)
+    return (" " if stays or all(r.stage == "ready" for r in residents) else glyphs.arrow).join(places)
 
 
 def _places(snapshot: Snapshot, name: ModelName, residents: tuple[Resident, ...]) -> tuple[str, ...]:
