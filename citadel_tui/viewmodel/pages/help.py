@@ -40,6 +40,7 @@ _WORDS: Final = (
     ("device", "a place that runs a model: gpu0, gpu1, …, cpu"),
     ("virtual GPU", "a slice of host RAM, or of a card, that behaves as a device of its own"),
     ("resident", "a model whose weights are on a device"),
+    ("copy", "one of several residents of one model, each on a GPU of its own"),
     ("budget", "what the engine may fill of a device: a share of it, and never more than others leave free"),
     (
         "footprint",
