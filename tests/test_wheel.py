@@ -24,9 +24,7 @@ PACKED: Final = (
     *("citadel", "engine", "citadel_tui", "config", "docs"),
     *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt"),
 )
-BUILD: Final = (
-    "import sys; from setuptools import build_meta as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
-)
+BUILD: Final = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
 
 @pytest.fixture(scope="module")
