@@ -261,8 +261,8 @@ class EngineAPI(Protocol):
         """The newest records, oldest first."""
         ...
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        """What `command` would do now. Changes nothing."""
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        """What `command` would do now; with `now`, if it were to end the runs that are in its way. Changes nothing."""
         ...
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
@@ -352,8 +352,14 @@ class EngineAPI(Protocol):
         """
         ...
 
-    async def stop(self) -> None:
-        """End the engine in order: workers first, the journal last."""
+    async def restart_worker(self, device: DeviceId) -> None:
+        """End the device's worker and start another; returns when that is up. Runs on it are tried once more, and the models that
+        it held are loaded again. Raises ReadOnly, EngineError where the device has no worker."""
+        ...
+
+    async def stop(self, *, now: bool = False) -> None:
+        """End the engine in order: nothing new is taken, runs under way have until the settings' drain deadline, then the workers
+        end and the journal last. `now`: runs are ended at once, also those that an earlier call waits for."""
         ...
 
     async def close(self) -> None:

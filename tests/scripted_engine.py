@@ -19,6 +19,7 @@ from engine.api import (
     Declined,
     Done,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Failed,
@@ -85,6 +86,10 @@ class ScriptedEngine(EngineAPI):
         self.asked: list[Task] = []
         """What models were asked, in order."""
         self.stopped = False
+        self.stopped_now = False
+        """Whether runs were not to be waited for."""
+        self.restarted: list[DeviceId] = []
+        """Whose workers were restarted, in order."""
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
@@ -173,8 +178,8 @@ class ScriptedEngine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        return self._planned(command)
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        return self._planned(command, now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -191,7 +196,7 @@ class ScriptedEngine(EngineAPI):
         return await asyncio.shield(self._answers[submission.id])
 
     async def _answer(self, submission: Submission) -> Answer:
-        plan = self._planned(submission.command)
+        plan = self._planned(submission.command, now=submission.now)
         self.submissions.append(submission)
         if isinstance(plan, Refusal):
             self.add_entry(Refused(submission.id, plan, submission.origin, self.now_s))
@@ -244,8 +249,15 @@ class ScriptedEngine(EngineAPI):
         self._changed()
         return QUIET_SAMPLE_S
 
-    async def stop(self) -> None:
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._check_running()
+        if device not in self._state.devices:
+            raise EngineError(f"there is no device {device}; the devices are {', '.join(self._state.devices)}")
+        self.restarted.append(device)
+
+    async def stop(self, *, now: bool = False) -> None:
         self.stopped = True
+        self.stopped_now = self.stopped_now or now
         self._changed()
 
     async def close(self) -> None: ...
@@ -261,10 +273,10 @@ class ScriptedEngine(EngineAPI):
         self._change.set()
         self._change = asyncio.Event()
 
-    def _planned(self, command: Command) -> Plan | Refusal:
+    def _planned(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         for model in models_of(command):
             self._check_model(model)
-        return scripted_plan(self._state, command)
+        return scripted_plan(self._state, command, now=now)
 
     def _check_running(self) -> None:
         if self.stopped:

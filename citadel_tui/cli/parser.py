@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "serve": "run the engine in the foreground",
     "keys": "the keys that let applications in over HTTP",
     "stop": "end the engine in order; its models leave memory",
+    "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
     "gpus": "what each GPU of this machine can do",
     "completion": "the script with which a shell completes commands, models and devices",
@@ -61,7 +62,7 @@ COMMANDS: Final = {
 FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
-    "stop": "serve",
+    **dict.fromkeys(("stop", "restart-worker"), "serve"),
 }
 """Commands that share most of what they do, and the module that holds them together."""
 

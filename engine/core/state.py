@@ -128,6 +128,8 @@ class Slab(Struct, frozen=True):
     `writing back`: they are written back from a device that the model leaves; of no use before all are there. `damaged`: they
     are not those that were prepared; it goes once nobody runs on them."""
     used_s: float
+    ahead: str = ""
+    """Why it was read before anybody waited for it, in words; empty when somebody did, and once it has been loaded from."""
 
 
 class RamTier(Struct, frozen=True, dict=True):
@@ -136,6 +138,8 @@ class RamTier(Struct, frozen=True, dict=True):
     budget_bytes: int
     max_models: int
     slabs: tuple[Slab, ...] = ()
+    displaced: int = 0
+    """How many slabs have left for want of room since the engine started."""
 
     def find(self, model: ModelName) -> Slab | None:
         """The slab of `model`, if there is one."""

@@ -17,6 +17,7 @@ from engine.api import (
     Answer,
     CannotServe,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Hello,
@@ -39,9 +40,10 @@ from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook
+from engine.runtime.initial_state import LookAt, looked_in_time
 from engine.runtime.recorder import Recorder
 from engine.runtime.request_watch import Granted, RequestWatch
 from engine.runtime.requests import Runs
@@ -49,24 +51,16 @@ from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
 
-LookAt: TypeAlias = Callable[[ModelName], ModelLook]
-"""Reads all but the weights of a model of the catalog; to be called in a thread."""
-
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
-ENDED_BY_OPERATOR: Final = (
-    "the engine was ended by its operator before this request was answered; nothing of it goes on"
-)
-LOOK_S: Final = 10.0
-"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -97,6 +91,7 @@ class Engine(EngineAPI):
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
         self._life: asyncio.Task[None] | None = None
+        self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
         self._ended = ""
         """Why nothing is answered any more."""
@@ -126,13 +121,14 @@ class Engine(EngineAPI):
         if self._life is not None:
             await asyncio.shield(self._life)
 
-    async def stop(self) -> None:
+    async def stop(self, *, now: bool = False) -> None:
+        await self._ending.drained(now=now)
         self._stopping.set()
         await self.ended()
 
     async def close(self) -> None:
-        """In this process the handle is the engine."""
-        await self.stop()
+        """In this process the handle is the engine; who lets go of it waits for nothing that still runs."""
+        await self.stop(now=True)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -167,11 +163,11 @@ class Engine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._history.newest(limit)
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
-        return plan(self._scheduler.state, command, policy, self._clock.now())
+        return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._refuse_if_ended()
@@ -182,7 +178,7 @@ class Engine(EngineAPI):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, submission: Submission) -> Answer:
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         for model in models_of(submission.command):
             self._check(model)
         await self._look_again(models_of(submission.command))
@@ -224,25 +220,27 @@ class Engine(EngineAPI):
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
         known = self._scheduler.state.models
         for model in [name for name in models if name in known and known[name].trouble]:
-            if self._executor is None or (look := await self._look(model)) is None:
+            if self._executor is None or self._look_at is None:
+                return
+            if (look := await looked_in_time(self._look_at, model, self._clock)) is None:
                 return
             if look.source is not None:
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
 
-    async def _look(self, model: ModelName) -> ModelLook | None:
-        """What the model's files say; None where they don't in time, and what is known of them has to do."""
-        if self._look_at is None:
-            return None
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
-        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
-        try:
-            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
-        finally:
-            limit.cancel()
-            looking.cancel()  # its thread goes on
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._refuse_if_closing()
+        if (known := self._scheduler.state.devices.get(device)) is None:
+            raise EngineError(
+                f"there is no device {device}; the devices are {', '.join(self._scheduler.state.devices)}"
+            )
+        if (before := known.worker_pid) is None:
+            raise EngineError(f"{device} has no worker to restart: {known.reading.reason}; one is being started")
+        self.post(RestartWorker(device))
+        while self._scheduler.state.devices[device].worker_pid in (before, None):
+            self._refuse_if_ended()
+            await self._changed.wait()
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         self._refuse_if_ended()
@@ -257,7 +255,7 @@ class Engine(EngineAPI):
 
     def _take_request(self, name: str, task: Task) -> ModelName:
         """Refuse what can't be served, and record the rest as demand; the model that is meant."""
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         model = model_meant(self._specs(), name) or name
         self._check(model)
         spec = self._scheduler.state.models[model].spec
@@ -272,6 +270,10 @@ class Engine(EngineAPI):
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
             raise UnknownModel(unknown_model(self._specs(), model))
+
+    def _refuse_if_closing(self) -> None:
+        self._refuse_if_ended()
+        self._ending.refuse_if_begun()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -376,7 +378,11 @@ class Engine(EngineAPI):
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
 
+    def _is_in_use(self) -> bool:
+        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
+
     def _wake(self) -> None:
+        self._ending.look_again()
         self._seq += 1
         self._changed.set()
         self._changed = asyncio.Event()

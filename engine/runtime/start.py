@@ -110,7 +110,9 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
-    make_executor = executor_maker(scheduler.state, cards, start.sources, paths.cache, footprints, clock)
+    make_executor = executor_maker(
+        scheduler.state, cards, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
+    )
     reader = CardReader(probe, cards)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
     listed = {spec.name: spec for spec in settings.models}
@@ -166,6 +168,8 @@ def _patience(settings: Settings) -> Patience:
         loading.drain_deadline_s,
         loading.timeout_s,
         loading.retries,
+        settings.monitoring.not_answering_s,
+        settings.monitoring.step_deadline_s,
         QueueBounds(requests.queue_rows, requests.queue_generations, requests.queue_wait_s),
     )
 
@@ -180,15 +184,17 @@ def executor_maker(
     cache: Path,
     footprints: FootprintStore,
     clock: Clock,
+    not_answering_s: float,
 ) -> MakeExecutor:
     """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
 
-    `cards` has the UUIDs of devices on a card.
+    `cards` has the UUIDs of devices on a card. A worker that prepares has `not_answering_s` for a sign of life.
     """
     ahead = touched_ahead(state, read_host_memory().available_bytes)
     arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
     spawner = ForkServer(arena.fd)
-    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
+    specs = {name: known.spec for name, known in state.models.items()}
+    store = SlabStore(specs, sources, cache, arena, spawner, clock, not_answering_s)
     workers = {
         device: _worker(
             known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)

@@ -43,12 +43,14 @@ class SelfIssued:
             self._submit("request", Load(model))
 
     def take_back(self, model: ModelName) -> None:
-        """Nobody waits for the model any more. Its load is given up while it still waits for room or for victims' leases: nothing
-        has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may well ask again."""
+        """Nobody waits for the model any more. Its load is given up while it still waits for room, for its weights or for
+        victims' leases: nothing has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may
+        well ask again."""
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
             # With victims behind it, it waits anew: a device has refused the room that they made.
-            may_end = job.clock.phase == "drain" or (job.clock.phase == "queue" and not job.evicted)
+            waits = job.clock.phase in ("queue", "read") and not self._board.state.of(model) and not job.evicted
+            may_end = job.clock.phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
 

@@ -35,15 +35,20 @@ async def serve(
     http: HttpSettings | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`. Raises
-    AlreadyRunning, DoorRefused."""
+    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
+    until its runs have ended, or until a second signal or a client's stop at once. Raises AlreadyRunning, DoorRefused."""
     make_folders(paths)
     loop = asyncio.get_running_loop()
-    asked, stopped = asyncio.Event(), loop.create_future()
+    asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
 
-    def stop() -> asyncio.Future[None]:
+    def stop(now: bool) -> asyncio.Future[None]:
         asked.set()
+        if now:
+            hurry.set()
         return stopped
+
+    def hear_signal() -> None:
+        stop(now=asked.is_set())
 
     listening = claim_socket(paths.socket)
     gateway = Gateway(engine)
@@ -55,15 +60,15 @@ async def serve(
         if http is not None and http.listen and not read_only:
             door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, hear_signal)
         _log.info("listening at %s", paths.socket)
         on_ready()
         async with gateway.counting():
             await asked.wait()
-        await _stop_engine(engine)
+        await _stop_engine(engine, hurry)
         stopped.set_result(None)
     except DoorRefused:
-        await _stop_engine(engine)
+        await _stop_engine(engine, hurry)
         raise
     finally:
         paths.socket.unlink(missing_ok=True)
@@ -126,9 +131,16 @@ def _answers(path: Path) -> bool:
         return True
 
 
-async def _stop_engine(engine: EngineAPI) -> None:
-    _log.info("stopping")
+async def _stop_engine(engine: EngineAPI, hurry: asyncio.Event) -> None:
+    """Wait for what runs, unless `hurry` is set, before or meanwhile."""
+    _log.info("stopping; what runs may end first, a second signal ends it")
+    stopping = asyncio.create_task(engine.stop(now=hurry.is_set()))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
     try:
-        await engine.stop()
+        if not stopping.done():
+            await engine.stop(now=True)
+        await stopping
     except EngineError as error:
         _log.error("the engine did not stop in order: %s", error)

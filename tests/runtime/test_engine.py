@@ -16,8 +16,7 @@ from engine.core.models import Pin
 from engine.core.records import Notice, Switch
 from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
-from engine.runtime.engine import LOOK_S
-from engine.runtime.initial_state import ModelLook
+from engine.runtime.initial_state import LOOK_S, ModelLook
 from engine.scheduler.messages import ModelMended
 from engine.worker.protocol import LeaveRun
 from tests.runtime.live_engines import Box, all_devices_up, scripted_engine
@@ -138,9 +137,10 @@ async def test_an_engine_that_its_operator_ends_says_so_to_whoever_waits(tmp_pat
         running = box.engine.run(PHI, Generate("abc"))
         await anext(running)
         box.store.may_fetch.clear()
+        box.store.fetching.clear()
         waiting = asyncio.create_task(box.engine.embed(MINILM, ["a"]))
         await box.store.fetching.wait()
-        await box.engine.stop()
+        await box.engine.stop(now=True)
 
         with pytest.raises(EngineUnreachable, match="ended by its operator"):
             await waiting
