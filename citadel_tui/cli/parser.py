@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "init": "write a configuration of your own, to be changed",
     "serve": "run the engine in the foreground",
     "keys": "the keys that let applications in over HTTP",
+    "service": "have systemd run the engine, or no longer",
     "stop": "end the engine in order; its models leave memory",
     "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
