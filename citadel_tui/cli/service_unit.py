@@ -13,9 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-MARK: Final = (
-    "# Written by `citadel service install`, which replaces it; your own lines belong to `systemctl edit citadel`."
-)
+MARK: Final = "# Written by `citadel service install`"
 UNIT: Final = "citadel.service"
 Manager = Literal["user", "system"]
 TARGETS: Final[Mapping[Manager, str]] = {"user": "default.target", "system": "multi-user.target"}
@@ -44,7 +42,7 @@ class UnitFacts(Struct, frozen=True):
 def unit_text(facts: UnitFacts) -> str:
     """The file. `systemd-analyze security` has its score."""
     sections = [
-        (MARK, ""),
+        (f"{MARK}, which replaces it; lines of your own belong into `systemctl edit citadel`.", ""),
         ("[Unit]", "\n".join(_about(facts))),
         ("[Service]", "\n".join([*_service(facts), *_closed_to_it(facts)])),
         ("[Install]", f"WantedBy={TARGETS[facts.manager]}"),

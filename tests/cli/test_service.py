@@ -73,24 +73,42 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "xdg" / "systemd" / "user" / UNIT
 
 
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+def is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def overwrite(path: Path) -> None:
+    path.write_text("[Service]\n")
+
+
+def enabled(unit: Path) -> Path:
+    """The link that `systemctl enable` makes."""
+    wanted = unit.parent / "default.target.wants" / UNIT
+    wanted.parent.mkdir()
+    wanted.symlink_to(unit)
+    return wanted
+
+
 async def test_a_unit_is_written_replaced_and_removed(citadel: Citadel, user: Path) -> None:
     ran = await citadel("service", "install", "--user", "--http", "127.0.0.1:8484")
     assert ran.status == 0
     assert "systemctl --user daemon-reload && systemctl --user enable --now citadel" in ran.err
-    unit = user.read_text()
+    unit = text_of(user)
     assert " serve --http 127.0.0.1:8484\n" in unit
     assert f"CITADEL_HOME={os.environ['CITADEL_HOME']}" in unit
     for folder in re.findall(r"ReadWritePaths=(.*)", unit)[0].split():
-        assert Path(folder).is_dir()
+        assert is_there(Path(folder))
 
     assert (await citadel("service", "install", "--user")).status == 0
-    assert "--http" not in user.read_text()
+    assert "--http" not in text_of(user)
 
-    wanted = user.parent / "default.target.wants" / UNIT
-    wanted.parent.mkdir()
-    wanted.symlink_to(user)
+    wanted = enabled(user)
     ran = await citadel("service", "uninstall", "--user")
-    assert (ran.status, user.exists(), wanted.is_symlink()) == (0, False, False)
+    assert (ran.status, is_there(user), is_there(wanted)) == (0, False, False)
     assert "systemctl --user stop citadel" in ran.err
     assert "nothing is to be removed" in (await citadel("service", "uninstall", "--user")).err
 
@@ -98,17 +116,17 @@ async def test_a_unit_is_written_replaced_and_removed(citadel: Citadel, user: Pa
 async def test_printing_writes_nothing(citadel: Citadel, user: Path) -> None:
     ran = await citadel("service", "install", "--user", "--print")
     assert ran.out.startswith(MARK)
-    assert not user.exists()
+    assert not is_there(user)
 
 
 async def test_a_unit_of_somebody_else_is_left_alone(citadel: Citadel, user: Path) -> None:
     await citadel("service", "install", "--user")
-    user.write_text("[Service]\n")
+    overwrite(user)
     for action in ("install", "uninstall"):
         ran = await citadel("service", action, "--user")
         assert ran.status == 3
         assert "was not written by this command" in ran.err
-    assert user.read_text() == "[Service]\n"
+    assert text_of(user) == "[Service]\n"
 
 
 async def test_the_configuration_is_named_in_the_unit_unless_it_is_the_programs(
@@ -118,7 +136,7 @@ async def test_the_configuration_is_named_in_the_unit_unless_it_is_the_programs(
     await citadel("init", "a folder")
     printed = (await citadel("service", "install", "--user", "--print", "--config", "a folder")).out
     assert f'--config "{tmp_path}/a folder"' in printed
-    assert not user.exists()
+    assert not is_there(user)
 
 
 async def test_the_machines_unit_belongs_to_an_account(
@@ -135,4 +153,4 @@ async def test_the_machines_unit_belongs_to_an_account(
     assert (ran.status, "there is no account nobody-of-that-name" in ran.err) == (3, True)
     ran = await citadel("service", "install", "--user", "--run-as", me.pw_name)
     assert (ran.status, "--run-as goes with --system" in ran.err) == (3, True)
-    assert not user.exists()
+    assert not is_there(user)
