@@ -22,7 +22,7 @@ def without_relative_links(text: str) -> str:
 def written_man_page() -> Path:
     """Beneath `build`, relative to this file, as setuptools wants it."""
     sys.path.insert(0, str(ROOT))
-    from citadel_tui.cli.man_page import man_page
+    from citadel_tui.cli.setup.man_page import man_page
 
     page = ROOT / "build" / "man" / "citadel.1"
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ async def embedding_service() -> AsyncIterator[aiohttp.ClientSession]:
             "-m",
             "uvicorn",
             "--app-dir",
-            EXAMPLES,
+            str(EXAMPLES),
             "embedding_service:app",
             "--fd",
             f"{descriptor}",

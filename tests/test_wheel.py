@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from citadel_tui.cli.man_page import man_page
+from citadel_tui.cli.setup.man_page import man_page
 from engine.defaults import DEFAULT_FILES, DEFAULTS_FOLDER
 
 ROOT: Final = Path(__file__).parents[1]

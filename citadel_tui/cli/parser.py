@@ -64,8 +64,9 @@ FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     **dict.fromkeys(("stop", "restart-worker"), "serve"),
+    **{name: f"setup.{name}" for name in ("init", "completion", "service")},
 }
-"""Commands that share most of what they do, and the module that holds them together."""
+"""Commands that share most of what they do, and the module that holds them together; and those that set up the program itself."""
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.cli.man_page import man_page
 from citadel_tui.cli.parser import COMMANDS, commands_of, whole_parser
+from citadel_tui.cli.setup.man_page import man_page
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.cli.service_unit import MARK, UNIT, Manager, UnitFacts, unit_text
+from citadel_tui.cli.setup.service_unit import MARK, UNIT, Manager, UnitFacts, unit_text
 from tests.cli.conftest import Citadel
 
 MOST_EXPOSURE = 5.0

@@ -36,7 +36,7 @@ async def test_an_engine_says_when_it_is_ready_and_when_it_stops_and_that_it_liv
     (tmp_path / "gpu_allocation.yaml").write_text("devices: {virtual: []}\n")
     (tmp_path / "model_gpu_mapping.json").write_text('{"models": []}')
     environment = {**os.environ, "NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "3000000000"}
-    program = [sys.executable, "-P", "-m", "engine.service", "--config", tmp_path]
+    program = [sys.executable, "-P", "-m", "engine.service", "--config", str(tmp_path)]
     process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=subprocess.PIPE)
     said = {await asyncio.to_thread(heard, manager) for _ in range(2)}
     assert said == {"READY=1", "WATCHDOG=1"}

@@ -17,7 +17,7 @@ from typing import Final
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command
-from citadel_tui.cli.service_unit import MARK, TARGETS, UNIT, Manager, UnitFacts, unit_text
+from citadel_tui.cli.setup.service_unit import MARK, TARGETS, UNIT, Manager, UnitFacts, unit_text
 from engine.defaults import is_of_the_program
 from engine.paths import Paths, config_home, find_paths
 from engine.whole_file import write_whole
