@@ -56,6 +56,20 @@ async def test_bash_completes_commands_options_models_and_devices(citadel: Citad
     assert not engine.submissions
 
 
+@pytest.mark.usefixtures("on_path", "engine")
+async def test_fish_completes_the_same(citadel: Citadel, tmp_path: Path) -> None:
+    if (fish := shutil.which("fish")) is None:
+        pytest.skip("there is no fish here")
+    script = tmp_path / "script.fish"
+    script.write_text((await citadel("completion", "fish")).out)
+    asked = ("citadel stat", "citadel load b", "citadel load bge-base --on gpu")
+    program = f"source {script}; " + "; ".join(f'complete -C "{line}"' for line in asked)
+    ran = await asyncio.create_subprocess_exec(fish, "-N", "-c", program, stdout=subprocess.PIPE)
+    out, _ = await ran.communicate()
+    offered = [line.partition("\t")[0] for line in out.decode().splitlines()]
+    assert offered == ["status", "bge-base", "gpu0", "gpu1"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 async def test_every_command_and_option_is_in_the_script_of_every_shell(citadel: Citadel, shell: str) -> None:
     script = (await citadel("completion", shell)).out

@@ -53,6 +53,17 @@ async def test_another_folder_is_named_when_starting(citadel: Citadel, tmp_path:
     assert (tmp_path / "a folder" / DEFAULT_FILES[0]).is_file()
     assert f"citadel --config '{tmp_path}/a folder'" in ran.err
     assert "start with `citadel`" in (await citadel("init", "config")).err
+    assert "start with `citadel --config" in (await citadel("init")).err  # ./config goes before it now
+
+
+async def test_the_folder_that_is_named_for_every_command_is_the_one_that_is_written(
+    citadel: Citadel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITADEL_CONFIG", "by variable")
+    ran = await citadel("init")
+    assert f"{tmp_path}/by variable/{DEFAULT_FILES[0]}: written" in ran.out
+    assert "start with `citadel`" in ran.err
+    assert f"{tmp_path}/by option/{DEFAULT_FILES[0]}: written" in (await citadel("init", "--config", "by option")).out
 
 
 async def test_a_folder_that_cant_be_written_is_refused_in_words(citadel: Citadel, tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def overwrite(path: Path) -> None:
-    path.write_text("[Service]\n")
+def overwrite(path: Path, text: str = "[Service]\n") -> None:
+    path.write_text(text)
 
 
 def enabled(unit: Path) -> Path:
@@ -137,6 +137,27 @@ async def test_the_configuration_is_named_in_the_unit_unless_it_is_the_programs(
     printed = (await citadel("service", "install", "--user", "--print", "--config", "a folder")).out
     assert f'--config "{tmp_path}/a folder"' in printed
     assert not is_there(user)
+
+
+async def test_what_no_engine_would_start_with_is_refused_now(citadel: Citadel, user: Path, tmp_path: Path) -> None:
+    ran = await citadel("service", "install", "--user", "--http", "nowhere")
+    assert ran.status == 1
+    assert "CITADEL_LISTEN" in ran.err
+    await citadel("init", "mine")
+    overwrite(tmp_path / "mine" / "gpu_allocation.yaml")
+    ran = await citadel("service", "install", "--user", "--config", "mine")
+    assert (ran.status, "gpu_allocation.yaml" in ran.err) == (1, True)
+    assert not is_there(user)
+
+
+async def test_variables_that_the_service_would_not_read_are_pointed_out(
+    citadel: Citadel, user: Path, tmp_path: Path
+) -> None:
+    overwrite(tmp_path / ".env", "CUDA_ENABLED=false\n")
+    assert f"{tmp_path}/.env is not read by a service" in (await citadel("service", "install", "--user")).err
+    await citadel("init", "config")
+    assert "is not read" not in (await citadel("service", "install", "--user")).err
+    assert is_there(user)
 
 
 async def test_the_machines_unit_belongs_to_an_account(

@@ -31,8 +31,8 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: InitArguments) -> int:
-    home = config_home(os.environ)
-    folder = home if arguments.folder is None else arguments.folder.expanduser().absolute()
+    named = arguments.folder or arguments.config or os.environ.get("CITADEL_CONFIG")
+    folder = Path(named).expanduser().absolute() if named else config_home(os.environ)
     try:
         written = write_defaults(folder)
     except OSError as error:
@@ -41,9 +41,19 @@ def run(arguments: InitArguments) -> int:
     for name in DEFAULT_FILES:
         path = folder / name
         print(clean(f"{path}: {'written' if path in written else 'there already, and left as it is'}"))
-    for line in _what_next(folder, found_by_itself=folder in (home, Path.cwd() / "config")):
+    for line in _what_next(folder, found_by_itself=_is_found(folder)):
         tell(line)
     return Exit.DONE
+
+
+def _is_found(folder: Path) -> bool:
+    """Whether a start in this working folder goes by `folder` unasked; another may go before it."""
+    from engine.settings import SettingsError, find_config_folder
+
+    try:
+        return find_config_folder(None, os.environ, Path.cwd()).samefile(folder)
+    except SettingsError:
+        return False
 
 
 def _what_next(folder: Path, *, found_by_itself: bool) -> list[str]:

@@ -140,11 +140,9 @@ def _account(arguments: ServiceArguments) -> pwd.struct_passwd | None:
 def _facts(
     arguments: ServiceArguments, account: pwd.struct_passwd, environment: dict[str, str], paths: Paths
 ) -> UnitFacts:
-    """Of the unit. Raises SettingsError for a configuration that was named and is not there."""
-    from engine.settings import find_config_folder
-
+    """Of the unit. Raises SettingsError for a configuration that no engine would start with."""
     of_caller = arguments.manager == "user" or account.pw_uid == os.getuid()
-    folder = find_config_folder(arguments.config, os.environ if of_caller else environment, Path.cwd())
+    folder = _sound_config(arguments, dict(os.environ) if of_caller else environment, Path(account.pw_dir))
     # Not named where nobody wrote one: what `citadel init` writes later is found then.
     config = () if is_of_the_program(str(folder)) else ("--config", str(folder.absolute()))
     http = ("--http", arguments.http) if arguments.http else ()
@@ -157,6 +155,20 @@ def _facts(
         environment={name: environment[name] for name in _HANDED_ON if environment.get(name)},
         namespaces=arguments.manager == "system" or _namespaces_are_allowed(),
     )
+
+
+def _sound_config(arguments: ServiceArguments, environment: dict[str, str], home: Path) -> Path:
+    """The folder of the configuration, which is read, as it would be at the start. Raises SettingsError."""
+    from engine.settings import find_config_folder, find_dotenv, load_settings
+
+    folder = find_config_folder(arguments.config, environment, Path.cwd())
+    dotenv = find_dotenv(folder, Path.cwd())
+    if dotenv is not None and dotenv.parent not in (folder.parent, home):
+        tell(f"{dotenv} is not read by a service, which starts elsewhere; its place is {folder.parent / '.env'}")
+    listen = {"CITADEL_LISTEN": arguments.http} if arguments.http else {}
+    # Cards may come and go; what is wrong with the rest is said now.
+    load_settings(folder, {**environment, **listen, "CUDA_ENABLED": "false"}, dotenv)
+    return folder
 
 
 def _writable(paths: Paths) -> tuple[Path, ...]:

@@ -53,6 +53,8 @@ def unit_text(facts: UnitFacts) -> str:
 def _about(facts: UnitFacts) -> Iterator[str]:
     yield "Description=Citadel, the engine that keeps models on small GPUs"
     yield "Documentation=man:citadel(1)"
+    yield "# A mistake in the configuration is no better at the sixth try."
+    yield from ("StartLimitIntervalSec=60", "StartLimitBurst=5")
     if facts.manager == "system":
         yield "After=network.target nvidia-persistenced.service"
 
