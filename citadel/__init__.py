@@ -51,9 +51,9 @@ __all__ = [
 async def connect(config: Path | None = None, *, start: bool = True) -> EngineAPI:
     """This user's engine, for asyncio: the one that runs, else a new one, which goes on when this program ends.
 
-    `config`: the folder of gpu_allocation.yaml for a new one; where it is looked for otherwise, `citadel --help` says. The engine
-    answers any number of calls at once; nothing needs to be connected again when it has been restarted. Raises EngineUnreachable
-    where none runs and `start` is false, EngineError for one that can't be started.
+    `config`: the folder of gpu_allocation.yaml for a new one; else CITADEL_CONFIG, ./config, the user's own or the program's. The
+    engine answers any number of calls at once; nothing needs to be connected again when it has been restarted. Raises
+    EngineUnreachable where none runs and `start` is false, EngineError for one that can't be started.
     """
     from engine.client import connect as connected
     from engine.paths import find_paths
