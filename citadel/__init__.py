@@ -21,6 +21,7 @@ from engine.api import (
     Overloaded,
     ReadOnly,
     RunStopped,
+    Unfit,
     UnknownModel,
 )
 from engine.version import VERSION as __version__
@@ -42,6 +43,7 @@ __all__ = [
     "ReadOnly",
     "Reranking",
     "RunStopped",
+    "Unfit",
     "UnknownModel",
     "__version__",
     "connect",

@@ -66,6 +66,11 @@ class CannotServe(EngineError):
     """A request's model could not be made ready, or its run failed."""
 
 
+class Unfit(CannotServe):
+    """The request can't be meant as it is: a text that is too long, a prompt that there is not, a task that is not the model's.
+    To ask again does not help."""
+
+
 class Overloaded(CannotServe):
     """More requests wait for the model than are taken; says how many, and when to ask again."""
 
@@ -221,11 +226,11 @@ class Generation(Struct, frozen=True):
 def generation_task(
     model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
 ) -> Generate:
-    """The task of a generation. Raises CannotServe for one that can't be meant."""
+    """The task of a generation. Raises Unfit for one that can't be meant."""
     try:
         return Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
     except ValueError as error:
-        raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
+        raise Unfit(f"{model} was asked for what can't be meant: {error}") from error
 
 
 def generation_of(ran: RunResult) -> Generation:
@@ -284,9 +289,9 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe (as Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at once or
-        while it is iterated, after the first part too. Closing the
-        generator ends the run: it is dropped where it waits, and given up after the batch or the token under way where it runs.
+        Raises UnknownModel, CannotServe (as Unfit, Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at
+        once or while it is iterated, after the first part too. Closing the generator ends the run: it is dropped where it waits,
+        and given up after the batch or the token under way where it runs.
         """
         ...
 
@@ -374,7 +379,7 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
 
 
 def _check_unicode(*texts: tuple[str, str]) -> None:
-    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    """Raises Unfit with the name of a text that can't be written in UTF-8."""
     for name, text in texts:
         if fault := fault_of_text(text):
-            raise CannotServe(f"{name} {fault}")
+            raise Unfit(f"{name} {fault}")

@@ -149,7 +149,7 @@ class GPUManager:
             answer = self._wait(self._engine.submit(Submission(uuid.uuid4().hex, Load(name, device))))
             match answer:
                 case Done():
-                    return self._where(name)
+                    return self._where(name, device)
                 case Declined(refusal) if device is None:
                     raise EngineError("; ".join((refusal.reason, *refusal.advice)))
                 case Failed(reason) | Cancelled(reason):
@@ -228,9 +228,11 @@ class GPUManager:
     ) -> None:
         self.close()
 
-    def _where(self, name: ModelName) -> DeviceId:
-        snapshot = self._wait(self._engine.snapshot())
-        return next(r.device for r in snapshot.state.of(name))
+    def _where(self, name: ModelName, asked: DeviceId | None) -> DeviceId:
+        """Of several copies the one on the device that was asked for, else the oldest."""
+        state = self._wait(self._engine.snapshot()).state
+        here = (state.find(name, asked) if asked is not None else None) or state.of(name)[0]
+        return here.device
 
     async def _hear(self, name: ModelName, task: Task, heard: Heard) -> None:
         """Run the task; what is said goes into `heard`, whose reader is another thread."""

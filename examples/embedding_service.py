@@ -25,6 +25,7 @@ from citadel import (
     EngineError,
     EngineUnreachable,
     Overloaded,
+    Unfit,
     UnknownModel,
     connect,
 )
@@ -89,10 +90,10 @@ async def refused(_request: Request, error: EngineError) -> JSONResponse:
             status, headers = 429, {"Retry-After": f"{max(1, round(seconds))}"}
         case DeadlinePassed():
             status = 504
-        case EngineUnreachable():
-            status = 503
-        case CannotServe():
+        case Unfit():
             status = 422
+        case CannotServe() | EngineUnreachable():
+            status = 503
         case _:
             status = 500
     return JSONResponse({"error": str(error)}, status, headers)

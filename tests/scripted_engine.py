@@ -14,7 +14,6 @@ from engine.api import (
     PROTOCOL,
     Answer,
     Cancelled,
-    CannotServe,
     Changed,
     Declined,
     Done,
@@ -27,6 +26,7 @@ from engine.api import (
     JobView,
     Recorded,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
@@ -72,7 +72,7 @@ def _read(texts: Sequence[str], truncate: bool) -> tuple[TextTokens, ...]:
     """Words of each text, and how many of them are read."""
     seen = [len(text.split()) for text in texts]
     if max(seen, default=0) > 4 and not truncate:
-        raise CannotServe(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
+        raise Unfit(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
     return tuple(TextTokens(words, min(4, words)) for words in seen)
 
 
@@ -224,8 +224,8 @@ class ScriptedEngine(EngineAPI):
         self.asked.append(task)
         device = await self._served_on(model)
         match task:
-            case Embed(texts=texts):
-                figures = [(1.0, 0.0, 0.0) if len(text) % 2 else (0.6, 0.8, 0.0) for text in texts]
+            case Embed(texts=texts, tokens=tokens):
+                figures = [(1.0, 0.0, 0.0) if len(row) % 2 else (0.6, 0.8, 0.0) for row in (*texts, *tokens)]
                 result: TaskResult = vectors_of(figures)
             case Generate(max_tokens=tokens):
                 for number in range(tokens):
@@ -291,7 +291,7 @@ class ScriptedEngine(EngineAPI):
         self._check_model(model)
         kind = self._state.models[model].spec.task
         if KIND_OF[type(task)] != kind:
-            raise CannotServe(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
 
     @contextlib.contextmanager
     def _job(self, submission: Submission, plan: Plan) -> Iterator[None]:

@@ -62,13 +62,19 @@ def _single_plan(state: State, command: Single) -> Plan | Refusal:
     pinned = state.models[name].pin is not None
     unpin: tuple[Step, ...] = (UnpinStep(name, state.models[name].pin),) if pinned else ()
     match command:
+        case Load(device=device, also=True):
+            free = tuple(gpu for gpu in _gpus(state) if state.find(name, gpu) is None)
+            return _placed(state, command, (device,) if device else free or _gpus(state))
         case Load(device=device):
             at = tuple(resident.device for resident in state.of(name))
             return _placed(state, command, (device,) if device else at or _gpus(state))
         case Move(device=device):
             return _placed(state, command, (device,))
-        case Evict():
-            leaving = tuple(_leave(resident, victim=False) for resident in state.of(name))
+        case Evict(device=device):
+            here = (resident for resident in state.of(name) if device in (None, resident.device))
+            leaving = tuple(_leave(resident, victim=False) for resident in here)
+            if len(leaving) < len(state.of(name)):
+                unpin = ()
             return Plan(command, (*unpin, *leaving), _ASKED) if leaving else _nothing(command)
         case SetPin(device=device):
             pin = PinStep(name, device, state.models[name].pin)
@@ -138,12 +144,15 @@ def _placed(
     there = state.of(name)
     if any(resident.device in candidates for resident in there):
         return Plan(command, (*before, *after), (f"{name} is there already",))
-    moved = tuple(_leave(resident, victim=False) for resident in there)
+    adds = isinstance(command, Load) and command.also
+    stays = tuple(resident.device for resident in there) if adds else ()
+    moved = () if adds else tuple(_leave(resident, victim=False) for resident in there)
     for victims_allowed in (0, len(state.residents)):
         for device in candidates:
             victims = _victims(state, name, device)
             if victims is not None and len(victims) <= victims_allowed:
-                load = LoadStep(name, device, state.models[name].footprint.total_bytes, "ram", Prediction(0.2, 0.4))
+                size_bytes = state.models[name].footprint.total_bytes
+                load = LoadStep(name, device, size_bytes, "ram", Prediction(0.2, 0.4), stays)
                 reason = f"{device} has room" if not victims else f"no device has room; {device} gives it up cheapest"
                 return Plan(command, (*before, *victims, load, *moved, *after), (reason,))
     return _refused(state, command, candidates)

@@ -49,19 +49,46 @@ class VerbArguments(Arguments, frozen=True, kw_only=True):
 
 class LoadArguments(VerbArguments, frozen=True, kw_only=True):
     on: DeviceId | None
+    also: DeviceId | bool
+    """Whether one more copy is wanted, and where, if that is not left to the engine."""
 
     @classmethod
     def add_to(cls, verb: ArgumentParser) -> None:
         verb.add_argument("model")
-        verb.add_argument("--on", type=device, metavar="DEVICE", help="gpu0, gpu1, …, cpu; the best one when left out")
+        where = verb.add_mutually_exclusive_group()
+        where.add_argument("--on", type=device, metavar="DEVICE", help="gpu0, gpu1, …, cpu; the best one when left out")
+        where.add_argument(
+            "--also",
+            nargs="?",
+            const=True,
+            default=False,
+            type=device,
+            metavar="GPU",
+            help="keep it where it is and have one more copy, on this GPU or the best one",
+        )
 
     def command(self) -> Command:
-        return Load(self.model, self.on)
+        if self.also is False:
+            return Load(self.model, self.on)
+        return Load(self.model, None if self.also is True else self.also, also=True)
 
 
 class EvictArguments(VerbArguments, frozen=True, kw_only=True):
+    source: DeviceId | None
+
+    @classmethod
+    def add_to(cls, verb: ArgumentParser) -> None:
+        verb.add_argument("model")
+        verb.add_argument(
+            "--from",
+            dest="source",
+            type=device,
+            metavar="DEVICE",
+            help="only the copy there; all of them when left out",
+        )
+
     def command(self) -> Command:
-        return Evict(self.model)
+        return Evict(self.model, self.source)
 
 
 class PinArguments(VerbArguments, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "replay-session": "watch a recorded session in the console",
     "why": "how a model came to be where it is, and what a load of it would do now",
     "load": "make a model ready",
-    "evict": "take a model off every device",
+    "evict": "take a model off every device, or off one",
     "pin": "never make a model a victim",
     "unpin": "let a model be a victim again",
     "cpu": "run a model on the CPU and pin it there",

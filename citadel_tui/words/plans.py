@@ -169,7 +169,8 @@ def _step(step: Step, label: Label) -> StepWords:
             how = ", ".join(filter(None, (wait, back)))
             return StepWords(what, name, f"from {step.device}", format_size(step.size_bytes), how)
         case LoadStep():
-            return StepWords("loads", name, f"on {step.device}", format_size(step.size_bytes), FROM[step.tier])
+            what, stays = ("adds", f", stays on {' and '.join(step.stays)}") if step.stays else ("loads", "")
+            return StepWords(what, name, f"on {step.device}", format_size(step.size_bytes), FROM[step.tier] + stays)
         case PinStep():
             return StepWords("pins", name, f"on {step.device}" if step.device else "", "", "")
         case UnpinStep():
@@ -323,8 +324,8 @@ def _deed(step: Step, label: Label) -> str:
     match step:
         case EvictStep(device=device):
             return f"evict {name} from {device}"
-        case LoadStep(device=device):
-            return f"load {name} on {device}"
+        case LoadStep(device=device, stays=stays):
+            return f"load {name}{' also' if stays else ''} on {device}"
         case PinStep(device=where):
             return f"pin {name}" + (f" on {where}" if where else "")
         case UnpinStep():

@@ -38,6 +38,8 @@ class EvictStep(Struct, frozen=True, tag="evict"):
     """Until its leases have ended by themselves, if nothing more comes."""
     at_once: bool = False
     """Whether runs that hold it up are ended, instead of waited for."""
+    stays: tuple[DeviceId, ...] = ()
+    """Where else it is ready: then it is a copy, and what it is expected to cost is waiting, not reloading."""
 
 
 class LoadStep(Struct, frozen=True, tag="load"):
@@ -48,6 +50,8 @@ class LoadStep(Struct, frozen=True, tag="load"):
     size_bytes: int
     tier: Tier
     predicted: Prediction = NOTHING
+    stays: tuple[DeviceId, ...] = ()
+    """Where it is ready and stays: then this is one more copy."""
 
 
 class PinStep(Struct, frozen=True, tag="pin"):
@@ -192,7 +196,7 @@ def _effect(step: Step) -> str:
             how = " at once" if step.at_once else " after its leases" if step.leases else ""
             return f"evict {step.model} from {step.device}{how}"
         case LoadStep():
-            return f"load {step.model} on {step.device}"
+            return f"load {step.model}{' also' if step.stays else ''} on {step.device}"
         case PinStep():
             return f"pin {step.model}" + (f" on {step.device}" if step.device else "")
         case UnpinStep():

@@ -25,6 +25,7 @@ from engine.api import (
     Recorded,
     RunStopped,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
@@ -39,13 +40,13 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
-from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart
 from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.initial_state import LookAt, looked_in_time
 from engine.runtime.recorder import Recorder
-from engine.runtime.request_watch import Granted, RequestWatch
+from engine.runtime.request_watch import Granted, RequestWatch, RunFacts
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
@@ -196,14 +197,10 @@ class Engine(EngineAPI):
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         model = self._take_request(model, task)
-        began_s = self._clock.monotonic()
-
-        def ended(device: DeviceId, result: TaskResult) -> RunResult:
-            seconds = self._clock.monotonic() - began_s
-            return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
+        facts = RunFacts(model, self._clock, self._history, self._scheduler.state)
 
         def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
-            running = self._runs.run(model, task, ended, granted)
+            running = self._runs.run(model, task, facts.ended, facts.granted(granted))
             return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
 
         return self._watch.follow(model, task, run)
@@ -260,7 +257,7 @@ class Engine(EngineAPI):
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
-            raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
         return model
 

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core import ledger
+from engine.core.commands import Load
 from engine.core.devices import Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
+from engine.core.state import Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
 from engine.scheduler.messages import SignOfLife
@@ -31,13 +34,21 @@ IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
 
+class _Lost(Struct, frozen=True):
+    """A resident of a worker that is gone."""
+
+    model: ModelName
+    others: frozenset[DeviceId]
+    """Where else it stood then: its other copies."""
+
+
 class DeviceHealth:
     """A device is as healthy as its last reading while its worker lives, and `starting` while it does not."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._deaths: dict[DeviceId, list[float]] = {}
-        self._lost: dict[DeviceId, list[ModelName]] = {}
+        self._lost: dict[DeviceId, list[_Lost]] = {}
         self._readings: dict[DeviceId, Reading] = {}
         """The last of each device, also of those whose worker is not up."""
         self._idle_since_s: dict[DeviceId, float] = {}
@@ -60,7 +71,9 @@ class DeviceHealth:
 
     def comes_back(self, model: ModelName) -> bool:
         """Whether the model is about to be loaded again where it was: a worker comes up there, in time and for the first time."""
-        return any(model in lost and self._comes_up(device) for device, lost in self._lost.items())
+        return any(
+            any(one.model == model for one in lost) and self._comes_up(device) for device, lost in self._lost.items()
+        )
 
     def _comes_up(self, device: DeviceId) -> bool:
         deaths = self._deaths.get(device, [])
@@ -69,27 +82,30 @@ class DeviceHealth:
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""
-        for model, device in residents:
-            if model in self._board.state.models and device in self._board.state.devices:
-                self._lost.setdefault(device, []).append(model)
+        pairs = [(m, d) for m, d in residents if m in self._board.state.models and d in self._board.state.devices]
+        for model, device in pairs:
+            others = frozenset(other for name, other in pairs if name == model and other != device)
+            self._lost.setdefault(device, []).append(_Lost(model, others))
 
-    def worker_up(self, device: DeviceId, pid: int) -> list[ModelName]:
-        """The device can be used; the models that its last worker lost."""
+    def worker_up(self, device: DeviceId, pid: int) -> tuple[Load, ...]:
+        """The device can be used; the loads of what its last worker lost."""
         known = self._board.state.devices[device]
         unread = (
             Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
         )
         self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
-        lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
+        # One that has come somewhere else meanwhile, for a request, is not brought back beside that.
+        state = self._board.state
+        lost = [one for one in self._lost.pop(device, []) if {r.device for r in state.of(one.model)} <= one.others]
         if self._deaths.get(device):
-            again = f"; loading {', '.join(lost)} again" if lost else ""
+            again = f"; loading {', '.join(one.model for one in lost)} again" if lost else ""
             self._notice("info", f"the worker of {device} is back{again}", device)
-        return lost
+        return tuple(Load(one.model, device, also=bool(one.others)) for one in lost)
 
     def worker_down(self, device: DeviceId, reason: str) -> None:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""
         state = self._board.state
-        residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
+        lost = [self._lost_now(r) for r in state.on(device) if r.stage in ("ready", "draining")]
         self._board.apply(ledger.lose_worker, device)
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
@@ -101,14 +117,14 @@ class DeviceHealth:
         if device in self._retiring:
             # We have ended it ourselves: no death to count and nothing to warn of. Who came there in the last moment comes back.
             self._retiring.discard(device)
-            self._lost.setdefault(device, []).extend(residents)
+            self._lost.setdefault(device, []).extend(lost)
             self._start(device, "its worker is being replaced", after_s=0.0)
             return
         deaths = self._count_death(device)
         text = f"the worker of {device} {reason}"
         if deaths < CRASHES_BEFORE_GIVING_UP:
-            self._lost.setdefault(device, []).extend(residents)
-            fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+            self._lost.setdefault(device, []).extend(lost)
+            fate = f"; {', '.join(one.model for one in lost)} will be loaded again" if lost else ""
         else:
             self._lost.pop(device, None)  # those of earlier deaths, too: any of them may be what kills the workers
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
@@ -162,6 +178,15 @@ class DeviceHealth:
         self._silent.pop(device, None)
         if (last := self._readings.get(device)) is not None and last.health == "not answering":
             self._readings[device] = replace(last, health="ok", reason="")
+
+    def _lost_now(self, resident: Resident) -> _Lost:
+        """The model with the devices that have its other copies, or are to have them again. What was leaving is no copy."""
+        model, device = resident.model, resident.device
+        if resident.stage != "ready":
+            return _Lost(model, frozenset())
+        here = {other.device for other in self._board.state.beside(model, device)}
+        together = {d for d, lost in self._lost.items() for one in lost if one.model == model and device in one.others}
+        return _Lost(model, frozenset(here | together))
 
     def unusable(self, device: DeviceId, reason: str) -> None:
         """The device's worker can't run any model, whatever the driver says of it. Another worker is tried after a pause, and

@@ -66,7 +66,7 @@ def fetch(board: Board, job: Job, agreed: Plan) -> Flow:
 def as_fetched(board: Board, job: Job, found: Plan) -> Plan:
     """`found` with the whole load in it, where its weights have been read for this very job: what was waited for counts."""
     step = found.load
-    if step is None or step.tier != "ram" or job.tier in (None, "ram"):
+    if step is None or len(found.loads) > 1 or step.tier != "ram" or job.tier is None or job.tier == "ram":
         return found
     whole = replace(step, tier=job.tier, predicted=load_time(board.state, step.model, step.device, job.tier))
     return replace(found, steps=tuple(whole if s is step else s for s in found.steps))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
-from engine.core.commands import command_text, models_of
+from engine.core.commands import Load, command_text, models_of
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
@@ -145,6 +145,7 @@ class Scheduler:
             case LeaseAsked(lease, model, work, again):
                 self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
+                self._own.bring_more(model)
             case LeaseEnded(lease, device_s):
                 if unwanted := self._leases.give_back(lease, device_s):
                     self._own.take_back(unwanted)
@@ -179,6 +180,7 @@ class Scheduler:
                     known,
                     pin=before.pin,
                     demand=before.demand,
+                    queueing=before.queueing,
                     run_rates=before.run_rates,
                     keep_alive_s=before.keep_alive_s,
                 )
@@ -211,7 +213,7 @@ class Scheduler:
                 if board.state.find(model, device):  # else its worker has died since, and all that it held with it
                     board.apply(ledger.release_bytes, model, device, leaked_bytes)
             case WorkerUp(device, pid):
-                self._own.restore((model, device) for model in self._health.worker_up(device, pid))
+                self._own.restore(self._health.worker_up(device, pid))
             case WorkerDown(device, reason):
                 self._health.worker_down(device, reason)
                 self._leases.worker_died(device)
@@ -325,4 +327,9 @@ class Flows:
 
     def _restore_victims(self, job: Job) -> None:
         """A plan that failed leaves the state it would have had without it: its victims come back."""
-        self._own.restore([(v.model, v.device) for v in job.evicted if not self._board.state.of(v.model)])
+        state = self._board.state
+        self._own.restore(
+            Load(v.model, v.device, also=bool(v.stays))
+            for v in job.evicted
+            if state.find(v.model, v.device) is None and {r.device for r in state.of(v.model)} <= set(v.stays)
+        )

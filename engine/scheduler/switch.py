@@ -145,7 +145,7 @@ def _is_coming_up(state: State, refusal: Refusal) -> bool:
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
     if _is_coming_up(board.state, refusal):
         return True  # even a person would only ask again in a moment
-    return job.submission.origin not in ("operator", "trial") and refusal.passes
+    return job.submission.origin not in ("operator", "trial", "queue") and refusal.passes
 
 
 # ── taking its steps ─────────────────────────────────────────────────────────────────────────────
@@ -213,8 +213,10 @@ def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
     for single in singles_of(job.submission.command):
         if not isinstance(single, Load) or single.model in coming:
             continue
+        stays = board.state.places(single.model)
         for resident in board.state.of(single.model):
-            if resident.stage == "draining" and single.device in (None, resident.device):
+            meant = resident.device == single.device or (single.device is None and (single.also or not stays))
+            if resident.stage == "draining" and meant:
                 board.apply(ledger.rescue, resident.model, resident.device, board.now.wall_s)
 
 

@@ -249,7 +249,8 @@ class SimulatedBox:
             if device.returns.next_s == now_s:
                 return self._has_returned(device.returns.take(), now_s)
             if device.run_ends_s == now_s:
-                return LeaseEnded(device.take_ended().lease)
+                ended = device.take_ended()
+                return LeaseEnded(ended.lease, ended.work_s / self._compute.speed(name))
         raise AssertionError("something is under way, or next_s is infinity")
 
     def run(self, device: DeviceId, model: ModelName, run: SimulatedRun, now_s: float) -> None:

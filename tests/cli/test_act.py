@@ -33,6 +33,25 @@ async def test_a_load_without_side_effects_runs_at_once(citadel: Citadel, engine
     assert await _residents(engine) == {"bge-base": "gpu1"}
 
 
+async def test_also_has_one_more_copy_and_from_takes_one_off(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "bge-base", "--on", "gpu0")
+
+    assert (await citadel("load", "bge-base", "--also")).out.startswith("load bge-base (synthetic) also on gpu1")
+    state = (await engine.snapshot()).state
+    assert state.places("bge-base") == ("gpu0", "gpu1")
+    assert (await citadel("load", "bge-base", "--also", "gpu1")).out == "bge-base is there already\n"
+
+    assert (await citadel("evict", "bge-base", "--from", "gpu0")).out.startswith("evict bge-base (synthetic) from gpu0")
+    assert await _residents(engine) == {"bge-base": "gpu1"}
+
+
+async def test_also_and_on_exclude_each_other(citadel: Citadel, engine: ScriptedEngine) -> None:
+    ran = await citadel("load", "bge-base", "--also", "gpu1", "--on", "gpu0")
+
+    assert ran.status == 2
+    assert "not allowed with argument" in ran.err
+
+
 async def test_what_is_submitted_is_what_was_planned(citadel: Citadel, engine: ScriptedEngine) -> None:
     await citadel("load", "bge-base")
     assert [submission.confirmed for submission in engine.submissions] == ["load bge-base on gpu0"]

@@ -21,7 +21,10 @@ from engine.core.commands import Batch, Evict, ForceCpu, LeaveCpu, Load, Move, S
     [
         Load("m"),
         Load("m", "gpu1"),
+        Load("m", also=True),
+        Load("m", "gpu1", also=True),
         Evict("m"),
+        Evict("m", "gpu1"),
         SetPin("m"),
         SetPin("m", "gpu0"),
         Unpin("m"),

@@ -36,8 +36,8 @@ FINDINGS: Final[tuple[Literal["whole", "altered", "damaged", "stopped"], ...]] =
     "stopped",
 )
 SINGLES: st.SearchStrategy[Single] = st.one_of(
-    st.builds(Load, MODELS, st.none() | DEVICES),
-    st.builds(Evict, MODELS),
+    st.builds(Load, MODELS, st.none() | DEVICES, also=st.booleans()),
+    st.builds(Evict, MODELS, st.none() | DEVICES),
     st.builds(SetPin, MODELS, st.none() | DEVICES),
     st.builds(Unpin, MODELS),
     st.builds(ForceCpu, MODELS),
@@ -75,7 +75,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.leases:
             lease = data.draw(st.sampled_from(self.leases))
             self.leases.remove(lease)
-            self.world.give_back(lease)
+            self.world.give_back(lease, data.draw(st.sampled_from([0.0, 0.01, 3.0])))
 
     @rule(data=st.data())
     def take_a_command_back(self, data: st.DataObject) -> None:
@@ -134,6 +134,12 @@ class AnyOrder(RuleBasedStateMachine):
         state = self.world.state
         assert broken_invariants(state) == []
         assert all(charged(state, device) <= budget(state, device) for device in state.devices)
+
+    @invariant()
+    def what_comes_by_itself_is_a_copy_on_a_gpu(self) -> None:
+        for job in self.world.scheduler.jobs(self.world.now_s):
+            if job.origin == "queue" and job.plan is not None:
+                assert all(load.stays and load.device not in (*load.stays, "cpu") for load in job.plan.loads)
 
     @invariant()
     def leases_are_counted_once(self) -> None:

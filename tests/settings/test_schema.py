@@ -48,7 +48,7 @@ def test_every_value_of_the_file_is_taken(tmp_path: Path) -> None:
 devices: {virtual: [{memory: 6GiB}], cpu_memory: 1.5 GiB}
 memory_fraction: 0.5
 ram_tier: {budget: 512MiB, max_models: 7}
-policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: no, min_residency_s: 0}
+policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: no, copies: no, min_residency_s: 0}
 loading: {timeout_s: 5, retries: 0, queue_deadline_s: 1.5, drain_deadline_s: 2}
 requests: {deadline_s: {embedding: 5, generation: 900}, queue_rows: 10, queue_generations: 3, queue_wait_s: 0.5}
 monitoring: {interval_s: 10, sample_s: 0.5, not_answering_s: 4, step_deadline_s: 30}
@@ -61,7 +61,9 @@ restore_after_restart: false
     assert settings.gpus == {"gpu0": VirtualGpu(Size(6 * GIB), backing="ram")}
     assert settings.devices.cpu_memory_bytes == 3 * GIB // 2
     assert (settings.ram_tier.budget_bytes, settings.ram_tier.max_models) == (512 * MIB, 7)
-    assert settings.policy == Policy("lru", "pack", cpu_fallback=False, dynamic_loading=False, min_residency_s=0)
+    assert settings.policy == Policy(
+        "lru", "pack", cpu_fallback=False, dynamic_loading=False, copies=False, min_residency_s=0
+    )
     assert (settings.loading.timeout_s, settings.loading.retries) == (5, 0)
     requests = settings.requests
     kinds: tuple[TaskKind, ...] = ("embedding", "generation", "rerank", "classify")

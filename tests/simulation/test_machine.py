@@ -147,13 +147,13 @@ def test_a_model_runs_one_request_at_a_time(machine: SimulatedBox) -> None:
     machine.run("gpu0", "a", SimulatedRun(1, 2.0), 0.0)
     machine.run("gpu0", "a", SimulatedRun(2, 2.0), 0.0)
 
-    assert reports(machine) == [(2.0, LeaseEnded(1)), (4.0, LeaseEnded(2))]
+    assert reports(machine) == [(2.0, LeaseEnded(1, 2.0)), (4.0, LeaseEnded(2, 2.0))]
 
 
 def test_the_cpu_takes_longer(machine: SimulatedBox) -> None:
     machine.run(CPU, "a", SimulatedRun(1, 2.0), 0.0)
 
-    assert reports(machine) == [(16.0, LeaseEnded(1))]
+    assert reports(machine) == [(16.0, LeaseEnded(1, 16.0))]
 
 
 def test_a_release_tells_what_the_device_still_holds(machine: SimulatedBox) -> None:

@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from engine.core.forecast.demand import expected_requests
+from engine.core.forecast.queueing import saved_s
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import LoadStep, Tier
 from engine.core.prediction import NOTHING, Prediction, predict
@@ -49,7 +50,10 @@ def reload_s(state: State, resident: Resident) -> float:
 
 
 def loss_s(state: State, resident: Resident) -> float:
-    """Seconds of reloading that evicting `resident` is expected to cost within the next requests (`HORIZON_REQUESTS`)."""
+    """Seconds that evicting `resident` is expected to cost within the next requests (`HORIZON_REQUESTS`): of reloading, or of
+    waiting for the copies that stay."""
+    if others := state.beside(resident.model, resident.device):
+        return saved_s(state, resident.model, len(others))
     return expected_requests(state, resident.model) * reload_s(state, resident)
 
 

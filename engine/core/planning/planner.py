@@ -134,9 +134,10 @@ def _plan_single(situation: Situation, command: Single) -> Plan | Refusal:
     planner = _Planner(situation, command)
     match command:
         case Load():
-            return planner.load(command.model, command.device)
+            found = planner.add if command.also else planner.load
+            return found(command.model, command.device)
         case Evict():
-            return planner.evict(command.model)
+            return planner.evict(command.model, command.device)
         case SetPin():
             return planner.pin(command.model, command.device)
         case Unpin():
@@ -165,7 +166,7 @@ class _Planner:
         if device is not None and pin is not None and pin.device not in (None, device):
             advice = (f"move {model} to {device}: that moves its pin too", f"unpin {model} first")
             return self._refuse(f"{model} is pinned to {pin.device}", advice=advice)
-        here = self._staying(model)
+        here = self._staying(model, device)
         if here is not None and here.stage != "ready":
             return joining(self._command, self._state)
         if here is not None and device in (None, here.device):
@@ -176,20 +177,48 @@ class _Planner:
             return self.move(model, device)
         return self._bring(model, device or (pin.device if pin else None))
 
-    def evict(self, model: ModelName) -> Plan | Refusal:
-        residents = self._state.of(model)
-        if not residents:
-            return self._nothing(f"{model} is not on any device")
-        if blockers := under_way(self._state, model):
+    def add(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        """One more copy, on a GPU; the first one like any load."""
+        here = self._staying(model, device)
+        if here is None:
+            return self.load(model, device)
+        if here.stage != "ready":
+            return joining(self._command, self._state)
+        if here.device == device:
+            return self._nothing(f"{model} is already ready on {device}")
+        if going := self._draining(model, device):
+            return self._nothing(f"{model} was about to leave {going.device}; it stays there too")
+        if CPU in (device, here.device):
+            return self._refuse(
+                f"{model} is already ready on {here.device}; copies stand on GPUs only, since requests would wait for the CPU",
+                advice=(f"move {model} to {device or 'a GPU'}",) if device != CPU else (),
+            )
+        free = tuple(d for d in gpus(self._state) if self._state.find(model, d) is None)
+        if not free:
+            return self._refuse(f"{model} is on every GPU already")
+        return self._bring(model, device, among=free)
+
+    def evict(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
+        leaving = [r for r in self._state.of(model) if device in (None, r.device)]
+        if not leaving:
+            return self._nothing(f"{model} is not on {device or 'any device'}")
+        if blockers := tuple(b for b in under_way(self._state, model) if device in (None, b.device)):
             return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
-        departures = [departure(self._state, r) for r in residents if r.stage == "ready"]
+        departures = [departure(self._state, r) for r in leaving if r.stage == "ready"]
         steps: list[Step] = [*with_write_backs(self._situation, departures, None)]
-        if self._state.models[model].pin is not None:
-            steps.append(UnpinStep(model, self._state.models[model].pin))
+        pin = self._state.models[model].pin
+        if pin is not None and (self._is_last(leaving) or pin.device == device):
+            steps.append(UnpinStep(model, pin))
         return self._plan(steps, self._why_nothing_is_lost(model, steps))
 
+    def _is_last(self, leaving: list[Resident]) -> bool:
+        """Whether the model is nowhere any more without `leaving`."""
+        return not any(
+            r not in leaving and r.stage in ("pending", "loading", "ready") for r in self._state.of(leaving[0].model)
+        )
+
     def pin(self, model: ModelName, device: DeviceId | None) -> Plan | Refusal:
-        here = self._staying(model)
+        here = self._staying(model, device)
         if device is None or here is None or here.device == device:
             place = f"on {device}" if device else "wherever it is"
             return self._plan(self._pin_steps(model, device), f"{model} will never be a victim; it stays {place}")
@@ -220,7 +249,7 @@ class _Planner:
         return self._then(self._bring(model, None, among=gpus(self._state)), steps)
 
     def move(self, model: ModelName, device: DeviceId) -> Plan | Refusal:
-        here = self._staying(model)
+        here = self._staying(model, device)
         if here is None:
             return self._refuse(f"{model} is not on any device", advice=(f"load it on {device} instead",))
         if here.stage != "ready":
@@ -236,8 +265,12 @@ class _Planner:
         return [] if before == Pin(device) else [PinStep(model, device, before)]
 
     def _why_nothing_is_lost(self, model: ModelName, steps: list[Step]) -> str:
-        if any(isinstance(s, EvictStep) and s.written_back for s in steps):
+        departures = [s for s in steps if isinstance(s, EvictStep)]
+        if any(s.written_back for s in departures):
             return "its weights go back to the RAM tier"
+        gone = {s.device for s in departures}
+        if staying := sorted({d for s in departures for d in s.stays} - gone):
+            return f"it stays on {' and '.join(staying)}"
         return f"its weights stay in the {'disk' if self._state.ram.find(model) is None else 'RAM tier'}"
 
     def _then(self, answer: Plan | Refusal, steps: list[Step]) -> Plan | Refusal:
@@ -245,11 +278,11 @@ class _Planner:
             return answer
         return replace(answer, steps=(*answer.steps, *steps))
 
-    def _staying(self, model: ModelName) -> Resident | None:
-        """Where the model is or will be, not counting places that it is leaving."""
+    def _staying(self, model: ModelName, asked: DeviceId | None = None) -> Resident | None:
+        """Where the model is or will be, not counting places that it is leaving; on `asked`, if it is there."""
         # while it moves it is in two places: the one that it is coming to counts, since it leaves the other
         staying = [r for r in self._state.of(model) if r.stage in ("pending", "loading", "ready")]
-        return min(staying, key=lambda r: r.stage == "ready", default=None)
+        return min(staying, key=lambda r: (r.stage == "ready", r.device != asked), default=None)
 
     def _draining(self, model: ModelName, device: DeviceId | None) -> Resident | None:
         draining = (
@@ -268,4 +301,4 @@ class _Planner:
 
 
 def _named_device(command: Single) -> DeviceId | None:
-    return command.device if isinstance(command, Load | SetPin | Move) else None
+    return command.device if isinstance(command, Load | Evict | SetPin | Move) else None

@@ -114,7 +114,7 @@ def goes_back(situation: Situation, leaving: Resident) -> bool:
     """Whether the weights of `leaving` are to be written back before they go: they are nowhere else in memory, the tier has
     room or makes it by letting go of what is worth less, and the copy pays."""
     state = situation.state
-    if not _could_go_back(state, leaving):
+    if not _could_go_back(state, leaving, ()):
         return False
     size_bytes = state.models[leaving.model].footprint.weights_bytes
     return has_room(state, size_bytes) and worth_writing_back(situation, leaving.model, leaving.device)
@@ -128,7 +128,7 @@ def with_write_backs(
     # would leave. The flow judges again when the moment has come (`goes_back`): this is what the preview promises and counts.
     state = situation.state
     leaving = [r for s in steps if (r := state.find(s.model, s.device)) is not None]
-    if not any(_could_go_back(state, resident) for resident in leaving):
+    if not any(_could_go_back(state, resident, leaving) for resident in leaving):
         return tuple(steps)
     situation = _under_way(situation, leaving, coming)
     marked = []
@@ -149,11 +149,14 @@ def learned_back(state: State, device: DeviceId, size_bytes: int, seconds: float
     return replace(state, devices={**state.devices, device: replace(known, back=back)})
 
 
-def _could_go_back(state: State, resident: Resident) -> bool:
-    """Whether the healthy GPU that it is on is the only place in memory that has its weights."""
+def _could_go_back(state: State, resident: Resident, leaving: Sequence[Resident]) -> bool:
+    """Whether the healthy GPU that it is on is the only place in memory that has its weights, once `leaving` have left."""
     device, model = resident.device, resident.model
-    is_only_copy = state.ram.find(model) is None and len(state.of(model)) == 1
-    return is_only_copy and device != CPU and state.devices[device].reading.health == "ok"
+    others = (r for r in state.of(model) if r is not resident and r not in leaving)
+    stays = any(r.stage in ("pending", "loading", "ready") for r in others)
+    return (
+        not stays and state.ram.find(model) is None and device != CPU and state.devices[device].reading.health == "ok"
+    )
 
 
 def _under_way(situation: Situation, leaving: Sequence[Resident], coming: LoadStep | None) -> Situation:
