@@ -13,8 +13,7 @@ FROM python:3.11-slim-bookworm
 COPY constraints.txt /tmp/
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --constraint /tmp/constraints.txt /wheels/*.whl
-RUN useradd --create-home --home-dir /var/lib/citadel --uid 10001 citadel \
-    && install --directory --owner=citadel --group=citadel --mode=0700 /var/lib/citadel
+RUN useradd --create-home --home-dir /var/lib/citadel --uid 10001 citadel
 ENV CITADEL_HOME=/var/lib/citadel \
     CITADEL_CONFIG=/etc/citadel \
     HF_HOME=/var/lib/huggingface \

@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email import message_from_bytes
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,17 @@ PACKED: Final = (
     *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt"),
 )
 BUILD: Final = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
+
+ALONE: Final = """
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {there}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Nothing())
+from citadel_tui.cli.setup.man_page import man_page
+man_page()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +65,17 @@ def installed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(next(packages.glob("*.whl"))) as wheel:
         wheel.extractall(site)
     return site
+
+
+def test_the_manual_page_needs_no_package_that_the_build_does_not_ask_for() -> None:
+    """Where a wheel is built there is nothing else."""
+    asked_for = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    names = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in asked_for}
+    there = [module for module, found in packages_distributions().items() if names & {name.lower() for name in found}]
+    assert {"msgspec", "rich"} <= set(there)
+    program = ALONE.format(there=[*there, *sys.stdlib_module_names, "citadel_tui", "engine"])
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_wheel_has_the_public_package_the_defaults_and_the_manual_page(installed: Path) -> None:
