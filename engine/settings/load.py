@@ -104,14 +104,23 @@ def find_config_folder(argument: Path | None, environment: Mapping[str, str], cw
     if variable := environment.get("CITADEL_CONFIG"):
         return _named(cwd / Path(variable).expanduser(), "CITADEL_CONFIG")
     candidates = (cwd / "config", config_home(environment))
-    written = (folder for folder in candidates if (folder / ALLOCATION_FILE).is_file())
-    return next(written, DEFAULTS_FOLDER)
+    return next(filter(_is_written, candidates), DEFAULTS_FOLDER)
 
 
 def find_dotenv(folder: Path, cwd: Path) -> Path | None:
     """`.env` beside the configuration's folder, else in the working folder, if there is one."""
     candidates = (folder.parent / ".env", cwd / ".env")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _is_written(folder: Path) -> bool:
+    try:
+        return (folder / ALLOCATION_FILE).is_file()
+    except OSError as error:  # as in the home of somebody else, after su
+        raise SettingsError(
+            f"{folder} can't be looked at for {ALLOCATION_FILE}: {error.strerror}; name another folder with --config FOLDER "
+            "or CITADEL_CONFIG"
+        ) from None
 
 
 def _named(folder: Path, where: str) -> Path:

@@ -44,6 +44,11 @@ def test_a_named_folder_that_does_not_exist_is_refused_with_who_named_it(tmp_pat
         find_config_folder(None, {"CITADEL_CONFIG": "nowhere"}, tmp_path)
 
 
+def test_a_folder_that_cant_be_looked_at_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"can't be looked at for gpu_allocation.yaml: File name too long"):
+        find_config_folder(None, {"XDG_CONFIG_HOME": str(tmp_path / ("x" * 300))}, tmp_path)
+
+
 def test_where_nobody_has_written_one_the_programs_own_holds_with_an_empty_catalog(tmp_path: Path) -> None:
     folder = find_config_folder(None, {"HOME": str(tmp_path / "home")}, tmp_path)
     assert folder == DEFAULTS_FOLDER
