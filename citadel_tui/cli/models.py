@@ -1,4 +1,4 @@
-"""`citadel models list|make`: the catalog, as the engine sees it; and synthetic models for it.
+"""`citadel models [list|make]`: the catalog, as the engine sees it; and synthetic models for it.
 
 Those are written by a process of their own, since that one needs torch.
 """
@@ -23,6 +23,7 @@ from citadel_tui.words.setup import no_models_text
 from engine.core.models import Footprint
 from engine.core.sizes import mib_range
 from engine.core.state import ModelState
+from engine.libraries import check_libraries
 from engine.paths import make_folders
 
 
@@ -31,9 +32,10 @@ class MakeArguments(Arguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
     add_command(actions, "list", "what the engine knows of each model", _add_list)
     add_command(actions, "make", "make synthetic models: real shapes, random weights", _add_make)
+    _add_list(command)  # without a further word
 
 
 def _add_list(command: CommandParser) -> None:
@@ -89,6 +91,7 @@ def _make(arguments: MakeArguments) -> int:
     if not kinds:
         tell("no model of the catalog has a synthetic source; name a kind")
         return Exit.FAILED
+    check_libraries()
     paths = our_paths()
     make_folders(paths)
     tell(f"making {', '.join(kinds)} in {paths.cache} …")

@@ -70,6 +70,10 @@ FAMILIES: Final = {
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"
+_EPILOG: Final = f"""\
+A command may be cut short as long as only one begins so: citadel stat.
+exit status: {EXIT_STATUSES}
+"""
 
 
 class Arguments(Struct, frozen=True, kw_only=True):
@@ -114,6 +118,27 @@ class CommandParser(ArgumentParser):
         if self.declare is not None:
             self.declare(self)
         return super().parse_known_args(args, namespace)
+
+    # argparse takes abbreviations of options, and none of commands: it looks the name up as it leaves this.
+    def _get_values(self, action: Action, arg_strings: list[str]) -> Any:  # noqa: ANN401 - as in typeshed
+        if isinstance(action, _SubParsersAction) and arg_strings:
+            arg_strings = [self._command_meant(arg_strings[0], list(action.choices or ())), *arg_strings[1:]]
+        return super()._get_values(action, arg_strings)
+
+    def _command_meant(self, typed: str, names: Sequence[str]) -> str:
+        """The one of `names` that `typed` is, or begins. Exits with 2 when there are several, or none."""
+        meant = [name for name in names if name == typed] or [
+            name for name in names if typed and name.startswith(typed)
+        ]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            self.error(f"{typed!r} may be {', '.join(meant[:-1])} or {meant[-1]}; write more of it")
+        from difflib import get_close_matches
+
+        close = get_close_matches(typed, names, n=2)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"{self.prog} --help lists those there are"
+        self.error(f"there is no command {typed!r}; {hint}")
 
 
 def add_command(
@@ -171,7 +196,7 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="citadel",
         description="See and steer which models are in memory. Without a command: the console.",
-        epilog=f"exit status: {EXIT_STATUSES}\n",
+        epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help=_CONFIG_HELP)

@@ -130,7 +130,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"models": [\n{"name": "a",}]}', "not JSON in line 2, column 14"),
+        ('{"models": [\n{"name": "a",}]}', "not JSON in line 2, column 1"),
         ("", "not JSON in line 1"),
         ("[" * 200_000, "nested too deeply"),
         ('{"models": 9' + "9" * 5000 + "}", "not usable JSON"),
