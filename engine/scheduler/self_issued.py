@@ -4,7 +4,8 @@ damaged slabs make necessary. Each is a submission like anybody else's."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from math import inf
+from typing import Final, Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
@@ -18,6 +19,9 @@ from engine.scheduler.jobs import Job
 from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
 
+WEIGHED_AGAIN_S: Final = 0.5
+"""So much later at the earliest it is asked again whether one more copy of a model pays."""
+
 
 class SelfIssued:
     """At most one command for one purpose is under way."""
@@ -27,6 +31,8 @@ class SelfIssued:
         self._commands = commands
         self._leases = leases
         self._submitted = 0
+        self._weighed_s: dict[ModelName, float] = {}
+        """When it was last asked of each model whether a copy pays, on the steady clock."""
 
     def bring(self, model: ModelName) -> None:
         """A request needs the model: load it, unless that is under way or forbidden."""
@@ -61,7 +67,12 @@ class SelfIssued:
         costs. One at a time, and only while nothing else is under way."""
         board = self._board
         may = board.policy.copies and board.policy.dynamic_loading and not board.is_quiet
-        if not may or self._commands.jobs or not may_pay(board.state, model):
+        # A busy model has thousands of requests a second, and what a copy of it is worth hardly changes meanwhile.
+        again_s = self._weighed_s.get(model, -inf) + WEIGHED_AGAIN_S
+        if not may or self._commands.jobs or board.now.mono_s < again_s:
+            return
+        self._weighed_s[model] = board.now.mono_s
+        if not may_pay(board.state, model):
             return
         command = Load(model, also=True)
         found = plan(board.state, command, policy_for("queue", board.policy), board.now.wall_s)
