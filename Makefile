@@ -9,6 +9,7 @@
 #   make gpu-check    on a machine with a CUDA device: its tests and a benchmark, written to docs/results; no .venv needed
 #   make standin      the tests that need a card, and those of its troubles, on a stand-in for two cards (tests/standin);
 #                     with PASCAL=1 on two GT 1030, by the torch that knows them
+#   make clients      OpenAI's, Ollama's, Cohere's and other clients, Prometheus and a storm of requests against a served engine
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make run STANDIN=1  the console on the stand-in's two cards of 6 GiB, which are host RAM, with an engine of its own
 #   make clean        remove .venv, .venv-standin* and everything else that can be made again
@@ -31,7 +32,7 @@ STANDIN_VENV := .venv-standin$(if $(filter 1,$(PASCAL)),-pascal)
 STANDIN ?= 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench screenshots gpu-check standin clean
+.PHONY: run test check bench screenshots gpu-check standin clients clean
 .ONESHELL:
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
@@ -86,8 +87,12 @@ standin: $(STANDIN_VENV)/.stamp-built
 	$(call ON_STANDIN,tests) $(STANDIN_VENV)/bin/python -m pytest tests/standin $(ARGS)
 	$(call ON_STANDIN,check) $(STANDIN_VENV)/bin/python tests/hardware/gpu_check.py --patience 5 --out $(STANDIN_VENV)/results
 
+clients: .venv/.stamp-dev .venv-clients/.stamp
+	@CITADEL_PYTHON="$(CURDIR)/.venv/bin/python" .venv-clients/bin/python -m pytest \
+	    -c tests/clients/pytest.ini --rootdir tests/clients --confcutdir tests/clients tests/clients $(ARGS)
+
 clean:
-	@rm -rf .venv .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .venv-clients .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps go first and come back last, and `unfinished` stays when somebody interrupts pip in the middle: neither a
@@ -119,6 +124,13 @@ clean:
 	rm .venv/.unfinished
 	if [ '$(PASCAL)' = 1 ]; then touch .venv/.pascal; else rm -f .venv/.pascal; fi
 	printf %s '$(MADE)' > $@
+
+# Clients pin what they need against each other, not against the engine: they ask over HTTP.
+.venv-clients/.stamp: tests/clients/requirements.txt
+	@echo 'clients: installing them into .venv-clients, about a minute'
+	"$(PYTHON)" -m venv --clear .venv-clients
+	.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --no-input -r tests/clients/requirements.txt
+	touch $@
 
 # Every package by its exact version and without what it depends on: that would bring 4 GB of NVIDIA's libraries, whose places
 # the stand-in takes.

@@ -21,6 +21,7 @@ from engine.core.tasks import Embed
 from engine.weights.header import checkpoint_files
 from engine.weights.sentence_files import read_sentence_format
 from engine.worker.embedding import Embedder
+from engine.worker.row_lane import forward_alone
 from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.tokenizer import load_tokenizer
 
@@ -168,6 +169,6 @@ class Answering:
 
     def answer(self, module: PreTrainedModel, texts: list[str]) -> list[list[float]]:
         module.train(False)
-        made = Embedder(module, self._tokenizer, self._behind, Limits()).embed(Embed(tuple(texts)))
-        found: list[list[float]] = made.vectors.tolist()
+        runner = Embedder(module, self._tokenizer, self._behind, Limits())
+        found: list[list[float]] = forward_alone(runner, runner.read(Embed(tuple(texts))).rows).tolist()
         return found

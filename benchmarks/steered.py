@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 from engine.paths import find_paths, make_folders
 from engine.service.serve import serve
 from tests.nvml.script import NvmlScript, ScriptedCard
-from tests.pty.moving_figures import CARDS, moved
+from tests.pty.moving_figures import CARDS, moved, requests_moved
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.busy_engines import busy_engine
+from tests.tui.busy_engines import FARING, busy_engine
 
 Mode: TypeAlias = Literal["changing", "still"]
 
@@ -52,6 +52,7 @@ async def _change(engine: ScriptedEngine, cards: list[ScriptedCard]) -> None:
         number += 1
         state = moved(engine.state, number)
         engine.set_state(state)
+        engine.set_requests(requests_moved(FARING, number))
         for card, device in zip(cards, CARDS, strict=True):
             reading = state.devices[device].reading
             card.says(

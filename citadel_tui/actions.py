@@ -85,7 +85,7 @@ class Action(Struct, frozen=True):
     wish: Wish | None = None
     """For what the engine is to propose."""
     acts: bool = False
-    """Whether it has the engine do something, besides verbs and wishes."""
+    """Whether it has the engine, or the machine that it runs on, do something, besides verbs and wishes."""
     footer: bool = True
 
     @property
@@ -116,6 +116,14 @@ ACTIONS: Final = (
     Action("rebalance", "r", "Rebalance", "propose moves that pay back, with gain and cost of each", wish=Rebalance()),
     Action("undo", "u", "Undo", "take the last change back, after showing what that would do", wish=Undo()),
     Action("bench", "b", "Bench", "measure how long switches take, and put everything back", acts=True),
+    Action(
+        "advice",
+        "a",
+        "Advice",
+        "what would save switching and waiting, tried on recorded requests",
+        acts=True,
+        footer=False,
+    ),
     Action("find", "slash", "Find", "show only models with these words: parts of names, state: on: pin: task: dtype:"),
     Action("mark", "space", "Mark", "mark the model, or no longer; the next verb is for all that are marked"),
     Action("sort", "s", "Sort", "sort the table by the next column"),

@@ -86,12 +86,12 @@ class Sharing:
         else:
             self._say(StatusMessage("Command: no model is selected", "warn"))
 
-    def copy_line(self, command: Command | None) -> None:
-        """The shell command that would do the same as `command`."""
+    def copy_line(self, command: Command | None, *, now: bool = False) -> None:
+        """The shell command that would do the same as `command`, `now` with the end of the runs that are in its way."""
         if command is None:
             self._say(StatusMessage("Command: there is none that would do this", "warn"))
         else:
-            self.copy(command_line(command))
+            self.copy(command_line(command, now=now))
 
     def copy(self, text: str) -> None:
         """As much of `text` as a terminal takes; all of a short one stands in the status line too."""
@@ -147,9 +147,12 @@ def command_of(record: Record) -> Command | None:
             assert_never(record.entry)
 
 
-def command_line(command: Command) -> str:
+def command_line(command: Command, *, now: bool = False) -> str:
     """What to type in a shell; several commands are carried out as long as each succeeds."""
-    return " && ".join(join(["citadel", *_words(single)]) for single in singles_of(command))
+    return " && ".join(
+        join(["citadel", *_words(single), *(["--now"] if now and not isinstance(single, SetPin | Unpin) else [])])
+        for single in singles_of(command)
+    )
 
 
 def placing(state: State, model: ModelName) -> Command:

@@ -1,11 +1,11 @@
-"""What requests that judge texts come to, as Python is given it: documents and labels by their scores, the best first."""
+"""What requests come to, as Python is given it: documents and labels by their scores, the best first; a text as it grows."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import LabelScores, Scores, TextTokens
+from engine.core.tasks import LabelScores, Scores, TextPart, TextTokens
 
 
 class RankedDocument(Struct, frozen=True):
@@ -72,3 +72,29 @@ def classified_texts(found: LabelScores) -> tuple[ClassifiedText, ...]:
 def _best_first(labels: tuple[str, ...], scores: tuple[float, ...]) -> tuple[LabelScore, ...]:
     by_label = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
     return tuple(sorted(by_label, key=lambda one: -one.score))
+
+
+class TextSoFar:
+    """A text whose parts come one after the other, for those who can't take back what they have passed on."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def add(self, part: TextPart) -> str | None:
+        """What is new in it, which may be nothing: a run that begins anew says again what it said. None where it says something
+        else than before; the text is as it was then."""
+        before = self.text[part.begin :]
+        if part.text.startswith(before):
+            new = part.text[len(before) :]
+            self.text += new
+            return new
+        return "" if before.startswith(part.text) else None
+
+    def end(self, text: str) -> str | None:
+        """What is still to come of the whole text; None where that says something else than before."""
+        return text[len(self.text) :] if text.startswith(self.text) else None
+
+    def replace(self, part: TextPart) -> str:
+        """Take a part that says something else than before; the whole text as it is now."""
+        self.text = self.text[: part.begin] + part.text
+        return self.text

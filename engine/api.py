@@ -66,6 +66,11 @@ class CannotServe(EngineError):
     """A request's model could not be made ready, or its run failed."""
 
 
+class Unfit(CannotServe):
+    """The request can't be meant as it is: a text that is too long, a prompt that there is not, a task that is not the model's.
+    To ask again does not help."""
+
+
 class Overloaded(CannotServe):
     """More requests wait for the model than are taken; says how many, and when to ask again."""
 
@@ -124,7 +129,7 @@ class Snapshot(Struct, frozen=True):
     budgets: dict[DeviceId, int] = {}
     """Bytes that the engine may fill now: the fraction of the total, never more than what others leave free."""
     requests: dict[ModelName, RequestFigures] = {}
-    """Of each model that was asked for."""
+    """Of each model that was asked for since the engine started."""
     quiet_sample_s: float | None = None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
 
@@ -218,6 +223,16 @@ class Generation(Struct, frozen=True):
     seed: int | None
 
 
+def generation_task(
+    model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
+) -> Generate:
+    """The task of a generation. Raises Unfit for one that can't be meant."""
+    try:
+        return Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
+    except ValueError as error:
+        raise Unfit(f"{model} was asked for what can't be meant: {error}") from error
+
+
 def generation_of(ran: RunResult) -> Generation:
     """What was written in a run that ended. Raises CannotServe for one that wrote nothing."""
     wrote = _expected(Continuation, ran)
@@ -251,8 +266,8 @@ class EngineAPI(Protocol):
         """The newest records, oldest first."""
         ...
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        """What `command` would do now. Changes nothing."""
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        """What `command` would do now; with `now`, if it were to end the runs that are in its way. Changes nothing."""
         ...
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
@@ -274,9 +289,9 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe (as Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at once or
-        while it is iterated, after the first part too. Closing the
-        generator ends the run: it is dropped where it waits, and given up after the batch or the token under way where it runs.
+        Raises UnknownModel, CannotServe (as Unfit, Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at
+        once or while it is iterated, after the first part too. Closing the generator ends the run: it is dropped where it waits,
+        and given up after the batch or the token under way where it runs.
         """
         ...
 
@@ -310,11 +325,7 @@ class EngineAPI(Protocol):
     ) -> Generation:
         """What the model writes after a text, or answers in a conversation, loading it when needed. Raises UnknownModel,
         CannotServe."""
-        try:
-            task = Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
-        except ValueError as error:
-            raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
-        return generation_of(await self.result(model, task))
+        return generation_of(await self.result(model, generation_task(model, prompt, max_tokens, **settings)))
 
     async def rerank(
         self, model: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
@@ -334,6 +345,11 @@ class EngineAPI(Protocol):
         classified = classified_texts(_expected(LabelScores, ran))
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        """The model leaves its device once it has been idle for so long: 0 is as soon as nothing runs on it, None is never. That
+        holds until somebody says otherwise, and a pin goes before it. Raises UnknownModel, ReadOnly."""
+        ...
+
     async def keep_quiet(self, for_s: float) -> float:
         """Have the engine disturb a benchmark as little as it can for the next `for_s` seconds, at most a minute: devices are
         read now and then, unless a command waits for a reading, and nothing is read ahead, checked or learned. Ask again in
@@ -341,8 +357,14 @@ class EngineAPI(Protocol):
         """
         ...
 
-    async def stop(self) -> None:
-        """End the engine in order: workers first, the journal last."""
+    async def restart_worker(self, device: DeviceId) -> None:
+        """End the device's worker and start another; returns when that is up. Runs on it are tried once more, and the models that
+        it held are loaded again. Raises ReadOnly, EngineError where the device has no worker."""
+        ...
+
+    async def stop(self, *, now: bool = False) -> None:
+        """End the engine in order: nothing new is taken, runs under way have until the settings' drain deadline, then the workers
+        end and the journal last. `now`: runs are ended at once, also those that an earlier call waits for."""
         ...
 
     async def close(self) -> None:
@@ -357,7 +379,7 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
 
 
 def _check_unicode(*texts: tuple[str, str]) -> None:
-    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    """Raises Unfit with the name of a text that can't be written in UTF-8."""
     for name, text in texts:
         if fault := fault_of_text(text):
-            raise CannotServe(f"{name} {fault}")
+            raise Unfit(f"{name} {fault}")

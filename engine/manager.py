@@ -6,14 +6,17 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.answers import ClassifiedText, RankedDocument
+from engine.answers import ClassifiedText, RankedDocument, TextSoFar
 from engine.api import (
     Cancelled,
     Changed,
@@ -25,12 +28,14 @@ from engine.api import (
     EngineUnreachable,
     Failed,
     Generation,
+    generation_of,
+    generation_task,
 )
 from engine.client import connect
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import EmbedOptions, GenerateSettings, Message
+from engine.core.tasks import EmbedOptions, GenerateSettings, Message, RunEvent, RunResult, Task, TextPart
 from engine.paths import find_paths
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
@@ -74,6 +79,49 @@ class EmbeddedTexts(list[list[float]]):
         return [number for number, tokens in enumerate(self.tokens) if tokens.is_cut]
 
 
+Heard: TypeAlias = "SimpleQueue[RunEvent | Exception]"
+"""Of a run: its parts and its result, or why there is none."""
+
+
+class TextBeingWritten(Iterator[str]):
+    """Gives what a model writes as it comes: never part of a character, and together the text of `result`.
+
+    The run begins when the first piece is asked for. Left early (by `close`, at the end of a `with` block, or when nobody holds
+    this any more) it ends after the token under way, and what it held is free for others.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Generation]) -> None:
+        self._pieces = pieces
+        self._result: Generation | None = None
+
+    def __next__(self) -> str:
+        """Raises EngineError."""
+        try:
+            return next(self._pieces)
+        except StopIteration as end:
+            self._result = self._result or end.value
+            raise
+
+    @property
+    def result(self) -> Generation:
+        """The whole text, why it ended, and how many tokens were read and written. Raises EngineError before the end."""
+        if self._result is None:
+            raise EngineError("the text has not been iterated to its end, and only then there is a result")
+        return self._result
+
+    def close(self) -> None:
+        """Leave. Nothing happens when the text has ended."""
+        self._pieces.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class GPUManager:
     """Steers the running engine, or one of its own in this process when none runs.
 
@@ -84,6 +132,7 @@ class GPUManager:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="citadel", daemon=True)
         self._thread.start()
+        self._streaming: set[asyncio.Task[None]] = set()
         try:
             self._engine = self._wait(_engine(Path(config) if config is not None else None))
         except BaseException:
@@ -128,6 +177,18 @@ class GPUManager:
         many tokens were read and written. Raises EngineError, also for a prompt that leaves no room for `max_tokens`."""
         return self._wait(self._engine.generate(name, prompt, max_tokens, **settings))
 
+    def stream(
+        self,
+        name: ModelName,
+        prompt: str | Sequence[Message],
+        max_tokens: int = 32,
+        **settings: Unpack[GenerateSettings],
+    ) -> TextBeingWritten:
+        """The same, piece by piece as the model writes: `for piece in manager.stream(…)`. Raises EngineError, also while it is
+        iterated, and where the run had to begin anew for want of room and wrote something else then."""
+        task = generation_task(name, prompt, max_tokens, **settings)
+        return TextBeingWritten(_pieces(name, lambda heard: self._start(self._hear(name, task, heard)).cancel))
+
     def rerank(
         self, name: ModelName, query: str, documents: list[str], top: int | None = None, truncate: bool = False
     ) -> tuple[RankedDocument, ...]:
@@ -153,8 +214,9 @@ class GPUManager:
         }
 
     def close(self) -> None:
-        """Let the engine go."""
+        """Let the engine go. Texts that are still being written end."""
         if self._thread.is_alive():
+            self._wait(self._leave_streams())
             self._wait(self._engine.close())
             self._end_loop()
 
@@ -172,13 +234,72 @@ class GPUManager:
         here = (state.find(name, asked) if asked is not None else None) or state.of(name)[0]
         return here.device
 
+    async def _hear(self, name: ModelName, task: Task, heard: Heard) -> None:
+        """Run the task; what is said goes into `heard`, whose reader is another thread."""
+        own = asyncio.current_task()
+        assert own is not None
+        self._streaming.add(own)
+        try:
+            async with aclosing(self._engine.run(name, task)) as events:
+                async for event in events:
+                    heard.put(event)
+        except Exception as error:
+            heard.put(error)
+        finally:
+            self._streaming.discard(own)
+            heard.put(EngineError(f"the text of {name} ended before it was whole"))  # nobody reads on after a result
+
+    async def _leave_streams(self) -> None:
+        for streaming in self._streaming:
+            streaming.cancel()
+        await asyncio.gather(*self._streaming, return_exceptions=True)
+
     def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        waiting = self._start(work)
+        try:
+            return waiting.result()
+        finally:
+            waiting.cancel()  # who is interrupted leaves: a request that nobody waits for ends
+
+    def _start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Begin it on the loop. Raises EngineError when that has ended."""
+        if self._loop.is_closed():
+            work.close()
+            raise EngineError("this manager was closed; make another one")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _pieces(name: ModelName, begin: Callable[[Heard], Callable[[], object]]) -> Generator[str, None, Generation]:
+    """What is new in each part of a run, then its result. `begin` starts the run, and gives what leaves it."""
+    heard: Heard = SimpleQueue()
+    so_far = TextSoFar()
+    leave = begin(heard)
+    try:
+        while True:
+            match heard.get():
+                case TextPart() as part:
+                    if piece := _not_rewritten(so_far.add(part), name):
+                        yield piece
+                case RunResult() as ran:
+                    wrote = generation_of(ran)
+                    if rest := _not_rewritten(so_far.end(wrote.text), name):
+                        yield rest
+                    return wrote
+                case Exception() as error:
+                    raise error
+    finally:
+        leave()
+
+
+def _not_rewritten(new: str | None, name: ModelName) -> str:
+    if new is None:
+        raise EngineError(f"{name} had to begin anew for want of room, and wrote something else then; ask again")
+    return new
 
 
 async def _engine(config: Path | None) -> EngineAPI:

@@ -47,6 +47,11 @@ class Paths:
         return self.state / "footprints.json"
 
     @property
+    def keys(self) -> Path:
+        """Those of applications, as hashes."""
+        return self.state / "keys.json"
+
+    @property
     def demand(self) -> Path:
         return self.state / "demand"
 

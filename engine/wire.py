@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from engine.api import (
     PROTOCOL,
@@ -16,6 +16,7 @@ from engine.api import (
     Overloaded,
     ReadOnly,
     RunStopped,
+    Unfit,
     UnknownModel,
 )
 from engine.core.names import ModelName
@@ -38,6 +39,11 @@ class RunRequest(Struct, frozen=True):
     task: Task
 
 
+class KeepAliveRequest(Struct, frozen=True):
+    model: ModelName
+    seconds: Annotated[float, Meta(ge=0)] | None
+
+
 class QuietRequest(Struct, frozen=True):
     for_s: float
 
@@ -56,6 +62,7 @@ ProblemKind: TypeAlias = Literal[
     "unreachable",
     "read-only",
     "unknown-model",
+    "unfit",
     "overloaded",
     "deadline",
     "stopped",
@@ -70,6 +77,7 @@ STATUS: Final[dict[ProblemKind, int]] = {
     "unreachable": 503,
     "read-only": 403,
     "unknown-model": 404,
+    "unfit": 422,
     "overloaded": 429,
     "deadline": 504,
     "stopped": 409,
@@ -83,6 +91,7 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "unreachable": EngineUnreachable,
     "read-only": ReadOnly,
     "unknown-model": UnknownModel,
+    "unfit": Unfit,
     "overloaded": Overloaded,
     "deadline": DeadlinePassed,
     "stopped": RunStopped,

@@ -16,7 +16,7 @@ from engine.client import connect
 from engine.core.commands import Load
 from engine.paths import Paths
 from screenshots.camera import LARGE, SMALL, camera
-from screenshots.stage import carry_out, own_engine, work
+from screenshots.stage import carry_out, drive, own_engine, work
 
 
 async def take_daily_life(paths: Paths, size: tuple[int, int]) -> None:
@@ -76,6 +76,14 @@ async def take_fault(paths: Paths) -> None:
         shot.save("fault")
 
 
+async def take_advice(paths: Paths) -> None:
+    """What would have helped the requests of a play."""
+    async with camera(paths, LARGE) as shot:
+        await shot.press("a")
+        await shot.sees("Would help")
+        shot.save("advice")
+
+
 async def main() -> None:
     async with own_engine() as paths:
         await work(await connect(paths))
@@ -86,6 +94,8 @@ async def main() -> None:
         await take_fault(paths)
         await carry_out(await connect(paths), Load("phi-3-mini", "gpu0"), "after-the-fault")
         await take_benchmark(paths)
+        await drive("models=4,requests=700,zipf=0.6,seed=1")
+        await take_advice(paths)
 
 
 if __name__ == "__main__":

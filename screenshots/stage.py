@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -72,6 +73,14 @@ async def carry_out(engine: EngineAPI, command: Command, id: str) -> None:
             if not isinstance(answer, Declined):
                 return
             await asyncio.sleep(0.5)
+
+
+async def drive(demand: str) -> None:
+    """Generated demand played against the engine, as fast as it answers: some minutes."""
+    program = (sys.executable, "-m", "citadel_tui", "drive", "--generated", demand, "--speed", "50")
+    playing = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.DEVNULL)
+    if status := await playing.wait():
+        raise RuntimeError(f"`citadel drive` ended with {status}")
 
 
 async def use(engine: EngineAPI, model: ModelName) -> None:

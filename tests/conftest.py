@@ -24,3 +24,15 @@ def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CITADEL_HOME", str(home))
     return home
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--endurance-s", type=float, help="have the clients of tests/endurance go on for so many seconds")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is to go on for long may take as long."""
+    if seconds := config.getoption("--endurance-s"):
+        for item in items:
+            if "endurance" in item.path.parts:
+                item.add_marker(pytest.mark.timeout(seconds + 120))

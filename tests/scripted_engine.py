@@ -14,11 +14,11 @@ from engine.api import (
     PROTOCOL,
     Answer,
     Cancelled,
-    CannotServe,
     Changed,
     Declined,
     Done,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Failed,
@@ -26,10 +26,13 @@ from engine.api import (
     JobView,
     Recorded,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
 from engine.core.commands import Command, Load, Submission, models_of
+from engine.core.insight.request_figures import RequestFigures
+from engine.core.ledger import set_keep_alive
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -69,7 +72,7 @@ def _read(texts: Sequence[str], truncate: bool) -> tuple[TextTokens, ...]:
     """Words of each text, and how many of them are read."""
     seen = [len(text.split()) for text in texts]
     if max(seen, default=0) > 4 and not truncate:
-        raise CannotServe(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
+        raise Unfit(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
     return tuple(TextTokens(words, min(4, words)) for words in seen)
 
 
@@ -83,9 +86,15 @@ class ScriptedEngine(EngineAPI):
         self.asked: list[Task] = []
         """What models were asked, in order."""
         self.stopped = False
+        self.stopped_now = False
+        """Whether runs were not to be waited for."""
+        self.restarted: list[DeviceId] = []
+        """Whose workers were restarted, in order."""
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
+        self.requests: dict[ModelName, RequestFigures] = {}
+        """What snapshots say of requests."""
         self._state = state or scripted_state()
         self._seq = 0
         self._jobs: dict[str, JobView] = {}
@@ -109,6 +118,10 @@ class ScriptedEngine(EngineAPI):
     def fail_next(self, reason: str) -> None:
         """The next load breaks with `reason`."""
         self._failure = reason
+
+    def set_requests(self, requests: dict[ModelName, RequestFigures]) -> None:
+        self.requests = requests
+        self._changed()
 
     def set_state(self, state: State) -> None:
         self._state = state
@@ -144,9 +157,8 @@ class ScriptedEngine(EngineAPI):
     async def snapshot(self) -> Snapshot:
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
-        return Snapshot(
-            self._seq, self.now_s, self._state, self.jobs, scripted_budgets(self._state), quiet_sample_s=quiet
-        )
+        budgets = scripted_budgets(self._state)
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.requests, quiet)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after
@@ -165,8 +177,8 @@ class ScriptedEngine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        return self._planned(command)
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        return self._planned(command, now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -183,7 +195,7 @@ class ScriptedEngine(EngineAPI):
         return await asyncio.shield(self._answers[submission.id])
 
     async def _answer(self, submission: Submission) -> Answer:
-        plan = self._planned(submission.command)
+        plan = self._planned(submission.command, now=submission.now)
         self.submissions.append(submission)
         if isinstance(plan, Refusal):
             self.add_entry(Refused(submission.id, plan, submission.origin, self.now_s))
@@ -211,8 +223,8 @@ class ScriptedEngine(EngineAPI):
         self.asked.append(task)
         device = await self._served_on(model)
         match task:
-            case Embed(texts=texts):
-                figures = [(1.0, 0.0, 0.0) if len(text) % 2 else (0.6, 0.8, 0.0) for text in texts]
+            case Embed(texts=texts, tokens=tokens):
+                figures = [(1.0, 0.0, 0.0) if len(row) % 2 else (0.6, 0.8, 0.0) for row in (*texts, *tokens)]
                 result: TaskResult = vectors_of(figures)
             case Generate(max_tokens=tokens):
                 for number in range(tokens):
@@ -226,14 +238,25 @@ class ScriptedEngine(EngineAPI):
                 result = LabelScores(("short", "long"), tuple((1 - t.kept / 4, t.kept / 4) for t in read), read)
         yield RunResult(model, device, result, 0.01, self._state.models[model].synthetic)
 
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._check_model(model)
+        self._become(set_keep_alive(self._state, model, seconds))
+
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()
         self.quiet = for_s > 0
         self._changed()
         return QUIET_SAMPLE_S
 
-    async def stop(self) -> None:
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._check_running()
+        if device not in self._state.devices:
+            raise EngineError(f"there is no device {device}; the devices are {', '.join(self._state.devices)}")
+        self.restarted.append(device)
+
+    async def stop(self, *, now: bool = False) -> None:
         self.stopped = True
+        self.stopped_now = self.stopped_now or now
         self._changed()
 
     async def close(self) -> None: ...
@@ -249,10 +272,10 @@ class ScriptedEngine(EngineAPI):
         self._change.set()
         self._change = asyncio.Event()
 
-    def _planned(self, command: Command) -> Plan | Refusal:
+    def _planned(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         for model in models_of(command):
             self._check_model(model)
-        return scripted_plan(self._state, command)
+        return scripted_plan(self._state, command, now=now)
 
     def _check_running(self) -> None:
         if self.stopped:
@@ -267,7 +290,7 @@ class ScriptedEngine(EngineAPI):
         self._check_model(model)
         kind = self._state.models[model].spec.task
         if KIND_OF[type(task)] != kind:
-            raise CannotServe(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
 
     @contextlib.contextmanager
     def _job(self, submission: Submission, plan: Plan) -> Iterator[None]:

@@ -11,7 +11,7 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.planner import plan_batch
+from engine.core.planning.planner import as_if_idle, plan_batch
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.prediction import Prediction, Rates
 from engine.core.sizes import GIB, MIB
@@ -45,8 +45,13 @@ def scripted_budgets(state: State) -> dict[DeviceId, int]:
     return {name: budget(state, name) for name in state.devices}
 
 
-def scripted_plan(state: State, command: Command) -> Plan | Refusal:
-    """The steps that answer `command` on `state`."""
+def scripted_plan(state: State, command: Command, *, now: bool = False) -> Plan | Refusal:
+    """The steps that answer `command` on `state`; with `now`, whatever runs there."""
+    if now:
+        found = scripted_plan(as_if_idle(state), command)
+        if isinstance(found, Refusal):
+            return found
+        return replace(found, steps=tuple(_at_once(state, step) for step in found.steps))
     if isinstance(command, Batch):
         return plan_batch(state, command, _single_plan, START_S)
     return _single_plan(state, command)
@@ -188,6 +193,13 @@ def _free(state: State, device: DeviceId) -> int:
 def _leave(resident: Resident, *, victim: bool) -> EvictStep:
     size_bytes = resident.footprint.total_bytes
     return EvictStep(resident.model, resident.device, size_bytes, resident.leases, victim, Prediction(0.01, 0.02))
+
+
+def _at_once(state: State, step: Step) -> Step:
+    if not isinstance(step, EvictStep):
+        return step
+    leases = sum(r.leases for r in state.of(step.model) if r.device == step.device)
+    return replace(step, at_once=True, leases=leases)
 
 
 def _nothing(command: Single) -> Plan:

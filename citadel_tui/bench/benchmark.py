@@ -25,7 +25,7 @@ from engine.api import EngineAPI, EngineError, Snapshot
 from engine.bench.compare import compare_runs
 from engine.bench.measure import Schedule
 from engine.bench.records import BenchResult, BenchSubject
-from engine.bench.run import measure_all, run_of, subjects_of, touched
+from engine.bench.run import loads_of, measure_all, run_of, subjects_of, touched
 from engine.core.state import Resident
 from engine.paths import find_paths
 
@@ -52,7 +52,7 @@ class _UnderWay(NamedTuple):
 async def _asked(engine: EngineAPI, choice: BenchPlan) -> _Asked:
     before = await engine.snapshot()
     subjects = subjects_of(before.state, choice.what)
-    leaving = await touched(engine, before.state, subjects)
+    leaving = await touched(engine, before.state, loads_of(subjects))
     return _Asked((await engine.hello()).version, before, subjects, tuple(leaving), choice.how)
 
 

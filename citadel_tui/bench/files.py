@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
+from citadel_tui.bench.request_text import requests_markdown
 from citadel_tui.dated_files import dated_path
 from citadel_tui.text import clean
 from engine.api import EngineError
 from engine.bench.records import BENCH_VERSION, BenchResult, write_csv
+from engine.bench.request_records import REQUESTS, REQUESTS_VERSION, RequestsResult, write_requests_csv
+
+_Run = TypeVar("_Run")
 
 
 def check_writable(path: Path | None) -> None:
@@ -21,12 +29,18 @@ def check_writable(path: Path | None) -> None:
 
 def save_run(found: BenchResult, output: Path | None, table: Path | None) -> None:
     """Raises EngineError."""
-    try:
+    with _told_of_failure():
         if output is not None:
             output.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
         if table is not None:
             with table.open("w", encoding="utf-8", newline="") as file:
                 write_csv(file, found)
+
+
+@contextmanager
+def _told_of_failure() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise EngineError(
             f"{error.filename} can't be written: {error.strerror}; the figures are shown and not saved"
@@ -35,15 +49,51 @@ def save_run(found: BenchResult, output: Path | None, table: Path | None) -> Non
 
 def saved_run(path: Path) -> BenchResult:
     """Raises EngineError."""
+    found = _read(path, BenchResult, "`citadel bench --output`")
+    _check_version(path, found.format_version, BENCH_VERSION)
+    return found
+
+
+def _read(path: Path, kind: type[_Run], by: str) -> _Run:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=BenchResult)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise EngineError(f"{path} can't be read: {error.strerror}") from None
     except msgspec.MsgspecError as error:
-        raise EngineError(f"{path} is not a file that `citadel bench --output` wrote: {clean(str(error))}") from None
-    if found.format_version != BENCH_VERSION:
-        raise EngineError(f"{path} has format {found.format_version}; this program reads {BENCH_VERSION}")
+        raise EngineError(f"{path} is not a file that {by} wrote: {clean(str(error))}") from None
+
+
+def _check_version(path: Path, found: int, read: int) -> None:
+    if found != read:
+        raise EngineError(f"{path} has format {found}; this program reads {read}")
+
+
+def save_requests(found: RequestsResult, output: Path | None, table: Path | None, document: Path | None) -> None:
+    """As JSON, CSV and markdown, whichever has a path. Raises EngineError."""
+    with _told_of_failure():
+        if output is not None:
+            output.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+        if table is not None:
+            with table.open("w", encoding="utf-8", newline="") as file:
+                write_requests_csv(file, found.series)
+        if document is not None:
+            document.write_text(requests_markdown(found), encoding="utf-8")
+
+
+def saved_requests(path: Path) -> RequestsResult:
+    """Raises EngineError."""
+    found = _read(path, RequestsResult, "`citadel bench --requests --output` or `citadel drive --output`")
+    _check_version(path, found.format_version, REQUESTS_VERSION)
     return found
+
+
+class _AnyRun(Struct):
+    kind: str = ""
+
+
+def is_of_requests(path: Path) -> bool:
+    """Whether a saved run is one of requests, and not of switches. Raises EngineError."""
+    return _read(path, _AnyRun, "`citadel bench --output`").kind == REQUESTS
 
 
 def keep_run(found: BenchResult, folder: Path) -> Path:

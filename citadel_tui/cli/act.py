@@ -33,6 +33,8 @@ class VerbArguments(Arguments, frozen=True, kw_only=True):
     model: ModelName
     yes: bool = False
     """Whether the operator has agreed beforehand."""
+    now: bool = False
+    """Whether runs that are in the way are ended."""
     json: bool = False
     """Whether the plan is wanted as JSON; only `citadel plan` asks."""
 
@@ -140,9 +142,23 @@ VERB_ARGUMENTS: Final[dict[str, type[VerbArguments]]] = {
 }
 
 
-def add_arguments(command: CommandParser) -> None:
+_TAKES_AWAY: Final = ("load", "evict", "cpu", "move")
+"""Verbs that may take a model away from its runs."""
+
+
+def add_verb(command: CommandParser) -> type[VerbArguments]:
+    """What the verb's command and its plan have in common."""
     verb = VERB_ARGUMENTS[command.name]
     verb.add_to(command)
+    if command.name in _TAKES_AWAY:
+        command.add_argument(
+            "--now", action="store_true", help="end the requests that are in the way, don't wait for them"
+        )
+    return verb
+
+
+def add_arguments(command: CommandParser) -> None:
+    verb = add_verb(command)
     command.add_argument("--yes", "-y", action="store_true", help="don't ask, whatever else the plan touches")
     command.carried_out_by(run, verb)
 
@@ -154,23 +170,24 @@ def run(arguments: VerbArguments) -> int:
 async def _act(arguments: VerbArguments) -> Exit:
     command = arguments.command()
     async with at_hand(arguments) as engine:
-        planned = await engine.plan(command)
+        planned = await engine.plan(command, now=arguments.now)
         label = labels((await engine.snapshot()).state)
         if isinstance(planned, Refusal):
             return refused(planned, label)
-        if not planned.steps:
+        if planned.joins:
+            tell("; ".join(planned.reasons))
+        elif not planned.steps:
             print(clean("; ".join(planned.reasons)))
             return Exit.DONE
-        if not arguments.yes and not _confirmed(planned, label):
+        elif not arguments.yes and not _confirmed(planned, label):
             return Exit.NOT_CONFIRMED
-        return await carried_out(engine, command, planned, label, agreed_already=arguments.yes)
+        return await carried_out(engine, planned, label, now=arguments.now, agreed_already=arguments.yes)
 
 
-async def carried_out(
-    engine: RemoteEngine, command: Command, plan: Plan, label: Label, *, agreed_already: bool
-) -> Exit:
-    """Have the agreed `plan` carried out. Asks again when it has changed meanwhile, unless that was `agreed_already`."""
-    while isinstance(answer := await _submitted(engine, command, plan), Changed):
+async def carried_out(engine: RemoteEngine, plan: Plan, label: Label, *, now: bool, agreed_already: bool) -> Exit:
+    """Have the agreed `plan` carried out, `now` with the end of the runs that are in its way. Asks again when it has changed
+    meanwhile, unless that was `agreed_already`."""
+    while isinstance(answer := await _submitted(engine, plan, now=now), Changed):
         tell("the plan has changed in the meantime; nothing was done yet")
         plan = answer.plan
         if not agreed_already and not _confirmed(plan, label):
@@ -187,9 +204,9 @@ def _confirmed(plan: Plan, label: Label) -> bool:
     return agreed()
 
 
-async def _submitted(engine: RemoteEngine, command: Command, plan: Plan) -> Answer:
+async def _submitted(engine: RemoteEngine, plan: Plan, *, now: bool) -> Answer:
     """The answer; an interrupted wait takes the command back."""
-    submission = Submission(str(uuid.uuid4()), command, confirmed=plan.effects)
+    submission = Submission(str(uuid.uuid4()), plan.command, confirmed=plan.effects, now=now)
     watching = asyncio.create_task(_show_progress(engine, submission.id))
     try:
         return await engine.submit(submission)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -38,7 +37,7 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: ClassifyArguments) -> int:
-    return asyncio.run(_classify(arguments))
+    return request(arguments.model, _classify(arguments))
 
 
 async def _classify(arguments: ClassifyArguments) -> Exit:

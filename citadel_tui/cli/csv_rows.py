@@ -6,8 +6,11 @@ import csv
 from collections.abc import Sequence
 from typing import Final, TextIO
 
+from msgspec.structs import astuple
+
 from citadel_tui.cli.status_report import DeviceStatus, ModelStatus
 from citadel_tui.text import clean
+from engine.core.insight.request_figures import RequestFigures
 
 DEVICE_COLUMNS: Final = (
     "id",
@@ -34,15 +37,21 @@ def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceStatus]
         rows.writerow((round(at_s, 3), *figures, " ".join(device.residents)))
 
 
+_MODEL_COLUMNS: Final = (
+    *("name", "task", "synthetic", "weights_bytes", "workspace_bytes", "devices", "stages", "pin", "requests"),
+    *RequestFigures.__struct_fields__,
+)
+
+
 def write_model_rows(file: TextIO, models: Sequence[ModelStatus]) -> None:
     """A row a model."""
     rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(
-        ("name", "task", "synthetic", "weights_bytes", "workspace_bytes", "devices", "stages", "pin", "requests")
-    )
+    rows.writerow(_MODEL_COLUMNS)
     for model in models:
         devices = " ".join(place.device for place in model.places)
         stages = " ".join(place.stage for place in model.places)
         pin = "" if model.pin is None else model.pin.device or "yes"
         sizes = (model.weights_bytes, model.workspace_bytes)
-        rows.writerow((clean(model.name), model.task, model.synthetic, *sizes, devices, stages, pin, model.requests))
+        figures = astuple(model.request_figures or RequestFigures())
+        named = (clean(model.name), model.task, model.synthetic, *sizes, devices, stages, pin)
+        rows.writerow((*named, model.requests, *figures))

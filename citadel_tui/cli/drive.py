@@ -11,20 +11,23 @@ from typing import Final
 
 import msgspec
 
+from citadel_tui.bench.files import check_writable, save_requests
+from citadel_tui.bench.request_text import requests_text
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.input_files import read_lines
+from citadel_tui.cli.input_files import add_generated, generated_requests, read_lines
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, count, factor, generated_demand, seconds
+from citadel_tui.cli.values import GeneratedDemand, count, factor, seconds
 from citadel_tui.text import clean
 from citadel_tui.words.figures import count_text, seconds_text, share_text
 from citadel_tui.words.labels import Label, labels
 from engine.api import EngineAPI, EngineError, EngineUnreachable
+from engine.bench.requests import requests_run_of
 from engine.bench.statistics import Spread
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
-from engine.drive.outcome import PlayFigures, outcome
+from engine.drive.outcome import PlayFigures, outcome, request_series
 from engine.drive.play import Ended, Player, PlayProgress, Watch
 from engine.recording.trace import TraceError, TraceRequest, read_trace
 
@@ -41,6 +44,9 @@ class DriveArguments(Arguments, frozen=True, kw_only=True):
     duration: float | None
     """Seconds."""
     json: bool
+    output: Path | None
+    csv: Path | None
+    markdown: Path | None
 
     @property
     def demand(self) -> Path | GeneratedDemand | None:
@@ -52,48 +58,53 @@ def add_arguments(command: CommandParser) -> None:
     command.add_argument(
         "trace", nargs="?", type=Path, metavar="TRACE", help="lines of t_s,model,work, under that heading"
     )
-    command.add_argument(
-        "--generated", type=generated_demand, metavar="SPEC", help=f"instead of a trace: {EXAMPLE}[,gap_cv=1]"
-    )
+    add_generated(command)
     command.add_argument("--speed", type=factor, default=1.0, metavar="X", help="so many times as fast (1)")
     command.add_argument("--models", default="cycle", metavar="cycle|by-rank|FILE", help="who plays the trace's models")
     command.add_argument("--limit", type=count, metavar="N", help="the first N requests")
     command.add_argument("--duration", type=seconds, metavar="S", help="for S seconds")
     command.add_argument("--json", action="store_true", help="all of it, in seconds and shares")
+    command.add_argument("--output", "-o", type=Path, metavar="FILE", help="keep every request, for `bench compare`")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="a row a request")
+    command.add_argument("--markdown", type=Path, metavar="FILE", help="their times, as a document has them")
     command.carried_out_by(run, DriveArguments)
 
 
 def run(arguments: DriveArguments) -> int:
+    for kept in (arguments.output, arguments.csv, arguments.markdown):
+        check_writable(kept)
     match arguments.demand:
         case Path() as trace:
             requests, named = read_lines(trace, read_trace, _LEFT), str(trace)
         case GeneratedDemand() as wanted:
-            requests, named = _generated(wanted), wanted.text
+            requests, named = generated_requests(wanted), wanted.text
         case None:
             tell("drive takes a trace, or --generated and no trace")
             return Exit.NO_ENGINE
     return asyncio.run(_drive(arguments, requests, named))
 
 
-def _generated(wanted: GeneratedDemand) -> tuple[TraceRequest, ...]:
-    from engine.replay.generated import demand  # numpy, which nothing else here needs
-
-    return demand(wanted.models, wanted.zipf, wanted.gap_cv, seed=wanted.seed, requests=wanted.requests)
-
-
 async def _drive(arguments: DriveArguments, requests: Sequence[TraceRequest], named: str) -> Exit:
     async with at_hand(arguments) as engine:
-        state = (await engine.snapshot()).state
+        before = await engine.snapshot()
+        state = before.state
         cast = _cast(arguments.models, requests, state)
         specs = {name: known.spec for name, known in state.models.items()}
         planned = calls(requests, cast, specs, arguments.speed, arguments.limit)
-        if banner := (await engine.hello()).banner:
-            tell(banner)
+        hello = await engine.hello()
+        if hello.banner:
+            tell(hello.banner)
         watch = Watch(engine)
         ended = await _played(engine, watch, planned, arguments.duration)
     cut = len(ended) < len(planned)
     played = outcome(named, arguments.speed, cast, stopped=cut, ended=ended, watch=watch)
-    print(msgspec.json.encode(played).decode() if arguments.json else outcome_text(played, labels(state)))
+    series = request_series(ended, watch, state)
+    found = requests_run_of(hello.version, before.at_s, state, _mix_text(played), series)
+    if arguments.json:
+        print(msgspec.json.encode(played).decode())
+    else:
+        print("\n\n".join([outcome_text(played, labels(state)), *([requests_text(found)] if series else [])]))
+    save_requests(found, arguments.output, arguments.csv, arguments.markdown)
     if watch.lost:
         raise EngineUnreachable(watch.lost)
     if played.stopped and arguments.duration is None:
@@ -167,6 +178,12 @@ def outcome_text(played: PlayFigures, label: Label) -> str:
     return "\n".join(
         [_cast_text(played, label), "", table(["", ""], list(_rows(played))).lstrip("\n"), *_failures(played)]
     )
+
+
+def _mix_text(played: PlayFigures) -> str:
+    """The same for two plays of the same demand by the same models."""
+    parts = ", ".join(f"{part} by {player}" for part, player in played.cast.parts.items())
+    return f"{played.demand}, {played.speed:g} times as fast; {parts}"
 
 
 def _cast_text(played: PlayFigures, label: Label) -> str:

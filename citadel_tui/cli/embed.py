@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from math import sqrt
 from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -49,7 +48,7 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: EmbedArguments) -> int:
-    return asyncio.run(_embed(arguments))
+    return request(arguments.model, _embed(arguments))
 
 
 async def _embed(arguments: EmbedArguments) -> Exit:

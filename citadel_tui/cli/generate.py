@@ -1,4 +1,8 @@
-"""`citadel generate`: what a model writes after a prompt, to stdout, as it comes where somebody looks; words to stderr."""
+"""`citadel generate`: what a model writes after a prompt, to stdout; words to stderr.
+
+On a terminal the text is shown as it comes. Elsewhere it is written once it is whole, so that whoever reads it has all of it or
+nothing; `--stream` has it written as it comes there, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -17,6 +21,7 @@ from citadel_tui.cli.values import count
 from citadel_tui.text import clean_lines
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label
+from engine.answers import TextSoFar
 from engine.api import EngineAPI, EngineError, Generation, generation_of
 from engine.core.names import ModelName
 from engine.core.tasks import Generate, Message, RunResult, TextPart
@@ -38,6 +43,7 @@ class GenerateArguments(Arguments, frozen=True, kw_only=True):
     repetition_penalty: float | None
     seed: int | None
     stop: Sequence[str]
+    stream: bool
     json: bool
 
 
@@ -59,7 +65,9 @@ def add_arguments(command: CommandParser) -> None:
     add("--repetition-penalty", type=float, metavar="X", help="above 1: tokens that are there already are less likely")
     add("--seed", type=int, metavar="N", help="of a draw: the same gives the same text")
     add("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; may be given several times")
-    add("--json", action="store_true", help="the text and all about it, once it is whole")
+    output = command.add_mutually_exclusive_group()
+    output.add_argument("--stream", action="store_true", help="as it comes, also where stdout is no terminal")
+    output.add_argument("--json", action="store_true", help="the text and all about it, once it is whole")
     command.carried_out_by(run, GenerateArguments)
 
 
@@ -73,7 +81,7 @@ def run(arguments: GenerateArguments) -> int:
     except ValueError as error:
         tell(str(error))
         return Exit.NO_ENGINE
-    return asyncio.run(_generate(arguments, task))
+    return request(arguments.model, _generate(arguments, task))
 
 
 def _task(arguments: GenerateArguments, *, is_chat: bool) -> Generate:
@@ -98,13 +106,18 @@ def _task(arguments: GenerateArguments, *, is_chat: bool) -> Generate:
 
 
 async def _generate(arguments: GenerateArguments, task: Generate) -> Exit:
-    page = _Page(is_live=sys.stdout.isatty() and not arguments.json)
+    page = _Page(is_live=arguments.stream or (sys.stdout.isatty() and not arguments.json))
     async with at_hand(arguments) as engine:
-        wrote = generation_of(await _carried_out(engine, arguments.model, task, page))
-    if arguments.json:
-        print(msgspec.json.encode(wrote).decode())
-    else:
-        page.end(wrote.text)
+        try:
+            wrote = generation_of(await _carried_out(engine, arguments.model, task, page))
+            if arguments.json:
+                print(msgspec.json.encode(wrote).decode())
+            else:
+                page.end(wrote.text)
+        except (asyncio.CancelledError, EngineError):
+            page.break_off()
+            raise
+    if not arguments.json:
         tell(_described(wrote, task))
     return Exit.DONE
 
@@ -127,16 +140,29 @@ class _Page:
 
     def __init__(self, *, is_live: bool) -> None:
         self.is_live = is_live
-        self._shown = 0
+        self._shown = TextSoFar()
 
     def add(self, part: TextPart) -> None:
-        if part.begin < self._shown:  # the run begins anew; what is printed can't be taken back
-            print("\n")
-        print(clean_lines(part.text), end="", flush=True)
-        self._shown = part.begin + len(part.text)
+        """Raises EngineError where the run began anew and writes something else, and nothing can be taken back."""
+        new = self._shown.add(part)
+        print(clean_lines(self._anew(part) if new is None else new), end="", flush=True)
 
     def end(self, text: str) -> None:
-        print(clean_lines(text[self._shown :]))
+        """Raises EngineError as above."""
+        rest = self._shown.end(text)
+        print(clean_lines(self._anew(TextPart(0, text)) if rest is None else rest))
+
+    def break_off(self) -> None:
+        """End the line that the text is in the middle of."""
+        if self._shown.text and not self._shown.text.endswith("\n"):
+            print()
+
+    def _anew(self, part: TextPart) -> str:
+        """A terminal shows another text below; a pipe or a file has the first one already."""
+        if not sys.stdout.isatty():
+            raise EngineError("the run had to begin anew for want of room, and wrote something else then; ask again")
+        print("\n")
+        return self._shown.replace(part)
 
 
 def _described(wrote: Generation, task: Generate) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "serve": "run the engine in the foreground",
+    "keys": "the keys that let applications in over HTTP",
     "stop": "end the engine in order; its models leave memory",
+    "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
     "gpus": "what each GPU of this machine can do",
     "help": "explain keys, colours, placement and more",
@@ -50,8 +52,9 @@ COMMANDS: Final = {
     "selftest": "load, switch and fall back for real, then put everything back",
     "models": "the catalog",
     "prepare": "write models' slabs before they are asked for; needs no engine",
-    "bench": "how long switches take here; puts back what it moves",
+    "bench": "how long switches, or requests, take here; puts back what it moves",
     "replay": "what each policy would have done with a recorded demand",
+    "advise": "what would save switching and waiting here, tried on the engine's own demand",
     "drive": "play a trace against the live engine with real requests",
     "report": "write the results document, from what was recorded; needs no engine",
 }
@@ -60,7 +63,7 @@ COMMANDS: Final = {
 FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
-    "stop": "serve",
+    **dict.fromkeys(("stop", "restart-worker"), "serve"),
 }
 """Commands that share most of what they do, and the module that holds them together."""
 

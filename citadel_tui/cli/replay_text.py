@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.output import table
 from citadel_tui.cli.picture import empty_figure, save_figure
-from citadel_tui.words.figures import share_text
+from citadel_tui.words.figures import count_text, share_text
 from engine.core.policy import Eviction
 from engine.core.sizes import GB
+from engine.replay.box import Box
 from engine.replay.untimed import PolicyComparison, ReplayFigures
 from engine.simulation.figures import Percentiles, TimedOutcome
 from engine.simulation.timed import TimedComparison
@@ -25,11 +26,12 @@ _UNTIMED_HEADINGS: Final = (
 _UNTIMED_NOTE: Final = "* knows the future: a bound to measure against, not a policy. REGRET: switch seconds beyond it."
 _TIMED_HEADINGS: Final = (
     *("POLICY", "SWITCH s", "WAIT mean", "p99", "DELAY mean", "p50", "p99", "DENIED", "HITS", "ON CPU", "FILLED"),
-    *("TO GPU GB", "DISK GB", "BACK GB"),
+    *("TO GPU GB", "DISK GB", "BACK GB", "AHEAD s"),
 )
 _TIMED_NOTE: Final = (
     "WAIT: seconds until a request's model was ready for it.\n"
-    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own."
+    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own.\n"
+    "AHEAD: seconds of reading slabs from disk before anybody waited for them; not part of SWITCH, whose bytes are in DISK."
 )
 
 
@@ -49,9 +51,14 @@ def _untimed_box(compared: PolicyComparison) -> str:
     return (
         f"{compared.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
         f"{served} when repeats count once; untimed, in order\n"
-        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB (exclusive), "
+        f"GPUs {cards} GB, RAM tier {_ram_tier(box)} (exclusive), "
         f"copies {box.copy_bytes_per_s / GB:.3g} GB/s, disk {box.disk_bytes_per_s / GB:.3g} GB/s"
     )
+
+
+def _ram_tier(box: Box) -> str:
+    limit = "" if box.max_models is None else f" for {count_text(box.max_models, 'model', 'models')}"
+    return f"{box.ram_bytes / GB:.2f} GB{limit}"
 
 
 def _untimed_cells(name: str, outcome: ReplayFigures, regret: float) -> list[str]:
@@ -82,7 +89,7 @@ def _timed_box(compared: TimedComparison) -> str:
     return (
         f"{one.requests} requests for {len(compared.sizes)} models of {sum(compared.sizes.values()) / GB:.1f} GB, "
         f"timed; a GPU does {compute.work_per_s:g} of the trace's work a second, the CPU {compute.cpu_slowdown:g} times less\n"
-        f"GPUs {cards} GB, RAM tier {box.ram_bytes / GB:.2f} GB, CPU {compute.cpu_bytes / GB:.2f} GB, "
+        f"GPUs {cards} GB, RAM tier {_ram_tier(box)}, CPU {compute.cpu_bytes / GB:.2f} GB, "
         f"copies {box.copy_bytes_per_s / GB:.2g} GB/s, disk {box.disk_bytes_per_s / GB:.2g} GB/s"
     )
 
@@ -100,6 +107,7 @@ def _timed_cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
         f"{outcome.moved.to_gpu_bytes / GB:.1f}",
         f"{outcome.moved.from_disk_bytes / GB:.1f}",
         f"{outcome.moved.to_ram_bytes / GB:.1f}",
+        f"{outcome.read_ahead_s:.1f}",
     ]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -42,7 +41,7 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: RerankArguments) -> int:
-    return asyncio.run(_rerank(arguments))
+    return request(arguments.model, _rerank(arguments))
 
 
 async def _rerank(arguments: RerankArguments) -> Exit:

@@ -22,6 +22,7 @@ from citadel_tui.cli.status_report import (
     JobStatus,
     ModelStatus,
     RamStatus,
+    ResidentStatus,
     StatusReport,
     Unavailable,
     status_report,
@@ -29,12 +30,15 @@ from citadel_tui.cli.status_report import (
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
+from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, percent
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.sizes import format_size
+from engine.core.tasks import unit_of_work
 
 _REDRAW: Final = "\x1b[H\x1b[J"
 
@@ -171,6 +175,7 @@ def _held(neighbour: Neighbour) -> str:
 
 def status_table(shown: StatusReport, *, bars: bool) -> str:
     parts = [_head(shown), device_table(shown.devices, shown.at_s, bars=bars), _models(shown)]
+    parts += [figures] if (figures := _requests(shown)) else []
     parts += [_job(job) for job in shown.jobs]
     return "\n\n".join(parts)
 
@@ -194,18 +199,15 @@ def _models(shown: StatusReport) -> str:
     headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
     text = table(
         headings,
-        [_model_cells(model, shown.ram) for model in shown.models],
+        [_model_cells(model, shown.ram, shown.at_s) for model in shown.models],
         right=("MiB", "LEASES", "REQUESTS", "REQ/MIN"),
     )
     troubled = [f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble]
     return "\n".join([text, *troubled])
 
 
-def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
-    states = [
-        place.stage if place.progress is None else f"{place.stage} {100 * place.progress:.0f} %"
-        for place in model.places
-    ]
+def _model_cells(model: ModelStatus, ram: RamStatus, now_s: float) -> list[str]:
+    states = [_state(place, now_s) for place in model.places]
     return [
         model_label(model.name, synthetic=model.synthetic),
         ", ".join(place.device for place in model.places) or ("ram" if model.name in ram.kept else "disk"),
@@ -215,6 +217,36 @@ def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
         str(sum(place.leases for place in model.places)),
         str(model.requests),
         f"{model.requests_per_minute:.1f}",
+    ]
+
+
+def _state(place: ResidentStatus, now_s: float) -> str:
+    if place.progress is not None:
+        return f"{place.stage} {100 * place.progress:.0f} %"
+    return place.stage if place.leaves_at_s is None else f"{place.stage}, {idle_text(place.leaves_at_s - now_s)} left"
+
+
+_REQUEST_HEADINGS: Final = (
+    *("REQUESTS OF", "IN FLIGHT", "WAITING", "PER S", "FIRST", "P50", "P95"),
+    *("ANSWERED", "FAILED", "REFUSED", "LEFT"),
+)
+
+
+def _requests(shown: StatusReport) -> str:
+    """How requests fare, for each model that was asked for; empty when none was."""
+    rows = [_request_cells(model, model.request_figures) for model in shown.models if model.request_figures]
+    return f"{table(_REQUEST_HEADINGS, rows, _REQUEST_HEADINGS[1:])}\n{OF_THE_TIMES}" if rows else ""
+
+
+def _request_cells(model: ModelStatus, figures: RequestFigures) -> list[str]:
+    rate = rate_text(figures.per_s)
+    return [
+        model_label(model.name, synthetic=model.synthetic),
+        str(figures.in_flight),
+        str(figures.waiting),
+        f"{rate} {unit_of_work(model.task)}" if rate else "-",
+        *(latency_text(seconds) for seconds in (figures.first_part_s, figures.p50_s, figures.p95_s)),
+        *(str(count) for count in (figures.answered, figures.failed, figures.refused, figures.left)),
     ]
 
 

@@ -13,8 +13,10 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.words.labels import labels
 from citadel_tui.words.records import explanation_text
+from citadel_tui.words.requests import faring_text
 from engine.api import UnknownModel
 from engine.core.commands import Load
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.insight.why import Explanation, explain
 from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
@@ -28,6 +30,8 @@ class _Answer(Struct, frozen=True):
 
     explanation: Explanation
     asked_now: Plan | Refusal
+    request_figures: RequestFigures | None
+    """None when it was not asked for since the engine started."""
 
 
 class WhyArguments(Arguments, frozen=True, kw_only=True):
@@ -53,8 +57,11 @@ async def _why(arguments: WhyArguments) -> Exit:
             raise UnknownModel(f"no model is named {arguments.model}; the catalog has {', '.join(known)}")
         explained = explain(snapshot.state, await engine.records(_RECORDS), arguments.model)
         asked_now = await engine.plan(Load(arguments.model))
+    figures = snapshot.requests.get(arguments.model)
     if arguments.json:
-        print(msgspec.json.encode(_Answer(explained, asked_now)).decode())
-    else:
-        print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
+        print(msgspec.json.encode(_Answer(explained, asked_now, figures)).decode())
+        return Exit.DONE
+    print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
+    if figures is not None:
+        print(f"\nits requests: {faring_text(figures, known[arguments.model].spec.task)}")
     return Exit.DONE

@@ -23,7 +23,11 @@ SortKey: TypeAlias = Literal[
     "note",
     "switch",
     "leases",
+    "waiting",
     "requests",
+    "rate",
+    "first",
+    "p95",
     "idle",
 ]
 
@@ -92,6 +96,10 @@ _ORDERS: Final[dict[SortKey, _Order]] = {
     "note": _Order(lambda r: _text(r.note)),
     "switch": _Order(lambda r: _number(r.last_switch_s), falling=True),
     "leases": _Order(lambda r: _number(r.leases), falling=True),
+    "waiting": _Order(lambda r: _number(r.waiting), falling=True),
     "requests": _Order(lambda r: _number(r.per_minute), falling=True),
+    "rate": _Order(lambda r: _number(r.per_s), falling=True),
+    "first": _Order(lambda r: _number(r.first_part_s), falling=True),
+    "p95": _Order(lambda r: _number(r.p95_s), falling=True),
     "idle": _Order(lambda r: _number(r.idle_s)),
 }

@@ -36,7 +36,7 @@ def compare_runs(before: BenchResult, after: BenchResult) -> Compared:
         tuple(_compared(old[subject], new[subject]) for subject in sorted(old.keys() & new.keys())),
         tuple(old[subject] for subject in sorted(old.keys() - new.keys())),
         tuple(new[subject] for subject in sorted(new.keys() - old.keys())),
-        (*_differences(before.machine, after.machine), *_other_weights(old, new)),
+        (*machine_differences(before.machine, after.machine), *_other_weights(old, new)),
     )
 
 
@@ -50,7 +50,8 @@ def _compared(before: Series, after: Series) -> BenchComparison:
     )
 
 
-def _differences(before: HostFacts, after: HostFacts) -> tuple[str, ...]:
+def machine_differences(before: HostFacts, after: HostFacts) -> tuple[str, ...]:
+    """What is not the same of the machine and its packages, each in words."""
     facts = [
         (name, getattr(before, name), getattr(after, name)) for name in ("host", "cpu", "cores", "kernel", "python")
     ]

@@ -43,16 +43,20 @@ class Switching:
         """None when it was nowhere."""
         return await self._carried_out(Evict(model)) if (await self.state()).of(model) else None
 
-    async def load(self, model: ModelName, device: DeviceId) -> Switch | None:
-        """None when it was there already."""
+    async def load(self, model: ModelName, device: DeviceId | None) -> Switch | None:
+        """None when it was there already. Where it is all the same, the engine chooses the device."""
         command = Load(model, device)
+        return await self._carried_out(command, (await self.agreed_plan(command)).effects)
+
+    async def agreed_plan(self, command: Load) -> Plan:
+        """What the load would do now; nobody leaves but who may."""
         plan = await self._api.plan(command)
         if not isinstance(plan, Plan):
             raise NotMeasured(plan.reason)
         others = [victim.model for victim in plan.victims if victim.model not in self._may_leave]
         if others:
             raise NotMeasured(f"{', '.join(others)} would have to leave for it, which nobody agreed to")
-        return await self._carried_out(command, plan.effects)
+        return plan
 
     async def _carried_out(self, command: Single, confirmed: str | None = None) -> Switch | None:
         answer = await self._answer(Submission(f"bench-{uuid.uuid4()}", command, "trial", confirmed))

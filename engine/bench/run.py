@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import permutations, product
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -50,16 +50,20 @@ async def _renew(api: EngineAPI, renewal_s: float) -> None:
         await api.keep_quiet(LEASE_S)
 
 
-class Watcher(Protocol):
-    """Whoever follows a benchmark."""
+_Now = TypeVar("_Now", contravariant=True)
+_Found = TypeVar("_Found", contravariant=True)
+
+
+class Watcher(Protocol[_Now, _Found]):
+    """Whoever follows a benchmark: hears where it is, and what it finds."""
 
     def quietened(self, sample_s: float) -> None:
         """The engine reads its devices at this interval meanwhile."""
         ...
 
-    def progress(self, now: Progress) -> None: ...
+    def progress(self, now: _Now) -> None: ...
 
-    def measured(self, found: Series | Omission) -> None: ...
+    def measured(self, found: _Found) -> None: ...
 
     def putting_back(self) -> None: ...
 
@@ -73,7 +77,7 @@ async def measure_all(
     agreed: Collection[Resident],
     schedule: Schedule,
     cache: Path,
-    watcher: Watcher,
+    watcher: Watcher[Progress, Series | Omission],
 ) -> None:
     """Measure `subjects`, for which the `agreed` residents may leave, while the engine keeps quiet, and bring back the state
     `before`.
@@ -140,21 +144,32 @@ def gpus_of(state: State) -> tuple[DeviceId, ...]:
 
 def subjects_of(state: State, chosen: Chosen) -> tuple[BenchSubject, ...]:
     """What there is to measure. Raises UnknownModel, and EngineError for a device that is not there."""
-    for name in chosen.models:
-        if name not in state.models:
-            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
+    known_models(state, chosen.models)
     for device in chosen.devices:
         if device not in state.devices:
             raise EngineError(f"there is no device {device}; there are {', '.join(state.devices)}")
     return chosen.subjects
 
 
-async def touched(api: EngineAPI, state: State, subjects: Sequence[BenchSubject]) -> list[Resident]:
-    """The residents that measuring takes off their devices: the subjects themselves, and who must make room for them."""
+def loads_of(subjects: Sequence[BenchSubject]) -> list[Load]:
+    """What measuring them loads, each once."""
     moved = {(name, s.device) for s in subjects for name in (s.model, s.leaving) if name}
-    leaving = {name for name, _ in moved}
-    for name, device in sorted(moved):
-        plan = await api.plan(Load(name, device))
+    return [Load(name, device) for name, device in sorted(moved)]
+
+
+def known_models(state: State, models: Sequence[ModelName]) -> tuple[ModelName, ...]:
+    """`models`, each once. Raises UnknownModel for one that is none."""
+    for name in models:
+        if name not in state.models:
+            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
+    return tuple(dict.fromkeys(models))
+
+
+async def touched(api: EngineAPI, state: State, loads: Sequence[Load]) -> list[Resident]:
+    """The residents that measuring takes off their devices: what it loads itself, and who must make room for that."""
+    leaving = {load.model for load in loads}
+    for load in loads:
+        plan = await api.plan(load)
         if isinstance(plan, Plan):
             leaving |= {victim.model for victim in plan.victims}
     return [resident for resident in state.residents if resident.model in leaving]

@@ -137,3 +137,5 @@ class Submission(Struct, frozen=True):
     confirmed: str | None = None
     """`Plan.effects` of the plan that the operator agreed to. The engine plans again; when the effects differ, it answers
     `Changed` and does nothing. None accepts whatever the plan is."""
+    now: bool = False
+    """Whether runs that are in the way are ended, instead of waited for."""

@@ -105,7 +105,7 @@ def correct(state: State, model: ModelName, device: DeviceId, footprint: Footpri
 def arrive(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
     """`loading` → `ready`."""
     state = _enter(state, model, device, "ready", now_s)
-    return _put(state, replace(_get(state, model, device), progress=None))
+    return _put(state, replace(_get(state, model, device), progress=None, idle_since_s=now_s))
 
 
 def start_draining(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:
@@ -166,22 +166,29 @@ def take_lease(state: State, model: ModelName, device: DeviceId, work: int = 1) 
     resident = _get(state, model, device)
     if resident.stage != "ready":
         raise LedgerError(f"{model} on {device} is {resident.stage}, not ready")
-    return _put(state, replace(resident, leases=resident.leases + 1, work=resident.work + work))
+    return _put(state, replace(resident, leases=resident.leases + 1, work=resident.work + work, idle_since_s=None))
 
 
-def end_lease(state: State, model: ModelName, device: DeviceId, work: int = 1) -> State:
+def end_lease(state: State, model: ModelName, device: DeviceId, now_s: float, work: int = 1) -> State:
     """One running use less, by the same request."""
     resident = _get(state, model, device)
     if resident.leases < 1:
         raise LedgerError(f"{model} on {device} has no lease to end")
-    return _put(state, replace(resident, leases=resident.leases - 1, work=resident.work - work))
+    leases = resident.leases - 1
+    idle_since_s = None if leases else now_s
+    return _put(state, replace(resident, leases=leases, work=resident.work - work, idle_since_s=idle_since_s))
 
 
-# ── pins and the RAM tier ─────────────────────────────────────────────────────────────────
+# ── what the operator says of models, and the RAM tier ───────────────────────────────────────────
 
 
 def set_pin(state: State, model: ModelName, pin: Pin | None) -> State:
     return replace(state, models={**state.models, model: replace(state.models[model], pin=pin)})
+
+
+def set_keep_alive(state: State, model: ModelName, seconds: float | None) -> State:
+    """How long the model may be idle on a device; None for as long as it likes."""
+    return replace(state, models={**state.models, model: replace(state.models[model], keep_alive_s=seconds)})
 
 
 def put_slab(state: State, slab: Slab) -> State:
@@ -195,6 +202,12 @@ def drop_slab(state: State, model: ModelName) -> State:
     if slab_in_use(state, model) and any(s.model == model and s.stage == "kept" for s in state.ram.slabs):
         raise LedgerError(f"the slab of {model} is in use")
     return replace(state, ram=replace(state.ram, slabs=tuple(s for s in state.ram.slabs if s.model != model)))
+
+
+def displace_slab(state: State, model: ModelName) -> State:
+    """Take a slab off the RAM tier for want of room. Raises LedgerError as `drop_slab` does."""
+    state = drop_slab(state, model)
+    return replace(state, ram=replace(state.ram, displaced=state.ram.displaced + 1))
 
 
 def slab_in_use(state: State, model: ModelName) -> bool:

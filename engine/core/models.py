@@ -52,6 +52,10 @@ class ModelSpec(Struct, frozen=True):
     limits: Limits = Limits()
     has_own_limit: bool = False
     """Whether the catalog leaves `max_sequence` to the model, whose files say it."""
+    aliases: tuple[str, ...] = ()
+    """Other names that requests may call it by, such as the one that an application has built in."""
+    idle_s: float | None = None
+    """Its own word on `Policy.idle_s`; 0: it never leaves for being idle."""
     preferred_device: DeviceId | None = None
     pin: Pin | None = None
     """The pin that the model starts with."""

@@ -26,5 +26,10 @@ class Policy(Struct, frozen=True):
     operator does."""
     min_residency_s: Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")] = 2.0
     """For so long after it became ready a model is not a victim, so that two models don't chase each other."""
+    idle_s: Annotated[float, Meta(ge=0, le=604_800, description="seconds from 0 to 604800")] = 0.0
+    """A model that nothing has run on for so long leaves its device, and its weights leave the RAM tier after as long again.
+    0: never for that. A pin goes before it, and so does what a model or a request says of its own."""
+    yield_to_others: bool = True
+    """Whether idle models leave by themselves when other programs take so much of a card that less is left than they stand on."""
     ttl_s: Annotated[float, Meta(ge=1, le=604_800, description="seconds from 1 to 604800")] = 300.0
     """With `ttl`: a model that nobody asked for in so long leaves before all others."""

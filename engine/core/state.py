@@ -32,10 +32,21 @@ class Resident(Struct, frozen=True):
     """Requests that run on it."""
     work: int = 0
     """What these ask for together, as their tasks count it."""
+    idle_since_s: float | None = None
+    """Since when it is ready and nothing runs on it, seconds since the epoch; None while something does."""
     progress: float | None = None
     """Share of the bytes of a load that have moved, 0 to 1."""
     given_up: bool = False
     """It drains for a load that has waited long: requests for it wait too, instead of keeping it here."""
+
+
+def leaves_at_s(state: State, resident: Resident) -> float | None:
+    """When the resident will have been idle for as long as it may be, seconds since the epoch; None where it stays: nothing
+    bounds its idleness, something runs on it, or it is pinned."""
+    known = state.models[resident.model]
+    if known.keep_alive_s is None or known.pin is not None or resident.idle_since_s is None:
+        return None
+    return resident.idle_since_s + known.keep_alive_s
 
 
 class Demand(Struct, frozen=True):
@@ -84,6 +95,8 @@ class ModelState(Struct, frozen=True):
     """Why it can't be loaded now, in words; empty when it can."""
     smaller: dict[Dtype, Footprint] = {}
     """What it would need in each dtype that makes it smaller; empty where its sizes are not known."""
+    keep_alive_s: float | None = None
+    """It leaves its device when it has been idle for so long; None: never for that."""
     remark: str = ""
     """Where its limits are not what its catalog or its files say, in words."""
 
@@ -129,6 +142,8 @@ class Slab(Struct, frozen=True):
     `writing back`: they are written back from a device that the model leaves; of no use before all are there. `damaged`: they
     are not those that were prepared; it goes once nobody runs on them."""
     used_s: float
+    ahead: str = ""
+    """Why it was read before anybody waited for it, in words; empty when somebody did, and once it has been loaded from."""
 
 
 class RamTier(Struct, frozen=True, dict=True):
@@ -137,6 +152,8 @@ class RamTier(Struct, frozen=True, dict=True):
     budget_bytes: int
     max_models: int
     slabs: tuple[Slab, ...] = ()
+    displaced: int = 0
+    """How many slabs have left for want of room since the engine started."""
 
     def find(self, model: ModelName) -> Slab | None:
         """The slab of `model`, if there is one."""

@@ -8,10 +8,13 @@ from statistics import mean
 
 from msgspec import Struct
 
+from engine.bench.request_records import RequestRound, RequestSeries, RequestSubject, RequestTimes
 from engine.bench.statistics import Spread, nearest_rank, spread
 from engine.core.insight.fullest import Fullest
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Switch
+from engine.core.state import State
+from engine.core.tasks import unit_of_work
 from engine.drive.calls import Cast
 from engine.drive.play import Ended, Watch
 
@@ -99,6 +102,27 @@ def outcome(
         utilization_all=all_along.mean if all_along else None,
         utilization_peak=all_along.peak if all_along else None,
         fullest=watch.could_have_filled(ended),
+    )
+
+
+def request_series(ended: Sequence[Ended], watch: Watch, state: State) -> tuple[RequestSeries, ...]:
+    """The answered requests of each model of `state`, those that it had to be loaded for apart; seconds from when each was due.
+    The time that a series took is that of the whole play."""
+    loads = [switch for switch in watch.switches if switch.outcome == "done"]
+    answers: dict[RequestSubject, list[RequestTimes]] = {}
+    for one in ended:
+        if one.times is not None:
+            subject = RequestSubject(one.model, "played", cold=_waited(one, loads))
+            answers.setdefault(subject, []).append(one.times)
+    return tuple(
+        RequestSeries(
+            subject,
+            state.models[subject.model].synthetic,
+            unit_of_work(state.models[subject.model].spec.task),
+            tuple(times),
+            (RequestRound(_span_s(ended), sum(one.work for one in times)),),
+        )
+        for subject, times in sorted(answers.items(), key=lambda found: found[0])
     )
 
 

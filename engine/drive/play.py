@@ -13,6 +13,8 @@ from typing import Final, assert_never
 from msgspec import Struct
 
 from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Recorded, Snapshot, Updated
+from engine.bench.request_records import RequestTimes
+from engine.bench.requests import timed
 from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.insight.fullest import Fullest, fullest
 from engine.core.ledger import budget
@@ -34,9 +36,14 @@ class Ended(Struct, frozen=True):
     """Seconds since the epoch."""
     delay_s: float
     """From when it was due until its answer was here."""
-    device: DeviceId | None = None
-    """Where it ran; None when it failed."""
+    times: RequestTimes | None = None
+    """What its client saw; None when it failed."""
     failure: str = ""
+
+    @property
+    def device(self) -> DeviceId | None:
+        """Where it ran; None when it failed."""
+        return self.times.device if self.times else None
 
 
 class PlayProgress(Struct, frozen=True):
@@ -71,7 +78,7 @@ class Player:
                     break
                 await self._slots.acquire()
                 self._sent += 1
-                tasks.create_task(self._make(call, began_at_s + call.due_s))
+                tasks.create_task(self._make(call, began_s + call.due_s, began_at_s + call.due_s))
                 self._tell()
         return tuple(self._ended)
 
@@ -82,10 +89,11 @@ class Player:
         except TimeoutError:
             return False
 
-    async def _make(self, call: Call, due_at_s: float) -> None:
-        device, failure = None, ""
+    async def _make(self, call: Call, due_s: float, due_at_s: float) -> None:
+        """`due_s` is of the steady clock."""
+        times, failure = None, ""
         try:
-            device = (await self._api.result(call.model, call.task)).device
+            times = await timed(self._api, call.model, call.task, due_s)
         except EngineUnreachable as lost:
             failure = str(lost)
             self.stop()
@@ -93,7 +101,7 @@ class Player:
             failure = str(error)
         finally:
             self._slots.release()
-        self._ended.append(Ended(call.model, due_at_s, time.time() - due_at_s, device, failure))
+        self._ended.append(Ended(call.model, due_at_s, time.time() - due_at_s, times, failure))
         self._tell()
 
     def _tell(self) -> None:

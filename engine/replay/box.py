@@ -8,9 +8,11 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.devices import DeviceSpec, Reading
+from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
-from engine.core.prediction import Rates
+from engine.core.planning.placement import gpus
+from engine.core.prediction import Rates, predict
 from engine.core.sizes import GB, MB, parse_bytes
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.recording.trace import TraceError
@@ -50,9 +52,24 @@ class Box(Struct, frozen=True):
     """The budget of each GPU."""
     ram_bytes: int = 11_260 * MB
     """The RAM tier: models that are not on a GPU rest here."""
+    max_models: int | None = None
+    """How many of them at most; None for as many as there are."""
     copy_bytes_per_s: float = 3e9
     """Host to GPU and back, each GPU by itself."""
     disk_bytes_per_s: float = 0.5e9
+
+
+def box_of(state: State) -> Box:
+    """The engine's GPUs and RAM tier, as fast as it predicts from what it has measured."""
+    devices = gpus(state)
+    slowest_s = max((predict(state.devices[d].rates, GB).p50_s for d in devices), default=GB / Box().copy_bytes_per_s)
+    return Box(
+        gpus_bytes=tuple(budget(state, device) for device in devices),
+        ram_bytes=state.ram.budget_bytes,
+        max_models=state.ram.max_models,
+        copy_bytes_per_s=GB / slowest_s,
+        disk_bytes_per_s=GB / predict(state.disk, GB).p50_s,
+    )
 
 
 def starting_state(box: Box, sizes: Mapping[ModelName, int]) -> State:
@@ -75,6 +92,6 @@ def starting_state(box: Box, sizes: Mapping[ModelName, int]) -> State:
             model: ModelState(ModelSpec(model, (), "embedding"), Footprint(size_bytes, 0), prepared=True)
             for model, size_bytes in sizes.items()
         },
-        ram=RamTier(box.ram_bytes, len(sizes)),
+        ram=RamTier(box.ram_bytes, len(sizes) if box.max_models is None else box.max_models),
         disk=Rates(box.disk_bytes_per_s, overhead_s=0.0),
     )

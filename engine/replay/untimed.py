@@ -176,6 +176,8 @@ def _tier_kept(situation: Situation, done: Plan) -> State:
 
 
 EVICTIONS: Final[tuple[Eviction, ...]] = get_args(Eviction)
+ENOUGH_REQUESTS: Final = 400
+"""Repeats counted once. With fewer, a comparison says more about chance than about policies (`python -m benchmarks.enough`)."""
 
 
 class PolicyComparison(Struct, frozen=True):

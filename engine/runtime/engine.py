@@ -17,6 +17,7 @@ from engine.api import (
     Answer,
     CannotServe,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Hello,
@@ -24,46 +25,43 @@ from engine.api import (
     Recorded,
     RunStopped,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
 from engine.clock import Clock
 from engine.core.commands import Command, Submission, models_of
 from engine.core.ledger import budget
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
-from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart
+from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook
+from engine.runtime.initial_state import LookAt, looked_in_time
 from engine.runtime.recorder import Recorder
+from engine.runtime.request_watch import Granted, RequestWatch, RunFacts
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
 
-LookAt: TypeAlias = Callable[[ModelName], ModelLook]
-"""Reads all but the weights of a model of the catalog; to be called in a thread."""
-
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
-ENDED_BY_OPERATOR: Final = (
-    "the engine was ended by its operator before this request was answered; nothing of it goes on"
-)
-LOOK_S: Final = 10.0
-"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -89,10 +87,12 @@ class Engine(EngineAPI):
         self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
         """Who waits for the answer to which submission."""
         self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
+        self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
         self._look_at: LookAt | None = None
         self._life: asyncio.Task[None] | None = None
+        self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
         self._ended = ""
         """Why nothing is answered any more."""
@@ -122,13 +122,14 @@ class Engine(EngineAPI):
         if self._life is not None:
             await asyncio.shield(self._life)
 
-    async def stop(self) -> None:
+    async def stop(self, *, now: bool = False) -> None:
+        await self._ending.drained(now=now)
         self._stopping.set()
         await self.ended()
 
     async def close(self) -> None:
-        """In this process the handle is the engine."""
-        await self.stop()
+        """In this process the handle is the engine; who lets go of it waits for nothing that still runs."""
+        await self.stop(now=True)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +145,7 @@ class Engine(EngineAPI):
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
+            requests=self._watch.figures(),
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
@@ -162,11 +164,11 @@ class Engine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._history.newest(limit)
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
-        return plan(self._scheduler.state, command, policy, self._clock.now())
+        return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._refuse_if_ended()
@@ -177,7 +179,7 @@ class Engine(EngineAPI):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, submission: Submission) -> Answer:
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         for model in models_of(submission.command):
             self._check(model)
         await self._look_again(models_of(submission.command))
@@ -194,15 +196,14 @@ class Engine(EngineAPI):
         return True
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        self._take_request(model, task)
-        began_s = self._clock.monotonic()
+        model = self._take_request(model, task)
+        facts = RunFacts(model, self._clock, self._history, self._scheduler.state)
 
-        def ended(device: DeviceId, result: TaskResult) -> RunResult:
-            seconds = self._clock.monotonic() - began_s
-            return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
+        def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
+            running = self._runs.run(model, task, facts.ended, facts.granted(granted))
+            return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
 
-        running = self._runs.run(model, task, ended)
-        return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+        return self._watch.follow(model, task, run)
 
     async def _run_looked_at(
         self, model: ModelName, running: AsyncGenerator[RunEvent, None]
@@ -216,44 +217,60 @@ class Engine(EngineAPI):
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
         known = self._scheduler.state.models
         for model in [name for name in models if name in known and known[name].trouble]:
-            if self._executor is None or (look := await self._look(model)) is None:
+            if self._executor is None or self._look_at is None:
+                return
+            if (look := await looked_in_time(self._look_at, model, self._clock)) is None:
                 return
             if look.source is not None:
                 self._executor.know(look.state.spec, look.source)
             if look.state.trouble != known[model].trouble:
                 self.post(ModelMended(look.state))
 
-    async def _look(self, model: ModelName) -> ModelLook | None:
-        """What the model's files say; None where they don't in time, and what is known of them has to do."""
-        if self._look_at is None:
-            return None
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
-        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
-        try:
-            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
-        finally:
-            limit.cancel()
-            looking.cancel()  # its thread goes on
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._refuse_if_closing()
+        if (known := self._scheduler.state.devices.get(device)) is None:
+            raise EngineError(
+                f"there is no device {device}; the devices are {', '.join(self._scheduler.state.devices)}"
+            )
+        if (before := known.worker_pid) is None:
+            raise EngineError(f"{device} has no worker to restart: {known.reading.reason}; one is being started")
+        self.post(RestartWorker(device))
+        while self._scheduler.state.devices[device].worker_pid in (before, None):
+            self._refuse_if_ended()
+            await self._changed.wait()
+
+    async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        self._refuse_if_ended()
+        model = model_meant(self._specs(), model) or model
+        self._check(model)
+        self.post(KeepAlive(model, seconds))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
         self.post(KeepQuiet(for_s))
         return self._quiet_sample_s
 
-    def _take_request(self, model: ModelName, task: Task) -> None:
-        """Refuse what can't be served, and record the rest as demand."""
-        self._refuse_if_ended()
+    def _take_request(self, name: str, task: Task) -> ModelName:
+        """Refuse what can't be served, and record the rest as demand; the model that is meant."""
+        self._refuse_if_closing()
+        model = model_meant(self._specs(), name) or name
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
-            raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
+        return model
+
+    def _specs(self) -> dict[ModelName, ModelSpec]:
+        return {model: known.spec for model, known in self._scheduler.state.models.items()}
 
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
-            names = ", ".join(self._scheduler.state.models)
-            raise UnknownModel(f"no model is named {model}; the catalog has {names}")
+            raise UnknownModel(unknown_model(self._specs(), model))
+
+    def _refuse_if_closing(self) -> None:
+        self._refuse_if_ended()
+        self._ending.refuse_if_begun()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -271,6 +288,7 @@ class Engine(EngineAPI):
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
+                    tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:
@@ -357,7 +375,11 @@ class Engine(EngineAPI):
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
 
+    def _is_in_use(self) -> bool:
+        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
+
     def _wake(self) -> None:
+        self._ending.look_again()
         self._seq += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -3,14 +3,16 @@ earlier: who was resident and pinned, what can still be undone, and how fast byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.clock import Clock
 from engine.core.commands import Submission
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.forecast.calibration import learned
@@ -34,7 +36,8 @@ _BINDING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _FIRST_BINDING_GUESS: Final = Rates(guess_bytes_per_s=5e9, overhead_s=0.03)
 _EVICTING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.002)
-_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=200e6, overhead_s=0.1)
+# Most of preparing is a process that starts and imports PyTorch and transformers, whatever the size of the model.
+_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=100e6, overhead_s=4.0)
 """What is predicted with until something has been measured; a device's own copy rates, where they are known, go first."""
 
 
@@ -54,6 +57,24 @@ class ModelLook(Struct, frozen=True):
     source: Source | None
     """None when it can't be loaded."""
     warnings: tuple[str, ...] = ()
+
+
+LookAt: TypeAlias = Callable[[ModelName], ModelLook]
+"""Reads all but the weights of a model of the catalog; to be called in a thread."""
+LOOK_S: Final = 10.0
+"""For looking at a model's files: they may lie on a network that hangs."""
+
+
+async def looked_in_time(look_at: LookAt, model: ModelName, clock: Clock) -> ModelLook | None:
+    """What the model's files say; None where they don't in time, and what is known of them has to do."""
+    looking = asyncio.ensure_future(asyncio.to_thread(look_at, model))
+    limit = asyncio.ensure_future(clock.sleep(LOOK_S))
+    try:
+        await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
+        return looking.result() if looking.done() else None
+    finally:
+        limit.cancel()
+        looking.cancel()  # its thread goes on
 
 
 def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:
@@ -93,7 +114,16 @@ def look_at(listed: ModelSpec, settings: Settings, specs: Sequence[DeviceSpec], 
         warnings.append(settled.remark)
     if why_not and folder.exists():
         warnings.append(f"{why_not}: `citadel prepare {spec.name}` does it now, its next load otherwise")
-    known = ModelState(spec, footprint, source.text, not why_not, spec.pin, smaller=smaller, remark=settled.remark)
+    known = ModelState(
+        spec,
+        footprint,
+        source.text,
+        not why_not,
+        spec.pin,
+        smaller=smaller,
+        keep_alive_s=(settings.policy.idle_s if spec.idle_s is None else spec.idle_s) or None,
+        remark=settled.remark,
+    )
     return ModelLook(known, source, tuple(warnings))
 
 

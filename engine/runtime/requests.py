@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from engine.api import CannotServe, DeadlinePassed, EngineError
+from engine.api import CannotServe, DeadlinePassed, EngineError, Unfit
 from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
@@ -109,10 +109,15 @@ class Runs:
             self.stop(lease, error)
 
     async def run(
-        self, model: ModelName, task: Task, ended: Callable[[DeviceId, TaskResult], RunResult]
+        self,
+        model: ModelName,
+        task: Task,
+        ended: Callable[[DeviceId, TaskResult], RunResult],
+        granted: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
-        room for it, or its worker dies, again where the model is placed then; parts say when they begin anew.
+        room for it, or its worker dies, again where the model is placed then; parts say when they begin anew. `granted` hears
+        each time that it gets a device.
 
         Raises CannotServe when it can't be run, DeadlinePassed when it takes too long, and what `denied`, `stop` or `end` was
         given.
@@ -122,6 +127,7 @@ class Runs:
         try:
             while True:
                 lease, device = await self._lease(request)
+                granted()
                 run = self._start(lease, request, device)
                 try:
                     while (part := await run.heard.get()) is not None:
@@ -190,6 +196,8 @@ class Runs:
                 request.found_no_room += 1
                 self._post(RunOutOfMemory(model, device))
                 return None
+            case Failure(kind="bad request", message=message):
+                raise Unfit(f"{model} on {device}: {message}")
             case Failure(message=message):
                 raise CannotServe(f"{model} on {device}: {message}")
             case other:

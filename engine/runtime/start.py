@@ -70,7 +70,19 @@ STAND_IN: Final = "Stand-in"
 STAND_IN_BANNER: Final = "stand-in for NVIDIA cards, made of host RAM: no NVIDIA GPU is in use"
 
 
+class Started(Struct, frozen=True):
+    """A living engine, and what it was told."""
+
+    engine: Engine
+    settings: Settings
+
+
 async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
+    """A living engine on the configuration in `config`; see `started`."""
+    return (await started(config, environment)).engine
+
+
+async def started(config: Path, environment: Mapping[str, str]) -> Started:
     """A living engine on the configuration in `config`. Its devices are `starting` until their workers are up.
 
     Raises EngineError with all that is wrong with the configuration; then nothing has been started.
@@ -98,13 +110,15 @@ async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
-    make_executor = executor_maker(scheduler.state, cards, start.sources, paths.cache, footprints, clock)
+    make_executor = executor_maker(
+        scheduler.state, cards, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
+    )
     reader = CardReader(probe, cards)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
     listed = {spec.name: spec for spec in settings.models}
     engine.start(make_executor, sampler, lambda model: look_at(listed[model], settings, specs, paths.cache))
     _preload(engine, settings)
-    return engine
+    return Started(engine, settings)
 
 
 def _preload(engine: Engine, settings: Settings) -> None:
@@ -154,6 +168,8 @@ def _patience(settings: Settings) -> Patience:
         loading.drain_deadline_s,
         loading.timeout_s,
         loading.retries,
+        settings.monitoring.not_answering_s,
+        settings.monitoring.step_deadline_s,
         QueueBounds(requests.queue_rows, requests.queue_generations, requests.queue_wait_s),
     )
 
@@ -168,15 +184,17 @@ def executor_maker(
     cache: Path,
     footprints: FootprintStore,
     clock: Clock,
+    not_answering_s: float,
 ) -> MakeExecutor:
     """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
 
-    `cards` has the UUIDs of devices on a card.
+    `cards` has the UUIDs of devices on a card. A worker that prepares has `not_answering_s` for a sign of life.
     """
     ahead = touched_ahead(state, read_host_memory().available_bytes)
     arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
     spawner = ForkServer(arena.fd)
-    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
+    specs = {name: known.spec for name, known in state.models.items()}
+    store = SlabStore(specs, sources, cache, arena, spawner, clock, not_answering_s)
     workers = {
         device: _worker(
             known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)

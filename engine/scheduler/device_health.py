@@ -17,6 +17,7 @@ from engine.core.records import Notice
 from engine.core.state import Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
+from engine.scheduler.messages import SignOfLife
 
 CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
@@ -25,6 +26,10 @@ LONGEST_DELAY_S: Final = 30.0
 FIRST_RETRY_S: Final = 5.0
 LONGEST_RETRY_S: Final = 300.0
 """Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
+SHOWN_SHARE: Final = 1 / 3
+"""Of the time that a worker has for a sign of life: from then on its device is shown as not answering, and takes no model."""
+COMES_UP_S: Final = 5.0
+"""Within which a worker usually follows one that has died; so long requests wait for its models to come back by themselves."""
 IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
 
@@ -48,6 +53,10 @@ class DeviceHealth:
         """The last of each device, also of those whose worker is not up."""
         self._idle_since_s: dict[DeviceId, float] = {}
         self._retiring: set[DeviceId] = set()
+        self._silent: dict[DeviceId, str] = {}
+        """What is said of each device whose worker does not answer."""
+        self._hung: dict[DeviceId, str] = {}
+        """Why the worker of each of these was told to end."""
         self._unusable: dict[DeviceId, str] = {}
         """Why the worker of each of these can't run any model."""
         self._retry_at_s: dict[DeviceId, float] = {}
@@ -59,6 +68,17 @@ class DeviceHealth:
     def restoring(self) -> bool:
         """Whether residents of a dead worker have yet to come back."""
         return any(self._lost.values())
+
+    def comes_back(self, model: ModelName) -> bool:
+        """Whether the model is about to be loaded again where it was: a worker comes up there, in time and for the first time."""
+        return any(
+            any(one.model == model for one in lost) and self._comes_up(device) for device, lost in self._lost.items()
+        )
+
+    def _comes_up(self, device: DeviceId) -> bool:
+        deaths = self._deaths.get(device, [])
+        since_s = deaths[-1] if deaths else self._board.now.mono_s
+        return len(deaths) <= 1 and self._board.now.mono_s - since_s < COMES_UP_S
 
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""
@@ -90,6 +110,8 @@ class DeviceHealth:
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
         self._retry_at_s.pop(device, None)
+        self._forget_silence(device)
+        reason = self._hung.pop(device, reason)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
@@ -108,6 +130,54 @@ class DeviceHealth:
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
+
+    def restart(self, device: DeviceId) -> None:
+        """Another worker is wanted by the operator, who is there to see what comes of it: deaths before that count no more."""
+        self._deaths.pop(device, None)
+        residents = [r.model for r in self._board.state.on(device) if r.stage in ("ready", "draining")]
+        fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+        self._notice("info", f"the worker of {device} is restarted, as the operator asked{fate}", device)
+        if device not in self._retiring:
+            self._replace_worker(device)
+
+    def heard(self, sign: SignOfLife) -> None:
+        """A look at the device's worker. One that gives no sign of life, or whose run makes no progress, is shown as such, and
+        replaced when its time is over: what it holds comes back, and who waits for it is served."""
+        device, patience = sign.device, self._board.patience
+        before = self._silent.get(device, "")
+        self._forget_silence(device)
+        if sign.silent_s >= patience.not_answering_s * SHOWN_SHARE:
+            fate = "was told to end" if device in self._hung else f"is replaced after {patience.not_answering_s:g} s"
+            self._silent[device] = f"its worker has not answered for {sign.silent_s:.0f} s and {fate}"
+        if before != (silence := self._silent.get(device, "")):
+            known = self._board.state.devices[device]
+            self.read(device, self._readings.get(device, replace(known.reading, health="ok", reason="")))
+            if not (before and silence):
+                text = f"{device} {condition('not answering')}: {silence}" if silence else f"{device} answers again"
+                self._notice("error" if silence else "info", text, device)
+        if why := self._why_hung(sign):
+            self._end_hung(device, why)
+
+    def _why_hung(self, sign: SignOfLife) -> str:
+        """Why the worker is to be replaced, as what it did; empty when it is not."""
+        patience = self._board.patience
+        if sign.silent_s >= patience.not_answering_s:
+            return f"gave no sign of life for {sign.silent_s:.0f} s"
+        late = ((step_s, model) for model, step_s in sign.steps.items() if step_s >= patience.step_s)
+        step_s, model = max(late, default=(0.0, ""))
+        return f"was busy with one step of {model} for {step_s:.0f} s" if model else ""
+
+    def _end_hung(self, device: DeviceId, why: str) -> None:
+        """Told once: another kill would be no use to it, and might hit the next worker."""
+        if device not in self._hung:
+            self._hung[device] = f"{why} and was ended"
+            self._board.emit(KillWorker(device))
+
+    def _forget_silence(self, device: DeviceId) -> None:
+        """What the last reading says of it must not outlive it: a card is read while its worker is down, too."""
+        self._silent.pop(device, None)
+        if (last := self._readings.get(device)) is not None and last.health == "not answering":
+            self._readings[device] = replace(last, health="ok", reason="")
 
     def _lost_now(self, resident: Resident) -> _Lost:
         """The model with the devices that have its other copies, or are to have them again. What was leaving is no copy."""
@@ -177,13 +247,15 @@ class DeviceHealth:
             return
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
+        if reading.health == "ok" and device in self._silent:
+            reading = replace(reading, health="not answering", reason=self._silent[device])
         before = self._readings.get(device)
         # Kept whatever follows: a card is read while its worker is down, too, and may be well before that is up.
         self._readings[device] = reading
         known = self._board.state.devices[device]
         if known.worker_pid is None:
             return
-        if before is not None and before.health != reading.health and known.spec.on_card:
+        if before is not None and before.health != reading.health and known.spec.on_card and device not in self._silent:
             self._tell(device, before, reading)
         self._board.know_device(replace(known, reading=reading))
         self._retire_idle(device)

@@ -16,7 +16,7 @@ from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
 from engine.scheduler.admission import full
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Deny, Grant
+from engine.scheduler.effects import Deny, Grant, StopRun
 
 
 class _Asked(Struct, frozen=True):
@@ -45,6 +45,8 @@ class Leases:
         self._waiting: dict[ModelName, dict[int, int]] = {}
         """What each request asks for that has no lease yet, by model and lease; who waits longest comes first in both."""
         self._running: dict[ModelName, dict[int, _Held]] = {}
+        self._stopped: set[int] = set()
+        """Leases whose runs were told to end."""
 
     def ask(self, lease: int, model: ModelName, work: int, *, again: bool = False) -> None:
         """A request comes, and is taken unless its model's queue is full. One that asks again had its place before: it is no
@@ -71,7 +73,7 @@ class Leases:
             return None
         model = self._forget(lease)
         if held := self._running.get(model, {}).pop(lease, None):
-            self._board.apply(ledger.end_lease, model, held.device, held.work)
+            self._board.apply(ledger.end_lease, model, held.device, self._board.now.wall_s, held.work)
             if device_s > 0:
                 self._board.apply(ran, model, held.device, held.work, device_s)
             return None
@@ -98,6 +100,13 @@ class Leases:
             elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
                 want(model)
 
+    def stop(self, model: ModelName, device: DeviceId, reason: str) -> None:
+        """End what runs of the model on the device; each lease ends when its worker has answered."""
+        for lease, held in self._running.get(model, {}).items():
+            if held.device == device and lease not in self._stopped:
+                self._stopped.add(lease)
+                self._board.emit(StopRun(lease, reason))
+
     def deny(self, model: ModelName, reason: str) -> None:
         """Nobody gets this model now."""
         for lease in self._waiting.pop(model, {}):
@@ -116,6 +125,7 @@ class Leases:
     def _forget(self, lease: int) -> ModelName:
         """It neither waits nor runs any more; the model that it was for."""
         asked = self._asked.pop(lease)
+        self._stopped.discard(lease)
         ahead = self._ahead[asked.model]
         ahead[asked.work] -= 1
         if not ahead[asked.work]:

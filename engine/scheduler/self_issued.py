@@ -11,16 +11,21 @@ from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, 
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.copying import may_pay, pays
 from engine.core.planning.eviction import worth_promoting
+from engine.core.planning.idleness import idle_too_long, yielding
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan
+from engine.core.records import Notice
 from engine.scheduler.board import Board
 from engine.scheduler.commands import Commands
+from engine.scheduler.effects import Write
 from engine.scheduler.jobs import Job
 from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
 
 WEIGHED_AGAIN_S: Final = 0.5
 """So much later at the earliest it is asked again whether one more copy of a model pays."""
+YIELD_AFTER_S: Final = 3.0
+"""Memory that others take and give back sooner moves nobody."""
 
 
 class SelfIssued:
@@ -33,6 +38,8 @@ class SelfIssued:
         self._submitted = 0
         self._weighed_s: dict[ModelName, float] = {}
         """When it was last asked of each model whether a copy pays, on the steady clock."""
+        self._short_since_s: dict[DeviceId, float] = {}
+        """On the steady clock: since when others have left less of a device than its models stand on."""
 
     def bring(self, model: ModelName) -> None:
         """A request needs the model: load it, unless that is under way or forbidden."""
@@ -42,12 +49,14 @@ class SelfIssued:
             self._submit("request", Load(model))
 
     def take_back(self, model: ModelName) -> None:
-        """Nobody waits for the model any more. Its load is given up while it still waits for room or for victims' leases: nothing
-        has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may well ask again."""
+        """Nobody waits for the model any more. Its load is given up while it still waits for room, for its weights or for
+        victims' leases: nothing has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may
+        well ask again."""
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
             # With victims behind it, it waits anew: a device has refused the room that they made.
-            may_end = job.clock.phase == "drain" or (job.clock.phase == "queue" and not job.evicted)
+            waits = job.clock.phase in ("queue", "read") and not self._board.state.of(model) and not job.evicted
+            may_end = job.clock.phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
 
@@ -98,6 +107,29 @@ class SelfIssued:
             if not self._commands.is_under_way(command) and (job := self._submit("damaged", command)):
                 job.insists = True  # no request may rescue it: each would be answered with the damaged bytes
 
+    def let_idle_go(self) -> None:
+        """Whoever has been idle for as long as it may be leaves, and so does, where others have taken a card's memory, whoever is
+        idle and cheapest to lose."""
+        board = self._board
+        for resident in idle_too_long(board.state, board.now.wall_s):
+            self._let_go(
+                resident.model, resident.device, f"{resident.model} was idle on {resident.device} and leaves it"
+            )
+        for device in board.state.devices if board.policy.yield_to_others else ():
+            if not (models := yielding(board.situation, device)):
+                self._short_since_s.pop(device, None)
+            elif board.now.mono_s - self._short_since_s.setdefault(device, board.now.mono_s) >= YIELD_AFTER_S:
+                for model in models:
+                    self._let_go(
+                        model, device, f"others have taken memory of {device}; {model}, which is idle, leaves it"
+                    )
+
+    def _let_go(self, model: ModelName, device: DeviceId, why: str) -> None:
+        command = Evict(model, device)
+        if not self._commands.is_under_way(command):
+            self._board.emit(Write(Notice(self._board.now.wall_s, "info", why)))
+            self._submit("idle", command)
+
     def _off(self, model: ModelName) -> Command:
         """Evict the model and keep its pin: nobody has taken it back, and the model is to come anew."""
         pin = self._board.state.models[model].pin
@@ -107,7 +139,7 @@ class SelfIssued:
 
     def _submit(
         self,
-        purpose: Literal["request", "return", "copy", "restore", "short", "damaged"],
+        purpose: Literal["request", "return", "copy", "restore", "short", "damaged", "idle"],
         command: Command,
         origin: Origin = "request",
         confirmed: str | None = None,

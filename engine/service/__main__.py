@@ -17,7 +17,7 @@ from engine.api import EngineError
 from engine.paths import Paths, find_paths, make_folders
 from engine.process import sole_engine
 from engine.prompt_loop import keep_loop_prompt
-from engine.runtime.start import start_engine
+from engine.runtime.start import started
 from engine.service.serve import serve
 from engine.wire import StartReport
 
@@ -42,8 +42,9 @@ def main() -> int:
 
 
 async def _run(config: Path, paths: Paths, on_ready: Callable[[], None]) -> None:
-    engine = await start_engine(config, os.environ)
-    serving = asyncio.create_task(serve(engine, paths, on_ready=on_ready), name="serving")
+    begun = await started(config, os.environ)
+    engine = begun.engine
+    serving = asyncio.create_task(serve(engine, paths, http=begun.settings.http, on_ready=on_ready), name="serving")
     living = asyncio.create_task(engine.ended(), name="living")
     await asyncio.wait((serving, living), return_when=asyncio.FIRST_COMPLETED)
     if living.done() and not serving.done() and (defect := living.exception()):

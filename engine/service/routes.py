@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -14,11 +14,13 @@ from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.core.tasks import RunEvent
+from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
     CancelReply,
+    KeepAliveRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -36,28 +38,46 @@ async def send_lines(
 ) -> web.StreamResponse:
     """Write `items` as JSON lines until they end or the reader has gone; blank lines keep the connection alive between them."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    upcoming = asyncio.ensure_future(anext(items))
     try:
         await response.prepare(request)
-        while True:
-            await asyncio.wait({upcoming}, timeout=keep_alive_s)
-            if not upcoming.done():
-                await response.write(_BLANK)
-                continue
-            await response.write(msgspec.json.encode(upcoming.result()) + b"\n")
-            upcoming = asyncio.ensure_future(anext(items))
-    except (EngineError, StopAsyncIteration, ConnectionError):
+        lines = _Lines(response, keep_alive_s)
+        keeping_alive = asyncio.create_task(lines.keep_alive())
+        try:
+            async for item in items:
+                await lines.write(msgspec.json.encode(item) + b"\n")
+        finally:
+            keeping_alive.cancel()
+    except (EngineError, ConnectionError):
         return response
     finally:
-        await _let_go(upcoming, items)
+        if isinstance(items, AsyncGenerator):  # left to the garbage collector, the engine's side would go on until then
+            await items.aclose()
+    return response
 
 
-async def _let_go(upcoming: asyncio.Future[_Item], items: AsyncIterator[_Item]) -> None:
-    """Close the engine's side now; left to the garbage collector it would go on until then."""
-    upcoming.cancel()
-    await asyncio.gather(upcoming, return_exceptions=True)
-    if isinstance(items, AsyncGenerator):
-        await items.aclose()
+class _Lines:
+    """The lines of a response. A stream of tokens costs a write each, and no task or timer."""
+
+    def __init__(self, response: web.StreamResponse, keep_alive_s: float) -> None:
+        self._response: Final = response
+        self._keep_alive_s: Final = keep_alive_s
+        self._now_s: Final = asyncio.get_running_loop().time
+        self._written_s = self._now_s()
+
+    async def write(self, line: bytes) -> None:
+        """Raises ConnectionError when the reader has gone."""
+        self._written_s = self._now_s()
+        await self._response.write(line)
+
+    async def keep_alive(self) -> None:
+        """Write a blank line whenever nothing else was written for so long, until the reader has gone."""
+        with suppress(ConnectionError):
+            while True:
+                silent_s = self._now_s() - self._written_s
+                if silent_s < self._keep_alive_s:
+                    await asyncio.sleep(self._keep_alive_s - silent_s)
+                else:
+                    await self.write(_BLANK)
 
 
 async def _lines(first: RunEvent, others: AsyncIterator[RunEvent]) -> AsyncGenerator[RunLine, None]:
@@ -70,11 +90,11 @@ async def _lines(first: RunEvent, others: AsyncIterator[RunEvent]) -> AsyncGener
         yield RunFailed(problem_of(error))
 
 
-Stop: TypeAlias = Callable[[], asyncio.Future[None]]
-"""Asks the serving process to end; done when the engine has stopped."""
+Stop: TypeAlias = Callable[[bool], asyncio.Future[None]]
+"""Asks the serving process to end, at once or when what runs has ended; done when the engine has stopped."""
 
 
-def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Application:
+def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: bool) -> web.Application:
     """The engine's routes behind the gate."""
     app = web.Application(middlewares=[gate(read_only=read_only)], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(mark_protocol)
@@ -90,8 +110,11 @@ def application(engine: EngineAPI, stop: Stop, *, read_only: bool) -> web.Applic
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/run", routes.run),
+            web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/quiet", routes.keep_quiet),
+            web.post("/v1/workers/{device}/restart", routes.restart_worker),
             web.post("/v1/stop", routes.stop),
+            *gateway.routes(MAX_BODY_BYTES),
         ]
     )
     return app
@@ -121,7 +144,8 @@ class Routes:
         return _json(await self._engine.records(limit))
 
     async def plan(self, request: web.Request) -> web.Response:
-        return _json(await self._engine.plan(self._command.decode(await request.read())))
+        command = self._command.decode(await request.read())
+        return _json(await self._engine.plan(command, now="now" in request.query))
 
     async def propose(self, request: web.Request) -> web.Response:
         return _json(await self._engine.propose(self._wish.decode(await request.read())))
@@ -140,12 +164,21 @@ class Routes:
             first = await anext(events)
             return await send_lines(request, _lines(first, events))
 
+    async def keep_alive(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=KeepAliveRequest)
+        await self._engine.keep_alive(asked.model, asked.seconds)
+        return _json({})
+
     async def keep_quiet(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)
         return _json(QuietReply(await self._engine.keep_quiet(asked.for_s)))
 
-    async def stop(self, _request: web.Request) -> web.Response:
-        await asyncio.shield(self._stop())
+    async def restart_worker(self, request: web.Request) -> web.Response:
+        await self._engine.restart_worker(request.match_info["device"])
+        return _json({})
+
+    async def stop(self, request: web.Request) -> web.Response:
+        await asyncio.shield(self._stop("now" in request.query))
         return _json({})
 
 

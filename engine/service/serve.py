@@ -14,9 +14,11 @@ from typing import Final
 from aiohttp import web
 
 from engine.api import EngineAPI, EngineError
+from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning
 from engine.service.routes import application
+from engine.settings.schema import HttpSettings
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_ANSWERS_S: Final = 2.0
@@ -26,40 +28,82 @@ _log: Final = logging.getLogger(__name__)
 
 
 async def serve(
-    engine: EngineAPI, paths: Paths, *, read_only: bool = False, on_ready: Callable[[], None] = lambda: None
+    engine: EngineAPI,
+    paths: Paths,
+    *,
+    read_only: bool = False,
+    http: HttpSettings | None = None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer at `paths.socket` until a signal or a client's stop; then stop `engine`. Raises AlreadyRunning."""
+    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
+    until its runs have ended, or until a second signal or a client's stop at once. Raises AlreadyRunning, DoorRefused."""
     make_folders(paths)
     loop = asyncio.get_running_loop()
-    asked, stopped = asyncio.Event(), loop.create_future()
+    asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
 
-    def stop() -> asyncio.Future[None]:
+    def stop(now: bool) -> asyncio.Future[None]:
         asked.set()
+        if now:
+            hurry.set()
         return stopped
 
+    def hear_signal() -> None:
+        stop(now=asked.is_set())
+
     listening = claim_socket(paths.socket)
-    runner = web.AppRunner(
-        application(engine, stop, read_only=read_only),
-        handle_signals=False,
-        handler_cancellation=True,
-        access_log=None,
-        shutdown_timeout=_LAST_ANSWERS_S,
-    )
+    gateway = Gateway(engine)
+    runner = _runner(application(engine, gateway, stop, read_only=read_only))
     await runner.setup()
+    door: web.AppRunner | None = None
     try:
         await web.SockSite(runner, listening).start()
+        if http is not None and http.listen and not read_only:
+            door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, hear_signal)
         _log.info("listening at %s", paths.socket)
         on_ready()
-        await asked.wait()
-        await _stop_engine(engine)
+        async with gateway.counting():
+            await asked.wait()
+        await _stop_engine(engine, hurry)
         stopped.set_result(None)
+    except DoorRefused:
+        await _stop_engine(engine, hurry)
+        raise
     finally:
         paths.socket.unlink(missing_ok=True)
+        if door is not None:
+            await door.cleanup()
         await runner.cleanup()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        handle_signals=False,
+        handler_cancellation=True,  # a client that goes takes its run along
+        access_log=None,
+        shutdown_timeout=_LAST_ANSWERS_S,
+    )
+
+
+async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> web.AppRunner:
+    """The door for applications. Raises DoorRefused."""
+    host, _, port = http.listen.rpartition(":")
+    runner = _runner(door_application(gateway, rules_of(http, paths.keys)))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+    except (OSError, OverflowError) as error:
+        await runner.cleanup()
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise DoorRefused(
+            f"nothing can listen at {http.listen} (http.listen): {said}; choose another, or end what has it"
+        ) from error
+    _log.info("applications are served at http://%s/v1", http.listen)
+    return runner
 
 
 def claim_socket(path: Path) -> socket.socket:
@@ -87,9 +131,16 @@ def _answers(path: Path) -> bool:
         return True
 
 
-async def _stop_engine(engine: EngineAPI) -> None:
-    _log.info("stopping")
+async def _stop_engine(engine: EngineAPI, hurry: asyncio.Event) -> None:
+    """Wait for what runs, unless `hurry` is set, before or meanwhile."""
+    _log.info("stopping; what runs may end first, a second signal ends it")
+    stopping = asyncio.create_task(engine.stop(now=hurry.is_set()))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
     try:
-        await engine.stop()
+        if not stopping.done():
+            await engine.stop(now=True)
+        await stopping
     except EngineError as error:
         _log.error("the engine did not stop in order: %s", error)

@@ -33,6 +33,10 @@ SOURCE_RULE: Final = "package:MODULE, hub:OWNER/NAME, path:FOLDER or synthetic:K
 Sources: TypeAlias = Annotated[str | tuple[str, ...], Meta(description=SOURCE_RULE)]
 BatchRows: TypeAlias = Annotated[int, Meta(ge=1, le=4096, description="a whole number from 1 to 4096")]
 Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 20, description=f"a whole number from 1 to {1 << 20}")]
+IdleSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=604_800, description="seconds from 0 to 604800")]
+Alias: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[\w][\w./:-]{0,127}\Z", description="1 to 128 of A-Z a-z 0-9 . _ - / :")
+]
 Revision: TypeAlias = Annotated[str, Meta(pattern=r"^\w[\w./-]{0,99}\Z", description="a commit, tag or branch")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")]
 
@@ -54,6 +58,8 @@ class ModelEntry(Struct, frozen=True):
     task: TaskKind
     dtype: Dtype = "float32"
     limits: LimitsEntry = LimitsEntry()
+    aliases: Annotated[tuple[Alias, ...], Meta(max_length=50)] = ()
+    idle_s: IdleSeconds | None = None
     preferred_device: str | None = None
     pin: Annotated[bool | str, Meta(description="true, false or a device")] = False
     preload: bool = False
@@ -139,6 +145,8 @@ def _spec(entry: ModelEntry, folder: Path) -> ModelSpec:
         task=entry.task,
         dtype=entry.dtype,
         limits=_limits(entry.limits),
+        aliases=entry.aliases,
+        idle_s=entry.idle_s,
         has_own_limit=entry.limits.max_sequence is None,
         preferred_device=entry.preferred_device,
         pin=pin,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine.settings.check import differences
 from engine.settings.documents import read_dotenv
 from engine.settings.problems import Place, Problem
-from engine.settings.schema import Allocation, Fraction, ModelCount, Seconds
+from engine.settings.schema import Allocation, Fraction, ListenAddress, ModelCount, Seconds
 
 PROCESS: Final = "environment"
 DOTENV: Final = ".env"
@@ -33,6 +33,7 @@ class Variables(Struct, frozen=True, rename=str.upper):
     cpu_fallback_enabled: bool | UnsetType = UNSET
     memory_monitoring_interval: Seconds | UnsetType = UNSET
     model_cache_size: ModelCount | UnsetType = UNSET
+    citadel_listen: ListenAddress | UnsetType = UNSET
 
 
 class Environment(Struct, frozen=True):
@@ -96,6 +97,7 @@ def applied(allocation: Allocation, said: Variables) -> Allocation:
         ),
         monitoring=replace(monitoring, interval_s=_or(said.memory_monitoring_interval, monitoring.interval_s)),
         ram_tier=replace(ram_tier, max_models=_or(said.model_cache_size, ram_tier.max_models)),
+        http=replace(allocation.http, listen=_or(said.citadel_listen, allocation.http.listen)),
     )
 
 

@@ -5,7 +5,7 @@ The structs are the rules: each field's type and description is what its value i
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -43,10 +43,25 @@ SizeText: TypeAlias = Annotated[
 ]
 Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a number over 0 and at most 1")]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds, over 0 and at most {DAY_S}")]
+SilentSeconds: TypeAlias = Annotated[
+    float, Meta(ge=3, le=DAY_S, description=f"seconds, at least 3 and at most {DAY_S}: workers are asked once a second")
+]
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
 QueueLength: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 ModelCount: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 FileCount: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+RequestCount: TypeAlias = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+ListenAddress: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(|(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5})\Z",
+        description="HOST:PORT, such as 127.0.0.1:8484 or [::1]:8484; empty for nowhere",
+    ),
+]
+HostName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]+\Z", description="a host's name, without a port")]
+Origin: TypeAlias = Annotated[
+    str, Meta(pattern=r"^https?://[^/\s]+\Z", description="an origin, such as https://app.example")
+]
 BackingSpec: TypeAlias = Annotated[
     str,
     Meta(
@@ -148,12 +163,16 @@ class RequestSettings(Struct, frozen=True):
 
 
 class MonitoringSettings(Struct, frozen=True):
-    """How often devices are read."""
+    """How often devices are read, and when a worker counts as hung."""
 
     interval_s: Seconds = 30.0
     """Between two lines of the recorded monitor."""
     sample_s: Seconds = 1.0
     """Between two readings for the screens and the decisions."""
+    not_answering_s: SilentSeconds = 15.0
+    """A worker that has given no sign of life for so long is replaced."""
+    step_deadline_s: Seconds = 120.0
+    """And so is one that runs a single batch, or writes a single token, for longer."""
 
 
 class JournalSettings(Struct, frozen=True):
@@ -174,6 +193,27 @@ class Recording(Struct, frozen=True):
     """Closed files that are kept."""
 
 
+class HttpSettings(Struct, frozen=True):
+    """The door for applications."""
+
+    listen: ListenAddress = ""
+    """Empty: nothing listens but the engine's own socket."""
+    keys: Annotated[Literal["required", "none"], Meta(description="required, or none on a loopback address")] = (
+        "required"
+    )
+    requests_per_key: RequestCount = 64
+    """Under way at once."""
+    max_body_bytes: SizeText = field(name="max_body", default=Size(16 * MIB))
+    hosts: Annotated[
+        tuple[HostName, ...], Meta(max_length=100, description="a list of names, such as [models.lan]")
+    ] = ()
+    """By which the door may be called, beside localhost and addresses in figures."""
+    origins: Annotated[
+        tuple[Origin, ...], Meta(max_length=100, description="a list of origins, such as [https://app.example]")
+    ] = ()
+    """Of web pages that may ask from within a browser."""
+
+
 class Allocation(Struct, frozen=True):
     """`gpu_allocation.yaml`."""
 
@@ -187,6 +227,7 @@ class Allocation(Struct, frozen=True):
     monitoring: MonitoringSettings = MonitoringSettings()
     journal: JournalSettings = JournalSettings()
     recording: Recording = Recording()
+    http: HttpSettings = HttpSettings()
     restore_after_restart: bool = True
     """Whether a started engine loads what was resident when the last one ended."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +18,9 @@ class Moved(Struct):
     evictions: int = 0
     to_gpu_bytes: int = 0
     from_disk_bytes: int = 0
+    """All that was read, of readings that were given up as well."""
+    ahead_bytes: int = 0
+    """Of those, what was read before anybody waited for it."""
     to_ram_bytes: int = 0
     """Written back from GPUs."""
 
@@ -47,6 +50,8 @@ class TimedOutcome(Struct, frozen=True):
     for the same model, others on the device, and what the CPU takes longer. Of the answered requests."""
     switch_s: float
     """Seconds of copying to GPUs plus seconds of reading from disk, of all loads, whether they ran side by side or not."""
+    read_ahead_s: float
+    """Seconds of reading from disk before anybody waited for it; not part of the switch seconds."""
     moved: Moved
     filled: float | None
     """Mean share of the GPUs' budgets that was charged, over the time since the first eviction; None without one."""
@@ -90,7 +95,7 @@ class RequestTally:
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
-        self._waits_s: list[float] = []
+        self._waits_s: dict[int, float] = {}
         self._delays_s: list[float] = []
         self.requests = self.denied = self.hits = self.on_cpu = 0
 
@@ -107,7 +112,7 @@ class RequestTally:
         """The request runs on `device`; the seconds that its work takes on a GPU of its own."""
         request = self._open[lease]
         request.device = device
-        self._waits_s.append(now_s - request.came_s)
+        self._waits_s[lease] = now_s - request.came_s
         self.on_cpu += device == CPU
         self.hits += device != CPU and now_s == request.came_s
         return request.work_s
@@ -127,7 +132,11 @@ class RequestTally:
 
     def waits(self) -> Percentiles | None:
         """From the arrival to the lease, of the requests that got one."""
-        return percentiles(self._waits_s)
+        return percentiles(tuple(self._waits_s.values()))
+
+    def waited_s(self, leases: Iterable[int]) -> float:
+        """Seconds that the requests of `leases` waited for theirs, all together."""
+        return sum(self._waits_s.get(lease, 0.0) for lease in leases)
 
     def delays(self) -> Percentiles | None:
         """From the arrival to the answer, beyond the request's own work, of the requests that were answered."""

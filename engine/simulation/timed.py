@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
 from engine.core.insight.budget_use import BudgetMeter, gpus_share
 from engine.core.names import ModelName
 from engine.core.policy import Eviction, Policy
+from engine.core.state import State
 from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
 from engine.scheduler.board import TICK_S, UNBOUNDED, Instant, Patience
@@ -25,15 +27,60 @@ def replay_timed(
     requests: Sequence[TraceRequest], box: Box, compute: Compute, sizes: Mapping[ModelName, int], policy: Policy
 ) -> TimedOutcome:
     """Serve `requests` at their times from an empty `box`. Raises TraceError for a model that no GPU can hold."""
-    replay = _Replay(requests, box, compute, sizes, policy)
-    replay.run()
+    replay = _Replay(requests, timed_start(box, compute, sizes), box, compute, sizes, policy)
+    replay.run_until(0)
     return replay.outcome()
+
+
+class Part(Struct, frozen=True):
+    """Some consecutive requests of a trace, and what they cost."""
+
+    requests: int
+    switch_s: float
+    """Of what was moved from the first one's arrival until that of the first one of the next part."""
+    waited_s: float
+    """Of all its requests together, until their models were ready for them."""
+
+
+class PartedOutcome(Struct, frozen=True):
+    """A replay in one go, and what each part of the trace had of it: so no part begins with an empty box but the first."""
+
+    whole: TimedOutcome
+    parts: tuple[Part, ...]
+
+
+def replay_in_parts(
+    requests: Sequence[TraceRequest],
+    start: State,
+    box: Box,
+    compute: Compute,
+    sizes: Mapping[ModelName, int],
+    policy: Policy,
+    parts: int,
+    ended: Callable[[], None],
+) -> PartedOutcome:
+    """Serve `requests` from `start`, and tell as many parts of them apart. `ended` is called as often, at the end of each."""
+    replay = _Replay(requests, start, box, compute, sizes, policy)
+    ends = [len(requests) * number // parts for number in range(1, parts + 1)]
+    switched_s = [0.0]
+    for end in ends:
+        replay.run_until(len(requests) - end)
+        switched_s.append(replay.switched_s)
+        ended()
+    return PartedOutcome(
+        replay.outcome(),
+        tuple(
+            Part(end - begin, until_s - from_s, replay.waited_s(range(begin + 1, end + 1)))
+            for (begin, end), (from_s, until_s) in zip(pairwise([0, *ends]), pairwise(switched_s), strict=True)
+        ),
+    )
 
 
 class _Replay:
     def __init__(
         self,
         requests: Sequence[TraceRequest],
+        start: State,
         box: Box,
         compute: Compute,
         sizes: Mapping[ModelName, int],
@@ -42,7 +89,7 @@ class _Replay:
         self._to_come = deque(enumerate(requests, 1))
         self._box = box
         self._compute = compute
-        self._scheduler = Scheduler(timed_start(box, compute, sizes), policy, Patience(queue=UNBOUNDED))
+        self._scheduler = Scheduler(start, policy, Patience(queue=UNBOUNDED))
         self._machine = SimulatedBox(box, compute, sizes)
         self._tally = RequestTally()
         self._evicted = False
@@ -50,12 +97,23 @@ class _Replay:
         """From the first eviction on."""
         self._models: dict[int, ModelName] = {}
         self._now_s = 0.0
-
-    def run(self) -> None:
-        for device in self._scheduler.state.devices:
+        for device in start.devices:
             self._machine.perform(StartWorker(device), self._now_s)
-        while self._to_come or not self._tally.all_settled:
+
+    def run_until(self, to_come: int) -> None:
+        """Until no more requests than that are to come; with none, until the last has its answer."""
+        while len(self._to_come) > to_come or not (to_come or self._tally.all_settled):
             self._step()
+
+    @property
+    def switched_s(self) -> float:
+        """Seconds of copying to GPUs plus seconds of reading from disk so far, without what was read ahead."""
+        moved = self._machine.moved
+        read_bytes = moved.from_disk_bytes - moved.ahead_bytes
+        return moved.to_gpu_bytes / self._box.copy_bytes_per_s + read_bytes / self._box.disk_bytes_per_s
+
+    def waited_s(self, leases: Iterable[int]) -> float:
+        return self._tally.waited_s(leases)
 
     def _step(self) -> None:
         """Go on to the next moment at which anything happens."""
@@ -119,7 +177,6 @@ class _Replay:
         tally, moved = self._tally, self._machine.moved
         self._pressed.pass_until(self._now_s)
         pressed = self._pressed.use
-        copying_s = moved.to_gpu_bytes / self._box.copy_bytes_per_s
         return TimedOutcome(
             requests=tally.requests,
             denied=tally.denied,
@@ -127,7 +184,8 @@ class _Replay:
             on_cpu=tally.on_cpu,
             waits=tally.waits(),
             delays=tally.delays(),
-            switch_s=copying_s + moved.from_disk_bytes / self._box.disk_bytes_per_s,
+            switch_s=self.switched_s,
+            read_ahead_s=moved.ahead_bytes / self._box.disk_bytes_per_s,
             moved=moved,
             filled=pressed.mean if pressed else None,
             simulated_s=self._now_s,

@@ -1,39 +1,36 @@
-"""Texts to vectors, as sentence-transformers makes them: batches that keep the model's limits, prompts, texts that are too long,
-and answers that are none."""
+"""Texts to vectors, as sentence-transformers makes them: prompts, texts that are too long, and answers that are none."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import torch
 import transformers
-from msgspec import Struct
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
-from engine.core.tasks import Embed, TextTokens, Vectors
+from engine.core.tasks import Embed, Vectors
+from engine.worker.company import suffers_company
 from engine.worker.errors import BadRequest, NoAnswer
-from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
+from engine.worker.lanes import Turn
+from engine.worker.row_lane import ReadRows, RowLane, forward_alone
+from engine.worker.running import HOST_RUNS, RunMemory
 from engine.worker.sentence_modules import ModulesBehind
-from engine.worker.tokenizer import ReadText, read_in_lower_case, read_text
+from engine.worker.tokenizer import ReadText, read_in_lower_case, read_text, read_texts
 
 _UNPADDED: Final = 0
 """What padding is filled with where the tokenizer knows none: its place is masked."""
 
 
-class Embedded(Struct, frozen=True):
-    """What a run made of texts."""
+class EmbedRow(NamedTuple):
+    """A text, and what comes before it."""
 
-    vectors: torch.Tensor
-    """One float32 row a text, in the order of the texts."""
-    tokens: tuple[TextTokens, ...]
-    prompt: str
-    """What came before each."""
-    filled: float
-    """How much of what the limits allow ran at once, 0 to 1."""
+    tokens: list[int]
+    prompt_tokens: int
 
 
-class _Prompt(Struct, frozen=True):
+class _Prompt(NamedTuple):
     text: str = ""
     tokens: int = 0
 
@@ -50,63 +47,63 @@ class Embedder:
         memory: RunMemory = HOST_RUNS,
     ) -> None:
         """Raises BadCheckpoint."""
+        self.limits: Final = limits
+        self.memory: Final = memory
+        self.width: Final = behind.format.dimensions(module.config.get_text_config().hidden_size)
+        self.suits_company: Final = not suffers_company(module, tokenizer)
         self._module: Final = module
         self._tokenizer: Final = tokenizer
         self._behind: Final = behind
-        self._limits: Final = limits
-        self._memory: Final = memory
         self._words: Final = _vocabulary_of(module)
-        self._dimensions: Final = behind.format.dimensions(module.config.get_text_config().hidden_size)
         if behind.format.lower_case:
             read_in_lower_case(tokenizer)
 
-    def run(self, task: Embed, say: Say) -> RunOutcome:
-        """Vectors of all texts; there are no parts."""
-        made = self.embed(task)
-        form = self._behind.format
-        vectors = Vectors(
-            made.vectors.shape[1],
-            made.vectors.numpy().tobytes(),
-            made.tokens,
-            form.normalizes,
-            form.similarity,
-            made.prompt,
-        )
-        return RunOutcome(vectors, made.filled)
+    def lane(self, name: str, turn: Turn) -> RowLane:
+        return RowLane(self, self.read, turn, name)
 
-    @torch.inference_mode()
     def warm(self) -> None:
-        tokens = read_text(self._tokenizer, ("warm",), self._limits.max_sequence).tokens
-        self._run([tokens or [_UNPADDED]], 0, None)
+        tokens = read_text(self._tokenizer, ("warm",), self.limits.max_sequence).tokens
+        forward_alone(self, [EmbedRow(tokens or [_UNPADDED], 0)])
+
+    def read(self, task: Embed) -> ReadRows[EmbedRow]:
+        """Raises BadRequest for a text that is too long or empty, an unknown prompt or too many dimensions. Its result raises
+        NoAnswer where the model answers with what is none."""
+        if task.dimensions is not None and not 0 < task.dimensions <= self.width:
+            raise BadRequest(f"dimensions is {task.dimensions}; its vectors have {self.width}, of which 1 or more stay")
+        prompt = _Prompt() if task.tokens else self._prompt(task)
+        texts = self._as_given(task) if task.tokens else self._read_texts(task, prompt)
+        for number, text in enumerate(texts, 1):
+            self._check_text(number, text, task)
+        rows = [EmbedRow(text.tokens, prompt.tokens) for text in texts]
+        counts = tuple(text.counts for text in texts)
+
+        def result(vectors: torch.Tensor) -> Vectors:
+            made = self._behind.shortened(vectors, task.dimensions)
+            self._check_vectors(made)
+            form = self._behind.format
+            kept = made.shape[1], made.numpy().tobytes()
+            return Vectors(*kept, counts, form.normalizes, form.similarity, prompt.text)
+
+        return ReadRows(rows, [len(row.tokens) for row in rows], result)
+
+    def _read_texts(self, task: Embed, prompt: _Prompt) -> list[ReadText]:
+        return read_texts(self._tokenizer, [(prompt.text + text,) for text in task.texts], self.limits.max_sequence)
+
+    def _as_given(self, task: Embed) -> list[ReadText]:
+        """Texts that have come as tokens."""
+        if task.texts or task.prompt is not None or task.prompt_text is not None:
+            raise BadRequest("tokens are taken as they are; leave texts and prompts out")
+        if any(token < 0 for tokens in task.tokens for token in tokens):
+            raise BadRequest("a token has a number below 0")
+        limit = self.limits.max_sequence
+        return [ReadText({"input_ids": list(tokens[:limit])}, len(tokens), read_whole=True) for tokens in task.tokens]
 
     @torch.inference_mode()
-    def embed(self, task: Embed) -> Embedded:
-        """Raises BadRequest for a text that is too long or empty, an unknown prompt or too many dimensions; NoAnswer where the
-        model answers with what is none."""
-        if task.dimensions is not None and not 0 < task.dimensions <= self._dimensions:
-            raise BadRequest(
-                f"dimensions is {task.dimensions}; its vectors have {self._dimensions}, of which 1 or more stay"
-            )
-        prompt = self._prompt(task)
-        rows = [self._read(number, prompt.text + text, task) for number, text in enumerate(task.texts, 1)]
-        vectors, filled = self._run([row.tokens for row in rows], prompt.tokens, task.dimensions)
-        self._check(vectors)
-        tokens = tuple(row.counts for row in rows)
-        return Embedded(vectors, tokens, prompt.text, filled)
-
-    def _run(self, rows: list[list[int]], prompt_tokens: int, dimensions: int | None) -> tuple[torch.Tensor, float]:
-        """Their vectors, in as few batches as limits and memory allow, and how much of the limits ran at once."""
-        at_once = 0
-        vectors = torch.empty((len(rows), dimensions or self._dimensions), dtype=torch.float32)
-        for batch in split([len(row) for row in rows], self._limits):
-            for part, result in in_parts(
-                batch,
-                lambda part: self._embed_rows([rows[row] for row in part], prompt_tokens, dimensions),
-                self._memory,
-            ):
-                vectors[part] = result
-                at_once = max(at_once, len(part) * max(len(rows[row]) for row in part))
-        return vectors, min(1.0, at_once / (self._limits.max_batch * self._limits.max_sequence))
+    def forward(self, rows: Sequence[EmbedRow]) -> torch.Tensor:
+        """Their vectors, in one batch."""
+        ids, mask = self._padded([row.tokens for row in rows])
+        hidden = self._module(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self._behind.vectors(hidden, mask, [row.prompt_tokens for row in rows])
 
     def _prompt(self, task: Embed) -> _Prompt:
         form = self._behind.format
@@ -123,14 +120,14 @@ class Embedder:
             text = form.prompts[name]
         if not text:
             return _Prompt()
-        tokens = read_text(self._tokenizer, (text,), self._limits.max_sequence).tokens
+        tokens = read_text(self._tokenizer, (text,), self.limits.max_sequence).tokens
         ends_in_text = not tokens or tokens[-1] not in self._tokenizer.all_special_ids
         return _Prompt(text, len(tokens) if ends_in_text else len(tokens) - 1)
 
-    def _read(self, number: int, text: str, task: Embed) -> ReadText:
-        limit = self._limits.max_sequence
-        row = read_text(self._tokenizer, (text,), limit)
-        if row.seen > limit and not (task.truncate or self._limits.truncate):
+    def _check_text(self, number: int, row: ReadText, task: Embed) -> None:
+        """Raises BadRequest for a text that is not to be read as it is."""
+        limit = self.limits.max_sequence
+        if row.seen > limit and not (task.truncate or self.limits.truncate):
             seen = f"{row.seen} tokens" if row.read_whole else f"more than {row.seen} tokens"
             raise BadRequest(
                 f"text {number} has {seen}, and the limit is {limit}; shorten it, or have it cut: --truncate, truncate=True,"
@@ -140,15 +137,9 @@ class Embedder:
             raise BadRequest(f"text {number} is empty: it has no token of which a vector could be made")
         if max(row.tokens) >= self._words:
             raise BadRequest(
-                f"text {number} holds the token {self._tokenizer.decode([max(row.tokens)])!r}, of number {max(row.tokens)}, and"
-                f" the model knows {self._words}; its tokenizer belongs to another model"
+                f"text {number} holds the token of number {max(row.tokens)}, and the model knows {self._words}; "
+                + ("it is of another model's" if task.tokens else "its tokenizer belongs to another model")
             )
-        return row
-
-    def _embed_rows(self, rows: list[list[int]], prompt_tokens: int, dimensions: int | None) -> torch.Tensor:
-        ids, mask = self._padded(rows)
-        hidden = self._module(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self._behind.vectors(hidden, mask, prompt_tokens, dimensions)
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token numbers and mask, padded on the side that the tokenizer says."""
@@ -163,7 +154,7 @@ class Embedder:
             mask[number, place] = 1
         return ids.to(self._module.device), mask.to(self._module.device)
 
-    def _check(self, vectors: torch.Tensor) -> None:
+    def _check_vectors(self, vectors: torch.Tensor) -> None:
         bad = ~vectors.isfinite().all(dim=1) | ~vectors.any(dim=1)
         if not bad.any():
             return
@@ -182,23 +173,6 @@ def _vocabulary_of(module: PreTrainedModel) -> int:
     return int(
         getattr(module.get_input_embeddings(), "num_embeddings", 0) or module.config.get_text_config().vocab_size
     )
-
-
-def split(lengths: list[int], limits: Limits) -> list[list[int]]:
-    """Batches of row numbers: at most `max_batch` rows, and no more tokens, padding included, than the limits allow.
-
-    Rows of like length go together, so that little is padding.
-    """
-    most_tokens = limits.max_batch * limits.max_sequence
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        # rows come by length, so this one is the longest of its batch
-        if batch and (len(batch) == limits.max_batch or (len(batch) + 1) * lengths[row] > most_tokens):
-            batches.append(batch)
-            batch = []
-        batch.append(row)
-    return [*batches, batch] if batch else batches
 
 
 def encoder_class(config: PreTrainedConfig) -> Any:  # noqa: ANN401 - transformers' classes share no type

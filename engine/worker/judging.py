@@ -4,40 +4,33 @@ sentence-transformers' CrossEncoder gives them, labels as transformers' own pipe
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import torch
-from msgspec import Struct
 from msgspec.structs import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.core.models import Limits
-from engine.core.tasks import Classify, LabelScores, Rerank, Scores, TextTokens
+from engine.core.tasks import Classify, LabelScores, Rerank, Scores, TaskResult, TextTokens
 from engine.weights.errors import BadCheckpoint
 from engine.weights.heads import Head
-from engine.worker.embedding import split
+from engine.worker.company import suffers_company
 from engine.worker.errors import BadRequest
-from engine.worker.running import HOST_RUNS, RunMemory, RunOutcome, Say, in_parts
-from engine.worker.tokenizer import ReadText, TokenRow, read_text
+from engine.worker.lanes import Turn
+from engine.worker.row_lane import ReadRows, RowLane, forward_alone
+from engine.worker.running import HOST_RUNS, RunMemory
+from engine.worker.tokenizer import TokenRow, read_texts
+
+Pronounce: TypeAlias = Callable[[torch.Tensor, tuple[TextTokens, ...]], TaskResult]
+"""Makes a result of the head's figures and of what was read of each input."""
 
 Input: TypeAlias = tuple[str] | tuple[str, str]
 """A text, or a query and a document."""
 
 
-class Judgement(Struct, frozen=True):
-    """What the head said of some inputs, in their order."""
-
-    logits: torch.Tensor
-    """One float32 row an input, a figure a label."""
-    tokens: tuple[TextTokens, ...]
-    """What was read of each input."""
-    filled: float
-    """What ran at once, as a share of what the limits allow."""
-
-
 class Judge:
-    """Runs a bound model that ends in a head for sequence classification."""
+    """A bound model that ends in a head for sequence classification: a figure a label for each input."""
 
     def __init__(
         self,
@@ -47,35 +40,43 @@ class Judge:
         limits: Limits,
         memory: RunMemory = HOST_RUNS,
     ) -> None:
+        self.limits: Final = _alone(limits) if _padding_is_read(module, tokenizer) else limits
+        self.memory: Final = memory
+        self.width: Final = len(head.labels)
+        self.suits_company: Final = not suffers_company(module, tokenizer)
         self._module: Final = module
         self._tokenizer: Final = tokenizer
-        self._labels: Final = len(head.labels)
-        self._limits: Final = _alone(limits) if _padding_is_read(module, tokenizer) else limits
         self._longest: Final = limits.max_sequence
-        self._memory: Final = memory
         self._taken: Final = inspect.signature(module.forward).parameters
 
-    @torch.inference_mode()
-    def judge(self, inputs: Sequence[Input], what: str, truncate: bool) -> Judgement:
-        """The head's figures. Raises BadRequest for an input that is too long, unless the request or the catalog has it cut;
-        `what` is what people call one. Raises BadCheckpoint where a figure is none."""
-        read = [self._read(given) for given in inputs]
+    def read(self, inputs: Sequence[Input], what: str, truncate: bool, say: Pronounce) -> ReadRows[TokenRow]:
+        """The inputs as rows. Raises BadRequest for an input that is too long, unless the request or the catalog has it cut;
+        `what` is what people call one. `say` makes the result of the head's figures; where a figure is none, BadCheckpoint
+        is raised instead."""
+        has_room = self._longest > self._frame(max(map(len, inputs), default=1))
+        read = read_texts(self._tokenizer, inputs, self._longest, is_cut=has_room)
         tokens = tuple(text.counts for text in read)
         for number, (given, counts) in enumerate(zip(inputs, tokens, strict=True), start=1):
-            self._check_length(counts, f"{what} {number}", len(given), truncate or self._limits.truncate)
-        kept = [counts.kept for counts in tokens]
-        logits = torch.empty((len(read), self._labels), dtype=torch.float32)
-        at_once = 0
-        for batch in split(kept, self._limits):
-            for part, result in in_parts(batch, lambda part: self._run([read[row].row for row in part]), self._memory):
-                logits[part] = result
-                at_once = max(at_once, len(part) * max(kept[row] for row in part))
-        self._check_numbers(logits)
-        most_tokens = self._limits.max_batch * self._longest
-        return Judgement(logits, tokens, min(1.0, at_once / most_tokens))
+            self._check_length(counts, f"{what} {number}", len(given), truncate or self.limits.truncate)
 
-    def _read(self, given: Input) -> ReadText:
-        return read_text(self._tokenizer, given, self._longest, is_cut=self._longest > self._frame(len(given)))
+        def result(figures: torch.Tensor) -> TaskResult:
+            self._check_numbers(figures)
+            return say(figures, tokens)
+
+        return ReadRows([text.row for text in read], [counts.kept for counts in tokens], result)
+
+    @torch.inference_mode()
+    def forward(self, rows: Sequence[TokenRow]) -> torch.Tensor:
+        """The head's figures, in one batch."""
+        if len(rows) == 1:
+            padded = {name: torch.tensor([tokens]) for name, tokens in rows[0].items()}
+        else:
+            padded = dict(self._tokenizer.pad(list(rows), return_tensors="pt"))
+        inputs: dict[str, Any] = {n: t.to(self._module.device) for n, t in padded.items() if n in self._taken}
+        if "use_cache" in self._taken:
+            inputs["use_cache"] = False  # nothing is written after the text, so keys and values are not wanted again
+        logits: torch.Tensor = self._module(**inputs).logits
+        return logits.float().cpu()
 
     def _frame(self, parts: int) -> int:
         """Tokens that come with any text."""
@@ -98,17 +99,6 @@ class Judge:
                 ' it cut: --truncate, truncate=True, or "truncate": true in the catalog\'s limits'
             )
 
-    def _run(self, rows: list[TokenRow]) -> torch.Tensor:
-        if len(rows) == 1:
-            padded = {name: torch.tensor([tokens]) for name, tokens in rows[0].items()}
-        else:
-            padded = dict(self._tokenizer.pad(rows, return_tensors="pt"))
-        inputs: dict[str, Any] = {n: t.to(self._module.device) for n, t in padded.items() if n in self._taken}
-        if "use_cache" in self._taken:
-            inputs["use_cache"] = False  # nothing is written after the text, so keys and values are not wanted again
-        logits: torch.Tensor = self._module(**inputs).logits
-        return logits.float().cpu()
-
     def _check_numbers(self, logits: torch.Tensor) -> None:
         if bool(logits.isfinite().all()):
             return
@@ -126,15 +116,18 @@ class Reranker:
         self._judge: Final = judge
         self._activation: Final[torch.nn.Module] = getattr(torch.nn, head.activation)()
 
-    def run(self, task: Rerank, say: Say) -> RunOutcome:
-        """Scores of all documents; there are no parts."""
-        pairs = [(task.query, document) for document in task.documents]
-        judged = self._judge.judge(pairs, "document", task.truncate)
-        scores: list[float] = self._activation(judged.logits[:, 0]).tolist()
-        return RunOutcome(Scores(tuple(scores), judged.tokens), judged.filled)
+    def lane(self, name: str, turn: Turn) -> RowLane:
+        return RowLane(self._judge, self._read, turn, name)
 
     def warm(self) -> None:
-        self.run(Rerank("warm", ("warm",), truncate=True), lambda _: None)
+        _warm(self._judge, self._read(Rerank("warm", ("warm",), truncate=True)))
+
+    def _read(self, task: Rerank) -> ReadRows[TokenRow]:
+        pairs = [(task.query, document) for document in task.documents]
+        return self._judge.read(pairs, "document", task.truncate, self._scores)
+
+    def _scores(self, figures: torch.Tensor, tokens: tuple[TextTokens, ...]) -> Scores:
+        return Scores(tuple(self._activation(figures[:, 0]).tolist()), tokens)
 
 
 class Classifier:
@@ -144,15 +137,18 @@ class Classifier:
         self._judge: Final = judge
         self._head: Final = head
 
-    def run(self, task: Classify, say: Say) -> RunOutcome:
-        """Scores of all labels for all texts; there are no parts."""
-        judged = self._judge.judge([(text,) for text in task.texts], "text", task.truncate)
-        rows: list[list[float]] = self._shares(judged.logits).tolist()
-        scores = tuple(map(tuple, rows))
-        return RunOutcome(LabelScores(self._head.labels, scores, judged.tokens), judged.filled)
+    def lane(self, name: str, turn: Turn) -> RowLane:
+        return RowLane(self._judge, self._read, turn, name)
 
     def warm(self) -> None:
-        self.run(Classify(("warm",), truncate=True), lambda _: None)
+        _warm(self._judge, self._read(Classify(("warm",), truncate=True)))
+
+    def _read(self, task: Classify) -> ReadRows[TokenRow]:
+        return self._judge.read([(text,) for text in task.texts], "text", task.truncate, self._label_scores)
+
+    def _label_scores(self, figures: torch.Tensor, tokens: tuple[TextTokens, ...]) -> LabelScores:
+        rows: list[list[float]] = self._shares(figures).tolist()
+        return LabelScores(self._head.labels, tuple(map(tuple, rows)), tokens)
 
     def _shares(self, logits: torch.Tensor) -> torch.Tensor:
         match self._head.problem:
@@ -162,6 +158,10 @@ class Classifier:
                 return logits.sigmoid()
             case "single_label_classification":
                 return logits.softmax(dim=1)
+
+
+def _warm(judge: Judge, read: ReadRows[TokenRow]) -> None:
+    read.result(forward_alone(judge, read.rows))
 
 
 def _padding_is_read(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:

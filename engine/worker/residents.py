@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from msgspec import Struct
@@ -22,7 +22,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
-from engine.worker.lanes import Asked, Lane, Turn, WholeRuns
+from engine.worker.lanes import Asked, Lane, Runner, Turn
 from engine.worker.memory import Backing, Placement
 from engine.worker.protocol import (
     Bind,
@@ -36,7 +36,7 @@ from engine.worker.protocol import (
     WrittenBack,
 )
 from engine.worker.runners import SUPPORT
-from engine.worker.running import Runner, RunOutcome, Say
+from engine.worker.running import RunOutcome, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
@@ -49,7 +49,6 @@ class BoundModel(Struct, frozen=True):
     skeleton: Skeleton
     placement: Placement
     task: TaskKind
-    runner: Runner[Any]
     lane: Lane
     """Of its own, so that its runs wait for no load."""
 
@@ -58,7 +57,7 @@ class KeptSkeleton(Struct, frozen=True):
     """What is built once for a model and serves each of its loads."""
 
     skeleton: Skeleton
-    runner: Runner[Any]
+    runner: Runner
 
 
 class Residents:
@@ -121,8 +120,8 @@ class Residents:
                 bind_s = time.perf_counter() - started_s - waited_s
                 warm_s = self._warm_once(request, kept.runner)
                 used_bytes, card = self._backing.used_bytes, self._backing.card
-                lane = WholeRuns(kept.runner.run, self._backing.runs, self._turn, request.model)
-                self._bound[request.model] = BoundModel(kept.skeleton, placement, request.task, kept.runner, lane)
+                lane = kept.runner.lane(request.model, self._turn)
+                self._bound[request.model] = BoundModel(kept.skeleton, placement, request.task, lane)
         except BaseException:
             with self._changing:
                 unbind(kept.skeleton)  # first: what still lies on the placement would be quarantined as leaked
@@ -178,7 +177,7 @@ class Residents:
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
         return KeptSkeleton(skeleton, runner)
 
-    def _warm_once(self, request: Bind, runner: Runner[Any]) -> float:
+    def _warm_once(self, request: Bind, runner: Runner) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for
         the process's life: a model that comes back is warm, and such a run would take longer than its copy."""
         key = (request.model, request.folder)

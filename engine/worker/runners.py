@@ -21,11 +21,12 @@ from engine.weights.sequence_limits import own_limit, positions_of
 from engine.worker.embedding import Embedder, encoder_class
 from engine.worker.generation import Generator, decoder_class
 from engine.worker.judging import Classifier, Judge, Reranker
-from engine.worker.running import RunMemory, Runner
+from engine.worker.lanes import Runner
+from engine.worker.running import RunMemory
 from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.skeleton import Skeleton, generation_settings
 
-MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner[Any]]
+MakeRunner: TypeAlias = Callable[[Skeleton, PreTrainedTokenizerBase, Limits, RunMemory], Runner]
 
 
 class TaskSupport(Struct, frozen=True):
@@ -38,26 +39,22 @@ class TaskSupport(Struct, frozen=True):
     """Reads what its runner goes by, from a checkpoint's files; raises BadCheckpoint. Tried before any weight is read."""
 
 
-def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
+def _embedder(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner:
     behind = ModulesBehind(skeleton.folder, read_sentence_format(skeleton.folder))
     return Embedder(skeleton.module, tokenizer, behind, _at_most_own(skeleton, limits, "embedding"), memory)
 
 
-def _generator(
-    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
-) -> Runner[Any]:
+def _generator(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner:
     return Generator(skeleton.module, tokenizer, limits, memory)
 
 
-def _reranker(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner[Any]:
+def _reranker(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner:
     head = read_head(skeleton.folder)
     own = _at_most_own(skeleton, limits, "rerank")
     return Reranker(Judge(skeleton.module, tokenizer, head, own, memory), head)
 
 
-def _classifier(
-    skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory
-) -> Runner[Any]:
+def _classifier(skeleton: Skeleton, tokenizer: PreTrainedTokenizerBase, limits: Limits, memory: RunMemory) -> Runner:
     head = read_head(skeleton.folder)
     own = _at_most_own(skeleton, limits, "classify")
     return Classifier(Judge(skeleton.module, tokenizer, head, own, memory), head)

@@ -11,12 +11,11 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 import torch
 from msgspec import Struct
 
-from engine.core.tasks import Task, TaskPart, TaskResult
+from engine.core.tasks import TaskPart, TaskResult
 from engine.worker.errors import OutOfMemory, StaleLock
 
 _T = TypeVar("_T")
 R = TypeVar("R")
-T_contra = TypeVar("T_contra", bound=Task, contravariant=True)
 
 SHORTAGES: Final = (
     "out of memory",
@@ -69,21 +68,6 @@ class RunOutcome(Struct, frozen=True):
     def with_figures(self, device_s: float, took: Measurement) -> RunOutcome:
         """The outcome, with what was found out about the run."""
         return RunOutcome(self.result, self.filled, device_s, took.workspace_bytes, took.used_bytes)
-
-
-class Runner(Protocol[T_contra]):
-    """Runs a model that is bound, for tasks of one kind. There is one for each kind of task (`residents.RUNNERS`)."""
-
-    def run(self, task: T_contra, say: Say) -> RunOutcome:
-        """Carry the task out; parts that are there sooner are said. They are pushed, since transformers pushes its tokens, too.
-
-        Raises BadRequest for a task that can't be meant as it is, OutOfMemory.
-        """
-        ...
-
-    def warm(self) -> None:
-        """The shortest run there is."""
-        ...
 
 
 class Measurement:
@@ -145,7 +129,7 @@ def once_more(run: Callable[[], R], memory: RunMemory) -> R | None:
 
 def in_parts(rows: list[_T], run: Callable[[list[_T]], R], memory: RunMemory) -> Iterator[tuple[list[_T], R]]:
     """The rows with their results, in as few parts as memory allows, in order. Raises OutOfMemory when one row alone is
-    too much."""
+    too much: the first that has no result."""
     waiting = [rows]
     while waiting:
         part = waiting.pop()

@@ -3,7 +3,7 @@ length, in float32 on the host. Those are small, take nothing of the device, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
@@ -40,24 +40,25 @@ class ModulesBehind:
         self._pooling: Final = pooling
         self._steps: Final = tuple(_step(folder, module) for module in others)
 
-    def vectors(
-        self, hidden: torch.Tensor, mask: torch.Tensor, prompt_tokens: int, dimensions: int | None
-    ) -> torch.Tensor:
-        """A float32 row on the host for each row of hidden states; only the first `dimensions` figures of it, of unit length
-        where the whole has."""
+    def vectors(self, hidden: torch.Tensor, mask: torch.Tensor, prompt_tokens: Sequence[int]) -> torch.Tensor:
+        """A float32 row on the host for each row of hidden states, which begins with so many tokens of a prompt."""
         rows = pool(hidden, mask, self._pooling, prompt_tokens).float().cpu()
         for step in self._steps:
             rows = step(rows)
-        if dimensions is None or dimensions == rows.shape[1]:
-            return rows
-        return _to_unit_length(rows[:, :dimensions]) if self.format.normalizes else rows[:, :dimensions]
+        return rows
+
+    def shortened(self, vectors: torch.Tensor, dimensions: int | None) -> torch.Tensor:
+        """The first `dimensions` figures of each, of unit length where the whole has."""
+        if dimensions is None or dimensions == vectors.shape[1]:
+            return vectors
+        return _to_unit_length(vectors[:, :dimensions]) if self.format.normalizes else vectors[:, :dimensions]
 
 
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling, prompt_tokens: int = 0) -> torch.Tensor:
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling, prompt_tokens: Sequence[int] = ()) -> torch.Tensor:
     """One vector a row: that of each mode, side by side. `mask` is 1 where there is no padding, on whichever side that is."""
     before = mask
-    if prompt_tokens and not pooling.include_prompt:
-        mask = mask * (_numbered(mask) > prompt_tokens)
+    if any(prompt_tokens) and not pooling.include_prompt:
+        mask = mask * (_numbered(mask) > torch.tensor(prompt_tokens, device=mask.device).unsqueeze(1))
     return torch.cat([_pool(hidden, mask, before, mode).float() for mode in pooling.modes], dim=1)
 
 

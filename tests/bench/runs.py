@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, Repeat, Series
+from engine.bench.request_records import (
+    REQUESTS_VERSION,
+    RequestRound,
+    RequestSeries,
+    RequestsResult,
+    RequestSubject,
+    RequestTimes,
+)
 from engine.core.records import Phases
 from engine.recording.host_facts import HostFacts
 
@@ -24,3 +32,22 @@ def series(model: str, switch_seconds: Sequence[float], device: str = "gpu0") ->
 
 def run_of(*all_series: Series, machine: HostFacts = MACHINE) -> BenchResult:
     return BenchResult(BENCH_VERSION, 1.8e9, "0.1.0", machine, 1, all_series)
+
+
+def request_series(
+    model: str, seconds: Sequence[float], gap_s: float = 0.0, *, cold: bool = False, at_once: int = 1
+) -> RequestSeries:
+    """Rounds of `at_once`: with a gap, texts of four tokens, whose first comes after half of the time; else a row each."""
+    answers = tuple(
+        RequestTimes("gpu0", s, s / 2, (gap_s,) * 3, 4) if gap_s else RequestTimes("gpu0", s, s, (), 1) for s in seconds
+    )
+    subject = RequestSubject(model, "together" if at_once > 1 else "alone", at_once, cold)
+    rounds = tuple(
+        RequestRound(max(a.answer_s for a in answers[first : first + at_once]), at_once * answers[first].work)
+        for first in range(0, len(answers), at_once)
+    )
+    return RequestSeries(subject, False, "tokens" if gap_s else "rows", answers, rounds)
+
+
+def requests_run(*series: RequestSeries, mix: str = "a text each", machine: HostFacts = MACHINE) -> RequestsResult:
+    return RequestsResult(REQUESTS_VERSION, 1.8e9, "0.1.0", machine, mix, series)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+from statistics import median
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +85,15 @@ def test_every_time_is_counted_once(values: list[float], steps: int) -> None:
     found = histogram(values, steps)
     assert sum(found.counts) == len(values)
     assert len(found.counts) == steps
+
+
+def test_of_many_values_the_interval_is_the_same_as_with_every_draw_made() -> None:
+    random = Random(3)
+    values = [random.lognormvariate(0, 0.5) for _ in range(301)]
+    change = change_of_median(values, values)
+    drawn = sorted(
+        median(random.choices(values, k=301)) / median(random.choices(values, k=301)) - 1 for _ in range(1000)
+    )
+    assert change.share == 0
+    assert change.low == pytest.approx(drawn[25], abs=0.02)
+    assert change.high == pytest.approx(drawn[-26], abs=0.02)

@@ -10,13 +10,14 @@ import pytest
 
 from engine.api import Answer
 from engine.bench.records import BenchResult
+from engine.bench.request_records import RequestsResult
 from engine.core.commands import Evict, Load, Submission
-from tests.bench.runs import run_of, series
+from tests.bench.runs import request_series, requests_run, run_of, series
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
 
 
-def saved(path: Path, run: BenchResult) -> str:
+def saved(path: Path, run: BenchResult | RequestsResult) -> str:
     path.write_bytes(msgspec.json.encode(run))
     return str(path)
 
@@ -161,6 +162,84 @@ async def test_runs_with_nothing_in_common_are_not_called_equal(citadel: Citadel
     ran = await citadel("bench", "compare", before, after)
     assert ran.status == 1
     assert "in common" in ran.out
+
+
+async def test_requests_are_measured_and_kept_as_json_csv_and_markdown(
+    citadel: Citadel, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    files = (f"--output={tmp_path}/run.json", f"--csv={tmp_path}/run.csv", f"--markdown={tmp_path}/run.md")
+    chosen = ("e5-small", "phi-3-mini", "-n", "2", "--at-once", "3", "--tokens", "4")
+    ran = await citadel("bench", "--requests", *chosen, *files)
+    assert ran.status == 0
+    rows = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert [row.partition("one at a time")[0] for row in rows[1:3]] == ["e5-small (synthetic) "] * 2
+    assert rows[3].startswith("e5-small (synthetic) 3 at once 6 ")
+    assert rows[4].startswith("phi-3-mini (synthetic) one at a time, cold 2 ")
+    assert rows[4].endswith("tokens")
+    assert "sent: to each model 2 requests that it is loaded for, 2 one at a time, and 2 times 3 at once" in ran.out
+    assert "at most 4 tokens" in ran.out
+    assert "virtual" in ran.err
+
+    run = msgspec.json.decode((tmp_path / "run.json").read_bytes(), type=RequestsResult)
+    assert [(s.subject.sent, s.subject.cold, len(s.answers)) for s in run.series[3:]] == [
+        ("alone", True, 2),
+        ("alone", False, 2),
+        ("together", False, 6),
+    ]
+    assert all(len(answer.gaps_s) == 3 for answer in run.series[3].answers)
+    assert run.machine.sample_s == 10
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == 1 + 2 * (2 + 2 + 6)
+    document = (tmp_path / "run.md").read_text()
+    assert "| phi-3-mini (synthetic) | 3 at once | 6 |" in document
+    assert f"{run.machine.cores} cores" in document
+
+
+async def test_a_slower_run_of_requests_fails_the_comparison_and_says_where(citadel: Citadel, tmp_path: Path) -> None:
+    seconds = [1.0, 1.01, 0.99]
+    before = saved(tmp_path / "before.json", requests_run(request_series("m", seconds, gap_s=0.1)))
+    after = saved(tmp_path / "after.json", requests_run(request_series("m", seconds, gap_s=0.2)))
+    ran = await citadel("bench", "compare", before, after)
+    assert ran.status == 1
+    verdicts = {line.split()[5]: line.split()[-1] for line in ran.out.splitlines() if line.startswith("m ")}
+    assert verdicts == {"answer": "ok", "first": "ok", "part": "SLOWER", "token": "ok"}
+    assert (await citadel("bench", "compare", after, before)).status == 0
+
+
+async def test_requests_and_switches_do_not_compare_and_requests_are_not_drawn(
+    citadel: Citadel, tmp_path: Path
+) -> None:
+    switches = saved(tmp_path / "switches.json", run_of(series("m", [1.0])))
+    requests = saved(tmp_path / "requests.json", requests_run(request_series("m", [1.0])))
+    ran = await citadel("bench", "compare", switches, requests)
+    assert ran.status == 1
+    assert "is a run of switches and one of requests" in ran.err
+    drawn = await citadel("bench", "plot", requests, "-o", str(tmp_path / "run.svg"))
+    assert drawn.status == 1
+    assert "only switches are drawn" in drawn.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--requests", "--on", "gpu0"), "--on"),
+        (("--requests", "--from", "disk", "--pairs"), "--from, --pairs"),
+        (("--at-once", "4"), "--at-once"),
+        (("--tokens", "4", "--markdown", "run.md"), "--tokens, --markdown"),
+    ],
+)
+async def test_what_means_nothing_beside_the_rest_is_refused(
+    citadel: Citadel, engine: ScriptedEngine, arguments: tuple[str, ...], named: str
+) -> None:
+    ran = await citadel("bench", *arguments)
+    assert (ran.status, engine.submissions) == (2, [])
+    assert f"nothing was measured: {named} can't be meant here" in ran.err
+
+
+async def test_requests_that_evict_nobody_unless_somebody_agrees(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "e5-small", "--on", "gpu1")
+    ran = await citadel("bench", "--requests", "e5-small")
+    assert (ran.status, ran.out) == (4, "")
+    assert "e5-small (synthetic) leaves gpu1" in ran.err
 
 
 async def test_a_file_that_is_no_run_is_refused_by_name(citadel: Citadel, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.api import CannotServe
+from engine.bench.request_records import RequestsResult
 from engine.core.tasks import RunEvent, Task
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
@@ -49,6 +51,40 @@ async def test_the_summary_says_who_played_whom_and_how_it_went(
     assert "budget filled" in ran.out
     assert re.search(r"at best +\d+\.\d % for these requests; \d+\.\d % with ", ran.out)
     assert "the GPUs are virtual" in ran.err
+
+
+async def test_every_request_is_kept_with_its_times_cold_and_warm_apart(
+    citadel: Citadel, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    cast = tmp_path / "cast.csv"
+    cast.write_text("trace,model\na,e5-small\nw,phi-3-mini\n")
+    kept = [tmp_path / f"play.{ending}" for ending in ("json", "csv", "md")]
+    files = ("--output", str(kept[0]), "--csv", str(kept[1]), "--markdown", str(kept[2]))
+    # a second apart: the warm ones are due long after their models have come
+    ran = await citadel("drive", trace(tmp_path, "awaw"), "--speed", "20", "--models", str(cast), *files)
+
+    assert ran.status == 0
+    run = msgspec.json.decode(kept[0].read_bytes(), type=RequestsResult)
+    assert sum(len(series.answers) for series in run.series) == 4
+    assert {(s.subject.model, s.subject.sent, s.unit) for s in run.series} == {
+        ("e5-small", "played", "rows"),
+        ("phi-3-mini", "played", "tokens"),
+    }
+    assert all(answer.gaps_s for s in run.series if s.unit == "tokens" for answer in s.answers)
+    assert run.mix.endswith("20 times as fast; a by e5-small, w by phi-3-mini")
+    assert run.machine.cores > 0
+    assert len(kept[1].read_text().splitlines()) == 5
+    assert "| e5-small (synthetic) | as the demand has them" in kept[2].read_text()
+    assert "FIRST P95" in ran.out
+    assert (await citadel("bench", "compare", str(kept[0]), str(kept[0]))).status == 0
+
+
+async def test_a_file_that_can_not_be_written_is_found_out_before_anything_is_sent(
+    citadel: Citadel, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    ran = await citadel("drive", trace(tmp_path, "a"), "--csv", "/nowhere/play.csv")
+    assert (ran.status, engine.submissions) == (1, [])
+    assert "/nowhere/play.csv can't be written" in ran.err
 
 
 async def test_failures_are_counted_by_their_reason_and_do_not_end_the_play(

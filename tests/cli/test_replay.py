@@ -72,7 +72,9 @@ def test_a_timed_replay_tells_waits_delays_and_denials(trace: Path, capsys: pyte
     shown = capsys.readouterr().out.splitlines()
     assert shown[3].split()[:8] == ["POLICY", "SWITCH", "s", "WAIT", "mean", "p99", "DELAY", "mean"]
     assert shown[4].split()[0] == "lru"
-    assert "DELAY: seconds from its arrival to its answer" in shown[-1]
+    assert shown[3].split()[-2:] == ["AHEAD", "s"]
+    assert "DELAY: seconds from its arrival to its answer" in shown[-2]
+    assert "AHEAD: seconds of reading slabs from disk before anybody waited for them" in shown[-1]
 
 
 def test_faster_requests_wait_no_less(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,3 +112,17 @@ def test_an_unknown_form_of_picture_is_refused(trace: Path, tmp_path: Path, caps
     assert main(["replay", str(trace), "--plot", str(tmp_path / "replay.doc")]) == 1
 
     assert "replay.doc can't be drawn" in capsys.readouterr().err
+
+
+def test_generated_demand_is_replayed_without_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--generated", "models=12,requests=900,seed=2", "--policy", "lru", "--json"]) == 0
+
+    compared = json.loads(capsys.readouterr().out)
+    assert 800 < compared["requests"] < 1000
+    assert len(compared["sizes"]) == 12
+
+
+def test_enough_demand_is_not_remarked_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--generated", "models=12,requests=900,seed=2"]) == 0
+
+    assert "too few" not in capsys.readouterr().err

@@ -70,3 +70,20 @@ async def test_where_nothing_is_recorded_it_says_so(citadel: Citadel) -> None:
 
     assert ran.status == 1
     assert "no recorded demand" in ran.err
+
+
+async def test_the_tiers_limit_of_models_is_the_engines_too(
+    citadel: Citadel, engine: ScriptedEngine, recorded: None
+) -> None:
+    ran = await citadel("replay", "--own")
+
+    assert "RAM tier 1.07 GB for 2 models (exclusive)" in ran.out
+
+
+async def test_too_little_demand_to_rank_policies_by_is_said(
+    citadel: Citadel, engine: ScriptedEngine, recorded: None
+) -> None:
+    all_policies, one = await citadel("replay", "--own"), await citadel("replay", "--own", "--policy", "lru")
+
+    assert "3 requests, when repeats count once: too few to judge by" in all_policies.err
+    assert one.err == ""

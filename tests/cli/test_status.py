@@ -13,6 +13,7 @@ from engine.core.commands import Load, Submission
 from engine.core.devices import Reading
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import FARING
 
 
 async def test_the_table_shows_both_shares_and_marks_synthetic_models(citadel: Citadel, engine: ScriptedEngine) -> None:
@@ -96,3 +97,46 @@ async def test_what_a_device_says_of_itself_can_not_steer_the_terminal(
     hostile = replace(state.devices["gpu0"], reading=Reading("failed", "\x1b]0;pwned\x07 and\x9b2J"))
     engine.set_state(replace(state, devices={**state.devices, "gpu0": hostile}))
     assert not set((await citadel("status")).out) & set("\x1b\x07\x9b")
+
+
+async def test_how_requests_fare_is_a_table_of_its_own_and_says_what_its_times_are_of(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    assert "REQUESTS OF" not in (await citadel("status")).out
+    engine.set_requests(FARING)
+    ran = await citadel("status")
+    rows = ran.out[ran.out.index("REQUESTS OF") :].splitlines()
+    headings = "REQUESTS OF IN FLIGHT WAITING PER S FIRST P50 P95 ANSWERED FAILED REFUSED LEFT"
+    assert rows[0].split() == headings.split()
+    assert [" ".join(row.split()) for row in rows[1:4]] == [
+        "all-MiniLM-L6-v2 8 12 118 rows 210 ms 210 ms 840 ms 480 0 3 0",
+        "e5-small (synthetic) 0 0 - 8.4 ms 8.4 ms 12 ms 24 0 0 0",
+        "phi-3-mini (synthetic) 1 2 7.3 tokens 360 ms 4.10 s 12.4 s 31 1 0 2",
+    ]
+    assert rows[4].startswith("times: of the requests answered in the last 5 minutes, at most the newest 512;")
+    assert "bge-base" not in "".join(rows)
+
+
+async def test_how_requests_fare_is_in_the_json_and_the_csv_in_numbers(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    engine.set_requests(FARING)
+    models = {m["name"]: m for m in json.loads((await citadel("status", "--json")).out)["models"]}
+    assert models["phi-3-mini"]["request_figures"] == {
+        "waiting": 2,
+        "in_flight": 1,
+        "per_s": 7.3,
+        "first_part_s": 0.36,
+        "p50_s": 4.1,
+        "p95_s": 12.4,
+        "answered": 31,
+        "failed": 1,
+        "refused": 0,
+        "left": 2,
+        "ever_answered": 0,
+        "ever_done": 0,
+    }
+    assert models["bge-base"]["request_figures"] is None
+    rows = {r["name"]: r for r in csv.DictReader((await citadel("status", "--csv", "models")).out.splitlines())}
+    assert (rows["all-MiniLM-L6-v2"]["per_s"], rows["all-MiniLM-L6-v2"]["waiting"]) == ("118.0", "12")
+    assert (rows["bge-base"]["p95_s"], rows["bge-base"]["answered"]) == ("", "0")

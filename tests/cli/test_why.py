@@ -10,6 +10,7 @@ from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
+from tests.tui.busy_engines import FARING
 
 
 async def test_a_victim_is_told_for_whom_it_left_and_how_well_that_was_predicted(
@@ -83,3 +84,18 @@ async def test_a_model_that_is_not_in_the_catalog_is_named_with_those_that_are(
 
     assert ran.status == 1
     assert "no model is named gpt-9; the catalog has all-MiniLM-L6-v2" in ran.err
+
+
+async def test_how_its_requests_fare_comes_last_and_only_where_there_were_any(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    assert "its requests:" not in (await citadel("why", "phi-3-mini")).out
+    engine.set_requests(FARING)
+    assert (await citadel("why", "phi-3-mini")).out.splitlines()[-3:] == [
+        "its requests: 1 in flight, 2 waiting, 7.3 tokens a second in the last minute",
+        "p50 4.10 s, p95 12.4 s, first token 360 ms; of 31 answers in the last 5 minutes",
+        "1 failed, 2 left since the engine started; not in the times",
+    ]
+    told = json.loads((await citadel("why", "phi-3-mini", "--json")).out)
+    assert told["request_figures"]["p95_s"] == 12.4
+    assert json.loads((await citadel("why", "bge-base", "--json")).out)["request_figures"] is None

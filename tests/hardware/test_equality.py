@@ -18,6 +18,7 @@ from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.skeleton import Skeleton
 from engine.worker.tokenizer import load_tokenizer
 from tests.worker.int8 import float16_model, prepare_in_int8, round_matrices
+from tests.worker.lanes import embed
 from tests.worker.models import EMBEDDING, GENERATION, Tier, filled, prepare_random, run
 from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
@@ -67,9 +68,7 @@ def test_embeddings_equal_those_of_from_pretrained_and_lie_on_the_cpu(
     tokenizer = load_tokenizer(prepared.folder)
     behind = ModulesBehind(prepared.folder, read_sentence_format(prepared.folder))
     made, expected = (
-        Embedder(module, tokenizer, behind, Limits(max_batch=4, max_sequence=64))
-        .embed(Embed(tuple(TEXTS), truncate=True))
-        .vectors
+        embed(Embedder(module, tokenizer, behind, Limits(4, 64)), Embed(tuple(TEXTS), truncate=True)).vectors
         for module in (skeleton.module, reference)
     )
     assert made.device.type == "cpu"

@@ -7,9 +7,9 @@ import sys
 
 from citadel_tui.run import run_console
 from engine.api import EngineAPI
-from tests.pty.moving_figures import moved
+from tests.pty.moving_figures import moved, requests_moved
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.busy_engines import busy_engine
+from tests.tui.busy_engines import FARING, busy_engine
 
 
 async def change_every_second(engine: ScriptedEngine) -> None:
@@ -18,6 +18,7 @@ async def change_every_second(engine: ScriptedEngine) -> None:
         await asyncio.sleep(1)
         number += 1
         engine.set_state(moved(engine.state, number))
+        engine.set_requests(requests_moved(FARING, number))
 
 
 class Broken(ScriptedEngine):

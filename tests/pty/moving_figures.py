@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
+from engine.core.insight.request_figures import RequestFigures
+from engine.core.names import ModelName
 from engine.core.sizes import MIB
 from engine.core.state import State
 from tests.tui.busy_engines import with_requests
@@ -30,3 +33,17 @@ def moved(state: State, number: int) -> State:
         )
         devices[card] = replace(known, reading=reading)
     return replace(with_requests(state, number), devices=devices)
+
+
+def requests_moved(requests: Mapping[ModelName, RequestFigures], number: int) -> dict[ModelName, RequestFigures]:
+    """`requests` at the second `number`: every rate and every time."""
+    return {
+        model: replace(
+            known,
+            waiting=(number + at) % 5,
+            per_s=round(known.per_s + (7 * number + 3 * at) % 40, 1),
+            first_part_s=0.05 + 0.001 * ((11 * number + at) % 90),
+            p95_s=0.2 + 0.01 * ((13 * number + at) % 70),
+        )
+        for at, (model, known) in enumerate(requests.items())
+    }

@@ -21,10 +21,10 @@ from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
-from engine.runtime.engine import Engine, LookAt
+from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook, initial_state, last_residency, look_at, with_pins
+from engine.runtime.initial_state import LookAt, ModelLook, initial_state, last_residency, look_at, with_pins
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience
@@ -123,7 +123,7 @@ async def _opened(
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store, footprints)
     finally:
-        await engine.stop()
+        await engine.stop(now=True)
 
 
 async def all_devices_up(engine: Engine) -> None:

@@ -30,6 +30,7 @@ from engine.core.tasks import (
     Vectors,
 )
 from engine.recording.footprints import FootprintStore
+from engine.runtime.ports import WorkerHandle
 from engine.runtime.slab_store import Fetched, FetchReports, PassingFailure, SlabStore
 from engine.weights.errors import ReadStopped
 from engine.weights.integrity import SlabCondition
@@ -73,6 +74,8 @@ class ScriptedWorker:
         """All that it was asked for."""
         self.unlocked: list[int] = []
         self.heard: list[WorkerNews] = []
+        self.runs_by: WorkerHandle | None = None
+        """Who carries its runs out in its place."""
         self.runs_out_of_memory = False
         self.dies_of_runs = False
         self.workspace_bytes: int | None = None
@@ -107,7 +110,8 @@ class ScriptedWorker:
                 del self.bound[request.model]
                 return Released(request.id, 0.0, sum(self.bound.values()), 0)
             case Run():
-                return await self._run(request, on_part)
+                by = self.runs_by
+                return await (by.request(request, on_advance, on_part) if by else self._run(request, on_part))
             case Ping():
                 return Pong(request.id)
             case Unlock():
@@ -125,6 +129,8 @@ class ScriptedWorker:
             case SlabStopped(bind):
                 if not self._whole[bind].done():
                     self._whole[bind].set_result(False)
+            case LeaveRun() if self.runs_by:
+                self.runs_by.tell(news)
             case LeaveRun(run):
                 if leaving := self._leaving.get(run):
                     leaving.set()
@@ -154,9 +160,10 @@ class ScriptedWorker:
             raise WorkerDied(self._ended.result())
 
     async def _run(self, request: Run, on_part: Callable[[TaskPart], None]) -> Reply:
-        """A prompt is written backwards, its first character before the run may finish."""
-        if isinstance(request.task, Generate):
-            on_part(TextPart(0, str(request.task.prompt)[-1:]))
+        """A prompt is written backwards, its first character before the run may finish, each of the others as a part then."""
+        backwards = str(request.task.prompt)[::-1] if isinstance(request.task, Generate) else ""
+        if backwards:
+            on_part(TextPart(0, backwards[0]))
         leaving = self._leaving[request.id] = asyncio.Event()
         self.running.set()
         if self.dies_of_runs:
@@ -169,12 +176,15 @@ class ScriptedWorker:
             return Failure(request.id, "left", "nobody waited for it any more")
         if self.runs_out_of_memory:
             return Failure(request.id, "out of memory", "1 row needs 40 MiB, 10 MiB are free")
+        for begin, character in enumerate(backwards[1:], 1):
+            on_part(TextPart(begin, character))
+            await asyncio.sleep(0)
         result: TaskResult
         match request.task:
             case Embed(texts=texts):
                 result = Vectors(2, array("f", [figure for _ in texts for figure in (0.6, 0.8)]).tobytes())
             case Generate(prompt=prompt, max_tokens=max_tokens):
-                result = Continuation(str(prompt)[::-1], min(len(prompt), max_tokens))
+                result = Continuation(backwards, min(len(prompt), max_tokens))
             case Rerank(documents=documents):
                 tokens = tuple(TextTokens(len(document), len(document)) for document in documents)
                 result = Scores(tuple(float(len(document)) for document in documents), tokens)

@@ -28,6 +28,11 @@ def test_a_script_gets_what_transformers_writes_and_refusals_in_words(tmp_path: 
         assert manager.generate("writer", "the cat", 12).text == greedy
         wrote = manager.generate("writer", "the cat", 12, temperature=1.5, seed=9)
         assert (wrote.text, wrote.seed, wrote.ended, wrote.prompt_tokens) == (drawn, 9, "length", 5)
+        writing = manager.stream("writer", "the cat", 12)
+        pieces = list(writing)
+        assert len(pieces) >= 3
+        assert "".join(pieces) == writing.result.text == greedy
+        assert writing.result.tokens == 12
         with pytest.raises(EngineError, match=r"writer on \w+: the prompt has 60 tokens.*takes 64 in all"):
             manager.generate("writer", "x" * 60, 12)
         with pytest.raises(EngineError, match=r"writer.*top_p must be above 0"):

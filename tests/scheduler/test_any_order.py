@@ -16,7 +16,7 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Switch
 from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
-from engine.scheduler.messages import BindFailed, SlabFailed, SlabNotWrittenBack
+from engine.scheduler.messages import BindFailed, SignOfLife, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
 from tests.scheduler.scripted_world import World
 
@@ -56,9 +56,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.submitted: list[str] = []
         self.leases: list[int] = []
 
-    @rule(command=COMMANDS)
-    def submit(self, command: Command) -> None:
-        self.submitted.append(self.world.submit(command))
+    @rule(command=COMMANDS, now=st.booleans())
+    def submit(self, command: Command, now: bool) -> None:
+        self.submitted.append(self.world.submit(command, now=now))
 
     @rule()
     def undo(self) -> None:
@@ -118,6 +118,12 @@ class AnyOrder(RuleBasedStateMachine):
         starting = any(isinstance(e, StartWorker) and e.device == device for e in self.world.waiting)
         if not starting:
             self.world.kill_worker(device)
+
+    @rule(device=DEVICES, silent_s=st.sampled_from([0.0, 6.0, 16.0]), step_s=st.sampled_from([1.0, 130.0]))
+    def look_at_a_worker(self, device: str, silent_s: float, step_s: float) -> None:
+        starting = any(isinstance(e, StartWorker) and e.device == device for e in self.world.waiting)
+        if not starting:
+            self.world.send(SignOfLife(device, silent_s, {"tiny": step_s} if not silent_s else {}))
 
     @rule(seconds=st.sampled_from([0.1, 5, 200]))
     def pass_time(self, seconds: float) -> None:

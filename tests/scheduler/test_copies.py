@@ -96,6 +96,7 @@ def test_a_model_that_came_elsewhere_meanwhile_is_not_brought_back_as_a_copy() -
     world = World(with_resident(box(SIZES), "a", "gpu0"))
 
     world.kill_worker("gpu0")
+    world.pass_time(6)  # longer than requests wait for a worker that comes up
     world.ask("a")
     while any(r.stage != "ready" for r in world.state.of("a")) or not world.state.of("a"):
         world.perform(next(e for e in reversed(world.waiting)))

@@ -16,6 +16,7 @@ from engine.api import (
     Declined,
     Done,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Recorded,
@@ -246,12 +247,20 @@ async def test_embedding_loads_the_model_and_gives_one_vector_a_text(api: Engine
     assert (await api.snapshot()).state.find(SMALL, answer.device) is not None
 
 
-async def test_what_a_model_writes_comes_in_parts_and_then_whole(api: EngineAPI) -> None:
-    *parts, last = [event async for event in api.run(LARGE, Generate("Once", max_tokens=3))]
+async def test_what_a_model_writes_comes_in_parts_and_then_whole_with_why_it_ended_and_what_it_took(
+    api: EngineAPI,
+) -> None:
+    *parts, last = [event async for event in api.run(LARGE, Generate("née 🙂!", max_tokens=6))]
     assert isinstance(last, RunResult)
     assert isinstance(last.result, Continuation)
-    assert parts
-    assert last.result.text.startswith("".join(part.text for part in parts if isinstance(part, TextPart)))
+    written = ""
+    for part in parts:
+        assert isinstance(part, TextPart)
+        assert part.begin == len(written)
+        written += part.text
+    assert len(parts) >= 3
+    assert last.result.text == written
+    assert (last.result.ended, last.result.tokens) == ("length", 6)
 
 
 async def test_a_result_says_where_the_model_ran_and_whether_it_means_anything(api: EngineAPI) -> None:
@@ -282,6 +291,18 @@ async def test_who_leaves_after_the_first_part_leaves_an_engine_that_goes_on(api
     assert (await api.generate(LARGE, "Once", max_tokens=3)).tokens == 3
     evicted = await api.submit(_submission(Evict(LARGE)))
     assert isinstance(evicted, Done)
+
+
+async def test_who_leaves_after_two_parts_gives_back_what_the_run_held(api: EngineAPI) -> None:
+    run = api.run(LARGE, Generate("Once", max_tokens=8))
+    parts = [await anext(run), await anext(run)]
+    assert all(isinstance(part, TextPart) for part in parts)
+    await run.aclose()
+    events = api.events()
+    async for event in events:
+        if isinstance(event, Updated) and not any(resident.leases for resident in event.snapshot.state.of(LARGE)):
+            break
+    await _close(events)
 
 
 async def test_settings_that_can_t_be_meant_are_refused_in_words(api: EngineAPI) -> None:
@@ -349,3 +370,26 @@ async def _close(events: AsyncIterator[Event]) -> None:
     """An iterator of events that is left half read holds a connection open."""
     assert isinstance(events, AsyncGenerator)
     await events.aclose()
+
+
+async def test_a_worker_is_restarted_by_hand_and_an_unknown_device_is_named(api: EngineAPI) -> None:
+    await api.restart_worker("gpu0")
+    with pytest.raises(EngineError, match="there is no device gpu7; the devices are gpu0, gpu1, cpu"):
+        await api.restart_worker("gpu7")
+
+
+async def test_a_plan_that_may_end_runs_says_that_its_evictions_are_at_once(api: EngineAPI) -> None:
+    await api.submit(Submission("load", Load(SMALL)))
+    waits, ends = await api.plan(Evict(SMALL)), await api.plan(Evict(SMALL), now=True)
+    assert isinstance(waits, Plan)
+    assert isinstance(ends, Plan)
+    assert "at once" not in waits.effects
+    assert "at once" in ends.effects
+    done = await api.submit(Submission("evict", Evict(SMALL), confirmed=ends.effects, now=True))
+    assert isinstance(done, Done)
+
+
+async def test_an_engine_can_be_stopped_without_waiting(api: EngineAPI) -> None:
+    await api.stop(now=True)
+    with pytest.raises(EngineUnreachable):
+        await api.snapshot()

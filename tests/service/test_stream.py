@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -21,6 +23,8 @@ from engine.transport import HttpRequest
 from engine.wire import PROTOCOL_HEADER
 from tests.scripted_engine import ScriptedEngine, vectors_of
 from tests.service.serving import serving
+
+_T = TypeVar("_T")
 
 CHANGES = 3000
 HEAD = f"HTTP/1.0 200 OK\r\n{PROTOCOL_HEADER}: {PROTOCOL}\r\n".encode()
@@ -56,6 +60,51 @@ async def test_a_stream_with_nothing_to_say_is_kept_alive_by_blank_lines() -> No
     app.router.add_get("/", handler)
     async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
         assert [await response.content.readline() for _ in range(3)] == [b"\n"] * 3
+
+
+async def test_a_line_costs_a_write_and_neither_a_task_nor_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    made = Counter[str]()
+
+    def counted_task(
+        _loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T] | Generator[Any, None, _T]
+    ) -> asyncio.Future[_T]:
+        made["tasks"] += 1
+        return asyncio.Task(work, loop=loop)
+
+    def counted_timer(when: float, callback: Callable[..., object], *given: object) -> asyncio.TimerHandle:
+        made["timers"] += 1
+        return call_at(when, callback, *given)
+
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", counted_timer)
+    loop.set_task_factory(counted_task)
+
+    async def costs(parts: int) -> Counter[str]:
+        """Of a whole answer of so many parts, each of which is waited for."""
+
+        async def spoken() -> AsyncGenerator[TextPart, None]:
+            for number in range(parts):
+                await asyncio.sleep(0)
+                yield TextPart(number, "a")
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            made.clear()
+            answer = await send_lines(request, spoken())
+            counted.update(made)
+            return answer
+
+        counted = Counter[str]()
+        app = web.Application()
+        app.router.add_get("/", handler)
+        async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
+            assert (await response.read()).count(b"\n") == parts
+        return counted
+
+    # What the reader on the same loop makes for itself is a matter of how much comes at once, so only a bound can be said.
+    few, many = await costs(10), await costs(500)
+    assert many["tasks"] == few["tasks"]
+    assert many["timers"] < few["timers"] + 50
 
 
 class Breaking(ScriptedEngine):

@@ -164,3 +164,17 @@ def test_a_release_tells_what_the_device_still_holds(machine: SimulatedBox) -> N
 
     [(_, released)] = reports(machine)
     assert getattr(released, "used_bytes", None) == 3 * GB
+
+
+def test_what_is_read_before_anybody_waits_is_told_apart_from_what_a_load_waits_for(machine: SimulatedBox) -> None:
+    machine.perform(ReadSlab("a", ahead=True), 0.0)
+    machine.take()
+    machine.perform(BindModel("a", "gpu0", 0), 2.0)
+    reports(machine)
+    assert (machine.moved.ahead_bytes, machine.moved.from_disk_bytes) == (1 * GB, 3 * GB)
+
+    machine.perform(ReadSlab("b", ahead=True), 10.0)
+    machine.take()
+    machine.perform(StopReading("b"), 11.0)
+    reports(machine)
+    assert (machine.moved.ahead_bytes, machine.moved.from_disk_bytes) == (1.5 * GB, 3.5 * GB)

@@ -9,12 +9,16 @@ import pytest
 from textual.pilot import Pilot
 
 from citadel_tui.app import CitadelApp
+from citadel_tui.screens.advice import AdvicePage
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from engine.api import EngineAPI, EngineUnreachable
+from engine.simulation.advice import Advice, Trying
+from tests.cli.test_advise import ADVICE
 from tests.scripted_engine import ScriptedEngine
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import NOON_S, Console
+from tests.tui.test_advice_page import Held
 from tests.tui.test_folded_devices import with_gpus
 from tests.tui.test_proposals import Proposing, busy_state
 
@@ -161,6 +165,11 @@ def test_light_colours_look_as_they_did(snap_compare: Compare, size: tuple[int, 
     assert compare(snap_compare, dashboard, size, Look(UNICODE, "citadel-light"))
 
 
+@pytest.mark.parametrize("size", [(100, 30), (160, 50)], ids=["100x30", "160x50"])
+def test_the_table_tells_of_requests_where_there_is_room(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert compare(snap_compare, dashboard, size, Look(UNICODE, "citadel"))
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_proposal_looks_as_it_did(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def connect() -> EngineAPI:
@@ -193,3 +202,33 @@ def test_sixteen_devices_and_two_hundred_models_look_as_they_did(snap_compare: C
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_advice_looks_as_it_did(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app = app_over([], Look(UNICODE, "citadel"))
+
+    async def advised(say: Callable[[Trying], None]) -> Advice:
+        return ADVICE
+
+    async def before(pilot: Pilot[int]) -> None:
+        console = Console(pilot, app)
+        await console.sees("live")
+        app.push_screen(AdvicePage(advised, UNICODE))
+        await console.sees("1. RAM tier")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+def test_advice_under_way_looks_as_it_did(snap_compare: Compare) -> None:
+    app = app_over([], Look(UNICODE, "citadel"))
+
+    async def before(pilot: Pilot[int]) -> None:
+        console = Console(pilot, app)
+        await console.sees("live")
+        app.push_screen(AdvicePage(Held(), UNICODE))
+        await console.sees("50%")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=before)

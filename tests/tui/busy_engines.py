@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.commands import Command, ForceCpu, Load, SetPin, Submission
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
 from engine.core.sizes import MIB
@@ -21,6 +22,14 @@ STORY: tuple[Command, ...] = (
 )
 
 
+FARING = {
+    "all-MiniLM-L6-v2": RequestFigures(12, 8, 118.0, 0.21, 0.21, 0.84, 480, refused=3),
+    "e5-small": RequestFigures(answered=24, first_part_s=0.0084, p50_s=0.0084, p95_s=0.012),
+    "phi-3-mini": RequestFigures(2, 1, 7.3, 0.36, 4.1, 12.4, 31, failed=1, left=2),
+}
+"""How requests fare there; nobody asked for bge-base."""
+
+
 async def busy_engine(models: int = 4) -> ScriptedEngine:
     """phi-3-mini on gpu0 in bge-base's place, MiniLM pinned on gpu1, e5-small forced to the CPU; `models` in the catalog."""
     engine = ScriptedEngine(with_models(scripted_state(), models))
@@ -28,6 +37,7 @@ async def busy_engine(models: int = 4) -> ScriptedEngine:
         await engine.submit(Submission(f"story-{number}", command))
     engine.add_notice("gpu1: the worker was killed by SIGKILL; its models come back")
     engine.set_state(lived_in((await engine.snapshot()).state))
+    engine.set_requests(FARING)
     return engine
 
 

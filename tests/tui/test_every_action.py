@@ -57,6 +57,9 @@ DEEDS: Final[dict[str, Deed]] = {
     "graphs": Deed(lambda console, engine: console.app.screen.query_one("OverTime").display),
     "colours": Deed(lambda console, engine: console.app.theme == "citadel-light"),
     "bench": Deed(says("Benchmark: how long switches take")),
+    "advice": Deed(
+        lambda console, engine: "no recorded demand" in " ".join(console.text.split()), "what would save switching"
+    ),
     "copy": Deed(says("copied: phi-3-mini"), "copy row figures"),
     "command": Deed(says("copied: citadel load phi-3-mini --on gpu0")),
     "picture": Deed(says("saved")),

@@ -155,7 +155,7 @@ async def test_a_read_only_console_shows_everything_and_does_nothing() -> None:
 
 
 class Faulty(ScriptedEngine):
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         raise LookupError("[/] a fault of ours")
 
 

@@ -14,10 +14,10 @@ from engine.core.models import Dtype, Limits
 from engine.core.tasks import TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.convert import prepare
+from engine.worker.lanes import Lane
 from engine.worker.memory import HostBacking
 from engine.worker.protocol import Bind, Prepare
 from engine.worker.residents import Residents
-from engine.worker.running import Runner
 from tests.worker.models import SMALL, Tier
 
 MOST_TOKENS: Final = 24
@@ -126,7 +126,7 @@ def prepare_judge(checkpoint: Path, task: TaskKind, dtype: Dtype = "float32") ->
 
 def bound_judge(
     checkpoint: Path, task: TaskKind, tier: Tier, dtype: Dtype = "float32", limits: Limits | None = None
-) -> Runner[Any]:
+) -> Lane:
     """Prepared, bound on the CPU from its slab, and warmed."""
     prepared = prepare_judge(checkpoint, task, dtype)
     region = tier.read(prepared)
@@ -134,4 +134,4 @@ def bound_judge(
     made = str(prepared.folder), prepared.layout_id
     limits = limits or Limits(max_batch=4, max_sequence=MOST_TOKENS)
     residents.bind(Bind(1, "m", *made, region.offset, region.length, 0, task, limits))
-    return residents.find("m").runner
+    return residents.find("m").lane

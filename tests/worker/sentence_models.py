@@ -16,9 +16,10 @@ from engine.core.models import Dtype, Limits
 from engine.core.tasks import Embed
 from engine.weights.sentence_files import read_sentence_format
 from engine.worker.convert import load_in
-from engine.worker.embedding import Embedded, Embedder
+from engine.worker.embedding import Embedder
 from engine.worker.sentence_modules import ModulesBehind
 from engine.worker.tokenizer import load_tokenizer
+from tests.worker.lanes import Embedded, embed
 
 WORDS: Final = (
     "a",
@@ -147,7 +148,7 @@ def embedder(
 
 def embedded(folder: Path, *texts: str, dtype: Dtype = "float32", **options: Any) -> Embedded:  # noqa: ANN401 - Embed's
     """The vectors of texts."""
-    return embedder(folder, dtype).embed(Embed(texts, **options))
+    return embed(embedder(folder, dtype), Embed(texts, **options))
 
 
 def written_anew(folder: Path, target: Path) -> Path:

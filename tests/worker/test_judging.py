@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,11 +11,11 @@ from sentence_transformers import CrossEncoder
 from transformers import pipeline
 
 from engine.core.models import Dtype, Limits
-from engine.core.tasks import Classify, LabelScores, Rerank, Scores, Task, TaskResult
+from engine.core.tasks import Classify, LabelScores, Rerank, Scores
 from engine.weights.errors import BadCheckpoint
 from engine.worker.convert import load_module
 from engine.worker.errors import BadRequest
-from engine.worker.running import Runner
+from engine.worker.lanes import Lane
 from engine.worker.weight_only import convert
 from tests.worker.judging_checkpoints import (
     FAMILIES,
@@ -26,6 +25,7 @@ from tests.worker.judging_checkpoints import (
     prepare_judge,
     write_judge,
 )
+from tests.worker.lanes import ran_in
 from tests.worker.models import Tier
 
 QUERY = "who sits on the mat"
@@ -35,18 +35,14 @@ ROUNDING: dict[Dtype, float] = {"float32": 5e-6, "float16": 4e-3, "bfloat16": 3e
 """What scores may differ by: other batches are summed in another order."""
 
 
-def ran(runner: Runner[Any], task: Task) -> TaskResult:
-    return runner.run(task, lambda _: None).result
-
-
-def scores(runner: Runner[Any], documents: tuple[str, ...] = DOCUMENTS, *, truncate: bool = False) -> Scores:
-    result = ran(runner, Rerank(QUERY, documents, truncate))
+def scores(lane: Lane, documents: tuple[str, ...] = DOCUMENTS, *, truncate: bool = False) -> Scores:
+    result = ran_in(lane, Rerank(QUERY, documents, truncate)).result
     assert isinstance(result, Scores)
     return result
 
 
-def label_scores(runner: Runner[Any], texts: tuple[str, ...] = DOCUMENTS, *, truncate: bool = False) -> LabelScores:
-    result = ran(runner, Classify(texts, truncate))
+def label_scores(lane: Lane, texts: tuple[str, ...] = DOCUMENTS, *, truncate: bool = False) -> LabelScores:
+    result = ran_in(lane, Classify(texts, truncate)).result
     assert isinstance(result, LabelScores)
     return result
 
@@ -141,13 +137,13 @@ def test_pairs_that_are_too_long_are_cut_as_cross_encoder_cuts_them(family: str,
 def test_of_a_text_without_end_only_the_beginning_is_read(tier: Tier, tmp_path: Path) -> None:
     checkpoint = write_judge("bert", tmp_path / "m")
     endless = ("the cat sits on the warm sill " * 20_000, "dog" * 1_000_000)
-    runner = bound_judge(checkpoint, "rerank", tier)
-    found = scores(runner, endless, truncate=True)
-    assert found.scores == scores(runner, ("the cat sits on the warm sill " * 20, "dog" * 4), truncate=True).scores
+    lane = bound_judge(checkpoint, "rerank", tier)
+    found = scores(lane, endless, truncate=True)
+    assert found.scores == scores(lane, ("the cat sits on the warm sill " * 20, "dog" * 4), truncate=True).scores
     assert (found.tokens[0].kept, found.tokens[0].read_whole) == (MOST_TOKENS, False)
     assert found.tokens[0].seen < 1_000
     with pytest.raises(BadRequest, match="document 1 together with the query is more than"):
-        scores(runner, endless)
+        scores(lane, endless)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +177,12 @@ def test_texts_are_cut_without_being_asked_for_where_the_catalog_says_so(
 
 
 def test_what_is_too_long_is_refused_with_its_number_and_the_way_out(tier: Tier, tmp_path: Path) -> None:
-    runner = bound_judge(write_judge("bert", tmp_path / "m"), "rerank", tier)
+    lane = bound_judge(write_judge("bert", tmp_path / "m"), "rerank", tier)
     with pytest.raises(
         BadRequest,
         match=r"document 2 together with the query is \d+ tokens long.* reads 24.*--truncate.* in the catalog",
     ):
-        scores(runner, ("dog", LONG[0]))
+        scores(lane, ("dog", LONG[0]))
 
 
 def test_limits_too_small_for_any_text_are_named_when_the_model_is_loaded(tier: Tier, tmp_path: Path) -> None:

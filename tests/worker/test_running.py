@@ -15,13 +15,13 @@ from engine.core.sizes import MIB
 from engine.core.tasks import Embed, Generate, TaskKind
 from engine.weights.slab import Prepared
 from engine.worker.cuda import CudaBacking
-from engine.worker.embedding import Embedder
 from engine.worker.errors import OutOfMemory
-from engine.worker.generation import Generator
+from engine.worker.lanes import Lane
 from engine.worker.protocol import Bind, Release
 from engine.worker.residents import Residents
 from engine.worker.runners import SUPPORT
 from engine.worker.running import HOST_RUNS, in_parts, is_shortage, once_more
+from tests.worker.lanes import embedded_in, ran_in
 from tests.worker.models import Tier
 from tests.worker.scripted_card import CONTEXT_BYTES, ScriptedCard
 from tests.worker.small_recipes import SMALL_EMBEDDER, SMALL_GENERATOR, prepare_small
@@ -65,11 +65,9 @@ def binding(prepared: Prepared, tier: Tier, task: TaskKind = "embedding") -> Bin
     return Bind(1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, MIB, task, limits)
 
 
-def bound_embedder(residents: Residents, prepared: Prepared, tier: Tier) -> Embedder:
-    residents.bind(binding(prepared, tier))
-    runner = residents.find("m").runner
-    assert isinstance(runner, Embedder)
-    return runner
+def bound_lane(residents: Residents, prepared: Prepared, tier: Tier, task: TaskKind = "embedding") -> Lane:
+    residents.bind(binding(prepared, tier, task))
+    return residents.find("m").lane
 
 
 def test_every_kind_of_task_can_be_loaded_and_run() -> None:
@@ -144,11 +142,11 @@ def test_embeddings_made_in_parts_are_the_embeddings(
     card: ScriptedCard, backing: CudaBacking, prepared: Prepared, tier: Tier
 ) -> None:
     residents = Residents(backing)
-    embedder = bound_embedder(residents, prepared, tier)
+    lane = bound_lane(residents, prepared, tier)
     texts = [f"text number {n}" for n in range(6)]
-    whole = embedder.embed(Embed(tuple(texts))).vectors
+    whole = embedded_in(ran_in(lane, Embed(tuple(texts)))).vectors
     narrow = Narrow(residents.find("m").skeleton.module, room=2)
-    assert torch.allclose(embedder.embed(Embed(tuple(texts))).vectors, whole, atol=1e-6)
+    assert torch.allclose(embedded_in(ran_in(lane, Embed(tuple(texts)))).vectors, whole, atol=1e-6)
     assert narrow.tries == [6, 6, 3, 3, 1, 2, 3, 3, 1, 2]
     assert card.events.count("collect") == 6
 
@@ -157,13 +155,13 @@ def test_one_text_that_is_too_much_is_refused_with_figures_and_the_model_stays(
     card: ScriptedCard, backing: CudaBacking, prepared: Prepared, tier: Tier
 ) -> None:
     residents = Residents(backing)
-    embedder = bound_embedder(residents, prepared, tier)
+    lane = bound_lane(residents, prepared, tier)
     narrow = Narrow(residents.find("m").skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match=r"a run of 1 .* 13 MiB of this device's 64 MiB are in use; the whole card"):
-        embedder.embed(Embed(("one", "two")))
+        ran_in(lane, Embed(("one", "two")))
     assert narrow.tries == [2, 2, 1, 1]
     narrow.room = 1
-    assert embedder.embed(Embed(("one",))).vectors.shape[0] == 1
+    assert len(embedded_in(ran_in(lane, Embed(("one",)))).vectors) == 1
     assert card.activations_bytes == 0
 
 
@@ -187,14 +185,11 @@ def test_generation_runs_once_more_and_then_refuses(
     card: ScriptedCard, backing: CudaBacking, tier: Tier, tmp_path: Path
 ) -> None:
     residents = Residents(backing)
-    residents.bind(binding(prepare_small(SMALL_GENERATOR, tmp_path), tier, "generation"))
-    bound = residents.find("m")
-    generator = bound.runner
-    assert isinstance(generator, Generator)
-    assert generator.run(Generate("abc", 2), lambda _: None).filled > 0
-    narrow = Narrow(bound.skeleton.module, room=0)
+    lane = bound_lane(residents, prepare_small(SMALL_GENERATOR, tmp_path), tier, "generation")
+    assert ran_in(lane, Generate("abc", 2)).filled > 0
+    narrow = Narrow(residents.find("m").skeleton.module, room=0)
     with pytest.raises(OutOfMemory, match="a run of 1 at once found too little"):
-        generator.run(Generate("abc", 2), lambda _: None)
+        ran_in(lane, Generate("abc", 2))
     assert narrow.tries == [1, 1]
     assert card.events.count("collect") == 2
 

