@@ -18,7 +18,7 @@ from tests.core.boxes import NOW_S, box, with_pin, with_resident, with_slab
 
 @st.composite
 def residencies(draw: st.DrawFn) -> State:
-    """Up to three GPUs and eight models, some of them resident, leased, pinned or in the RAM tier, some on several GPUs, all asked
+    """Up to three GPUs and eight models, some resident on one or several of them, leased, pinned or in the RAM tier, all asked
     for at random."""
     gpus = {f"gpu{n}": draw(st.integers(20, 80)) for n in range(draw(st.integers(1, 3)))}
     models = {f"m{n}": draw(st.integers(1, 40)) for n in range(draw(st.integers(1, 8)))}
