@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 from shlex import join, split
 from typing import Final
@@ -88,9 +89,10 @@ def test_paths_and_modules_are_told_from_other_words() -> None:
 
 
 def _commands(text: str) -> list[str]:
-    """What follows `citadel` where a document shows what to type."""
+    """What follows `citadel` where a document shows what to type, up to where the shell sends it."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     typed = [split(line, comments=True) for block in blocks for line in block.splitlines()]
+    typed = [list(takewhile(lambda word: word not in (">", "|"), words)) for words in typed]
     return [join(words[1:]) for words in typed if words and words[0].removeprefix(".venv/bin/") == "citadel"]
 
 

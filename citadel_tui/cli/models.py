@@ -19,6 +19,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.text import clean
 from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.setup import no_models_text
 from engine.core.models import Footprint
 from engine.core.sizes import mib_range
 from engine.core.state import ModelState
@@ -53,6 +54,10 @@ def _list(arguments: Arguments) -> int:
 async def _listed(arguments: Arguments) -> Exit:
     async with at_hand(arguments) as engine:
         models = (await engine.snapshot()).state.models.values()
+        config = (await engine.hello()).config
+    if not models:
+        tell(no_models_text(config))
+        return Exit.DONE
     headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "LIMIT", "SOURCE", "TROUBLE"]
     print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB", "LIMIT")))
     for model in models:

@@ -18,12 +18,15 @@ from msgspec import Struct
 from engine.version import VERSION
 
 COMMANDS: Final = {
+    "init": "write a configuration of your own, to be changed",
     "serve": "run the engine in the foreground",
     "keys": "the keys that let applications in over HTTP",
+    "service": "have systemd run the engine, or no longer",
     "stop": "end the engine in order; its models leave memory",
     "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
     "gpus": "what each GPU of this machine can do",
+    "completion": "the script with which a shell completes commands, models and devices",
     "help": "explain keys, colours, placement and more",
     "status": "devices, models and what they hold",
     "log": "switches, refusals and notices, oldest first",
@@ -61,13 +64,15 @@ FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     **dict.fromkeys(("stop", "restart-worker"), "serve"),
+    **{name: f"setup.{name}" for name in ("init", "completion", "service")},
 }
-"""Commands that share most of what they do, and the module that holds them together."""
+"""Commands that share most of what they do, and the module that holds them together; and those that set up the program itself."""
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
-_EPILOG: Final = """\
+EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"
+_EPILOG: Final = f"""\
 A command may be cut short as long as only one begins so: citadel stat.
-exit status: 0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted
+exit status: {EXIT_STATUSES}
 """
 
 
@@ -153,6 +158,41 @@ def add_command(
 
 def parse(argv: Sequence[str] | None) -> Invocation:
     """What `citadel ARGV` asks for; the console where no command is named. Exits with 2 when it makes no sense."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.command is None:
+        parser.name = "console"
+        _declare(parser)
+    read: Callable[[Namespace], Invocation] = given.read if given.command else parser.get_default("read")
+    return read(given)
+
+
+def whole_parser() -> CommandParser:
+    """With the arguments of all commands, which is what describes them all. It imports every command's module."""
+    parser = _parser()
+    _declare_all_of(parser)
+    return parser
+
+
+def commands_of(parser: ArgumentParser) -> dict[str, CommandParser]:
+    """The commands of `parser`, by their names."""
+    return next((commands for action in parser._actions if (commands := commands_of_action(action))), {})
+
+
+def commands_of_action(action: Action) -> dict[str, CommandParser]:
+    """What may follow, where `action` stands for a command; else nothing."""
+    return action._name_parser_map if isinstance(action, _SubParsersAction) else {}
+
+
+def _declare_all_of(parser: CommandParser) -> None:
+    for command in commands_of(parser).values():
+        if command.declare is not None:
+            command.declare(command)
+            command.declare = None
+        _declare_all_of(command)
+
+
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="citadel",
         description="See and steer which models are in memory. Without a command: the console.",
@@ -166,12 +206,7 @@ def parse(argv: Sequence[str] | None) -> Invocation:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name, purpose in COMMANDS.items():
         add_command(commands, name, purpose, _declare)
-    given = parser.parse_args(argv)
-    if given.command is None:
-        parser.name = "console"
-        _declare(parser)
-    read: Callable[[Namespace], Invocation] = given.read if given.command else parser.get_default("read")
-    return read(given)
+    return parser
 
 
 def module_of(name: str) -> str:

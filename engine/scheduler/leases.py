@@ -137,11 +137,12 @@ class Leases:
         state = self._board.state
         places = list(state.devices)
 
-        # While a model moves off the CPU it is ready in two places for a moment: the GPU answers sooner.
-        def rank(resident: Resident) -> tuple[bool, float, int, int]:
+        # While a model moves off the CPU it is ready in two places for a moment: the GPU answers sooner. And a copy whose worker
+        # does not answer may be the last to do so, however little runs there.
+        def rank(resident: Resident) -> tuple[bool, bool, float, int, int]:
             device = resident.device
-            expected_s = answered_s(state, model, device, work)
-            return device == CPU, expected_s, resident.leases, places.index(device)
+            unwell = state.devices[device].reading.health != "ok"
+            return unwell, device == CPU, answered_s(state, model, device, work), resident.leases, places.index(device)
 
         ready = [r for r in state.of(model) if r.stage == "ready"]
         return ready[0].device if len(ready) == 1 else min(ready, key=rank).device

@@ -4,6 +4,7 @@ damaged slabs make necessary. Each is a submission like anybody else's."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
@@ -21,6 +22,8 @@ from engine.scheduler.jobs import Job
 from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
 
+WEIGHED_AGAIN_S: Final = 0.5
+"""So much later at the earliest it is asked again whether one more copy of a model pays."""
 YIELD_AFTER_S: Final = 3.0
 """Memory that others take and give back sooner moves nobody."""
 
@@ -33,6 +36,8 @@ class SelfIssued:
         self._commands = commands
         self._leases = leases
         self._submitted = 0
+        self._weighed_s: dict[ModelName, float] = {}
+        """When it was last asked of each model whether a copy pays, on the steady clock."""
         self._short_since_s: dict[DeviceId, float] = {}
         """On the steady clock: since when others have left less of a device than its models stand on."""
 
@@ -50,7 +55,8 @@ class SelfIssued:
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
             # With victims behind it, it waits anew: a device has refused the room that they made.
-            waits = job.clock.phase in ("queue", "read") and not self._board.state.of(model) and not job.evicted
+            claimed = any(r.stage in ("pending", "loading") for r in self._board.state.of(model))
+            waits = job.clock.phase in ("queue", "read") and not claimed and not job.evicted
             may_end = job.clock.phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
@@ -71,7 +77,12 @@ class SelfIssued:
         costs. One at a time, and only while nothing else is under way."""
         board = self._board
         may = board.policy.copies and board.policy.dynamic_loading and not board.is_quiet
-        if not may or self._commands.jobs or not may_pay(board.state, model):
+        # A busy model has thousands of requests a second, and what a copy of it is worth hardly changes meanwhile.
+        again_s = self._weighed_s.get(model, -inf) + WEIGHED_AGAIN_S
+        if not may or self._commands.jobs or board.now.mono_s < again_s:
+            return
+        self._weighed_s[model] = board.now.mono_s
+        if not may_pay(board.state, model):
             return
         command = Load(model, also=True)
         found = plan(board.state, command, policy_for("queue", board.policy), board.now.wall_s)

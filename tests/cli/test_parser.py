@@ -92,6 +92,9 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
 @pytest.mark.parametrize(
     "line",
     [
+        "init",
+        "init a",
+        "completion zsh",
         "serve",
         "stop",
         "doctor --json",

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.sizes import GIB, MIB
+from engine.defaults import DEFAULTS_FOLDER
 from engine.doctor.examine import examine
 from engine.doctor.machine import Config, Disk, Torch, TorchBroken, TorchCard, TorchFacts, TorchMissing
 from tests.doctor.machines import BARE, DISK, PASCAL_TORCH, SOUND, finding, in_container
@@ -35,6 +36,13 @@ def test_an_old_python_is_a_problem() -> None:
     machine = replace(SOUND, host=replace(SOUND.host, python=(3, 10, 4)))
     assert finding(machine, "python").found == "Python 3.10.4 at /srv/citadel/.venv/bin/python"
     assert not examine(machine).can_run_on_gpu
+
+
+def test_the_programs_own_defaults_are_sound_and_said() -> None:
+    found = finding(replace(SOUND, config=Config(str(DEFAULTS_FOLDER))), "config")
+    assert found.status == "ok"
+    assert "the program's own defaults" in found.found
+    assert "citadel init" in found.fix
 
 
 def test_a_configuration_that_is_refused_is_quoted() -> None:

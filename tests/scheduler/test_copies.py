@@ -6,12 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.commands import Evict, Load
+from engine.core.devices import Reading
 from engine.core.forecast.run_costs import ran
 from engine.core.policy import Policy
 from engine.core.records import Residency, Switch
 from engine.core.state import State
 from engine.scheduler.messages import KeepQuiet
-from tests.core.boxes import box, with_resident
+from tests.core.boxes import box, with_reading, with_resident
 from tests.scheduler.scripted_world import World
 
 SIZES = {"a": 50, "b": 50, "tiny": 5}
@@ -57,6 +58,15 @@ def test_the_faster_device_gets_more_of_the_requests() -> None:
     places = [world.granted[world.ask("a", work=10)] for _ in range(8)]
 
     assert places.count("gpu1") == 6
+
+
+def test_requests_keep_away_from_a_copy_whose_device_does_not_answer() -> None:
+    silent = Reading("not answering", "its worker has not answered for 20 s")
+    world = World(with_reading(twice(), "gpu0", silent))
+
+    leases = [world.ask("a") for _ in range(3)]
+
+    assert [world.granted[lease] for lease in leases] == ["gpu1"] * 3
 
 
 def test_a_copy_drains_while_the_other_answers() -> None:

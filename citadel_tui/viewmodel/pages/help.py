@@ -234,7 +234,11 @@ _TROUBLES: Final = _facts(
 _FILES: Final = _facts(
     ("config/", "gpu_allocation.yaml (devices, budgets, policy) and model_gpu_mapping.json (the catalog)"),
     (".env", "settings of the environment; the process environment wins over it"),
-    ("~/.config/citadel/", "console.yaml: how the console was left, and keys of your own"),
+    (
+        "~/.config/citadel/",
+        "console.yaml: how the console was left, and keys of your own; and what config/ has, where there is none "
+        "(`citadel init` writes it; else the program's own defaults hold)",
+    ),
     ("~/.local/state/citadel/", "engine.log, journal/, demand/, memory/, bench/, screenshots/"),
     ("~/.cache/citadel/", "prepared and synthetic models; safe to delete while no engine runs"),
     ("/tmp/citadel-UID/", "the engine's socket"),

@@ -96,7 +96,8 @@ def _why_blocked(state: State, resident: Resident, unplaced: set[ModelName]) -> 
     if resident.stage in ("pending", "loading"):
         return "loading"
     pin = state.models[resident.model].pin
-    if pin is not None and state.is_pinned(resident) and (pin.device is not None or resident.model in unplaced):
+    gone = resident.model in unplaced and not state.beside(resident.model, resident.device)
+    if pin is not None and state.is_pinned(resident) and (pin.device is not None or gone):
         return "pinned"
     return "leased" if resident.leases else None
 
@@ -114,5 +115,4 @@ def _summary(device: DeviceId, gains: tuple[Gain, ...]) -> str:
     if not leaving:
         return f"other GPUs have room for all that {device} holds"
     lost_s = -sum(gain.gain_s for gain in leaving)
-    # of a copy, too: what is lost with it is waiting, in the same seconds
     return f"{len(leaving)} of {len(gains)} models find no room on other GPUs; losing them is expected to cost {lost_s:.2f} s"
