@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.core.policy import Policy
 from engine.core.records import Switch
 from engine.scheduler.board import Patience
-from tests.core.boxes import box
+from tests.core.boxes import box, with_slab
 from tests.scheduler.scripted_world import World
 
 MODELS: Final = {"a": 60, "b": 60, "c": 50, "d": 30}
@@ -79,3 +79,21 @@ def test_two_models_without_a_minimum_residency_are_loaded_once_for_a_request_ea
         "load a on gpu0",
         "evict a from gpu0; load b on gpu0",
     ]
+
+
+def test_all_who_wait_for_a_model_get_it_together_before_it_may_leave_for_another() -> None:
+    state = with_slab(with_slab(box({"a": 60, "b": 60}, {"gpu0": 100}, cpu=1), "a"), "b")
+    world = World(state, Policy(min_residency_s=0.0, cpu_fallback=False))
+    of_a, of_b = [world.ask("a")], [world.ask("b")]
+    for _ in range(5):
+        of_a.append(world.ask("a"))
+        of_b.append(world.ask("b"))
+    world.settle()
+
+    [first, second] = (of_a, of_b) if of_a[0] in world.granted else (of_b, of_a)
+    assert set(world.granted) == set(first), "in the order of arrival there would have been eleven switches"
+    for lease in first:
+        assert not set(second) & set(world.granted)
+        world.give_back(lease)
+    world.settle()
+    assert set(world.granted) == {*first, *second}
