@@ -93,6 +93,7 @@ class ScriptedEngine(EngineAPI):
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
+        self.config = "/etc/citadel"
         self.requests: dict[ModelName, RequestFigures] = {}
         """What snapshots say of requests."""
         self._state = state or scripted_state()
@@ -152,7 +153,7 @@ class ScriptedEngine(EngineAPI):
 
     async def hello(self) -> Hello:
         self._check_running()
-        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, "/etc/citadel", self.banner)
+        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, self.config, self.banner)
 
     async def snapshot(self) -> Snapshot:
         self._check_running()

@@ -67,7 +67,7 @@ def _single_plan(state: State, command: Single) -> Plan | Refusal:
             return _placed(state, command, (device,) if device else free or _gpus(state))
         case Load(device=device):
             at = tuple(resident.device for resident in state.of(name))
-            return _placed(state, command, (device,) if device else at or _gpus(state))
+            return _placed(state, command, (device,) if device else at or _gpus(state) or (CPU,))
         case Move(device=device):
             return _placed(state, command, (device,))
         case Evict(device=device):

@@ -12,6 +12,7 @@ from typing import Any
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments
+from citadel_tui.words.setup import folder_text
 from engine.api import EngineAPI, EngineUnreachable, Snapshot, Updated
 from engine.client import RemoteEngine, connect
 from engine.core.commands import models_of
@@ -69,7 +70,7 @@ async def _start(paths: Paths, config: Path | None) -> None:
     from engine.settings import find_config_folder
 
     folder = find_config_folder(config, os.environ, Path(os.getcwd()))
-    tell(f"starting the engine with {folder} …")
+    tell(f"starting the engine with {folder_text(str(folder))} …")
     if await ensure_engine(paths, folder) == "started":
         tell("the engine runs, and goes on when you leave; end it with `citadel stop`")
 

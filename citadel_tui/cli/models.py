@@ -1,4 +1,4 @@
-"""`citadel models list|make`: the catalog, as the engine sees it; and synthetic models for it.
+"""`citadel models [list|make]`: the catalog, as the engine sees it; and synthetic models for it.
 
 Those are written by a process of their own, since that one needs torch.
 """
@@ -19,9 +19,11 @@ from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.text import clean
 from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.setup import no_models_text
 from engine.core.models import Footprint
 from engine.core.sizes import mib_range
 from engine.core.state import ModelState
+from engine.libraries import check_libraries
 from engine.paths import make_folders
 
 
@@ -30,9 +32,10 @@ class MakeArguments(Arguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
     add_command(actions, "list", "what the engine knows of each model", _add_list)
     add_command(actions, "make", "make synthetic models: real shapes, random weights", _add_make)
+    _add_list(command)  # without a further word
 
 
 def _add_list(command: CommandParser) -> None:
@@ -51,6 +54,10 @@ def _list(arguments: Arguments) -> int:
 async def _listed(arguments: Arguments) -> Exit:
     async with at_hand(arguments) as engine:
         models = (await engine.snapshot()).state.models.values()
+        config = (await engine.hello()).config
+    if not models:
+        tell(no_models_text(config))
+        return Exit.DONE
     headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "LIMIT", "SOURCE", "TROUBLE"]
     print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB", "LIMIT")))
     for model in models:
@@ -84,6 +91,7 @@ def _make(arguments: MakeArguments) -> int:
     if not kinds:
         tell("no model of the catalog has a synthetic source; name a kind")
         return Exit.FAILED
+    check_libraries()
     paths = our_paths()
     make_folders(paths)
     tell(f"making {', '.join(kinds)} in {paths.cache} …")

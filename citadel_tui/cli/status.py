@@ -33,6 +33,7 @@ from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, percent
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
+from citadel_tui.words.setup import defaults_text, no_models_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
@@ -190,6 +191,8 @@ def _head(shown: StatusReport) -> str:
         lines.append(clean(engine.banner))
     if shown.quiet_sample_s is not None:
         lines.append(quiet_text(shown.quiet_sample_s))
+    if on_defaults := defaults_text(engine.config):
+        lines.append(on_defaults)
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
     lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)
@@ -197,6 +200,8 @@ def _head(shown: StatusReport) -> str:
 
 def _models(shown: StatusReport) -> str:
     headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
+    if not shown.models:
+        return clean(no_models_text(shown.engine.config))
     text = table(
         headings,
         [_model_cells(model, shown.ram, shown.at_s) for model in shown.models],

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -23,6 +22,7 @@ from engine.core.prediction import Rates
 from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
+from engine.libraries import torch_version
 from engine.recording.copy_rates import Circumstances, recall
 from engine.settings import Settings, SettingsError, check_fit, too_old
 from engine.weights.errors import BadCheckpoint, WeightsError
@@ -199,7 +199,7 @@ def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | N
     """`state` with the copy rates that `citadel gpus --measure` has found for its cards, with this driver and torch."""
     devices = dict(state.devices)
     for device, uuid in cards.items():
-        kept = recall(cache, Circumstances(uuid, driver or "", version("torch")))
+        kept = recall(cache, Circumstances(uuid, driver or "", torch_version()))
         if kept is not None:
             known, rate = devices[device], kept.rates.to_card_pinned
             rates = replace(known.rates, guess_bytes_per_s=rate)

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from engine.devices.host import read_host_memory
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
 from engine.devices.troubles import Library
+from engine.libraries import check_libraries, torch_version
 from engine.paths import Paths, find_paths, make_folders
 from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
@@ -87,6 +87,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
 
     Raises EngineError with all that is wrong with the configuration; then nothing has been started.
     """
+    check_libraries()
     paths = find_paths(environment)
     make_folders(paths)
     clock = SystemClock()
@@ -98,7 +99,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    footprints = FootprintStore(paths.footprints, known.models, version("torch"))
+    footprints = FootprintStore(paths.footprints, known.models, torch_version())
     recalled = footprints.read()
     known = with_run_rates(with_rates(known, past), recalled.rates)
     scheduler = _scheduler(settings, known, past)

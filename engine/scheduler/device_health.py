@@ -26,7 +26,7 @@ LONGEST_DELAY_S: Final = 30.0
 FIRST_RETRY_S: Final = 5.0
 LONGEST_RETRY_S: Final = 300.0
 """Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
-SHOWN_SHARE: Final = 1 / 3
+SHOWN_SHARE: Final = 1 / 5
 """Of the time that a worker has for a sign of life: from then on its device is shown as not answering, and takes no model."""
 COMES_UP_S: Final = 5.0
 """Within which a worker usually follows one that has died; so long requests wait for its models to come back by themselves."""

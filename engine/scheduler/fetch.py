@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from engine.core.forecast.costs import load_time
 from engine.core.names import CPU
 from engine.core.planning.ram_tier import has_room
-from engine.core.plans import EvictStep, LoadStep, Plan
+from engine.core.plans import EvictStep, LoadStep, Plan, Tier
 from engine.core.prediction import NOTHING, predict
 from engine.scheduler.board import TICK_S, Board
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job
 from engine.scheduler.slab_flow import is_whole, read_if_needed, read_too_long, stop_reading
+
+_FARNESS: Final[dict[Tier, int]] = {"ram": 0, "disk": 1, "source": 2}
 
 
 def must_fetch(board: Board, job: Job, agreed: Plan) -> bool:
@@ -66,7 +69,7 @@ def fetch(board: Board, job: Job, agreed: Plan) -> Flow:
 def as_fetched(board: Board, job: Job, found: Plan) -> Plan:
     """`found` with the whole load in it, where its weights have been read for this very job: what was waited for counts."""
     step = found.load
-    if step is None or len(found.loads) > 1 or step.tier != "ram" or job.tier is None or job.tier == "ram":
+    if step is None or len(found.loads) > 1 or job.tier is None or _FARNESS[job.tier] <= _FARNESS[step.tier]:
         return found
     whole = replace(step, tier=job.tier, predicted=load_time(board.state, step.model, step.device, job.tier))
     return replace(found, steps=tuple(whole if s is step else s for s in found.steps))

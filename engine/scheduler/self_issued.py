@@ -55,7 +55,8 @@ class SelfIssued:
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
             # With victims behind it, it waits anew: a device has refused the room that they made.
-            waits = job.clock.phase in ("queue", "read") and not self._board.state.of(model) and not job.evicted
+            claimed = any(r.stage in ("pending", "loading") for r in self._board.state.of(model))
+            waits = job.clock.phase in ("queue", "read") and not claimed and not job.evicted
             may_end = job.clock.phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"

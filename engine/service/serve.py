@@ -34,6 +34,7 @@ async def serve(
     read_only: bool = False,
     http: HttpSettings | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
     until its runs have ended, or until a second signal or a client's stop at once. Raises AlreadyRunning, DoorRefused."""
@@ -65,6 +66,7 @@ async def serve(
         on_ready()
         async with gateway.counting():
             await asked.wait()
+        on_stopping()
         await _stop_engine(engine, hurry)
         stopped.set_result(None)
     except DoorRefused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import sys
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from engine.api import Event
+from engine.api import Answer, Declined, Done, Event, Failed
 from engine.client import RemoteEngine
 from engine.core.commands import Evict
 from engine.core.names import CPU
@@ -126,6 +127,63 @@ async def test_pin_unpin_cpu_move_and_evict_do_what_they_say(citadel: Citadel, e
     ]:
         assert (await citadel(*arguments)).status == 0, arguments
         assert await _residents(engine) == expected
+
+
+@pytest.mark.parametrize("line", ["e5-small --on gpu1 --yes", "--on gpu1 e5-small --yes", "e5-small --yes gpu1"])
+async def test_the_device_of_a_move_is_named_either_way(citadel: Citadel, engine: ScriptedEngine, line: str) -> None:
+    await citadel("load", "e5-small")
+    assert (await citadel("move", *line.split())).status == 0
+    assert await _residents(engine) == {"e5-small": "gpu1"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("e5-small", "required: device"),
+        ("e5-small gpu0 --on gpu1", "named twice"),
+        ("e5-small --on gpu1 gpu1", "named twice"),
+    ],
+)
+async def test_a_move_names_one_device(citadel: Citadel, line: str, words: str) -> None:
+    ran = await citadel("move", *line.split())
+    assert ran.status == 2
+    assert words in ran.err
+
+
+async def test_a_load_that_ends_on_the_cpu_says_why(citadel: Citadel, engine: ScriptedEngine) -> None:
+    engine.set_state(replace(engine.state, devices={CPU: engine.state.devices[CPU]}))
+    ran = await citadel("load", "e5-small")
+    assert ran.out.splitlines()[1:] == ["  because cpu has room"]
+    assert (await citadel("load", "bge-base", "--on", "cpu")).out.count("\n") == 1
+
+
+async def test_the_answer_as_json_has_the_phases_of_the_switch(citadel: Citadel, engine: ScriptedEngine) -> None:
+    ran = await citadel("load", "bge-base", "--json")
+    done = msgspec.json.decode(ran.out, type=Answer)
+    assert isinstance(done, Done)
+    assert done.switch is not None
+    assert done.switch == (await engine.records())[-1].entry
+    assert json.loads(ran.out)["switch"]["phases"]
+    again = msgspec.json.decode((await citadel("load", "bge-base", "--json")).out, type=Answer)
+    assert isinstance(again, Done)
+    assert (again.plan.steps, again.switch) == ((), None)
+
+
+async def test_as_json_a_plan_that_needs_a_yes_is_given_and_not_done(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "phi-3-mini", "--on", "gpu0")
+    ran = await citadel("load", "bge-base", "--on", "gpu0", "--json")
+    assert ran.status == 4
+    assert [victim.model for victim in msgspec.json.decode(ran.out, type=Plan).victims] == ["phi-3-mini"]
+    assert await _residents(engine) == {"phi-3-mini": "gpu0"}
+
+
+async def test_refusals_and_failures_as_json_keep_their_exit_status(citadel: Citadel, engine: ScriptedEngine) -> None:
+    refused = await citadel("move", "bge-base", "gpu7", "--json")
+    engine.fail_next("gpu0 ran out of memory")
+    failed = await citadel("load", "bge-base", "--json")
+    assert (refused.status, refused.err, failed.status, failed.err) == (3, "", 1, "")
+    assert isinstance(msgspec.json.decode(refused.out, type=Answer), Declined)
+    assert msgspec.json.decode(failed.out, type=Answer) == Failed("gpu0 ran out of memory")
 
 
 async def test_what_is_already_so_is_said_and_done(citadel: Citadel, engine: ScriptedEngine) -> None:

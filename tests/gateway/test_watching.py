@@ -71,6 +71,17 @@ async def test_it_is_not_ready_when_no_device_is_well_and_says_why(scripted: Scr
     assert (await door.get("/health")).status == 200
 
 
+async def test_a_worker_that_does_not_answer_is_enough_for_it_not_to_be_ready(
+    scripted: ScriptedEngine, door: Door
+) -> None:
+    gpu0 = scripted.state.devices["gpu0"]
+    hangs = replace(gpu0, reading=Reading("not answering", "its worker has not answered for 3 s"))
+    scripted.set_state(replace(scripted.state, devices={**scripted.state.devices, "gpu0": hangs}))
+    refused = await door.get("/ready")
+    assert refused.status == 503
+    assert refused.body["reasons"] == ["gpu0 is not answering: its worker has not answered for 3 s"]
+
+
 async def test_an_engine_that_has_ended_is_not_ready(scripted: ScriptedEngine, door: Door) -> None:
     await scripted.stop()
     refused = await door.get("/ready")

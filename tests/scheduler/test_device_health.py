@@ -208,13 +208,13 @@ def notices_of(world: World) -> list[str]:
 
 def test_a_worker_that_is_silent_is_shown_and_takes_no_model_until_it_answers() -> None:
     world = with_workers(box({"a": 40}))
-    world.send(SignOfLife("gpu0", 4.0))
+    world.send(SignOfLife("gpu0", 2.0))
     assert healths(world)["gpu0"] == "ok"
-    world.send(SignOfLife("gpu0", 5.0))
-    world.send(SignOfLife("gpu0", 6.0))
+    world.send(SignOfLife("gpu0", 3.0))
+    world.send(SignOfLife("gpu0", 4.0))
     reading = world.state.devices["gpu0"].reading
     assert reading.health == "not answering"
-    assert reading.reason == "its worker has not answered for 6 s and is replaced after 15 s"
+    assert reading.reason == "its worker has not answered for 4 s and is replaced after 15 s"
     world.submit(Load("a"))
     world.settle()
     assert world.where() == {"a": "gpu1 ready"}
@@ -223,7 +223,7 @@ def test_a_worker_that_is_silent_is_shown_and_takes_no_model_until_it_answers() 
     assert healths(world)["gpu0"] == "ok"
     assert world.find(KillWorker) is None
     assert notices_of(world) == [
-        "gpu0 is not answering: its worker has not answered for 5 s and is replaced after 15 s",
+        "gpu0 is not answering: its worker has not answered for 3 s and is replaced after 15 s",
         "gpu0 answers again",
     ]
 

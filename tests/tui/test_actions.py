@@ -82,6 +82,7 @@ async def test_no_verb_works_without_a_line_or_in_a_read_only_console() -> None:
 async def test_the_help_page_names_every_action() -> None:
     text = "\n".join("".join(span.text for span in line) for line in help_lines(ACTIONS, Paper(100, UNICODE)))
     assert all(a.help in " ".join(text.split()) and a.word in text for a in ACTIONS)
+    assert "slab" in text
 
 
 async def test_a_narrow_footer_keeps_help_and_quit() -> None:

@@ -287,6 +287,8 @@ class Bringing:
         offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
         why = _why_best(self._state, good, device)
+        if good and device is None and candidates == (CPU,):
+            why = f"there is no GPU here; {why}"
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
