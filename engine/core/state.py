@@ -44,7 +44,7 @@ def leaves_at_s(state: State, resident: Resident) -> float | None:
     """When the resident will have been idle for as long as it may be, seconds since the epoch; None where it stays: nothing
     bounds its idleness, something runs on it, or it is pinned."""
     known = state.models[resident.model]
-    if known.keep_alive_s is None or known.pin is not None or resident.idle_since_s is None:
+    if known.keep_alive_s is None or resident.idle_since_s is None or state.is_pinned(resident):
         return None
     return resident.idle_since_s + known.keep_alive_s
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.core.commands import Evict, Load
+from engine.core.commands import Evict, Load, SetPin
 from engine.core.devices import Reading
 from engine.core.forecast.run_costs import ran
 from engine.core.policy import Policy
 from engine.core.records import Residency, Switch
+from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.scheduler.messages import KeepQuiet
+from engine.scheduler.messages import DeviceRead, KeepAlive, KeepQuiet, WorkerUp
 from tests.core.boxes import box, with_reading, with_resident
 from tests.scheduler.scripted_world import World
 
@@ -224,3 +225,36 @@ def test_a_copy_leaves_for_a_model_that_is_asked_for() -> None:
     assert lease in world.granted
     assert "b" in world.where()
     assert "a" in world.where()
+
+
+# ── leaving by themselves ────────────────────────────────────────────────────────────────────────
+
+
+def test_where_others_take_memory_a_copy_makes_way_before_a_model_that_is_nowhere_else() -> None:
+    world = World(with_resident(with_resident(box({"a": 30, "b": 30}), "b", "gpu0"), "a", "gpu0"))
+    world.submit(Load("a", "gpu1", also=True))
+    world.settle()
+    world.submit(SetPin("a", "gpu1"))
+    world.send(WorkerUp("gpu0", 4711))
+
+    for _ in range(6):
+        world.now_s += 1
+        world.send(DeviceRead("gpu0", Reading("ok", "", 0, 60 * MIB)))
+        world.settle()
+
+    assert world.where() == {"b": "gpu0 ready", "a": "gpu1 ready"}
+
+
+def test_of_a_pinned_model_the_copy_that_is_not_held_leaves_once_it_has_been_idle() -> None:
+    world = World(box({"a": 30}))
+    for command in (Load("a", "gpu0"), Load("a", "gpu1", also=True), SetPin("a", "gpu0")):
+        world.submit(command)
+        world.settle()
+    world.send(KeepAlive("a", 60))
+
+    for _ in range(62):
+        world.now_s += 1
+        world.send(DeviceRead("gpu1", Reading("ok", "", 0, 0)))
+        world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
