@@ -19,6 +19,7 @@ from engine.api import (
     Declined,
     Done,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Failed,
@@ -29,9 +30,12 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
-from engine.core.commands import Command, Load, Submission, models_of
+from engine.core.catalog import CatalogChange
+from engine.core.commands import Command, Load, Submission, models_of, renamed
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.ledger import set_keep_alive
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -85,6 +89,10 @@ class ScriptedEngine(EngineAPI):
         self.asked: list[Task] = []
         """What models were asked, in order."""
         self.stopped = False
+        self.catalog_change = CatalogChange()
+        """What the next reading of the catalog finds."""
+        self.catalog_mistake = ""
+        self.reloads = 0
         self.quiet = False
         """Whether somebody measures."""
         self.banner = "the GPUs are virtual, in host RAM"
@@ -173,7 +181,7 @@ class ScriptedEngine(EngineAPI):
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
     async def plan(self, command: Command) -> Plan | Refusal:
-        return self._planned(command)
+        return self._planned(renamed(command, self._meant))
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -185,6 +193,7 @@ class ScriptedEngine(EngineAPI):
         return replace(proposed, plan=planned) if isinstance(planned, Plan) else planned
 
     async def submit(self, submission: Submission) -> Answer:
+        submission = replace(submission, command=renamed(submission.command, self._meant))
         if submission.id not in self._answers:
             self._answers[submission.id] = asyncio.create_task(self._answer(submission))
         return await asyncio.shield(self._answers[submission.id])
@@ -237,6 +246,15 @@ class ScriptedEngine(EngineAPI):
         self._check_model(model)
         self._become(set_keep_alive(self._state, model, seconds))
 
+    async def reload(self) -> CatalogChange:
+        """What the test has put into `catalog_change`."""
+        self._check_running()
+        self.reloads += 1
+        self._changed()
+        if self.catalog_mistake:
+            raise EngineError(self.catalog_mistake)
+        return self.catalog_change
+
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()
         self.quiet = for_s > 0
@@ -272,7 +290,13 @@ class ScriptedEngine(EngineAPI):
     def _check_model(self, model: ModelName) -> None:
         self._check_running()
         if model not in self._state.models:
-            raise UnknownModel(f"the catalog has no model {model!r}; it has {', '.join(self._state.models)}")
+            raise UnknownModel(unknown_model(self._specs(), model))
+
+    def _specs(self) -> dict[ModelName, ModelSpec]:
+        return {name: known.spec for name, known in self._state.models.items()}
+
+    def _meant(self, name: str) -> ModelName:
+        return model_meant(self._specs(), name) or name
 
     def _check_task(self, model: ModelName, task: Task) -> None:
         self._check_model(model)

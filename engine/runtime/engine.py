@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
+from msgspec.structs import replace
+
 from engine.api import (
     Answer,
     CannotServe,
@@ -28,7 +30,8 @@ from engine.api import (
     Updated,
 )
 from engine.clock import Clock
-from engine.core.commands import Command, Submission, models_of
+from engine.core.catalog import CatalogChange
+from engine.core.commands import Command, Submission, models_of, renamed
 from engine.core.ledger import budget
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.models import ModelSpec
@@ -41,23 +44,20 @@ from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook
+from engine.runtime.listed_models import CatalogFile, ListedModels
 from engine.runtime.recorder import Recorder
 from engine.runtime.request_watch import Granted, RequestWatch
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
-from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, Submit, Tick, Withdraw
+from engine.scheduler.effects import AnswerCommand, CatalogTaken, Deny, Effect, Grant, StartWorker, StopRun, Write
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
 
 _log: Final = logging.getLogger(__name__)
-
-LookAt: TypeAlias = Callable[[ModelName], ModelLook]
-"""Reads all but the weights of a model of the catalog; to be called in a thread."""
 
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
@@ -65,8 +65,6 @@ MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup
 ENDED_BY_OPERATOR: Final = (
     "the engine was ended by its operator before this request was answered; nothing of it goes on"
 )
-LOOK_S: Final = 10.0
-"""For looking at a model's files: they may lie on a network that hangs."""
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -95,7 +93,7 @@ class Engine(EngineAPI):
         self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
-        self._look_at: LookAt | None = None
+        self._listed: ListedModels | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping: Final = asyncio.Event()
         self._ended = ""
@@ -107,10 +105,9 @@ class Engine(EngineAPI):
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, make_executor: MakeExecutor, sampler: Sampler, look_at: LookAt) -> None:
+    def start(self, make_executor: MakeExecutor, sampler: Sampler, catalog: CatalogFile) -> None:
         """Begin to live."""
-        self._look_at = look_at
-        self._life = asyncio.create_task(self._live(make_executor, sampler), name="engine")
+        self._life = asyncio.create_task(self._live(make_executor, sampler, catalog), name="engine")
 
     def post(self, message: Message) -> None:
         """Put a message into the loop's inbox."""
@@ -148,7 +145,7 @@ class Engine(EngineAPI):
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
-            requests=self._watch.figures(),
+            requests={model: told for model, told in self._watch.figures().items() if model in state.models},
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
@@ -169,6 +166,7 @@ class Engine(EngineAPI):
 
     async def plan(self, command: Command) -> Plan | Refusal:
         self._refuse_if_ended()
+        command = renamed(command, self._meant)
         await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
         return plan(self._scheduler.state, command, policy, self._clock.now())
@@ -183,6 +181,7 @@ class Engine(EngineAPI):
 
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_ended()
+        submission = replace(submission, command=renamed(submission.command, self._meant))
         for model in models_of(submission.command):
             self._check(model)
         await self._look_again(models_of(submission.command))
@@ -200,11 +199,12 @@ class Engine(EngineAPI):
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         model = self._take_request(model, task)
-        began_s = self._clock.monotonic()
+        began_s, asked = self._clock.monotonic(), self._scheduler.state.models[model]
 
         def ended(device: DeviceId, result: TaskResult) -> RunResult:
             seconds = self._clock.monotonic() - began_s
-            return RunResult(model, device, result, seconds, self._scheduler.state.models[model].synthetic)
+            ran = self._scheduler.state.models.get(model, asked)  # it may have left the catalog meanwhile
+            return RunResult(model, device, result, seconds, ran.synthetic)
 
         def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
             running = self._runs.run(model, task, ended, granted)
@@ -221,34 +221,20 @@ class Engine(EngineAPI):
                 yield event
 
     async def _look_again(self, models: Iterable[ModelName]) -> None:
-        """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
-        known = self._scheduler.state.models
-        for model in [name for name in models if name in known and known[name].trouble]:
-            if self._executor is None or (look := await self._look(model)) is None:
-                return
-            if look.source is not None:
-                self._executor.know(look.state.spec, look.source)
-            if look.state.trouble != known[model].trouble:
-                self.post(ModelMended(look.state))
-
-    async def _look(self, model: ModelName) -> ModelLook | None:
-        """What the model's files say; None where they don't in time, and what is known of them has to do."""
-        if self._look_at is None:
-            return None
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look_at, model))
-        limit = asyncio.ensure_future(self._clock.sleep(LOOK_S))
-        try:
-            await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
-            return looking.result() if looking.done() else None
-        finally:
-            limit.cancel()
-            looking.cancel()  # its thread goes on
+        if self._listed is not None:
+            await self._listed.look_again(models)
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         self._refuse_if_ended()
-        model = model_meant(self._specs(), model) or model
+        model = self._meant(model)
         self._check(model)
         self.post(KeepAlive(model, seconds))
+
+    async def reload(self) -> CatalogChange:
+        self._refuse_if_ended()
+        if self._listed is None:
+            raise EngineUnreachable("the engine has not begun yet; try again")
+        return await self._listed.reload()
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
@@ -258,13 +244,16 @@ class Engine(EngineAPI):
     def _take_request(self, name: str, task: Task) -> ModelName:
         """Refuse what can't be served, and record the rest as demand; the model that is meant."""
         self._refuse_if_ended()
-        model = model_meant(self._specs(), name) or name
+        model = self._meant(name)
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
         return model
+
+    def _meant(self, name: str) -> ModelName:
+        return model_meant(self._specs(), name) or name
 
     def _specs(self) -> dict[ModelName, ModelSpec]:
         return {model: known.spec for model, known in self._scheduler.state.models.items()}
@@ -279,17 +268,21 @@ class Engine(EngineAPI):
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _live(self, make_executor: MakeExecutor, sampler: Sampler) -> None:
+    async def _live(self, make_executor: MakeExecutor, sampler: Sampler, catalog: CatalogFile) -> None:
         """Run until `stop`, then end in order: workers first, the journal last. An exception means a defect; it is logged."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
+                self._listed = ListedModels(
+                    catalog, executor, lambda: self._scheduler.state.models, self.post, self.note, self._clock
+                )
                 self._quiet_sample_s = sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
                     tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
+                    tasks.create_task(self._listed.watch()),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:
@@ -353,6 +346,9 @@ class Engine(EngineAPI):
                 self._runs.stop(lease, RunStopped(reason))
             case Write(entry):
                 self._history.add(entry)
+            case CatalogTaken(change):
+                assert self._listed is not None
+                self._listed.taken(change)
             case _:
                 assert self._executor is not None
                 self._executor.perform(effect)
@@ -387,4 +383,6 @@ class Engine(EngineAPI):
             if not waiter.done():
                 waiter.set_exception(EngineUnreachable(reason))
         self._runs.end(EngineUnreachable(self._ended))
+        if self._listed is not None:
+            self._listed.end(EngineUnreachable(self._ended))
         self._wake()

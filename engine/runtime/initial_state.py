@@ -64,7 +64,7 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     looks = {spec.name: look_at(spec, settings, specs, cache) for spec in settings.models}
     models = {name: look.state for name, look in looks.items()}
     warnings = [*settings.warnings, *(warning for look in looks.values() for warning in look.warnings)]
-    warnings += _check_fit(settings, specs, models)
+    warnings += check_models_fit(settings, specs, models)
     devices = {spec.id: _device(spec) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
     sources = {name: look.source for name, look in looks.items() if look.source is not None}
@@ -106,21 +106,25 @@ def look_at(listed: ModelSpec, settings: Settings, specs: Sequence[DeviceSpec], 
     return ModelLook(known, source, tuple(warnings))
 
 
-def _refused(spec: ModelSpec, why: str) -> ModelLook:
-    return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
-
-
-def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
+def check_models_fit(
+    settings: Settings, specs: Sequence[DeviceSpec], models: Mapping[ModelName, ModelState]
+) -> tuple[str, ...]:
+    """What the operator should know of how the models fit the devices. Raises SettingsError when one fits none at all, or not
+    where it is pinned."""
     known = {name: model for name, model in models.items() if not model.trouble}
     footprints = {name: model.footprint for name, model in known.items()}
     smaller = {name: model.smaller for name, model in known.items()}
-    fit = check_fit(specs, footprints, settings.models, smaller)
+    fit = check_fit(specs, footprints, [model.spec for model in known.values()], smaller)
     if fit.errors:
         listed = "\n".join(f"  {error}" for error in fit.errors)
         raise SettingsError(
-            f"The catalog in {settings.folder} does not fit the devices; nothing was started.\n{listed}"
+            f"The catalog in {settings.folder} does not fit the devices; nothing was started or changed.\n{listed}"
         )
     return fit.warnings
+
+
+def _refused(spec: ModelSpec, why: str) -> ModelLook:
+    return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
 
 
 def _device(spec: DeviceSpec) -> DeviceState:

@@ -66,7 +66,8 @@ class SelfIssued:
     def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Have these where they were."""
         for model, device in lost:
-            self._submit("restore", Load(model, device), "restore")
+            if model in self._board.state.models:  # else it was taken out of the catalog since
+                self._submit("restore", Load(model, device), "restore")
 
     def place_anew(self, model: ModelName, device: DeviceId) -> None:
         """Take a model that needs more than it was charged off the device: loaded again, it finds a victim, another device or

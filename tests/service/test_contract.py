@@ -369,3 +369,22 @@ async def _close(events: AsyncIterator[Event]) -> None:
     """An iterator of events that is left half read holds a connection open."""
     assert isinstance(events, AsyncGenerator)
     await events.aclose()
+
+
+async def test_a_model_is_meant_by_any_of_its_names(api: EngineAPI) -> None:
+    answer = await api.submit(Submission("1", Load("ALL-minilm-l6-v2:latest", "gpu0")))
+
+    assert isinstance(answer, Done)
+    assert [resident.model for resident in (await api.snapshot()).state.residents] == [SMALL]
+    planned = await api.plan(Evict("all-minilm-l6-v2:latest"))
+    assert isinstance(planned, Plan)
+    assert [step.model for step in planned.steps] == [SMALL]
+
+
+async def test_a_name_that_nobody_has_is_answered_with_the_nearest(api: EngineAPI) -> None:
+    with pytest.raises(UnknownModel, match=f"did you mean {SMALL}"):
+        await api.submit(Submission("1", Load("all-minilm")))
+
+
+async def test_reading_an_unchanged_catalog_changes_nothing(api: EngineAPI) -> None:
+    assert (await api.reload()).is_empty
