@@ -95,6 +95,7 @@ class ScriptedEngine(EngineAPI):
         self.reloads = 0
         self.quiet = False
         """Whether somebody measures."""
+        self.config = "/etc/citadel"
         self.banner = "the GPUs are virtual, in host RAM"
         self.requests: dict[ModelName, RequestFigures] = {}
         """What snapshots say of requests."""
@@ -155,7 +156,7 @@ class ScriptedEngine(EngineAPI):
 
     async def hello(self) -> Hello:
         self._check_running()
-        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, "/etc/citadel", self.banner)
+        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, self.config, self.banner)
 
     async def snapshot(self) -> Snapshot:
         self._check_running()

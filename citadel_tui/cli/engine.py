@@ -42,6 +42,20 @@ async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
         yield engine
 
 
+@contextlib.asynccontextmanager
+async def if_running(arguments: Arguments) -> AsyncIterator[RemoteEngine | None]:
+    """The engine that runs; None when none does."""
+    try:
+        engine = await connect(our_paths(), read_only=arguments.read_only)
+    except NoEngine:
+        yield None
+        return
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
 def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
     """Carry out `work`, which asks the model for something. Ctrl+C leaves: the connection ends, and with it the run."""
     try:

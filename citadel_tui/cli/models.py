@@ -1,4 +1,5 @@
-"""`citadel models list|make`: the catalog, as the engine sees it; and synthetic models for it.
+"""`citadel models list|info|add|rm|alias|reload|make`: the catalog, as the engine sees it and as it comes to be; and synthetic
+models for it.
 
 Those are written by a process of their own, since that one needs torch.
 """
@@ -6,32 +7,66 @@ Those are written by a process of their own, since that one needs torch.
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from citadel_tui.cli.catalog import models_of_catalog
-from citadel_tui.cli.engine import at_hand, our_paths
+from citadel_tui.cli.engine import at_hand, attached, if_running, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.text import clean
+from citadel_tui.words.catalog import added_lines, info_lines
 from citadel_tui.words.figures import mib_text
 from citadel_tui.words.labels import model_label
-from engine.core.models import Footprint
+from engine.api import ReadOnly, UnknownModel
+from engine.core.catalog import CatalogChange, catalog_change_text
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import Dtype, Footprint
 from engine.core.sizes import mib_range
 from engine.core.state import ModelState
+from engine.core.tasks import TaskKind
 from engine.paths import make_folders
+
+if TYPE_CHECKING:
+    from engine.own_models import OwnModels
 
 
 class MakeArguments(Arguments, frozen=True, kw_only=True):
     kinds: Sequence[str]
 
 
+class AddArguments(Arguments, frozen=True, kw_only=True):
+    source: str
+    name: str | None
+    task: TaskKind | None
+    dtype: Dtype | None
+    aliases: Sequence[str]
+    max_sequence: int | None
+
+
+class NameArguments(Arguments, frozen=True, kw_only=True):
+    model: str
+
+
+class AliasArguments(NameArguments, frozen=True, kw_only=True):
+    aliases: Sequence[str]
+    rm: bool
+
+
 def add_arguments(command: CommandParser) -> None:
     actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
     add_command(actions, "list", "what the engine knows of each model", _add_list)
+    add_command(actions, "info", "all that it knows of one", _add_info)
+    add_command(actions, "add", "put a model of your own into the catalog", _add_add)
+    add_command(actions, "rm", "take a model out of the catalog; its files stay", _add_rm)
+    add_command(actions, "alias", "let a model be called by other names, too", _add_alias)
+    add_command(actions, "reload", "have the engine take up what the catalog's file says now", _add_reload)
     add_command(actions, "make", "make synthetic models: real shapes, random weights", _add_make)
 
 
@@ -39,9 +74,47 @@ def _add_list(command: CommandParser) -> None:
     command.carried_out_by(_list, Arguments)
 
 
+def _add_info(command: CommandParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="by its name, an alias, or its name on the hub")
+    command.carried_out_by(_info, NameArguments)
+
+
+def _add_add(command: CommandParser) -> None:
+    command.add_argument(
+        "source", metavar="SOURCE", help="path:DIR, or hub:REPO[@REVISION] that `citadel pull` has fetched"
+    )
+    command.add_argument("--name", help="that of the folder or the repository when left out")
+    command.add_argument("--task", choices=get_args(TaskKind), help="found in its files when left out")
+    command.add_argument("--dtype", choices=get_args(Dtype), help="that of its files when left out")
+    command.add_argument(
+        "--alias", action="append", default=[], dest="aliases", metavar="NAME", help="may be given again"
+    )
+    command.add_argument("--max-sequence", type=int, metavar="TOKENS", help="what the model reads when left out")
+    command.carried_out_by(_add, AddArguments)
+
+
+def _add_rm(command: CommandParser) -> None:
+    command.add_argument("model", metavar="MODEL")
+    command.carried_out_by(_remove, NameArguments)
+
+
+def _add_alias(command: CommandParser) -> None:
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("aliases", nargs="+", metavar="NAME")
+    command.add_argument("--rm", action="store_true", help="it is not called so any more")
+    command.carried_out_by(_alias, AliasArguments)
+
+
+def _add_reload(command: CommandParser) -> None:
+    command.carried_out_by(_reload, Arguments)
+
+
 def _add_make(command: CommandParser) -> None:
     command.add_argument("kinds", nargs="*", metavar="KIND", help="those of the catalog when left out")
     command.carried_out_by(_make, MakeArguments)
+
+
+# ── what is there ────────────────────────────────────────────────────────────────────────────────
 
 
 def _list(arguments: Arguments) -> int:
@@ -55,7 +128,7 @@ async def _listed(arguments: Arguments) -> Exit:
     print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB", "LIMIT")))
     for model in models:
         if model.remark:
-            print(clean(model.remark))
+            print(clean(f"{model.spec.name}: {model.remark}" if model.spec.name not in model.remark else model.remark))
     return Exit.DONE
 
 
@@ -77,6 +150,117 @@ def _cells(model: ModelState) -> list[str]:
         model.source or "-",
         model.trouble or "-",
     ]
+
+
+def _info(arguments: NameArguments) -> int:
+    return asyncio.run(_told(arguments))
+
+
+async def _told(arguments: NameArguments) -> Exit:
+    async with at_hand(arguments) as engine:
+        state = (await engine.snapshot()).state
+    specs = {name: known.spec for name, known in state.models.items()}
+    name = model_meant(specs, arguments.model)
+    if name is None:
+        raise UnknownModel(unknown_model(specs, arguments.model))
+    for line in info_lines(state, name):
+        print(clean(line))
+    return Exit.DONE
+
+
+# ── what is to be there ──────────────────────────────────────────────────────────────────────────
+
+
+def _add(arguments: AddArguments) -> int:
+    return asyncio.run(_added(arguments))
+
+
+async def _added(arguments: AddArguments) -> Exit:
+    from engine.own_models import NewModel
+
+    asked = NewModel(
+        arguments.source,
+        arguments.name,
+        arguments.task,
+        arguments.dtype,
+        tuple(arguments.aliases),
+        arguments.max_sequence,
+    )
+    async with _own_models(arguments) as own:
+        added = await own.add(asked)
+    for line in added_lines(added.known):
+        print(clean(line))
+    for remark in added.remarks:
+        tell(remark)
+    _tell_change(added.change)
+    return Exit.DONE
+
+
+def _remove(arguments: NameArguments) -> int:
+    return asyncio.run(_removed(arguments))
+
+
+async def _removed(arguments: NameArguments) -> Exit:
+    async with _own_models(arguments) as own:
+        name, change = await own.remove(arguments.model)
+    print(clean(f"{name} is not in the catalog any more; its files stay"))
+    _tell_change(change)
+    if change is not None and name in change.leaving:
+        tell(f"it still answers; `citadel evict {name}` takes it off its device")
+    return Exit.DONE
+
+
+def _alias(arguments: AliasArguments) -> int:
+    return asyncio.run(_aliased(arguments))
+
+
+async def _aliased(arguments: AliasArguments) -> Exit:
+    async with _own_models(arguments) as own:
+        change_aliases = own.remove_aliases if arguments.rm else own.add_aliases
+        name, change = await change_aliases(arguments.model, arguments.aliases)
+    is_called = "is no more called" if arguments.rm else "is called"
+    print(clean(f"{name} {is_called} {', '.join(arguments.aliases)}"))
+    _tell_change(change)
+    return Exit.DONE
+
+
+def _reload(arguments: Arguments) -> int:
+    return asyncio.run(_reloaded(arguments))
+
+
+async def _reloaded(arguments: Arguments) -> Exit:
+    async with attached(arguments) as engine:
+        change = await engine.reload()
+    print(clean(catalog_change_text(change)))
+    for remark in change.remarks:
+        tell(remark)
+    return Exit.DONE
+
+
+@asynccontextmanager
+async def _own_models(arguments: Arguments) -> AsyncIterator[OwnModels]:
+    """Those of the engine that runs, else those of the configuration that the next one is started with."""
+    from engine.own_models import OwnModels
+    from engine.settings import find_config_folder
+
+    if arguments.read_only:
+        raise ReadOnly("a console that may only watch changes no catalog; nothing was changed")
+    async with if_running(arguments) as engine:
+        if engine is not None:
+            folder = Path((await engine.hello()).config)
+        else:
+            folder = find_config_folder(arguments.config, os.environ, Path.cwd())
+        yield OwnModels(folder, os.environ, engine)
+
+
+def _tell_change(change: CatalogChange | None) -> None:
+    if change is None:
+        tell("no engine runs; the next one finds it so")
+    else:
+        tell(f"the engine has taken it up: {catalog_change_text(change)}")
+
+
+# ── synthetic ones ───────────────────────────────────────────────────────────────────────────────
 
 
 def _make(arguments: MakeArguments) -> int:

@@ -16,6 +16,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
 from citadel_tui.words.figures import seconds_text
 from engine.api import UnknownModel
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.preparation import (
@@ -83,10 +84,11 @@ def _carried_out(order: Order) -> bool:
 def _chosen(models: Sequence[ModelSpec], names: Sequence[ModelName]) -> tuple[ModelSpec, ...]:
     """In the order of the names; all models when none is named. Raises UnknownModel."""
     known = {model.name: model for model in models}
-    for name in names:
-        if name not in known:
-            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(known)}")
-    return tuple(known[name] for name in names) if names else tuple(models)
+    meant = {name: model_meant(known, name) for name in names}
+    for name, model in meant.items():
+        if model is None:
+            raise UnknownModel(unknown_model(known, name))
+    return tuple(known[model] for model in meant.values() if model) if names else tuple(models)
 
 
 def _outcome(news: Iterator[PrepareNews], show: Callable[[str], None]) -> PrepareOutcome:
