@@ -41,7 +41,9 @@ class MakeArguments(Arguments, frozen=True, kw_only=True):
     kinds: Sequence[str]
 
 
-class AddArguments(Arguments, frozen=True, kw_only=True):
+class OwnSource(Arguments, frozen=True, kw_only=True):
+    """Where a model of one's own comes from, and what it is to be called and taken for."""
+
     source: str
     name: str | None
     task: TaskKind | None
@@ -83,6 +85,12 @@ def _add_add(command: CommandParser) -> None:
     command.add_argument(
         "source", metavar="SOURCE", help="path:DIR, or hub:REPO[@REVISION] that `citadel pull` has fetched"
     )
+    add_naming(command)
+    command.carried_out_by(_add, OwnSource)
+
+
+def add_naming(command: CommandParser) -> None:
+    """What may be said of a model that is added."""
     command.add_argument("--name", help="that of the folder or the repository when left out")
     command.add_argument("--task", choices=get_args(TaskKind), help="found in its files when left out")
     command.add_argument("--dtype", choices=get_args(Dtype), help="that of its files when left out")
@@ -90,7 +98,6 @@ def _add_add(command: CommandParser) -> None:
         "--alias", action="append", default=[], dest="aliases", metavar="NAME", help="may be given again"
     )
     command.add_argument("--max-sequence", type=int, metavar="TOKENS", help="what the model reads when left out")
-    command.carried_out_by(_add, AddArguments)
 
 
 def _add_rm(command: CommandParser) -> None:
@@ -171,15 +178,17 @@ async def _told(arguments: NameArguments) -> Exit:
 # ── what is to be there ──────────────────────────────────────────────────────────────────────────
 
 
-def _add(arguments: AddArguments) -> int:
-    return asyncio.run(_added(arguments))
+def _add(arguments: OwnSource) -> int:
+    asyncio.run(add_model(arguments, arguments.source))
+    return Exit.DONE
 
 
-async def _added(arguments: AddArguments) -> Exit:
+async def add_model(arguments: OwnSource, source: str) -> None:
+    """Have it in the catalog, and say so. Raises EngineError."""
     from engine.own_models import NewModel
 
     asked = NewModel(
-        arguments.source,
+        source,
         arguments.name,
         arguments.task,
         arguments.dtype,
@@ -193,7 +202,6 @@ async def _added(arguments: AddArguments) -> Exit:
     for remark in added.remarks:
         tell(remark)
     _tell_change(added.change)
-    return Exit.DONE
 
 
 def _remove(arguments: NameArguments) -> int:

@@ -58,11 +58,15 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: PrepareArguments) -> int:
-    models = _chosen(models_of_catalog(arguments.config), arguments.models)
+    return prepared(_chosen(models_of_catalog(arguments.config), arguments.models), arguments.depth)
+
+
+def prepared(models: Sequence[ModelSpec], depth: Depth = "sizes") -> Exit:
+    """Prepare them, and say of each what became of it."""
     paths = our_paths()
     make_folders(paths)
     try:
-        complete = _carried_out(Order(models, str(paths.cache), arguments.depth))
+        complete = _carried_out(Order(tuple(models), str(paths.cache), depth))
     except KeyboardInterrupt:
         tell("interrupted; models that were done stay prepared, and nothing half-written is kept")
         return Exit.INTERRUPTED

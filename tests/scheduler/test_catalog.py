@@ -94,7 +94,7 @@ def test_what_is_new_about_a_resident_holds_from_its_next_load_on() -> None:
 
     assert read(world, listed("a", 10, dtype="float16")) == CatalogChange(later=("a",))
 
-    assert world.state.models["a"].spec.dtype == "float32"
+    assert world.state.models["a"] == box({"a": 20}).models["a"]
     assert not any(isinstance(effect, KnowModel) for effect in world.waiting)
     world.submit(Evict("a"))
     world.settle()
