@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Final
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
@@ -35,22 +34,37 @@ def pull_source(order: PullOrder) -> str:
     return f"hub:{order.repository}" + (f"@{order.revision}" if order.revision else "")
 
 
-@contextmanager
-def pulling(order: PullOrder, program: Sequence[str] = PULLING_PROGRAM) -> Iterator[Iterator[PullNews]]:
-    """What is said while `order` is fetched, the outcome last. Leaving the block early ends the process; what has come stays for
-    the next try. Iterating raises PullBroke when the process ends without an outcome."""
-    with tempfile.TemporaryFile() as complaints:
-        process = begun(program, complaints, **_ONLINE)
-        try:
-            yield _news(process, order, complaints)
-        finally:
-            end(process)
+class Pulling:
+    """A repository on its way: iterate for what is said, the outcome last. Leaving the block ends the process; what has come
+    stays for the next try."""
 
+    def __init__(self, order: PullOrder, program: Sequence[str] = PULLING_PROGRAM) -> None:
+        self._order: Final = order
+        self._complaints: Final = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the block
+        self._process: Final = begun(program, self._complaints, **_ONLINE)
+        self._is_left = False
 
-def _news(process: subprocess.Popen[bytes], order: PullOrder, complaints: IO[bytes]) -> Iterator[PullNews]:
-    decoder: msgspec.json.Decoder[PullNews] = msgspec.json.Decoder(PullNews)
-    for item in said(process, order, decoder):
-        yield item
-        if isinstance(item, Pulled | NotPulled):
-            return
-    raise PullBroke(f"fetching {order.repository} broke off: {cause_of(process.wait(), complaints)}; what came is kept")
+    def __iter__(self) -> Iterator[PullNews]:
+        """Raises PullBroke when the process ends without an outcome, unless somebody has left."""
+        decoder: msgspec.json.Decoder[PullNews] = msgspec.json.Decoder(PullNews)
+        for item in said(self._process, self._order, decoder):
+            yield item
+            if isinstance(item, Pulled | NotPulled):
+                return
+        if not self._is_left:
+            cause = cause_of(self._process.wait(), self._complaints)
+            raise PullBroke(f"fetching {self._order.repository} broke off: {cause}; what came is kept")
+
+    def leave(self) -> None:
+        """Have it end soon, and nothing more said: from any thread."""
+        self._is_left = True
+        self._process.terminate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end(self._process)
+        self._complaints.close()

@@ -21,7 +21,7 @@ from engine.api import EngineError
 from engine.core.models import ModelSpec
 from engine.core.pulling import NotPulled, PullCut, Pulled, PullOrder
 from engine.core.sizes import format_size
-from engine.pull import order_of, pull_source, pulling
+from engine.pull import Pulling, order_of, pull_source
 
 
 class PullArguments(OwnSource, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def run(arguments: PullArguments) -> int:
 def _fetched(order: PullOrder) -> Pulled:
     """Raises EngineError, with what is wrong."""
     told = PullProgress(order.repository)
-    with pulling(order) as news, progress() as show:
+    with Pulling(order) as news, progress() as show:
         show(f"{order.repository}: asking the hub …")
         for item in news:
             match item:

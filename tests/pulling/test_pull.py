@@ -11,7 +11,7 @@ import pytest
 
 from engine.core.models import ModelSpec
 from engine.core.pulling import NotPulled, PullAdvanced, PullBegun, PullCut, Pulled, PullNews
-from engine.pull import order_of, pulling
+from engine.pull import Pulling, order_of
 from engine.pull_program import SAY_BYTES
 from engine.weights.hub_cache import hub_folder
 from engine.weights.sources import resolve
@@ -49,7 +49,7 @@ def address(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def pull(text: str = "org/model") -> list[PullNews]:
-    with pulling(order_of(text)) as news:
+    with Pulling(order_of(text)) as news:
         return list(news)
 
 
@@ -94,7 +94,7 @@ def test_what_came_before_an_interruption_is_not_fetched_again(hub: Hub) -> None
     hub.files["model.safetensors"] += b"w" * 3 * SAY_BYTES
     hub.cuts = [2 * SAY_BYTES]
     hub.may_go_on.clear()
-    with pulling(order_of("org/model")) as news:
+    with Pulling(order_of("org/model")) as news:
         come = next(item for item in news if isinstance(item, PullAdvanced) and item.done_bytes >= SAY_BYTES)
         assert come.file == "model.safetensors"
     hub.may_go_on.set()
