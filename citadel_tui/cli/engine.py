@@ -56,6 +56,12 @@ async def if_running(arguments: Arguments) -> AsyncIterator[RemoteEngine | None]
         await engine.close()
 
 
+async def folder_in_use(arguments: Arguments) -> Path | None:
+    """The configuration of the engine that runs; else the one that was named, if one was."""
+    async with if_running(arguments) as engine:
+        return Path((await engine.hello()).config) if engine is not None else arguments.config
+
+
 def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
     """Carry out `work`, which asks the model for something. Ctrl+C leaves: the connection ends, and with it the run."""
     try:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -21,15 +21,15 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import table, tell
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.text import clean
-from citadel_tui.words.catalog import added_lines, info_lines
-from citadel_tui.words.figures import mib_text
+from citadel_tui.words.figures import mib_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import ReadOnly, UnknownModel
 from engine.core.catalog import CatalogChange, catalog_change_text
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.models import Dtype, Footprint
+from engine.core.names import ModelName
 from engine.core.sizes import mib_range
-from engine.core.state import ModelState
+from engine.core.state import ModelState, State
 from engine.core.tasks import TaskKind
 from engine.paths import make_folders
 
@@ -98,6 +98,12 @@ def add_naming(command: CommandParser) -> None:
         "--alias", action="append", default=[], dest="aliases", metavar="NAME", help="may be given again"
     )
     command.add_argument("--max-sequence", type=int, metavar="TOKENS", help="what the model reads when left out")
+
+
+def says_anything(arguments: OwnSource) -> bool:
+    """Whether anything of that was said."""
+    said = arguments.name, arguments.task, arguments.dtype, arguments.aliases, arguments.max_sequence
+    return any(said)
 
 
 def _add_rm(command: CommandParser) -> None:
@@ -170,7 +176,7 @@ async def _told(arguments: NameArguments) -> Exit:
     name = model_meant(specs, arguments.model)
     if name is None:
         raise UnknownModel(unknown_model(specs, arguments.model))
-    for line in info_lines(state, name):
+    for line in _info_lines(state, name):
         print(clean(line))
     return Exit.DONE
 
@@ -197,7 +203,7 @@ async def add_model(arguments: OwnSource, source: str) -> None:
     )
     async with _own_models(arguments) as own:
         added = await own.add(asked)
-    for line in added_lines(added.known):
+    for line in _added_lines(added.known):
         print(clean(line))
     for remark in added.remarks:
         tell(remark)
@@ -266,6 +272,50 @@ def _tell_change(change: CatalogChange | None) -> None:
         tell("no engine runs; the next one finds it so")
     else:
         tell(f"the engine has taken it up: {catalog_change_text(change)}")
+
+
+# ── in words ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _added_lines(known: ModelState) -> Iterator[str]:
+    """What is said of a model that was added just now."""
+    spec = known.spec
+    yield f"{spec.name}: {spec.task}, {spec.dtype}, texts of up to {spec.limits.max_sequence} tokens; {_needs(known)}"
+    yield f"taken from {known.source}" + (
+        "" if known.prepared else f"; `citadel prepare {spec.name}` makes its first load fast"
+    )
+
+
+def _info_lines(state: State, name: ModelName) -> Iterator[str]:
+    """All that is known of a model, a line each."""
+    known = state.models[name]
+    spec = known.spec
+    yield model_label(name, synthetic=known.synthetic)
+    yield f"  called    {', '.join(spec.aliases) or 'by its name alone'}"
+    yield f"  task      {spec.task}"
+    yield f"  dtype     {spec.dtype}"
+    if not known.trouble:
+        cut = ", longer ones are cut" if spec.limits.truncate else ""
+        yield f"  limits    {spec.limits.max_batch} texts at once, of up to {spec.limits.max_sequence} tokens{cut}"
+        yield f"  needs     {_needs(known)}"
+        if known.footprint.run_bytes:
+            yield f"  runs      took {mib_range(*known.footprint.run_bytes)} with the weights"
+    yield f"  source    {known.source or ', '.join(spec.sources)}" + (f" at {spec.revision}" if spec.revision else "")
+    yield f"  prepared  {'yes' if known.prepared else f'no; `citadel prepare {name}` does it'}"
+    yield f"  on        {', '.join(f'{r.device} ({r.stage})' for r in state.of(name)) or 'no device'}"
+    if known.pin is not None:
+        yield f"  pinned    {known.pin.device or 'wherever it is'}"
+    if known.keep_alive_s is not None:
+        yield f"  leaves    after {seconds_text(known.keep_alive_s)} idle"
+    for word, text in (("trouble", known.trouble), ("remark", known.remark)):
+        if text:
+            yield f"  {word:<9} {text}"
+
+
+def _needs(known: ModelState) -> str:
+    footprint = known.footprint
+    weights, workspace = mib_text(footprint.weights_bytes), mib_text(footprint.workspace_bytes)
+    return f"{weights} MiB of weights and {workspace} MiB to run ({footprint.label})"
 
 
 # ── synthetic ones ───────────────────────────────────────────────────────────────────────────────

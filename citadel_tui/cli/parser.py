@@ -64,6 +64,7 @@ FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     "stop": "serve",
+    "pull": "prepare",
 }
 """Commands that share most of what they do, and the module that holds them together."""
 

@@ -49,6 +49,22 @@ async def test_a_model_that_the_catalog_lacks_is_fetched_and_its_way_in_is_told(
     assert "add it with: citadel models add hub:org/model@v2" in ran.err
 
 
+async def test_a_name_without_adding_is_no_use_and_says_so(citadel: Citadel, hub: Hub) -> None:
+    ran = await citadel("pull", "org/model", "--name", "mine")
+    assert (ran.status, "say --add, too" in ran.err) == (2, True)
+    assert hub.asked == []
+
+
+async def test_without_a_configuration_it_is_fetched_all_the_same(
+    citadel: Citadel, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CITADEL_CONFIG")
+    monkeypatch.chdir(tmp_path / "origin")
+    ran = await citadel("pull", "org/model")
+    assert ran.status == 0
+    assert "it was fetched, and nothing is prepared: No configuration was found" in ran.err
+
+
 async def test_what_is_wrong_is_one_sentence(citadel: Citadel, hub: Hub) -> None:
     ran = await citadel("pull", "org/other")
     assert ran.status == 1

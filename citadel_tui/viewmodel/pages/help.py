@@ -191,7 +191,7 @@ _TROUBLES: Final = _facts(
     ("CUDA out of memory", "victims, other devices and the CPU were tried first; lower max_batch"),
     ("an imbalance", "`citadel rebalance`, or policy.balancing: spread, pack or most_free"),
     (
-        "has no source that can be used",
+        "no source can be used",
         "`citadel pull REPO` fetches it; `citadel models info MODEL` says what is looked for",
     ),
     ("the console looks wrong", "CITADEL_ASCII=1 for plain characters, v for other colours, `citadel status --plain`"),
