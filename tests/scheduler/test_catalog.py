@@ -10,9 +10,9 @@ from engine.core.commands import Evict, Load, SetPin
 from engine.core.models import Dtype, Footprint, Limits
 from engine.core.names import ModelName
 from engine.core.state import ModelState
-from engine.scheduler.effects import DropSlab, ForgetModel, KnowModel
+from engine.scheduler.effects import DropSlab, ForgetModel, KnowModel, ReadSlab
 from engine.scheduler.messages import CatalogRead, KeepAlive, RunMeasured
-from tests.core.boxes import box, with_resident, with_slab
+from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
 
@@ -75,6 +75,18 @@ def test_a_model_on_its_way_arrives_before_it_can_go() -> None:
 
     world.settle()
     assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_model_that_is_being_read_ahead_goes_once_that_has_ended() -> None:
+    world = World(with_demand(box({"a": 20}), "a", 5.0))
+    world.pass_time(1)
+    world.expect(ReadSlab)
+
+    assert read(world) == CatalogChange(leaving=("a",))
+
+    world.settle()
+    assert world.state.models == {}
+    assert world.state.ram.slabs == ()
 
 
 def test_a_model_that_comes_back_before_it_has_gone_stays() -> None:

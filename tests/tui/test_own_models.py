@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.core.catalog import CatalogChange
+from engine.core.catalog import CatalogChange, without_model
 from engine.settings.catalog import CATALOG_FILE
 from tests.pulling.hub import Hub, serving_hub
 from tests.runtime.live_engines import CONFIG
@@ -107,3 +107,27 @@ async def test_who_may_only_watch_is_not_offered_it(engine: ScriptedEngine) -> N
     async with open_console(engine, read_only=True) as console:
         await console.press("colon", *"catalog")
         await console.until(lambda: "reload the catalog" not in console.text)
+
+
+async def test_a_console_outlives_the_model_that_it_has_selected_and_marked(engine: ScriptedEngine) -> None:
+    async with open_console(engine) as console:
+        await console.press("space", "j", "space", "k")
+        gone = console.selected
+        assert gone is not None
+        engine.set_state(without_model(engine.state, gone))
+        await console.until(lambda: not any(gone in row for row in console.rows))
+
+        for key in ("y", "Y", "enter", "escape", "l", "escape", "escape", "p", "escape", "colon", "escape"):
+            await console.press(key)
+        assert console.selected != gone
+
+
+async def test_a_page_stays_readable_when_its_model_goes(engine: ScriptedEngine) -> None:
+    async with open_console(engine) as console:
+        gone = console.selected
+        assert gone is not None
+        await console.press("enter")
+        await console.sees(gone)
+        engine.set_state(without_model(engine.state, gone))
+        await console.press("y", "Y", "escape")
+        await console.until(lambda: not any(gone in row for row in console.rows))
