@@ -94,7 +94,7 @@ class OwnModels:
             _check_names(models, specs[0])
             return with_entry(text, entry)
 
-        change = await self._rewrite(put)
+        change = await self._rewrite(put, specs[0].name)
         return AddedModel(known, remarks, change)
 
     async def remove(self, name: str) -> tuple[ModelName, CatalogChange | None]:
@@ -140,8 +140,11 @@ class OwnModels:
         changed = await self._rewrite(change_it)
         return met[0], changed
 
-    async def _rewrite(self, change: Callable[[str, Sequence[ModelSpec]], str]) -> CatalogChange | None:
-        """Have the file changed, and the engine take that up; what the engine refuses is taken back."""
+    async def _rewrite(
+        self, change: Callable[[str, Sequence[ModelSpec]], str], new: ModelName | None = None
+    ) -> CatalogChange | None:
+        """Have the file changed, and the engine take that up. What the engine refuses is taken back, and so is a `new` model that
+        it can't load: its environment may be another."""
         path = (self._folder / CATALOG_FILE).resolve()
         with _only_writer(path.parent):
             before = _read(path)
@@ -152,10 +155,16 @@ class OwnModels:
             if self._engine is None:
                 return None
             try:
-                return await self._engine.reload()
+                changed = await self._engine.reload()
             except EngineError:
                 _write(path, before)
                 raise
+            known = (await self._engine.snapshot()).state.models.get(new or "")
+            if known is not None and known.trouble:
+                _write(path, before)
+                await self._engine.reload()
+                raise NotWritten(f"the engine can't use it: {known.trouble.rstrip('.')}; {_KEPT}")
+            return changed
 
     def _models(self, text: str) -> tuple[ModelSpec, ...]:
         """Of the catalog that is written so. Raises SettingsError with all of its mistakes."""
@@ -214,7 +223,7 @@ def _entry_of(asked: NewModel) -> dict[str, object]:
     entry: dict[str, object] = {"name": name, "source": source, "task": task}
     said = {
         "dtype": dtype,
-        "limits": {"max_sequence": asked.max_sequence} if asked.max_sequence else None,
+        "limits": None if asked.max_sequence is None else {"max_sequence": asked.max_sequence},
         "aliases": list(asked.aliases),
         "revision": revision,
     }
@@ -231,6 +240,8 @@ def _source_of(text: str) -> tuple[str, str | None]:
         return f"path:{Path(rest).expanduser().absolute()}", None
     if form == "hub" and "@" in rest:
         repository, _, revision = rest.partition("@")
+        if not revision:
+            raise NotWritten(f"{text} names no revision behind the @; leave that out, too, for the newest; {_KEPT}")
         return f"hub:{repository}", revision
     return text, None
 

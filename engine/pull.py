@@ -24,8 +24,10 @@ class PullBroke(EngineError):
 
 
 def order_of(text: str) -> PullOrder:
-    """What `REPO` or `REPO@REVISION` asks for, with or without `hub:` before it."""
+    """What `REPO` or `REPO@REVISION` asks for, with or without `hub:` before it. Raises EngineError."""
     repository, at, revision = text.removeprefix("hub:").partition("@")
+    if at and not revision:
+        raise EngineError(f"{text} names no revision behind the @; leave that out, too, for the newest")
     return PullOrder(repository, revision if at else None)
 
 

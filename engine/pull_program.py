@@ -21,11 +21,10 @@ from types import FrameType
 from typing import IO, Final, NoReturn, TypeAlias
 
 import msgspec
-from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.constants import ENDPOINT, HF_HUB_DOWNLOAD_TIMEOUT
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and not exported in words
 from msgspec import Struct
 
 from engine.core.pulling import NotPulled, PullAdvanced, PullBegun, PullCut, Pulled, PullNews, PullOrder

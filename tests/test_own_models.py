@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine.api import EngineError, UnknownModel
 from engine.core.catalog import CatalogChange
 from engine.own_models import NewModel, OwnModels
 from engine.settings.catalog import CATALOG_FILE
 from tests.runtime.live_engines import CONFIG, Box, scripted_engine
+from tests.scripted_engine import ScriptedEngine
 from tests.weights.checkpoints import BERT_CONFIG, write_checkpoint
 
 ENVIRONMENT = {"CUDA_ENABLED": "false"}
@@ -107,6 +109,11 @@ async def test_what_it_is_for_is_found_in_its_files(
         (NewModel("path:{}/my-model", "my model"), "'my model' can't be a model's name"),
         (NewModel("path:{}/my-model", aliases=("two words",)), "'two words' is given; allowed: 1 to 128"),
         (NewModel("path:{}/my-model", task="rerank"), "BertModel, which judges no texts"),
+        (
+            NewModel("path:{}/my-model", max_sequence=0),
+            r"limits\.max_sequence: 0 is given; allowed: a whole number from 1",
+        ),
+        (NewModel("hub:org/name@"), "names no revision behind the @"),
         (NewModel("path:{}/cut"), "was cut short.*nothing was written"),
         (NewModel("path:{}/silent"), "names no architectures, .*--task; nothing was written"),
     ],
@@ -120,7 +127,7 @@ async def test_what_cannot_be_used_is_refused_and_the_file_stays(
     before = (config / CATALOG_FILE).read_bytes()
 
     with pytest.raises(EngineError, match=words):
-        await own(config, box).add(msgspec.structs.replace(asked, source=asked.source.format(tmp_path)))
+        await own(config, box).add(replace(asked, source=asked.source.format(tmp_path)))
 
     assert (config / CATALOG_FILE).read_bytes() == before
     assert not [name for name in os.listdir(config) if name.startswith(".")]
@@ -150,6 +157,27 @@ async def test_what_the_engine_does_not_take_is_taken_back(config: Path, checkpo
 
     assert (config / CATALOG_FILE).read_bytes() == before
     assert "e5-small" in (await box.engine.snapshot()).state.models
+
+
+class Elsewhere(ScriptedEngine):
+    """Its files are not those that the caller sees."""
+
+    async def reload(self) -> CatalogChange:
+        known = self.state.models["e5-small"]
+        in_trouble = replace(known, spec=replace(known.spec, name="my-model"), trouble="there is no folder here.")
+        self.set_state(replace(self.state, models={**self.state.models, "my-model": in_trouble}))
+        return await super().reload()
+
+
+async def test_what_the_engine_cannot_load_is_taken_back(config: Path, checkpoint: Path) -> None:
+    engine, before = Elsewhere(), (config / CATALOG_FILE).read_bytes()
+    own_models = OwnModels(config, {**os.environ, **ENVIRONMENT}, engine)
+
+    with pytest.raises(EngineError, match="the engine can't use it: there is no folder here; nothing was written"):
+        await own_models.add(NewModel(f"path:{checkpoint}"))
+
+    assert (config / CATALOG_FILE).read_bytes() == before
+    assert engine.reloads == 2
 
 
 async def test_a_model_is_removed_and_called_by_any_of_its_names(config: Path, box: Box) -> None:

@@ -28,6 +28,8 @@ class Hub:
         self.damaged = False
         """Whether large files come with other bytes than are listed."""
         self.honours_ranges = True
+        self.listed_bytes: int | None = None
+        """Of large files, where it is not what they have."""
         self.asked: list[tuple[str, str]] = []
         """Path and range of each GET of a file."""
         self.may_go_on = threading.Event()
@@ -49,6 +51,7 @@ class Hub:
         git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         said: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": git}
         if name.endswith(LARGE):
+            said["size"] = self.listed_bytes or len(content)
             said["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
         return said
 

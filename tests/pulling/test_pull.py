@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.api import EngineError
 from engine.core.models import ModelSpec
 from engine.core.pulling import NotPulled, PullAdvanced, PullBegun, PullCut, Pulled, PullNews
 from engine.pull import Pulling, order_of
@@ -180,6 +181,19 @@ def test_a_repository_that_cannot_be_read_is_refused_before_anything_comes(hub: 
     del hub.files["config.json"]
     assert refusal() == "org/model has no config.json, so it is no model of transformers; name another repository"
     assert hub.asked == []
+
+
+@pytest.mark.usefixtures("address")
+def test_room_on_the_disk_is_looked_at_before_the_weights_come(hub: Hub) -> None:
+    hub.listed_bytes = 1 << 60
+    assert "org/model needs" in (said := refusal())
+    assert "free some, or name another folder with HF_HOME" in said
+    assert "model.safetensors" not in [name for name, _ in hub.asked]
+
+
+def test_a_revision_without_a_name_is_none() -> None:
+    with pytest.raises(EngineError, match="names no revision behind the @"):
+        order_of("org/model@")
 
 
 @pytest.mark.usefixtures("address")
