@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from engine.core.devices import DeviceSpec
+from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.runtime.initial_state import ModelLook, check_models_fit, look_at
 from engine.settings import Settings
@@ -23,7 +24,7 @@ Stamps: TypeAlias = dict[str, object]
 class CatalogLook(Struct, frozen=True):
     """What the catalog has now."""
 
-    names: tuple[ModelName, ...]
+    listed: dict[ModelName, ModelSpec]
     looks: dict[ModelName, ModelLook]
     """Of the models that are new in it, of which it says something else than before, or that were in trouble."""
     remarks: tuple[str, ...] = ()
@@ -47,16 +48,19 @@ class CatalogReader:
         return None if spec is None else look_at(spec, self._settings, self._specs, self._cache)
 
     def read(self, troubled: Collection[ModelName]) -> CatalogLook:
-        """What the file says now. Raises SettingsError for one that has mistakes, or a model that fits no device; what was read
-        before it holds then."""
+        """What the file says now. Raises SettingsError for one that has mistakes, or a model that fits no device. Until it is
+        `taken`, what was read before holds."""
         found = self._read_settings()
         models = on_visible(found.models, self._settings.gpus)
         wanted = [spec for spec in models if self._listed.get(spec.name) != spec or spec.name in troubled]
         looks = {spec.name: look_at(spec, self._settings, self._specs, self._cache) for spec in wanted}
         fit = check_models_fit(self._settings, self._specs, {name: look.state for name, look in looks.items()})
-        self._listed = {spec.name: spec for spec in models}
         said = [warning for look in looks.values() for warning in look.warnings]
-        return CatalogLook(tuple(self._listed), looks, (*said, *fit, *self._for_a_restart(found)))
+        return CatalogLook({spec.name: spec for spec in models}, looks, (*said, *fit, *self._for_a_restart(found)))
+
+    def taken(self, found: CatalogLook) -> None:
+        """What was read is what the engine knows from now on."""
+        self._listed = found.listed
 
     def stamps(self) -> Stamps:
         """Of the files as they are now."""

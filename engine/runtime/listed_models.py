@@ -41,6 +41,8 @@ class CatalogFile(Protocol):
         """Raises SettingsError."""
         ...
 
+    def taken(self, found: CatalogLook) -> None: ...
+
     def stamps(self) -> Stamps: ...
 
     def preloaded(self, models: Collection[ModelName]) -> list[ModelName]: ...
@@ -134,11 +136,13 @@ class ListedModels:
             seen = now
 
     async def _take(self, found: CatalogLook) -> CatalogChange:
+        # Not by whoever read it: a reading that took too long goes on in its thread, and what it finds must count for nothing.
+        self._file.taken(found)
         for model, look in found.looks.items():
             if look.source is not None:
                 self._executor.expect(model, look.source)
         self._taken = asyncio.get_running_loop().create_future()
-        self._post(CatalogRead(found.names, {m: look.state for m, look in found.looks.items()}, found.remarks))
+        self._post(CatalogRead(tuple(found.listed), {m: look.state for m, look in found.looks.items()}, found.remarks))
         change = await self._taken
         self._note("info", f"the catalog was read again: {catalog_change_text(change)}")
         for remark in change.remarks:

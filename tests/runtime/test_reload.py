@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from engine.clock import SystemClock
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Evict, Load, Submission
 from engine.core.records import Notice
+from engine.runtime.catalog_reader import CatalogLook
 from engine.runtime.engine import Engine
-from engine.runtime.listed_models import WATCH_S
+from engine.runtime.listed_models import READ_S, WATCH_S
 from engine.settings import SettingsError
 from engine.settings.catalog import CATALOG_FILE
 from engine.settings.load import ALLOCATION_FILE
-from tests.runtime.live_engines import CONFIG, scripted_engine
+from tests.runtime.live_engines import CONFIG, Listed, scripted_engine
 
 MINILM, PHI, MINE = "all-MiniLM-L6-v2", "phi-3-mini", "mine"
 MY_ENTRY = {"name": MINE, "source": "synthetic:e5-small", "task": "embedding", "aliases": ["ada"]}
@@ -168,6 +170,42 @@ async def test_a_change_that_nobody_told_of_is_told_once_and_not_while_it_is_bei
         await box.engine.reload()
         texts = [r.entry.text for r in await box.engine.records() if isinstance(r.entry, Notice)]
         assert len([text for text in texts if "has changed" in text]) == 1
+
+
+class HastyReader(SystemClock):
+    """Nobody waits for files while `is_hasty`."""
+
+    is_hasty = False
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(0 if self.is_hasty and seconds == READ_S else seconds)
+
+
+async def test_files_that_do_not_answer_change_nothing_even_when_they_do_later(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, may_end, has_ended = HastyReader(), threading.Event(), threading.Event()
+    read = Listed.read
+
+    def slow(self: Listed, troubled: Collection[str]) -> CatalogLook:
+        may_end.wait()
+        try:
+            return read(self, troubled)
+        finally:
+            has_ended.set()
+
+    async with scripted_engine(tmp_path, engine_clock=clock, config=config) as box:
+        rewrite(config, lambda models: models.append(MY_ENTRY))
+        with monkeypatch.context() as patch:
+            patch.setattr(Listed, "read", slow)
+            clock.is_hasty = True
+            with pytest.raises(EngineError, match="did not answer within 60 s; nothing was changed"):
+                await box.engine.reload()
+            may_end.set()
+            await asyncio.to_thread(has_ended.wait)
+
+        clock.is_hasty = False
+        assert await box.engine.reload() == CatalogChange(added=(MINE,))
 
 
 async def test_an_engine_that_ends_meanwhile_keeps_nobody_waiting(tmp_path: Path, config: Path) -> None:
