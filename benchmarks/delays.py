@@ -1,7 +1,8 @@
 """How long requests wait under `expected_loss`, beside `lru`, in timed replays: `python -m benchmarks.delays TRACE:WORK …`.
 
 Both policies run through the engine's own scheduler on the replay's default box, with five assignments of the sizes to the
-models (`benchmarks.policies`). WORK is how much of the trace's work a GPU does in a second. Means of ratios are geometric.
+models (`benchmarks.policies`). LRU has one copy of a model, as engines that know no queues do; `--one-copy` holds ours to one,
+too. WORK is how much of the trace's work a GPU does in a second. Means of ratios are geometric.
 """
 
 from __future__ import annotations
@@ -45,22 +46,24 @@ def main() -> int:
     parser = ArgumentParser(description="How long requests wait, beside LRU.")
     parser.add_argument("loads", nargs="+", type=_load, metavar="TRACE:WORK", help="and its work a second on a GPU")
     parser.add_argument("--assignments", type=int, default=len(ASSIGNMENTS), help="of sizes to models (5)")
+    parser.add_argument("--one-copy", action="store_true", help="have no model ready on two GPUs")
     arguments = parser.parse_args()
+    ours = Policy(copies=not arguments.one_copy)
     _write("demand", "expected_loss ÷ lru: " + _COLUMNS[0], *_COLUMNS[1:])
     _write(*["---"] * (len(_COLUMNS) + 1))
     for load in arguments.loads:
         with load.path.open(encoding="utf-8") as file:
             requests = read_trace(file)
-        pairs = [_pair(requests, load.work_per_s, number) for number in ASSIGNMENTS[: arguments.assignments]]
+        pairs = [_pair(requests, load.work_per_s, number, ours) for number in ASSIGNMENTS[: arguments.assignments]]
         _write(load.path.stem, *_cells(pairs))
     return 0
 
 
-def _pair(requests: Sequence[TraceRequest], work_per_s: float, assignment: int) -> Pair:
+def _pair(requests: Sequence[TraceRequest], work_per_s: float, assignment: int, ours: Policy) -> Pair:
     def replayed(policy: Policy) -> TimedOutcome:
         return replay_timed(requests, Box(), Compute(work_per_s), sizes_of(requests, assignment), policy)
 
-    return Pair(replayed(Policy()), replayed(Policy(eviction="lru")))
+    return Pair(replayed(ours), replayed(Policy(eviction="lru", copies=False)))
 
 
 def _cells(pairs: Sequence[Pair]) -> list[str]:

@@ -29,7 +29,7 @@ class Model(Struct, frozen=True):
 
 
 def made(name: str, folder: Path) -> Model:
-    """The model of that name, one of NAMES or DECODER, made in `folder` unless it is the real one of the extra `demo`."""
+    """The model of that name, one of NAMES or DECODER, made in `folder` unless it is the demo's real one."""
     match name:
         case "all-MiniLM-L6-v2":
             return Model(name, _checkpoint_of_package(), synthetic=False)

@@ -108,8 +108,8 @@ class Action(Struct, frozen=True):
 
 
 ACTIONS: Final = (
-    Action("load", "l", "Load", "make the model ready on a device", verbs.LOAD),
-    Action("evict", "e", "Evict", "take the model off every device", verbs.EVICT),
+    Action("load", "l", "Load", "make the model ready on a device, or on one more", verbs.LOAD),
+    Action("evict", "e", "Evict", "take the model off every device, or one copy off its own", verbs.EVICT),
     Action("pin", "p", "Pin", "never make the model a victim; again: let it be one", verbs.PIN),
     Action("cpu", "c", "CPU", "run the model on the CPU; again: back to a GPU", verbs.FORCE_CPU),
     Action("move", "m", "Move", "make the model ready on another device", verbs.MOVE),

@@ -172,7 +172,7 @@ class CitadelApp(App[int]):
         self._sharing.copy(wanted.text)
 
     def on_dialog_command_wanted(self, wanted: Dialog.CommandWanted) -> None:
-        self._sharing.copy_line(wanted.command)
+        self._sharing.copy_line(wanted.command, now=wanted.now)
 
     def say(self, message: StatusMessage) -> None:
         """Show a line until it has been seen."""

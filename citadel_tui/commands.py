@@ -14,7 +14,7 @@ from textual.app import App
 
 from citadel_tui.actions import Action, Registry, choices_of
 from citadel_tui.catalog_deeds import CatalogDeed, CatalogDeeds
-from citadel_tui.flow import StatusMessage, carry_out, fulfil
+from citadel_tui.flow import StatusMessage, Wanted, WorkerOf, carry_out, fulfil
 from citadel_tui.link import Link, ReliableEngine
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.share import Sharing
@@ -22,6 +22,7 @@ from citadel_tui.theme import next_theme
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
+from citadel_tui.words.plans import restart_words
 from engine.api import EngineError
 from engine.core.commands import Command
 from engine.core.names import DeviceId, ModelName
@@ -141,6 +142,8 @@ class Commands:
                 self.open_device(picked)
             case Action():
                 self._dashboard.action_act(picked.id)
+            case WorkerOf(device):
+                self._run(self._restart(device))
             case Rebalance() | Drain() | Pack() | Undo():
                 self._wish(picked)
             case CatalogDeed():
@@ -192,6 +195,19 @@ class Commands:
         except EngineError as error:
             self.say(StatusMessage(str(error), "bad"))
 
+    async def _restart(self, device: DeviceId) -> None:
+        """Another worker for the device, once the operator has agreed to what that does to whatever is there."""
+        snapshot = self._link.scene().snapshot
+        words = restart_words(snapshot.state, device, str) if snapshot is not None else ()
+        if words:
+            from citadel_tui.screens.pages import RestartScreen
+
+            if not await self._app.push_screen_wait(RestartScreen(device, words, self._glyphs)):
+                return
+        self.say(StatusMessage(f"the worker of {device} is being restarted"))
+        await self._link.engine.restart_worker(device)
+        self.say(StatusMessage(f"the worker of {device} was restarted", "good"))
+
     def _advise(self) -> None:
         from citadel_tui.screens.advice import AdvicePage, own_advice
 
@@ -208,22 +224,21 @@ class Commands:
 
     # ── flow.Operator ────────────────────────────────────────────────────────────────────────────
 
-    async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
+    async def confirm(self, plan: Plan, wanted: Wanted, *, changed: bool) -> Wanted | None:
         from citadel_tui.screens.pages import Preview
 
-        return await self._app.push_screen_wait(Preview(plan, self._glyphs, self._sharing.label, changed=changed))
+        preview = Preview(plan, wanted, self._glyphs, self._sharing.label, changed=changed)
+        return await self._app.push_screen_wait(preview)
 
-    async def agree(self, proposal: Proposal) -> bool:
+    async def agree(self, proposal: Proposal) -> Wanted | None:
         from citadel_tui.screens.pages import ProposalScreen
 
-        screen = ProposalScreen(proposal, self._glyphs, self._sharing.label)
-        agreed: bool | None = await self._app.push_screen_wait(screen)
-        return agreed is True
+        return await self._app.push_screen_wait(ProposalScreen(proposal, self._glyphs, self._sharing.label))
 
-    async def read(self, refusal: Refusal) -> None:
+    async def read(self, refusal: Refusal) -> Wanted | None:
         from citadel_tui.screens.pages import RefusalScreen
 
-        await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs, self._sharing.label))
+        return await self._app.push_screen_wait(RefusalScreen(refusal, self._glyphs, self._sharing.label))
 
     def say(self, message: StatusMessage) -> None:
         self._dashboard.say(message)

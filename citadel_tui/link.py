@@ -140,8 +140,8 @@ class ReliableEngine:
         self._link = link
         self._say = say
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        return await self._link.engine.plan(command)
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        return await self._link.engine.plan(command, now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         return await self._link.engine.propose(wish)

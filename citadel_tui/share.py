@@ -26,7 +26,19 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
 from engine.api import EngineError
-from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin, singles_of
+from engine.core.commands import (
+    Batch,
+    Command,
+    Evict,
+    ForceCpu,
+    LeaveCpu,
+    Load,
+    Move,
+    SetPin,
+    Single,
+    Unpin,
+    singles_of,
+)
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 from engine.core.state import State
@@ -74,12 +86,12 @@ class Sharing:
         else:
             self._say(StatusMessage("Command: no model is selected", "warn"))
 
-    def copy_line(self, command: Command | None) -> None:
-        """The shell command that would do the same as `command`."""
+    def copy_line(self, command: Command | None, *, now: bool = False) -> None:
+        """The shell command that would do the same as `command`, `now` with the end of the runs that are in its way."""
         if command is None:
             self._say(StatusMessage("Command: there is none that would do this", "warn"))
         else:
-            self.copy(command_line(command))
+            self.copy(command_line(command, now=now))
 
     def copy(self, text: str) -> None:
         """As much of `text` as a terminal takes; all of a short one stands in the status line too."""
@@ -135,26 +147,34 @@ def command_of(record: Record) -> Command | None:
             assert_never(record.entry)
 
 
-def command_line(command: Command) -> str:
+def command_line(command: Command, *, now: bool = False) -> str:
     """What to type in a shell; several commands are carried out as long as each succeeds."""
-    return " && ".join(join(["citadel", *_words(single)]) for single in singles_of(command))
+    return " && ".join(
+        join(["citadel", *_words(single), *(["--now"] if now and not isinstance(single, SetPin | Unpin) else [])])
+        for single in singles_of(command)
+    )
 
 
 def placing(state: State, model: ModelName) -> Command:
     """What would bring `model` to where it is; a load on the best device when it is on none."""
+    first, *others = state.places(model) or (None,)
+    if others:
+        loads = (Load(model, first), *(Load(model, device, also=True) for device in others))
+        return Batch(f"load {model} on {len(loads)} devices", loads)
     pin = state.models[model].pin
     if pin is not None and pin.device == CPU:
         return ForceCpu(model)
-    device = next((resident.device for resident in state.of(model)), None)
-    return Load(model, device)
+    return Load(model, first)
 
 
 def _words(command: Single) -> tuple[str, ...]:
     match command:
+        case Load(model=model, device=device, also=True):
+            return ("load", model, "--also", *filter(None, (device,)))
         case Load(model=model, device=device):
             return ("load", model, *_on(device))
-        case Evict(model=model):
-            return ("evict", model)
+        case Evict(model=model, device=device):
+            return ("evict", model, *(("--from", device) if device else ()))
         case SetPin(model=model, device=device):
             return ("pin", model, *_on(device))
         case Unpin(model=model):

@@ -82,9 +82,9 @@ def _together(commands: list[Single], asked: int) -> Command:
 
 def _why_not_load(state: State, model: ModelName) -> str:
     trouble = state.models[model].trouble
-    ready = next((r for r in state.of(model) if r.stage == "ready"), None)
-    if ready is not None:
-        return f"{model} is on {ready.device} already; it can be moved"
+    ready = [r.device for r in state.of(model) if r.stage == "ready"]
+    if ready and not _also(state, model):
+        return f"{model} is on {' and '.join(ready)} already{'; it can be moved' if _move(state, model) else ''}"
     return f"{model} can't be loaded: {trouble}" if trouble else ""
 
 
@@ -100,14 +100,28 @@ def _placeable(state: State) -> list[DeviceId]:
     return [device for device, known in state.devices.items() if known.reading.health == "ok"]
 
 
+def _also(state: State, model: ModelName) -> tuple[Way, ...]:
+    """One more copy, of a model that is ready on GPUs."""
+    here = {r.device for r in state.of(model)}
+    if not here or CPU in here:
+        return ()
+    free = (device for device in _placeable(state) if device not in (*here, CPU))
+    return tuple(Way(f"also on {device}", Load(model, device, also=True)) for device in free)
+
+
 def _load(state: State, model: ModelName) -> tuple[Way, ...]:
+    if any(r.stage == "ready" for r in state.of(model)):
+        return _also(state, model)
     devices = _placeable(state)
     best = (Way("auto: the cheapest device", Load(model)),) if len(devices) > 1 else ()
     return best + tuple(Way(device, Load(model, device)) for device in devices)
 
 
 def _evict(state: State, model: ModelName) -> tuple[Way, ...]:
-    return (Way("evict", Evict(model)),)
+    here = [r.device for r in state.of(model) if r.stage == "ready"]
+    if len(here) < 2:
+        return (Way("evict", Evict(model)),)
+    return (*(Way(f"from {device}", Evict(model, device)) for device in here), Way("from all of them", Evict(model)))
 
 
 def _pin(state: State, model: ModelName) -> tuple[Way, ...]:

@@ -67,6 +67,11 @@ class CannotServe(EngineError):
     """A request's model could not be made ready, or its run failed."""
 
 
+class Unfit(CannotServe):
+    """The request can't be meant as it is: a text that is too long, a prompt that there is not, a task that is not the model's.
+    To ask again does not help."""
+
+
 class Overloaded(CannotServe):
     """More requests wait for the model than are taken; says how many, and when to ask again."""
 
@@ -222,11 +227,11 @@ class Generation(Struct, frozen=True):
 def generation_task(
     model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
 ) -> Generate:
-    """The task of a generation. Raises CannotServe for one that can't be meant."""
+    """The task of a generation. Raises Unfit for one that can't be meant."""
     try:
         return Generate(prompt if isinstance(prompt, str) else tuple(prompt), max_tokens, **settings)
     except ValueError as error:
-        raise CannotServe(f"{model} was asked for what can't be meant: {error}") from error
+        raise Unfit(f"{model} was asked for what can't be meant: {error}") from error
 
 
 def generation_of(ran: RunResult) -> Generation:
@@ -262,8 +267,8 @@ class EngineAPI(Protocol):
         """The newest records, oldest first."""
         ...
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        """What `command` would do now. Changes nothing."""
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        """What `command` would do now; with `now`, if it were to end the runs that are in its way. Changes nothing."""
         ...
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
@@ -285,9 +290,9 @@ class EngineAPI(Protocol):
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Have the model carry out the task, loading it when needed: parts as they come, then a RunResult, which is the last.
 
-        Raises UnknownModel, CannotServe (as Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at once or
-        while it is iterated, after the first part too. Closing the
-        generator ends the run: it is dropped where it waits, and given up after the batch or the token under way where it runs.
+        Raises UnknownModel, CannotServe (as Unfit, Overloaded, DeadlinePassed or RunStopped, where that is why), ReadOnly: at
+        once or while it is iterated, after the first part too. Closing the generator ends the run: it is dropped where it waits,
+        and given up after the batch or the token under way where it runs.
         """
         ...
 
@@ -358,8 +363,14 @@ class EngineAPI(Protocol):
         """
         ...
 
-    async def stop(self) -> None:
-        """End the engine in order: workers first, the journal last."""
+    async def restart_worker(self, device: DeviceId) -> None:
+        """End the device's worker and start another; returns when that is up. Runs on it are tried once more, and the models that
+        it held are loaded again. Raises ReadOnly, EngineError where the device has no worker."""
+        ...
+
+    async def stop(self, *, now: bool = False) -> None:
+        """End the engine in order: nothing new is taken, runs under way have until the settings' drain deadline, then the workers
+        end and the journal last. `now`: runs are ended at once, also those that an earlier call waits for."""
         ...
 
     async def close(self) -> None:
@@ -374,7 +385,7 @@ def _expected(kind: type[_R], ran: RunResult) -> _R:
 
 
 def _check_unicode(*texts: tuple[str, str]) -> None:
-    """Raises CannotServe with the name of a text that can't be written in UTF-8."""
+    """Raises Unfit with the name of a text that can't be written in UTF-8."""
     for name, text in texts:
         if fault := fault_of_text(text):
-            raise CannotServe(f"{name} {fault}")
+            raise Unfit(f"{name} {fault}")

@@ -20,7 +20,7 @@ from engine.api import (
 )
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
-from engine.core.names import ModelName
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
@@ -81,8 +81,8 @@ class RemoteEngine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return msgspec.json.decode(await self._call("GET", f"/v1/records?limit={limit}"), type=tuple[Record, ...])
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        body = await self._call("POST", "/v1/plan", command)
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        body = await self._call("POST", f"/v1/plan{_now(now)}", command)
         planned: Plan | Refusal = msgspec.json.decode(body, type=Plan | Refusal)
         return planned
 
@@ -126,9 +126,13 @@ class RemoteEngine(EngineAPI):
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))
         return msgspec.json.decode(body, type=QuietReply).sample_s
 
-    async def stop(self) -> None:
+    async def restart_worker(self, device: DeviceId) -> None:
+        await self._call("POST", f"/v1/workers/{quote(device, safe='')}/restart", deadline_s=None)
+
+    async def stop(self, *, now: bool = False) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""
-        head, body = await exchange(self._socket, HttpRequest("POST", "/v1/stop", headers=self._headers), None)
+        request = HttpRequest("POST", f"/v1/stop{_now(now)}", headers=self._headers)
+        head, body = await exchange(self._socket, request, None)
         if head.status != 200:
             raise error_in(body)
 
@@ -144,6 +148,10 @@ class RemoteEngine(EngineAPI):
             raise error_in(received)
         _check_protocol(head)
         return received
+
+
+def _now(now: bool) -> str:
+    return "?now=1" if now else ""
 
 
 def _encoded(body: object) -> bytes:

@@ -153,7 +153,7 @@ class GPUManager:
             answer = self._wait(self._engine.submit(Submission(uuid.uuid4().hex, Load(name, device))))
             match answer:
                 case Done():
-                    return self._where(name)
+                    return self._where(name, device)
                 case Declined(refusal) if device is None:
                     raise EngineError("; ".join((refusal.reason, *refusal.advice)))
                 case Failed(reason) | Cancelled(reason):
@@ -260,10 +260,12 @@ class GPUManager:
     def _own_models(self) -> OwnModels:
         return OwnModels(Path(self._wait(self._engine.hello()).config), os.environ, self._engine)
 
-    def _where(self, name: ModelName) -> DeviceId:
+    def _where(self, name: ModelName, asked: DeviceId | None) -> DeviceId:
+        """Of several copies the one on the device that was asked for, else the oldest."""
         state = self._wait(self._engine.snapshot()).state
-        meant = model_meant({model: known.spec for model, known in state.models.items()}, name)
-        return next(r.device for r in state.residents if r.model == meant)
+        meant = model_meant({model: known.spec for model, known in state.models.items()}, name) or name
+        here = (state.find(meant, asked) if asked is not None else None) or state.of(meant)[0]
+        return here.device
 
     async def _hear(self, name: ModelName, task: Task, heard: Heard) -> None:
         """Run the task; what is said goes into `heard`, whose reader is another thread."""

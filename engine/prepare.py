@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from engine.api import EngineError
 from engine.core.preparation import NotPrepared, Order, PrepareNews, PrepareOutcome
+from engine.libraries import check_libraries
 from engine.told_process import begun, cause_of, end, said
 
 PREPARING_PROGRAM: Final = ("-P", "-m", "engine.worker.prepare_program")
@@ -26,7 +27,8 @@ class PreparingBroke(EngineError):
 @contextmanager
 def preparing(order: Order, program: Sequence[str] = PREPARING_PROGRAM) -> Iterator[Iterator[PrepareNews]]:
     """What is said while `order` is carried out. Leaving the block early ends the process, which then leaves nothing
-    half-written behind. Iterating raises PreparingBroke when the process ends without a word of its models."""
+    half-written behind. Raises LibraryMissing; iterating, PreparingBroke when the process ends without a word of its models."""
+    check_libraries()
     preparer = _Preparer(program)
     try:
         yield preparer.news(order)

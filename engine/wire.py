@@ -16,6 +16,7 @@ from engine.api import (
     Overloaded,
     ReadOnly,
     RunStopped,
+    Unfit,
     UnknownModel,
 )
 from engine.core.names import ModelName
@@ -61,6 +62,7 @@ ProblemKind: TypeAlias = Literal[
     "unreachable",
     "read-only",
     "unknown-model",
+    "unfit",
     "overloaded",
     "deadline",
     "stopped",
@@ -75,6 +77,7 @@ STATUS: Final[dict[ProblemKind, int]] = {
     "unreachable": 503,
     "read-only": 403,
     "unknown-model": 404,
+    "unfit": 422,
     "overloaded": 429,
     "deadline": 504,
     "stopped": 409,
@@ -88,6 +91,7 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "unreachable": EngineUnreachable,
     "read-only": ReadOnly,
     "unknown-model": UnknownModel,
+    "unfit": Unfit,
     "overloaded": Overloaded,
     "deadline": DeadlinePassed,
     "stopped": RunStopped,

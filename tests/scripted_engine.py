@@ -14,7 +14,6 @@ from engine.api import (
     PROTOCOL,
     Answer,
     Cancelled,
-    CannotServe,
     Changed,
     Declined,
     Done,
@@ -27,6 +26,7 @@ from engine.api import (
     JobView,
     Recorded,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
@@ -75,7 +75,7 @@ def _read(texts: Sequence[str], truncate: bool) -> tuple[TextTokens, ...]:
     """Words of each text, and how many of them are read."""
     seen = [len(text.split()) for text in texts]
     if max(seen, default=0) > 4 and not truncate:
-        raise CannotServe(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
+        raise Unfit(f"text {seen.index(max(seen)) + 1} is {max(seen)} tokens long, and the model reads 4")
     return tuple(TextTokens(words, min(4, words)) for words in seen)
 
 
@@ -93,10 +93,15 @@ class ScriptedEngine(EngineAPI):
         """What the next reading of the catalog finds."""
         self.catalog_mistake = ""
         self.reloads = 0
+        self.stopped_now = False
+        """Whether runs were not to be waited for."""
+        self.restarted: list[DeviceId] = []
+        """Whose workers were restarted, in order."""
         self.quiet = False
         """Whether somebody measures."""
         self.config = "/etc/citadel"
         self.banner = "the GPUs are virtual, in host RAM"
+        self.config = "/etc/citadel"
         self.requests: dict[ModelName, RequestFigures] = {}
         """What snapshots say of requests."""
         self._state = state or scripted_state()
@@ -181,8 +186,8 @@ class ScriptedEngine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
-    async def plan(self, command: Command) -> Plan | Refusal:
-        return self._planned(renamed(command, self._meant))
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+        return self._planned(renamed(command, self._meant), now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -200,7 +205,7 @@ class ScriptedEngine(EngineAPI):
         return await asyncio.shield(self._answers[submission.id])
 
     async def _answer(self, submission: Submission) -> Answer:
-        plan = self._planned(submission.command)
+        plan = self._planned(submission.command, now=submission.now)
         self.submissions.append(submission)
         if isinstance(plan, Refusal):
             self.add_entry(Refused(submission.id, plan, submission.origin, self.now_s))
@@ -228,8 +233,8 @@ class ScriptedEngine(EngineAPI):
         self.asked.append(task)
         device = await self._served_on(model)
         match task:
-            case Embed(texts=texts):
-                figures = [(1.0, 0.0, 0.0) if len(text) % 2 else (0.6, 0.8, 0.0) for text in texts]
+            case Embed(texts=texts, tokens=tokens):
+                figures = [(1.0, 0.0, 0.0) if len(row) % 2 else (0.6, 0.8, 0.0) for row in (*texts, *tokens)]
                 result: TaskResult = vectors_of(figures)
             case Generate(max_tokens=tokens):
                 for number in range(tokens):
@@ -262,8 +267,15 @@ class ScriptedEngine(EngineAPI):
         self._changed()
         return QUIET_SAMPLE_S
 
-    async def stop(self) -> None:
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._check_running()
+        if device not in self._state.devices:
+            raise EngineError(f"there is no device {device}; the devices are {', '.join(self._state.devices)}")
+        self.restarted.append(device)
+
+    async def stop(self, *, now: bool = False) -> None:
         self.stopped = True
+        self.stopped_now = self.stopped_now or now
         self._changed()
 
     async def close(self) -> None: ...
@@ -279,10 +291,10 @@ class ScriptedEngine(EngineAPI):
         self._change.set()
         self._change = asyncio.Event()
 
-    def _planned(self, command: Command) -> Plan | Refusal:
+    def _planned(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         for model in models_of(command):
             self._check_model(model)
-        return scripted_plan(self._state, command)
+        return scripted_plan(self._state, command, now=now)
 
     def _check_running(self) -> None:
         if self.stopped:
@@ -303,7 +315,7 @@ class ScriptedEngine(EngineAPI):
         self._check_model(model)
         kind = self._state.models[model].spec.task
         if KIND_OF[type(task)] != kind:
-            raise CannotServe(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {kind}, not for {KIND_OF[type(task)]}")
 
     @contextlib.contextmanager
     def _job(self, submission: Submission, plan: Plan) -> Iterator[None]:

@@ -11,7 +11,7 @@ from engine.core.devices import DeviceSpec, Reading
 from engine.core.ledger import budget
 from engine.core.models import Footprint, ModelSpec, Pin
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.planner import plan_batch
+from engine.core.planning.planner import as_if_idle, plan_batch
 from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refusal, Room, Step, UnpinStep
 from engine.core.prediction import Prediction, Rates
 from engine.core.sizes import GIB, MIB
@@ -45,8 +45,13 @@ def scripted_budgets(state: State) -> dict[DeviceId, int]:
     return {name: budget(state, name) for name in state.devices}
 
 
-def scripted_plan(state: State, command: Command) -> Plan | Refusal:
-    """The steps that answer `command` on `state`."""
+def scripted_plan(state: State, command: Command, *, now: bool = False) -> Plan | Refusal:
+    """The steps that answer `command` on `state`; with `now`, whatever runs there."""
+    if now:
+        found = scripted_plan(as_if_idle(state), command)
+        if isinstance(found, Refusal):
+            return found
+        return replace(found, steps=tuple(_at_once(state, step) for step in found.steps))
     if isinstance(command, Batch):
         return plan_batch(state, command, _single_plan, START_S)
     return _single_plan(state, command)
@@ -57,13 +62,19 @@ def _single_plan(state: State, command: Single) -> Plan | Refusal:
     pinned = state.models[name].pin is not None
     unpin: tuple[Step, ...] = (UnpinStep(name, state.models[name].pin),) if pinned else ()
     match command:
+        case Load(device=device, also=True):
+            free = tuple(gpu for gpu in _gpus(state) if state.find(name, gpu) is None)
+            return _placed(state, command, (device,) if device else free or _gpus(state))
         case Load(device=device):
             at = tuple(resident.device for resident in state.of(name))
-            return _placed(state, command, (device,) if device else at or _gpus(state))
+            return _placed(state, command, (device,) if device else at or _gpus(state) or (CPU,))
         case Move(device=device):
             return _placed(state, command, (device,))
-        case Evict():
-            leaving = tuple(_leave(resident, victim=False) for resident in state.of(name))
+        case Evict(device=device):
+            here = (resident for resident in state.of(name) if device in (None, resident.device))
+            leaving = tuple(_leave(resident, victim=False) for resident in here)
+            if len(leaving) < len(state.of(name)):
+                unpin = ()
             return Plan(command, (*unpin, *leaving), _ASKED) if leaving else _nothing(command)
         case SetPin(device=device):
             pin = PinStep(name, device, state.models[name].pin)
@@ -133,12 +144,15 @@ def _placed(
     there = state.of(name)
     if any(resident.device in candidates for resident in there):
         return Plan(command, (*before, *after), (f"{name} is there already",))
-    moved = tuple(_leave(resident, victim=False) for resident in there)
+    adds = isinstance(command, Load) and command.also
+    stays = tuple(resident.device for resident in there) if adds else ()
+    moved = () if adds else tuple(_leave(resident, victim=False) for resident in there)
     for victims_allowed in (0, len(state.residents)):
         for device in candidates:
             victims = _victims(state, name, device)
             if victims is not None and len(victims) <= victims_allowed:
-                load = LoadStep(name, device, state.models[name].footprint.total_bytes, "ram", Prediction(0.2, 0.4))
+                size_bytes = state.models[name].footprint.total_bytes
+                load = LoadStep(name, device, size_bytes, "ram", Prediction(0.2, 0.4), stays)
                 reason = f"{device} has room" if not victims else f"no device has room; {device} gives it up cheapest"
                 return Plan(command, (*before, *victims, load, *moved, *after), (reason,))
     return _refused(state, command, candidates)
@@ -179,6 +193,13 @@ def _free(state: State, device: DeviceId) -> int:
 def _leave(resident: Resident, *, victim: bool) -> EvictStep:
     size_bytes = resident.footprint.total_bytes
     return EvictStep(resident.model, resident.device, size_bytes, resident.leases, victim, Prediction(0.01, 0.02))
+
+
+def _at_once(state: State, step: Step) -> Step:
+    if not isinstance(step, EvictStep):
+        return step
+    leases = sum(r.leases for r in state.of(step.model) if r.device == step.device)
+    return replace(step, at_once=True, leases=leases)
 
 
 def _nothing(command: Single) -> Plan:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
+from shlex import join, split
 from typing import Final
 
 import pytest
 
 from citadel_tui.actions import ACTIONS
+from citadel_tui.cli.parser import parse
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = [
@@ -20,6 +23,7 @@ ROOMS: Final = (ROOT, ROOT / "engine", ROOT / "citadel_tui")
 """Where a path may start: a document on the engine says `core/ledger.py` for `engine/core/ledger.py`. The page of a room may
 start there too."""
 
+WORDS_A_MINUTE: Final = 240
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 PATH: Final = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.py")
@@ -84,10 +88,34 @@ def test_paths_and_modules_are_told_from_other_words() -> None:
     assert not _is_there("engine.core.nothing")
 
 
+def _commands(text: str) -> list[str]:
+    """What follows `citadel` where a document shows what to type, up to where the shell sends it."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    typed = [split(line, comments=True) for block in blocks for line in block.splitlines()]
+    typed = [list(takewhile(lambda word: word not in (">", "|"), words)) for words in typed]
+    return [join(words[1:]) for words in typed if words and words[0].removeprefix(".venv/bin/") == "citadel"]
+
+
+@pytest.mark.parametrize(
+    ("document", "typed"),
+    [(path.name, typed) for path in DOCUMENTS for typed in dict.fromkeys(_commands(path.read_text()))],
+)
+def test_every_command_that_a_document_shows_is_one(document: str, typed: str) -> None:
+    parse(split(typed))
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    prose = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(prose.split()) <= 3 * WORDS_A_MINUTE
+
+
 def test_the_key_table_is_the_action_registry() -> None:
     rows = [f"| `{action.key_text}` | {action.word}: {action.help} |" for action in ACTIONS]
     table = (
-        (ROOT / "README.md").read_text().split("<!-- keys: from the action registry -->")[1].split("<!-- /keys -->")[0]
+        (ROOT / "docs/console.md")
+        .read_text()
+        .split("<!-- keys: from the action registry -->")[1]
+        .split("<!-- /keys -->")[0]
     )
 
     assert table.strip().splitlines() == ["| key | does |", "|---|---|", *rows]

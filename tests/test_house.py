@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from citadel_tui.cli.parser import COMMANDS, FAMILIES, module_of
 
 ROOT: Final = Path(__file__).parents[1]
-PACKAGES: Final = ("engine", "citadel_tui")
+PACKAGES: Final = ("citadel", "engine", "citadel_tui")
 MOST_LINES: Final = 400
 MOST_LINES_OF_A_FUNCTION: Final = 60
 MOST_MODULES_OF_A_FOLDER: Final = 40

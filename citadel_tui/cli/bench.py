@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar, get_args
 from citadel_tui.bench.files import check_writable, is_of_requests, save_requests, save_run, saved_requests, saved_run
 from citadel_tui.bench.request_text import request_progress_line, requests_comparison_text, requests_text
 from citadel_tui.cli.bench_text import comparison_text, plotted, progress_line, run_text
-from citadel_tui.cli.engine import at_hand, our_paths
+from citadel_tui.cli.engine import at_hand, our_paths, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -131,7 +131,7 @@ def run(arguments: BenchArguments) -> int:
 
 async def _bench(arguments: BenchArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        before = await engine.snapshot()
+        before = await restored(engine)
         subjects = subjects_of(before.state, _chosen(before.state, arguments))
         leaving = await touched(engine, before.state, loads_of(subjects))
         if leaving and not arguments.yes and not _confirmed(before.state, leaving):

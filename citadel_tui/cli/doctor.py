@@ -41,7 +41,7 @@ def run(arguments: DoctorArguments) -> int:
         print(msgspec.json.encode(examination).decode())
     else:
         print(_text(examination))
-    return Exit.DONE if examination.can_run_on_gpu else Exit.FAILED
+    return Exit.DONE if examination.is_well else Exit.FAILED
 
 
 async def _examine(arguments: DoctorArguments) -> Examination:

@@ -213,6 +213,11 @@ def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "budget filled", _filled(played)
+    if (best := played.fullest) is not None:
+        yield (
+            "at best",
+            f"{share_text(best.share)} for these requests; {share_text(best.model_share)} with {best.model}",
+        )
 
 
 def _spread(spread: Spread | None) -> str:

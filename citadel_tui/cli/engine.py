@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments
-from engine.api import Snapshot, Updated
+from citadel_tui.words.setup import folder_text
+from engine.api import EngineAPI, EngineUnreachable, Snapshot, Updated
 from engine.client import RemoteEngine, connect
+from engine.core.commands import models_of
 from engine.core.names import ModelName
 from engine.paths import Paths, find_paths
 from engine.transport import NoEngine
@@ -88,7 +90,7 @@ async def _start(paths: Paths, config: Path | None) -> None:
     from engine.settings import find_config_folder
 
     folder = find_config_folder(config, os.environ, Path(os.getcwd()))
-    tell(f"starting the engine with {folder} …")
+    tell(f"starting the engine with {folder_text(str(folder))} …")
     if await ensure_engine(paths, folder) == "started":
         tell("the engine runs, and goes on when you leave; end it with `citadel stop`")
 
@@ -97,19 +99,36 @@ def _same_folder(one: Path, other: str) -> bool:
     return os.path.realpath(one.expanduser()) == os.path.realpath(other)
 
 
-async def _devices_started(engine: RemoteEngine) -> None:
+async def _devices_started(engine: EngineAPI) -> None:
     """Wait for devices whose workers are still coming up: nothing can be placed on them before."""
-    if not _starting(await engine.snapshot()):
-        return
+    await _without(engine, _starting)
+
+
+async def restored(engine: EngineAPI) -> Snapshot:
+    """What there is once all models have come back that a start or a worker's death is to bring: who measures or tries something
+    and puts back what was there must not begin in the middle of that."""
+    return await _without(engine, _coming_back)
+
+
+async def _without(engine: EngineAPI, waiting_for: Callable[[Snapshot], str]) -> Snapshot:
+    """The first snapshot in which nothing has to be waited for; meanwhile that is shown. Raises EngineUnreachable when the engine
+    goes before that."""
+    if not waiting_for(snapshot := await engine.snapshot()):
+        return snapshot
     with progress() as show:
-        async with contextlib.aclosing(engine.events()) as events:
-            async for event in events:
-                if isinstance(event, Updated):
-                    starting = _starting(event.snapshot)
-                    if not starting:
-                        return
-                    show(f"waiting for {', '.join(starting)} to start")
+        async for event in engine.events():
+            if isinstance(event, Updated):
+                if not (waits := waiting_for(event.snapshot)):
+                    return event.snapshot
+                show(f"waiting for {waits}")
+    raise EngineUnreachable("the engine ended while it was waited for")
 
 
-def _starting(snapshot: Snapshot) -> list[str]:
-    return [name for name, device in snapshot.state.devices.items() if device.reading.health == "starting"]
+def _starting(snapshot: Snapshot) -> str:
+    devices = [name for name, device in snapshot.state.devices.items() if device.reading.health == "starting"]
+    return f"{', '.join(devices)} to start" if devices else ""
+
+
+def _coming_back(snapshot: Snapshot) -> str:
+    models = [model for job in snapshot.jobs if job.origin in ("restore", "config") for model in models_of(job.command)]
+    return f"{', '.join(models)} to come back" if models else ""

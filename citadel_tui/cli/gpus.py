@@ -40,7 +40,8 @@ def run(arguments: GpusArguments) -> int:
         print(gpus_text(report))
         if report.config_trouble:
             tell(f"virtual GPUs are not listed: {report.config_trouble}")
-    return Exit.DONE if report.cards else Exit.FAILED
+    is_well = report.cards or (report.expects_no_card and not report.config_trouble)
+    return Exit.DONE if is_well else Exit.FAILED
 
 
 async def _report(arguments: GpusArguments) -> GpusReport:
@@ -55,7 +56,11 @@ async def _report(arguments: GpusArguments) -> GpusReport:
 def gpus_text(report: GpusReport) -> str:
     """A paragraph for each card, then a line for each virtual GPU."""
     parts = [_card(card) for card in report.cards]
-    if not report.cards:
+    if report.expects_no_card:
+        parts.append(
+            "no NVIDIA card is here; models run on " + ("virtual GPUs and the CPU" if report.virtual else "the CPU")
+        )
+    elif not report.cards:
         parts.append(f"no NVIDIA card can be used: {clean(report.driver)}; `citadel doctor` tells what to do")
     if report.hidden_cards:
         parts.append(f"hidden by the environment: {report.hidden_cards} more")

@@ -1,4 +1,5 @@
-"""`citadel keys add|list|rm`: the keys that let applications in. Needs no engine; one that runs goes by the file as it is now."""
+"""`citadel keys [list|add|rm]`: the keys that let applications in. Needs no engine; one that runs goes by the
+file as it is now."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ class KeyArguments(Arguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
     add_command(actions, "add", "make a key, and show it this once", _add_add)
     add_command(actions, "list", "the names of the keys, and since when there are", _add_list)
     add_command(actions, "rm", "let nobody in by that key any more", _add_rm)
+    _add_list(command)  # without a further word
 
 
 def _add_add(command: CommandParser) -> None:

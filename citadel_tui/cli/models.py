@@ -1,4 +1,4 @@
-"""`citadel models list|info|add|rm|alias|reload|make`: the catalog, as the engine sees it and as it comes to be; and synthetic
+"""`citadel models [list|info|add|rm|alias|reload|make]`: the catalog, as the engine sees it and as it comes to be; and synthetic
 models for it.
 
 Those are written by a process of their own, since that one needs torch.
@@ -23,6 +23,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.text import clean
 from citadel_tui.words.figures import mib_text, seconds_text
 from citadel_tui.words.labels import model_label
+from citadel_tui.words.setup import no_models_text
 from engine.api import ReadOnly, UnknownModel
 from engine.core.catalog import CatalogChange, catalog_change_text
 from engine.core.model_names import model_meant, unknown_model
@@ -31,6 +32,7 @@ from engine.core.names import ModelName
 from engine.core.sizes import mib_range
 from engine.core.state import ModelState, State
 from engine.core.tasks import TaskKind
+from engine.libraries import check_libraries
 from engine.paths import make_folders
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class AliasArguments(NameArguments, frozen=True, kw_only=True):
 
 
 def add_arguments(command: CommandParser) -> None:
-    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
     add_command(actions, "list", "what the engine knows of each model", _add_list)
     add_command(actions, "info", "all that it knows of one", _add_info)
     add_command(actions, "add", "put a model of your own into the catalog", _add_add)
@@ -70,6 +72,7 @@ def add_arguments(command: CommandParser) -> None:
     add_command(actions, "alias", "let a model be called by other names, too", _add_alias)
     add_command(actions, "reload", "have the engine take up what the catalog's file says now", _add_reload)
     add_command(actions, "make", "make synthetic models: real shapes, random weights", _add_make)
+    _add_list(command)  # without a further word
 
 
 def _add_list(command: CommandParser) -> None:
@@ -137,6 +140,10 @@ def _list(arguments: Arguments) -> int:
 async def _listed(arguments: Arguments) -> Exit:
     async with at_hand(arguments) as engine:
         models = (await engine.snapshot()).state.models.values()
+        config = (await engine.hello()).config
+    if not models:
+        tell(no_models_text(config))
+        return Exit.DONE
     headings = ["MODEL", "TASK", "DTYPE", "WEIGHTS MiB", "WORKSPACE MiB", "FOOTPRINT", "LIMIT", "SOURCE", "TROUBLE"]
     print(table(headings, [_cells(model) for model in models], right=("WEIGHTS MiB", "WORKSPACE MiB", "LIMIT")))
     for model in models:
@@ -326,6 +333,7 @@ def _make(arguments: MakeArguments) -> int:
     if not kinds:
         tell("no model of the catalog has a synthetic source; name a kind")
         return Exit.FAILED
+    check_libraries()
     paths = our_paths()
     make_folders(paths)
     tell(f"making {', '.join(kinds)} in {paths.cache} …")

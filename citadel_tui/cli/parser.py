@@ -6,26 +6,27 @@ its command is asked for, and none of the others is: `citadel status` would wait
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
 from engine.version import VERSION
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
 COMMANDS: Final = {
+    "init": "write a configuration of your own, to be changed",
     "serve": "run the engine in the foreground",
     "keys": "the keys that let applications in over HTTP",
+    "service": "have systemd run the engine, or no longer",
     "stop": "end the engine in order; its models leave memory",
+    "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
     "gpus": "what each GPU of this machine can do",
+    "completion": "the script with which a shell completes commands, models and devices",
     "help": "explain keys, colours, placement and more",
     "status": "devices, models and what they hold",
     "log": "switches, refusals and notices, oldest first",
@@ -34,7 +35,7 @@ COMMANDS: Final = {
     "replay-session": "watch a recorded session in the console",
     "why": "how a model came to be where it is, and what a load of it would do now",
     "load": "make a model ready",
-    "evict": "take a model off every device",
+    "evict": "take a model off every device, or off one",
     "pin": "never make a model a victim",
     "unpin": "let a model be a victim again",
     "cpu": "run a model on the CPU and pin it there",
@@ -63,14 +64,17 @@ COMMANDS: Final = {
 FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
-    "stop": "serve",
+    **dict.fromkeys(("stop", "restart-worker"), "serve"),
     "pull": "prepare",
+    **{name: f"setup.{name}" for name in ("init", "completion", "service")},
 }
-"""Commands that share most of what they do, and the module that holds them together."""
+"""Commands that share most of what they do, and the module that holds them together; and those that set up the program itself."""
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
-_EPILOG: Final = """\
-exit status: 0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted
+EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"
+_EPILOG: Final = f"""\
+A command may be cut short as long as only one begins so: citadel stat.
+exit status: {EXIT_STATUSES}
 """
 
 
@@ -117,6 +121,27 @@ class CommandParser(ArgumentParser):
             self.declare(self)
         return super().parse_known_args(args, namespace)
 
+    # argparse takes abbreviations of options, and none of commands: it looks the name up as it leaves this.
+    def _get_values(self, action: Action, arg_strings: list[str]) -> Any:  # noqa: ANN401 - as in typeshed
+        if isinstance(action, _SubParsersAction) and arg_strings:
+            arg_strings = [self._command_meant(arg_strings[0], list(action.choices or ())), *arg_strings[1:]]
+        return super()._get_values(action, arg_strings)
+
+    def _command_meant(self, typed: str, names: Sequence[str]) -> str:
+        """The one of `names` that `typed` is, or begins. Exits with 2 when there are several, or none."""
+        meant = [name for name in names if name == typed] or [
+            name for name in names if typed and name.startswith(typed)
+        ]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            self.error(f"{typed!r} may be {', '.join(meant[:-1])} or {meant[-1]}; write more of it")
+        from difflib import get_close_matches
+
+        close = get_close_matches(typed, names, n=2)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"{self.prog} --help lists those there are"
+        self.error(f"there is no command {typed!r}; {hint}")
+
 
 def add_command(
     commands: _SubParsersAction[CommandParser], name: str, purpose: str, declare: Callable[[CommandParser], None]
@@ -135,6 +160,41 @@ def add_command(
 
 def parse(argv: Sequence[str] | None) -> Invocation:
     """What `citadel ARGV` asks for; the console where no command is named. Exits with 2 when it makes no sense."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.command is None:
+        parser.name = "console"
+        _declare(parser)
+    read: Callable[[Namespace], Invocation] = given.read if given.command else parser.get_default("read")
+    return read(given)
+
+
+def whole_parser() -> CommandParser:
+    """With the arguments of all commands, which is what describes them all. It imports every command's module."""
+    parser = _parser()
+    _declare_all_of(parser)
+    return parser
+
+
+def commands_of(parser: ArgumentParser) -> dict[str, CommandParser]:
+    """The commands of `parser`, by their names."""
+    return next((commands for action in parser._actions if (commands := commands_of_action(action))), {})
+
+
+def commands_of_action(action: Action) -> dict[str, CommandParser]:
+    """What may follow, where `action` stands for a command; else nothing."""
+    return action._name_parser_map if isinstance(action, _SubParsersAction) else {}
+
+
+def _declare_all_of(parser: CommandParser) -> None:
+    for command in commands_of(parser).values():
+        if command.declare is not None:
+            command.declare(command)
+            command.declare = None
+        _declare_all_of(command)
+
+
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="citadel",
         description="See and steer which models are in memory. Without a command: the console.",
@@ -148,12 +208,7 @@ def parse(argv: Sequence[str] | None) -> Invocation:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name, purpose in COMMANDS.items():
         add_command(commands, name, purpose, _declare)
-    given = parser.parse_args(argv)
-    if given.command is None:
-        parser.name = "console"
-        _declare(parser)
-    read: Callable[[Namespace], Invocation] = given.read if given.command else parser.get_default("read")
-    return read(given)
+    return parser
 
 
 def module_of(name: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments
+from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments, add_verb
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import COMMANDS, CommandParser, add_command
@@ -22,8 +22,7 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def _add_verb(command: CommandParser) -> None:
-    verb = VERB_ARGUMENTS[command.name]
-    verb.add_to(command)
+    verb = add_verb(command)
     command.add_argument("--json", action="store_true", help="the plan or refusal as JSON")
     command.carried_out_by(run, verb)
 
@@ -34,7 +33,7 @@ def run(arguments: VerbArguments) -> int:
 
 async def _preview(arguments: VerbArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        planned = await engine.plan(arguments.command())
+        planned = await engine.plan(arguments.command(), now=arguments.now)
         label = labels((await engine.snapshot()).state)
     if arguments.json:
         print(msgspec.json.encode(planned).decode())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+from msgspec.structs import replace
 
-from citadel_tui.cli.act import carried_out, refused
+from citadel_tui.cli.act import Teller, carried_out
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed
@@ -14,14 +15,18 @@ from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import device
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import proposal_text
+from engine.api import Declined, Done
+from engine.client import RemoteEngine
 from engine.core.plans import Refusal
-from engine.core.proposals import Drain, Pack, Rebalance, Undo, Wish
+from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 
 
 class ProposeArguments(Arguments, frozen=True, kw_only=True):
     wish: Wish
     yes: bool
     """Whether the operator has agreed beforehand."""
+    now: bool
+    """Whether runs that are in the way are ended."""
     json: bool
 
 
@@ -37,7 +42,10 @@ def add_arguments(command: CommandParser) -> None:
         case "undo":
             command.set_defaults(wish=Undo())
     command.add_argument("--apply", "--yes", "-y", dest="yes", action="store_true", help="do it without asking")
-    command.add_argument("--json", action="store_true", help="the proposal or refusal as JSON; nothing is done")
+    command.add_argument("--now", action="store_true", help="end the requests that are in the way, don't wait for them")
+    command.add_argument(
+        "--json", action="store_true", help="the proposal as JSON, and nothing is done; with --yes the answer"
+    )
     command.carried_out_by(run, ProposeArguments)
 
 
@@ -55,16 +63,26 @@ def run(arguments: ProposeArguments) -> int:
 
 async def _propose(arguments: ProposeArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        proposed = await engine.propose(arguments.wish)
-        label = labels((await engine.snapshot()).state)
-        if arguments.json:
+        proposed = await _proposed(engine, arguments)
+        if arguments.json and not arguments.yes:
             print(msgspec.json.encode(proposed).decode())
             return Exit.REFUSED if isinstance(proposed, Refusal) else Exit.DONE
+        teller = Teller(label=labels((await engine.snapshot()).state), agreed=arguments.yes, json=arguments.json)
         if isinstance(proposed, Refusal):
-            return refused(proposed, label)
-        print(proposal_text(proposed, label), flush=True)
+            return teller.answered(Declined(proposed))
+        if not arguments.json:
+            print(proposal_text(proposed, teller.label), flush=True)
         if not proposed.plan.steps:
-            return Exit.DONE
+            return teller.answered(Done(proposed.plan)) if arguments.json else Exit.DONE
         if not arguments.yes and not agreed():
             return Exit.NOT_CONFIRMED
-        return await carried_out(engine, proposed.command, proposed.plan, label, agreed_already=arguments.yes)
+        return await carried_out(engine, proposed.plan, teller, now=arguments.now)
+
+
+async def _proposed(engine: RemoteEngine, arguments: ProposeArguments) -> Proposal | Refusal:
+    """What is proposed, planned with the end of the runs in its way where that is wanted."""
+    proposed = await engine.propose(arguments.wish)
+    if isinstance(proposed, Refusal) or not (arguments.now and proposed.plan.steps):
+        return proposed
+    planned = await engine.plan(proposed.command, now=True)
+    return planned if isinstance(planned, Refusal) else replace(proposed, plan=planned)

@@ -26,11 +26,12 @@ _UNTIMED_HEADINGS: Final = (
 _UNTIMED_NOTE: Final = "* knows the future: a bound to measure against, not a policy. REGRET: switch seconds beyond it."
 _TIMED_HEADINGS: Final = (
     *("POLICY", "SWITCH s", "WAIT mean", "p99", "DELAY mean", "p50", "p99", "DENIED", "HITS", "ON CPU", "FILLED"),
-    *("TO GPU GB", "DISK GB", "BACK GB"),
+    *("TO GPU GB", "DISK GB", "BACK GB", "AHEAD s"),
 )
 _TIMED_NOTE: Final = (
     "WAIT: seconds until a request's model was ready for it.\n"
-    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own."
+    "DELAY: seconds from its arrival to its answer, beyond those that its work takes on a GPU of its own.\n"
+    "AHEAD: seconds of reading slabs from disk before anybody waited for them; not part of SWITCH, whose bytes are in DISK."
 )
 
 
@@ -106,6 +107,7 @@ def _timed_cells(name: Eviction, outcome: TimedOutcome) -> list[str]:
         f"{outcome.moved.to_gpu_bytes / GB:.1f}",
         f"{outcome.moved.from_disk_bytes / GB:.1f}",
         f"{outcome.moved.to_ram_bytes / GB:.1f}",
+        f"{outcome.read_ahead_s:.1f}",
     ]
 
 

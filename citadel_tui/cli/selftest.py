@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct, to_builtins
 
 from citadel_tui.cli.embed import cosine
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
@@ -146,8 +146,8 @@ async def _selftest(arguments: Arguments) -> Exit:
 
 
 async def selftest(api: EngineAPI) -> AsyncIterator[TrialCheck]:
-    """The lines, as they come."""
-    before = (await api.snapshot()).state
+    """The lines, as they come, once all is there that a start brings back."""
+    before = (await restored(api)).state
     model = _subject(before)
     if model is None:
         yield TrialCheck(False, "the catalog has no model that can be loaded; `citadel models list` says why")

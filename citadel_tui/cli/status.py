@@ -22,6 +22,7 @@ from citadel_tui.cli.status_report import (
     JobStatus,
     ModelStatus,
     RamStatus,
+    ResidentStatus,
     StatusReport,
     Unavailable,
     status_report,
@@ -29,9 +30,10 @@ from citadel_tui.cli.status_report import (
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import age_text, ago_text, mib_text, percent
+from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, percent
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
+from citadel_tui.words.setup import defaults_text, no_models_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
@@ -189,6 +191,8 @@ def _head(shown: StatusReport) -> str:
         lines.append(clean(engine.banner))
     if shown.quiet_sample_s is not None:
         lines.append(quiet_text(shown.quiet_sample_s))
+    if on_defaults := defaults_text(engine.config):
+        lines.append(on_defaults)
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
     lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)
@@ -196,20 +200,19 @@ def _head(shown: StatusReport) -> str:
 
 def _models(shown: StatusReport) -> str:
     headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
+    if not shown.models:
+        return clean(no_models_text(shown.engine.config))
     text = table(
         headings,
-        [_model_cells(model, shown.ram) for model in shown.models],
+        [_model_cells(model, shown.ram, shown.at_s) for model in shown.models],
         right=("MiB", "LEASES", "REQUESTS", "REQ/MIN"),
     )
     troubled = [f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble]
     return "\n".join([text, *troubled])
 
 
-def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
-    states = [
-        place.stage if place.progress is None else f"{place.stage} {100 * place.progress:.0f} %"
-        for place in model.places
-    ]
+def _model_cells(model: ModelStatus, ram: RamStatus, now_s: float) -> list[str]:
+    states = [_state(place, now_s) for place in model.places]
     return [
         model_label(model.name, synthetic=model.synthetic),
         ", ".join(place.device for place in model.places) or ("ram" if model.name in ram.kept else "disk"),
@@ -220,6 +223,12 @@ def _model_cells(model: ModelStatus, ram: RamStatus) -> list[str]:
         str(model.requests),
         f"{model.requests_per_minute:.1f}",
     ]
+
+
+def _state(place: ResidentStatus, now_s: float) -> str:
+    if place.progress is not None:
+        return f"{place.stage} {100 * place.progress:.0f} %"
+    return place.stage if place.leaves_at_s is None else f"{place.stage}, {idle_text(place.leaves_at_s - now_s)} left"
 
 
 _REQUEST_HEADINGS: Final = (

@@ -14,7 +14,7 @@ from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName
-from engine.core.state import DeviceState, ModelState, Stage
+from engine.core.state import DeviceState, ModelState, Resident, Stage, leaves_at_s
 from engine.core.tasks import TaskKind
 
 STATUS_VERSION: Final = 1
@@ -57,6 +57,8 @@ class ResidentStatus(Struct, frozen=True):
     progress: float | None
     leases: int
     since_s: float
+    leaves_at_s: float | None
+    """When it will have been idle for as long as it may be; None where it stays."""
 
 
 class ModelStatus(Struct, frozen=True):
@@ -181,12 +183,19 @@ def _model(snapshot: Snapshot, model: ModelState) -> ModelStatus:
         footprint=model.footprint.label,
         runs=model.footprint.runs,
         pin=model.pin,
-        places=[ResidentStatus(r.device, r.stage, r.progress, r.leases, r.since_s) for r in residents],
+        places=[_place(snapshot, r) for r in residents],
         requests=model.demand.requests,
         requests_per_minute=model.demand.per_minute,
         last_request_s=model.demand.last_s,
         request_figures=snapshot.requests.get(model.spec.name),
         trouble=model.trouble,
+    )
+
+
+def _place(snapshot: Snapshot, resident: Resident) -> ResidentStatus:
+    leaves_s = leaves_at_s(snapshot.state, resident)
+    return ResidentStatus(
+        resident.device, resident.stage, resident.progress, resident.leases, resident.since_s, leaves_s
     )
 
 

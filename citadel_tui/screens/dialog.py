@@ -51,11 +51,12 @@ class Dialog(ModalScreen[_T | None]):
             self.text = text
 
     class CommandWanted(TextualMessage):
-        """The shell command is to be copied that does what the dialog is about; None when there is none."""
+        """The shell command is to be copied that does what the dialog is about; None when there is none. `now`: it ends runs."""
 
-        def __init__(self, command: Command | None) -> None:
+        def __init__(self, command: Command | None, *, now: bool) -> None:
             super().__init__()
             self.command = command
+            self.now = now
 
     def __init__(self, title: str, make: MakeLines, options: tuple[Option[_T | None], ...], glyphs: Glyphs) -> None:
         super().__init__()
@@ -89,6 +90,11 @@ class Dialog(ModalScreen[_T | None]):
         """What the dialog is about, if that is a command."""
         return None
 
+    @property
+    def ends_runs(self) -> bool:
+        """Whether that command is to end the runs that are in its way."""
+        return False
+
     def tell(self, text: str) -> None:
         """Show a line at the lower edge: the status line may be hidden."""
         room = self.size.width // 2
@@ -113,7 +119,7 @@ class Dialog(ModalScreen[_T | None]):
         self.post_message(self.CopyWanted(self.text))
 
     def action_copy_command(self) -> None:
-        self.post_message(self.CommandWanted(self.command))
+        self.post_message(self.CommandWanted(self.command, now=self.ends_runs))
 
     def action_scroll(self, rows: int) -> None:
         self._page.scroll_to(y=self._page.scroll_offset.y + rows, animate=False)

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 from msgspec.structs import replace
 
 from citadel_tui.actions import Registry
+from citadel_tui.flow import Wanted
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.share import command_of
 from citadel_tui.viewmodel.dashboard.alerts import Alert, alert_lines
@@ -20,6 +21,7 @@ from citadel_tui.viewmodel.pages.plan import plan_lines, proposal_lines, refusal
 from citadel_tui.viewmodel.pages.switch import record_lines, record_title
 from citadel_tui.viewmodel.pages.tier import tier_lines
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
@@ -119,12 +121,16 @@ class Help(Dialog[None]):
         super().__init__("Help", lambda paper: help_lines(actions, paper), options, glyphs)
 
 
-class Preview(Dialog[Command]):
-    """Ends with the plan's command, with another one to plan instead, or with None."""
+class Preview(Dialog[Wanted]):
+    """Ends with what is wanted, with something else to plan instead, or with None."""
 
-    def __init__(self, plan: Plan, glyphs: Glyphs, label: Label, *, changed: bool) -> None:
-        options: list[Option[Command | None]] = [Option("Cancel", None), Option("Do it", plan.command, "y")]
-        options.extend(_instead(plan.command, other) for other in plan.alternatives if _steerable(plan.command))
+    def __init__(self, plan: Plan, wanted: Wanted, glyphs: Glyphs, label: Label, *, changed: bool) -> None:
+        options: list[Option[Wanted | None]] = [
+            Option("Cancel", None),
+            Option("Do it", wanted, "y"),
+            *_sooner(plan, plan.command),
+        ]
+        options.extend(_instead(wanted, other) for other in plan.alternatives if _steerable(plan.command))
         title = command_text(plan.command)
         super().__init__(
             f"{title[:1].upper()}{title[1:]}?",
@@ -133,6 +139,7 @@ class Preview(Dialog[Command]):
             glyphs,
         )
         self._plan = plan
+        self._wanted = wanted
         self._label = label
 
     @property
@@ -143,23 +150,45 @@ class Preview(Dialog[Command]):
     def command(self) -> Command:
         return self._plan.command
 
+    @property
+    def ends_runs(self) -> bool:
+        return self._wanted.now
+
 
 def _steerable(command: Command) -> bool:
     """Whether the operator may name the device of this command."""
     return isinstance(command, Load | Move)
 
 
-def _instead(command: Command, other: Alternative) -> Option[Command | None]:
-    assert isinstance(command, Load | Move)
-    return Option(f"{other.device} instead", replace(command, device=other.device))
+def _instead(wanted: Wanted, other: Alternative) -> Option[Wanted | None]:
+    assert isinstance(wanted.command, Load | Move)
+    elsewhere = replace(wanted.command, device=other.device)
+    return Option(f"{other.device} instead", replace(wanted, command=elsewhere))
 
 
-class ProposalScreen(Dialog[bool]):
-    """Ends with True when it is to be done."""
+def _sooner(found: Plan | Refusal, command: Command) -> tuple[Option[Wanted | None], ...]:
+    """What ending runs would do, where they hold it up: planned and shown first, like anything else."""
+    return (Option("End the runs", Wanted(command, now=True), "n"),) if found.may_end_runs else ()
+
+
+class RestartScreen(Dialog[bool]):
+    """Ends with True when the device's worker is to be restarted."""
+
+    def __init__(self, device: DeviceId, words: tuple[str, ...], glyphs: Glyphs) -> None:
+        options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Do it", True, "y"))
+        super().__init__(f"Restart the worker of {device}?", lambda paper: sentences(words, paper), options, glyphs)
+
+
+class ProposalScreen(Dialog[Wanted]):
+    """Ends with its command when it is to be done, with the same now to plan that instead, or with None."""
 
     def __init__(self, proposal: Proposal, glyphs: Glyphs, label: Label) -> None:
         title = command_text(proposal.command)
-        options: tuple[Option[bool | None], ...] = (Option("Cancel", None), Option("Do it", True, "y"))
+        options: tuple[Option[Wanted | None], ...] = (
+            Option("Cancel", None),
+            Option("Do it", Wanted(proposal.command), "y"),
+            *_sooner(proposal.plan, proposal.command),
+        )
         super().__init__(
             f"{title[:1].upper()}{title[1:]}?",
             lambda paper: proposal_lines(proposal, paper),
@@ -178,12 +207,13 @@ class ProposalScreen(Dialog[bool]):
         return self._proposal.command
 
 
-class RefusalScreen(Dialog[None]):
-    """Says what was needed, what was free, and who was in the way."""
+class RefusalScreen(Dialog[Wanted]):
+    """Says what was needed, what was free, and who was in the way. Ends with what is to be planned instead, if anything."""
 
     def __init__(self, refusal: Refusal, glyphs: Glyphs, label: Label) -> None:
         title = f"Can't {command_text(refusal.command)}"
-        super().__init__(title, lambda paper: refusal_lines(refusal, paper), (Option("Close", None),), glyphs)
+        options = (Option[Wanted | None]("Close", None), *_sooner(refusal, refusal.command))
+        super().__init__(title, lambda paper: refusal_lines(refusal, paper), options, glyphs)
         self._refusal = refusal
         self._label = label
 

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, Action, choices_of
 from citadel_tui.catalog_deeds import CatalogDeed
+from citadel_tui.flow import WorkerOf
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
@@ -23,9 +24,9 @@ from engine.core.commands import Command, command_text
 from engine.core.names import DeviceId
 from engine.core.proposals import Drain, Pack, Wish
 
-Picked: TypeAlias = Command | Wish | DeviceId | Action | CatalogDeed
-"""A command to carry out, what the engine is to propose, the device whose page is to open, an action without a model, or what is
-to be done about the catalog."""
+Picked: TypeAlias = Command | Wish | WorkerOf | DeviceId | Action | CatalogDeed
+"""A command to carry out, what the engine is to propose, the worker to restart, the device whose page is to open, an action
+without a model, or what is to be done about the catalog."""
 _LISTED_OTHERWISE: Final = ("device", "palette")
 
 
@@ -127,4 +128,5 @@ def _wishes(scene: Scene) -> dict[str, Picked]:
     devices = scene.snapshot.state.devices if scene.snapshot else {}
     drains: dict[str, Picked] = {f"drain {device}": Drain(device) for device in devices}
     packs: dict[str, Picked] = {f"pack {device} free": Pack(device) for device in devices}
-    return {**drains, **packs, "pack whichever device is cheapest to free": Pack()}
+    workers: dict[str, Picked] = {f"restart the worker of {device}": WorkerOf(device) for device in devices}
+    return {**drains, **packs, **workers, "pack whichever device is cheapest to free": Pack()}

@@ -20,6 +20,7 @@ from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
 from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of
+from engine.core.names import DeviceId
 from engine.core.sizes import format_size
 
 _T = TypeVar("_T")
@@ -69,17 +70,23 @@ class Picker(Picking[Command]):
     """Ends with the command picked."""
 
     def __init__(self, title: str, choices: tuple[WayChosen, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
-        rows = {choice.command: _line(choice, snapshot) for choice in choices}
+        width = max(7, *(len(choice.label) + 1 for choice in choices if _device(choice) is not None), 0)
+        rows = {choice.command: _line(choice, snapshot, width) for choice in choices}
         super().__init__(title, rows, glyphs, "dialog -narrow")
 
 
-def _line(choice: WayChosen, snapshot: Snapshot) -> Line:
+def _device(choice: WayChosen) -> DeviceId | None:
+    """Whose room is told."""
     first = singles_of(choice.command)[0]
+    return first.device if isinstance(first, Load | Move) else None
+
+
+def _line(choice: WayChosen, snapshot: Snapshot, width: int) -> Line:
     count = f", {choice.count} models" if choice.count > 1 else ""
-    device = first.device if isinstance(first, Load | Move) else None
+    device = _device(choice)
     if device is None or device not in snapshot.state.devices:
         return (Span("  "), Span(f"{choice.label}{count}"))
     parts = occupancy(snapshot, device)
     free = max(parts.budget_bytes - parts.charged_bytes, 0)
     room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
-    return (Span("  "), Span(left(choice.label, 7)), Span(room, "dim"), Span(count))
+    return (Span("  "), Span(left(choice.label, width)), Span(room, "dim"), Span(count))

@@ -22,7 +22,7 @@ from engine.api import (
 )
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
-from engine.core.names import ModelName
+from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
@@ -141,7 +141,7 @@ class RecordedEngine(EngineAPI):
         known = (*self._session.head.records, *self._records(0, self._playback.reached()))
         return known[-limit:] if limit > 0 else ()
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         raise ReadOnly(_PAST)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
@@ -165,7 +165,10 @@ class RecordedEngine(EngineAPI):
     async def keep_quiet(self, for_s: float) -> float:
         raise ReadOnly(_PAST)
 
-    async def stop(self) -> None:
+    async def restart_worker(self, device: DeviceId) -> None:
+        raise ReadOnly(_PAST)
+
+    async def stop(self, *, now: bool = False) -> None:
         raise ReadOnly(_PAST)
 
     async def close(self) -> None:

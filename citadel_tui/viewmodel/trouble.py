@@ -23,7 +23,7 @@ def health_text(reading: Reading, now_s: float, glyphs: Glyphs) -> str:
             return f"{glyphs.yes} ok" + (f", read {ago_text(now_s - reading.at_s)}" if reading.at_s else "")
         case "starting":
             return f"{glyphs.ellipsis} starting"
-        case "stale" | "lost" | "unsupported" | "failed":
+        case "stale" | "lost" | "unsupported" | "failed" | "not answering":
             age = f"last read {ago_text(now_s - reading.at_s)}" if reading.at_s else "never read"
             return f"{glyphs.no} {reading.health}, {age}"
 

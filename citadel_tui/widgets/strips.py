@@ -20,6 +20,7 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.widgets.scene_view import SceneView
+from citadel_tui.words.setup import no_models_text
 
 
 class HeaderLine(SceneView):
@@ -93,7 +94,8 @@ class StatusLine(SceneView):
         self.paint()
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
-        lines = _message_lines(self.message, paper) if self.message else (self._line(scene),)
+        message = self.message or _first_step(scene)
+        lines = _message_lines(message, paper) if message else (self._line(scene),)
         return tuple(map(paper.filled, lines))
 
     def _line(self, scene: Scene) -> Line:
@@ -105,6 +107,17 @@ class StatusLine(SceneView):
     def _trouble(self, scene: Scene) -> Line:
         known = scene.snapshot.state.models.get(self._model or "") if scene.snapshot else None
         return (Span(f" {self.glyphs.text(known.trouble)}", "bad"),) if known and known.trouble else ()
+
+
+def _has_models(scene: Scene) -> bool:
+    return scene.snapshot is not None and bool(scene.snapshot.state.models)
+
+
+def _first_step(scene: Scene) -> StatusMessage | None:
+    """What there is to do while the catalog is empty."""
+    if scene.lost is not None or scene.hello is None or scene.snapshot is None or _has_models(scene):
+        return None
+    return StatusMessage(no_models_text(scene.hello.config), "warn")
 
 
 def _message_lines(message: StatusMessage, paper: Paper) -> tuple[Line, ...]:
@@ -161,7 +174,7 @@ class Welcome(SceneView):
         self.was_shown = False
 
     def show_scene(self, scene: Scene) -> None:
-        self.display = self._wanted and scene.snapshot is not None and not scene.records
+        self.display = self._wanted and not scene.records and _has_models(scene)
         self.was_shown = self.was_shown or self.display
         super().show_scene(scene)
 

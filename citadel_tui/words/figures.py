@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from engine.core.sizes import mib
+from engine.core.state import Resident, State, leaves_at_s
 from engine.core.tasks import TextTokens
 
 _IDLE_STEP_S: Final = 5
@@ -77,6 +79,12 @@ def idle_text(seconds: float) -> str:
     if whole < 6000:
         return f"{whole // 60}m"
     return f"{whole // 3600}h" if whole < 360_000 else f"{whole // 86_400}d"
+
+
+def leaves_in_text(state: State, residents: Iterable[Resident], now_s: float) -> str:
+    """In how long the first of them leaves its device for being idle; empty where none does."""
+    due = [at_s for resident in residents if (at_s := leaves_at_s(state, resident)) is not None]
+    return idle_text(min(due) - now_s) if due else ""
 
 
 def count_text(number: int, one: str, several: str) -> str:

@@ -35,6 +35,7 @@ ASKED_BY: Final[dict[Origin, str]] = {
     "config": "the preload list",
     "restore": "a restart",
     "trial": "a measurement",
+    "queue": "a queue of requests",
 }
 FROM: Final[dict[Tier, str]] = {
     "source": "from its source, prepared first",

@@ -17,6 +17,8 @@ from citadel_tui.words.figures import range_text, running_text, seconds_text
 from citadel_tui.words.labels import FROM, Label
 from engine.api import Cancelled, Failed
 from engine.core.commands import Batch, Command, command_text
+from engine.core.forecast.costs import reload_s
+from engine.core.names import DeviceId
 from engine.core.plans import (
     Alternative,
     Blocker,
@@ -32,6 +34,7 @@ from engine.core.plans import (
 )
 from engine.core.proposals import Gain, Proposal
 from engine.core.sizes import format_room, format_size
+from engine.core.state import State
 
 IN_THE_WAY: Final[dict[BlockerWhy, str]] = {
     "pinned": "pinned",
@@ -62,6 +65,8 @@ class PlanWords(Struct, frozen=True):
     steps: tuple[StepWords, ...]
     takes: str
     """How long, and what must end first."""
+    sooner: str
+    """Which runs could be ended instead of being waited for."""
     reasons: tuple[str, ...]
     alternatives: tuple[str, ...]
     """What else was weighed, and why it lost."""
@@ -120,6 +125,7 @@ def plan_words(plan: Plan, label: Label) -> PlanWords:
     return PlanWords(
         tuple(_step(step, label) for step in plan.steps),
         _takes(plan),
+        _sooner(plan, label),
         tuple(dict.fromkeys(plan.reasons)),
         tuple(_alternative(alternative, label) for alternative in plan.alternatives),
     )
@@ -158,12 +164,13 @@ def _step(step: Step, label: Label) -> StepWords:
     match step:
         case EvictStep():
             what = "LEAVES" if step.victim else "leaves"
-            wait = f"after {running_text(step.leases)}" if step.leases else ""
+            wait = f"{'ends' if step.at_once else 'after'} {running_text(step.leases)}" if step.leases else ""
             back = "back to the RAM tier" if step.written_back else ""
             how = ", ".join(filter(None, (wait, back)))
             return StepWords(what, name, f"from {step.device}", format_size(step.size_bytes), how)
         case LoadStep():
-            return StepWords("loads", name, f"on {step.device}", format_size(step.size_bytes), FROM[step.tier])
+            what, stays = ("adds", f", stays on {' and '.join(step.stays)}") if step.stays else ("loads", "")
+            return StepWords(what, name, f"on {step.device}", format_size(step.size_bytes), FROM[step.tier] + stays)
         case PinStep():
             return StepWords("pins", name, f"on {step.device}" if step.device else "", "", "")
         case UnpinStep():
@@ -175,9 +182,17 @@ def _step(step: Step, label: Label) -> StepWords:
 def _takes(plan: Plan) -> str:
     if not any(isinstance(step, EvictStep | LoadStep) for step in plan.steps):
         return ""
-    waits = any(isinstance(step, EvictStep) and step.leases for step in plan.steps)
-    after = ", once the running requests have ended" if waits else ""
-    return range_text(plan.predicted.p50_s, plan.predicted.p90_s) + after
+    takes = range_text(plan.predicted.p50_s, plan.predicted.p90_s)
+    if not plan.may_end_runs:
+        return takes
+    drains = f" in {range_text(plan.drains.p50_s, plan.drains.p90_s)}" if plan.drains.p90_s else ""
+    return f"{takes}, once the running requests have ended{drains}"
+
+
+def _sooner(plan: Plan, label: Label) -> str:
+    waits = [step for step in plan.steps if isinstance(step, EvictStep) and step.leases and not step.at_once]
+    runs = " and ".join(f"{running_text(step.leases)} of {label(step.model)}" for step in waits)
+    return f"ends {runs} at once" if runs else ""
 
 
 def _alternative(other: Alternative, label: Label) -> str:
@@ -241,6 +256,7 @@ def _plan_lines(words: PlanWords) -> list[str]:
     return [
         *(map(_step_line, words.steps) if words.steps else ["nothing to do"]),
         *([f"takes {words.takes}"] if words.takes else []),
+        *([f"or, with --now, {words.sooner}"] if words.sooner else []),
         *(f"because {reason}" for reason in words.reasons),
         *(f"instead: {alternative}" for alternative in words.alternatives),
     ]
@@ -276,9 +292,20 @@ def refused_text(refusal: Refusal, label: Label) -> str:
 
 
 def done_text(plan: Plan, label: Label) -> str:
-    """The plan's steps in one line, once they are done; a batch's behind its title."""
-    done = "; ".join(_deed(step, label) for step in plan.steps)
+    """The plan's steps in one line, once they are done, or why there were none; a batch's behind its title."""
+    done = "; ".join(_deed(step, label) for step in plan.steps) or "; ".join(plan.reasons)
     return clean(f"{plan.command.title}: {done}" if isinstance(plan.command, Batch) else done)
+
+
+def restart_words(state: State, device: DeviceId, label: Label) -> tuple[str, ...]:
+    """What another worker for the device means for whatever is there; nothing where nobody would notice."""
+    there = state.on(device)
+    runs = sum(resident.leases for resident in there)
+    stays = tuple(r for r in there if r.stage in ("ready", "draining"))
+    back = (f"{label(r.model)} leaves {device} and is loaded again: {seconds_text(reload_s(state, r))}" for r in stays)
+    anew = (f"the load of {label(r.model)} begins anew" for r in there if r.stage == "loading")
+    ended = (f"{running_text(runs)} there: ended, and tried once more",) if runs else ()
+    return (*ended, *back, *anew)
 
 
 def ending_text(answer: Failed | Cancelled) -> str:
@@ -297,8 +324,8 @@ def _deed(step: Step, label: Label) -> str:
     match step:
         case EvictStep(device=device):
             return f"evict {name} from {device}"
-        case LoadStep(device=device):
-            return f"load {name} on {device}"
+        case LoadStep(device=device, stays=stays):
+            return f"load {name}{' also' if stays else ''} on {device}"
         case PinStep(device=where):
             return f"pin {name}" + (f" on {where}" if where else "")
         case UnpinStep():

@@ -62,7 +62,8 @@ def _movement(plan: Plan, label: Label) -> str:
     if plan.load is None:
         return done_text(plan, label)
     leaving = ", ".join(label(victim.model) for victim in plan.victims)
-    return f"{label(plan.load.model)} → {plan.load.device}" + (f", out: {leaving}" if leaving else "")
+    also = "also " if plan.load.stays else ""
+    return f"{label(plan.load.model)} → {also}{plan.load.device}" + (f", out: {leaving}" if leaving else "")
 
 
 def phases_text(phases: Phases) -> str:
@@ -123,7 +124,10 @@ def _weighed(plan: Plan, label: Label) -> list[str]:
     """The plan with the figures that it was chosen by."""
     lines = [plan_text(plan, label)]
     for step in plan.steps:
-        if isinstance(step, EvictStep) and step.loss_s is not None and step.reload_s:
+        if isinstance(step, EvictStep) and step.loss_s is not None and step.stays:
+            cost = f"{step.loss_s:.2f} s of waiting expected for {' and '.join(step.stays)}, where it stays"
+            lines.append(clean(f"losing the copy of {label(step.model)} on {step.device}: {cost}"))
+        elif isinstance(step, EvictStep) and step.loss_s is not None and step.reload_s:
             requests = step.loss_s / step.reload_s
             cost = f"{requests:.2f} expected requests × {step.reload_s:.2f} s to bring it back"
             lines.append(clean(f"losing {label(step.model)}: {step.loss_s:.2f} s = {cost}"))

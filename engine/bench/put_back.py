@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from engine.api import Done, EngineAPI
-from engine.core.commands import Evict, Load, Move, SetPin, Single, Submission, Unpin, command_text
+from engine.core.commands import Load, Move, SetPin, Single, Submission, Unpin, command_text, to_stand_on
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import State
 
@@ -14,7 +14,7 @@ from engine.core.state import State
 async def put_back(api: EngineAPI, before: State) -> list[str]:
     """Undo, one command at a time, what differs from `before`; what could not be undone, in words."""
     left: list[str] = []
-    for differences in (_pins_to_drop, _to_evict, _to_place, _pins_to_set):
+    for differences in (_pins_to_drop, _to_evict, _to_move, _to_load, _pins_to_set):
         now = (await api.snapshot()).state
         for command in differences(before, now):
             answer = await api.submit(Submission(f"put-back-{uuid.uuid4()}", command, "trial"))
@@ -31,15 +31,21 @@ def _pins_to_drop(before: State, now: State) -> Iterator[Single]:
 
 def _to_evict(before: State, now: State) -> Iterator[Single]:
     for name in now.models:
-        if now.of(name) and _home(before, name) is None:
-            yield Evict(name)
+        yield from to_stand_on(name, _here(now, name), before.places(name))[0]
 
 
-def _to_place(before: State, now: State) -> Iterator[Single]:
-    """Moves before loads: what moves makes room for what comes."""
-    misplaced = [(name, home) for name in now.models if (home := _home(before, name)) and not now.find(name, home)]
-    for name, home in sorted(misplaced, key=lambda pair: not now.of(pair[0])):
-        yield Move(name, home) if now.of(name) else Load(name, home)
+def _to_move(before: State, now: State) -> Iterator[Single]:
+    """Before loads: what moves makes room for what comes."""
+    yield from (command for command in _placements(before, now) if isinstance(command, Move))
+
+
+def _to_load(before: State, now: State) -> Iterator[Single]:
+    yield from (command for command in _placements(before, now) if isinstance(command, Load))
+
+
+def _placements(before: State, now: State) -> Iterator[Single]:
+    for name in now.models:
+        yield from to_stand_on(name, _here(now, name), before.places(name))[1]
 
 
 def _pins_to_set(before: State, now: State) -> Iterator[Single]:
@@ -48,7 +54,5 @@ def _pins_to_set(before: State, now: State) -> Iterator[Single]:
             yield SetPin(name, model.pin.device)
 
 
-def _home(state: State, name: ModelName) -> DeviceId | None:
-    """Where the model was to stay."""
-    staying = (r.device for r in state.of(name) if r.stage in ("pending", "loading", "ready"))
-    return next(staying, None)
+def _here(state: State, name: ModelName) -> tuple[DeviceId, ...]:
+    return tuple(resident.device for resident in state.of(name))

@@ -54,7 +54,7 @@ def caught_up(before: ModelState, now: ModelState) -> ModelState:
     """`before` as the catalog has it now, with all that was learned of it since the engine started and is still true. What the
     operator has said meanwhile of its pin and its idleness goes before a catalog that says of them what it said."""
     kept = replace(
-        before if same_weights(before, now) else replace(now, demand=before.demand),
+        before if same_weights(before, now) else replace(now, demand=before.demand, queueing=before.queueing),
         spec=now.spec,
         remark=now.remark,
         pin=before.pin if before.spec.pin == now.spec.pin else now.pin,

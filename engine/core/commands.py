@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
@@ -10,22 +10,25 @@ from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
 
-Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial"]
-"""Who asked: a person, a request for a model that was not ready, the preload list, a restart, or a measurement that puts
-everything back."""
+Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial", "queue"]
+"""Who asked: a person, a request for a model that was not ready, the preload list, a restart, a measurement that puts
+everything back, or a queue of requests that is worth another copy of their model."""
 
 
 class Load(Struct, frozen=True, tag="load"):
-    """Make the model ready on `device`, or on the best one when None."""
+    """Make the model ready on `device`, or on the best one when None; elsewhere it leaves once it is."""
 
     model: ModelName
     device: DeviceId | None = None
+    also: bool = False
+    """Whether it stays where it is, so that this is one more copy."""
 
 
 class Evict(Struct, frozen=True, tag="evict"):
-    """Take the model off every device."""
+    """Take the model off `device`, or off every device when None."""
 
     model: ModelName
+    device: DeviceId | None = None
 
 
 class SetPin(Struct, frozen=True, tag="pin"):
@@ -100,9 +103,10 @@ def command_text(command: Command) -> str:
     """What the command asks for, in a few words: "load bge-base on gpu0"."""
     match command:
         case Load():
-            return f"load {command.model}" + (f" on {command.device}" if command.device else "")
+            also = " also" if command.also else ""
+            return f"load {command.model}{also}" + (f" on {command.device}" if command.device else "")
         case Evict():
-            return f"evict {command.model}"
+            return f"evict {command.model}" + (f" from {command.device}" if command.device else "")
         case SetPin():
             return f"pin {command.model}" + (f" on {command.device}" if command.device else "")
         case Unpin():
@@ -119,6 +123,20 @@ def command_text(command: Command) -> str:
             assert_never(command)
 
 
+def to_stand_on(
+    model: ModelName, here: Sequence[DeviceId], wanted: Sequence[DeviceId]
+) -> tuple[tuple[Evict, ...], tuple[Load | Move, ...]]:
+    """What has `model`, which is `here`, stand on the devices `wanted` and nowhere else: what makes room, then what takes it."""
+    gone = [device for device in here if device not in wanted]
+    missing = [device for device in wanted if device not in here]
+    if not wanted:
+        return ((Evict(model),) if here else ()), ()
+    if len(gone) == len(here) and here:  # it answers where it is until it has come
+        return (), (Move(model, missing[0]), *(Load(model, device, also=True) for device in missing[1:]))
+    evictions = tuple(Evict(model, device) for device in gone)
+    return evictions, tuple(Load(model, device, also=bool(here) or number > 0) for number, device in enumerate(missing))
+
+
 class Submission(Struct, frozen=True):
     """A command on its way to the engine."""
 
@@ -129,3 +147,5 @@ class Submission(Struct, frozen=True):
     confirmed: str | None = None
     """`Plan.effects` of the plan that the operator agreed to. The engine plans again; when the effects differ, it answers
     `Changed` and does nothing. None accepts whatever the plan is."""
+    now: bool = False
+    """Whether runs that are in the way are ended, instead of waited for."""

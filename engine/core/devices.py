@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from engine.core.names import DeviceId
 
-Health: TypeAlias = Literal["ok", "starting", "stale", "lost", "unsupported", "failed"]
-"""`ok` is the only state in which a model may be placed on the device."""
+Health: TypeAlias = Literal["ok", "starting", "stale", "lost", "unsupported", "failed", "not answering"]
+"""`ok` is the only state in which a model may be placed on the device. `not answering`: its worker gives no sign of life."""
 
 
 class DeviceSpec(Struct, frozen=True):

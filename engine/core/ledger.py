@@ -204,6 +204,12 @@ def drop_slab(state: State, model: ModelName) -> State:
     return replace(state, ram=replace(state.ram, slabs=tuple(s for s in state.ram.slabs if s.model != model)))
 
 
+def displace_slab(state: State, model: ModelName) -> State:
+    """Take a slab off the RAM tier for want of room. Raises LedgerError as `drop_slab` does."""
+    state = drop_slab(state, model)
+    return replace(state, ram=replace(state.ram, displaced=state.ram.displaced + 1))
+
+
 def slab_in_use(state: State, model: ModelName) -> bool:
     """Whether a CPU resident runs from the model's slab, or a load copies from it or is about to."""
     return any(r.stage in ("pending", "loading") or r.device == CPU for r in state.of(model))

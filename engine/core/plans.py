@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from engine.core.commands import Batch, Command
+from engine.core.commands import Batch, Command, models_of
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.prediction import NOTHING, Prediction
@@ -33,6 +34,12 @@ class EvictStep(Struct, frozen=True, tag="evict"):
     RAM tier, they may have left it again by then."""
     written_back: bool = False
     """Whether its weights are written back to the RAM tier before they go."""
+    drain: Prediction = NOTHING
+    """Until its leases have ended by themselves, if nothing more comes."""
+    at_once: bool = False
+    """Whether runs that hold it up are ended, instead of waited for."""
+    stays: tuple[DeviceId, ...] = ()
+    """Where else it is ready: then it is a copy, and what it is expected to cost is waiting, not reloading."""
 
 
 class LoadStep(Struct, frozen=True, tag="load"):
@@ -43,6 +50,8 @@ class LoadStep(Struct, frozen=True, tag="load"):
     size_bytes: int
     tier: Tier
     predicted: Prediction = NOTHING
+    stays: tuple[DeviceId, ...] = ()
+    """Where it is ready and stays: then this is one more copy."""
 
 
 class PinStep(Struct, frozen=True, tag="pin"):
@@ -82,11 +91,24 @@ class Plan(Struct, frozen=True, tag="plan"):
     alternatives: tuple[Alternative, ...] = ()
     rooms: tuple[Room, ...] = ()
     """What the devices that were asked had, the chosen one first; not those beyond the alternatives shown."""
+    joins: bool = False
+    """Whether a load of its model is under way: that is waited for, and then the command is planned anew. There are no steps."""
 
     @property
     def predicted(self) -> Prediction:
-        """Time until the last step is done, drains not counted: nobody knows when a lease will end."""
+        """Time until the last step is done, drains not counted."""
         return sum((s.predicted for s in self.steps if isinstance(s, EvictStep | LoadStep)), NOTHING)
+
+    @property
+    def drains(self) -> Prediction:
+        """Time until the leases that it waits for have ended, before the rest. They run side by side."""
+        waits = (s.drain for s in self.steps if isinstance(s, EvictStep) and s.leases and not s.at_once)
+        return reduce(Prediction.beside, waits, NOTHING)
+
+    @property
+    def may_end_runs(self) -> bool:
+        """Whether it waits for runs that could be ended instead."""
+        return any(isinstance(s, EvictStep) and s.leases and not s.at_once for s in self.steps)
 
     @property
     def victims(self) -> tuple[EvictStep, ...]:
@@ -162,13 +184,19 @@ class Refusal(Struct, frozen=True, tag="refusal"):
         """Whether it may become possible without the operator, so that a request may wait for it."""
         return any(b.passes for b in self.blockers)
 
+    @property
+    def may_end_runs(self) -> bool:
+        """Whether runs are in the way, which could be ended. Nothing can be had now that has no commands yet, as a proposal."""
+        return bool(models_of(self.command)) and any(b.why == "leased" for b in self.blockers)
+
 
 def _effect(step: Step) -> str:
     match step:
         case EvictStep():
-            return f"evict {step.model} from {step.device}" + (" after its leases" if step.leases else "")
+            how = " at once" if step.at_once else " after its leases" if step.leases else ""
+            return f"evict {step.model} from {step.device}{how}"
         case LoadStep():
-            return f"load {step.model} on {step.device}"
+            return f"load {step.model}{' also' if step.stays else ''} on {step.device}"
         case PinStep():
             return f"pin {step.model}" + (f" on {step.device}" if step.device else "")
         case UnpinStep():

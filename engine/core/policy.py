@@ -21,6 +21,9 @@ class Policy(Struct, frozen=True):
     """Whether a model that fits no GPU now may run on the CPU without the operator's word."""
     dynamic_loading: bool = True
     """Whether a request may load a model that is not ready; if not, only the operator does."""
+    copies: bool = True
+    """Whether a model may be made ready on further GPUs when its queue is worth more than what it costs; if not, only the
+    operator does."""
     min_residency_s: Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")] = 2.0
     """For so long after it became ready a model is not a victim, so that two models don't chase each other."""
     idle_s: Annotated[float, Meta(ge=0, le=604_800, description="seconds from 0 to 604800")] = 0.0

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Dtype, Footprint, ModelSpec, Pin
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Step
 from engine.core.policy import Policy
 from engine.core.prediction import INSTANT, Rates
@@ -44,7 +44,7 @@ def leaves_at_s(state: State, resident: Resident) -> float | None:
     """When the resident will have been idle for as long as it may be, seconds since the epoch; None where it stays: nothing
     bounds its idleness, something runs on it, or it is pinned."""
     known = state.models[resident.model]
-    if known.keep_alive_s is None or known.pin is not None or resident.idle_since_s is None:
+    if known.keep_alive_s is None or resident.idle_since_s is None or state.is_pinned(resident):
         return None
     return resident.idle_since_s + known.keep_alive_s
 
@@ -64,6 +64,19 @@ class Demand(Struct, frozen=True):
     """Of the requests, those that the weights count: of several in a row for this model the first."""
 
 
+class Queueing(Struct, frozen=True):
+    """What requests for a model would have waited for 1, 2, … copies of it (see `forecast.queueing`)."""
+
+    free_s: tuple[tuple[float, ...], ...] = ()
+    """When each copy would be free, the earliest first, on the steady clock; empty before the first request."""
+    waits: tuple[tuple[float, ...], ...] = ()
+    """Seconds that requests would have waited together, as each span of `forecast.demand` remembers them."""
+    requests: tuple[float, ...] = ()
+    """All of these requests, as each span remembers them; those in a row count one by one."""
+    at_request: int = 0
+    """Number of the engine's request at which `waits` and `requests` were right."""
+
+
 class ModelState(Struct, frozen=True):
     """A model of the catalog and what the engine knows of it now."""
 
@@ -77,6 +90,7 @@ class ModelState(Struct, frozen=True):
     demand: Demand = Demand()
     run_rates: dict[str, Rates] = {}
     """Seconds of a device that runs take for their work, by the device's title (see `forecast.run_costs`)."""
+    queueing: Queueing = Queueing()
     trouble: str = ""
     """Why it can't be loaded now, in words; empty when it can."""
     smaller: dict[Dtype, Footprint] = {}
@@ -128,6 +142,8 @@ class Slab(Struct, frozen=True):
     `writing back`: they are written back from a device that the model leaves; of no use before all are there. `damaged`: they
     are not those that were prepared; it goes once nobody runs on them."""
     used_s: float
+    ahead: str = ""
+    """Why it was read before anybody waited for it, in words; empty when somebody did, and once it has been loaded from."""
 
 
 class RamTier(Struct, frozen=True, dict=True):
@@ -136,6 +152,8 @@ class RamTier(Struct, frozen=True, dict=True):
     budget_bytes: int
     max_models: int
     slabs: tuple[Slab, ...] = ()
+    displaced: int = 0
+    """How many slabs have left for want of room since the engine started."""
 
     def find(self, model: ModelName) -> Slab | None:
         """The slab of `model`, if there is one."""
@@ -189,12 +207,31 @@ class State(Struct, frozen=True, dict=True):
         return self._by_device.get(device, ())
 
     def of(self, model: ModelName) -> tuple[Resident, ...]:
-        """Where `model` is: none, one, or two while it moves."""
+        """Where `model` is, the oldest first: nowhere, or in one place, in two while it moves, on each GPU that has a copy."""
         return self._by_model.get(model, ())
+
+    def places(self, model: ModelName) -> tuple[DeviceId, ...]:
+        """Where `model` is or will be, not counting places that it is leaving."""
+        return tuple(r.device for r in self.of(model) if r.stage in ("pending", "loading", "ready"))
 
     def find(self, model: ModelName, device: DeviceId) -> Resident | None:
         """The resident `model` on `device`, if there is one."""
         return next((r for r in self.of(model) if r.device == device), None)
+
+    def beside(self, model: ModelName, device: DeviceId) -> tuple[Resident, ...]:
+        """The copies that stay when `model` leaves `device`: those that are ready on other GPUs, if it is there now."""
+        if self.find(model, device) is None:
+            return ()
+        return tuple(r for r in self.of(model) if r.stage == "ready" and r.device not in (device, CPU))
+
+    def is_pinned(self, resident: Resident) -> bool:
+        """Whether its model's pin keeps it where it is: of several copies the one on the pin's device, else the oldest."""
+        pin = self.models[resident.model].pin
+        if pin is None:
+            return False
+        staying = [r for r in self.of(resident.model) if r.stage not in ("draining", "leaving")]
+        kept = next((r.device for r in staying if r.device == pin.device), staying[0].device if staying else None)
+        return kept in (None, resident.device)
 
     @cached_property
     def _by_device(self) -> dict[DeviceId, tuple[Resident, ...]]:

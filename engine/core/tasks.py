@@ -44,11 +44,13 @@ class Embed(Struct, frozen=True, tag="embed"):
     """Keep the first so many figures of each vector, as models of Matryoshka kind are made for; all where it is left out."""
     truncate: bool = False
     """Cut texts that are too long instead of refusing them."""
+    tokens: tuple[tuple[int, ...], ...] = ()
+    """In the place of `texts`: each as the model's own tokens, which are taken as they are, special ones and prompt included."""
 
     @property
     def work(self) -> int:
         """As demand is recorded: texts."""
-        return len(self.texts)
+        return len(self.texts) + len(self.tokens)
 
 
 class Message(Struct, frozen=True):
@@ -78,6 +80,9 @@ class GenerateSettings(TypedDict, total=False):
     top_k: int | None
     min_p: float | None
     repetition_penalty: float | None
+    presence_penalty: float
+    frequency_penalty: float
+    as_fits: bool
     seed: int | None
     stop: tuple[str, ...]
 
@@ -109,6 +114,12 @@ class Generate(Struct, frozen=True, tag="generate"):
     """Of a draw: the same seed gives the same text on the same kind of device. None: a new one each time, named in the result."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
+    presence_penalty: float = 0.0
+    """Taken off the score of each token that has been written already."""
+    frequency_penalty: float = 0.0
+    """The same for each time that it has been."""
+    as_fits: bool = False
+    """Write less than `max_tokens` where the prompt leaves room for less, instead of refusing."""
 
     def __post_init__(self) -> None:
         if fault := _fault_of(self):
@@ -189,10 +200,13 @@ def _figures(task: Generate) -> tuple[tuple[str, float | None, Callable[[float],
         ("top_k", task.top_k, lambda x: 0 <= x < _LARGEST_COUNT, "0 or more; 0 means all tokens"),
         ("min_p", task.min_p, lambda x: 0 <= x <= 1, "from 0 to 1"),
         ("repetition_penalty", task.repetition_penalty, lambda x: 0 < x < inf, "above 0; 1 is none"),
+        ("presence_penalty", task.presence_penalty, lambda x: -_PENALTY <= x <= _PENALTY, "from -2 to 2; 0 is none"),
+        ("frequency_penalty", task.frequency_penalty, lambda x: -_PENALTY <= x <= _PENALTY, "from -2 to 2; 0 is none"),
         ("seed", task.seed, lambda x: 0 <= x < _SEEDS, "a whole number from 0 to 2^64 - 1"),
     )
 
 
+_PENALTY: Final = 2.0
 _LARGEST_COUNT: Final = 1 << 31
 _SEEDS: Final = 1 << 64
 
@@ -320,6 +334,8 @@ class RunResult(Struct, frozen=True, tag="result"):
     """Whether the model's weights are random, and what it says means nothing."""
     loaded_s: float | None = None
     """So much of that it waited for its model to be brought to the device; None where it was there."""
+    fallback: str = ""
+    """Why it ran on the CPU and on no GPU; empty where it did not, and where that is what the operator wants."""
 
 
 RunEvent: TypeAlias = TaskPart | RunResult

@@ -43,6 +43,8 @@ class Examination(Struct, frozen=True):
 
     version: int
     can_run_on_gpu: bool
+    is_well: bool
+    """Whether nothing has to be mended: a model could run on a GPU, or there is no card here and nothing else is in the way."""
     answer: str
     findings: tuple[Finding, ...]
 
@@ -53,8 +55,19 @@ def examine(machine: DoctorFacts) -> Examination:
     problems = [finding.id for finding in findings if finding.status == "problem"]
     usable = [card for card in machine.cards if not any(problem.startswith(f"{card.id}.") for problem in problems)]
     in_the_way = [problem for problem in problems if "." not in problem]
+    if not problems and machine.driver.expects_no_card:
+        return Examination(
+            FINDINGS_VERSION, False, True, f"no NVIDIA card is here: {_without_cards(machine)}", findings
+        )
     if in_the_way or not usable:
         causes = ", ".join(in_the_way or problems) or "no card"
-        return Examination(FINDINGS_VERSION, False, f"no model could run on a GPU here; in the way: {causes}", findings)
+        return Examination(
+            FINDINGS_VERSION, False, False, f"no model could run on a GPU here; in the way: {causes}", findings
+        )
     names = ", ".join(f"{card.id} ({card.name})" for card in usable)
-    return Examination(FINDINGS_VERSION, True, f"a model could run on {names}", findings)
+    return Examination(FINDINGS_VERSION, True, True, f"a model could run on {names}", findings)
+
+
+def _without_cards(machine: DoctorFacts) -> str:
+    virtual = [each.device for each in machine.config.slices if each.card_uuid is None]
+    return f"models run on the virtual GPUs {', '.join(virtual)} and on the CPU" if virtual else "models run on the CPU"

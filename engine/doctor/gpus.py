@@ -4,7 +4,6 @@ virtual GPUs of the configuration, which are never mixed up with them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from engine.doctor.gather import Survey, environment_for_torch, survey
 from engine.doctor.gathering.torch import ProgramFailed, output_of
 from engine.doctor.machine import CardFacts, Config, PcieLink
 from engine.doctor.tables import fast_dtypes
+from engine.libraries import torch_version
 from engine.recording.copy_rates import Circumstances, CopyRates, Timed, keep_rates, recall
 
 LISTING_VERSION: Final = 1
@@ -56,6 +56,8 @@ class GpusReport(Struct, frozen=True):
     version: int
     driver: str
     """Its version, or why there is none."""
+    expects_no_card: bool
+    """Whether nothing hints at an NVIDIA card, so that none is missed."""
     cards: tuple[CardReport, ...]
     hidden_cards: int
     """Cards that CUDA_VISIBLE_DEVICES hides."""
@@ -120,11 +122,7 @@ def _kept(cache: Path, circumstances: Circumstances, timed: Timed | None, now_s:
 
 
 def _circumstances(cards: Sequence[CardFacts], driver: str) -> list[Circumstances]:
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        torch = ""
-    return [Circumstances(card.uuid, driver, torch) for card in cards]
+    return [Circumstances(card.uuid, driver, torch_version()) for card in cards]
 
 
 async def list_gpus(
@@ -140,6 +138,7 @@ async def list_gpus(
     return GpusReport(
         version=LISTING_VERSION,
         driver=_driver(found),
+        expects_no_card=found.driver.expects_no_card,
         cards=tuple(card_report(card, rates) for card, rates in zip(found.cards, copying, strict=True)),
         hidden_cards=found.hidden_cards,
         virtual=tuple(virtual_reports(found.config)),

@@ -105,6 +105,11 @@ class DriverFacts(Struct, frozen=True):
     forbidden_nodes: tuple[str, ...] = ()
     """Those of them that this user may not read and write."""
 
+    @property
+    def expects_no_card(self) -> bool:
+        """Whether nothing hints at an NVIDIA card: none is on the PCI bus, and nobody has installed a driver."""
+        return self.state == "library_missing" and self.pci_cards == 0
+
 
 class Host(Struct, frozen=True):
     """The system around us."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from engine.bench.request_records import RequestRound, RequestSeries, RequestSubject, RequestTimes
 from engine.bench.statistics import Spread, nearest_rank, spread
+from engine.core.insight.fullest import Fullest
 from engine.core.names import CPU, DeviceId
 from engine.core.records import Switch
 from engine.core.state import State
@@ -60,6 +61,8 @@ class PlayFigures(Struct, frozen=True):
     utilization_all: float | None
     """The same over the whole play."""
     utilization_peak: float | None
+    fullest: Fullest | None
+    """How full the GPUs could have been for these requests; None where nothing is known of them."""
 
     @property
     def failed(self) -> int:
@@ -98,6 +101,7 @@ def outcome(
         utilization=pressed.mean if pressed else None,
         utilization_all=all_along.mean if all_along else None,
         utilization_peak=all_along.peak if all_along else None,
+        fullest=watch.could_have_filled(ended),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -15,8 +16,12 @@ from engine.api import EngineAPI, EngineError, EngineUnreachable, Event, Recorde
 from engine.bench.request_records import RequestTimes
 from engine.bench.requests import timed
 from engine.core.insight.budget_use import BudgetMeter, gpus_share
+from engine.core.insight.fullest import Fullest, fullest
+from engine.core.ledger import budget
 from engine.core.names import DeviceId, ModelName
+from engine.core.planning.placement import gpus
 from engine.core.records import Switch
+from engine.core.state import State
 from engine.drive.calls import Call
 
 MOST_IN_FLIGHT: Final = 256
@@ -117,6 +122,16 @@ class Watch:
         self.all_along: Final = BudgetMeter()
         self.pressed: Final = BudgetMeter()
         """From the first eviction for want of room on."""
+        self._state: State | None = None
+        """As it was last."""
+
+    def could_have_filled(self, ended: Sequence[Ended]) -> Fullest | None:
+        """How full the GPUs could have been for these requests; None before the engine has told of itself."""
+        if self._state is None:
+            return None
+        sizes = {name: known.footprint.total_bytes for name, known in self._state.models.items()}
+        budgets = {device: budget(self._state, device) for device in gpus(self._state)}
+        return fullest(Counter(one.model for one in ended), sizes, budgets)
 
     async def follow(self) -> None:
         try:
@@ -139,6 +154,7 @@ class Watch:
     def _note(self, event: Event) -> None:
         match event:
             case Updated(snapshot):
+                self._state = snapshot.state
                 self._note_share(snapshot)
             case Recorded(record):
                 self._seq = record.seq

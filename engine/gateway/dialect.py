@@ -108,6 +108,10 @@ def facts_of(ran: RunResult) -> dict[str, str]:
     facts = {"Device": ran.device, "Seconds": f"{ran.seconds:.4f}"}
     if cut := sum(tokens.is_cut for tokens in tokens_of(ran)):
         facts["Cut-Texts"] = str(cut)
+    if ran.loaded_s is not None:
+        facts["Loaded-Seconds"] = f"{ran.loaded_s:.4f}"
+    if ran.fallback:
+        facts["Fallback"] = ran.fallback
     if ran.synthetic:
         facts["Synthetic"] = "true"
     return {FACT_PREFIX + name: value for name, value in facts.items()}

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import asdict
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -100,6 +100,7 @@ class _Now(Collector):
         yield _gauge("citadel_start_time_seconds", "When it started.", hello.started_at_s)
         yield from _devices(snapshot)
         yield from _models(snapshot)
+        yield from _requests(snapshot)
         yield from _ram(snapshot)
         yield _gauge("citadel_jobs", "Commands under way.", len(snapshot.jobs))
 
@@ -154,6 +155,34 @@ def _models(snapshot: Snapshot) -> Iterator[Metric]:
     for model, known in snapshot.state.models.items():
         trouble.add_metric([model], float(bool(known.trouble)))
     yield from (ready, leases, leaves, trouble)
+
+
+def _requests(snapshot: Snapshot) -> Iterator[Metric]:
+    ended = CounterMetricFamily("citadel_requests", "Requests that have ended, by how.", labels=["model", "outcome"])
+    work = CounterMetricFamily("citadel_work", "Rows, or tokens written, of answered requests.", labels=["model"])
+    now = GaugeMetricFamily("citadel_requests_now", "Requests that wait or run.", labels=["model", "stage"])
+    seconds = GaugeMetricFamily(
+        "citadel_request_seconds",
+        "Of the last five minutes: until the answer, and its first part.",
+        labels=["model", "of"],
+    )
+    for model, figures in snapshot.requests.items():
+        ends = {
+            "answered": figures.ever_answered,
+            "failed": figures.failed,
+            "refused": figures.refused,
+            "left": figures.left,
+        }
+        for outcome, count in ends.items():
+            ended.add_metric([model, outcome], count)
+        work.add_metric([model], figures.ever_done)
+        now.add_metric([model, "waiting"], figures.waiting)
+        now.add_metric([model, "running"], figures.in_flight)
+        times = {"p50": figures.p50_s, "p95": figures.p95_s, "first part": figures.first_part_s}
+        for of, value in times.items():
+            if value is not None:
+                seconds.add_metric([model, of], value)
+    yield from (ended, work, now, seconds)
 
 
 def _ram(snapshot: Snapshot) -> Iterator[Metric]:

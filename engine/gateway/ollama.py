@@ -50,6 +50,8 @@ class Options(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stop: str | list[str] = []
     repeat_penalty: float | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     num_ctx: int | None = None
     """Of no account: a model reads as much as its limit allows, and a longer prompt is refused, not cut."""
     num_keep: int | None = None
@@ -69,6 +71,9 @@ class Options(Struct, frozen=True, kw_only=True):
                 seed=self.seed,
                 stop=stops,
                 repetition_penalty=self.repeat_penalty,
+                presence_penalty=self.presence_penalty,
+                frequency_penalty=self.frequency_penalty,
+                as_fits=self.num_predict < 0,
             )
         except ValueError as error:
             raise BadBody(str(error), "options") from error
@@ -165,8 +170,6 @@ NOT_FOR_OLLAMA_TEXTS: Final = {
 }
 NOT_AMONG_OPTIONS: Final = {
     "repeat_last_n": Unsupported("the penalty is on all that was written"),
-    "presence_penalty": Unsupported("use repeat_penalty", (0, 0.0)),
-    "frequency_penalty": Unsupported("use repeat_penalty", (0, 0.0)),
     "tfs_z": Unsupported("drawing has temperature, top_k, top_p and min_p", (1, 1.0)),
     "typical_p": Unsupported("drawing has temperature, top_k, top_p and min_p", (1, 1.0)),
     "mirostat": Unsupported("drawing has temperature, top_k, top_p and min_p", (0,)),

@@ -32,7 +32,8 @@ from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_toke
 
 class EmbeddingsBody(Struct, frozen=True):
     model: str
-    input: str | list[str]
+    input: str | list[str | int | list[int]]
+    """A text, several, the model's own tokens of one, or of several."""
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     truncate: bool = False
@@ -40,10 +41,14 @@ class EmbeddingsBody(Struct, frozen=True):
 
     def asked(self) -> Embed:
         """Raises BadBody."""
-        texts = (self.input,) if isinstance(self.input, str) else tuple(self.input)
-        if not texts:
-            raise BadBody("there is no text to embed", "input")
-        return Embed(texts, dimensions=self.dimensions, truncate=self.truncate)
+        given = [self.input] if isinstance(self.input, str) else self.input
+        texts = tuple(text for text in given if isinstance(text, str))
+        tokens = tuple(tuple(row) for row in given if isinstance(row, list))
+        one = tuple(token for token in given if isinstance(token, int))
+        if sum(map(bool, (texts, tokens, one))) != 1:
+            raise BadBody("input is a text, a list of texts, or tokens of one or of several", "input")
+        rows = (one,) if one else tokens
+        return Embed(texts, dimensions=self.dimensions, truncate=self.truncate, tokens=rows)
 
 
 class ContentPart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +81,8 @@ class Writing(Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     stop: str | list[str] = []
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
@@ -86,7 +93,15 @@ class Writing(Struct, frozen=True, kw_only=True):
         max_tokens = USUAL_TOKENS if most is None else most
         try:
             return Generate(
-                prompt, max_tokens, temperature=self.temperature, top_p=self.top_p, seed=self.seed, stop=stops
+                prompt,
+                max_tokens,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                presence_penalty=self.presence_penalty,
+                frequency_penalty=self.frequency_penalty,
+                as_fits=most is None,
+                seed=self.seed,
+                stop=stops,
             )
         except ValueError as error:
             raise BadBody(str(error)) from error

@@ -16,6 +16,7 @@ from engine.api import (
     EngineUnreachable,
     Overloaded,
     ReadOnly,
+    Unfit,
     UnknownModel,
 )
 from engine.gateway.dialect import BadBody
@@ -64,6 +65,8 @@ def fault_of(error: EngineError | BadBody) -> Fault:
             return Fault(400, _INVALID, str(error), "bad_body", field)
         case UnknownModel():
             return Fault(404, _INVALID, str(error), "model_not_found", "model")
+        case Unfit():
+            return Fault(400, _INVALID, str(error), "unfit")
         case Overloaded(retry_after_s=retry_after_s):
             return Fault(429, "rate_limit_error", str(error), "overloaded", retry_after_s=retry_after_s)
         case DeadlinePassed():

@@ -63,11 +63,12 @@ class WatchRoutes:
 
 
 def _troubles(snapshot: Snapshot) -> tuple[str, ...]:
-    """One device that is well is enough; one whose worker does not answer is too much, since requests may be held up there."""
+    """One device that is well is enough; one whose worker does not answer is too much, since requests are held up there."""
     readings = {device: known.reading for device, known in snapshot.state.devices.items()}
     bad = {device: reading for device, reading in readings.items() if reading.health != "ok"}
-    words = tuple(f"{device} {condition(reading.health)}: {reading.reason}" for device, reading in bad.items())
-    return words if len(bad) == len(readings) else ()
+    hang = {device: reading for device, reading in bad.items() if reading.health == "not answering"}
+    told = bad if len(bad) == len(readings) else hang
+    return tuple(f"{device} {condition(reading.health)}: {reading.reason}" for device, reading in told.items())
 
 
 def _answer(health: Health, status: int) -> web.Response:

@@ -8,8 +8,10 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from engine.bench.statistics import spread
+from engine.core.insight.fullest import Fullest
 from engine.core.insight.reference_box import SWITCH_TARGET_S
-from engine.results.figures import fallbacks, is_prepared, monitoring, pressure, to_gpus
+from engine.core.sizes import format_size
+from engine.results.figures import could_have_filled, fallbacks, is_prepared, monitoring, pressure, to_gpus
 from engine.results.recorded import ReportRecords
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "not enough data"]
@@ -48,7 +50,22 @@ def _filled(recorded: ReportRecords) -> Criterion:
     mean = found.of_budget.mean
     of_total = f"; {100 * found.of_total.mean:.1f} % of all their memory in use" if found.of_total else ""
     figure = f"{100 * mean:.1f} % on average over {seconds:.0f} s{of_total}"
-    return Criterion(name, target, figure, "PASS" if mean > FILLED_TARGET else "FAIL")
+    if mean > FILLED_TARGET:
+        return Criterion(name, target, figure, "PASS")
+    return Criterion(name, target, f"{figure}{_why_not_fuller(could_have_filled(recorded))}", "FAIL")
+
+
+def _why_not_fuller(best: Fullest | None) -> str:
+    """Whether the policy or the models' sizes are to blame, as a further part of a sentence."""
+    if best is None:
+        return ""
+    found = f"; what was asked for could have filled {100 * best.share:.1f} % at best"
+    if best.share > FILLED_TARGET:
+        return f"{found}, so it is the policy that left room empty"
+    fills = f"a model of up to {format_size(best.room_bytes)} beside it would fill more"
+    return (
+        f"{found}, so the sizes allow no more: with {best.model} no more than {100 * best.model_share:.1f} %; {fills}"
+    )
 
 
 def _switching(recorded: ReportRecords) -> Criterion:

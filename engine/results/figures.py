@@ -3,6 +3,7 @@ predicted, and which models were put on the CPU, by themselves or because somebo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
@@ -12,10 +13,12 @@ from msgspec import Struct
 
 from engine.bench.statistics import Spread, spread
 from engine.core.insight.budget_use import BudgetMeter, BudgetUse
+from engine.core.insight.fullest import Fullest, fullest
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.core.records import Switch
 from engine.recording.memory import PRESSURE_S, EngineFacts, Sample
+from engine.results.recorded import ReportRecords
 
 _LATE: Final = 1.5
 """A sample that comes later than so many intervals after the one before is a gap."""
@@ -78,6 +81,17 @@ def pressure(samples: Sequence[Sample], engines: Sequence[EngineFacts], switches
     used = [(share, span.seconds) for span in spans if (share := _used(span.sample, totals)) is not None]
     of_budget = _use_of(filled)
     return None if of_budget is None else Pressure(of_budget, _use_of(used))
+
+
+def could_have_filled(recorded: ReportRecords) -> Fullest | None:
+    """How full the GPUs could have been for the demand that was recorded; None without any."""
+    if recorded.demand is None or not recorded.samples:
+        return None
+    sizes = {model.name: model.footprint_bytes for model in recorded.facts.models}
+    for sample in recorded.samples:  # what they took in the end tells more than what was known when the engine started
+        sizes |= {name: size_bytes for device in sample.devices for name, size_bytes in device.models.items()}
+    budgets = {device.id: device.budget_bytes for device in recorded.samples[-1].devices if device.id != CPU}
+    return fullest(Counter(request.model for request in recorded.demand.requests), sizes, budgets)
 
 
 def monitoring(samples: Sequence[Sample], engines: Sequence[EngineFacts]) -> Monitoring | None:

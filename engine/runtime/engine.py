@@ -19,6 +19,7 @@ from engine.api import (
     Answer,
     CannotServe,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Hello,
@@ -26,6 +27,7 @@ from engine.api import (
     Recorded,
     RunStopped,
     Snapshot,
+    Unfit,
     UnknownModel,
     Updated,
 )
@@ -41,18 +43,19 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
-from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
+from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart
+from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
 from engine.runtime.listed_models import CatalogFile, ListedModels
 from engine.runtime.recorder import Recorder
-from engine.runtime.request_watch import Granted, RequestWatch
+from engine.runtime.request_watch import Granted, RequestWatch, RunFacts
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, CatalogTaken, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, Submit, Tick, Withdraw
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
@@ -62,9 +65,6 @@ _log: Final = logging.getLogger(__name__)
 MakeExecutor: TypeAlias = Callable[[Callable[[Message], None], asyncio.TaskGroup], Executor]
 """Makes the executor, given where to post its reports and the group that its tasks belong to."""
 
-ENDED_BY_OPERATOR: Final = (
-    "the engine was ended by its operator before this request was answered; nothing of it goes on"
-)
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
 
@@ -95,6 +95,7 @@ class Engine(EngineAPI):
         self._executor: Executor | None = None
         self._listed: ListedModels | None = None
         self._life: asyncio.Task[None] | None = None
+        self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
         self._ended = ""
         """Why nothing is answered any more."""
@@ -123,13 +124,14 @@ class Engine(EngineAPI):
         if self._life is not None:
             await asyncio.shield(self._life)
 
-    async def stop(self) -> None:
+    async def stop(self, *, now: bool = False) -> None:
+        await self._ending.drained(now=now)
         self._stopping.set()
         await self.ended()
 
     async def close(self) -> None:
-        """In this process the handle is the engine."""
-        await self.stop()
+        """In this process the handle is the engine; who lets go of it waits for nothing that still runs."""
+        await self.stop(now=True)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -164,12 +166,12 @@ class Engine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._history.newest(limit)
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         command = renamed(command, self._meant)
         await self._look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
-        return plan(self._scheduler.state, command, policy, self._clock.now())
+        return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._refuse_if_ended()
@@ -180,7 +182,7 @@ class Engine(EngineAPI):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, submission: Submission) -> Answer:
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         submission = replace(submission, command=renamed(submission.command, self._meant))
         for model in models_of(submission.command):
             self._check(model)
@@ -199,15 +201,10 @@ class Engine(EngineAPI):
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         model = self._take_request(model, task)
-        began_s, asked = self._clock.monotonic(), self._scheduler.state.models[model]
-
-        def ended(device: DeviceId, result: TaskResult) -> RunResult:
-            seconds = self._clock.monotonic() - began_s
-            ran = self._scheduler.state.models.get(model, asked)  # it may have left the catalog meanwhile
-            return RunResult(model, device, result, seconds, ran.synthetic)
+        facts = RunFacts(model, self._clock, self._history, self._scheduler.state)
 
         def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
-            running = self._runs.run(model, task, ended, granted)
+            running = self._runs.run(model, task, facts.ended, facts.granted(granted))
             return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
 
         return self._watch.follow(model, task, run)
@@ -223,6 +220,19 @@ class Engine(EngineAPI):
     async def _look_again(self, models: Iterable[ModelName]) -> None:
         if self._listed is not None:
             await self._listed.look_again(models)
+
+    async def restart_worker(self, device: DeviceId) -> None:
+        self._refuse_if_closing()
+        if (known := self._scheduler.state.devices.get(device)) is None:
+            raise EngineError(
+                f"there is no device {device}; the devices are {', '.join(self._scheduler.state.devices)}"
+            )
+        if (before := known.worker_pid) is None:
+            raise EngineError(f"{device} has no worker to restart: {known.reading.reason}; one is being started")
+        self.post(RestartWorker(device))
+        while self._scheduler.state.devices[device].worker_pid in (before, None):
+            self._refuse_if_ended()
+            await self._changed.wait()
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         self._refuse_if_ended()
@@ -243,12 +253,12 @@ class Engine(EngineAPI):
 
     def _take_request(self, name: str, task: Task) -> ModelName:
         """Refuse what can't be served, and record the rest as demand; the model that is meant."""
-        self._refuse_if_ended()
+        self._refuse_if_closing()
         model = self._meant(name)
         self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
-            raise CannotServe(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
+            raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
         return model
 
@@ -261,6 +271,10 @@ class Engine(EngineAPI):
     def _check(self, model: ModelName) -> None:
         if model not in self._scheduler.state.models:
             raise UnknownModel(unknown_model(self._specs(), model))
+
+    def _refuse_if_closing(self) -> None:
+        self._refuse_if_ended()
+        self._ending.refuse_if_begun()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -372,7 +386,11 @@ class Engine(EngineAPI):
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())
 
+    def _is_in_use(self) -> bool:
+        return not self._ended and any(resident.leases for resident in self._scheduler.state.residents)
+
     def _wake(self) -> None:
+        self._ending.look_again()
         self._seq += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -4,7 +4,6 @@ earlier: who was resident and pinned, what can still be undone, and how fast byt
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from engine.core.prediction import Rates
 from engine.core.proposing.undo import remembered
 from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
+from engine.libraries import torch_version
 from engine.recording.copy_rates import Circumstances, recall
 from engine.settings import Settings, SettingsError, check_fit, too_old
 from engine.weights.errors import BadCheckpoint, WeightsError
@@ -34,7 +34,8 @@ _BINDING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _FIRST_BINDING_GUESS: Final = Rates(guess_bytes_per_s=5e9, overhead_s=0.03)
 _EVICTING_GUESS: Final = Rates(guess_bytes_per_s=1e12, overhead_s=0.002)
 _DISK_GUESS: Final = Rates(guess_bytes_per_s=1e9, overhead_s=0.002)
-_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=200e6, overhead_s=0.1)
+# Most of preparing is a process that starts and imports PyTorch and transformers, whatever the size of the model.
+_SOURCE_GUESS: Final = Rates(guess_bytes_per_s=100e6, overhead_s=4.0)
 """What is predicted with until something has been measured; a device's own copy rates, where they are known, go first."""
 
 
@@ -182,7 +183,7 @@ def with_copy_rates(state: State, cards: Mapping[DeviceId, str], driver: str | N
     """`state` with the copy rates that `citadel gpus --measure` has found for its cards, with this driver and torch."""
     devices = dict(state.devices)
     for device, uuid in cards.items():
-        kept = recall(cache, Circumstances(uuid, driver or "", version("torch")))
+        kept = recall(cache, Circumstances(uuid, driver or "", torch_version()))
         if kept is not None:
             known, rate = devices[device], kept.rates.to_card_pinned
             rates = replace(known.rates, guess_bytes_per_s=rate)

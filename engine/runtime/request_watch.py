@@ -11,11 +11,43 @@ from typing import Final, TypeAlias
 from engine.api import DeadlinePassed, EngineError, Overloaded, RunStopped
 from engine.clock import Clock
 from engine.core.insight.request_figures import RENEWED_S, Outcome, RequestFigures, RequestLog
-from engine.core.names import ModelName
-from engine.core.tasks import Continuation, RunEvent, RunResult, Task
+from engine.core.insight.why import why_on_cpu
+from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.state import State
+from engine.core.tasks import Continuation, RunEvent, RunResult, Task, TaskResult
+from engine.runtime.history import HISTORY_RECORDS, History
 
 Granted: TypeAlias = Callable[[], None]
 """To be called when a request gets a device, each time that it does."""
+
+
+class RunFacts:
+    """What there is to say of a request beside its answer, from when it came."""
+
+    def __init__(self, model: ModelName, clock: Clock, history: History, state: State) -> None:
+        self._model: Final = model
+        self._clock: Final = clock
+        self._history: Final = history
+        self._began_s: Final = clock.monotonic()
+        self._waits_for_load = not any(r.stage in ("ready", "draining") for r in state.of(model))
+        self._synthetic: Final = state.models[model].synthetic
+        self._loaded_s: float | None = None
+
+    def granted(self, then: Granted) -> Granted:
+        """To be called when it gets a device; calls `then`."""
+
+        def granted() -> None:
+            if self._waits_for_load:
+                self._waits_for_load, self._loaded_s = False, self._clock.monotonic() - self._began_s
+            then()
+
+        return granted
+
+    def ended(self, device: DeviceId, result: TaskResult) -> RunResult:
+        """The last thing that it is told."""
+        fallback = why_on_cpu(self._history.newest(HISTORY_RECORDS), self._model) if device == CPU else ""
+        seconds = self._clock.monotonic() - self._began_s
+        return RunResult(self._model, device, result, seconds, self._synthetic, self._loaded_s, fallback)
 
 
 class RequestWatch:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from engine.api import CannotServe, DeadlinePassed, EngineError
+from engine.api import CannotServe, DeadlinePassed, EngineError, Unfit
 from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
@@ -196,6 +196,8 @@ class Runs:
                 request.found_no_room += 1
                 self._post(RunOutOfMemory(model, device))
                 return None
+            case Failure(kind="bad request", message=message):
+                raise Unfit(f"{model} on {device}: {message}")
             case Failure(message=message):
                 raise CannotServe(f"{model} on {device}: {message}")
             case other:

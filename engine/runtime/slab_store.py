@@ -14,10 +14,12 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
+from engine.clock import Clock
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
+from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
@@ -69,12 +71,16 @@ class SlabStore:
         cache: Path,
         arena: Arena,
         spawner: WorkerSpawner,
+        clock: Clock,
+        not_answering_s: float,
     ) -> None:
         self._specs = dict(specs)
         self._sources = dict(sources)
         self._cache = cache
         self._arena = arena
         self._spawner = spawner
+        self._clock = clock
+        self._not_answering_s = not_answering_s
         self._regions: dict[ModelName, Region] = {}
         self._origins: dict[ModelName, Prepared] = {}
         """What each slab was last read from, or is being read from."""
@@ -228,7 +234,19 @@ class SlabStore:
         self, worker: WorkerHandle, model: ModelName, folder: Path, on_progress: Callable[[float], None]
     ) -> None:
         request = preparation_of(self._specs[model], self._sources[model], folder, next(self._numbers))
-        reply = await worker.request(request, on_progress)
+        hung = ""
+
+        def hear(silent_s: float, _steps: Mapping[ModelName, float]) -> None:
+            nonlocal hung
+            if silent_s >= self._not_answering_s:
+                hung = f"gave no sign of life for {silent_s:.0f} s and was ended"
+                worker.kill()
+
+        try:
+            async with listening(worker, self._numbers, self._clock, hear):
+                reply = await worker.request(request, on_progress)
+        except WorkerDied as died:
+            raise WorkerDied(hung or str(died)) from died
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
             raise kind(f"{model} is not prepared: {reply.message}")

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from engine.devices.host import read_host_memory
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
 from engine.devices.troubles import Library
+from engine.libraries import check_libraries, torch_version
 from engine.paths import Paths, find_paths, make_folders
 from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
@@ -87,6 +87,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
 
     Raises EngineError with all that is wrong with the configuration; then nothing has been started.
     """
+    check_libraries()
     paths = find_paths(environment)
     make_folders(paths)
     clock = SystemClock()
@@ -99,7 +100,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    footprints = FootprintStore(paths.footprints, known.models, version("torch"))
+    footprints = FootprintStore(paths.footprints, known.models, torch_version())
     recalled = footprints.read()
     known = with_run_rates(with_rates(known, past), recalled.rates)
     scheduler = _scheduler(settings, known, past)
@@ -111,7 +112,9 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
-    make_executor = executor_maker(scheduler.state, cards, start.sources, paths.cache, footprints, clock)
+    make_executor = executor_maker(
+        scheduler.state, cards, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
+    )
     reader = CardReader(probe, cards)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
     engine.start(make_executor, sampler, CatalogReader(settings, specs, paths.cache, read_settings))
@@ -166,6 +169,8 @@ def _patience(settings: Settings) -> Patience:
         loading.drain_deadline_s,
         loading.timeout_s,
         loading.retries,
+        settings.monitoring.not_answering_s,
+        settings.monitoring.step_deadline_s,
         QueueBounds(requests.queue_rows, requests.queue_generations, requests.queue_wait_s),
     )
 
@@ -180,15 +185,17 @@ def executor_maker(
     cache: Path,
     footprints: FootprintStore,
     clock: Clock,
+    not_answering_s: float,
 ) -> MakeExecutor:
     """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
 
-    `cards` has the UUIDs of devices on a card.
+    `cards` has the UUIDs of devices on a card. A worker that prepares has `not_answering_s` for a sign of life.
     """
     ahead = touched_ahead(state, read_host_memory().available_bytes)
     arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
     spawner = ForkServer(arena.fd)
-    store = SlabStore({name: known.spec for name, known in state.models.items()}, sources, cache, arena, spawner)
+    specs = {name: known.spec for name, known in state.models.items()}
+    store = SlabStore(specs, sources, cache, arena, spawner, clock, not_answering_s)
     workers = {
         device: _worker(
             known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)

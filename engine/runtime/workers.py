@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -12,10 +13,14 @@ from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Task, TaskPart
 from engine.devices.readings import OwnUse
+from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
-from engine.scheduler.messages import Message, WorkerDown, WorkerUp
+from engine.scheduler.messages import Message, SignOfLife, WorkerDown, WorkerUp
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import Bound, LeaveRun, Released, Reply, Request, Run, RunEnded, WorkerConfig, WorkerNews
+
+START_DEADLINE_S: Final = 180.0
+"""For a worker's birth, most of which is importing torch: one that hangs before its first word has no heartbeat yet."""
 
 
 class Running(Struct, frozen=True, eq=False):
@@ -60,7 +65,7 @@ class Workers:
         if after_s > 0:
             await self._clock.sleep(after_s)
         try:
-            worker = await self._spawner.spawn(self._configs[device])
+            worker = await self._spawned(device)
         except (WorkerDied, OSError) as error:
             self._post(WorkerDown(device, f"did not start: {error}"))
             return
@@ -69,13 +74,35 @@ class Workers:
         self.used_bytes[device] = 0
         self._post(WorkerUp(device, worker.pid))
         try:
-            reason = await worker.died()
+            reason = await self._end_of(device, worker)
         finally:
             gone.set()  # who waits for it goes on after this turn of the loop, in which the death is reported
         del self._up[device]
         self.used_bytes[device] = 0
         self._asked[device] += 1  # what it held is given back without an answer
         self._post(WorkerDown(device, f"was {reason}" if reason.startswith("killed") else reason))
+
+    async def _spawned(self, device: DeviceId) -> WorkerHandle:
+        """The device's new worker. Raises WorkerDied, also where it takes too long to be ready, and OSError."""
+        spawning = asyncio.ensure_future(self._spawner.spawn(self._configs[device]))
+        late = asyncio.ensure_future(self._clock.sleep(START_DEADLINE_S))
+        try:
+            await asyncio.wait({spawning, late}, return_when=asyncio.FIRST_COMPLETED)
+            if spawning.done():
+                return spawning.result()
+        finally:
+            late.cancel()
+            spawning.cancel()
+        raise WorkerDied(f"it was not ready within {START_DEADLINE_S:g} s")
+
+    async def _end_of(self, device: DeviceId, worker: WorkerHandle) -> str:
+        """How it ended, in words; until then its signs of life are posted."""
+
+        def hear(silent_s: float, steps: Mapping[ModelName, float]) -> None:
+            self._post(SignOfLife(device, silent_s, dict(steps)))
+
+        async with listening(worker, self._numbers, self._clock, hear):
+            return await worker.died()
 
     async def ask(self, device: DeviceId, make: Callable[[int], Request]) -> Reply:
         """The answer to the request that is made with the given number. Raises WorkerDied."""

@@ -85,21 +85,26 @@ def _wait_s(state: State, model: ModelName, work: int, ahead: Ahead) -> float | 
     """Seconds until a newcomer has been served as much as it asks for, without its own work; None where that is not known.
 
     Rows take turns between requests, so whoever asks for less waits for no more than that of each other one. Texts are written
-    side by side; one that finds no place waits until so many have ended.
+    side by side; one that finds no place waits until so many have ended. Copies of the model share all of it.
     """
-    device = _measured(state, model)
+    device, copies = _measured(state, model), _copies(state, model)
     if device is None:
         return None
     if state.models[model].spec.task != "generation":
-        return queue_s(state, model, device, _count(ahead), _work(ahead, most=work)).p50_s
-    waiting = max(0, _count(ahead) + 1 - state.models[model].spec.limits.max_batch)
-    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s * waiting / _count(ahead)
+        return queue_s(state, model, device, _count(ahead), _work(ahead, most=work)).p50_s / copies
+    waiting = max(0, _count(ahead) + 1 - state.models[model].spec.limits.max_batch * copies)
+    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s * waiting / _count(ahead) / copies
 
 
 def _all_s(state: State, model: ModelName, ahead: Ahead) -> float:
     """Seconds for all of the queue, by a guess where nothing has been measured."""
     device = _measured(state, model) or next(iter(state.devices))
-    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s
+    return queue_s(state, model, device, _count(ahead), _work(ahead)).p50_s / _copies(state, model)
+
+
+def _copies(state: State, model: ModelName) -> int:
+    """How many devices answer at once; one, where the model is still to come."""
+    return max(1, sum(r.stage == "ready" for r in state.of(model)))
 
 
 def _measured(state: State, model: ModelName) -> DeviceId | None:

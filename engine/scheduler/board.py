@@ -59,6 +59,10 @@ class Patience(Struct, frozen=True):
     """For one attempt of a load, from its reservation; for copying a victim's weights back, and for releasing it."""
     retries: int = 1
     """Further attempts after a load failed in a way that may pass."""
+    not_answering_s: float = 15.0
+    """For a sign of life of a worker, before it is replaced."""
+    step_s: float = 120.0
+    """For one batch or token of a run, before its worker is replaced."""
     queue: QueueBounds = QueueBounds()
     """How much may wait for one model at all."""
 

@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core import ledger
+from engine.core.commands import Load
 from engine.core.devices import Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
+from engine.core.state import Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
+from engine.scheduler.messages import SignOfLife
 
 CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
@@ -22,8 +26,20 @@ LONGEST_DELAY_S: Final = 30.0
 FIRST_RETRY_S: Final = 5.0
 LONGEST_RETRY_S: Final = 300.0
 """Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
+SHOWN_SHARE: Final = 1 / 5
+"""Of the time that a worker has for a sign of life: from then on its device is shown as not answering, and takes no model."""
+COMES_UP_S: Final = 5.0
+"""Within which a worker usually follows one that has died; so long requests wait for its models to come back by themselves."""
 IDLE_CONTEXT_S: Final = 60.0
 """A worker that has held a CUDA context so long without a resident is replaced by one that holds none."""
+
+
+class _Lost(Struct, frozen=True):
+    """A resident of a worker that is gone."""
+
+    model: ModelName
+    others: frozenset[DeviceId]
+    """Where else it stood then: its other copies."""
 
 
 class DeviceHealth:
@@ -32,11 +48,15 @@ class DeviceHealth:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._deaths: dict[DeviceId, list[float]] = {}
-        self._lost: dict[DeviceId, list[ModelName]] = {}
+        self._lost: dict[DeviceId, list[_Lost]] = {}
         self._readings: dict[DeviceId, Reading] = {}
         """The last of each device, also of those whose worker is not up."""
         self._idle_since_s: dict[DeviceId, float] = {}
         self._retiring: set[DeviceId] = set()
+        self._silent: dict[DeviceId, str] = {}
+        """What is said of each device whose worker does not answer."""
+        self._hung: dict[DeviceId, str] = {}
+        """Why the worker of each of these was told to end."""
         self._unusable: dict[DeviceId, str] = {}
         """Why the worker of each of these can't run any model."""
         self._retry_at_s: dict[DeviceId, float] = {}
@@ -49,51 +69,124 @@ class DeviceHealth:
         """Whether residents of a dead worker have yet to come back."""
         return any(self._lost.values())
 
+    def comes_back(self, model: ModelName) -> bool:
+        """Whether the model is about to be loaded again where it was: a worker comes up there, in time and for the first time."""
+        return any(
+            any(one.model == model for one in lost) and self._comes_up(device) for device, lost in self._lost.items()
+        )
+
+    def _comes_up(self, device: DeviceId) -> bool:
+        deaths = self._deaths.get(device, [])
+        since_s = deaths[-1] if deaths else self._board.now.mono_s
+        return len(deaths) <= 1 and self._board.now.mono_s - since_s < COMES_UP_S
+
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Load these when their devices are up. Models and devices that the configuration no longer has are left out."""
-        for model, device in residents:
-            if model in self._board.state.models and device in self._board.state.devices:
-                self._lost.setdefault(device, []).append(model)
+        pairs = [(m, d) for m, d in residents if m in self._board.state.models and d in self._board.state.devices]
+        for model, device in pairs:
+            others = frozenset(other for name, other in pairs if name == model and other != device)
+            self._lost.setdefault(device, []).append(_Lost(model, others))
 
-    def worker_up(self, device: DeviceId, pid: int) -> list[ModelName]:
-        """The device can be used; the models that its last worker lost."""
+    def worker_up(self, device: DeviceId, pid: int) -> tuple[Load, ...]:
+        """The device can be used; the loads of what its last worker lost."""
         known = self._board.state.devices[device]
         unread = (
             Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
         )
         self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
-        lost = [m for m in self._lost.pop(device, []) if not self._board.state.of(m)]
+        # One that has come somewhere else meanwhile, for a request, is not brought back beside that.
+        state = self._board.state
+        lost = [one for one in self._lost.pop(device, []) if {r.device for r in state.of(one.model)} <= one.others]
         if self._deaths.get(device):
-            again = f"; loading {', '.join(lost)} again" if lost else ""
+            again = f"; loading {', '.join(one.model for one in lost)} again" if lost else ""
             self._notice("info", f"the worker of {device} is back{again}", device)
-        return lost
+        return tuple(Load(one.model, device, also=bool(one.others)) for one in lost)
 
     def worker_down(self, device: DeviceId, reason: str) -> None:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""
         state = self._board.state
-        residents = [r.model for r in state.on(device) if r.stage in ("ready", "draining")]
+        lost = [self._lost_now(r) for r in state.on(device) if r.stage in ("ready", "draining")]
         self._board.apply(ledger.lose_worker, device)
         self._idle_since_s.pop(device, None)
         self._unusable.pop(device, None)
         self._retry_at_s.pop(device, None)
+        self._forget_silence(device)
+        reason = self._hung.pop(device, reason)
         if not state.devices[device].spec.on_card:
             self._readings.pop(device, None)  # it told of the dead worker's memory
         if device in self._retiring:
             # We have ended it ourselves: no death to count and nothing to warn of. Who came there in the last moment comes back.
             self._retiring.discard(device)
-            self._lost.setdefault(device, []).extend(residents)
+            self._lost.setdefault(device, []).extend(lost)
             self._start(device, "its worker is being replaced", after_s=0.0)
             return
         deaths = self._count_death(device)
         text = f"the worker of {device} {reason}"
         if deaths < CRASHES_BEFORE_GIVING_UP:
-            self._lost.setdefault(device, []).extend(residents)
-            fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+            self._lost.setdefault(device, []).extend(lost)
+            fate = f"; {', '.join(one.model for one in lost)} will be loaded again" if lost else ""
         else:
             self._lost.pop(device, None)  # those of earlier deaths, too: any of them may be what kills the workers
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
         self._notice("error", text + fate, device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
+
+    def restart(self, device: DeviceId) -> None:
+        """Another worker is wanted by the operator, who is there to see what comes of it: deaths before that count no more."""
+        self._deaths.pop(device, None)
+        residents = [r.model for r in self._board.state.on(device) if r.stage in ("ready", "draining")]
+        fate = f"; {', '.join(residents)} will be loaded again" if residents else ""
+        self._notice("info", f"the worker of {device} is restarted, as the operator asked{fate}", device)
+        if device not in self._retiring:
+            self._replace_worker(device)
+
+    def heard(self, sign: SignOfLife) -> None:
+        """A look at the device's worker. One that gives no sign of life, or whose run makes no progress, is shown as such, and
+        replaced when its time is over: what it holds comes back, and who waits for it is served."""
+        device, patience = sign.device, self._board.patience
+        before = self._silent.get(device, "")
+        self._forget_silence(device)
+        if sign.silent_s >= patience.not_answering_s * SHOWN_SHARE:
+            fate = "was told to end" if device in self._hung else f"is replaced after {patience.not_answering_s:g} s"
+            self._silent[device] = f"its worker has not answered for {sign.silent_s:.0f} s and {fate}"
+        if before != (silence := self._silent.get(device, "")):
+            known = self._board.state.devices[device]
+            self.read(device, self._readings.get(device, replace(known.reading, health="ok", reason="")))
+            if not (before and silence):
+                text = f"{device} {condition('not answering')}: {silence}" if silence else f"{device} answers again"
+                self._notice("error" if silence else "info", text, device)
+        if why := self._why_hung(sign):
+            self._end_hung(device, why)
+
+    def _why_hung(self, sign: SignOfLife) -> str:
+        """Why the worker is to be replaced, as what it did; empty when it is not."""
+        patience = self._board.patience
+        if sign.silent_s >= patience.not_answering_s:
+            return f"gave no sign of life for {sign.silent_s:.0f} s"
+        late = ((step_s, model) for model, step_s in sign.steps.items() if step_s >= patience.step_s)
+        step_s, model = max(late, default=(0.0, ""))
+        return f"was busy with one step of {model} for {step_s:.0f} s" if model else ""
+
+    def _end_hung(self, device: DeviceId, why: str) -> None:
+        """Told once: another kill would be no use to it, and might hit the next worker."""
+        if device not in self._hung:
+            self._hung[device] = f"{why} and was ended"
+            self._board.emit(KillWorker(device))
+
+    def _forget_silence(self, device: DeviceId) -> None:
+        """What the last reading says of it must not outlive it: a card is read while its worker is down, too."""
+        self._silent.pop(device, None)
+        if (last := self._readings.get(device)) is not None and last.health == "not answering":
+            self._readings[device] = replace(last, health="ok", reason="")
+
+    def _lost_now(self, resident: Resident) -> _Lost:
+        """The model with the devices that have its other copies, or are to have them again. What was leaving is no copy."""
+        model, device = resident.model, resident.device
+        if resident.stage != "ready":
+            return _Lost(model, frozenset())
+        here = {other.device for other in self._board.state.beside(model, device)}
+        together = {d for d, lost in self._lost.items() for one in lost if one.model == model and device in one.others}
+        return _Lost(model, frozenset(here | together))
 
     def unusable(self, device: DeviceId, reason: str) -> None:
         """The device's worker can't run any model, whatever the driver says of it. Another worker is tried after a pause, and
@@ -154,13 +247,15 @@ class DeviceHealth:
             return
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
+        if reading.health == "ok" and device in self._silent:
+            reading = replace(reading, health="not answering", reason=self._silent[device])
         before = self._readings.get(device)
         # Kept whatever follows: a card is read while its worker is down, too, and may be well before that is up.
         self._readings[device] = reading
         known = self._board.state.devices[device]
         if known.worker_pid is None:
             return
-        if before is not None and before.health != reading.health and known.spec.on_card:
+        if before is not None and before.health != reading.health and known.spec.on_card and device not in self._silent:
             self._tell(device, before, reading)
         self._board.know_device(replace(known, reading=reading))
         self._retire_idle(device)

@@ -22,6 +22,8 @@ class ReadSlab(Struct, frozen=True):
     and SlabRead or SlabFailed at the end."""
 
     model: ModelName
+    ahead: bool = False
+    """Whether nobody waits for it yet."""
 
 
 class StopReading(Struct, frozen=True):

@@ -4,14 +4,18 @@ released. A worker that does not answer in time is started again, and what it he
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 
 from msgspec import Struct
 
 from engine.core import ledger
+from engine.core.forecast.run_costs import drain_s, is_known
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
 from engine.core.plans import EvictStep
+from engine.core.prediction import Prediction
 from engine.core.records import Notice
+from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, ReleaseModel, Write
 from engine.scheduler.jobs import Broken, Flow, Job, Withdrawn
@@ -34,7 +38,7 @@ def drain(board: Board, job: Job, steps: Sequence[EvictStep]) -> None:
     for step in steps:
         if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
             board.apply(ledger.start_draining, step.model, step.device, board.now.wall_s)
-            if job.insists:
+            if job.insists or step.at_once:
                 board.apply(ledger.give_up, step.model, step.device)
 
 
@@ -52,8 +56,10 @@ def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
                 raise Broken(
                     f"the leases of {names} did not end within {board.patience.drain_s:.0f} s; nothing was evicted"
                 )
-            job.waiting_for = f"the leases of {names}"
+            job.waiting_for = f"the leases of {names}{_how_long(board.state, leased)}"
+            job.ends_runs_on = tuple(step for step in leased if step.at_once)
             yield "drain"
+            job.ends_runs_on = ()
             job.stop_if_withdrawn()
             for step in leased:
                 if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
@@ -64,6 +70,14 @@ def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
                 board.apply(ledger.rescue, step.model, step.device, board.now.wall_s)
         raise
     job.waiting_for = ""
+
+
+def _how_long(state: State, leased: Sequence[EvictStep]) -> str:
+    """How long they should still take, in words; nothing where no run of theirs has been measured."""
+    if not all(is_known(state, step.model, step.device) for step in leased):
+        return ""
+    takes = reduce(Prediction.beside, (drain_s(state, step.model, step.device) for step in leased))
+    return f", about {takes.p50_s:.1f} s"
 
 
 def is_leaving(board: Board, model: ModelName, device: DeviceId) -> bool:

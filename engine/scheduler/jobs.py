@@ -37,6 +37,8 @@ class Job(Struct, eq=False):
     """Victims so far, to bring back when it comes to nothing."""
     mishap: str = ""
     """What went wrong on the way without ending it, such as a worker that had to be started again."""
+    ends_runs_on: tuple[EvictStep, ...] = ()
+    """Whose runs are in its way now, and are to be ended."""
     insists: bool = False
     """Whether it has waited so long that residents in use make room for it."""
     flow: Flow | None = None
@@ -142,6 +144,10 @@ class NoRoom(Broken):
         self.device = device
         self.size_bytes = size_bytes
         """What it refused."""
+
+
+class Overtaken(Exception):
+    """The room that a plan counted on will not come, since somebody stays after all; there may be another plan."""
 
 
 class Withdrawn(Exception):

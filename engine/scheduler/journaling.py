@@ -12,7 +12,7 @@ from engine.core.insight.thrash import Displacement, displacements, find_thrash,
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import PinStep, Refusal, UnpinStep
 from engine.core.records import Notice, Pinned, Refused, Residency, Switch, SwitchOutcome
-from engine.core.state import State
+from engine.core.state import Resident, State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import Effect, ReadSlab, Write
 from engine.scheduler.jobs import Job
@@ -129,7 +129,12 @@ class ResidencyNotes:
             self._board.emit(Write(Residency(self._board.now.wall_s, *residency)))
 
 
+def _may_stay(state: State, resident: Resident) -> bool:
+    """Whether it drains and is the only one of its model, so that a request may still keep it. One that moves is no copy."""
+    return resident.stage == "draining" and not state.places(resident.model)
+
+
 def _residency(state: State) -> tuple[tuple[tuple[ModelName, DeviceId], ...], dict[ModelName, DeviceId | None]]:
-    ready = tuple((r.model, r.device) for r in state.residents if r.stage in ("ready", "draining"))
+    ready = tuple((r.model, r.device) for r in state.residents if r.stage == "ready" or _may_stay(state, r))
     pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
     return ready, pins

@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from engine.core import ledger
 from engine.core.forecast.demand import request_came
-from engine.core.forecast.run_costs import ran
+from engine.core.forecast.queueing import queued
+from engine.core.forecast.run_costs import answered_s, ran
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
 from engine.core.state import Resident
 from engine.scheduler.admission import full
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Deny, Grant
+from engine.scheduler.effects import Deny, Grant, StopRun
 
 
 class _Asked(Struct, frozen=True):
@@ -44,6 +45,8 @@ class Leases:
         self._waiting: dict[ModelName, dict[int, int]] = {}
         """What each request asks for that has no lease yet, by model and lease; who waits longest comes first in both."""
         self._running: dict[ModelName, dict[int, _Held]] = {}
+        self._stopped: set[int] = set()
+        """Leases whose runs were told to end."""
 
     def ask(self, lease: int, model: ModelName, work: int, *, again: bool = False) -> None:
         """A request comes, and is taken unless its model's queue is full. One that asks again had its place before: it is no
@@ -55,6 +58,7 @@ class Leases:
             if refused := full(board.state, board.patience.queue, model, work, self._ahead[model]):
                 board.emit(Deny(lease, refused.reason, refused.retry_after_s))
                 return
+            board.apply(queued, model, work, board.now.mono_s)
         self._asked[lease] = _Asked(model, work)
         self._ahead[model][work] += 1
         self._waiting.setdefault(model, {})[lease] = work
@@ -91,10 +95,17 @@ class Leases:
     def serve(self, want: Callable[[ModelName], None]) -> None:
         """Grant what can be granted; `want` each model that is neither ready nor on its way."""
         for model in list(self._waiting):
-            if device := self._ready_device(model):
-                self._grant(model, device)
+            if self._is_ready(model):
+                self._grant(model)
             elif not any(r.stage in ("pending", "loading") for r in self._board.state.of(model)):
                 want(model)
+
+    def stop(self, model: ModelName, device: DeviceId, reason: str) -> None:
+        """End what runs of the model on the device; each lease ends when its worker has answered."""
+        for lease, held in self._running.get(model, {}).items():
+            if held.device == device and lease not in self._stopped:
+                self._stopped.add(lease)
+                self._board.emit(StopRun(lease, reason))
 
     def deny(self, model: ModelName, reason: str) -> None:
         """Nobody gets this model now."""
@@ -102,10 +113,11 @@ class Leases:
             self._forget(lease)
             self._board.emit(Deny(lease, reason))
 
-    def _grant(self, model: ModelName, device: DeviceId) -> None:
-        """All that wait for the model run there from now on."""
+    def _grant(self, model: ModelName) -> None:
+        """All that wait for the model run from now on, each on the copy that is expected to answer it first."""
         running = self._running.setdefault(model, {})
         for lease, work in self._waiting.pop(model).items():
+            device = self._quickest(model, work)
             self._board.apply(ledger.take_lease, model, device, work)
             running[lease] = _Held(device, work)
             self._board.emit(Grant(lease, device))
@@ -113,21 +125,36 @@ class Leases:
     def _forget(self, lease: int) -> ModelName:
         """It neither waits nor runs any more; the model that it was for."""
         asked = self._asked.pop(lease)
+        self._stopped.discard(lease)
         ahead = self._ahead[asked.model]
         ahead[asked.work] -= 1
         if not ahead[asked.work]:
             del ahead[asked.work]
         return asked.model
 
-    def _ready_device(self, model: ModelName) -> DeviceId | None:
-        residents = self._board.state.of(model)
-        # While a model moves off the CPU it is ready in two places for a moment: the GPU answers sooner.
-        if ready := min((r for r in residents if r.stage == "ready"), key=lambda r: r.device == CPU, default=None):
-            return ready.device
-        leaving = next((r for r in residents if r.stage == "draining" and not r.given_up), None)
-        return self._rescued(leaving) if leaving else None
+    def _quickest(self, model: ModelName, work: int) -> DeviceId:
+        """Of the devices where the model is ready."""
+        state = self._board.state
+        places = list(state.devices)
 
-    def _rescued(self, resident: Resident) -> DeviceId:
-        """A request came in time: the model stays, and the job that drains it learns so from its stage."""
-        self._board.apply(ledger.rescue, resident.model, resident.device, self._board.now.wall_s)
-        return resident.device
+        # While a model moves off the CPU it is ready in two places for a moment: the GPU answers sooner. And a copy whose worker
+        # does not answer may be the last to do so, however little runs there.
+        def rank(resident: Resident) -> tuple[bool, bool, float, int, int]:
+            device = resident.device
+            unwell = state.devices[device].reading.health != "ok"
+            return unwell, device == CPU, answered_s(state, model, device, work), resident.leases, places.index(device)
+
+        ready = [r for r in state.of(model) if r.stage == "ready"]
+        return ready[0].device if len(ready) == 1 else min(ready, key=rank).device
+
+    def _is_ready(self, model: ModelName) -> bool:
+        """Whether it can be run now; one that drains and was not given up stays for that."""
+        residents = self._board.state.of(model)
+        if any(r.stage == "ready" for r in residents):
+            return True
+        leaving = next((r for r in residents if r.stage == "draining" and not r.given_up), None)
+        if leaving is None:
+            return False
+        # A request came in time: the job that drains it learns so from its stage.
+        self._board.apply(ledger.rescue, model, leaving.device, self._board.now.wall_s)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Final
 
@@ -17,13 +18,31 @@ from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker
 from engine.scheduler.evict import clear, depart
-from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, Withdrawn
+from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, Overtaken, Withdrawn
 from engine.scheduler.messages import BindFailed, LoadReport, ModelBound
 from engine.scheduler.slab_flow import is_whole, read_too_long, stop_reading, wait_until_open
 from engine.worker.protocol import Bound
 
+HOPELESS_S: Final = 2.0
+"""After so long without a reason to hope for its room a load is planned anew. A plan may count on a victim of somebody else,
+whom a request then keeps where it is; and what others hold of a card is read each second."""
 STOP_GRACE_S: Final = 5.0
 """Within which a worker has to answer that the slab it copies will not come."""
+
+
+def claim(board: Board, model: ModelName, device: DeviceId) -> None:
+    """Count the load's room as taken. Somebody else may have brought the model meanwhile: while earlier steps of a batch ran, or
+    while a reservation was lost with its worker. Raises Broken.
+
+    The claim comes before the first victim drains. From then on every other plan counts this load as taken and what leaves as
+    free, so the sum is right at each moment: claimed later, the room would be promised twice; reserved now, bytes would be
+    charged that the device does not have yet.
+    """
+    if other := next(
+        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
+    ):
+        raise Broken(f"{model} has come to {other.device} meanwhile")
+    board.apply(ledger.pend, model, device, board.now.wall_s)
 
 
 def load(board: Board, job: Job, incoming: Incoming) -> Flow:
@@ -57,19 +76,29 @@ def _reserve(board: Board, job: Job, incoming: Incoming, deadline_s: float) -> F
     them. A device whose reading is not `ok` shows nothing, however empty it was.
     """
     model, device = incoming.model, incoming.device
+    hopeless_since_s = math.inf
     if board.state.find(model, device) is None:  # the attempt before this one has let go of its reservation
-        board.apply(ledger.pend, model, device, board.now.wall_s)
+        claim(board, model, device)
     while (
         board.state.devices[device].reading.health != "ok"
         or ledger.free(board.state, device) < board.state.models[model].footprint.total_bytes
     ):
         job.waiting_for = f"room for {model} on {device}"
+        hopeless_since_s = min(hopeless_since_s, board.now.mono_s) if _is_hopeless(board.state, device) else math.inf
+        if board.now.mono_s - hopeless_since_s >= HOPELESS_S:
+            raise Overtaken
         if board.now.mono_s >= deadline_s:
             raise Broken(f"{device} did not show room for {model} within {board.patience.load_s:.0f} s")
         incoming.hear((yield "settle"))
         job.stop_if_withdrawn()
     job.waiting_for = ""
     board.apply(ledger.reserve, model, device, board.now.wall_s)
+
+
+def _is_hopeless(state: State, device: DeviceId) -> bool:
+    """Whether the device is well, nobody leaves it, and what is there and coming has no room there together."""
+    going = any(r.stage in ("draining", "leaving") for r in state.on(device))
+    return state.devices[device].reading.health == "ok" and not going and ledger.headroom(state, device) < 0
 
 
 def _fit_footprint(board: Board, incoming: Incoming) -> None:
@@ -182,7 +211,7 @@ def _split_time(board: Board, job: Job, bound: Bound, copied_s: float) -> None:
 def _arrive(board: Board, incoming: Incoming) -> None:
     board.apply(_arrived, incoming.model, incoming.device, board.now.wall_s)
     if slab := board.state.ram.find(incoming.model):
-        board.apply(ledger.put_slab, replace(slab, used_s=board.now.wall_s))
+        board.apply(ledger.put_slab, replace(slab, used_s=board.now.wall_s, ahead=""))
 
 
 def _arrived(state: State, model: ModelName, device: DeviceId, now_s: float) -> State:

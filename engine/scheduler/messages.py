@@ -66,6 +66,12 @@ class RunOutOfMemory(Struct, frozen=True):
     device: DeviceId
 
 
+class RestartWorker(Struct, frozen=True):
+    """The operator wants another worker for the device."""
+
+    device: DeviceId
+
+
 class KeepAlive(Struct, frozen=True):
     """Somebody says how long a model may be idle on a device from now on; None for as long as it likes."""
 
@@ -213,6 +219,16 @@ class WorkerDown(Struct, frozen=True):
     reason: str
 
 
+class SignOfLife(Struct, frozen=True):
+    """A look at a device's worker, one each second."""
+
+    device: DeviceId
+    silent_s: float
+    """For how long it has not answered; 0 when it has."""
+    steps: dict[ModelName, float] = {}
+    """For how many seconds the batch or the token under way of each model that runs has been running."""
+
+
 class DeviceRead(Struct, frozen=True):
     """A sample of a device, by who can tell: the driver for a card, else our own worker and the host."""
 
@@ -232,7 +248,7 @@ SlabReport: TypeAlias = (
 )
 """Of a slab that comes into the RAM tier or lies there."""
 
-DeviceReport: TypeAlias = ModelBound | BindFailed | ModelReleased | WorkerUp | WorkerDown | DeviceRead
+DeviceReport: TypeAlias = ModelBound | BindFailed | ModelReleased | WorkerUp | WorkerDown | SignOfLife | DeviceRead
 """Of a device, its worker or what the worker did."""
 
 LoadReport: TypeAlias = ModelBound | BindFailed | SlabFailed
@@ -245,6 +261,7 @@ Message: TypeAlias = (
     | LeaseEnded
     | RunMeasured
     | RunOutOfMemory
+    | RestartWorker
     | KeepAlive
     | KeepQuiet
     | ModelMended

@@ -3,7 +3,7 @@ while nothing else is under way the next one is read ahead or checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, assert_never
 
 from msgspec.structs import replace
@@ -12,8 +12,9 @@ from engine.core import ledger
 from engine.core.models import whole_pages
 from engine.core.names import ModelName
 from engine.core.planning.idleness import forgotten
-from engine.core.planning.ram_tier import learned_back, slabs_to_drop, wanted_next
-from engine.core.state import Slab
+from engine.core.planning.ram_tier import learned_back, slabs_to_drop
+from engine.core.planning.read_ahead import worth_reading_ahead
+from engine.core.state import Slab, State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import DropSlab
 from engine.scheduler.integrity import Scrub
@@ -77,13 +78,14 @@ class Slabs:
         self._scrub.drop_damaged()
         return self._scrub.to_take_off()
 
-    def settle(self, jobs: int) -> None:
-        """Keep the tier within its bounds, then see whether there is time to read ahead or to check."""
+    def settle(self, jobs: int, awaited: Collection[ModelName]) -> None:
+        """Keep the tier within its bounds, then see whether there is time to read ahead or to check. `awaited`: the models that
+        jobs load."""
         for model in slabs_to_drop(self._board.situation):
-            self._board.apply(ledger.drop_slab, model)
+            self._board.apply(ledger.displace_slab, model)
             self._board.emit(DropSlab(model))
         self._forget()
-        self._readahead.consider(jobs)
+        self._readahead.consider(jobs, awaited)
         self._scrub.consider(jobs)
 
     def _forget(self) -> None:
@@ -103,7 +105,8 @@ class Slabs:
         self._put(report.model, report.size_bytes, "kept")
 
     def _put(self, model: ModelName, size_bytes: int, stage: Literal["filling", "kept"]) -> None:
-        slab = Slab(model, size_bytes, stage, self._board.now.wall_s)
+        before = self._board.state.ram.find(model)
+        slab = Slab(model, size_bytes, stage, self._board.now.wall_s, before.ahead if before else "")
         self._board.apply(ledger.put_slab, slab)
 
     def _measured(self, model: ModelName, size_bytes: int) -> None:
@@ -116,7 +119,7 @@ class Slabs:
 
 
 class Readahead:
-    """One slab at a time, into free room, while nothing else is under way; any command comes first."""
+    """One slab at a time, where that is worth its place, while nothing else is under way; any command comes first."""
 
     def __init__(self, board: Board) -> None:
         self._board: Final = board
@@ -124,6 +127,8 @@ class Readahead:
         self._stopping = False
         self._unreadable: Final[set[ModelName]] = set()
         """Failed to be read ahead; a load will say why."""
+        self._nothing_in: State | None = None
+        """The last state in which nothing was worth reading ahead."""
 
     def ended(self, model: ModelName) -> None:
         """The reading of a slab has ended well, whoever wanted it."""
@@ -137,17 +142,20 @@ class Readahead:
             self._unreadable.add(model)
         self._forget(model)
 
-    def consider(self, jobs: int) -> None:
+    def consider(self, jobs: int, awaited: Collection[ModelName]) -> None:
         """Begin the next reading when nothing is under way, and give up one that no job waits for when something is."""
         board = self._board
         busy = jobs > 0 or board.is_quiet
         if self._reading is None and not busy:
             shunned = self._unreadable | forgotten(board.state, board.now.wall_s)
-            self._reading = wanted_next(board.state, shunned)
-            if self._reading is not None:
-                begin_reading(board, self._reading)
+            # By identity, as the search for what is worth it need not be made again where nothing has changed.
+            if board.state is not self._nothing_in and (found := worth_reading_ahead(board.situation, shunned)):
+                self._reading = found.model
+                begin_reading(board, found.model, found.reason)
+            else:
+                self._nothing_in = board.state
         # A job that wants this very model goes on with the reading, instead of stopping it and beginning again.
-        elif self._reading is not None and busy and not self._stopping and not board.state.of(self._reading):
+        elif self._reading is not None and busy and not self._stopping and self._reading not in awaited:
             self._stopping = True
             stop_reading(board, self._reading)
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
-from engine.core.commands import models_of
+from engine.core.commands import Load, command_text, models_of
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
@@ -38,8 +38,10 @@ from engine.scheduler.messages import (
     ModelBound,
     ModelMended,
     ModelReleased,
+    RestartWorker,
     RunMeasured,
     RunOutOfMemory,
+    SignOfLife,
     SlabAdvanced,
     SlabFailed,
     SlabNotWrittenBack,
@@ -86,6 +88,10 @@ class Scheduler:
     def policy(self) -> Policy:
         return self._board.policy
 
+    @property
+    def patience(self) -> Patience:
+        return self._board.patience
+
     def expect_back(self, residents: Iterable[tuple[ModelName, DeviceId]]) -> None:
         """Who was resident before a restart: each is loaded again when its device is there."""
         self._health.expect_back(residents)
@@ -124,7 +130,8 @@ class Scheduler:
         self._go_on(message if isinstance(message, LoadReport) else None)
         self._catalog.settle()
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
-        self._slabs.settle(len(self._commands.jobs))
+        jobs = self._commands.jobs
+        self._slabs.settle(len(jobs), {job.incoming.model for job in jobs if job.incoming is not None})
         # While models are still to come back, a restart is to restore them too: what was noted before their worker died holds.
         if not self._is_restoring():
             self._residency.consider()
@@ -146,6 +153,7 @@ class Scheduler:
             case LeaseAsked(lease, model, work, again):
                 self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
+                self._own.bring_more(model)
             case LeaseEnded(lease, device_s):
                 if unwanted := self._leases.give_back(lease, device_s):
                     self._own.take_back(unwanted)
@@ -164,8 +172,12 @@ class Scheduler:
                 | SlabVerified()
             ):
                 self._take_slab_report(message)
-            case ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | DeviceRead():
+            case (
+                ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | SignOfLife() | DeviceRead()
+            ):
                 self._take_device_report(message)
+            case RestartWorker(device):
+                self._health.restart(device)
             case KeepAlive(model, seconds):
                 self._board.apply(ledger.set_keep_alive, model, seconds)
             case KeepQuiet(for_s):
@@ -182,7 +194,7 @@ class Scheduler:
     def _mend(self, known: ModelState) -> None:
         if before := self.state.models.get(known.spec.name):
             kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
-            self._board.know_model(replace(kept, keep_alive_s=before.keep_alive_s))
+            self._board.know_model(replace(kept, queueing=before.queueing, keep_alive_s=before.keep_alive_s))
 
     def _take_slab_report(self, report: SlabReport) -> None:
         if isinstance(report, SlabRead):
@@ -207,10 +219,12 @@ class Scheduler:
                 if board.state.find(model, device):  # else its worker has died since, and all that it held with it
                     board.apply(ledger.release_bytes, model, device, leaked_bytes)
             case WorkerUp(device, pid):
-                self._own.restore((model, device) for model in self._health.worker_up(device, pid))
+                self._own.restore(self._health.worker_up(device, pid))
             case WorkerDown(device, reason):
                 self._health.worker_down(device, reason)
                 self._leases.worker_died(device)
+            case SignOfLife():
+                self._health.heard(report)
             case DeviceRead(device, reading):
                 self._health.read(device, reading)
             case _:
@@ -222,13 +236,23 @@ class Scheduler:
         while True:
             state, jobs = self._board.state, self._commands.jobs
             # Leases first: a request that can be answered at once comes before the job that would take its model away.
-            self._leases.serve(self._own.bring)
-            for job in self._commands.jobs:
+            self._leases.serve(self._bring)
+            for job in jobs:
+                before = self._board.state
                 self._flows.resume(job, report if report is not None and job.awaits(report) else None)
+                # After each: the model that one job has brought is free to leave until the requests that wait for it have their
+                # leases, and the next job would take its place. Two models without a minimum residency would then swap for ever.
+                if self._board.state is not before:
+                    self._leases.serve(self._bring)
             report = None
             # By identity: a state that has changed is another object, and comparing all of it each time would cost more.
             if self._board.state is state and self._commands.jobs == jobs:
                 return
+
+    def _bring(self, model: ModelName) -> None:
+        """A request needs the model. One that comes back by itself in a moment is to drive nobody out elsewhere."""
+        if not self._health.comes_back(model):
+            self._own.bring(model)
 
     def _is_restoring(self) -> bool:
         """Whether residents of before a restart or a death have yet to come back."""
@@ -270,8 +294,19 @@ class Flows:
             self._answer(job, Failed(ending.reason), ending.reason)
             self._restore_victims(job)
         else:
+            for step in job.ends_runs_on:
+                self._leases.stop(step.model, step.device, self._why_ended(job, step.model))
             if phase != job.clock.phase:
                 job.clock.enter(phase, self._board.now.mono_s)
+
+    def _why_ended(self, job: Job, model: ModelName) -> str:
+        """What is said to whoever waits for a run of the model that is in the way of the job."""
+        assert job.plan is not None
+        comes = next((load.device for load in job.plan.loads if load.model == model), None)
+        loads = "a request brings it back" if self._board.policy.dynamic_loading else "load it to ask it again"
+        comes_back = f"ask again, it comes to {comes}" if comes else loads
+        what = command_text(job.submission.command)
+        return f"the run of {model} was ended by the operator: {what} --now; nothing else was lost, {comes_back}"
 
     def _done(self, job: Job) -> None:
         assert job.plan is not None
@@ -298,4 +333,9 @@ class Flows:
 
     def _restore_victims(self, job: Job) -> None:
         """A plan that failed leaves the state it would have had without it: its victims come back."""
-        self._own.restore([(v.model, v.device) for v in job.evicted if not self._board.state.of(v.model)])
+        state = self._board.state
+        self._own.restore(
+            Load(v.model, v.device, also=bool(v.stays))
+            for v in job.evicted
+            if state.find(v.model, v.device) is None and {r.device for r in state.of(v.model)} <= set(v.stays)
+        )

@@ -4,10 +4,12 @@ damaged slabs make necessary. Each is a submission like anybody else's."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.planning.copying import may_pay, pays
 from engine.core.planning.eviction import worth_promoting
 from engine.core.planning.idleness import idle_too_long, yielding
 from engine.core.planning.planner import plan
@@ -20,6 +22,8 @@ from engine.scheduler.jobs import Job
 from engine.scheduler.leases import Leases
 from engine.scheduler.switch import policy_for
 
+WEIGHED_AGAIN_S: Final = 0.5
+"""So much later at the earliest it is asked again whether one more copy of a model pays."""
 YIELD_AFTER_S: Final = 3.0
 """Memory that others take and give back sooner moves nobody."""
 
@@ -32,6 +36,8 @@ class SelfIssued:
         self._commands = commands
         self._leases = leases
         self._submitted = 0
+        self._weighed_s: dict[ModelName, float] = {}
+        """When it was last asked of each model whether a copy pays, on the steady clock."""
         self._short_since_s: dict[DeviceId, float] = {}
         """On the steady clock: since when others have left less of a device than its models stand on."""
 
@@ -43,12 +49,15 @@ class SelfIssued:
             self._submit("request", Load(model))
 
     def take_back(self, model: ModelName) -> None:
-        """Nobody waits for the model any more. Its load is given up while it still waits for room or for victims' leases: nothing
-        has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may well ask again."""
+        """Nobody waits for the model any more. Its load is given up while it still waits for room, for its weights or for
+        victims' leases: nothing has been lost by then. One that has begun goes on: its victims have left, and whoever gave up may
+        well ask again."""
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
             # With victims behind it, it waits anew: a device has refused the room that they made.
-            may_end = job.clock.phase == "drain" or (job.clock.phase == "queue" and not job.evicted)
+            claimed = any(r.stage in ("pending", "loading") for r in self._board.state.of(model))
+            waits = job.clock.phase in ("queue", "read") and not claimed and not job.evicted
+            may_end = job.clock.phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
 
@@ -63,17 +72,35 @@ class SelfIssued:
         if isinstance(found, Plan) and worth_promoting(board.situation, found):
             self._submit("return", command)
 
-    def restore(self, lost: Iterable[tuple[ModelName, DeviceId]]) -> None:
+    def bring_more(self, model: ModelName) -> None:
+        """A request is for a model that is ready: have one more copy of it where that is expected to save more waiting than it
+        costs. One at a time, and only while nothing else is under way."""
+        board = self._board
+        may = board.policy.copies and board.policy.dynamic_loading and not board.is_quiet
+        # A busy model has thousands of requests a second, and what a copy of it is worth hardly changes meanwhile.
+        again_s = self._weighed_s.get(model, -inf) + WEIGHED_AGAIN_S
+        if not may or self._commands.jobs or board.now.mono_s < again_s:
+            return
+        self._weighed_s[model] = board.now.mono_s
+        if not may_pay(board.state, model):
+            return
+        command = Load(model, also=True)
+        found = plan(board.state, command, policy_for("queue", board.policy), board.now.wall_s)
+        if isinstance(found, Plan) and pays(board.state, found):
+            self._submit("copy", command, "queue", found.effects)
+
+    def restore(self, lost: Iterable[Load]) -> None:
         """Have these where they were."""
-        for model, device in lost:
-            if model in self._board.state.models:  # else it was taken out of the catalog since
-                self._submit("restore", Load(model, device), "restore")
+        for load in lost:
+            if load.model in self._board.state.models:  # else it was taken out of the catalog since
+                self._submit("restore", load, "restore")
 
     def place_anew(self, model: ModelName, device: DeviceId) -> None:
         """Take a model that needs more than it was charged off the device: loaded again, it finds a victim, another device or
         the CPU. A pinned model stays; its request fails with the figures."""
-        if self._board.state.find(model, device) and self._board.state.models[model].pin is None:
-            self._submit("short", Evict(model))
+        state = self._board.state
+        if (here := state.find(model, device)) and not state.is_pinned(here):
+            self._submit("short", Evict(model, device if state.beside(model, device) else None))
 
     def take_off(self, models: Iterable[ModelName]) -> None:
         """Whoever runs on damaged bytes leaves once its leases have ended; requests wait for it to come anew."""
@@ -87,18 +114,23 @@ class SelfIssued:
         idle and cheapest to lose."""
         board = self._board
         for resident in idle_too_long(board.state, board.now.wall_s):
-            self._let_go(resident.model, f"{resident.model} was idle on {resident.device} and leaves it")
+            self._let_go(
+                resident.model, resident.device, f"{resident.model} was idle on {resident.device} and leaves it"
+            )
         for device in board.state.devices if board.policy.yield_to_others else ():
             if not (models := yielding(board.situation, device)):
                 self._short_since_s.pop(device, None)
             elif board.now.mono_s - self._short_since_s.setdefault(device, board.now.mono_s) >= YIELD_AFTER_S:
                 for model in models:
-                    self._let_go(model, f"others have taken memory of {device}; {model}, which is idle, leaves it")
+                    self._let_go(
+                        model, device, f"others have taken memory of {device}; {model}, which is idle, leaves it"
+                    )
 
-    def _let_go(self, model: ModelName, why: str) -> None:
-        if not self._commands.is_under_way(Evict(model)):
+    def _let_go(self, model: ModelName, device: DeviceId, why: str) -> None:
+        command = Evict(model, device)
+        if not self._commands.is_under_way(command):
             self._board.emit(Write(Notice(self._board.now.wall_s, "info", why)))
-            self._submit("idle", Evict(model))
+            self._submit("idle", command)
 
     def _off(self, model: ModelName) -> Command:
         """Evict the model and keep its pin: nobody has taken it back, and the model is to come anew."""
@@ -109,9 +141,10 @@ class SelfIssued:
 
     def _submit(
         self,
-        purpose: Literal["request", "return", "restore", "short", "damaged", "idle"],
+        purpose: Literal["request", "return", "copy", "restore", "short", "damaged", "idle"],
         command: Command,
         origin: Origin = "request",
+        confirmed: str | None = None,
     ) -> Job | None:
         self._submitted += 1
-        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin))
+        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin, confirmed))

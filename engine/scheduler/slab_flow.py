@@ -6,14 +6,14 @@ Several flows may want one slab: each looks at what the RAM tier holds of it whe
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import goes_back, has_room, slabs_to_drop
-from engine.core.state import Slab
+from engine.core.state import Resident, Slab
 from engine.scheduler.board import Board
 from engine.scheduler.effects import DropSlab, ReadSlab, StopReading, WriteBackSlab
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job, Withdrawn
@@ -27,7 +27,7 @@ def read_meanwhile(board: Board, job: Job, model: ModelName) -> None:
     """
     size_bytes = board.state.models[model].footprint.weights_bytes
     if has_room(board.state, size_bytes):
-        _read_if_needed(board, job, model)
+        read_if_needed(board, job, model)
 
 
 def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: float) -> Flow:
@@ -37,7 +37,7 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
         if failure := incoming.take_failure():
             raise Broken(failure.reason, passing=failure.kind == "passing")
         # Each time anew: whoever read it may have been told to stop, or the slab may have been dropped as damaged meanwhile.
-        _read_if_needed(board, job, model)
+        read_if_needed(board, job, model)
         if (slab := board.state.ram.find(model)) is not None and slab.stage in ("filling", "kept"):
             return
         incoming.hear((yield "read"))
@@ -48,8 +48,9 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
             raise Withdrawn(job.withdrawn) if job.withdrawn else read_too_long(board, model)
 
 
-def _read_if_needed(board: Board, job: Job, model: ModelName) -> None:
-    """Have the slab in the RAM tier, unless it is there or on its way, and note where it comes from."""
+def read_if_needed(board: Board, job: Job, model: ModelName, leaving: Collection[Resident] = ()) -> None:
+    """Have the slab in the RAM tier, unless it is there or on its way, and note where it comes from. `leaving`: who is to leave
+    for it, whose copies are not the first to go."""
     if is_whole(board, model):
         # A slab that this job has had read is whole in the end, too, and came from further away.
         job.tier = job.tier or "ram"
@@ -59,7 +60,7 @@ def _read_if_needed(board: Board, job: Job, model: ModelName) -> None:
     if job.tier is None:  # once its preparing has ended, the model counts as prepared
         job.tier = "disk" if board.state.models[model].prepared else "source"
     if board.state.ram.find(model) is None and not _disk_is_busy(board):
-        begin_reading(board, model)
+        begin_reading(board, model, leaving=leaving)
 
 
 def _disk_is_busy(board: Board) -> bool:
@@ -69,10 +70,12 @@ def _disk_is_busy(board: Board) -> bool:
     return any(s.stage in ("reading", "filling") and models[s.model].prepared for s in board.state.ram.slabs)
 
 
-def begin_reading(board: Board, model: ModelName) -> None:
-    """Read a slab that is not in the RAM tier, letting go of others where there is no room."""
-    _put_slab(board, model, "reading")
-    board.emit(ReadSlab(model))
+def begin_reading(board: Board, model: ModelName, ahead: str = "", leaving: Collection[Resident] = ()) -> None:
+    """Read a slab that is not in the RAM tier, letting go of others where there is no room. `ahead`: why, if nobody waits for
+    it."""
+    slab = Slab(model, board.state.models[model].footprint.weights_bytes, "reading", board.now.wall_s, ahead)
+    _put_slab(board, slab, leaving)
+    board.emit(ReadSlab(model, bool(ahead)))
 
 
 def stop_reading(board: Board, model: ModelName) -> None:
@@ -92,17 +95,17 @@ def write_back_if_worth_it(board: Board, model: ModelName, device: DeviceId) -> 
     the state that it was made on; this is the state that it is carried out on."""
     leaving = board.state.find(model, device)
     if leaving is not None and goes_back(board.situation, leaving):
-        _put_slab(board, model, "writing back")
-        board.emit(WriteBackSlab(model, device, board.state.models[model].footprint.weights_bytes))
+        size_bytes = board.state.models[model].footprint.weights_bytes
+        _put_slab(board, Slab(model, size_bytes, "writing back", board.now.wall_s))
+        board.emit(WriteBackSlab(model, device, size_bytes))
 
 
-def _put_slab(board: Board, model: ModelName, stage: Literal["reading", "writing back"]) -> None:
+def _put_slab(board: Board, slab: Slab, leaving: Collection[Resident] = ()) -> None:
     """Give the slab a place in the tier, letting go of others where there is no room."""
-    size_bytes = board.state.models[model].footprint.weights_bytes
-    for name in slabs_to_drop(board.situation, size_bytes):
-        board.apply(ledger.drop_slab, name)
+    for name in slabs_to_drop(board.situation, slab.size_bytes, leaving):
+        board.apply(ledger.displace_slab, name)
         board.emit(DropSlab(name))
-    board.apply(ledger.put_slab, Slab(model, size_bytes, stage, board.now.wall_s))
+    board.apply(ledger.put_slab, slab)
 
 
 def read_too_long(board: Board, model: ModelName) -> Broken:

@@ -14,15 +14,16 @@ from engine.core import ledger
 from engine.core.commands import Load, Origin, singles_of
 from engine.core.models import Pin
 from engine.core.names import DeviceId
-from engine.core.planning.planner import plan
+from engine.core.planning.planner import as_if_idle, plan
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal, Step, UnpinStep
 from engine.core.policy import Policy
 from engine.core.records import PhaseName
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.evict import clear, drain
-from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, NotAllowed, PlanChanged
-from engine.scheduler.load import load
+from engine.scheduler.fetch import as_fetched, fetch, must_fetch
+from engine.scheduler.jobs import Flow, Incoming, Job, NoRoom, NotAllowed, Overtaken, PlanChanged
+from engine.scheduler.load import claim, load
 from engine.scheduler.messages import LoadReport
 from engine.scheduler.slab_flow import read_meanwhile, stop_reading
 
@@ -35,12 +36,19 @@ def carry_out(board: Board, job: Job) -> Flow:
     it by themselves.
     """
     missing_bytes: dict[DeviceId, int] = {}
+    began_s = board.now.mono_s
     while True:
-        agreed = job.plan = yield from _agree(board, job, missing_bytes)
+        found = yield from _agree(board, job, missing_bytes, began_s)
+        agreed = job.plan = as_fetched(board, job, found)
         job.waiting_for = ""
+        if must_fetch(board, job, agreed):
+            yield from fetch(board, job, agreed)
+            continue  # who is in the way may be others by now
         try:
             yield from _take_steps(board, job, agreed)
             return
+        except Overtaken:
+            job.mishap = "somebody stayed who was to leave; it was planned anew"
         except NoRoom as refused:
             if board.state.devices[refused.device].reading.health == "ok":
                 missing_bytes[refused.device] = _missing(board.state, refused)
@@ -55,15 +63,22 @@ def policy_for(origin: Origin, policy: Policy) -> Policy:
 
 
 def _agree(
-    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int]
+    board: Board, job: Job, missing_bytes: Mapping[DeviceId, int], began_s: float
 ) -> Generator[PhaseName, LoadReport | None, Plan]:
-    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once."""
-    began_s = board.now.mono_s
-    deadline_s = began_s + board.patience.queue_s
+    """A plan that may begin now. A refusal that may pass by itself is waited for; a person is told of it at once. `began_s`:
+    since when the job has waited for models in use."""
+    deadline_s = board.now.mono_s + board.patience.queue_s
     while True:
         state = _without(board.state, missing_bytes)
         in_use_s = board.patience.in_use_s if job.submission.origin == "request" else 0.0
         found = _found(board, job, state, has_waited=board.now.mono_s >= began_s + in_use_s)
+        if isinstance(found, Plan) and found.joins:
+            job.waiting_for = "; ".join(found.reasons)
+            yield "queue"
+            job.stop_if_withdrawn()
+            # No deadline of its own: that load has one. Its end is where this command begins.
+            began_s, deadline_s = board.now.mono_s, board.now.mono_s + board.patience.queue_s
+            continue
         if isinstance(found, Plan):
             # What was confirmed is who comes and goes; predicted seconds and reasons may have changed since without harm.
             if job.submission.confirmed not in (None, found.effects):
@@ -87,23 +102,18 @@ def _found(board: Board, job: Job, state: State, *, has_waited: bool) -> Plan | 
     command, now_s = job.submission.command, board.now.wall_s
     policy = policy_for(job.submission.origin, board.policy)
     if job.submission.origin != "request":
-        return plan(state, command, policy, now_s)
+        return plan(state, command, policy, now_s, ending_runs=job.submission.now)
     on_gpu = replace(policy, cpu_fallback=False)
     found = plan(state, command, on_gpu, now_s)
     # A refusal that can't pass by itself is not worth any wait: the CPU is asked at once.
-    if isinstance(found, Plan) or (found.passes and not has_waited):
+    if isinstance(found, Plan) or ((found.passes or _is_coming_up(state, found)) and not has_waited):
         return found
     if isinstance(fallback := plan(state, command, policy, now_s), Plan):
         return fallback
-    insisted = plan(_as_if_idle(state), command, on_gpu, now_s)
+    insisted = plan(as_if_idle(state), command, on_gpu, now_s)
     # Whoever is a victim now is given up: requests for it wait from here on, else its leases would never end.
     job.insists = isinstance(insisted, Plan)
     return insisted if job.insists else fallback
-
-
-def _as_if_idle(state: State) -> State:
-    """`state` as if no request were running on a resident."""
-    return replace(state, residents=tuple(replace(r, leases=0) for r in state.residents))
 
 
 def _without(state: State, missing_bytes: Mapping[DeviceId, int]) -> State:
@@ -126,12 +136,16 @@ def _missing(state: State, refused: NoRoom) -> int:
     return max(1, known.spec.total_bytes - seen_bytes - refused.size_bytes + 1)
 
 
+def _is_coming_up(state: State, refusal: Refusal) -> bool:
+    """Whether a worker that was asked is coming up, or will be: one that does not answer soon does, or is replaced."""
+    healths = [state.devices[room.device].reading.health for room in refusal.rooms]
+    return "starting" in healths or "not answering" in healths
+
+
 def _may_wait(board: Board, job: Job, refusal: Refusal) -> bool:
-    asked = [room.device for room in refusal.rooms]
-    # A worker that is coming up has no room yet; even a person would only ask again in a moment.
-    if any(board.state.devices[device].reading.health == "starting" for device in asked):
-        return True
-    return job.submission.origin not in ("operator", "trial") and refusal.passes
+    if _is_coming_up(board.state, refusal):
+        return True  # even a person would only ask again in a moment
+    return job.submission.origin not in ("operator", "trial", "queue") and refusal.passes
 
 
 # ── taking its steps ─────────────────────────────────────────────────────────────────────────────
@@ -172,7 +186,7 @@ def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], step: LoadSt
         # Loaded anew where it is: the claim would be a second resident in the same place, so its room is free to others for once.
         yield from clear(board, job, leaving)
         leaving = ()
-    _claim(board, step)
+    claim(board, step.model, step.device)
     incoming = job.incoming = Incoming(step.model, step.device)
     try:
         drain(board, job, leaving)
@@ -183,21 +197,6 @@ def _exchange(board: Board, job: Job, leaving: Sequence[EvictStep], step: LoadSt
     finally:
         job.incoming = None
         _withdraw_claim(board, step)
-
-
-def _claim(board: Board, coming: LoadStep) -> None:
-    """Count the load's room as taken. While earlier steps of a batch ran, somebody else may have brought the model.
-
-    The claim comes before the first victim drains. From then on every other plan counts this load as taken and what leaves as
-    free, so the sum is right at each moment: claimed later, the room would be promised twice; reserved now, bytes would be
-    charged that the device does not have yet.
-    """
-    model, device = coming.model, coming.device
-    if other := next(
-        (r for r in board.state.of(model) if r.device == device or r.stage in ("pending", "loading")), None
-    ):
-        raise Broken(f"{model} has come to {other.device} meanwhile")
-    board.apply(ledger.pend, model, device, board.now.wall_s)
 
 
 def _withdraw_claim(board: Board, coming: LoadStep) -> None:
@@ -214,8 +213,10 @@ def _keep_what_was_leaving(board: Board, job: Job, agreed: Plan) -> None:
     for single in singles_of(job.submission.command):
         if not isinstance(single, Load) or single.model in coming:
             continue
+        stays = board.state.places(single.model)
         for resident in board.state.of(single.model):
-            if resident.stage == "draining" and single.device in (None, resident.device):
+            meant = resident.device == single.device or (single.device is None and (single.also or not stays))
+            if resident.stage == "draining" and meant:
                 board.apply(ledger.rescue, resident.model, resident.device, board.now.wall_s)
 
 

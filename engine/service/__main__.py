@@ -19,6 +19,7 @@ from engine.process import sole_engine
 from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import started
 from engine.service.serve import serve
+from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
 from engine.wire import StartReport
 
 _log: Final = logging.getLogger("engine")
@@ -26,7 +27,9 @@ _log: Final = logging.getLogger("engine")
 
 def main() -> int:
     arguments = _parser().parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     tell = _reporter(arguments.report_fd)
     try:
         paths = find_paths(os.environ)
@@ -41,12 +44,23 @@ def main() -> int:
     return 0
 
 
-async def _run(config: Path, paths: Paths, on_ready: Callable[[], None]) -> None:
+async def _run(config: Path, paths: Paths, tell_starter: Callable[[], None]) -> None:
+    def on_ready() -> None:
+        tell_starter()
+        notify(os.environ, READY)
+
+    def on_stopping() -> None:
+        notify(os.environ, STOPPING)
+
     begun = await started(config, os.environ)
     engine = begun.engine
-    serving = asyncio.create_task(serve(engine, paths, http=begun.settings.http, on_ready=on_ready), name="serving")
+    serving = asyncio.create_task(
+        serve(engine, paths, http=begun.settings.http, on_ready=on_ready, on_stopping=on_stopping), name="serving"
+    )
     living = asyncio.create_task(engine.ended(), name="living")
+    telling = asyncio.create_task(keep_telling(os.environ), name="telling the service manager")
     await asyncio.wait((serving, living), return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
     if living.done() and not serving.done() and (defect := living.exception()):
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -90,8 +90,8 @@ async def _lines(first: RunEvent, others: AsyncIterator[RunEvent]) -> AsyncGener
         yield RunFailed(problem_of(error))
 
 
-Stop: TypeAlias = Callable[[], asyncio.Future[None]]
-"""Asks the serving process to end; done when the engine has stopped."""
+Stop: TypeAlias = Callable[[bool], asyncio.Future[None]]
+"""Asks the serving process to end, at once or when what runs has ended; done when the engine has stopped."""
 
 
 def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: bool) -> web.Application:
@@ -113,6 +113,7 @@ def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: b
             web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/reload", routes.reload),
             web.post("/v1/quiet", routes.keep_quiet),
+            web.post("/v1/workers/{device}/restart", routes.restart_worker),
             web.post("/v1/stop", routes.stop),
             *gateway.routes(MAX_BODY_BYTES),
         ]
@@ -144,7 +145,8 @@ class Routes:
         return _json(await self._engine.records(limit))
 
     async def plan(self, request: web.Request) -> web.Response:
-        return _json(await self._engine.plan(self._command.decode(await request.read())))
+        command = self._command.decode(await request.read())
+        return _json(await self._engine.plan(command, now="now" in request.query))
 
     async def propose(self, request: web.Request) -> web.Response:
         return _json(await self._engine.propose(self._wish.decode(await request.read())))
@@ -175,8 +177,12 @@ class Routes:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)
         return _json(QuietReply(await self._engine.keep_quiet(asked.for_s)))
 
-    async def stop(self, _request: web.Request) -> web.Response:
-        await asyncio.shield(self._stop())
+    async def restart_worker(self, request: web.Request) -> web.Response:
+        await self._engine.restart_worker(request.match_info["device"])
+        return _json({})
+
+    async def stop(self, request: web.Request) -> web.Response:
+        await asyncio.shield(self._stop("now" in request.query))
         return _json({})
 
 

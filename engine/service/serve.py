@@ -35,21 +35,28 @@ async def serve(
     read_only: bool = False,
     http: HttpSettings | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`. SIGHUP has it read
-    its catalog again. Raises AlreadyRunning, DoorRefused."""
+    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
+    until its runs have ended, or until a second signal or a client's stop at once. SIGHUP has it read its catalog again.
+    Raises AlreadyRunning, DoorRefused."""
     make_folders(paths)
     loop = asyncio.get_running_loop()
-    asked, stopped = asyncio.Event(), loop.create_future()
+    asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
     reloads: set[asyncio.Task[None]] = set()
 
-    def stop() -> asyncio.Future[None]:
+    def stop(now: bool) -> asyncio.Future[None]:
         asked.set()
+        if now:
+            hurry.set()
         return stopped
 
     def reload() -> None:
         reloads.add(task := asyncio.create_task(_reload(engine)))
         task.add_done_callback(reloads.discard)
+
+    def hear_signal() -> None:
+        stop(now=asked.is_set())
 
     listening = claim_socket(paths.socket)
     gateway = Gateway(engine)
@@ -61,16 +68,17 @@ async def serve(
         if http is not None and http.listen and not read_only:
             door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, hear_signal)
         loop.add_signal_handler(signal.SIGHUP, reload)
         _log.info("listening at %s", paths.socket)
         on_ready()
         async with gateway.counting():
             await asked.wait()
-        await _stop_engine(engine)
+        on_stopping()
+        await _stop_engine(engine, hurry)
         stopped.set_result(None)
     except DoorRefused:
-        await _stop_engine(engine)
+        await _stop_engine(engine, hurry)
         raise
     finally:
         paths.socket.unlink(missing_ok=True)
@@ -142,9 +150,16 @@ async def _reload(engine: EngineAPI) -> None:
         _log.info("SIGHUP: %s", "; ".join((catalog_change_text(change), *change.remarks)))
 
 
-async def _stop_engine(engine: EngineAPI) -> None:
-    _log.info("stopping")
+async def _stop_engine(engine: EngineAPI, hurry: asyncio.Event) -> None:
+    """Wait for what runs, unless `hurry` is set, before or meanwhile."""
+    _log.info("stopping; what runs may end first, a second signal ends it")
+    stopping = asyncio.create_task(engine.stop(now=hurry.is_set()))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
     try:
-        await engine.stop()
+        if not stopping.done():
+            await engine.stop(now=True)
+        await stopping
     except EngineError as error:
         _log.error("the engine did not stop in order: %s", error)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from engine.settings.check import differences
-from engine.settings.documents import read_dotenv
+from engine.settings.dotenv_file import Dotenv, read_dotenv
 from engine.settings.problems import Place, Problem
 from engine.settings.schema import Allocation, Fraction, ListenAddress, ModelCount, Seconds
 
@@ -64,10 +63,10 @@ KNOWN: Final = tuple(field.encode_name for field in msgspec.structs.fields(Varia
 
 def read_environment(process: Mapping[str, str], dotenv: Path | None, problems: list[Problem]) -> Environment:
     """Our variables; the process goes before `.env`. A wrong one is added to `problems` and left unset."""
-    file = read_dotenv(dotenv, problems) if dotenv else {}
+    file = read_dotenv(dotenv, KNOWN, problems) if dotenv else Dotenv()
     by_origin = {
         PROCESS: {name: process[name] for name in KNOWN if name in process},
-        DOTENV: {name: file[name] for name in KNOWN if name in file and name not in process},
+        DOTENV: {name: value for name, value in file.values.items() if name not in process},
     }
     found = [
         problem
@@ -80,7 +79,7 @@ def read_environment(process: Mapping[str, str], dotenv: Path | None, problems: 
     return Environment(
         msgspec.convert(sound, Variables, strict=False),
         {name: origin for origin, values in by_origin.items() for name in values},
-        tuple(_misspelt(file)),
+        file.warnings,
     )
 
 
@@ -103,10 +102,3 @@ def applied(allocation: Allocation, said: Variables) -> Allocation:
 
 def _or(said: _T | UnsetType, otherwise: _T) -> _T:
     return otherwise if isinstance(said, UnsetType) else said
-
-
-def _misspelt(names: Iterable[str]) -> Iterator[str]:
-    """Other programs' variables are none of our business, but a near miss is probably meant for us."""
-    for name in names:
-        if name not in KNOWN and (close := get_close_matches(name.upper(), KNOWN, n=1, cutoff=0.9)):
-            yield f"{DOTENV}: {name} is not read by Citadel; did you mean {close[0]}?"

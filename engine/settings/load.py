@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from engine.core.models import ModelSpec, Pin
 from engine.core.names import CPU, DeviceId
+from engine.defaults import DEFAULTS_FOLDER
 from engine.devices.cards import GpuFacts
 from engine.paths import config_home
 from engine.settings.catalog import read_catalog
@@ -94,7 +95,7 @@ def _read_allocation(folder: Path, problems: list[Problem]) -> Allocation | None
 
 
 def find_config_folder(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Path:
-    """The folder named by `--config`, else by $CITADEL_CONFIG, else ./config, else the user's own.
+    """The folder named by `--config`, else by $CITADEL_CONFIG, else ./config, else the user's own, else the program's.
 
     A folder that was named must exist. Raises SettingsError.
     """
@@ -103,19 +104,23 @@ def find_config_folder(argument: Path | None, environment: Mapping[str, str], cw
     if variable := environment.get("CITADEL_CONFIG"):
         return _named(cwd / Path(variable).expanduser(), "CITADEL_CONFIG")
     candidates = (cwd / "config", config_home(environment))
-    for folder in candidates:
-        if (folder / ALLOCATION_FILE).is_file():
-            return folder
-    raise SettingsError(
-        f"No configuration was found: {ALLOCATION_FILE} is neither in {candidates[0]} nor in {candidates[1]}. "
-        "Run citadel in a folder that has config/, or name the folder with --config FOLDER or CITADEL_CONFIG."
-    )
+    return next(filter(_is_written, candidates), DEFAULTS_FOLDER)
 
 
 def find_dotenv(folder: Path, cwd: Path) -> Path | None:
     """`.env` beside the configuration's folder, else in the working folder, if there is one."""
     candidates = (folder.parent / ".env", cwd / ".env")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _is_written(folder: Path) -> bool:
+    try:
+        return (folder / ALLOCATION_FILE).is_file()
+    except OSError as error:  # as in the home of somebody else, after su
+        raise SettingsError(
+            f"{folder} can't be looked at for {ALLOCATION_FILE}: {error.strerror}; name another folder with --config FOLDER "
+            "or CITADEL_CONFIG"
+        ) from None
 
 
 def _named(folder: Path, where: str) -> Path:

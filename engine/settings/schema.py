@@ -43,6 +43,9 @@ SizeText: TypeAlias = Annotated[
 ]
 Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a number over 0 and at most 1")]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_S, description=f"seconds, over 0 and at most {DAY_S}")]
+SilentSeconds: TypeAlias = Annotated[
+    float, Meta(ge=3, le=DAY_S, description=f"seconds, at least 3 and at most {DAY_S}: workers are asked once a second")
+]
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
 QueueLength: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 ModelCount: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
@@ -160,12 +163,16 @@ class RequestSettings(Struct, frozen=True):
 
 
 class MonitoringSettings(Struct, frozen=True):
-    """How often devices are read."""
+    """How often devices are read, and when a worker counts as hung."""
 
     interval_s: Seconds = 30.0
     """Between two lines of the recorded monitor."""
     sample_s: Seconds = 1.0
     """Between two readings for the screens and the decisions."""
+    not_answering_s: SilentSeconds = 15.0
+    """A worker that has given no sign of life for so long is replaced."""
+    step_deadline_s: Seconds = 120.0
+    """And so is one that runs a single batch, or writes a single token, for longer."""
 
 
 class JournalSettings(Struct, frozen=True):

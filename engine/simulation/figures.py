@@ -18,6 +18,9 @@ class Moved(Struct):
     evictions: int = 0
     to_gpu_bytes: int = 0
     from_disk_bytes: int = 0
+    """All that was read, of readings that were given up as well."""
+    ahead_bytes: int = 0
+    """Of those, what was read before anybody waited for it."""
     to_ram_bytes: int = 0
     """Written back from GPUs."""
 
@@ -47,6 +50,8 @@ class TimedOutcome(Struct, frozen=True):
     for the same model, others on the device, and what the CPU takes longer. Of the answered requests."""
     switch_s: float
     """Seconds of copying to GPUs plus seconds of reading from disk, of all loads, whether they ran side by side or not."""
+    read_ahead_s: float
+    """Seconds of reading from disk before anybody waited for it; not part of the switch seconds."""
     moved: Moved
     filled: float | None
     """Mean share of the GPUs' budgets that was charged, over the time since the first eviction; None without one."""

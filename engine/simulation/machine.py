@@ -109,6 +109,11 @@ class SharedRate(Generic[User]):
         self._left[user] = amount
         self._look_ahead()
 
+    def left(self, user: User, now_s: float) -> float:
+        """What `user` has yet to have; 0 when it is done."""
+        self._pass(now_s)
+        return self._left.get(user, 0.0)
+
     def stop(self, user: User, now_s: float) -> bool:
         """`user` takes part no longer. False when it was done already."""
         self._pass(now_s)
@@ -217,6 +222,8 @@ class SimulatedBox:
         self._sizes = sizes
         self._disk: SharedRate[ModelName] = SharedRate(box.disk_bytes_per_s)
         self._being_read: set[ModelName] = set()
+        self._ahead: ModelName | None = None
+        """The one of them that nobody waits for yet."""
         self._copy_began_s: dict[ModelName, float] = {}
         self._waiting: dict[ModelName, _Copied] = {}
         """Copies that wait for their reading."""
@@ -244,7 +251,8 @@ class SimulatedBox:
             if device.returns.next_s == now_s:
                 return self._has_returned(device.returns.take(), now_s)
             if device.run_ends_s == now_s:
-                return LeaseEnded(device.take_ended().lease)
+                ended = device.take_ended()
+                return LeaseEnded(ended.lease, ended.work_s / self._compute.speed(name))
         raise AssertionError("something is under way, or next_s is infinity")
 
     def run(self, device: DeviceId, model: ModelName, run: SimulatedRun, now_s: float) -> None:
@@ -254,8 +262,8 @@ class SimulatedBox:
     def perform(self, effect: Work, now_s: float) -> None:
         """Set `effect` in motion."""
         match effect:
-            case ReadSlab(model):
-                self._read(model, now_s)
+            case ReadSlab(model, ahead):
+                self._read(model, now_s, ahead=ahead)
             case StopReading(model):
                 self._stop_reading(model, now_s)
             case WriteBackSlab(model, device, size_bytes):
@@ -277,13 +285,16 @@ class SimulatedBox:
             case _:
                 assert_never(effect)
 
-    def _read(self, model: ModelName, now_s: float) -> None:
+    def _read(self, model: ModelName, now_s: float, *, ahead: bool) -> None:
         self._being_read.add(model)
+        if ahead:
+            self._ahead = model
         self._disk.start(model, self._sizes[model], now_s)
         self._reports.put(now_s, SlabOpened(model, "disk", self._sizes[model]))
 
     def _has_read(self, model: ModelName, now_s: float) -> SlabRead:
         size_bytes = self._sizes[model]
+        self._note_ahead(model, now_s)
         self._being_read.remove(model)
         self.moved.reads += 1
         self.moved.from_disk_bytes += size_bytes
@@ -293,8 +304,11 @@ class SimulatedBox:
 
     def _stop_reading(self, model: ModelName, now_s: float) -> None:
         """Give the reading up, and with it the copy that runs behind it."""
-        if not self._disk.stop(model, now_s):
+        if model not in self._being_read:
             return
+        self._note_ahead(model, now_s)
+        self.moved.from_disk_bytes += self._sizes[model] - round(self._disk.left(model, now_s))
+        self._disk.stop(model, now_s)
         self._being_read.remove(model)
         self._reports.put(now_s, SlabFailed(model, "stopped", "it was taken back"))
         for name, device in self._devices.items():
@@ -304,8 +318,15 @@ class SimulatedBox:
         if copied := self._waiting.pop(model, None):
             self._reports.put(now_s, BindFailed(model, copied.device, "not read", "its slab will not come"))
 
+    def _note_ahead(self, model: ModelName, now_s: float) -> None:
+        """Up to now nobody has waited for the slab, if it is the one that is read ahead."""
+        if model == self._ahead:
+            self._ahead = None
+            self.moved.ahead_bytes += self._sizes[model] - round(self._disk.left(model, now_s))
+
     def _bind(self, model: ModelName, device: DeviceId, now_s: float) -> None:
         """A copy to a GPU; the CPU runs from the slab itself."""
+        self._note_ahead(model, now_s)
         size_bytes = 0 if device == CPU else self._sizes[model]
         self._copy_began_s[model] = now_s
         self._devices[device].copies.start(model, size_bytes, now_s)

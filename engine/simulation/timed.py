@@ -117,9 +117,10 @@ class _Replay:
 
     @property
     def switched_s(self) -> float:
-        """Seconds of copying to GPUs plus seconds of reading from disk so far."""
+        """Seconds of copying to GPUs plus seconds of reading from disk so far, without what was read ahead."""
         moved = self._machine.moved
-        return moved.to_gpu_bytes / self._box.copy_bytes_per_s + moved.from_disk_bytes / self._box.disk_bytes_per_s
+        read_bytes = moved.from_disk_bytes - moved.ahead_bytes
+        return moved.to_gpu_bytes / self._box.copy_bytes_per_s + read_bytes / self._box.disk_bytes_per_s
 
     def waited_s(self, leases: Iterable[int]) -> float:
         return self._tally.waited_s(leases)
@@ -194,6 +195,7 @@ class _Replay:
             waits=tally.waits(),
             delays=tally.delays(),
             switch_s=self.switched_s,
+            read_ahead_s=moved.ahead_bytes / self._box.disk_bytes_per_s,
             moved=moved,
             filled=pressed.mean if pressed else None,
             simulated_s=self._now_s,

@@ -70,8 +70,8 @@ class Embedder:
         NoAnswer where the model answers with what is none."""
         if task.dimensions is not None and not 0 < task.dimensions <= self.width:
             raise BadRequest(f"dimensions is {task.dimensions}; its vectors have {self.width}, of which 1 or more stay")
-        prompt = self._prompt(task)
-        texts = read_texts(self._tokenizer, [(prompt.text + text,) for text in task.texts], self.limits.max_sequence)
+        prompt = _Prompt() if task.tokens else self._prompt(task)
+        texts = self._as_given(task) if task.tokens else self._read_texts(task, prompt)
         for number, text in enumerate(texts, 1):
             self._check_text(number, text, task)
         rows = [EmbedRow(text.tokens, prompt.tokens) for text in texts]
@@ -85,6 +85,18 @@ class Embedder:
             return Vectors(*kept, counts, form.normalizes, form.similarity, prompt.text)
 
         return ReadRows(rows, [len(row.tokens) for row in rows], result)
+
+    def _read_texts(self, task: Embed, prompt: _Prompt) -> list[ReadText]:
+        return read_texts(self._tokenizer, [(prompt.text + text,) for text in task.texts], self.limits.max_sequence)
+
+    def _as_given(self, task: Embed) -> list[ReadText]:
+        """Texts that have come as tokens."""
+        if task.texts or task.prompt is not None or task.prompt_text is not None:
+            raise BadRequest("tokens are taken as they are; leave texts and prompts out")
+        if any(token < 0 for tokens in task.tokens for token in tokens):
+            raise BadRequest("a token has a number below 0")
+        limit = self.limits.max_sequence
+        return [ReadText({"input_ids": list(tokens[:limit])}, len(tokens), read_whole=True) for tokens in task.tokens]
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[EmbedRow]) -> torch.Tensor:
@@ -125,8 +137,8 @@ class Embedder:
             raise BadRequest(f"text {number} is empty: it has no token of which a vector could be made")
         if max(row.tokens) >= self._words:
             raise BadRequest(
-                f"text {number} holds the token {self._tokenizer.decode([max(row.tokens)])!r}, of number {max(row.tokens)}, and"
-                f" the model knows {self._words}; its tokenizer belongs to another model"
+                f"text {number} holds the token of number {max(row.tokens)}, and the model knows {self._words}; "
+                + ("it is of another model's" if task.tokens else "its tokenizer belongs to another model")
             )
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from engine.core.tasks import Task
-from engine.worker.errors import Left
-from engine.worker.running import RunMemory, RunOutcome, Say
+from engine.worker.running import RunOutcome, Say
 
 
 class Asked(Struct, frozen=True, eq=False):
@@ -74,13 +71,9 @@ class Turn:
     def mine(self) -> Iterator[None]:
         """Wait for the turn, and have it inside."""
         with self._changing:
-            if is_free := not self._taken:
-                self._taken = True
-            else:
-                gate = threading.Lock()
-                gate.acquire()
-                self._waiting.append(gate)
-        if not is_free:
+            is_free, self._taken = not self._taken, True
+            gate = None if is_free else self._wait_behind()
+        if gate is not None:
             gate.acquire()
         try:
             yield
@@ -91,42 +84,18 @@ class Turn:
                 else:
                     self._taken = False
 
+    def pass_on(self) -> None:
+        """Let all who wait have the turn first, then go on with it. Only inside `mine`."""
+        with self._changing:
+            if not self._waiting:
+                return
+            gate = self._wait_behind()
+            self._waiting.popleft().release()
+        gate.acquire()
 
-class WholeRuns:
-    """One run after the other, each whole."""
-
-    def __init__(self, run: Callable[[Any, Say], RunOutcome], memory: RunMemory, turn: Turn, name: str) -> None:
-        self._run: Final = run
-        self._memory: Final = memory
-        self._turn: Final = turn
-        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}")
-        self._left: Final[set[int]] = set()
-        self._began_s: float | None = None
-
-    def take(self, asked: Asked) -> None:
-        self._thread.submit(self._answer, asked)
-
-    def leave(self, run: int) -> None:
-        self._left.add(run)
-
-    def step_s(self) -> float | None:
-        began_s = self._began_s
-        return None if began_s is None else time.perf_counter() - began_s
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False)
-
-    def _answer(self, asked: Asked) -> None:
-        try:
-            if asked.id in self._left:
-                raise Left
-            with self._turn.mine(), self._memory.measure() as took:
-                self._began_s = began_s = time.perf_counter()
-                outcome = self._run(asked.task, asked.say)
-                device_s = time.perf_counter() - began_s
-        except Exception as error:
-            asked.fail(error)
-        else:
-            asked.end(outcome.with_figures(device_s, took))
-        finally:
-            self._began_s = None
+    def _wait_behind(self) -> threading.Lock:
+        """A place at the end: a lock that is released when its turn has come."""
+        gate = threading.Lock()
+        gate.acquire()
+        self._waiting.append(gate)
+        return gate

@@ -64,14 +64,34 @@ class _Draw(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
 
 
-def processors(task: Generate, config: GenerationConfig, seed: int | None, device: torch.device) -> LogitsProcessorList:
+class _Penalties(LogitsProcessor):
+    """Of OpenAI's API: each token that was written loses `presence`, and `frequency` for each time that it was. The prompt's own
+    tokens count for nothing."""
+
+    def __init__(self, prompt_tokens: int, presence: float, frequency: float) -> None:
+        self._prompt_tokens: Final = prompt_tokens
+        self._presence: Final = presence
+        self._frequency: Final = frequency
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        written = input_ids[:, self._prompt_tokens :]
+        counts = torch.zeros_like(scores).scatter_add_(1, written, torch.ones_like(written, dtype=scores.dtype))
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
+def processors(
+    task: Generate, config: GenerationConfig, seed: int | None, device: torch.device, prompt_tokens: int
+) -> LogitsProcessorList:
     """What `generate` is to do after all that the checkpoint's own settings ask for. `seed`: None for what is not drawn.
 
     Raises BadRequest for settings of the checkpoint that can't be carried out."""
+    first: list[LogitsProcessor] = [_AreNumbers()]
+    if task.presence_penalty or task.frequency_penalty:
+        first.append(_Penalties(prompt_tokens, task.presence_penalty, task.frequency_penalty))
     if seed is None:
-        return LogitsProcessorList([_AreNumbers()])
+        return LogitsProcessorList(first)
     try:
-        return LogitsProcessorList([_AreNumbers(), *_warpers(task, config, device), _Draw(seed, device)])
+        return LogitsProcessorList([*first, *_warpers(task, config, device), _Draw(seed, device)])
     except (ValueError, TypeError) as error:
         raise BadRequest(f"what the checkpoint says of drawing tokens can't be meant: {error}") from error
 

@@ -48,7 +48,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, task: Generate, limit: Lim
     row = read.tokens
     if not row:
         raise BadRequest("the prompt is empty")
-    if read.seen + task.max_tokens > limit.tokens:
+    if read.seen + (1 if task.as_fits else task.max_tokens) > limit.tokens:
         raise _too_long(read, task, limit)
     if max(row) >= vocabulary:
         raise BadRequest(

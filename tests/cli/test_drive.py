@@ -49,6 +49,7 @@ async def test_the_summary_says_who_played_whom_and_how_it_went(
     assert "a → all-MiniLM-L6-v2, b → e5-small (synthetic), c → bge-base (synthetic)" in ran.out
     assert re.search(r"5 in <?0\.\d\d s; 0 failed", ran.out)
     assert "budget filled" in ran.out
+    assert re.search(r"at best +\d+\.\d % for these requests; \d+\.\d % with ", ran.out)
     assert "the GPUs are virtual" in ran.err
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 from msgspec.structs import replace
 
 from citadel_tui.cli.selftest import selftest
+from engine.api import Event
 from engine.core.commands import Load, SetPin, Submission
 from engine.core.names import CPU, ModelName
 from engine.core.tasks import RunEvent, RunResult, Task
@@ -93,3 +95,34 @@ async def test_an_answer_that_differs_on_the_cpu_fails_the_self_test() -> None:
 
     checks = [check async for check in selftest(Forgetful())]
     assert [check.text.split(":")[0] for check in checks if not check.passed] == ["CPU fallback forced"]
+
+
+class Followed(ScriptedEngine):
+    """Knows when somebody begins to follow it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_followed = asyncio.Event()
+
+    def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        self.is_followed.set()
+        return super().events(after)
+
+
+async def test_the_self_test_waits_until_a_start_has_brought_everything_back() -> None:
+    engine = Followed()
+    engine.hold()
+    model = "all-MiniLM-L6-v2"
+    restoring = asyncio.create_task(engine.submit(Submission("restore-1", Load(model, "gpu1"), "restore")))
+    await engine.until(lambda: bool(engine.jobs))
+
+    async def tried() -> list[str]:
+        return [check.text async for check in selftest(engine) if not check.passed]
+
+    trying = asyncio.create_task(tried())
+    await engine.is_followed.wait()
+    assert [submission.origin for submission in engine.submissions] == ["restore"]
+    engine.release()
+    assert await trying == []
+    await restoring
+    assert [(r.model, r.device) for r in engine.state.residents] == [(model, "gpu1")]

@@ -11,6 +11,7 @@ from citadel_tui.actions import ACTIONS
 from citadel_tui.viewmodel.glyphs import ASCII
 from citadel_tui.viewmodel.pages.help import TOPICS
 from citadel_tui.viewmodel.paper import Paper
+from engine.core.records import Phases
 from tests.cli.conftest import Citadel
 
 
@@ -41,6 +42,26 @@ async def test_every_topic_is_printed_and_keeps_within_the_width(citadel: Citade
 def test_every_topic_can_be_shown_in_ascii(topic: str) -> None:
     lines = TOPICS[topic].lines(Paper(60, ASCII))
     assert all(span.text.isascii() for line in lines for span in line)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "slab",
+        "lease",
+        "resident",
+        "settle",
+        "regret",
+        "copy",
+        "lane",
+        "RAM tier",
+        "victim",
+        *Phases().__struct_fields__,
+    ],
+)
+async def test_the_words_of_plans_and_figures_are_explained(citadel: Citadel, word: str) -> None:
+    entries = [line[:13] for line in (await citadel("help", "words")).out.splitlines()]
+    assert any(word in entry for entry in entries)
 
 
 async def test_an_unknown_topic_is_answered_with_those_there_are(citadel: Citadel) -> None:

@@ -21,7 +21,10 @@ from engine.core.commands import Batch, Evict, ForceCpu, LeaveCpu, Load, Move, S
     [
         Load("m"),
         Load("m", "gpu1"),
+        Load("m", also=True),
+        Load("m", "gpu1", also=True),
         Evict("m"),
+        Evict("m", "gpu1"),
         SetPin("m"),
         SetPin("m", "gpu0"),
         Unpin("m"),
@@ -55,6 +58,30 @@ def test_no_command_is_the_console() -> None:
     assert parse(["--read-only"]).arguments == Arguments(read_only=True)
 
 
+@pytest.mark.parametrize(("short", "whole"), [("stat", "status"), ("mod li", "models list"), ("replay t", "replay t")])
+def test_a_command_may_be_cut_short(short: str, whole: str) -> None:
+    assert parse(split(short)).run.func is parse(split(whole)).run.func  # type: ignore[attr-defined]
+    assert parse(split(short)).arguments == parse(split(whole)).arguments
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("un m", "'un' may be unpin or undo; write more of it"),
+        ("statsu", "there is no command 'statsu'; did you mean status?"),
+        ("frobnicate", "there is no command 'frobnicate'; citadel --help lists those there are"),
+        ("models lits", "there is no command 'lits'; did you mean list?"),
+        ("''", "there is no command ''; citadel --help lists those there are"),
+    ],
+)
+def test_a_command_that_is_none_is_answered_with_what_may_be_meant(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(split(line))
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_its_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
@@ -65,6 +92,9 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
 @pytest.mark.parametrize(
     "line",
     [
+        "init",
+        "init a",
+        "completion zsh",
         "serve",
         "stop",
         "doctor --json",
@@ -95,6 +125,10 @@ def test_every_command_explains_its_arguments(command: str, capsys: pytest.Captu
         "generate m a --chat --temperature 1 --top-k 4 --seed 3 --stop x",
         "selftest",
         "models list",
+        "models",
+        "load m --json",
+        "pack --yes --json",
+        "move --on gpu0 m",
         "models make a b",
         "prepare --check m",
         "bench m n --on gpu0 gpu1 --from ram disk --pairs --output f",

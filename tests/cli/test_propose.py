@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.api import Answer, Done
 from engine.core.proposals import Proposal
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
@@ -41,3 +42,13 @@ async def test_a_proposal_as_json_changes_nothing(citadel: Citadel, engine: Scri
     ran = await citadel("undo", "--json")
     assert msgspec.json.decode(ran.out, type=Proposal).plan.effects == "evict bge-base from gpu1"
     assert _residents(engine) == {"bge-base": "gpu1"}
+
+
+async def test_as_json_and_agreed_to_it_is_done_and_answered(citadel: Citadel, engine: ScriptedEngine) -> None:
+    await citadel("load", "bge-base", "--on", "gpu1")
+    ran = await citadel("undo", "--json", "--yes")
+    done = msgspec.json.decode(ran.out, type=Answer)
+    assert isinstance(done, Done)
+    assert done.switch is not None
+    assert _residents(engine) == {}
+    assert (await citadel("undo", "--json", "--yes")).status == 3

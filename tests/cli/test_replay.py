@@ -72,7 +72,9 @@ def test_a_timed_replay_tells_waits_delays_and_denials(trace: Path, capsys: pyte
     shown = capsys.readouterr().out.splitlines()
     assert shown[3].split()[:8] == ["POLICY", "SWITCH", "s", "WAIT", "mean", "p99", "DELAY", "mean"]
     assert shown[4].split()[0] == "lru"
-    assert "DELAY: seconds from its arrival to its answer" in shown[-1]
+    assert shown[3].split()[-2:] == ["AHEAD", "s"]
+    assert "DELAY: seconds from its arrival to its answer" in shown[-2]
+    assert "AHEAD: seconds of reading slabs from disk before anybody waited for them" in shown[-1]
 
 
 def test_faster_requests_wait_no_less(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,8 @@ async def test_how_requests_fare_is_in_the_json_and_the_csv_in_numbers(
         "failed": 1,
         "refused": 0,
         "left": 2,
+        "ever_answered": 0,
+        "ever_done": 0,
     }
     assert models["bge-base"]["request_figures"] is None
     rows = {r["name"]: r for r in csv.DictReader((await citadel("status", "--csv", "models")).out.splitlines())}

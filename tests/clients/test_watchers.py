@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,14 +19,14 @@ from tests.clients.box import Box
 RULES = Path("docs/prometheus/alerts.yml")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def installed() -> None:
     if not (shutil.which("prometheus") and shutil.which("promtool")):
         pytest.skip("prometheus is not installed; on Debian and Ubuntu: apt install prometheus")
 
 
 @pytest.fixture
-def prometheus(box: Box, tmp_path: Path) -> Iterator[str]:
+def prometheus(box: Box, tmp_path: Path, installed: None) -> Iterator[str]:
     """One that scrapes the engine ten times a second; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,14 +62,14 @@ def asked(address: str, query: str) -> dict[str, float]:
     return {row["metric"].get("device", ""): float(row["value"][1]) for row in rows}
 
 
-def test_the_figures_are_as_prometheus_wants_them(box: Box) -> None:
+def test_the_figures_are_as_prometheus_wants_them(box: Box, installed: None) -> None:
     status, text = box.get("/metrics")
     assert status == 200
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_alert_rules_are_rules() -> None:
+def test_the_alert_rules_are_rules(installed: None) -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -81,3 +83,13 @@ def test_what_is_scraped_can_be_asked_for(box: Box, prometheus: str) -> None:
     while not asked(prometheus, 'citadel_model_ready{model="judge"} == 1').get("gpu1"):
         time.sleep(0.1)
     assert asked(prometheus, "up == 1")
+
+
+def test_a_stopped_worker_makes_it_not_ready_while_it_lives(box: Box) -> None:
+    devices = {device["id"]: device for device in json.loads(box.citadel("status", "--json"))["devices"]}
+    os.kill(devices["gpu1"]["worker_pid"], signal.SIGSTOP)
+    while box.get("/ready")[0] == 200:
+        time.sleep(0.1)
+    assert box.get("/health")[0] == 200
+    while box.get("/ready")[0] != 200:
+        time.sleep(0.1)  # until another worker has taken its place

@@ -9,14 +9,15 @@ from msgspec.structs import replace
 
 from engine.core.commands import Batch, Load
 from engine.core.forecast.calibration import learned, warmed
-from engine.core.forecast.costs import eviction, load_step
-from engine.core.ledger import lose_worker
+from engine.core.forecast.costs import eviction, load_step, load_step_now, reload_s
+from engine.core.ledger import advance, lose_worker
 from engine.core.names import CPU, DeviceId
 from engine.core.plans import EvictStep, LoadStep, Plan, Step, Tier
+from engine.core.prediction import predict
 from engine.core.records import Phases, Switch
 from engine.core.sizes import MIB
 from engine.core.state import State
-from tests.core.boxes import box, with_slab
+from tests.core.boxes import box, with_resident, with_slab
 
 
 def switch_of(
@@ -94,6 +95,26 @@ def test_preparing_is_learned_apart_from_reading() -> None:
 
     assert load_step(raw, "a", "gpu0").predicted.p50_s == pytest.approx(7.0)
     assert load_step(state, "a", "gpu0").predicted.p50_s == pytest.approx(0.5)
+
+
+def test_a_load_from_disk_waits_for_the_rest_of_anothers_reading_but_a_later_one_will_not() -> None:
+    state = with_resident(box({"a": 100, "b": 100}), "b", "gpu1", stage="loading")
+    alone = load_step_now(state, "a", "gpu0").predicted.p50_s
+    reading = replace(with_slab(state, "b").ram.slabs[0], stage="filling")
+    busy = replace(state, ram=replace(state.ram, slabs=(reading,)))
+    half_done = advance(busy, "b", "gpu1", 0.5)
+    ahead = replace(busy, ram=replace(busy.ram, slabs=(replace(reading, ahead="somebody may ask for it"),)))
+
+    reading_s = predict(state.disk, reading.size_bytes).p50_s
+    assert load_step_now(busy, "a", "gpu0").predicted.p50_s == pytest.approx(alone + reading_s)
+    assert load_step_now(half_done, "a", "gpu0").predicted.p50_s == pytest.approx(alone + reading_s / 2)
+    assert load_step_now(ahead, "a", "gpu0").predicted.p50_s == alone, "it gives way"
+    assert (
+        load_step_now(with_slab(busy, "a"), "a", "gpu0").predicted
+        == load_step_now(with_slab(state, "a"), "a", "gpu0").predicted
+    )
+    resident = with_resident(busy, "a", "gpu0").residents[-1]
+    assert reload_s(busy, resident) == reload_s(state, resident)
 
 
 def test_a_reading_that_began_before_its_phase_teaches_nothing_of_the_disk() -> None:

@@ -176,7 +176,9 @@ def test_a_model_that_would_fit_in_int8_is_refused_with_that_advice() -> None:
 
 
 def test_without_gpus_everything_runs_on_the_cpu_even_without_fallback() -> None:
-    assert planned(box({"a": 60}, {}), Load("a"), Policy(cpu_fallback=False)).effects == "load a on cpu"
+    found = planned(box({"a": 60}, {}), Load("a"), Policy(cpu_fallback=False))
+    assert found.effects == "load a on cpu"
+    assert found.reasons[0].startswith("there is no GPU here; cpu has room")
 
 
 @pytest.mark.parametrize("health", ["starting", "stale", "lost", "unsupported", "failed"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.core.commands import Command, Load, Move
+from engine.core.commands import Command, Evict, Load, Move
 from engine.core.ledger import budget, charged
 from engine.core.planning.planner import after, plan
 from engine.core.plans import LoadStep, Plan, Refusal
@@ -24,8 +24,10 @@ def situations(draw: st.DrawFn) -> tuple[State, Command]:
     """A residency, and something that is asked for in it."""
     state = draw(residencies())
     models, devices = st.sampled_from(list(state.models)), st.sampled_from(list(state.devices))
-    commands: st.SearchStrategy[Command] = st.builds(Load, models, st.none() | devices) | st.builds(
-        Move, models, devices
+    commands: st.SearchStrategy[Command] = (
+        st.builds(Load, models, st.none() | devices, also=st.booleans())
+        | st.builds(Move, models, devices)
+        | st.builds(Evict, models, st.none() | devices)
     )
     return state, draw(commands)
 
@@ -61,7 +63,7 @@ def test_victims_are_neither_pinned_nor_leased_nor_superfluous(
         resident = state.find(victim.model, victim.device)
         assert resident is not None
         assert not resident.leases
-        assert state.models[victim.model].pin is None
+        assert not state.is_pinned(resident)
         kept = after(state, [s for s in found.steps if s != victim and not isinstance(s, LoadStep)], NOW_S)
         coming = found.loads[0]
         assert charged(kept, coming.device) + coming.size_bytes > budget(kept, coming.device)

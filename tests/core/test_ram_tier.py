@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.names import CPU
-from engine.core.planning.ram_tier import slabs_to_drop, worth_writing_back
+from engine.core.planning.ram_tier import has_room, slabs_to_drop, worth_writing_back
 from engine.core.policy import Policy
 from engine.core.prediction import Rates
 from engine.core.sizes import MIB
@@ -24,6 +24,10 @@ def box_with_slabs(models: Mapping[str, tuple[int, float]], budget: int, *, max_
     for at, (name, (_, weight)) in enumerate(models.items()):
         state = with_slab(with_demand(state, name, weight, last_s=NOW_S - 100 + at), name)
     return state
+
+
+def with_budget(state: State, mib: int) -> State:
+    return replace(state, ram=replace(state.ram, budget_bytes=mib * MIB, max_models=10))
 
 
 def dropped(state: State, policy: Policy | None = None, coming: int = 0) -> tuple[str, ...]:
@@ -118,3 +122,14 @@ def test_under_an_order_the_victim_is_copied_back_if_it_would_not_be_the_first_t
     assert is_kept(box_that_one_leaves(9000, budget=8), lfu)
     assert not is_kept(box_that_one_leaves(1000, budget=8), lfu)
     assert is_kept(box_that_one_leaves(0, budget=16), lfu)
+
+
+def test_a_load_has_room_in_the_tier_when_what_may_go_makes_it() -> None:
+    state = with_budget(with_slab(box({"a": 40, "b": 40}), "a"), 50)
+    assert has_room(state, 50 * MIB)
+    assert not has_room(state, 51 * MIB)
+
+
+def test_a_load_has_no_room_in_the_tier_beside_a_copy_that_is_in_use() -> None:
+    state = with_budget(with_slab(with_resident(box({"a": 40, "b": 40}), "a", "gpu0", stage="loading"), "a"), 50)
+    assert not has_room(state, 40 * MIB)

@@ -105,7 +105,7 @@ def test_what_was_answered_grows_old_and_what_came_to_nothing_is_kept() -> None:
     assert log.is_moving(10.0 + TIMES_S - 1)
     assert log.figures(10.0 + TIMES_S - 1)["m"].answered == 1
     assert not log.is_moving(10.0 + TIMES_S)
-    assert log.figures(10.0 + TIMES_S)["m"] == RequestFigures(left=1)
+    assert log.figures(10.0 + TIMES_S)["m"] == RequestFigures(left=1, ever_answered=1, ever_done=1)
 
 
 def test_however_many_are_answered_the_log_keeps_the_newest_and_the_rate_is_right() -> None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from engine.core.sizes import GIB
 from engine.doctor.examine import examine
-from engine.doctor.machine import DoctorFacts, DriverFacts
-from tests.doctor.machines import BARE, DRIVER, NEW_TORCH, PASCAL_TORCH, SOUND, finding, in_container, with_driver
+from engine.doctor.machine import Config, DoctorFacts, DriverFacts, Slice, TorchFacts, TorchMissing
+from tests.doctor.machines import (
+    BARE,
+    DRIVER,
+    NEW_TORCH,
+    PASCAL_TORCH,
+    SOUND,
+    finding,
+    in_container,
+    with_driver,
+    with_slices,
+)
 
 NO_CARDS_SEEN = DriverFacts("no_devices", version="590.44.01", kernel_version="590.44.01", pci_cards=1)
 NOUVEAU = DriverFacts("driver_not_loaded", nouveau=True, pci_cards=1)
@@ -20,8 +31,6 @@ def bare(driver: DriverFacts) -> DoctorFacts:
 @pytest.mark.parametrize(
     ("machine", "found", "means", "fix"),
     [
-        (BARE, "no NVIDIA driver is present", "No NVIDIA card is on the PCI bus", "Nothing, unless"),
-        (in_container(BARE), "no NVIDIA driver is present", "", "`docker run --gpus all …`"),
         (
             bare(DriverFacts("library_missing", pci_cards=2)),
             "no NVIDIA driver",
@@ -35,6 +44,7 @@ def bare(driver: DriverFacts) -> DoctorFacts:
             "`sudo modprobe nvidia`",
         ),
         (bare(NOUVEAU), "kernel module is not loaded", "nouveau", "blacklist nouveau"),
+        (bare(DriverFacts("driver_not_loaded")), "kernel module is not loaded", "No NVIDIA card", "else nothing needs"),
         (in_container(bare(NOUVEAU)), "kernel module is not loaded", "container's host", "--gpus all"),
         (
             bare(DriverFacts("version_mismatch", kernel_version="570.1")),
@@ -63,6 +73,34 @@ def test_each_broken_driver_is_named_with_its_remedy(machine: DoctorFacts, found
     assert means in driver.means
     assert fix in driver.fix
     assert not examine(machine).can_run_on_gpu
+
+
+CPU_TORCH = TorchFacts("2.13.0+cpu", None)
+
+
+@pytest.mark.parametrize("machine", [BARE, in_container(BARE), replace(BARE, torch=CPU_TORCH)])
+def test_a_machine_without_a_card_is_well_and_nothing_is_to_be_installed(machine: DoctorFacts) -> None:
+    examination = examine(machine)
+    assert (examination.is_well, examination.can_run_on_gpu) == (True, False)
+    assert examination.answer == "no NVIDIA card is here: models run on the CPU"
+    assert "No NVIDIA card is on the PCI bus" in finding(machine, "driver").means
+    assert not [each for each in examination.findings if each.status == "problem" or "install" in each.fix]
+
+
+def test_virtual_gpus_are_named_where_there_is_no_card() -> None:
+    machine = with_slices(BARE, Slice("gpu0", "ram", GIB), Slice("gpu1", "ram", GIB))
+    assert examine(machine).answer.endswith(": models run on the virtual GPUs gpu0, gpu1 and on the CPU")
+
+
+def test_without_a_card_what_else_is_wrong_still_counts() -> None:
+    assert not examine(replace(BARE, torch=TorchMissing())).is_well
+    assert not examine(replace(BARE, config=Config(trouble="memory_fraction: 1.4 is given"))).is_well
+
+
+def test_a_card_without_a_driver_still_wants_one_and_a_torch_with_cuda() -> None:
+    machine = replace(bare(DriverFacts("library_missing", pci_cards=1)), torch=CPU_TORCH)
+    assert not examine(machine).is_well
+    assert finding(machine, "torch").status == "problem"
 
 
 def test_a_card_that_the_driver_does_not_know_is_missed() -> None:

@@ -124,7 +124,7 @@ def test_slices_that_exceed_their_card_are_a_trouble_with_figures(tmp_path: Path
 
 
 def test_a_configuration_that_is_missing_or_wrong_is_a_trouble_in_words(tmp_path: Path) -> None:
-    assert "No configuration was found" in ask_config(None, {"HOME": str(tmp_path)}, tmp_path).trouble
+    assert "CITADEL_CONFIG names" in ask_config(None, {"CITADEL_CONFIG": "nowhere"}, tmp_path).trouble
     wrong = {"gpu_allocation.yaml": "memory_fraction: 1.4\n", "model_gpu_mapping.json": CATALOG}
     write(tmp_path / "config", wrong)
     assert "memory_fraction" in ask_config(None, {}, tmp_path).trouble

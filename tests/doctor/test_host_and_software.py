@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.sizes import GIB, MIB
+from engine.defaults import DEFAULTS_FOLDER
 from engine.doctor.examine import examine
 from engine.doctor.machine import Config, Disk, Torch, TorchBroken, TorchCard, TorchFacts, TorchMissing
-from tests.doctor.machines import BARE, DISK, PASCAL_TORCH, SOUND, finding, in_container, with_driver
+from tests.doctor.machines import BARE, DISK, PASCAL_TORCH, SOUND, finding, in_container
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,13 @@ def test_an_old_python_is_a_problem() -> None:
     machine = replace(SOUND, host=replace(SOUND.host, python=(3, 10, 4)))
     assert finding(machine, "python").found == "Python 3.10.4 at /srv/citadel/.venv/bin/python"
     assert not examine(machine).can_run_on_gpu
+
+
+def test_the_programs_own_defaults_are_sound_and_said() -> None:
+    found = finding(replace(SOUND, config=Config(str(DEFAULTS_FOLDER))), "config")
+    assert found.status == "ok"
+    assert "the program's own defaults" in found.found
+    assert "citadel init" in found.fix
 
 
 def test_a_configuration_that_is_refused_is_quoted() -> None:
@@ -99,5 +107,4 @@ def test_a_speed_that_was_not_measured_is_not_zero() -> None:
 
 def test_a_machine_without_a_driver_has_only_findings_that_apply() -> None:
     skipped = {each.id for each in examine(BARE).findings if each.status == "not applicable"}
-    assert skipped == {"device_nodes", "container", "cuda", "visible", "page_locking"}
-    assert examine(with_driver(BARE, BARE.driver)).answer == "no model could run on a GPU here; in the way: driver"
+    assert skipped == {"driver", "device_nodes", "container", "cuda", "visible", "page_locking"}

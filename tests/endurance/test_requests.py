@@ -25,7 +25,6 @@ from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Classify, Embed, Generate, Rerank, Task, TaskKind
-from engine.settings.schema import MonitoringSettings
 from engine.worker.synthetic import make
 from tests.endurance.clients import Ask, Crowd, assert_same
 from tests.endurance.processes import family, holding
@@ -45,8 +44,6 @@ KINDS: Final[dict[ModelName, TaskKind]] = {
     "judge": "rerank",
     "sorter": "classify",
 }
-NOTICES_SILENCE: Final = "not_answering_s" in MonitoringSettings.__struct_fields__
-"""Whether the engine replaces a worker that is silent."""
 SILENCE_S: Final = 3.0
 LONGEST_WAIT_S: Final = 60.0
 """The engine refuses a request that waits for longer for room, or for those before it."""
@@ -70,8 +67,8 @@ def config(tmp_path: Path, gpus: int) -> Path:
         for name, kind in KINDS.items()
     ]
     (tmp_path / "model_gpu_mapping.json").write_text(json.dumps({"models": catalog}))
-    silence = f"monitoring: {{not_answering_s: {SILENCE_S}}}\n" if NOTICES_SILENCE else ""
-    virtual = ", ".join(["{memory: 1280KiB}"] * gpus)
+    silence = f"monitoring: {{not_answering_s: {SILENCE_S}}}\n"
+    virtual = ", ".join(["{memory: 1MiB}"] * gpus)
     (tmp_path / "gpu_allocation.yaml").write_text(
         f"devices: {{virtual: [{virtual}]}}\npolicy: {{min_residency_s: 0}}\n{silence}"
     )
@@ -132,8 +129,7 @@ async def _lose_workers(engine: RemoteEngine, crowd: Crowd) -> int:
     """One is killed, one hangs, in the midst of requests; others take their places. What all hold once those are warm, KiB."""
     await _lose(engine, "gpu0", signal.SIGKILL)
     await crowd.until_ended(REQUESTS // 2)
-    if NOTICES_SILENCE:
-        await _lose(engine, "gpu1", signal.SIGSTOP)
+    await _lose(engine, "gpu1", signal.SIGSTOP)
     await crowd.until_ended(crowd.counts.total() + REQUESTS)
     return _own_kib((await engine.hello()).pid)
 

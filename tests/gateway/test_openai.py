@@ -171,7 +171,7 @@ async def test_faults_have_the_status_that_clients_act_on(door: Door) -> None:
     wrong_task = await door.post("/v1/embeddings", {"model": PHI, "input": "a"})
     no_route = await door.get("/v1/nothing")
     assert (unknown.status, unknown.body["error"]["code"]) == (404, "model_not_found")
-    assert wrong_task.status == 503
+    assert (wrong_task.status, wrong_task.body["error"]["code"]) == (400, "unfit")
     assert no_route.status == 404
     assert "GET /v1/nothing" in no_route.body["error"]["message"]
 
@@ -179,3 +179,29 @@ async def test_faults_have_the_status_that_clients_act_on(door: Door) -> None:
 async def test_cohere_is_told_in_its_own_shape(door: Door) -> None:
     answer = await door.post("/v2/rerank", {"model": MINILM, "query": "q"})
     assert (answer.status, list(answer.body)) == (400, ["message"])
+
+
+@pytest.mark.parametrize(
+    ("given", "task"),
+    [
+        ([3, 4, 5], Embed((), tokens=((3, 4, 5),))),
+        ([[3, 4], [5]], Embed((), tokens=((3, 4), (5,)))),
+    ],
+)
+async def test_tokens_are_passed_on_as_they_are(
+    scripted: ScriptedEngine, door: Door, given: list[Any], task: Embed
+) -> None:
+    assert (await door.post("/v1/embeddings", {"model": MINILM, "input": given})).status == 200
+    assert scripted.asked == [task]
+
+
+@pytest.mark.parametrize("given", [[], ["a", 3], [[1], "a"], [3, [4]], [True], [1.5]])
+async def test_an_input_that_is_neither_is_refused(scripted: ScriptedEngine, door: Door, given: list[Any]) -> None:
+    answer = await door.post("/v1/embeddings", {"model": MINILM, "input": given})
+    assert (answer.status, answer.body["error"]["param"]) == (400, "input")
+    assert scripted.asked == []
+
+
+async def test_a_chat_without_a_length_is_written_as_long_as_fits(scripted: ScriptedEngine, door: Door) -> None:
+    await door.post("/v1/chat/completions", {"model": PHI, "messages": HELLO, "presence_penalty": 0.5})
+    assert scripted.asked == [Generate((Message("user", "hello"),), 256, as_fits=True, presence_penalty=0.5)]

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.api import Snapshot
 from engine.core.commands import Evict, Load, Submission
 from engine.core.devices import Health, Reading
+from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import DeviceId
 from engine.core.state import State
 from engine.gateway.door import DoorRules, Gateway, door_application
@@ -70,6 +71,17 @@ async def test_it_is_not_ready_when_no_device_is_well_and_says_why(scripted: Scr
     assert (await door.get("/health")).status == 200
 
 
+async def test_a_worker_that_does_not_answer_is_enough_for_it_not_to_be_ready(
+    scripted: ScriptedEngine, door: Door
+) -> None:
+    gpu0 = scripted.state.devices["gpu0"]
+    hangs = replace(gpu0, reading=Reading("not answering", "its worker has not answered for 3 s"))
+    scripted.set_state(replace(scripted.state, devices={**scripted.state.devices, "gpu0": hangs}))
+    refused = await door.get("/ready")
+    assert refused.status == 503
+    assert refused.body["reasons"] == ["gpu0 is not answering: its worker has not answered for 3 s"]
+
+
 async def test_an_engine_that_has_ended_is_not_ready(scripted: ScriptedEngine, door: Door) -> None:
     await scripted.stop()
     refused = await door.get("/ready")
@@ -106,3 +118,18 @@ async def test_figures_are_those_of_the_newest_state_and_of_all_that_happened(sc
         ]
         assert loads == 1
         assert ("citadel_model_ready", f"device=gpu0,model={MINILM}") not in after
+
+
+async def test_requests_are_counted_by_how_they_ended(scripted: ScriptedEngine, door: Door) -> None:
+    scripted.set_requests(
+        {MINILM: RequestFigures(waiting=3, in_flight=2, p50_s=0.25, refused=4, left=5, ever_answered=60, ever_done=640)}
+    )
+    found = await figures(door)
+    assert found["citadel_requests_total", f"model={MINILM},outcome=answered"] == 60
+    assert found["citadel_requests_total", f"model={MINILM},outcome=refused"] == 4
+    assert found["citadel_requests_total", f"model={MINILM},outcome=left"] == 5
+    assert found["citadel_work_total", f"model={MINILM}"] == 640
+    assert found["citadel_requests_now", f"model={MINILM},stage=waiting"] == 3
+    assert found["citadel_requests_now", f"model={MINILM},stage=running"] == 2
+    assert found["citadel_request_seconds", f"model={MINILM},of=p50"] == 0.25
+    assert ("citadel_request_seconds", f"model={MINILM},of=p95") not in found

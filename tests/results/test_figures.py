@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.records import Switch
+from engine.core.sizes import MIB
+from engine.recording.demand import OwnDemand
 from engine.recording.memory import EngineFacts, Sample
+from engine.recording.trace import TraceRequest
 from engine.results.criteria import Criterion, criteria
 from engine.results.figures import (
     calibrations,
@@ -97,6 +101,30 @@ def test_too_little_filled_memory_under_pressure_fails() -> None:
     samples = [sample(second, 256, 256) for second in range(60)]
     evictions = [switch(second, victim="small") for second in range(60)]
     assert verdicts(recorded(samples, evictions))["Utilisation under pressure"].verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("asked", "blame"),
+    [
+        # gpu0 and gpu1 have room for 512 MiB each: with the small one beside the large one there is no third to fill the rest
+        (
+            ("small", "large"),
+            "could have filled 60.4 % at best, so the sizes allow no more: with small no more than 60.4 %",
+        ),
+        (("large", "small", "middle"), "could have filled 96.5 % at best, so it is the policy that left room empty"),
+    ],
+)
+def test_a_failure_says_whether_the_policy_or_the_sizes_are_to_blame(asked: tuple[str, ...], blame: str) -> None:
+    facts = engine_facts()
+    models = {"small": 138, "large": 480, "middle": 370}
+    known = tuple(replace(facts.models[0], name=name, footprint_bytes=mib * MIB) for name, mib in models.items())
+    samples = [sample(second, 0, 0) for second in range(60)]
+    demand = OwnDemand(0.0, tuple(TraceRequest(float(at), model, 1.0) for at, model in enumerate(asked)))
+    found = ReportRecords(
+        (replace(facts, models=known),), tuple(samples), tuple(switch(at, victim="small") for at in range(60)), demand
+    )
+
+    assert blame in verdicts(found)["Utilisation under pressure"].figure
 
 
 def test_latencies_are_kept_apart_by_model_and_tier() -> None:

@@ -141,7 +141,7 @@ async def _opened(
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store, footprints)
     finally:
-        await engine.stop()
+        await engine.stop(now=True)
 
 
 async def all_devices_up(engine: Engine) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.clock import SystemClock
 from engine.core.commands import Evict, Load, Submission
 from engine.core.models import ModelSpec
 from engine.core.plans import Tier
@@ -64,7 +65,7 @@ async def test_a_slab_whose_file_is_replaced_while_it_is_read_is_not_kept(tmp_pa
     source = resolve(spec, tmp_path)
     folder = prepared_folder(spec, source, tmp_path)
     first = write(folder, checkpoint, value=1)
-    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner())
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner(), SystemClock(), 15.0)
 
     with pytest.raises(PassingFailure, match="was prepared anew while it was read"):
         await store.fetch("m", PreparedMeanwhile(folder, checkpoint))
@@ -102,7 +103,7 @@ async def test_a_companion_that_changes_makes_another_model_of_it(
     source = resolve(spec, tmp_path)
     folder = prepared_folder(spec, source, tmp_path)
     write(folder, checkpoint, value=1)
-    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner())
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner(), SystemClock(), 15.0)
     await store.fetch("m", IgnoredReports())
     (checkpoint / "README.md").write_text("a note, which changes nothing")
     assert not store.is_replaced("m")

@@ -31,6 +31,7 @@ from engine.scheduler.effects import (
     ReleaseModel,
     StartWorker,
     StopReading,
+    StopRun,
     StopVerifying,
     VerifySlab,
     Write,
@@ -73,6 +74,8 @@ class World:
         self.answers: dict[str, Answer] = {}
         self.granted: dict[int, DeviceId] = {}
         self.denied: dict[int, str] = {}
+        self.stopped: dict[int, str] = {}
+        """Runs that were told to end, and why."""
         self.retry_after_s: dict[int, float | None] = {}
         """Of those that were denied."""
         self.written: list[Entry] = []
@@ -110,6 +113,10 @@ class World:
                     assert lease not in self.denied
                     self.denied[lease] = reason
                     self.retry_after_s[lease] = retry_after_s
+                case StopRun(lease, reason):
+                    assert lease not in self.stopped, f"{lease} was stopped twice"
+                    self.stopped[lease] = reason
+                    self.waiting.append(effect)
                 case Write(entry):
                     self.written.append(entry)
                 case CatalogTaken(change):
@@ -124,9 +131,11 @@ class World:
                 case _:
                     self.waiting.append(effect)
 
-    def submit(self, command: Command, origin: Origin = "operator", confirmed: str | None = None) -> str:
+    def submit(
+        self, command: Command, origin: Origin = "operator", confirmed: str | None = None, *, now: bool = False
+    ) -> str:
         name = f"s{next(self._numbers)}"
-        self.send(Submit(Submission(name, command, origin, confirmed)))
+        self.send(Submit(Submission(name, command, origin, confirmed, now)))
         return name
 
     def ask(self, model: ModelName, work: int = 1, *, again: bool = False) -> int:
@@ -187,6 +196,8 @@ class World:
                 self.send(WorkerUp(device, 4711))
             case KillWorker(device):
                 self.kill_worker(device)
+            case StopRun(lease):
+                self.send(LeaseEnded(lease))
             case DropSlab() | InvalidateSlab() | KeepPeaks() | KnowModel() | ForgetModel():
                 pass
 

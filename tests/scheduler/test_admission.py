@@ -112,6 +112,19 @@ def test_texts_wait_for_nobody_as_long_as_there_are_places() -> None:
     assert world.retry_after_s[third] == 20.0
 
 
+def test_two_copies_make_the_same_queue_half_as_long() -> None:
+    bounds, ahead = QueueBounds(wait_s=20.0), Counter({4: 10})  # 30 s for one device
+    one = taking(a_ready(), 4, 3.0)
+    two = with_resident(one, "a", "gpu1")
+
+    assert full(one, bounds, "a", 4, ahead) is not None
+    assert full(two, bounds, "a", 4, ahead) is None
+    texts, asked = QueueBounds(wait_s=10.0), Counter({4: 4})  # 3 s each, two or four of them at once
+    assert full(writing(one, "a"), texts, "a", 4, Counter({4: 9})) is not None
+    assert full(writing(two, "a"), texts, "a", 4, Counter({4: 9})) is None
+    assert full(writing(two, "a", places=1), texts, "a", 4, asked) is None
+
+
 def test_nobody_is_refused_by_a_guess() -> None:
     bounds = Patience(queue=QueueBounds(wait_s=0.001))
     world = World(a_ready(), patience=bounds)

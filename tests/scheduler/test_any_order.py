@@ -17,7 +17,7 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Switch
 from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
-from engine.scheduler.messages import BindFailed, CatalogRead, SlabFailed, SlabNotWrittenBack
+from engine.scheduler.messages import BindFailed, CatalogRead, SignOfLife, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
 from tests.scheduler.scripted_world import World
 
@@ -37,8 +37,8 @@ FINDINGS: Final[tuple[Literal["whole", "altered", "damaged", "stopped"], ...]] =
     "stopped",
 )
 SINGLES: st.SearchStrategy[Single] = st.one_of(
-    st.builds(Load, MODELS, st.none() | DEVICES),
-    st.builds(Evict, MODELS),
+    st.builds(Load, MODELS, st.none() | DEVICES, also=st.booleans()),
+    st.builds(Evict, MODELS, st.none() | DEVICES),
     st.builds(SetPin, MODELS, st.none() | DEVICES),
     st.builds(Unpin, MODELS),
     st.builds(ForceCpu, MODELS),
@@ -57,9 +57,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.submitted: list[str] = []
         self.leases: list[int] = []
 
-    @rule(command=COMMANDS)
-    def submit(self, command: Command) -> None:
-        self.submitted.append(self.world.submit(command))
+    @rule(command=COMMANDS, now=st.booleans())
+    def submit(self, command: Command, now: bool) -> None:
+        self.submitted.append(self.world.submit(command, now=now))
 
     @rule()
     def undo(self) -> None:
@@ -76,7 +76,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.leases:
             lease = data.draw(st.sampled_from(self.leases))
             self.leases.remove(lease)
-            self.world.give_back(lease)
+            self.world.give_back(lease, data.draw(st.sampled_from([0.0, 0.01, 3.0])))
 
     @rule(data=st.data())
     def take_a_command_back(self, data: st.DataObject) -> None:
@@ -130,6 +130,12 @@ class AnyOrder(RuleBasedStateMachine):
     def put_the_catalog_back(self) -> None:
         self.world.send(CatalogRead(tuple(SIZES), box(SIZES).models))
 
+    @rule(device=DEVICES, silent_s=st.sampled_from([0.0, 6.0, 16.0]), step_s=st.sampled_from([1.0, 130.0]))
+    def look_at_a_worker(self, device: str, silent_s: float, step_s: float) -> None:
+        starting = any(isinstance(e, StartWorker) and e.device == device for e in self.world.waiting)
+        if not starting:
+            self.world.send(SignOfLife(device, silent_s, {"tiny": step_s} if not silent_s else {}))
+
     @rule(seconds=st.sampled_from([0.1, 5, 200]))
     def pass_time(self, seconds: float) -> None:
         self.world.pass_time(seconds)
@@ -146,6 +152,12 @@ class AnyOrder(RuleBasedStateMachine):
         named = {r.model for r in state.residents} | {slab.model for slab in state.ram.slabs}
         named |= {step.model for change in state.changes for step in change.steps}
         assert named <= state.models.keys()
+
+    @invariant()
+    def what_comes_by_itself_is_a_copy_on_a_gpu(self) -> None:
+        for job in self.world.scheduler.jobs(self.world.now_s):
+            if job.origin == "queue" and job.plan is not None:
+                assert all(load.stays and load.device not in (*load.stays, "cpu") for load in job.plan.loads)
 
     @invariant()
     def leases_are_counted_once(self) -> None:

@@ -111,5 +111,7 @@ def undo(world: World) -> str | None:
     return found.command.undoes
 
 
-def arrangement(world: World) -> tuple[dict[str, str], dict[str, Pin]]:
-    return world.where(), {name: known.pin for name, known in world.state.models.items() if known.pin is not None}
+def arrangement(world: World) -> tuple[dict[str, list[str]], dict[str, Pin]]:
+    """Who is where, copies in any order, and who is pinned."""
+    where = {model: sorted(places.split(", ")) for model, places in world.where().items()}
+    return where, {name: known.pin for name, known in world.state.models.items() if known.pin is not None}

@@ -12,8 +12,10 @@ from engine.core.policy import Policy
 from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import State
-from engine.scheduler.effects import BindModel, ReleaseModel, StartWorker
-from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased
+from engine.scheduler.board import Patience
+from engine.scheduler.device_health import COMES_UP_S
+from engine.scheduler.effects import BindModel, KillWorker, ReleaseModel, StartWorker
+from engine.scheduler.messages import BindFailed, DeviceRead, ModelReleased, SignOfLife, WorkerDown, WorkerUp
 from tests.core.boxes import box, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
@@ -180,3 +182,165 @@ def test_a_kind_of_card_that_torch_was_not_built_for_is_unsupported_wherever_the
 
     assert world.state.devices["gpu1"].reading.health == "unsupported"
     assert "unsupported" in read_for(world, 20)[-1]
+
+
+# ── workers that hang ────────────────────────────────────────────────────────────────────────────
+
+HANGS_AFTER = Patience(not_answering_s=15.0, step_s=120.0)
+
+
+def with_workers(state: State) -> World:
+    """A world in which each device's worker is up."""
+    world = World(state, patience=HANGS_AFTER)
+    for number, device in enumerate(state.devices):
+        world.send(WorkerUp(device, 4711 + number))
+        world.send(DeviceRead(device, Reading("ok", used_bytes=0, external_bytes=0, at_s=1.0)))
+    return world
+
+
+def healths(world: World) -> dict[str, str]:
+    return {device: known.reading.health for device, known in world.state.devices.items()}
+
+
+def notices_of(world: World) -> list[str]:
+    return [entry.text for entry in world.written if isinstance(entry, Notice)]
+
+
+def test_a_worker_that_is_silent_is_shown_and_takes_no_model_until_it_answers() -> None:
+    world = with_workers(box({"a": 40}))
+    world.send(SignOfLife("gpu0", 2.0))
+    assert healths(world)["gpu0"] == "ok"
+    world.send(SignOfLife("gpu0", 3.0))
+    world.send(SignOfLife("gpu0", 4.0))
+    reading = world.state.devices["gpu0"].reading
+    assert reading.health == "not answering"
+    assert reading.reason == "its worker has not answered for 4 s and is replaced after 15 s"
+    world.submit(Load("a"))
+    world.settle()
+    assert world.where() == {"a": "gpu1 ready"}
+
+    world.send(SignOfLife("gpu0", 0.0))
+    assert healths(world)["gpu0"] == "ok"
+    assert world.find(KillWorker) is None
+    assert notices_of(world) == [
+        "gpu0 is not answering: its worker has not answered for 3 s and is replaced after 15 s",
+        "gpu0 answers again",
+    ]
+
+
+def test_a_silent_worker_is_replaced_when_its_time_is_over_and_its_models_come_back() -> None:
+    world = with_workers(with_resident(box({"a": 40}), "a", "gpu0"))
+    for silent_s in range(1, 19):
+        world.send(SignOfLife("gpu0", silent_s))
+    assert [effect for effect in world.waiting if isinstance(effect, KillWorker)] == [KillWorker("gpu0")]
+    assert world.state.devices["gpu0"].reading.reason == "its worker has not answered for 18 s and was told to end"
+    lease = world.ask("a")
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+    assert healths(world)["gpu0"] == "ok"
+    assert lease in world.granted
+    assert "the worker of gpu0 gave no sign of life for 15 s and was ended; a will be loaded again" in notices_of(world)
+
+
+def test_a_worker_whose_run_makes_no_progress_is_replaced_too() -> None:
+    world = with_workers(with_resident(box({"a": 40}), "a", "gpu0"))
+    world.send(SignOfLife("gpu0", 0.0, {"a": 119.0}))
+    assert world.find(KillWorker) is None
+    world.send(SignOfLife("gpu0", 0.0, {"a": 120.0}))
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+    assert notices_of(world)[0] == (
+        "the worker of gpu0 was busy with one step of a for 120 s and was ended; a will be loaded again"
+    )
+
+
+def test_a_load_under_way_on_a_worker_that_hangs_is_tried_once_more() -> None:
+    world = with_workers(with_slab(box({"a": 40}), "a"))
+    name = world.submit(Load("a", "gpu0"))
+    world.waiting.remove(world.expect(BindModel))  # the worker hangs in it
+    world.send(SignOfLife("gpu0", 16.0))
+    world.settle()
+
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_worker_that_is_slow_to_load_is_not_taken_for_one_that_hangs() -> None:
+    world = with_workers(with_slab(box({"a": 40}), "a"))
+    world.submit(Load("a", "gpu0"))
+    for _ in range(100):
+        world.pass_time(1.0)
+        world.send(SignOfLife("gpu0", 0.0))
+    assert world.find(KillWorker) is None
+    assert world.find(BindModel) is not None
+
+
+def test_a_person_s_load_waits_for_a_device_that_does_not_answer() -> None:
+    world = with_workers(with_resident(box({"a": 40, "b": 40}, {"gpu0": 100}), "a", "gpu0"))
+    world.send(SignOfLife("gpu0", 6.0))
+    name = world.submit(Load("b", "gpu0"))
+    assert name not in world.answers
+    world.send(SignOfLife("gpu0", 16.0))
+    world.settle()
+    assert isinstance(world.answers[name], Done)
+
+
+def test_a_card_that_is_read_while_its_worker_hangs_is_well_again_with_the_next_one() -> None:
+    world = with_workers(with_resident(card_box(), "a", "gpu0"))
+    well = Reading("ok", used_bytes=30 * MIB, external_bytes=0, at_s=1.0)
+    world.send(DeviceRead("gpu0", well))
+    for silent_s in range(1, 16):
+        world.send(SignOfLife("gpu0", silent_s))
+        world.send(DeviceRead("gpu0", well))
+    assert healths(world)["gpu0"] == "not answering"
+    world.settle()
+    assert healths(world)["gpu0"] == "ok"
+    assert sum("is not answering" in text for text in notices_of(world)) == 1
+
+
+def test_a_request_waits_for_the_only_gpu_s_next_worker_instead_of_going_to_the_cpu() -> None:
+    world = with_workers(with_resident(box({"a": 40}, {"gpu0": 100}), "a", "gpu0"))
+    world.kill_worker("gpu0")
+    lease = world.ask("a")
+    assert world.where() == {}
+    world.settle()
+    assert world.granted[lease] == "gpu0"
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_request_does_not_wait_for_ever_for_a_worker_that_does_not_come_up() -> None:
+    world = with_workers(with_resident(box({"a": 40}, {"gpu0": 100}), "a", "gpu0"))
+    world.kill_worker("gpu0")
+    world.waiting.remove(world.expect(StartWorker))
+    lease = world.ask("a")
+    world.pass_time(COMES_UP_S)  # then it asks for a load of its own, which waits for the device for a while
+    world.pass_time(HANGS_AFTER.in_use_s)
+    world.settle()
+    assert world.granted[lease] == "cpu"
+
+
+def test_a_request_drives_nobody_out_for_a_model_that_is_about_to_come_back() -> None:
+    state = box({"a": 60, "b": 60}, {"gpu0": 100, "gpu1": 100})
+    world = with_workers(with_resident(with_resident(state, "a", "gpu0"), "b", "gpu1"))
+    world.kill_worker("gpu0")
+    lease = world.ask("a")
+    assert world.where() == {"b": "gpu1 ready"}
+    world.settle()
+    assert world.granted[lease] == "gpu0"
+    assert world.where() == {"a": "gpu0 ready", "b": "gpu1 ready"}
+
+
+def test_a_request_looks_elsewhere_when_the_next_worker_dies_too() -> None:
+    state = box({"a": 60, "b": 60}, {"gpu0": 100, "gpu1": 100})
+    world = with_workers(with_resident(state, "a", "gpu0"))
+    lease = world.ask("a")
+    world.kill_worker("gpu0")
+    world.give_back(lease)
+    again = world.ask("a")
+    assert again not in world.granted
+    world.waiting.remove(world.expect(StartWorker))
+    world.send(WorkerDown("gpu0", "did not start: exited with status 1"))
+    world.settle()
+    assert world.granted[again] == "gpu1"

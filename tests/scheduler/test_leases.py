@@ -7,7 +7,8 @@ from engine.core.commands import Evict, Load
 from engine.core.policy import Policy
 from engine.core.records import Refused, Switch
 from engine.scheduler.board import Patience
-from tests.core.boxes import box, with_pin, with_resident
+from engine.scheduler.effects import ReadSlab, StopReading
+from tests.core.boxes import box, with_pin, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
 
@@ -145,7 +146,8 @@ def test_a_load_that_nobody_waits_for_any_more_is_given_up_before_anything_has_m
 
 
 def test_a_victim_that_still_drains_stays_when_nobody_waits_for_the_newcomer_any_more() -> None:
-    world = World(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), Policy(cpu_fallback=False))
+    state = with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "b")
+    world = World(state, Policy(cpu_fallback=False))
     running, leaver = world.ask("a"), world.ask("b")
     world.pass_time(21)  # longer than running requests are waited for
     assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
@@ -156,6 +158,21 @@ def test_a_victim_that_still_drains_stays_when_nobody_waits_for_the_newcomer_any
     assert world.where() == {"a": "gpu0 ready"}
     world.give_back(running)
     assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_weights_are_read_no_further_when_nobody_waits_for_the_newcomer_any_more() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
+    world = World(state, Policy(cpu_fallback=False))
+    leaver = world.ask("b")
+    assert world.where() == {"a": "gpu0 ready"}, "it stays until b's weights come"
+    assert world.find(ReadSlab) is not None
+
+    world.give_back(leaver)
+
+    assert world.find(StopReading) is not None
+    world.settle()
+    assert world.where() == {"a": "gpu0 ready"}
+    assert not world.scheduler.is_waiting
 
 
 def test_a_load_that_has_begun_goes_on_though_nobody_waits_for_it_any_more() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.api import Cancelled, Done, Failed
-from engine.core.commands import Load
+from engine.api import Cancelled, Declined, Done, Failed
+from engine.core.commands import Evict, Load
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.scheduler.board import Patience
@@ -161,6 +161,7 @@ def test_a_reading_that_is_being_stopped_is_followed_by_nobody() -> None:
 def test_a_slab_is_read_while_its_victim_leaves() -> None:
     world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     world.submit(Load("b"))
+    world.open_slab("b")
     assert [type(e) for e in world.waiting] == [ReadSlab, ReleaseModel]
 
     world.perform(world.expect(ReadSlab))
@@ -176,7 +177,7 @@ def test_a_load_that_is_taken_back_while_its_victim_drains_stops_its_reading_too
     world.ask("a")
     world.ask("b")
     world.pass_time(21.0)
-    world.expect(ReadSlab)
+    world.open_slab("b")
     assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
     world.withdraw("request-1")
 
@@ -188,6 +189,7 @@ def failed_while_its_victim_leaves() -> tuple[World, str]:
     """The slab of a load of `b` is found to be broken before its victim `a` has left; and the load."""
     world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     name = world.submit(Load("b"))
+    world.open_slab("b")
     world.waiting.remove(world.expect(ReadSlab))
     world.send(SlabFailed("b", "broken", "slab ends 90 bytes too soon"))
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
@@ -245,3 +247,25 @@ def test_a_victims_own_copy_is_not_the_first_to_go_for_the_reading_that_displace
     world.submit(Load("b"))
 
     assert [e.model for e in world.waiting if isinstance(e, DropSlab)] == ["c"]
+
+
+def test_a_load_is_planned_anew_when_who_was_to_leave_stays_after_all() -> None:
+    state = with_slab(
+        with_resident(box({"staying": 70, "small": 15}, {"gpu0": 100}, cpu=1), "staying", "gpu0"), "small"
+    )
+    world = World(state)
+    first = world.ask("staying")
+    evict, small = world.submit(Evict("staying")), world.submit(Load("small"))
+    assert world.where() == {"staying": "gpu0 draining", "small": "gpu0 pending"}
+
+    second = world.ask("staying")
+    assert isinstance(world.answers[evict], Cancelled), "the request keeps its model there"
+    world.pass_time(1)
+    assert small not in world.answers
+    world.pass_time(2.5)
+
+    answer = world.answers[small]
+    assert isinstance(answer, Declined)
+    assert "staying in use" in answer.refusal.reason
+    assert world.granted == {first: "gpu0", second: "gpu0"}
+    assert world.where() == {"staying": "gpu0 ready"}

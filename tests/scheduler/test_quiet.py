@@ -96,7 +96,7 @@ def taken(mib: int) -> DeviceRead:
 
 
 def test_a_load_that_waits_for_room_has_readings_as_ever_until_it_has_room() -> None:
-    world = quiet(with_resident(box({"a": 40, "c": 60}, {"gpu0": 100}), "c", "gpu0"))
+    world = quiet(with_slab(with_resident(box({"a": 40, "c": 60}, {"gpu0": 100}), "c", "gpu0"), "a"))
     world.send(WorkerUp("gpu0", 4711))
     world.submit(Load("a", "gpu0"))
     assert may_rest(world), "it waits for the worker, not for a reading"

@@ -77,12 +77,43 @@ def test_a_slab_that_can_not_be_read_ahead_is_left_to_the_load_that_will_say_why
     assert world.where() == {"a": "gpu0 ready"}
 
 
-def test_nothing_is_dropped_to_read_ahead() -> None:
+def test_what_can_not_have_room_is_not_read_ahead() -> None:
     state = wanted()
     world = World(replace(state, ram=replace(state.ram, budget_bytes=state.models["a"].footprint.weights_bytes - 1)))
     world.send(Tick())
     assert reads(world) == []
     assert world.find(DropSlab) is None
+
+
+def full() -> World:
+    """Room for one slab, which nobody asks for, and another one is asked for."""
+    return World(with_slab(replace(wanted(), ram=replace(wanted().ram, max_models=1)), "b"))
+
+
+def test_a_slab_that_is_worth_less_leaves_for_what_is_read_ahead_and_counts_as_let_go() -> None:
+    world = full()
+    world.send(Tick())
+    assert world.expect(DropSlab).model == "b"
+    assert world.expect(ReadSlab) == ReadSlab("a", ahead=True)
+
+    world.settle()
+
+    assert [s.model for s in world.state.ram.slabs] == ["a"]
+    assert world.state.ram.displaced == 1
+
+
+def test_a_slab_says_why_it_was_read_ahead_until_it_is_loaded_from() -> None:
+    world = full()
+    world.send(Tick())
+    world.open_slab("a")
+    [slab] = world.state.ram.slabs
+    assert slab.ahead == "it is asked for, and no copy has had to leave yet for want of room, b left for it"
+
+    world.settle()
+    assert world.state.ram.slabs[0].ahead == slab.ahead
+    world.submit(Load("a"))
+    world.settle()
+    assert world.state.ram.slabs[0].ahead == ""
 
 
 def test_a_load_that_waits_for_the_rest_of_a_reading_is_measured_against_the_rest() -> None:

@@ -38,6 +38,7 @@ def test_the_phases_of_a_switch_sum_to_its_total() -> None:
     state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0")
     world = World(with_slab(state, "a"))
     name = world.submit(Load("b"))
+    world.open_slab("b")
     world.settle()
 
     switch = switch_of(world, name)
@@ -52,6 +53,7 @@ def test_the_phases_of_a_switch_sum_to_its_total() -> None:
 def test_a_load_waits_until_the_device_shows_the_victims_bytes_free() -> None:
     world = World(with_slab(with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "a", "gpu0"), "a"))
     world.submit(Load("b"))
+    world.open_slab("b")
 
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
     world.perform(world.expect(ReadSlab))

@@ -46,6 +46,7 @@ def test_without_a_cpu_steady_requests_for_one_model_do_not_starve_another() -> 
     running = world.ask("a")
     starving = world.ask("b")
     world.pass_time(21)
+    world.open_slab("b")
     assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
 
     late = world.ask("a")
@@ -66,6 +67,7 @@ def test_a_place_that_is_not_given_up_in_time_stays_with_its_model() -> None:
     starving = world.ask("b")
 
     world.pass_time(21)
+    world.open_slab("b")
     late = world.ask("a")
     world.pass_time(61)
 

@@ -16,6 +16,7 @@ from engine.api import (
     Declined,
     Done,
     EngineAPI,
+    EngineError,
     EngineUnreachable,
     Event,
     Recorded,
@@ -388,3 +389,26 @@ async def test_a_name_that_nobody_has_is_answered_with_the_nearest(api: EngineAP
 
 async def test_reading_an_unchanged_catalog_changes_nothing(api: EngineAPI) -> None:
     assert (await api.reload()).is_empty
+
+
+async def test_a_worker_is_restarted_by_hand_and_an_unknown_device_is_named(api: EngineAPI) -> None:
+    await api.restart_worker("gpu0")
+    with pytest.raises(EngineError, match="there is no device gpu7; the devices are gpu0, gpu1, cpu"):
+        await api.restart_worker("gpu7")
+
+
+async def test_a_plan_that_may_end_runs_says_that_its_evictions_are_at_once(api: EngineAPI) -> None:
+    await api.submit(Submission("load", Load(SMALL)))
+    waits, ends = await api.plan(Evict(SMALL)), await api.plan(Evict(SMALL), now=True)
+    assert isinstance(waits, Plan)
+    assert isinstance(ends, Plan)
+    assert "at once" not in waits.effects
+    assert "at once" in ends.effects
+    done = await api.submit(Submission("evict", Evict(SMALL), confirmed=ends.effects, now=True))
+    assert isinstance(done, Done)
+
+
+async def test_an_engine_can_be_stopped_without_waiting(api: EngineAPI) -> None:
+    await api.stop(now=True)
+    with pytest.raises(EngineUnreachable):
+        await api.snapshot()

@@ -38,6 +38,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
         watcher.generate("phi-3-mini", "a cat"),
         watcher.keep_quiet(15),
         watcher.reload(),
+        watcher.restart_worker("gpu0"),
         watcher.stop(),
     ):
         with pytest.raises(ReadOnly, match="nothing was changed"):
@@ -46,6 +47,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
     assert not scripted.stopped
     assert not scripted.quiet
     assert scripted.reloads == 0
+    assert scripted.restarted == []
 
 
 async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteEngine, paths: Paths) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -69,6 +70,43 @@ async def test_a_hangup_has_the_catalog_read_again_and_says_what_changed(
         assert not scripted.stopped
     assert "SIGHUP: added mine; it fits only the CPU" in caplog.text
     assert "SIGHUP: models[2].task: 'embeding' is given" in caplog.text
+
+
+class Draining(ScriptedEngine):
+    """Waits for its runs when it is stopped, until it is told not to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_draining = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def stop(self, *, now: bool = False) -> None:
+        if now:
+            self._hurry.set()
+        self.is_draining.set()
+        await self._hurry.wait()
+        await super().stop(now=now)
+
+
+async def test_a_second_signal_ends_what_the_first_one_waits_for(paths: Paths) -> None:
+    engine = Draining()
+    async with serving(engine, paths) as service:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await engine.is_draining.wait()
+        assert (await RemoteEngine(paths.socket).snapshot()).state.devices  # it answers meanwhile
+        os.kill(os.getpid(), signal.SIGINT)
+        await service
+    assert engine.stopped
+
+
+async def test_a_client_s_stop_at_once_ends_what_another_one_waits_for(paths: Paths) -> None:
+    engine = Draining()
+    async with serving(engine, paths) as service:
+        waiting = asyncio.create_task(RemoteEngine(paths.socket).stop())
+        await engine.is_draining.wait()
+        await RemoteEngine(paths.socket).stop(now=True)
+        await waiting
+        await service
 
 
 async def test_after_a_stop_nobody_answers_and_it_says_how_to_go_on(paths: Paths) -> None:

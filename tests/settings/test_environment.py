@@ -143,21 +143,70 @@ def test_dotenv_is_read_with_quotes_comments_and_export(tmp_path: Path) -> None:
     assert (settings.policy.cpu_fallback, settings.monitoring.interval_s) == (False, 20)
 
 
-def test_a_bad_line_of_dotenv_is_named_by_number_and_never_quoted(tmp_path: Path) -> None:
-    file = dotenv(tmp_path, "HF_TOKEN=fine\nhf_secret\nAPI KEY=hf_secret\nQUOTED='hf_secret\n")
+SHARED = """\
+# of a web shop, and of Citadel
+PRIVATE_KEY="-----BEGIN KEY-----
+hf_secret=
+-----END KEY-----"
+export DATABASE_URL='postgres://shop@db/shop'
+my-app.name=shop
+MOTD="it's \\"late\\"" # said daily
+JUST_A_NAME
+EMPTY=
 
-    problems = refusals(config_folder(tmp_path), {}, file)
+FRACTION=0.25
+GPU_MEMORY_FRACTION=${FRACTION}
+"""
 
-    assert [problem.split(": ")[1] for problem in problems] == ["line 2", "line 3", "line 4"]
-    assert "hf_secret" not in "".join(problems)
+
+def test_a_file_shared_with_other_programs_is_read_without_a_word(tmp_path: Path) -> None:
+    settings = load_settings(config_folder(tmp_path), {}, dotenv(tmp_path, SHARED))
+
+    assert settings.memory_fraction == 0.25
+    assert settings.warnings == ()
 
 
-def test_a_near_miss_in_dotenv_is_warned_of_without_its_value(tmp_path: Path) -> None:
-    file = dotenv(tmp_path, "GPU_MEMORY_FRACTON=0.123\nHF_TOKEN=secret\nCUDA_DEVICE_ORDER=PCI_BUS_ID\n")
+def test_lines_of_others_that_are_no_variables_are_passed_over_by_number_and_never_quoted(tmp_path: Path) -> None:
+    file = dotenv(tmp_path, "HF_TOKEN=fine\n\nAPI KEY=hf_secret\nQUOTED='hf_secret\nMODEL_CACHE_SIZE=3\n")
 
     settings = load_settings(config_folder(tmp_path), {}, file)
 
-    assert settings.warnings == (".env: GPU_MEMORY_FRACTON is not read by Citadel; did you mean GPU_MEMORY_FRACTION?",)
+    assert settings.ram_tier.max_models == 3
+    assert settings.warnings == tuple(f".env: line {n} is no variable, so it is passed over" for n in (3, 4))
+
+
+@pytest.mark.parametrize("line", ["MODEL_CACHE_SIZE", "export MODEL_CACHE_SIZE: 3", "MODEL_CACHE_SIZE='3"])
+def test_ours_without_a_value_is_refused(tmp_path: Path, line: str) -> None:
+    (problem,) = refusals(config_folder(tmp_path), {}, dotenv(tmp_path, f"A=1\n{line}\n"))
+
+    assert problem == ".env: line 2: MODEL_CACHE_SIZE is given no value; allowed: MODEL_CACHE_SIZE=VALUE"
+
+
+def test_ours_within_a_quote_that_was_left_open_is_warned_of(tmp_path: Path) -> None:
+    file = dotenv(tmp_path, "GREETING='hello\nMODEL_CACHE_SIZE=3\nNAME='shop'\n")
+
+    (warning,) = [w for w in load_settings(config_folder(tmp_path), {}, file).warnings if "MODEL_CACHE_SIZE" in w]
+
+    assert warning == (
+        ".env: MODEL_CACHE_SIZE stands within the quotes that begin in line 1, so it is not read; is a closing quote missing?"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+def test_ours_is_read_whatever_others_write_in(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("PASSWORD=größer\r\nMODEL_CACHE_SIZE=3\r\n".encode(encoding))
+
+    assert load_settings(config_folder(tmp_path), {}, file).ram_tier.max_models == 3
+
+
+@pytest.mark.parametrize("written", ["GPU_MEMORY_FRACTON", "gpu_memory_fraction", "GPU-MEMORY-FRACTION"])
+def test_a_near_miss_in_dotenv_is_warned_of_without_its_value(tmp_path: Path, written: str) -> None:
+    file = dotenv(tmp_path, f"{written}=0.123\nHF_TOKEN=secret\nCUDA_DEVICE_ORDER=PCI_BUS_ID\n")
+
+    settings = load_settings(config_folder(tmp_path), {}, file)
+
+    assert settings.warnings == (f".env: {written} is not read by Citadel; did you mean GPU_MEMORY_FRACTION?",)
 
 
 def test_the_example_names_every_variable_with_its_default(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.settings import SettingsError, find_config_folder, find_dotenv
+from engine.defaults import DEFAULTS_FOLDER
+from engine.settings import SettingsError, find_config_folder, find_dotenv, load_settings
+from engine.settings.load import ALLOCATION_FILE
 from tests.settings.config_files import config_folder
 
 
@@ -42,12 +44,24 @@ def test_a_named_folder_that_does_not_exist_is_refused_with_who_named_it(tmp_pat
         find_config_folder(None, {"CITADEL_CONFIG": "nowhere"}, tmp_path)
 
 
-def test_no_configuration_at_all_says_where_it_was_looked_for_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError) as caught:
-        find_config_folder(None, {"HOME": str(tmp_path / "home")}, tmp_path)
+def test_a_folder_that_cant_be_looked_at_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"can't be looked at for gpu_allocation.yaml: File name too long"):
+        find_config_folder(None, {"XDG_CONFIG_HOME": str(tmp_path / ("x" * 300))}, tmp_path)
 
-    assert f"neither in {tmp_path}/config nor in {tmp_path}/home/.config/citadel" in str(caught.value)
-    assert "--config FOLDER or CITADEL_CONFIG" in str(caught.value)
+
+def test_where_nobody_has_written_one_the_programs_own_holds_with_an_empty_catalog(tmp_path: Path) -> None:
+    folder = find_config_folder(None, {"HOME": str(tmp_path / "home")}, tmp_path)
+    assert folder == DEFAULTS_FOLDER
+
+    settings = load_settings(folder, {}, find_dotenv(folder, tmp_path))
+    assert settings.models == ()
+    assert settings.policy == load_settings(config_folder(tmp_path), {}, None).policy
+
+
+def test_the_programs_allocation_is_the_one_of_the_checkout() -> None:
+    """With all its comments: what `citadel init` writes is read by people."""
+    of_checkout = Path(__file__).parents[2] / "config" / ALLOCATION_FILE
+    assert (DEFAULTS_FOLDER / ALLOCATION_FILE).read_text() == of_checkout.read_text()
 
 
 def test_dotenv_beside_the_configuration_goes_before_the_one_in_the_working_folder(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def test_every_value_of_the_file_is_taken(tmp_path: Path) -> None:
 devices: {virtual: [{memory: 6GiB}], cpu_memory: 1.5 GiB}
 memory_fraction: 0.5
 ram_tier: {budget: 512MiB, max_models: 7}
-policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: no, min_residency_s: 0}
+policy: {eviction: lru, balancing: pack, cpu_fallback: false, dynamic_loading: no, copies: no, min_residency_s: 0}
 loading: {timeout_s: 5, retries: 0, queue_deadline_s: 1.5, drain_deadline_s: 2}
 requests: {deadline_s: {embedding: 5, generation: 900}, queue_rows: 10, queue_generations: 3, queue_wait_s: 0.5}
-monitoring: {interval_s: 10, sample_s: 0.5}
+monitoring: {interval_s: 10, sample_s: 0.5, not_answering_s: 4, step_deadline_s: 30}
 journal: {max_size: 1MiB, files: 2}
 recording: {max_size: 2MiB, files: 3}
 restore_after_restart: false
@@ -61,13 +61,16 @@ restore_after_restart: false
     assert settings.gpus == {"gpu0": VirtualGpu(Size(6 * GIB), backing="ram")}
     assert settings.devices.cpu_memory_bytes == 3 * GIB // 2
     assert (settings.ram_tier.budget_bytes, settings.ram_tier.max_models) == (512 * MIB, 7)
-    assert settings.policy == Policy("lru", "pack", cpu_fallback=False, dynamic_loading=False, min_residency_s=0)
+    assert settings.policy == Policy(
+        "lru", "pack", cpu_fallback=False, dynamic_loading=False, copies=False, min_residency_s=0
+    )
     assert (settings.loading.timeout_s, settings.loading.retries) == (5, 0)
     requests = settings.requests
     kinds: tuple[TaskKind, ...] = ("embedding", "generation", "rerank", "classify")
     assert [requests.deadline_s.of(kind) for kind in kinds] == [5, 900, 120, 120]
     assert (requests.queue_rows, requests.queue_generations, requests.queue_wait_s) == (10, 3, 0.5)
     assert (settings.monitoring.interval_s, settings.monitoring.sample_s) == (10, 0.5)
+    assert (settings.monitoring.not_answering_s, settings.monitoring.step_deadline_s) == (4, 30)
     assert (settings.journal.max_bytes, settings.journal.files) == (MIB, 2)
     assert (settings.recording.max_bytes, settings.recording.files) == (2 * MIB, 3)
     assert not settings.restore_after_restart
@@ -98,6 +101,7 @@ def test_an_empty_list_of_gpus_means_the_cpu_alone(tmp_path: Path) -> None:
         ("loading: 5", "loading: 5 is given; allowed: a table with timeout_s, retries"),
         ("requests: {deadline_s: 30}", "requests.deadline_s: 30 is given; allowed: a table with embedding, rerank"),
         ("requests: {deadline_s: {classify: 0}}", "requests.deadline_s.classify: 0 is given; allowed: seconds, over 0"),
+        ("monitoring: {not_answering_s: 1}", "monitoring.not_answering_s: 1 is given; allowed: seconds, at least 3"),
         ("requests: {queue_rows: 0}", "requests.queue_rows: 0 is given; allowed: a whole number from 1 to 1000000"),
         ("ram_tier: {budget: 2GB}", "ram_tier.budget: '2GB' is given; allowed: a size of at least 1MiB"),
         ("ram_tier: {budget: 0MiB}", "ram_tier.budget: '0MiB' is given; allowed: a size of at least 1MiB"),

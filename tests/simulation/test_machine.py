@@ -147,13 +147,13 @@ def test_a_model_runs_one_request_at_a_time(machine: SimulatedBox) -> None:
     machine.run("gpu0", "a", SimulatedRun(1, 2.0), 0.0)
     machine.run("gpu0", "a", SimulatedRun(2, 2.0), 0.0)
 
-    assert reports(machine) == [(2.0, LeaseEnded(1)), (4.0, LeaseEnded(2))]
+    assert reports(machine) == [(2.0, LeaseEnded(1, 2.0)), (4.0, LeaseEnded(2, 2.0))]
 
 
 def test_the_cpu_takes_longer(machine: SimulatedBox) -> None:
     machine.run(CPU, "a", SimulatedRun(1, 2.0), 0.0)
 
-    assert reports(machine) == [(16.0, LeaseEnded(1))]
+    assert reports(machine) == [(16.0, LeaseEnded(1, 16.0))]
 
 
 def test_a_release_tells_what_the_device_still_holds(machine: SimulatedBox) -> None:
@@ -164,3 +164,17 @@ def test_a_release_tells_what_the_device_still_holds(machine: SimulatedBox) -> N
 
     [(_, released)] = reports(machine)
     assert getattr(released, "used_bytes", None) == 3 * GB
+
+
+def test_what_is_read_before_anybody_waits_is_told_apart_from_what_a_load_waits_for(machine: SimulatedBox) -> None:
+    machine.perform(ReadSlab("a", ahead=True), 0.0)
+    machine.take()
+    machine.perform(BindModel("a", "gpu0", 0), 2.0)
+    reports(machine)
+    assert (machine.moved.ahead_bytes, machine.moved.from_disk_bytes) == (1 * GB, 3 * GB)
+
+    machine.perform(ReadSlab("b", ahead=True), 10.0)
+    machine.take()
+    machine.perform(StopReading("b"), 11.0)
+    reports(machine)
+    assert (machine.moved.ahead_bytes, machine.moved.from_disk_bytes) == (1.5 * GB, 3.5 * GB)

@@ -43,3 +43,10 @@ def test_one_that_is_done_can_not_be_stopped(rate: SharedRate[str]) -> None:
     rate.take()
 
     assert not rate.stop("a", now_s=2.0)
+
+
+def test_what_a_user_has_yet_to_have_is_told() -> None:
+    rate: SharedRate[str] = SharedRate(10.0)
+    rate.start("a", 20.0, now_s=0.0)
+    assert rate.left("a", now_s=0.5) == 15.0
+    assert rate.left("b", now_s=0.5) == 0.0

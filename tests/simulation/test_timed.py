@@ -68,6 +68,18 @@ def test_loads_for_two_gpus_are_read_one_after_the_other() -> None:
     assert outcome.switch_s == pytest.approx(2 * (6 + 1))
 
 
+def test_a_busy_model_gets_a_second_gpu_of_which_no_other_model_wants_anything() -> None:
+    burst = [(100.0 * number, "a", 10.0) for number in range(1, 9) for _ in range(4)]
+
+    twice = replayed(TWO_GPUS, NO_CPU, *burst)
+
+    # four at once wait 0, 10, 20 and 30 s for one device, and 0, 0, 10 and 10 s for two
+    assert twice.moved.gpu_loads == 2
+    assert delays(twice)[1] == pytest.approx(36.0)
+    assert twice.delays is not None
+    assert twice.delays.percentiles_s[75] == pytest.approx(10.0)
+
+
 def test_models_that_run_on_one_device_at_once_share_it() -> None:
     outcome = replayed(Box((8 * GB,), ram_bytes=8 * GB), NO_CPU, (0, "a", 1), (0, "b", 1), (30, "a", 4), (30, "b", 4))
 

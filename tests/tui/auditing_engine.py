@@ -92,9 +92,9 @@ class AuditingEngine(ScriptedEngine):
         """The operator said yes to what the screen shows."""
         self._agreed.append((command, _without_marks(text)))
 
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._check_meant(command)
-        found = await super().plan(command)
+        found = await super().plan(command, now=now)
         if isinstance(found, Plan):
             self._asking.pop((command, found.effects), None)
             if found.has_side_effects:

@@ -66,7 +66,8 @@ async def test_pin_and_cpu_are_toggles() -> None:
 async def test_what_can_not_be_done_now_says_why() -> None:
     scene = await busy_scene()
     assert BY_ID["evict"].why_not(scene, ("bge-base",)) == "bge-base is on no device"
-    assert BY_ID["load"].why_not(scene, ("phi-3-mini",)) == "phi-3-mini is on gpu0 already; it can be moved"
+    assert BY_ID["load"].why_not(scene, ("phi-3-mini",)) == "", "it can be loaded once more, on the other GPU"
+    assert BY_ID["load"].why_not(scene, ("e5-small",)) == "e5-small is on cpu already; it can be moved"
     assert BY_ID["load"].why_not(scene, ()) == "no model is selected"
 
 
@@ -82,6 +83,7 @@ async def test_no_verb_works_without_a_line_or_in_a_read_only_console() -> None:
 async def test_the_help_page_names_every_action() -> None:
     text = "\n".join("".join(span.text for span in line) for line in help_lines(ACTIONS, Paper(100, UNICODE)))
     assert all(a.help in " ".join(text.split()) and a.word in text for a in ACTIONS)
+    assert "slab" in text
 
 
 async def test_a_narrow_footer_keeps_help_and_quit() -> None:

@@ -6,13 +6,17 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from msgspec.structs import replace
+
 from citadel_tui.app import CitadelApp
 from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import AT_FIRST
 from citadel_tui.theme import Look
 from citadel_tui.viewmodel.glyphs import UNICODE
+from engine.defaults import DEFAULTS_FOLDER
 from engine.paths import console_file
 from tests.scripted_engine import ScriptedEngine
+from tests.scripted_plans import scripted_state
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import NOON_S, Console, Line
 
@@ -51,3 +55,17 @@ def test_a_console_that_was_left_once_is_no_longer_new() -> None:
     assert load_settings_file(path).first
     save_settings_file(path, AT_FIRST)
     assert not load_settings_file(path).first
+
+
+async def test_a_console_without_models_says_how_to_add_one_and_names_no_key_for_them() -> None:
+    engine = ScriptedEngine(replace(scripted_state(), models={}))
+    async with first_console(engine) as console:
+        await console.sees("No model yet: add some to /etc/citadel/model_gpu_mapping.json")
+        assert not console.app.screen.query_one("Welcome").display
+
+
+async def test_a_console_on_the_programs_own_defaults_names_the_command_that_writes_others() -> None:
+    engine = ScriptedEngine(replace(scripted_state(), models={}))
+    engine.config = str(DEFAULTS_FOLDER)
+    async with first_console(engine) as console:
+        await console.sees("`citadel init` writes")

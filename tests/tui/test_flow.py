@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from citadel_tui.flow import StatusMessage, carry_out, fulfil
-from engine.api import Answer, Cancelled, Changed
+from msgspec.structs import replace
+
+from citadel_tui.flow import StatusMessage, Wanted, carry_out, fulfil
+from engine.api import Answer, Cancelled, Changed, Done
 from engine.core.commands import Command, Evict, Load, Move, SetPin, Submission
 from engine.core.plans import LoadStep, Plan, Refusal
 from engine.core.prediction import Prediction
@@ -16,21 +18,26 @@ from tests.tui.busy_engines import busy_engine
 class Answering:
     """An operator who gives these answers to the questions, in order."""
 
-    def __init__(self, *answers: Command | None) -> None:
+    def __init__(self, *answers: Command | Wanted | None) -> None:
         self._answers = list(answers)
         self.asked: list[tuple[Plan, bool]] = []
         self.refusals: list[Refusal] = []
         self.messages: list[StatusMessage] = []
 
-    async def confirm(self, plan: Plan, *, changed: bool) -> Command | None:
+    async def confirm(self, plan: Plan, wanted: Wanted, *, changed: bool) -> Wanted | None:
         self.asked.append((plan, changed))
-        return self._answers.pop(0)
+        return self._next()
 
-    async def agree(self, proposal: Proposal) -> bool:
-        return self._answers.pop(0) is not None
+    async def agree(self, proposal: Proposal) -> Wanted | None:
+        return self._next()
 
-    async def read(self, refusal: Refusal) -> None:
+    async def read(self, refusal: Refusal) -> Wanted | None:
         self.refusals.append(refusal)
+        return self._next() if self._answers else None
+
+    def _next(self) -> Wanted | None:
+        answer = self._answers.pop(0)
+        return answer if isinstance(answer, Wanted | None) else Wanted(answer)
 
     def say(self, message: StatusMessage) -> None:
         self.messages.append(message)
@@ -129,3 +136,52 @@ async def test_a_command_taken_back_says_why() -> None:
     operator = Answering(Move("e5-small", "cpu"))
     await carry_out(Load("e5-small"), Rescued(), operator)
     assert operator.messages == [StatusMessage("load e5-small: taken back: a request rescued its victim", "warn")]
+
+
+def in_use(engine: ScriptedEngine, model: str) -> None:
+    """A request runs on `model`."""
+    residents = tuple(replace(r, leases=1) if r.model == model else r for r in engine.state.residents)
+    engine.set_state(replace(engine.state, residents=residents))
+
+
+async def test_runs_are_ended_only_after_a_preview_that_says_so() -> None:
+    engine = await busy_engine()
+    in_use(engine, "phi-3-mini")
+    now = Wanted(Evict("phi-3-mini"), now=True)
+    operator = Answering(now, now)
+    await carry_out(Evict("phi-3-mini"), engine, operator)
+    waits, ends = (plan for plan, _ in operator.asked)
+    assert (waits.may_end_runs, ends.may_end_runs) == (True, False)
+    assert engine.submissions[-1].now
+    assert engine.submissions[-1].confirmed == ends.effects
+
+
+async def test_a_refusal_for_runs_in_the_way_can_be_answered_with_their_end() -> None:
+    engine = await busy_engine()
+    in_use(engine, "phi-3-mini")
+    now = Wanted(Load("bge-base", "gpu0"), now=True)
+    operator = Answering(now, now)
+    await carry_out(Load("bge-base", "gpu0"), engine, operator)
+    assert [refusal.may_end_runs for refusal in operator.refusals] == [True]
+    assert engine.submissions[-1].now
+    assert engine.state.find("bge-base", "gpu0")
+
+
+async def test_a_load_under_way_is_waited_for_and_its_end_is_told() -> None:
+    class Joining(ScriptedEngine):
+        joined = False
+
+        async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
+            return Plan(command, (), ("e5-small is being loaded on gpu0; that is waited for",), joins=True)
+
+        async def submit(self, submission: Submission) -> Answer:
+            self.joined = True
+            return Done(Plan(submission.command, (), ("e5-small is already ready on gpu0",)))
+
+    engine, operator = Joining(), Answering()
+    await carry_out(Load("e5-small"), engine, operator)
+    assert engine.joined
+    assert [message.text for message in operator.messages] == [
+        "load e5-small: waits; e5-small is being loaded on gpu0; that is waited for",
+        "load e5-small: done",
+    ]

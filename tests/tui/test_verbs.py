@@ -155,7 +155,7 @@ async def test_a_read_only_console_shows_everything_and_does_nothing() -> None:
 
 
 class Faulty(ScriptedEngine):
-    async def plan(self, command: Command) -> Plan | Refusal:
+    async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         raise LookupError("[/] a fault of ours")
 
 
@@ -165,3 +165,19 @@ async def test_a_fault_in_carrying_a_command_out_is_shown_and_the_console_goes_o
         await console.sees("the command broke: LookupError: [/] a fault of ours")
         await console.press("escape", "s")
         await console.sees("by name")
+
+
+async def test_a_ready_model_may_have_one_more_copy_and_eviction_asks_which_one() -> None:
+    engine = await busy_engine()
+    async with open_console(engine) as console:
+        await console.select("all-MiniLM-L6-v2")
+        await console.press("l")
+        await console.sees("adds   all-MiniLM-L6-v2 on gpu0      98 MiB")
+        await console.sees("from the RAM tier, stays on gpu1")
+        await console.press("y")
+        await console.until(lambda: engine.submissions[-1].command == Load("all-MiniLM-L6-v2", "gpu0", also=True))
+        await console.sees("gpu1 gpu0")
+        await console.press("e")
+        await console.sees("from all of them")
+        await console.press("down", "enter")
+        await console.until(lambda: engine.submissions[-1].command == Evict("all-MiniLM-L6-v2", "gpu0"))

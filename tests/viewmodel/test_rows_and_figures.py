@@ -20,6 +20,7 @@ from citadel_tui.viewmodel.spans import Line, Span, cut, filled, left, width_of,
 from citadel_tui.words.figures import age_text, clock_text, idle_text, phase_text, range_text, seconds_text
 from citadel_tui.words.plans import plan_words
 from engine.core.commands import Load, SetPin
+from engine.core.ledger import set_keep_alive
 from engine.core.models import Footprint
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Refusal
 from engine.core.prediction import Prediction
@@ -76,6 +77,15 @@ async def test_a_model_on_the_move_shows_both_places_and_its_progress() -> None:
     state = replace(scene.snapshot.state, residents=(coming, *scene.snapshot.state.residents))
     row = (await rows_by_name(replace(scene, snapshot=replace(scene.snapshot, state=state))))["phi-3-mini"]
     assert (row.where, row.state) == ("gpu0→cpu", "load 62%")
+
+
+async def test_a_model_that_leaves_for_being_idle_says_in_how_long() -> None:
+    scene = await busy_scene()
+    assert scene.snapshot is not None
+    state = set_keep_alive(scene.snapshot.state, "phi-3-mini", 300.0)
+    idle = tuple(replace(resident, idle_since_s=scene.snapshot.at_s - 60) for resident in state.residents)
+    shown = replace(scene, snapshot=replace(scene.snapshot, state=replace(state, residents=idle)))
+    assert (await rows_by_name(shown))["phi-3-mini"].state == "ready 4m"
 
 
 async def test_a_synthetic_model_is_marked_and_a_real_one_is_not() -> None:

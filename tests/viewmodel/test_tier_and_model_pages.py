@@ -103,3 +103,11 @@ async def test_a_model_whose_texts_are_cut_says_where_and_why_there() -> None:
     )
     assert any(line.endswith("at most 16 rows of 64 tokens, longer texts are cut") for line in found)
     assert any(line.endswith("bge-base: max_sequence is lowered to 64") for line in found)
+
+
+async def test_the_tier_says_why_a_slab_is_read_ahead() -> None:
+    why = "4.0 s of reading while idle are expected to save 9.2 s of waiting"
+    slabs = Slab("e5-small", 128 * MIB, "reading", START_S, why), Slab("bge-base", 418 * MIB, "kept", START_S, why)
+    found = " ".join(texts(tier_lines(await busy_scene(*slabs), Paper(120, UNICODE))))
+    assert f"is being read ahead: {why}" in found
+    assert f"was read ahead: {why}; " in found

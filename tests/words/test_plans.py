@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import log_lines
@@ -21,6 +22,7 @@ from citadel_tui.words.plans import (
     proposal_words,
     refusal_text,
     refusal_words,
+    restart_words,
 )
 from citadel_tui.words.records import record_text
 from engine.core.commands import Batch, Evict, Load, Move, SetPin
@@ -40,10 +42,19 @@ from engine.core.prediction import Prediction
 from engine.core.proposals import Gain, Proposal, Rebalance
 from engine.core.records import Phases, Pinned, Record, Refused, Switch
 from engine.core.sizes import MIB
+from tests.core.boxes import box, with_resident
 from tests.scripted_plans import START_S
 
 WIDE: Final = 200
-LEAVES: Final = EvictStep("a", "gpu0", 60 * MIB, leases=2, predicted=Prediction(0.01, 0.02), written_back=True)
+LEAVES: Final = EvictStep(
+    "a",
+    "gpu0",
+    60 * MIB,
+    leases=2,
+    predicted=Prediction(0.01, 0.02),
+    written_back=True,
+    drain=Prediction(3.1, 6.0),
+)
 PLAN: Final = Plan(
     Load("b"),
     (
@@ -124,11 +135,28 @@ def test_a_plan_as_the_shell_prints_it() -> None:
         "loads b (synthetic) on gpu0 (80 MiB), from disk",
         "pins b (synthetic) on gpu0",
         "UNPINS d (synthetic)",
-        "takes 0.31 to 0.51 s, once the running requests have ended",
+        "takes 0.31 to 0.51 s, once the running requests have ended in 3.10 to 6.00 s",
+        "or, with --now, ends 2 running requests of a (synthetic) at once",
         "because no device has room",
         "because gpu0 gives it up cheapest",
         "instead: gpu1, c (synthetic), e (synthetic) leaving: 0.40 to 0.60 s; it would cost 1.20 s",
     ]
+
+
+def test_a_plan_that_ends_runs_says_so_instead() -> None:
+    ends = replace(PLAN, steps=(replace(LEAVES, at_once=True), *PLAN.steps[1:]))
+    text = plan_text(ends, str)
+    assert "LEAVES a from gpu0 (60 MiB), ends 2 running requests, back to the RAM tier" in text
+    assert "takes 0.31 to 0.51 s\n" in text
+    assert "--now" not in text
+
+
+def test_another_worker_is_told_by_what_it_does_to_whatever_is_there() -> None:
+    state = with_resident(box({"a": 60, "b": 10}), "a", "gpu0", leases=2)
+    ended, back = restart_words(state, "gpu0", str)
+    assert ended == "2 running requests there: ended, and tried once more"
+    assert back.startswith("a leaves gpu0 and is loaded again: ")
+    assert restart_words(state, "gpu1", str) == ()
 
 
 def test_a_refusal_as_the_shell_prints_it() -> None:

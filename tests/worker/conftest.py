@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import torch
 from transformers.utils import logging
 
 from engine.weights.arena import Arena
@@ -27,6 +28,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def tier() -> Tier:
     return Tier(64 << 20)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For models so small that torch's threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ transformers writes on the same folder: the oracle of generation."""
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,8 @@ from engine.core.models import Limits
 from engine.core.tasks import Continuation, Generate, TaskPart, TextPart
 from engine.worker.convert import load_module
 from engine.worker.generation import Generator
+from engine.worker.lanes import Asked, Turn
+from engine.worker.running import RunOutcome
 from engine.worker.tokenizer import load_tokenizer
 
 _SIZES: Final = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -96,18 +99,67 @@ def generator(folder: Path, limits: Limits = LIMITS) -> Generator:
     return Generator(load_module(folder, "generation", torch.float32), load_tokenizer(folder), limits)
 
 
+class Run:
+    """A run of a lane, and all that came of it."""
+
+    def __init__(self, task: Generate, number: int = 1) -> None:
+        self.said: list[TextPart] = []
+        self.answers: list[RunOutcome | Exception] = []
+        self._over: Final = threading.Event()
+        self.asked: Final = Asked(number, task, self.say, self._answered, self._answered)
+
+    def say(self, part: TaskPart) -> None:
+        assert isinstance(part, TextPart)
+        self.said.append(part)
+
+    def _answered(self, answer: RunOutcome | Exception) -> None:
+        self.answers.append(answer)
+        self._over.set()
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """Waited for; raises why the run failed."""
+        assert self._over.wait(60)
+        (answer,) = self.answers
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        text = ""
+        for part in self.said:
+            text = text[: part.begin] + part.text
+        return text
+
+    @property
+    def result(self) -> Continuation:
+        """Of a run that ended well; what was said meanwhile is the same text."""
+        result = self.outcome.result
+        assert isinstance(result, Continuation)
+        assert self.text == result.text
+        return result
+
+
+def outcome_of(runner: Generator, task: Generate) -> RunOutcome:
+    """Of the only run of a lane."""
+    lane, run = runner.lane("m", Turn()), Run(task)
+    lane.take(run.asked)
+    try:
+        return run.outcome
+    finally:
+        lane.close()
+
+
 def written(runner: Generator, task: Generate) -> Continuation:
     """What it writes; what is said meanwhile is the same text."""
-    said: list[TaskPart] = []
-    result = runner.run(task, said.append).result
-    assert isinstance(result, Continuation)
-    text = ""
-    for part in said:
-        assert isinstance(part, TextPart)
-        assert part.begin == len(text)
-        text += part.text
-    assert text == result.text
-    return result
+    lane, run = runner.lane("m", Turn()), Run(task)
+    lane.take(run.asked)
+    try:
+        return run.result
+    finally:
+        lane.close()
 
 
 def written_by_transformers(

@@ -97,3 +97,31 @@ def test_padding_is_left_out_of_the_mean() -> None:
     mask = torch.tensor([[1, 1, 0]])
     assert pool(hidden, mask, Pooling(("mean",))).tolist() == [[2.0]]
     assert pool(hidden, mask, Pooling(("cls", "max"))).tolist() == [[1.0, 3.0]]
+
+
+def test_tokens_that_are_given_as_they_are_have_the_vector_of_their_text(minilm: torch.nn.Module) -> None:
+    rows = load_tokenizer(MINILM)(TEXTS[:2])["input_ids"]
+    made = embed(embedder(minilm, OWN), Embed((), tokens=tuple(map(tuple, rows))))
+    torch.testing.assert_close(made.vectors, vectors(minilm, TEXTS[:2]), atol=1e-6, rtol=0)
+    assert [tokens.kept for tokens in made.tokens] == [len(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (Embed((), tokens=((101, 40_000),)), "text 1 holds the token of number 40000, and the model knows 30522"),
+        (Embed((), tokens=((101,), (-1,))), "a token has a number below 0"),
+        (Embed(("a",), tokens=((101,),)), "leave texts and prompts out"),
+        (Embed((), prompt_text="query: ", tokens=((101,),)), "leave texts and prompts out"),
+        (Embed((), tokens=((101,) * 300,)), "text 1 has 300 tokens, and the limit is 256"),
+        (Embed((), tokens=((),)), "text 1 is empty"),
+    ],
+)
+def test_tokens_that_are_none_of_the_models_are_refused(minilm: torch.nn.Module, task: Embed, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        embed(embedder(minilm, OWN), task)
+
+
+def test_tokens_beyond_the_limit_are_cut_where_that_is_asked_for(minilm: torch.nn.Module) -> None:
+    made = embed(embedder(minilm, OWN), Embed((), truncate=True, tokens=((101,) * 300,)))
+    assert (made.tokens[0].seen, made.tokens[0].kept, made.tokens[0].is_cut) == (300, 256, True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine.core.models import Limits, ModelSpec
-from engine.core.tasks import Continuation, Generate, TaskPart
+from engine.core.tasks import Continuation, Generate
 from engine.weights.checks import check_checkpoint
 from engine.weights.errors import BadCheckpoint
 from engine.worker.convert import load_module, write_module
@@ -24,10 +24,13 @@ from tests.worker.decoders import (
     ask_for,
     fallback_tokenizer,
     generator,
+    outcome_of,
     write_decoder,
     written,
     written_by_transformers,
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEC = ModelSpec("m", ("path:there",), "generation")
 PROMPT = "the cat"
@@ -153,7 +156,7 @@ def test_settings_that_ask_for_nothing_are_let_pass(folder: Path) -> None:
 def test_beams_can_t_be_drawn_with(folder: Path) -> None:
     ask_for(folder, num_beams=2)
     with pytest.raises(BadRequest, match="num_beams"):
-        generator(folder).run(Generate(PROMPT, 4, temperature=1.0), lambda _: None)
+        written(generator(folder), Generate(PROMPT, 4, temperature=1.0))
 
 
 # ── why a text ends ──────────────────────────────────────────────────────────────────────────────
@@ -199,7 +202,7 @@ def test_a_special_token_is_a_stop_string_by_itself_only(folder: Path) -> None:
     ended = written(runner, Generate(PROMPT, 6, stop=("<s>",)))
     assert (ended.ended, ended.stop, ended.tokens) == ("stop", "<s>", 6)
     with pytest.raises(BadRequest, match=r"has the special token <s>.*give it alone"):
-        runner.run(Generate(PROMPT, 6, stop=("\n<s>",)), lambda _: None)
+        written(runner, Generate(PROMPT, 6, stop=("\n<s>",)))
 
 
 # ── what does not fit, and what is no answer ─────────────────────────────────────────────────────
@@ -219,21 +222,19 @@ def test_a_prompt_that_leaves_no_room_is_refused_and_never_cut(
     limits: Limits, characters: int, tokens: int, words: str, folder: Path
 ) -> None:
     runner = generator(folder, limits)
-    said: list[TaskPart] = []
     with pytest.raises(BadRequest, match=words):
-        runner.run(Generate("x" * characters, tokens), said.append)
-    assert said == []
+        written(runner, Generate("x" * characters, tokens))
 
 
 def test_a_prompt_that_just_fits_is_answered(folder: Path) -> None:
-    outcome = generator(folder, Limits(1, 32)).run(Generate("x" * 24, 8), lambda _: None)
+    outcome = outcome_of(generator(folder, Limits(1, 32)), Generate("x" * 24, 8))
     assert isinstance(outcome.result, Continuation)
     assert (outcome.result.prompt_tokens, outcome.result.tokens, outcome.filled) == (24, 8, 1.0)
 
 
 def test_an_empty_prompt_is_refused_unless_it_has_a_token_of_its_own(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="the prompt is empty"):
-        generator(folder).run(Generate("", 4), lambda _: None)
+        written(generator(folder), Generate("", 4))
     begins = write_decoder(tmp_path / "begins", tokenizer=fallback_tokenizer())
     result = written(generator(begins), Generate("", 4))
     assert (result.prompt_tokens, result.tokens) == (1, 4)
@@ -246,7 +247,7 @@ def test_scores_that_are_no_numbers_are_refused_with_the_cause(folder: Path) -> 
         module.get_submodule("model.norm").get_parameter("weight").data[0] = number
         for task in (Generate(PROMPT, 4), Generate(PROMPT, 4, temperature=1.0)):
             with pytest.raises(BadCheckpoint, match=words):
-                runner.run(task, lambda _: None)
+                written(runner, task)
         with pytest.raises(BadCheckpoint, match=words):
             runner.warm()
 
@@ -254,7 +255,7 @@ def test_scores_that_are_no_numbers_are_refused_with_the_cause(folder: Path) -> 
 def test_settings_that_leave_no_token_are_refused(folder: Path) -> None:
     ask_for(folder, suppress_tokens=list(range(300)))
     with pytest.raises(BadCheckpoint, match="forbid all of them"):
-        generator(folder).run(Generate(PROMPT, 4), lambda _: None)
+        written(generator(folder), Generate(PROMPT, 4))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) -> None:
@@ -262,7 +263,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) ->
     tokenizer.add_tokens(["zebra"])
     runner = Generator(load_module(folder, "generation", torch.float32), tokenizer, LIMITS)
     with pytest.raises(BadRequest, match=r"'zebra'.*its tokenizer is of another model"):
-        runner.run(Generate("a zebra", 4), lambda _: None)
+        written(runner, Generate("a zebra", 4))
 
 
 def test_a_skeleton_reads_settings_where_from_pretrained_does(folder: Path, tmp_path: Path) -> None:
@@ -274,3 +275,29 @@ def test_a_skeleton_reads_settings_where_from_pretrained_does(folder: Path, tmp_
     settings = Skeleton(tmp_path / "prepared").module.generation_config
     assert settings is not None
     assert (settings.no_repeat_ngram_size, settings.eos_token_id) == (2, 1)
+
+
+@pytest.mark.parametrize(("presence", "frequency"), [(2.0, 0.0), (0.0, 2.0), (1.0, 1.5), (-2.0, 0.0)])
+def test_penalties_count_what_was_written_and_not_the_prompt(folder: Path, presence: float, frequency: float) -> None:
+    module, tokenizer = load_module(folder, "generation", torch.float32), load_tokenizer(folder)
+    tokens = tokenizer(PROMPT)["input_ids"]
+    written_so_far: list[int] = []
+    with torch.inference_mode():
+        for _ in range(16):
+            scores = module(input_ids=torch.tensor([tokens + written_so_far])).logits[0, -1].clone()
+            for token in set(written_so_far):
+                scores[token] -= presence + frequency * written_so_far.count(token)
+            written_so_far.append(int(scores.argmax()))
+            if written_so_far[-1] == 1:
+                break
+    task = Generate(PROMPT, 16, presence_penalty=presence, frequency_penalty=frequency)
+    assert written(generator(folder), task).text == tokenizer.decode(written_so_far, skip_special_tokens=True)
+
+
+def test_as_much_is_written_as_fits_where_that_is_enough(folder: Path) -> None:
+    prompt = "x" * 90
+    with pytest.raises(BadRequest, match="takes 96 in all"):
+        written(generator(folder), Generate(prompt, 50))
+    assert written(generator(folder), Generate(prompt, 50, as_fits=True)).tokens <= 96 - 90
+    with pytest.raises(BadRequest, match="takes 96 in all"):
+        written(generator(folder), Generate("x" * 96, 50, as_fits=True))

@@ -11,7 +11,7 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.words.figures import count_text, idle_text, seconds_text
+from citadel_tui.words.figures import count_text, idle_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
@@ -29,7 +29,7 @@ class ModelRow(Struct, frozen=True):
     name: ModelName
     synthetic: bool
     where: str
-    """Its device, `from→to` while it moves, or the tier it rests in."""
+    """Its device or those of its copies, `from→to` while it moves, or the tier it rests in."""
     places: tuple[str, ...]
     """The same, one by one."""
     state: str
@@ -76,7 +76,7 @@ def _row(
     return ModelRow(
         name=name,
         synthetic=model.synthetic,
-        where=glyphs.arrow.join(places),
+        where=_where(places, residents, jobs, glyphs),
         places=places,
         state=state,
         state_role=role,
@@ -97,6 +97,14 @@ def _row(
     )
 
 
+def _where(places: tuple[str, ...], residents: tuple[Resident, ...], jobs: tuple[JobView, ...], glyphs: Glyphs) -> str:
+    """Copies stand side by side, also one that comes or leaves alone; an arrow leads to where a model moves."""
+    plans = [job.plan for job in jobs if job.plan]
+    loads = [load for plan in plans for load in plan.loads if residents and load.model == residents[0].model]
+    stays = bool(plans) and all(load.stays for load in loads)
+    return (" " if stays or all(r.stage == "ready" for r in residents) else glyphs.arrow).join(places)
+
+
 def _places(snapshot: Snapshot, name: ModelName, residents: tuple[Resident, ...]) -> tuple[str, ...]:
     if residents:
         on_its_way = sorted(residents, key=lambda r: r.stage in ("pending", "loading"))
@@ -112,7 +120,8 @@ def _state(
     if moving is not None:
         return _moving(moving, jobs)
     if residents:
-        return "ready", "good"
+        left = leaves_in_text(snapshot.state, residents, snapshot.at_s)
+        return f"ready {left}".rstrip(), "good"
     if any(s.model == model.spec.name and s.stage != "kept" for s in snapshot.state.ram.slabs):
         return "reading", "warn"
     if model.trouble:

@@ -36,6 +36,39 @@ _STATES: Final = (
     ("resting", "on no device; WHERE says whether its weights are in the RAM tier or on disk"),
     ("trouble", "can't be loaded; the line below the table says why"),
 )
+_WORDS: Final = (
+    ("device", "a place that runs a model: gpu0, gpu1, …, cpu"),
+    ("virtual GPU", "a slice of host RAM, or of a card, that behaves as a device of its own"),
+    ("resident", "a model whose weights are on a device"),
+    ("copy", "one of several residents of one model, each on a GPU of its own"),
+    ("budget", "what the engine may fill of a device: a share of it, and never more than others leave free"),
+    (
+        "footprint",
+        "what a model needs on a device, weights and workspace: estimated, measured, or learned from its runs",
+    ),
+    ("workspace", "what a model's requests need beside its weights"),
+    ("slab", "a model's weights as one file, laid out as a device wants them: prepared once, then copied in one go"),
+    ("RAM tier", "host RAM with a budget of its own, where slabs rest that may be wanted soon; behind it is the disk"),
+    ("lease", "a running use of a resident, which is neither moved nor dropped before it ends"),
+    ("pin", "your word that a model is never a victim; with a device, that it stays there"),
+    ("victim", "a resident that has to leave to make room"),
+    ("plan", "the steps that answer a command, with who leaves, how long they take and what else was weighed"),
+    ("switch", "a plan that was carried out and changed who is resident"),
+    ("queue, drain", "phases of a switch: waiting for its turn and room; for victims' leases to end"),
+    ("evict, settle", "taking victims off; until the device shows their bytes free"),
+    ("read, copy", "from the disk to the RAM tier; from there to the device"),
+    ("bind, warm", "pointing the model at its bytes; a first run, so that no request pays for it"),
+    ("write-back", "a victim's weights on their way back to the RAM tier, where that pays"),
+    ("lane", "how a worker answers: texts together in batches, or what is written token by token; they take turns"),
+    ("CPU fallback", "a model runs on the CPU because no GPU could take it"),
+    ("external", "memory of a device that other programs use"),
+    ("floor, EFF", "the time that a bare copy of the bytes needs, and that as a share of the time it took"),
+    ("thrash", "a model that leaves and comes back over and over"),
+    ("drain, pack", "as commands: take everything off a device; free one device entirely"),
+    ("rebalance", "put models where the present demand needs the least reloading"),
+    ("regret", "of a replay: how much longer a policy switched than one that knows the future"),
+)
+_WORD: Final = 13
 _KEY_WIDTH: Final = 7
 _VERB_WIDTH: Final = 10
 _LABEL: Final = 24
@@ -47,6 +80,7 @@ def help_lines(actions: Registry, paper: Paper) -> tuple[Line, ...]:
         heading("Keys"),
         *key_lines(actions, paper.width),
         *meaning_lines(paper),
+        *section("Words", word_lines(paper)),
         *section("More", fact("shell", "citadel help lists what else is explained", paper.width, _KEY_WIDTH)),
     )
 
@@ -114,6 +148,11 @@ def meaning_lines(paper: Paper) -> tuple[Line, ...]:
         *section("Words in STATE", states),
         *section("Colours, never alone", colours),
     )
+
+
+def word_lines(paper: Paper) -> tuple[Line, ...]:
+    """What Citadel's own words mean."""
+    return tuple(line for word, meaning in _WORDS for line in fact(word, paper.text(meaning), paper.width, _WORD))
 
 
 def _colour(role: Role, name: str, meaning: str, width: int) -> tuple[Line, ...]:
@@ -209,7 +248,11 @@ _MODELS: Final = _points(
 _FILES: Final = _facts(
     ("config/", "gpu_allocation.yaml (devices, budgets, policy) and model_gpu_mapping.json (the catalog)"),
     (".env", "settings of the environment; the process environment wins over it"),
-    ("~/.config/citadel/", "console.yaml: how the console was left, and keys of your own"),
+    (
+        "~/.config/citadel/",
+        "console.yaml: how the console was left, and keys of your own; and what config/ has, where there is none "
+        "(`citadel init` writes it; else the program's own defaults hold)",
+    ),
     ("~/.local/state/citadel/", "engine.log, journal/, demand/, memory/, bench/, screenshots/"),
     ("~/.cache/citadel/", "prepared and synthetic models; safe to delete while no engine runs"),
     ("/tmp/citadel-UID/", "the engine's socket"),
@@ -218,6 +261,7 @@ _FILES: Final = _facts(
 TOPICS: Final[dict[str, Topic]] = {
     "keys": Topic("what each key of the console does", lambda paper: key_lines(ACTIONS, paper.width)),
     "colours": Topic("what marks, words and colours mean", meaning_lines),
+    "words": Topic("what slab, lease, resident, settle, regret and the like mean", word_lines),
     "placement": Topic("where models go, and who leaves for them", _PLACEMENT),
     "models": Topic("models of your own: adding, fetching, renaming", _MODELS),
     "bench": Topic("measuring how long switches take", _BENCH),

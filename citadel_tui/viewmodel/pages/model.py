@@ -12,7 +12,7 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
-from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
+from citadel_tui.words.figures import age_text, clock_text, count_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY, FROM, labels
 from citadel_tui.words.records import decisions
 from citadel_tui.words.requests import answered_text, at_work_text, nothing_text
@@ -101,7 +101,9 @@ def _now_lines(scene: Scene, state: ModelState, residents: tuple[Resident, ...],
     lines = list(fact("requests", requests, paper.width, _LABEL))
     lines.extend(_figure_lines(scene, state, paper))
     for resident in residents:
-        text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}"
+        left = leaves_in_text(scene.snapshot.state, (resident,), scene.now_s) if scene.snapshot else ""
+        idle = f", leaves in {left} if nobody asks for it" if left else ""
+        text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}{idle}"
         lines.extend(fact(resident.device, text, paper.width, _LABEL))
     if not residents:
         lines.extend(fact("where", "on no device", paper.width, _LABEL))

@@ -98,8 +98,9 @@ def _step(step: StepWords, names: int, paper: Paper) -> tuple[Line, ...]:
 
 
 def _takes(words: PlanWords, width: int) -> tuple[Line, ...]:
-    """A blank line and how long the plan should take; nothing when nothing moves."""
-    return ((), *fact(" takes", words.takes, width, _WHAT - 1)) if words.takes else ()
+    """A blank line and how long the plan should take, and what the key `n` does to that; nothing when nothing moves."""
+    sooner = fact(" or n", words.sooner, width, _WHAT - 1) if words.sooner else ()
+    return ((), *fact(" takes", words.takes, width, _WHAT - 1), *sooner) if words.takes else ()
 
 
 def _gain(gain: GainWords, names: int, paper: Paper) -> tuple[Line, ...]:

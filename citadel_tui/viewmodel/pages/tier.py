@@ -81,7 +81,7 @@ def _why(state: State, slab: Slab) -> str:
     if slab.stage == "damaged":
         return "is damaged: it goes once nobody runs on its bytes any more"
     if slab.stage != "kept":
-        return "is being read from disk"
+        return f"is being read ahead: {slab.ahead}" if slab.ahead else "is being read from disk"
     if any(r.device == CPU for r in state.of(slab.model)):
         return f"no bytes move for a run on the CPU; {asked}"
     if slab_in_use(state, slab.model):
@@ -89,5 +89,7 @@ def _why(state: State, slab: Slab) -> str:
     devices = ", ".join(r.device for r in state.of(slab.model))
     if devices:
         return f"is on {devices} as well, so it goes before copies of models that are nowhere else; {asked}"
+    if slab.ahead:
+        return f"was read ahead: {slab.ahead}; {asked}"
     predicted = predict(state.disk, slab.size_bytes)
     return f"saves a reading from disk, predicted {range_text(predicted.p50_s, predicted.p90_s)}; {asked}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from engine.core.forecast.demand import expected_requests
+from engine.core.forecast.queueing import saved_s
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import LoadStep, Tier
 from engine.core.prediction import NOTHING, Prediction, predict
@@ -25,6 +28,12 @@ def load_step(state: State, model: ModelName, device: DeviceId) -> LoadStep:
     return LoadStep(model, device, footprint.total_bytes, tier, load_time(state, model, device, tier))
 
 
+def load_step_now(state: State, model: ModelName, device: DeviceId) -> LoadStep:
+    """The same if it begins now: with the wait for readings that are under way."""
+    step = load_step(state, model, device)
+    return step if step.tier == "ram" else replace(step, predicted=_readings_before(state, model) + step.predicted)
+
+
 def load_time(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Prediction:
     """Time for bringing `model` from `tier` to `device` and binding it there."""
     return _arrival(state, model, device, tier) + _binding(state, model, device)
@@ -41,8 +50,25 @@ def reload_s(state: State, resident: Resident) -> float:
 
 
 def loss_s(state: State, resident: Resident) -> float:
-    """Seconds of reloading that evicting `resident` is expected to cost within the next requests (`HORIZON_REQUESTS`)."""
+    """Seconds that evicting `resident` is expected to cost within the next requests (`HORIZON_REQUESTS`): of reloading, or of
+    waiting for the copies that stay."""
+    if others := state.beside(resident.model, resident.device):
+        return saved_s(state, resident.model, len(others))
     return expected_requests(state, resident.model) * reload_s(state, resident)
+
+
+def _readings_before(state: State, model: ModelName) -> Prediction:
+    """What is left of other loads' readings, which end before one of `model` begins: slabs are read one after the other.
+
+    One that is read ahead gives way, and preparing a model is little reading.
+    """
+    before = NOTHING
+    for slab in state.ram.slabs:
+        is_read = slab.stage in ("reading", "filling") and state.models[slab.model].prepared
+        if is_read and slab.model != model and not slab.ahead:
+            done = max((r.progress or 0.0 for r in state.of(slab.model)), default=0.0)
+            before += predict(state.disk, slab.size_bytes).times(1 - done)
+    return before
 
 
 def _arrival(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Prediction:

@@ -8,6 +8,7 @@ decays by time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import exp
 from typing import Final
@@ -34,9 +35,13 @@ _RATE_WINDOW_S: Final = 60.0
 
 def expected_requests(state: State, model: ModelName) -> float:
     """How many of the next `HORIZON_REQUESTS` requests are expected to be for `model`, runs counted once."""
-    weights = _faded(state.models[model].demand, state.request_count)
+    return expected(state, [weight + PRIOR_REQUESTS for weight in _weights(state, model)])
+
+
+def expected(state: State, remembered: Sequence[float]) -> float:
+    """What is expected of something within the next `HORIZON_REQUESTS` requests, of which each span remembers so much."""
     shares = _shares(state.trust or _EQUAL, state.request_count, len(state.models))
-    return HORIZON_REQUESTS * sum([s * (w + PRIOR_REQUESTS) for s, w in zip(shares, weights, strict=True)])
+    return HORIZON_REQUESTS * sum([s * amount for s, amount in zip(shares, remembered, strict=True)])
 
 
 def requests_in_a_run(demand: Demand) -> float:
@@ -68,7 +73,7 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
         # before the weights know of it: a span earns trust by having foreseen the request, not by remembering it
         trust = _trust(state, model)
         count += 1
-        weights = tuple([w + 1.0 for w in _faded(known.demand, count)])
+        weights = tuple([w + 1.0 for w in faded(known.demand.weights, known.demand.at_request, count)])
         demand = replace(demand, weights=weights, at_request=count, counted=demand.counted + 1)
     models = {**state.models, model: replace(known, demand=demand)}
     return replace(state, models=models, request_count=count, trust=trust)
@@ -79,9 +84,15 @@ def request_came(state: State, model: ModelName, now_s: float) -> State:
 # What a thousand models have been asked for thus costs a request no more than what two have.
 
 
-def _faded(demand: Demand, at_request: int) -> tuple[float, ...]:
-    age = at_request - demand.at_request
-    return tuple([w * fade**age for w, fade in zip(demand.weights or _NOTHING, _FADES, strict=True)])
+def faded(weights: tuple[float, ...], at_request: int, now: int) -> tuple[float, ...]:
+    """What was right at one request as it counts at a later one, span by span; empty is nothing."""
+    age = now - at_request
+    return tuple([w * fade**age for w, fade in zip(weights or _NOTHING, _FADES, strict=True)])
+
+
+def _weights(state: State, model: ModelName) -> tuple[float, ...]:
+    demand = state.models[model].demand
+    return faded(demand.weights, demand.at_request, state.request_count)
 
 
 @lru_cache(maxsize=16)
@@ -102,7 +113,7 @@ def _trust(state: State, model: ModelName) -> tuple[float, ...]:
     # Each span's own chance of the model, which is why `_shares` is asked with equal trust: the factor that this puts before all
     # of them alike goes with the total.
     before = state.trust or _EQUAL
-    weights = _faded(state.models[model].demand, state.request_count)
+    weights = _weights(state, model)
     chances = _shares(_EQUAL, state.request_count, len(state.models))
     after = [t**_FORGETTING * c * (w + PRIOR_REQUESTS) for t, c, w in zip(before, chances, weights, strict=True)]
     total = sum(after)

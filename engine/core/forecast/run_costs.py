@@ -49,9 +49,14 @@ def drain_s(state: State, model: ModelName, device: DeviceId) -> Prediction:
     resident = state.find(model, device)
     if resident is None:
         return NOTHING
-    own = _in_flight_s(state, resident)
-    others = [_in_flight_s(state, other) for other in state.on(device) if other is not resident]
-    return sum((min(own, other, key=lambda p: p.p50_s) for other in others), own)
+    return _beside_others_s(state, resident)
+
+
+def answered_s(state: State, model: ModelName, device: DeviceId, work: int) -> float:
+    """Seconds until a request for so much work that comes to the device now, where the model is, is expected to be answered."""
+    resident = state.find(model, device)
+    assert resident is not None
+    return _beside_others_s(state, replace(resident, leases=resident.leases + 1, work=resident.work + work)).p50_s
 
 
 def lost_on_cpu_s(state: State, model: ModelName, cpu: DeviceId, gpu: DeviceId) -> float | None:
@@ -62,6 +67,13 @@ def lost_on_cpu_s(state: State, model: ModelName, cpu: DeviceId, gpu: DeviceId) 
     work = round(median(sample.size_bytes for sample in samples))
     slow, fast = (queue_s(state, model, device, 1, work).p50_s for device in (cpu, gpu))
     return max(0.0, slow - fast)
+
+
+def _beside_others_s(state: State, resident: Resident) -> Prediction:
+    """All that runs of `resident`, and of each other model on its device as much as takes turns with that."""
+    own = _in_flight_s(state, resident)
+    others = [_in_flight_s(state, other) for other in state.on(resident.device) if other.model != resident.model]
+    return sum((min(own, other, key=lambda p: p.p50_s) for other in others), own)
 
 
 def _in_flight_s(state: State, resident: Resident) -> Prediction:

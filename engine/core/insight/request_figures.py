@@ -54,6 +54,9 @@ class RequestFigures(Struct, frozen=True):
     """Since the engine started, as the next ones."""
     refused: int = 0
     left: int = 0
+    ever_answered: int = 0
+    ever_done: int = 0
+    """Rows, or tokens written, of those that were answered."""
 
 
 class _Answered(NamedTuple):
@@ -79,6 +82,8 @@ class _Past(Struct):
 
     answers: deque[_Answered]
     ended: dict[Outcome, int]
+    done: int = 0
+    """Work of all that were answered."""
     pace: RequestFigures = RequestFigures()
     """Rates and times, as they were last worked out."""
     pace_at_s: float = -math.inf
@@ -127,6 +132,7 @@ class RequestLog:
             first_s = now_s if request.first_s is None else request.first_s
             seconds = now_s - request.asked_s
             past.answers.append(_Answered(began_s, now_s, seconds, first_s - request.asked_s, work))
+            past.done += work
             past.is_new = True
 
     def is_moving(self, now_s: float) -> bool:
@@ -151,7 +157,14 @@ class RequestLog:
             past.pace, past.pace_at_s = self._pace(past.answers, model, now_s), now_s
             past.is_new = False
         ended = past.ended
-        return replace(past.pace, failed=ended["failed"], refused=ended["refused"], left=ended["left"])
+        return replace(
+            past.pace,
+            failed=ended["failed"],
+            refused=ended["refused"],
+            left=ended["left"],
+            ever_answered=ended["answered"],
+            ever_done=past.done,
+        )
 
     def _pace(self, answers: Sequence[_Answered], model: ModelName, now_s: float) -> RequestFigures:
         seconds = sorted(answer.seconds for answer in answers)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.core.commands import models_of
 from engine.core.forecast.costs import tier_of
 from engine.core.models import Pin
-from engine.core.names import ModelName
+from engine.core.names import CPU, ModelName
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Step, Tier, UnpinStep
 from engine.core.records import Entry, Notice, Pinned, Record, Refused, Switch
 from engine.core.state import Demand, Resident, State
@@ -69,6 +69,19 @@ def explain(state: State, records: Sequence[Record], model: ModelName) -> Explan
         placed=placed if placed is not last else None,
         since=_since(records, placed, model),
     )
+
+
+def why_on_cpu(records: Sequence[Record], model: ModelName) -> str:
+    """Why the model fell back to the CPU, by the newest record of how it came there; empty where an operator had it so, and where
+    no record that is kept tells."""
+    for record in reversed(records):
+        entry = record.entry
+        if not isinstance(entry, Switch) or entry.outcome != "done":
+            continue
+        if any(load.model == model for load in entry.plan.loads):
+            fell_back = entry.origin != "operator" and any(load.device == CPU for load in entry.plan.loads)
+            return "; ".join(entry.plan.reasons) if fell_back else ""
+    return ""
 
 
 def _decision(record: Record, model: ModelName) -> Decision | None:

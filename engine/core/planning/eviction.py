@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.forecast.costs import reload_s
+from engine.core.forecast.costs import loss_s, reload_s
 from engine.core.forecast.demand import expected_requests, requests_in_a_run
 from engine.core.forecast.run_costs import lost_on_cpu_s
 from engine.core.names import CPU, DeviceId, ModelName
@@ -37,6 +37,8 @@ class Leaver(Struct, frozen=True):
     """What its leaving frees."""
     reload_s: float
     """What bringing it back is predicted to take."""
+    copy_loss_s: float | None = None
+    """Of a copy whose model stays ready elsewhere: what requests are expected to wait without it, instead of for a reload."""
 
 
 class VictimSet(Struct, frozen=True):
@@ -111,6 +113,8 @@ class _ExpectedLoss(EvictionPolicy):
         return "the set whose loss costs the fewest expected seconds: decayed demand × predicted reload time"
 
     def rank(self, situation: Situation, leaver: Leaver) -> float:
+        if leaver.copy_loss_s is not None:
+            return leaver.copy_loss_s
         return expected_requests(situation.state, leaver.model) * leaver.reload_s
 
     def rank_on_cpu(self, situation: Situation, leaver: Leaver, lost_s: float) -> float:
@@ -158,14 +162,21 @@ def _cost_s(cover: Iterable[Candidate]) -> float:
 
 
 class _LeavingOrder(EvictionPolicy):
-    """One after the other, by rank; of two that rank alike, the one that is back sooner first.
+    """One after the other, by rank; of two that rank alike, the one that is back sooner first. Copies leave before all others:
+    an order knows no seconds that they could be worth.
 
     Ranks of an order are no amounts: two that leave early are not as bad as one that leaves late. So several weigh as much as
     the one of them that would leave last, then the one before.
     """
 
     def order(self, situation: Situation, leavers: Iterable[Leaver]) -> list[Candidate]:
-        found = [(Candidate(x.model, x.size_bytes, self.rank(situation, x)), x.reload_s) for x in leavers]
+        found = [
+            (
+                Candidate(x.model, x.size_bytes, 0.0 if x.copy_loss_s is not None else self.rank(situation, x)),
+                x.reload_s,
+            )
+            for x in leavers
+        ]
         found.sort(key=lambda pair: (pair[0].cost, pair[1], pair[0].name))
         return [candidate for candidate, _ in found]
 
@@ -231,9 +242,11 @@ class _Gdsf(_LeavingOrder):
 
     def left(self, state: State, model: ModelName, device: DeviceId) -> State:
         leaving = state.find(model, device)
-        if leaving is None:
+        if leaving is None or state.beside(
+            model, device
+        ):  # what leaves as a copy says nothing of what is worth keeping
             return state
-        taken = self._priority(state, _leaver(state, leaving))
+        taken = self._priority(state, leaver_of(state, leaving))
         return replace(state, memory=replace(state.memory, overall=max(state.memory.overall, taken)))
 
     def _priority(self, state: State, leaver: Leaver) -> float:
@@ -292,15 +305,18 @@ def worth_promoting(situation: Situation, found: Plan) -> bool:
     leaver = _leaver_on(state, found.load.model, found.load.device)
     lost_s = lost_on_cpu_s(state, leaver.model, CPU, found.load.device)
     coming = eviction.rank(situation, leaver) if lost_s is None else eviction.rank_on_cpu(situation, leaver, lost_s)
-    leaving = [eviction.rank(situation, _leaver_on(state, v.model, v.device)) for v in found.victims]
+    victims = [r for v in found.victims if (r := state.find(v.model, v.device)) is not None]
+    leaving = [c.cost for c in eviction.order(situation, [leaver_of(state, r) for r in victims])]
     # only the head of the weight: with an order, how many leave beside the last of them must not decide between equals
     return eviction.weigh(leaving)[:1] <= eviction.weigh([coming])
 
 
-def _leaver(state: State, resident: Resident) -> Leaver:
-    return Leaver(resident.model, resident.footprint.total_bytes, reload_s(state, resident))
+def leaver_of(state: State, resident: Resident) -> Leaver:
+    """`resident` as one that may leave its device."""
+    copy_loss_s = loss_s(state, resident) if state.beside(resident.model, resident.device) else None
+    return Leaver(resident.model, resident.footprint.total_bytes, reload_s(state, resident), copy_loss_s)
 
 
 def _leaver_on(state: State, model: ModelName, device: DeviceId) -> Leaver:
     """`model` as it would be on `device` by what is known of it now."""
-    return _leaver(state, Resident(model, device, "ready", state.models[model].footprint, 0.0))
+    return leaver_of(state, Resident(model, device, "ready", state.models[model].footprint, 0.0))

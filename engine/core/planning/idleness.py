@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.core import ledger
-from engine.core.forecast.costs import reload_s
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.eviction import Leaver, eviction_policy
+from engine.core.planning.eviction import eviction_policy, leaver_of
 from engine.core.planning.knapsack_cover import Need
 from engine.core.state import Resident, Situation, State, leaves_at_s
 
@@ -48,14 +47,13 @@ def yielding(situation: Situation, device: DeviceId) -> tuple[ModelName, ...]:
     missing_bytes = -ledger.headroom(state, device)
     if device == CPU or missing_bytes <= 0 or state.devices[device].reading.health != "ok":
         return ()
-    idle = [r for r in state.on(device) if r.stage == "ready" and not r.leases and state.models[r.model].pin is None]
+    idle = [r for r in state.on(device) if r.stage == "ready" and not r.leases and not state.is_pinned(r)]
     return _cheapest(situation, idle, missing_bytes)
 
 
 def _cheapest(situation: Situation, residents: Sequence[Resident], missing_bytes: int) -> tuple[ModelName, ...]:
     """Of these, whoever makes up for what is missing; all of them where that is not enough, since each byte helps who is left."""
     eviction = eviction_policy(situation.policy)
-    leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(situation.state, r)) for r in residents]
-    ordered = eviction.order(situation, leavers)
+    ordered = eviction.order(situation, [leaver_of(situation.state, r) for r in residents])
     chosen = eviction.choose(ordered, Need(missing_bytes))
     return tuple(c.name for c in (ordered if chosen is None else chosen))

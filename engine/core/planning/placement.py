@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from engine.core.commands import Load, Move, Single
 from engine.core.devices import Neighbour, condition
-from engine.core.forecast.costs import eviction, load_step, loss_s, reload_s
+from engine.core.forecast.costs import eviction, load_step_now, loss_s, reload_s
+from engine.core.forecast.run_costs import drain_s
 from engine.core.ledger import budget, headroom
 from engine.core.models import Footprint, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.planning.eviction import Leaver, victims
+from engine.core.planning.copying import why_one_more
+from engine.core.planning.eviction import leaver_of, victims
 from engine.core.planning.knapsack_cover import Need
 from engine.core.planning.ram_tier import with_write_backs
 from engine.core.plans import Alternative, Blocker, BlockerWhy, EvictStep, LoadStep, Plan, Refusal, Room, Step
@@ -77,7 +79,7 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
     if here is not None:
         return NoOffer(_noted(room, f"{model} is {here.stage} there"), (_blocker(here, "leaving"),))
     evictable, blockers = _evictable(situation, device)
-    leavers = [Leaver(r.model, r.footprint.total_bytes, reload_s(state, r)) for r in evictable]
+    leavers = [leaver_of(state, r) for r in evictable]
     # Not what is free now: who is leaving for another load has left, as far as this one is concerned, and who is pending has
     # come. It may well be below 0, when other programs took what was ours; then victims pay for that, too.
     missing_bytes = need - headroom(state, device)
@@ -86,7 +88,7 @@ def offer(situation: Situation, model: ModelName, device: DeviceId) -> Offer | N
         return NoOffer(room, blockers)
     chosen = tuple(r for r in evictable if r.model in choice.models)
     return Offer(
-        load=load_step(state, model, device),
+        load=load_step_now(state, model, device),
         victims=chosen,
         victims_cost=choice.cost,
         loss_s=sum(loss_s(state, v) for v in chosen),
@@ -147,7 +149,7 @@ def _why_not_evictable(situation: Situation, resident: Resident) -> BlockerWhy |
         return "loading"
     if resident.stage in ("draining", "leaving"):
         return "leaving"
-    if situation.state.models[resident.model].pin is not None:
+    if situation.state.is_pinned(resident):
         return "pinned"
     if resident.leases:
         return "leased"
@@ -246,6 +248,8 @@ def no_room(command: Single, model: ModelState, none: Sequence[NoOffer]) -> Refu
 def _advice(command: Single, blockers: Sequence[Blocker], rooms: Sequence[Room]) -> tuple[str, ...]:
     advice = [f"unpin {b.model}" for b in blockers if b.why == "pinned"]
     advice += [f"wait: {b.model} on {b.device} is {b.why}" for b in blockers if b.why != "pinned"]
+    if busy := [b.model for b in blockers if b.why == "leased"]:
+        advice.append(f"end the runs of {' and '.join(busy)}: --now, or n in the console")
     if all(room.device != CPU for room in rooms):
         advice.append(f"run {command.model} on the CPU")
     return tuple(advice)
@@ -268,6 +272,7 @@ class Bringing:
         self._policy: Final = situation.policy
         self._command: Final = command
         self._asked: Final = command.device if isinstance(command, Load | Move) else None
+        self._adds: Final = isinstance(command, Load) and command.also
 
     def plan(
         self, model: ModelName, device: DeviceId | None, among: tuple[DeviceId, ...] | None = None
@@ -276,13 +281,14 @@ class Bringing:
         known = self._state.models[model]
         if known.trouble:
             return Refusal(self._command, known.trouble)
-        if loading := under_way(self._state, model):
-            advice = ("wait, or cancel the load",)
-            return Refusal(self._command, f"{model} is being loaded", blockers=loading, advice=advice)
+        if under_way(self._state, model):
+            return joining(self._command, self._state)
         candidates = (device,) if device else among or gpus(self._state) or (CPU,)
         offers = [offer(self._situation, model, d) for d in candidates]
         good = best_first(self._state, (o for o in offers if isinstance(o, Offer)), self._policy)
-        why = _why_best(good, device)
+        why = _why_best(self._state, good, device)
+        if good and device is None and candidates == (CPU,):
+            why = f"there is no GPU here; {why}"
         none = [o for o in offers if not isinstance(o, Offer)]
         anywhere = device is None and among is None and CPU not in candidates
         if not good and anywhere and self._policy.cpu_fallback and not _soon(none):
@@ -300,12 +306,16 @@ class Bringing:
         best, *others = good
         others += self._elsewhere(model, best)
         victims = [self._victim(v) for v in best.victims]
-        steps: list[Step] = [*with_write_backs(self._situation, victims, best.load), best.load]
+        ready = [r for r in self._state.of(model) if r.stage == "ready"]
+        load = replace(best.load, stays=tuple(r.device for r in ready) if self._adds else ())
+        steps: list[Step] = [*with_write_backs(self._situation, victims, load), load]
         # a model that moves answers at its old place until the new one is ready, so it leaves that last
-        steps += [departure(self._state, r) for r in self._state.of(model) if r.stage == "ready"]
+        if not self._adds:
+            steps += [departure(self._state, r) for r in ready]
         lost = tuple(o.as_alternative(_why_lost(o, best, self._asked)) for o in others[:MAX_ALTERNATIVES])
         rooms = [o.room for o in good[: 1 + MAX_ALTERNATIVES]] + [o.room for o in none[:MAX_ALTERNATIVES]]
-        return Plan(self._command, tuple(steps), (why,), lost, tuple(rooms))
+        reasons = (why_one_more(self._state, model, load.stays), why) if load.stays else (why,)
+        return Plan(self._command, tuple(steps), reasons, lost, tuple(rooms))
 
     def _elsewhere(self, model: ModelName, best: Offer) -> list[Offer]:
         """What the GPUs that were not asked for would give, where the one that was asked for costs victims."""
@@ -323,6 +333,7 @@ class Bringing:
             predicted=eviction(self._state, resident.model, resident.device),
             loss_s=loss_s(self._state, resident),
             reload_s=reload_s(self._state, resident),
+            stays=_stays(self._state, resident),
         )
 
 
@@ -335,7 +346,13 @@ def departure(state: State, resident: Resident) -> EvictStep:
         resident.leases,
         victim=False,
         predicted=eviction(state, resident.model, resident.device),
+        drain=drain_s(state, resident.model, resident.device),
+        stays=_stays(state, resident),
     )
+
+
+def _stays(state: State, resident: Resident) -> tuple[DeviceId, ...]:
+    return tuple(r.device for r in state.beside(resident.model, resident.device))
 
 
 def under_way(state: State, model: ModelName) -> tuple[Blocker, ...]:
@@ -344,19 +361,27 @@ def under_way(state: State, model: ModelName) -> tuple[Blocker, ...]:
     return tuple(Blocker(r.model, r.device, r.footprint.total_bytes, "loading") for r in loading)
 
 
+def joining(command: Single, state: State) -> Plan:
+    """The plan of a command for a model whose load is under way: to wait for that, and then to plan anew."""
+    (loading, *_) = under_way(state, command.model)
+    return Plan(command, (), (f"{command.model} is being loaded on {loading.device}; that is waited for",), joins=True)
+
+
 def _soon(none: list[NoOffer]) -> bool:
     """Whether a device will have room in a moment: not worth going to the CPU for."""
     return any(blocker.why == "too young" for refused in none for blocker in refused.blockers)
 
 
-def _why_best(good: list[Offer], asked: DeviceId | None) -> str:
+def _why_best(state: State, good: list[Offer], asked: DeviceId | None) -> str:
     if not good:
         return ""
     best, others = good[0], good[1:]
     if not best.victims:
         return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
     names = " and ".join(v.model for v in best.victims)
-    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of reloading"
+    copies = [bool(_stays(state, v)) for v in best.victims]
+    of_what = "waiting" if all(copies) else "reloading and waiting" if any(copies) else "reloading"
+    what = f"losing {names} is expected to cost {best.loss_s:.2f} s of {of_what}"
     full = "no device has" if asked is None else f"{asked} has not enough"
     return f"{full} room; {what}" + (f", less than on {others[0].device}" if others else "")
 

@@ -1,4 +1,4 @@
-"""What the RAM tier lets go when it is short, which victims' bytes are worth a place in it, and what to read ahead.
+"""What the RAM tier lets go when it is short, and which victims' bytes are worth a place in it.
 
 Copies of models that are on a GPU go before those of models that rest in the tier; within each kind the policy chooses, as it
 chooses victims, by what reading the model again from disk would take.
@@ -12,14 +12,13 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.core import ledger
-from engine.core.forecast.demand import expected_requests
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
 from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
 from engine.core.prediction import Prediction, learn, predict
-from engine.core.state import ModelState, Resident, Situation, Slab, State
+from engine.core.state import Resident, Situation, Slab, State
 
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
@@ -33,8 +32,11 @@ def resting(state: State) -> tuple[Slab, ...]:
     return tuple(s for s in state.ram.slabs if not _stays_on_a_device(state, s.model))
 
 
-def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelName, ...]:
-    """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it.
+def slabs_to_drop(
+    situation: Situation, coming_bytes: int = 0, leaving: Collection[Resident] = ()
+) -> tuple[ModelName, ...]:
+    """What to let go, in order, for the tier to hold its limits with `coming_bytes` more; as much as is possible of it. Residents
+    that are `leaving` soon count as gone: their copies will be all that there is of them.
 
     A load is never refused for want of a place in the tier: while it runs the tier may be over its limits by that one slab.
     """
@@ -44,8 +46,9 @@ def slabs_to_drop(situation: Situation, coming_bytes: int = 0) -> tuple[ModelNam
     state = situation.state
     counted = tier_slabs(state)
     need = excess(state, counted, coming_bytes)
+    staying = {r.model for r in state.residents if r.stage in ("ready", "loading") and r not in leaving}
     idle = [s for s in counted if _is_idle(state, s)]
-    copies = [s for s in idle if _stays_on_a_device(state, s.model)]
+    copies = [s for s in idle if s.model in staying]
     drops = let_go(situation, copies, need)
     left = [s for s in counted if s.model not in drops]
     rest = [s for s in idle if s not in copies]
@@ -111,7 +114,7 @@ def goes_back(situation: Situation, leaving: Resident) -> bool:
     """Whether the weights of `leaving` are to be written back before they go: they are nowhere else in memory, the tier has
     room or makes it by letting go of what is worth less, and the copy pays."""
     state = situation.state
-    if not _could_go_back(state, leaving):
+    if not _could_go_back(state, leaving, ()):
         return False
     size_bytes = state.models[leaving.model].footprint.weights_bytes
     return has_room(state, size_bytes) and worth_writing_back(situation, leaving.model, leaving.device)
@@ -125,7 +128,7 @@ def with_write_backs(
     # would leave. The flow judges again when the moment has come (`goes_back`): this is what the preview promises and counts.
     state = situation.state
     leaving = [r for s in steps if (r := state.find(s.model, s.device)) is not None]
-    if not any(_could_go_back(state, resident) for resident in leaving):
+    if not any(_could_go_back(state, resident, leaving) for resident in leaving):
         return tuple(steps)
     situation = _under_way(situation, leaving, coming)
     marked = []
@@ -146,11 +149,14 @@ def learned_back(state: State, device: DeviceId, size_bytes: int, seconds: float
     return replace(state, devices={**state.devices, device: replace(known, back=back)})
 
 
-def _could_go_back(state: State, resident: Resident) -> bool:
-    """Whether the healthy GPU that it is on is the only place in memory that has its weights."""
+def _could_go_back(state: State, resident: Resident, leaving: Sequence[Resident]) -> bool:
+    """Whether the healthy GPU that it is on is the only place in memory that has its weights, once `leaving` have left."""
     device, model = resident.device, resident.model
-    is_only_copy = state.ram.find(model) is None and len(state.of(model)) == 1
-    return is_only_copy and device != CPU and state.devices[device].reading.health == "ok"
+    others = (r for r in state.of(model) if r is not resident and r not in leaving)
+    stays = any(r.stage in ("pending", "loading", "ready") for r in others)
+    return (
+        not stays and state.ram.find(model) is None and device != CPU and state.devices[device].reading.health == "ok"
+    )
 
 
 def _under_way(situation: Situation, leaving: Sequence[Resident], coming: LoadStep | None) -> Situation:
@@ -175,32 +181,3 @@ def _with_slab(situation: Situation, model: ModelName, stage: Literal["reading",
         state = ledger.drop_slab(state, other)
     state = ledger.put_slab(state, Slab(model, size_bytes, stage, situation.now_s))
     return replace(situation, state=state)
-
-
-def wanted_next(state: State, unreadable: Collection[ModelName] = ()) -> ModelName | None:
-    """The prepared model that rests on disk and whose reading is expected to cost most: requests to come × seconds of reading.
-
-    None where nobody has asked for such a model yet, or none fits into the free room of the tier.
-    """
-    slabs = tier_slabs(state)
-    if not excess(state, slabs, 1).is_met:
-        return None  # it is full, as it mostly is
-    wanted = [
-        name
-        for name, known in state.models.items()
-        if name not in unreadable
-        and _rests_on_disk(state, known)
-        and excess(state, slabs, known.footprint.weights_bytes).is_met
-    ]
-    return max(wanted, key=lambda name: _expected_s(state, name), default=None)
-
-
-def _rests_on_disk(state: State, known: ModelState) -> bool:
-    name = known.spec.name
-    anywhere = bool(state.of(name)) or any(s.model == name for s in state.ram.slabs)
-    return known.prepared and not known.trouble and known.demand.requests > 0 and not anywhere
-
-
-def _expected_s(state: State, model: ModelName) -> float:
-    size_bytes = state.models[model].footprint.weights_bytes
-    return expected_requests(state, model) * predict(state.disk, size_bytes).p50_s

@@ -64,10 +64,10 @@ def _gains(state: State, residents: list[Resident], device: DeviceId) -> tuple[G
         Item(
             name=r.model,
             size_bytes=state.models[r.model].footprint.total_bytes,
-            value=values[r.model] + (above_all if state.models[r.model].pin else 0.0),
+            value=values[r.model] + (above_all if state.is_pinned(r) else 0.0),
         )
         for r in residents
-        if not state.models[r.model].trouble
+        if not state.models[r.model].trouble and not state.beside(r.model, device)
     ]
     placements = assign(items, rooms).placements
     return tuple(_gain(state, r, placements.get(r.model)) for r in residents)
@@ -77,6 +77,11 @@ def _gain(state: State, resident: Resident, target: DeviceId | None) -> Gain:
     if target is not None:
         return transfer(state, resident, target, f"{target} has room for it")
     lost_s = loss_s(state, resident)
+    if others := state.beside(resident.model, resident.device):
+        words = (
+            f"it stays on {' and '.join(r.device for r in others)}; requests are expected to wait {lost_s:.2f} s more"
+        )
+        return gain_of_leaving(state, resident, words)
     return gain_of_leaving(
         state, resident, f"no GPU has room for it; losing it is expected to cost {lost_s:.2f} s of reloading"
     )
@@ -91,7 +96,8 @@ def _why_blocked(state: State, resident: Resident, unplaced: set[ModelName]) -> 
     if resident.stage in ("pending", "loading"):
         return "loading"
     pin = state.models[resident.model].pin
-    if pin is not None and (pin.device is not None or resident.model in unplaced):
+    gone = resident.model in unplaced and not state.beside(resident.model, resident.device)
+    if pin is not None and state.is_pinned(resident) and (pin.device is not None or gone):
         return "pinned"
     return "leased" if resident.leases else None
 

@@ -147,7 +147,8 @@ class _Order:
 
     def evict(self, gain: Gain) -> None:
         self._leave(gain)
-        self.commands.append(Evict(gain.model))
+        copied = gain.source is not None and self._state.beside(gain.model, gain.source)
+        self.commands.append(Evict(gain.model, gain.source if copied else None))
 
     def bring(self, gain: Gain) -> None:
         assert gain.target is not None

@@ -23,7 +23,14 @@ from engine.core.state import Situation, State
 
 def propose(state: State, wish: Wish, policy: Policy, now_s: float) -> Proposal | Refusal:
     """What would answer `wish`. Nothing leaves for it that the batch does not name."""
-    situation = Situation(state, policy, now_s)
+    found = _proposed(Situation(state, policy, now_s), wish)
+    if isinstance(found, Proposal) and found.plan.joins:
+        # A proposal is looked at as it is now; one that had to wait first would be another one by then.
+        return Refusal(found.command, "; ".join(found.plan.reasons), advice=("ask again when it has been loaded",))
+    return found
+
+
+def _proposed(situation: Situation, wish: Wish) -> Proposal | Refusal:
     match wish:
         case Undo():
             return _undo(situation, wish)

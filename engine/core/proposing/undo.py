@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.commands import Batch, Evict, Load, Move, SetPin, Single, Submission, Unpin, command_text
+from engine.core.commands import Batch, SetPin, Single, Submission, Unpin, command_text, to_stand_on
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
@@ -52,14 +52,17 @@ def taken_back(state: State, change: Change) -> TakenBack:
     unpins, evictions, placements, pins = list[Single](), list[Single](), list[Single](), list[Single]()
     drifted: list[str] = []
     for net in _nets(change.steps):
-        here, pin = _home(state, net.model), state.models[net.model].pin
+        here, pin = state.places(net.model), state.models[net.model].pin
         wanted = net.pin_before if net.pin_touched and pin == net.pin_after else pin
         unpinned = False
-        if net.before != net.after and here == net.after:
-            (placements if net.before else evictions).append(_return(net, here))
-            unpinned = net.before is None  # an eviction takes the pin away
-        elif net.before != net.after and here != net.before:
-            drifted.append(f"{net.model} has {f'come to {here}' if here else 'left'} since; it is left alone")
+        if net.moved and net.holds(here):
+            leaving, coming = to_stand_on(net.model, here, net.before(here))
+            evictions += leaving
+            placements += coming
+            unpinned = not net.before(here)  # an eviction takes the pin away
+        elif net.moved and not net.is_back(here):
+            since = f"come to {' and '.join(here)}" if here else "left"
+            drifted.append(f"{net.model} has {since} since; it is left alone")
         if pin is not None and pin != wanted and not unpinned:
             unpins.append(Unpin(net.model))
         if wanted is not None and (pin != wanted or unpinned):
@@ -72,21 +75,36 @@ class _Net(Struct):
     """What all steps of a change together did to one model."""
 
     model: ModelName
-    before: DeviceId | None = None
+    left: list[DeviceId] = []
+    """Where it was, and the change took it off."""
     places: list[DeviceId] = []
     """Where the change has brought it and it still is, the newest last."""
+    stayed: list[DeviceId] = []
+    """Where it was before and after: its other copies."""
     pin_before: Pin | None = None
     pin_after: Pin | None = None
     pin_touched: bool = False
 
     @property
-    def after(self) -> DeviceId | None:
-        return self.places[-1] if self.places else None
+    def moved(self) -> bool:
+        return set(self.left) != set(self.places)
 
     @property
     def counts(self) -> bool:
         """Whether anything is different afterwards."""
-        return self.before != self.after or self.pin_before != self.pin_after
+        return self.moved or self.pin_before != self.pin_after
+
+    def holds(self, here: Sequence[DeviceId]) -> bool:
+        """Whether a model that is `here` still is what the change made of it. A copy beside it may have left since."""
+        return set(self.places) <= set(here) <= {*self.places, *self.stayed}
+
+    def before(self, here: Sequence[DeviceId]) -> list[DeviceId]:
+        """Where a model that is `here` would be without the change."""
+        return [*(device for device in here if device not in self.places), *self.left]
+
+    def is_back(self, here: Sequence[DeviceId]) -> bool:
+        """Whether a model that is `here` is where it was before the change."""
+        return set(self.left) <= set(here) <= {*self.left, *self.stayed}
 
 
 def _nets(steps: Iterable[Step]) -> Iterable[_Net]:
@@ -95,26 +113,18 @@ def _nets(steps: Iterable[Step]) -> Iterable[_Net]:
         net = nets.setdefault(step.model, _Net(step.model))
         match step:
             case LoadStep():
+                net.stayed += step.stays
                 net.places.append(step.device)
             # a batch may bring a model to a device and take it off again: then it was never there before the change
             case EvictStep() if step.device in net.places:
                 net.places.remove(step.device)
             case EvictStep():
-                net.before = net.before or step.device
+                net.stayed += step.stays
+                net.left.append(step.device)
             case PinStep() | UnpinStep():
                 net.pin_before = net.pin_before if net.pin_touched else step.before
                 net.pin_after = Pin(step.device) if isinstance(step, PinStep) else None
                 net.pin_touched = True
+    for net in nets.values():
+        net.stayed = [device for device in net.stayed if device not in (*net.left, *net.places)]
     return nets.values()
-
-
-def _return(net: _Net, here: DeviceId | None) -> Single:
-    if net.before is None:
-        return Evict(net.model)
-    return Load(net.model, net.before) if here is None else Move(net.model, net.before)
-
-
-def _home(state: State, model: ModelName) -> DeviceId | None:
-    """Where `model` is or will be, not counting places that it is leaving."""
-    staying = (r.device for r in state.of(model) if r.stage in ("pending", "loading", "ready"))
-    return next(staying, None)

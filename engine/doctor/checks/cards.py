@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.core.sizes import GIB, format_size
+from engine.defaults import is_of_the_program
 from engine.doctor.checks.remedies import KERNEL_LOG
 from engine.doctor.checks.software import PASCAL_BUILD, fitting_build, install_torch, visible_capabilities
 from engine.doctor.finding import Finding
@@ -162,6 +163,9 @@ def check_config(machine: DoctorFacts) -> Iterator[Finding]:
         yield Finding("config", "problem", config.trouble, means, "Mend what is named, then run `citadel doctor` again")
     elif config.warnings:
         yield Finding("config", "warning", "; ".join(config.warnings))
+    elif is_of_the_program(config.folder):
+        found = "no configuration is written; the program's own defaults hold, with a catalog without models"
+        yield Finding("config", "ok", found, fix="`citadel init` writes one to change")
     else:
         yield Finding("config", "ok", f"the configuration in {config.folder} is sound")
 

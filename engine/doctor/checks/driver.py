@@ -4,12 +4,15 @@ through. Each way to fail has words and a remedy of its own."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import assert_never
+from typing import Final, assert_never
 
 from engine.doctor.checks.remedies import KERNEL_LOG, NO_NOUVEAU, WITH_GPUS, join_video
 from engine.doctor.finding import Finding, Status
 from engine.doctor.machine import DoctorFacts, DriverFacts
 from engine.doctor.tables import LAST_PASCAL_DRIVER, install_driver
+
+NO_CARD_ON_BUS: Final = "No NVIDIA card is on the PCI bus."
+LOOK_AT_THE_CARD: Final = "If one should be there, look at its slot and its power; else nothing needs the driver"
 
 
 def check_driver(machine: DoctorFacts) -> Iterator[Finding]:
@@ -48,16 +51,12 @@ def _working(machine: DoctorFacts) -> Finding:
 
 def _library_missing(machine: DoctorFacts) -> Finding:
     found = "no NVIDIA driver is present: its library libnvidia-ml.so.1 is not on this system"
-    on_bus = machine.driver.pci_cards
-    if on_bus == 0:
-        means = "No NVIDIA card is on the PCI bus either. Models run on the CPU and on virtual GPUs."
-        fix = (
-            WITH_GPUS
-            if machine.host.container
-            else "Nothing, unless a card should be here: then look at its slot and power"
-        )
-        return Finding("driver", "problem", found, means, fix)
-    means = f"NVIDIA cards on the PCI bus: {on_bus}. Without a driver nothing can be computed on them."
+    if machine.driver.expects_no_card:
+        means = "No NVIDIA card is on the PCI bus either: there is nothing to mend. Models run on the CPU and on virtual GPUs."
+        return Finding("driver", "not applicable", found, means)
+    means = (
+        f"NVIDIA cards on the PCI bus: {machine.driver.pci_cards}. Without a driver nothing can be computed on them."
+    )
     fix = WITH_GPUS if machine.host.container else install_driver(machine.host.system)
     return Finding("driver", "problem", found, means, fix)
 
@@ -70,6 +69,8 @@ def _not_loaded(machine: DoctorFacts) -> Finding:
         return Finding(
             "driver", "problem", found, "The free driver nouveau, without CUDA, holds the cards.", NO_NOUVEAU
         )
+    if machine.driver.pci_cards == 0:
+        return Finding("driver", "problem", found, NO_CARD_ON_BUS, LOOK_AT_THE_CARD)
     means = "After a kernel update the module may not have been built for the new kernel."
     fix = f"Load it: `sudo modprobe nvidia`. When that fails, install the driver again: {install_driver(machine.host.system)}"
     return Finding("driver", "problem", found, means, fix)
@@ -96,9 +97,7 @@ def _no_devices(machine: DoctorFacts) -> Finding:
     driver = machine.driver
     found = f"the driver {driver.version or driver.kernel_version or ''} runs".replace("  ", " ") + ", but sees no card"
     if driver.pci_cards == 0:
-        return Finding(
-            "driver", "problem", found, "No NVIDIA card is on the PCI bus.", "Look at its slot and its power"
-        )
+        return Finding("driver", "problem", found, NO_CARD_ON_BUS, LOOK_AT_THE_CARD)
     means = f"NVIDIA cards on the PCI bus: {driver.pci_cards}."
     if _branch(driver) > LAST_PASCAL_DRIVER:
         means += f" Branch {LAST_PASCAL_DRIVER} was the last for Maxwell, Pascal and Volta, such as the GT 1030."

@@ -58,6 +58,8 @@ def check_torch(machine: DoctorFacts) -> Iterator[Finding]:
             yield Finding("torch", "problem", f"torch can't be asked: {reason}", means, install)
         case TorchFacts(version=version) if _release(version) < OLDEST_TORCH:
             yield Finding("torch", "problem", f"torch {version}", "Citadel needs torch 2.7 or newer.", install)
+        case TorchFacts(cuda=None, version=version) if machine.driver.expects_no_card:
+            yield Finding("torch", "ok", f"torch {version}, a build without CUDA, for which there is no card here")
         case TorchFacts(cuda=None, version=version):
             means = "It runs models on the CPU only, whatever cards there are."
             yield Finding("torch", "problem", f"torch {version}, a build without CUDA", means, install)
