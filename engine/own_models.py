@@ -26,6 +26,7 @@ from engine.core.models import Dtype, ModelSpec
 from engine.core.names import MODEL_NAME_RULE, ModelName, is_model_name
 from engine.core.state import ModelState
 from engine.core.tasks import TaskKind
+from engine.defaults import is_of_the_program
 from engine.devices.host import read_host_memory
 from engine.devices.nvml import NvmlProbe
 from engine.paths import find_paths
@@ -70,6 +71,15 @@ class AddedModel(Struct, frozen=True):
 
 class NotWritten(EngineError):
     """The catalog stays as it was, and why."""
+
+
+def refuse_defaults(folder: Path) -> None:
+    """Whoever has set nothing up runs on the program's own files, which the next version replaces. Raises NotWritten."""
+    if is_of_the_program(str(folder)):
+        raise NotWritten(
+            "there is no catalog of your own: `citadel init` writes one; then `citadel stop`, start again, and add the model;"
+            f" {_KEPT}"
+        )
 
 
 class OwnModels:
@@ -145,6 +155,7 @@ class OwnModels:
     ) -> CatalogChange | None:
         """Have the file changed, and the engine take that up. What the engine refuses is taken back, and so is a `new` model that
         it can't load: its environment may be another."""
+        refuse_defaults(self._folder)
         path = (self._folder / CATALOG_FILE).resolve()
         with _only_writer(path.parent):
             before = _read(path)

@@ -258,10 +258,16 @@ async def _reloaded(arguments: Arguments) -> Exit:
     return Exit.DONE
 
 
+async def check_own_catalog(arguments: Arguments) -> None:
+    """Whether a model can be added at all. Raises EngineError."""
+    async with _own_models(arguments):
+        return
+
+
 @asynccontextmanager
 async def _own_models(arguments: Arguments) -> AsyncIterator[OwnModels]:
     """Those of the engine that runs, else those of the configuration that the next one is started with."""
-    from engine.own_models import OwnModels
+    from engine.own_models import OwnModels, refuse_defaults
     from engine.settings import find_config_folder
 
     if arguments.read_only:
@@ -271,6 +277,7 @@ async def _own_models(arguments: Arguments) -> AsyncIterator[OwnModels]:
             folder = Path((await engine.hello()).config)
         else:
             folder = find_config_folder(arguments.config, os.environ, Path.cwd())
+        refuse_defaults(folder)
         yield OwnModels(folder, os.environ, engine)
 
 

@@ -16,7 +16,7 @@ from typing import assert_never
 from citadel_tui.cli.catalog import models_of_catalog
 from citadel_tui.cli.engine import folder_in_use, our_paths
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.models import OwnSource, add_model, add_naming, says_anything
+from citadel_tui.cli.models import OwnSource, add_model, add_naming, check_own_catalog, says_anything
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
@@ -162,6 +162,8 @@ def _pull(arguments: PullArguments) -> int:
     if not arguments.add and says_anything(arguments):
         tell("a name, a task and the like are for a model that is added: say --add, too")
         return Exit.NO_ENGINE
+    if arguments.add:
+        asyncio.run(check_own_catalog(arguments))
     try:
         pulled = _fetched(order)
     except KeyboardInterrupt:

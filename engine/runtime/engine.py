@@ -36,7 +36,6 @@ from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission, models_of, renamed
 from engine.core.ledger import budget
 from engine.core.model_names import model_meant, unknown_model
-from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -184,8 +183,6 @@ class Engine(EngineAPI):
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_closing()
         submission = replace(submission, command=renamed(submission.command, self._meant))
-        for model in models_of(submission.command):
-            self._check(model)
         await self._look_again(models_of(submission.command))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(submission.id, []).append(answer)
@@ -237,7 +234,6 @@ class Engine(EngineAPI):
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         self._refuse_if_ended()
         model = self._meant(model)
-        self._check(model)
         self.post(KeepAlive(model, seconds))
 
     async def reload(self) -> CatalogChange:
@@ -255,7 +251,6 @@ class Engine(EngineAPI):
         """Refuse what can't be served, and record the rest as demand; the model that is meant."""
         self._refuse_if_closing()
         model = self._meant(name)
-        self._check(model)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
@@ -263,14 +258,11 @@ class Engine(EngineAPI):
         return model
 
     def _meant(self, name: str) -> ModelName:
-        return model_meant(self._specs(), name) or name
-
-    def _specs(self) -> dict[ModelName, ModelSpec]:
-        return {model: known.spec for model, known in self._scheduler.state.models.items()}
-
-    def _check(self, model: ModelName) -> None:
-        if model not in self._scheduler.state.models:
-            raise UnknownModel(unknown_model(self._specs(), model))
+        """Raises UnknownModel."""
+        specs = {model: known.spec for model, known in self._scheduler.state.models.items()}
+        if (model := model_meant(specs, name)) is None:
+            raise UnknownModel(unknown_model(specs, name))
+        return model
 
     def _refuse_if_closing(self) -> None:
         self._refuse_if_ended()

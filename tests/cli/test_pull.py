@@ -62,7 +62,18 @@ async def test_without_a_configuration_it_is_fetched_all_the_same(
     monkeypatch.chdir(tmp_path / "origin")
     ran = await citadel("pull", "org/model")
     assert ran.status == 0
-    assert "it was fetched, and nothing is prepared: No configuration was found" in ran.err
+    assert "add it with: citadel models add hub:org/model" in ran.err
+
+
+async def test_what_is_to_be_added_needs_a_catalog_of_ones_own_before_anything_is_fetched(
+    citadel: Citadel, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CITADEL_CONFIG")
+    monkeypatch.chdir(tmp_path / "origin")
+    ran = await citadel("pull", "org/model", "--add")
+    assert ran.status == 1
+    assert "`citadel init` writes one" in ran.err
+    assert hub.asked == []
 
 
 async def test_what_is_wrong_is_one_sentence(citadel: Citadel, hub: Hub) -> None:
