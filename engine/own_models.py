@@ -26,6 +26,7 @@ from engine.core.models import Dtype, ModelSpec
 from engine.core.names import MODEL_NAME_RULE, ModelName, is_model_name
 from engine.core.state import ModelState
 from engine.core.tasks import TaskKind
+from engine.defaults import DEFAULTS_FOLDER
 from engine.devices.host import read_host_memory
 from engine.devices.nvml import NvmlProbe
 from engine.paths import find_paths
@@ -145,6 +146,11 @@ class OwnModels:
     ) -> CatalogChange | None:
         """Have the file changed, and the engine take that up. What the engine refuses is taken back, and so is a `new` model that
         it can't load: its environment may be another."""
+        if self._folder.resolve() == DEFAULTS_FOLDER.resolve():
+            raise NotWritten(
+                f"there is no configuration of yours yet, and the program's own is not changed; `citadel init` writes one, and"
+                f" an engine that runs is restarted for it; {_KEPT}"
+            )
         path = (self._folder / CATALOG_FILE).resolve()
         with _only_writer(path.parent):
             before = _read(path)

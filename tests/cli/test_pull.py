@@ -62,7 +62,7 @@ async def test_without_a_configuration_it_is_fetched_all_the_same(
     monkeypatch.chdir(tmp_path / "origin")
     ran = await citadel("pull", "org/model")
     assert ran.status == 0
-    assert "it was fetched, and nothing is prepared: No configuration was found" in ran.err
+    assert "the catalog has no model from there; add it with: citadel models add hub:org/model" in ran.err
 
 
 async def test_what_is_wrong_is_one_sentence(citadel: Citadel, hub: Hub) -> None:
