@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from engine.api import EngineError, UnknownModel
 from engine.core.catalog import CatalogChange
+from engine.defaults import DEFAULTS_FOLDER
 from engine.own_models import NewModel, OwnModels
 from engine.settings.catalog import CATALOG_FILE
 from tests.runtime.live_engines import CONFIG, Box, scripted_engine
@@ -131,6 +132,13 @@ async def test_what_cannot_be_used_is_refused_and_the_file_stays(
 
     assert (config / CATALOG_FILE).read_bytes() == before
     assert not [name for name in os.listdir(config) if name.startswith(".")]
+
+
+async def test_the_program_s_own_catalog_is_never_changed(checkpoint: Path) -> None:
+    before = (DEFAULTS_FOLDER / CATALOG_FILE).read_bytes()
+    with pytest.raises(EngineError, match="`citadel init` writes one"):
+        await own(DEFAULTS_FOLDER).add(NewModel(f"path:{checkpoint}"))
+    assert (DEFAULTS_FOLDER / CATALOG_FILE).read_bytes() == before
 
 
 async def test_a_file_with_mistakes_is_not_touched(config: Path, checkpoint: Path) -> None:

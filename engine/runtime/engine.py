@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
 
@@ -92,7 +92,7 @@ class Engine(EngineAPI):
         self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
-        self._listed: ListedModels | None = None
+        self._listed: Final = ListedModels(lambda: scheduler.state.models, self.post, self.note, clock)
         self._life: asyncio.Task[None] | None = None
         self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
@@ -168,7 +168,7 @@ class Engine(EngineAPI):
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         command = renamed(command, self._meant)
-        await self._look_again(models_of(command))
+        await self._listed.look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
         return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
@@ -183,7 +183,7 @@ class Engine(EngineAPI):
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_closing()
         submission = replace(submission, command=renamed(submission.command, self._meant))
-        await self._look_again(models_of(submission.command))
+        await self._listed.look_again(models_of(submission.command))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(submission.id, []).append(answer)
         self.post(Submit(submission))
@@ -209,14 +209,10 @@ class Engine(EngineAPI):
     async def _run_looked_at(
         self, model: ModelName, running: AsyncGenerator[RunEvent, None]
     ) -> AsyncGenerator[RunEvent, None]:
-        await self._look_again((model,))
+        await self._listed.look_again((model,))
         async with aclosing(running):
             async for event in running:
                 yield event
-
-    async def _look_again(self, models: Iterable[ModelName]) -> None:
-        if self._listed is not None:
-            await self._listed.look_again(models)
 
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()
@@ -238,8 +234,6 @@ class Engine(EngineAPI):
 
     async def reload(self) -> CatalogChange:
         self._refuse_if_ended()
-        if self._listed is None:
-            raise EngineUnreachable("the engine has not begun yet; try again")
         return await self._listed.reload()
 
     async def keep_quiet(self, for_s: float) -> float:
@@ -279,9 +273,7 @@ class Engine(EngineAPI):
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
-                self._listed = ListedModels(
-                    catalog, executor, lambda: self._scheduler.state.models, self.post, self.note, self._clock
-                )
+                self._listed.begin(catalog, executor)
                 self._quiet_sample_s = sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
                 running = [
@@ -353,7 +345,6 @@ class Engine(EngineAPI):
             case Write(entry):
                 self._history.add(entry)
             case CatalogTaken(change):
-                assert self._listed is not None
                 self._listed.taken(change)
             case _:
                 assert self._executor is not None
@@ -393,6 +384,5 @@ class Engine(EngineAPI):
             if not waiter.done():
                 waiter.set_exception(EngineUnreachable(reason))
         self._runs.end(EngineUnreachable(self._ended))
-        if self._listed is not None:
-            self._listed.end(EngineUnreachable(self._ended))
+        self._listed.end(EngineUnreachable(self._ended))
         self._wake()

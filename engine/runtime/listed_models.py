@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Final, Literal, Protocol, TypeVar
 
-from engine.api import EngineError
+from engine.api import EngineError, EngineUnreachable
 from engine.clock import Clock
 from engine.core.catalog import CatalogChange, catalog_change_text
 from engine.core.commands import Load, Submission
@@ -67,15 +67,12 @@ class ListedModels:
 
     def __init__(
         self,
-        file: CatalogFile,
-        executor: KnowsSources,
         known: Callable[[], Mapping[ModelName, ModelState]],
         post: Callable[[Message], None],
         note: Note,
         clock: Clock,
     ) -> None:
-        self._file: Final = file
-        self._executor: Final = executor
+        self._begun: tuple[CatalogFile, KnowsSources] | None = None
         self._known: Final = known
         self._post: Final = post
         self._note: Final = note
@@ -87,31 +84,41 @@ class ListedModels:
         """The files that were read last."""
         self._reloads = 0
 
+    def begin(self, file: CatalogFile, executor: KnowsSources) -> None:
+        """The catalog is this one, and models are loaded by this executor."""
+        self._begun = file, executor
+
     async def look_again(self, models: Iterable[ModelName]) -> None:
         """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
+        if self._begun is None:
+            return
+        file, executor = self._begun
         known = self._known()
         for model in [name for name in models if name in known and known[name].trouble]:
-            look = await self._in_time(partial(self._file.look, model), LOOK_S)
+            look = await self._in_time(partial(file.look, model), LOOK_S)
             if look is None:
                 return  # they don't say in time: what is known of them has to do
             if look.source is not None:
-                self._executor.mend(look.state, look.source)
+                executor.mend(look.state, look.source)
             if look.state.trouble != known[model].trouble:
                 self._post(ModelMended(look.state))
 
     async def reload(self) -> CatalogChange:
         """Take up what the catalog says now. Raises EngineError, and nothing has changed then."""
         async with self._reading:  # one after the other: each tells what is new since the one before
-            stamps = await asyncio.to_thread(self._file.stamps)
+            if self._begun is None:
+                raise EngineUnreachable("the engine has not begun yet; reload in a moment")
+            file, executor = self._begun
+            stamps = await asyncio.to_thread(file.stamps)
             troubled = [name for name, known in self._known().items() if known.trouble]
-            found = await self._in_time(lambda: self._file.read(troubled), READ_S)
+            found = await self._in_time(partial(file.read, troubled), READ_S)
             if found is None:
                 raise EngineError(
                     f"the files of the models did not answer within {READ_S:.0f} s; nothing was changed."
                     " Look at the disk that they lie on, and reload again"
                 )
             self._read = stamps
-            return await self._take(found)
+            return await self._take(found, file, executor)
 
     def taken(self, change: CatalogChange) -> None:
         """The scheduler has taken up what was read."""
@@ -125,22 +132,24 @@ class ListedModels:
 
     async def watch(self) -> None:
         """Tell of files that somebody has changed, once for each change, until cancelled."""
-        told = seen = self._read = self._read or await asyncio.to_thread(self._file.stamps)
+        assert self._begun is not None
+        file, _ = self._begun
+        told = seen = self._read = self._read or await asyncio.to_thread(file.stamps)
         while True:
             await self._clock.sleep(WATCH_S)
-            now = await asyncio.to_thread(self._file.stamps)
+            now = await asyncio.to_thread(file.stamps)
             if now == self._read:
                 told = now
             elif now == seen != told:  # not while it is still being written
                 self._tell(told := now)
             seen = now
 
-    async def _take(self, found: CatalogLook) -> CatalogChange:
+    async def _take(self, found: CatalogLook, file: CatalogFile, executor: KnowsSources) -> CatalogChange:
         # Not by whoever read it: a reading that took too long goes on in its thread, and what it finds must count for nothing.
-        self._file.taken(found)
+        file.taken(found)
         for model, look in found.looks.items():
             if look.source is not None:
-                self._executor.expect(model, look.source)
+                executor.expect(model, look.source)
         self._taken = asyncio.get_running_loop().create_future()
         self._post(CatalogRead(tuple(found.listed), {m: look.state for m, look in found.looks.items()}, found.remarks))
         change = await self._taken
@@ -148,7 +157,7 @@ class ListedModels:
         for remark in change.remarks:
             self._note("warning", remark)
         self._reloads += 1
-        for model in self._file.preloaded(change.added):
+        for model in file.preloaded(change.added):
             self._post(Submit(Submission(f"preload-{model}-{self._reloads}", Load(model), "config")))
         return change
 
