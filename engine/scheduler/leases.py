@@ -58,7 +58,8 @@ class Leases:
             if refused := full(board.state, board.patience.queue, model, work, self._ahead[model]):
                 board.emit(Deny(lease, refused.reason, refused.retry_after_s))
                 return
-            board.apply(queued, model, work, board.now.mono_s)
+            if not board.is_quiet:  # what a measurement asks for is no queue of anybody's
+                board.apply(queued, model, work, board.now.mono_s)
         self._asked[lease] = _Asked(model, work)
         self._ahead[model][work] += 1
         self._waiting.setdefault(model, {})[lease] = work

@@ -54,10 +54,12 @@ class SelfIssued:
         well ask again."""
         for job in self._commands.jobs:
             own = job.submission.origin == "request" and job.submission.command == Load(model)
-            # With victims behind it, it waits anew: a device has refused the room that they made.
+            # In `queue` it claims nothing yet: a load of the model that is under way is another's, and goes on without it. With
+            # victims behind it, it waits anew: a device has refused the room that they made.
             claimed = any(r.stage in ("pending", "loading") for r in self._board.state.of(model))
-            waits = job.clock.phase in ("queue", "read") and not claimed and not job.evicted
-            may_end = job.clock.phase == "drain" or waits
+            phase = job.clock.phase
+            waits = (phase == "queue" or (phase == "read" and not claimed)) and not job.evicted
+            may_end = phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"
 

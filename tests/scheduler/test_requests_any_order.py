@@ -91,6 +91,14 @@ class RequestsInAnyOrder(RuleBasedStateMachine):
     def the_operator_evicts(self, model: str) -> None:
         self.world.submit(Evict(model))
 
+    @rule(model=MODELS, device=st.sampled_from([None, "gpu0", "gpu1"]))
+    def the_operator_adds_a_copy(self, model: str, device: str | None) -> None:
+        self.world.submit(Load(model, device, also=True))
+
+    @rule(model=MODELS, device=st.sampled_from(["gpu0", "gpu1"]))
+    def the_operator_takes_a_copy_off(self, model: str, device: str) -> None:
+        self.world.submit(Evict(model, device))
+
     @rule(data=st.data())
     def one_thing_happens(self, data: st.DataObject) -> None:
         if self.world.waiting:
