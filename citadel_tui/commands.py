@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 from citadel_tui.actions import Action, Registry, choices_of
+from citadel_tui.catalog_deeds import CatalogDeed, CatalogDeeds
 from citadel_tui.flow import StatusMessage, Wanted, WorkerOf, carry_out, fulfil
 from citadel_tui.link import Link, ReliableEngine
 from citadel_tui.screens.dashboard import Dashboard
@@ -145,6 +146,8 @@ class Commands:
                 self._run(self._restart(device))
             case Rebalance() | Drain() | Pack() | Undo():
                 self._wish(picked)
+            case CatalogDeed():
+                self._run(CatalogDeeds(self._app, self._link, self.say, self._glyphs).do(picked))
             case _:
                 self._start(picked)
 

@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 from msgspec import Struct
 
 from engine.answers import Classification, Reranking, classified_texts, ranked
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import DeviceId, ModelName
@@ -348,6 +349,11 @@ class EngineAPI(Protocol):
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         """The model leaves its device once it has been idle for so long: 0 is as soon as nothing runs on it, None is never. That
         holds until somebody says otherwise, and a pin goes before it. Raises UnknownModel, ReadOnly."""
+        ...
+
+    async def reload(self) -> CatalogChange:
+        """Take up what the catalog's file says now; residents are left alone. Raises ReadOnly, and EngineError for a file that
+        has mistakes: nothing has changed then."""
         ...
 
     async def keep_quiet(self, for_s: float) -> float:

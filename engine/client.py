@@ -18,6 +18,7 @@ from engine.api import (
     Hello,
     Snapshot,
 )
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
@@ -117,6 +118,9 @@ class RemoteEngine(EngineAPI):
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         await self._call("POST", "/v1/keep-alive", KeepAliveRequest(model, seconds))
+
+    async def reload(self) -> CatalogChange:
+        return msgspec.json.decode(await self._call("POST", "/v1/reload", deadline_s=None), type=CatalogChange)
 
     async def keep_quiet(self, for_s: float) -> float:
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))

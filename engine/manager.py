@@ -32,10 +32,14 @@ from engine.api import (
     generation_task,
 )
 from engine.client import connect
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Load, Submission
 from engine.core.ledger import charged
+from engine.core.model_names import model_meant
+from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import EmbedOptions, GenerateSettings, Message, RunEvent, RunResult, Task, TextPart
+from engine.core.tasks import EmbedOptions, GenerateSettings, Message, RunEvent, RunResult, Task, TaskKind, TextPart
+from engine.own_models import NewModel, OwnModels
 from engine.paths import find_paths
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
@@ -205,6 +209,31 @@ class GPUManager:
         """
         return self._wait(self._engine.classify(name, texts, truncate)).texts
 
+    def add_model(
+        self,
+        source: str,
+        name: ModelName | None = None,
+        *,
+        task: TaskKind | None = None,
+        dtype: Dtype | None = None,
+        aliases: Sequence[str] = (),
+        max_sequence: int | None = None,
+    ) -> ModelName:
+        """Put a model of one's own into the catalog, where `source` is `path:DIR` or `hub:REPO[@REVISION]`; what is left out is
+        found in its files. It can be loaded at once; its name. Raises EngineError, and nothing has changed then."""
+        asked = NewModel(source, name, task, dtype, tuple(aliases), max_sequence)
+        return self._wait(self._own_models().add(asked)).known.spec.name
+
+    def remove_model(self, name: str) -> ModelName:
+        """Take the model that is meant out of the catalog; one that is on a device answers until it leaves. Its name. Raises
+        EngineError."""
+        removed, _ = self._wait(self._own_models().remove(name))
+        return removed
+
+    def reload(self) -> CatalogChange:
+        """Take up what the catalog's file says now. Raises EngineError for one with mistakes, and nothing has changed then."""
+        return self._wait(self._engine.reload())
+
     def get_gpu_utilization(self) -> dict[DeviceId, Utilization]:
         """Every device's figures, the CPU's too."""
         snapshot = self._wait(self._engine.snapshot())
@@ -228,10 +257,14 @@ class GPUManager:
     ) -> None:
         self.close()
 
+    def _own_models(self) -> OwnModels:
+        return OwnModels(Path(self._wait(self._engine.hello()).config), os.environ, self._engine)
+
     def _where(self, name: ModelName, asked: DeviceId | None) -> DeviceId:
         """Of several copies the one on the device that was asked for, else the oldest."""
         state = self._wait(self._engine.snapshot()).state
-        here = (state.find(name, asked) if asked is not None else None) or state.of(name)[0]
+        meant = model_meant({model: known.spec for model, known in state.models.items()}, name) or name
+        here = (state.find(meant, asked) if asked is not None else None) or state.of(meant)[0]
         return here.device
 
     async def _hear(self, name: ModelName, task: Task, heard: Heard) -> None:

@@ -30,9 +30,12 @@ from engine.api import (
     UnknownModel,
     Updated,
 )
-from engine.core.commands import Command, Load, Submission, models_of
+from engine.core.catalog import CatalogChange
+from engine.core.commands import Command, Load, Submission, models_of, renamed
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.ledger import set_keep_alive
+from engine.core.model_names import model_meant, unknown_model
+from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan, Refusal
 from engine.core.policy import Policy
@@ -86,12 +89,17 @@ class ScriptedEngine(EngineAPI):
         self.asked: list[Task] = []
         """What models were asked, in order."""
         self.stopped = False
+        self.catalog_change = CatalogChange()
+        """What the next reading of the catalog finds."""
+        self.catalog_mistake = ""
+        self.reloads = 0
         self.stopped_now = False
         """Whether runs were not to be waited for."""
         self.restarted: list[DeviceId] = []
         """Whose workers were restarted, in order."""
         self.quiet = False
         """Whether somebody measures."""
+        self.config = "/etc/citadel"
         self.banner = "the GPUs are virtual, in host RAM"
         self.config = "/etc/citadel"
         self.requests: dict[ModelName, RequestFigures] = {}
@@ -179,7 +187,7 @@ class ScriptedEngine(EngineAPI):
         return tuple(self._records[-limit:]) if limit > 0 else ()
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
-        return self._planned(command, now=now)
+        return self._planned(renamed(command, self._meant), now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         """What the real core proposes, planned as this engine would carry it out."""
@@ -191,6 +199,7 @@ class ScriptedEngine(EngineAPI):
         return replace(proposed, plan=planned) if isinstance(planned, Plan) else planned
 
     async def submit(self, submission: Submission) -> Answer:
+        submission = replace(submission, command=renamed(submission.command, self._meant))
         if submission.id not in self._answers:
             self._answers[submission.id] = asyncio.create_task(self._answer(submission))
         return await asyncio.shield(self._answers[submission.id])
@@ -243,6 +252,15 @@ class ScriptedEngine(EngineAPI):
         self._check_model(model)
         self._become(set_keep_alive(self._state, model, seconds))
 
+    async def reload(self) -> CatalogChange:
+        """What the test has put into `catalog_change`."""
+        self._check_running()
+        self.reloads += 1
+        self._changed()
+        if self.catalog_mistake:
+            raise EngineError(self.catalog_mistake)
+        return self.catalog_change
+
     async def keep_quiet(self, for_s: float) -> float:
         self._check_running()
         self.quiet = for_s > 0
@@ -285,7 +303,13 @@ class ScriptedEngine(EngineAPI):
     def _check_model(self, model: ModelName) -> None:
         self._check_running()
         if model not in self._state.models:
-            raise UnknownModel(f"the catalog has no model {model!r}; it has {', '.join(self._state.models)}")
+            raise UnknownModel(unknown_model(self._specs(), model))
+
+    def _specs(self) -> dict[ModelName, ModelSpec]:
+        return {name: known.spec for name, known in self._state.models.items()}
+
+    def _meant(self, name: str) -> ModelName:
+        return model_meant(self._specs(), name) or name
 
     def _check_task(self, model: ModelName, task: Task) -> None:
         self._check_model(model)

@@ -44,6 +44,26 @@ async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
         yield engine
 
 
+@contextlib.asynccontextmanager
+async def if_running(arguments: Arguments) -> AsyncIterator[RemoteEngine | None]:
+    """The engine that runs; None when none does."""
+    try:
+        engine = await connect(our_paths(), read_only=arguments.read_only)
+    except NoEngine:
+        yield None
+        return
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def folder_in_use(arguments: Arguments) -> Path | None:
+    """The configuration of the engine that runs; else the one that was named, if one was."""
+    async with if_running(arguments) as engine:
+        return Path((await engine.hello()).config) if engine is not None else arguments.config
+
+
 def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
     """Carry out `work`, which asks the model for something. Ctrl+C leaves: the connection ends, and with it the run."""
     try:

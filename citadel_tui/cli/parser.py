@@ -50,7 +50,8 @@ COMMANDS: Final = {
     "rerank": "documents by how well they answer a query",
     "classify": "what texts are, of the labels that a model knows",
     "selftest": "load, switch and fall back for real, then put everything back",
-    "models": "the catalog",
+    "models": "the catalog, and models of your own in it",
+    "pull": "fetch a model from the hub, then prepare it; needs no engine",
     "prepare": "write models' slabs before they are asked for; needs no engine",
     "bench": "how long switches, or requests, take here; puts back what it moves",
     "replay": "what each policy would have done with a recorded demand",
@@ -64,6 +65,7 @@ FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     **dict.fromkeys(("stop", "restart-worker"), "serve"),
+    "pull": "prepare",
     **{name: f"setup.{name}" for name in ("init", "completion", "service")},
 }
 """Commands that share most of what they do, and the module that holds them together; and those that set up the program itself."""

@@ -18,6 +18,7 @@ from engine.api import UnknownModel
 from engine.core.commands import Load
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.insight.why import Explanation, explain
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
 
@@ -53,15 +54,17 @@ async def _why(arguments: WhyArguments) -> Exit:
     async with attached(arguments) as engine:
         snapshot = await engine.snapshot()
         known = snapshot.state.models
-        if arguments.model not in known:
-            raise UnknownModel(f"no model is named {arguments.model}; the catalog has {', '.join(known)}")
-        explained = explain(snapshot.state, await engine.records(_RECORDS), arguments.model)
-        asked_now = await engine.plan(Load(arguments.model))
-    figures = snapshot.requests.get(arguments.model)
+        specs = {name: model.spec for name, model in known.items()}
+        model = model_meant(specs, arguments.model)
+        if model is None:
+            raise UnknownModel(unknown_model(specs, arguments.model))
+        explained = explain(snapshot.state, await engine.records(_RECORDS), model)
+        asked_now = await engine.plan(Load(model))
+    figures = snapshot.requests.get(model)
     if arguments.json:
         print(msgspec.json.encode(_Answer(explained, asked_now, figures)).decode())
         return Exit.DONE
     print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
     if figures is not None:
-        print(f"\nits requests: {faring_text(figures, known[arguments.model].spec.task)}")
+        print(f"\nits requests: {faring_text(figures, known[model].spec.task)}")
     return Exit.DONE

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, Action, choices_of
+from citadel_tui.catalog_deeds import CatalogDeed
 from citadel_tui.flow import WorkerOf
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
@@ -23,9 +24,9 @@ from engine.core.commands import Command, command_text
 from engine.core.names import DeviceId
 from engine.core.proposals import Drain, Pack, Wish
 
-Picked: TypeAlias = Command | Wish | WorkerOf | DeviceId | Action
-"""A command to carry out, what the engine is to propose, the worker to restart, the device whose page is to open, or an action
-without a model."""
+Picked: TypeAlias = Command | Wish | WorkerOf | DeviceId | Action | CatalogDeed
+"""A command to carry out, what the engine is to propose, the worker to restart, the device whose page is to open, an action
+without a model, or what is to be done about the catalog."""
 _LISTED_OTHERWISE: Final = ("device", "palette")
 
 
@@ -117,7 +118,9 @@ def _offered(scene: Scene, models: Models) -> dict[str, Picked]:
         for choice in choices_of(action, scene, group)
     }
     devices: dict[str, Picked] = {f"{BY_ID['device'].word.casefold()} {device}": device for device in state.devices}
-    return {**commands, **devices, **(_wishes(scene) if not BY_ID["rebalance"].why_not(scene, ()) else {}), **actions}
+    if BY_ID["rebalance"].why_not(scene, ()):  # nothing may be changed from here now
+        return {**commands, **devices, **actions}
+    return {**commands, **devices, **_wishes(scene), **actions, **{deed.value: deed for deed in CatalogDeed}}
 
 
 def _wishes(scene: Scene) -> dict[str, Picked]:

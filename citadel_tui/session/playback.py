@@ -20,6 +20,7 @@ from engine.api import (
     Snapshot,
     Updated,
 )
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
@@ -156,6 +157,9 @@ class RecordedEngine(EngineAPI):
         raise ReadOnly(_PAST)
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
+        raise ReadOnly(_PAST)
+
+    async def reload(self) -> CatalogChange:
         raise ReadOnly(_PAST)
 
     async def keep_quiet(self, for_s: float) -> float:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from engine.defaults import DEFAULT_FILES, is_of_the_program
 
-ENTRY_EXAMPLE: Final = '{"name": "minilm", "source": "hub:sentence-transformers/all-MiniLM-L6-v2", "task": "embedding"}'
-"""An entry of the catalog."""
 _ALLOCATION, _CATALOG = DEFAULT_FILES
 
 
@@ -30,6 +26,6 @@ def no_models_text(config: str) -> str:
     if is_of_the_program(config):
         return (
             f"No model yet: these are the program's own defaults. `citadel init` writes {_ALLOCATION} and {_CATALOG}; "
-            "add models there, then `citadel stop` and start again."
+            "then `citadel stop`, start again, and `citadel models add`."
         )
-    return f"No model yet: add some to {config}/{_CATALOG}, then `citadel stop` and start again."
+    return f"No model yet: `citadel models add hub:OWNER/NAME` or path:FOLDER writes one to {config}/{_CATALOG}."

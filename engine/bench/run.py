@@ -19,6 +19,7 @@ from engine.bench.page_cache import PageCache, slab_file
 from engine.bench.put_back import put_back
 from engine.bench.records import BENCH_VERSION, BenchResult, BenchSubject, FromTier, Omission, Series
 from engine.core.commands import Load
+from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan
 from engine.core.state import Resident, State
@@ -159,10 +160,12 @@ def loads_of(subjects: Sequence[BenchSubject]) -> list[Load]:
 
 def known_models(state: State, models: Sequence[ModelName]) -> tuple[ModelName, ...]:
     """`models`, each once. Raises UnknownModel for one that is none."""
-    for name in models:
-        if name not in state.models:
-            raise UnknownModel(f"the catalog has no model {name!r}; it has {', '.join(state.models)}")
-    return tuple(dict.fromkeys(models))
+    specs = {name: known.spec for name, known in state.models.items()}
+    meant = {name: model_meant(specs, name) for name in models}
+    for name, model in meant.items():
+        if model is None:
+            raise UnknownModel(unknown_model(specs, name))
+    return tuple(dict.fromkeys(model for model in meant.values() if model))
 
 
 async def touched(api: EngineAPI, state: State, loads: Sequence[Load]) -> list[Resident]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
 
@@ -87,6 +88,15 @@ def singles_of(command: Command) -> tuple[Single, ...]:
 def models_of(command: Command) -> tuple[ModelName, ...]:
     """The models that `command` names, in order, each once."""
     return tuple(dict.fromkeys(single.model for single in singles_of(command)))
+
+
+def renamed(command: Command, meant: Callable[[str], ModelName]) -> Command:
+    """`command` with each of its models under the name that is `meant` by what it was called."""
+    if isinstance(command, Batch):
+        return replace(
+            command, commands=tuple(replace(single, model=meant(single.model)) for single in command.commands)
+        )
+    return replace(command, model=meant(command.model))
 
 
 def command_text(command: Command) -> str:

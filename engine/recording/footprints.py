@@ -91,6 +91,14 @@ class FootprintStore:
         rates = {place: lesson.rates for place, lesson in ours.items() if lesson.rates is not None}
         return Recalled({place: lesson.peaks for place, lesson in ours.items()}, rates)
 
+    def know(self, known: ModelState) -> None:
+        """The model is new, or another one: lessons are of what it is now."""
+        self._models[known.spec.name] = known
+
+    def forget(self, model: ModelName) -> None:
+        """There is no such model any more. Its lessons stay, for the day that it comes back."""
+        self._models.pop(model, None)
+
     async def keep(self, model: ModelName, kind: str, peaks: RunPeaks) -> None:
         """Write the lesson beside the others."""
         self._lay_down(replace(self._taken_up(model, kind), peaks=peaks))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from engine.api import (
     Answer,
@@ -30,10 +32,10 @@ from engine.api import (
     Updated,
 )
 from engine.clock import Clock
-from engine.core.commands import Command, Submission, models_of
+from engine.core.catalog import CatalogChange
+from engine.core.commands import Command, Submission, models_of, renamed
 from engine.core.ledger import budget
 from engine.core.model_names import model_meant, unknown_model
-from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.planner import plan
 from engine.core.plans import Plan, Refusal
@@ -44,15 +46,15 @@ from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart
 from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import LookAt, looked_in_time
+from engine.runtime.listed_models import CatalogFile, ListedModels
 from engine.runtime.recorder import Recorder
 from engine.runtime.request_watch import Granted, RequestWatch, RunFacts
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
-from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, StartWorker, StopRun, Write
-from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, ModelMended, RestartWorker, Submit, Tick, Withdraw
+from engine.scheduler.effects import AnswerCommand, CatalogTaken, Deny, Effect, Grant, StartWorker, StopRun, Write
+from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
 from engine.settings.schema import RequestDeadlines
@@ -90,7 +92,7 @@ class Engine(EngineAPI):
         self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
-        self._look_at: LookAt | None = None
+        self._listed: Final = ListedModels(lambda: scheduler.state.models, self.post, self.note, clock)
         self._life: asyncio.Task[None] | None = None
         self._ending: Final = Ending(clock, scheduler.patience.drain_s, self._is_in_use)
         self._stopping: Final = asyncio.Event()
@@ -103,10 +105,9 @@ class Engine(EngineAPI):
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, make_executor: MakeExecutor, sampler: Sampler, look_at: LookAt) -> None:
+    def start(self, make_executor: MakeExecutor, sampler: Sampler, catalog: CatalogFile) -> None:
         """Begin to live."""
-        self._look_at = look_at
-        self._life = asyncio.create_task(self._live(make_executor, sampler), name="engine")
+        self._life = asyncio.create_task(self._live(make_executor, sampler, catalog), name="engine")
 
     def post(self, message: Message) -> None:
         """Put a message into the loop's inbox."""
@@ -145,7 +146,7 @@ class Engine(EngineAPI):
             state=state,
             jobs=self._scheduler.jobs(self._clock.monotonic()),
             budgets={device: budget(state, device) for device in state.devices},
-            requests=self._watch.figures(),
+            requests={model: told for model, told in self._watch.figures().items() if model in state.models},
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
         )
 
@@ -166,7 +167,8 @@ class Engine(EngineAPI):
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
-        await self._look_again(models_of(command))
+        command = renamed(command, self._meant)
+        await self._listed.look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
         return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
 
@@ -180,9 +182,8 @@ class Engine(EngineAPI):
 
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_closing()
-        for model in models_of(submission.command):
-            self._check(model)
-        await self._look_again(models_of(submission.command))
+        submission = replace(submission, command=renamed(submission.command, self._meant))
+        await self._listed.look_again(models_of(submission.command))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(submission.id, []).append(answer)
         self.post(Submit(submission))
@@ -208,23 +209,10 @@ class Engine(EngineAPI):
     async def _run_looked_at(
         self, model: ModelName, running: AsyncGenerator[RunEvent, None]
     ) -> AsyncGenerator[RunEvent, None]:
-        await self._look_again((model,))
+        await self._listed.look_again((model,))
         async with aclosing(running):
             async for event in running:
                 yield event
-
-    async def _look_again(self, models: Iterable[ModelName]) -> None:
-        """Somebody may have mended a model that could not be loaded: what was refused at the start is no last word."""
-        known = self._scheduler.state.models
-        for model in [name for name in models if name in known and known[name].trouble]:
-            if self._executor is None or self._look_at is None:
-                return
-            if (look := await looked_in_time(self._look_at, model, self._clock)) is None:
-                return
-            if look.source is not None:
-                self._executor.know(look.state.spec, look.source)
-            if look.state.trouble != known[model].trouble:
-                self.post(ModelMended(look.state))
 
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()
@@ -241,9 +229,12 @@ class Engine(EngineAPI):
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         self._refuse_if_ended()
-        model = model_meant(self._specs(), model) or model
-        self._check(model)
+        model = self._meant(model)
         self.post(KeepAlive(model, seconds))
+
+    async def reload(self) -> CatalogChange:
+        self._refuse_if_ended()
+        return await self._listed.reload()
 
     async def keep_quiet(self, for_s: float) -> float:
         self._refuse_if_ended()
@@ -253,20 +244,19 @@ class Engine(EngineAPI):
     def _take_request(self, name: str, task: Task) -> ModelName:
         """Refuse what can't be served, and record the rest as demand; the model that is meant."""
         self._refuse_if_closing()
-        model = model_meant(self._specs(), name) or name
-        self._check(model)
+        model = self._meant(name)
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
         self._recorder.asked(model, task.work)
         return model
 
-    def _specs(self) -> dict[ModelName, ModelSpec]:
-        return {model: known.spec for model, known in self._scheduler.state.models.items()}
-
-    def _check(self, model: ModelName) -> None:
-        if model not in self._scheduler.state.models:
-            raise UnknownModel(unknown_model(self._specs(), model))
+    def _meant(self, name: str) -> ModelName:
+        """Raises UnknownModel."""
+        specs = {model: known.spec for model, known in self._scheduler.state.models.items()}
+        if (model := model_meant(specs, name)) is None:
+            raise UnknownModel(unknown_model(specs, name))
+        return model
 
     def _refuse_if_closing(self) -> None:
         self._refuse_if_ended()
@@ -278,17 +268,19 @@ class Engine(EngineAPI):
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _live(self, make_executor: MakeExecutor, sampler: Sampler) -> None:
+    async def _live(self, make_executor: MakeExecutor, sampler: Sampler, catalog: CatalogFile) -> None:
         """Run until `stop`, then end in order: workers first, the journal last. An exception means a defect; it is logged."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
+                self._listed.begin(catalog, executor)
                 self._quiet_sample_s = sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
                     tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
+                    tasks.create_task(self._listed.watch()),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:
@@ -352,6 +344,8 @@ class Engine(EngineAPI):
                 self._runs.stop(lease, RunStopped(reason))
             case Write(entry):
                 self._history.add(entry)
+            case CatalogTaken(change):
+                self._listed.taken(change)
             case _:
                 assert self._executor is not None
                 self._executor.perform(effect)
@@ -390,4 +384,5 @@ class Engine(EngineAPI):
             if not waiter.done():
                 waiter.set_exception(EngineUnreachable(reason))
         self._runs.end(EngineUnreachable(self._ended))
+        self._listed.end(EngineUnreachable(self._ended))
         self._wake()

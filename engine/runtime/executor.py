@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Final, Literal, assert_never
 
 from engine.clock import Clock
-from engine.core.models import ModelSpec
 from engine.core.names import DeviceId, ModelName
 from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
@@ -24,9 +23,11 @@ from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
     DropSlab,
+    ForgetModel,
     InvalidateSlab,
     KeepPeaks,
     KillWorker,
+    KnowModel,
     ReadSlab,
     ReleaseModel,
     StartWorker,
@@ -79,6 +80,8 @@ class Executor:
         self._footprints = footprints
         self._post = post
         self._tasks = tasks
+        self._sources: dict[ModelName, Source] = {}
+        """Of models that may come to be others than at the start."""
         self._running: set[asyncio.Task[None]] = set()
         self.workers: Final = Workers(workers, spawner, clock, post)
         self._reads = SlabReads(store, post, self.workers.tell, self._give_up)
@@ -113,14 +116,30 @@ class Executor:
                 self._start(self.workers.keep(device, after_s))
             case KillWorker(device):
                 self.workers.kill(device)
+            case KnowModel(known):
+                self._know(known)
+            case ForgetModel(model):
+                self._store.forget(model)
+                self._footprints.forget(model)
             case KeepPeaks(model, kind, peaks):
                 self._start(self._footprints.keep(model, kind, peaks))
             case _:
                 assert_never(effect)
 
-    def know(self, spec: ModelSpec, source: Source) -> None:
+    def expect(self, model: ModelName, source: Source) -> None:
+        """Should the model come to be what was found of it just now, this is where it is loaded from."""
+        self._sources[model] = source
+
+    def mend(self, known: ModelState, source: Source) -> None:
         """A model that could not be loaded can be, from there."""
-        self._store.know(spec, source)
+        self.expect(known.spec.name, source)
+        self._know(known)
+
+    def _know(self, known: ModelState) -> None:
+        model = known.spec.name
+        self._footprints.know(known)
+        if (source := self._sources.get(model)) and source.text == known.source:
+            self._store.know(known.spec, source)
 
     async def keep_run_rates(self, models: Mapping[ModelName, ModelState]) -> None:
         """Keep how long runs took over restarts."""

@@ -3,15 +3,13 @@ earlier: who was resident and pinned, what can still be undone, and how fast byt
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.clock import Clock
 from engine.core.commands import Submission
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.forecast.calibration import learned
@@ -59,24 +57,6 @@ class ModelLook(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-LookAt: TypeAlias = Callable[[ModelName], ModelLook]
-"""Reads all but the weights of a model of the catalog; to be called in a thread."""
-LOOK_S: Final = 10.0
-"""For looking at a model's files: they may lie on a network that hangs."""
-
-
-async def looked_in_time(look_at: LookAt, model: ModelName, clock: Clock) -> ModelLook | None:
-    """What the model's files say; None where they don't in time, and what is known of them has to do."""
-    looking = asyncio.ensure_future(asyncio.to_thread(look_at, model))
-    limit = asyncio.ensure_future(clock.sleep(LOOK_S))
-    try:
-        await asyncio.wait({looking, limit}, return_when=asyncio.FIRST_COMPLETED)
-        return looking.result() if looking.done() else None
-    finally:
-        limit.cancel()
-        looking.cancel()  # its thread goes on
-
-
 def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:
     """Nobody resident, every device `starting`. A model whose weights are not there is known, and says so when it is asked for.
 
@@ -85,7 +65,7 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     looks = {spec.name: look_at(spec, settings, specs, cache) for spec in settings.models}
     models = {name: look.state for name, look in looks.items()}
     warnings = [*settings.warnings, *(warning for look in looks.values() for warning in look.warnings)]
-    warnings += _check_fit(settings, specs, models)
+    warnings += check_models_fit(settings, specs, models)
     devices = {spec.id: _device(spec) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
     sources = {name: look.source for name, look in looks.items() if look.source is not None}
@@ -127,21 +107,25 @@ def look_at(listed: ModelSpec, settings: Settings, specs: Sequence[DeviceSpec], 
     return ModelLook(known, source, tuple(warnings))
 
 
-def _refused(spec: ModelSpec, why: str) -> ModelLook:
-    return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
-
-
-def _check_fit(settings: Settings, specs: Sequence[DeviceSpec], models: dict[ModelName, ModelState]) -> tuple[str, ...]:
+def check_models_fit(
+    settings: Settings, specs: Sequence[DeviceSpec], models: Mapping[ModelName, ModelState]
+) -> tuple[str, ...]:
+    """What the operator should know of how the models fit the devices. Raises SettingsError when one fits none at all, or not
+    where it is pinned."""
     known = {name: model for name, model in models.items() if not model.trouble}
     footprints = {name: model.footprint for name, model in known.items()}
     smaller = {name: model.smaller for name, model in known.items()}
-    fit = check_fit(specs, footprints, settings.models, smaller)
+    fit = check_fit(specs, footprints, [model.spec for model in known.values()], smaller)
     if fit.errors:
         listed = "\n".join(f"  {error}" for error in fit.errors)
         raise SettingsError(
-            f"The catalog in {settings.folder} does not fit the devices; nothing was started.\n{listed}"
+            f"The catalog in {settings.folder} does not fit the devices; nothing was started or changed.\n{listed}"
         )
     return fit.warnings
+
+
+def _refused(spec: ModelSpec, why: str) -> ModelLook:
+    return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
 
 
 def _device(spec: DeviceSpec) -> DeviceState:

@@ -88,9 +88,15 @@ class SlabStore:
         self._numbers = itertools.count(1)
 
     def know(self, spec: ModelSpec, source: Source) -> None:
-        """A model that could not be loaded can be, from there."""
+        """From now on the model is loaded as `spec` says, from there."""
         self._specs[spec.name] = spec
         self._sources[spec.name] = source
+        self._origins.pop(spec.name, None)
+
+    def forget(self, model: ModelName) -> None:
+        """There is no such model any more; its slab has gone."""
+        for known in (self._specs, self._sources, self._origins):
+            known.pop(model, None)
 
     def spec(self, model: ModelName) -> ModelSpec:
         """The catalog's word on the model."""

@@ -34,13 +34,13 @@ from engine.recording.files import Bounds
 from engine.recording.footprints import FootprintStore
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
+from engine.runtime.catalog_reader import CatalogReader
 from engine.runtime.engine import Engine, MakeExecutor
 from engine.runtime.executor import Executor
 from engine.runtime.history import HISTORY_RECORDS, History
 from engine.runtime.initial_state import (
     initial_state,
     last_residency,
-    look_at,
     with_changes,
     with_copy_rates,
     with_pins,
@@ -93,7 +93,8 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     clock = SystemClock()
     probe = NvmlProbe(clock)
     library = await probe.open()
-    settings = load_settings(config, environment, find_dotenv(config, Path.cwd()), probe.facts)
+    read_settings = partial(load_settings, config, environment, find_dotenv(config, Path.cwd()), probe.facts)
+    settings = read_settings()
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
@@ -116,8 +117,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     )
     reader = CardReader(probe, cards)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
-    listed = {spec.name: spec for spec in settings.models}
-    engine.start(make_executor, sampler, lambda model: look_at(listed[model], settings, specs, paths.cache))
+    engine.start(make_executor, sampler, CatalogReader(settings, specs, paths.cache, read_settings))
     _preload(engine, settings)
     return Started(engine, settings)
 
@@ -206,10 +206,10 @@ def executor_maker(
 
 
 def _arena_bytes(state: State) -> int:
-    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device. Sparse: untouched
-    pages cost nothing."""
-    largest = max((m.footprint.weights_bytes for m in state.models.values()), default=0)
-    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + largest * len(state.devices)
+    """Room for the RAM tier, for all that may run on the CPU, and for a slab in passing on each device, of whatever model the
+    catalog comes to have. Sparse: untouched pages cost nothing."""
+    passing = sum(int(known.spec.total_bytes * known.spec.fraction) for known in state.devices.values())
+    return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + passing
 
 
 def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int) -> WorkerConfig:

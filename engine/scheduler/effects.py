@@ -8,9 +8,11 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from engine.api import Answer
+from engine.core.catalog import CatalogChange
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Entry
+from engine.core.state import ModelState
 
 # ── slabs ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,6 +106,18 @@ class KeepPeaks(Struct, frozen=True):
     peaks: RunPeaks
 
 
+class KnowModel(Struct, frozen=True):
+    """From now on the model is loaded as this says: it is new, or another one. No report."""
+
+    known: ModelState
+
+
+class ForgetModel(Struct, frozen=True):
+    """The catalog has the model no more, and nothing of it is left. No report."""
+
+    model: ModelName
+
+
 # ── to whoever waits ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -137,6 +151,12 @@ class StopRun(Struct, frozen=True):
     reason: str
 
 
+class CatalogTaken(Struct, frozen=True):
+    """The answer to a CatalogRead."""
+
+    change: CatalogChange
+
+
 class Write(Struct, frozen=True):
     """Write the entry to the journal."""
 
@@ -156,7 +176,9 @@ Work: TypeAlias = (
     | StartWorker
     | KillWorker
     | KeepPeaks
+    | KnowModel
+    | ForgetModel
 )
 """What the executor does."""
 
-Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | StopRun | Write
+Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | StopRun | CatalogTaken | Write

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from engine.core.forecast.footprints import ENOUGH_RUNS, RunPeaks, came_short, fitted, observed
 from engine.core.names import DeviceId, ModelName
+from engine.core.state import ModelState
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KeepPeaks
 
@@ -19,6 +20,16 @@ class FootprintLearning:
         self._board = board
         self._estimated_bytes = {name: known.footprint.workspace_bytes for name, known in board.state.models.items()}
         self._peaks: dict[ModelName, dict[str, RunPeaks]] = {}
+
+    def know(self, known: ModelState) -> None:
+        """The model is new, or another one: what runs of it took before tells nothing of it."""
+        self._estimated_bytes[known.spec.name] = known.footprint.workspace_bytes
+        self._peaks.pop(known.spec.name, None)
+
+    def forget(self, model: ModelName) -> None:
+        """There is no such model any more."""
+        self._estimated_bytes.pop(model, None)
+        self._peaks.pop(model, None)
 
     def recall(self, kept: Mapping[tuple[ModelName, str], RunPeaks]) -> None:
         """What runs took before a restart, by model and kind of device; kinds that are no longer there teach nothing."""

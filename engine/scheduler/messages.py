@@ -99,6 +99,16 @@ class ModelMended(Struct, frozen=True):
     """What its sources say of it now."""
 
 
+class CatalogRead(Struct, frozen=True):
+    """The catalog was read again: which models it has, in its order, and what the sources say of those that are new in it, that
+    it says something else of, or that were in trouble."""
+
+    names: tuple[ModelName, ...]
+    looked: dict[ModelName, ModelState]
+    remarks: tuple[str, ...] = ()
+    """What the operator should know, in words."""
+
+
 class SlabAdvanced(Struct, frozen=True):
     """A slab is being prepared or read: so much of that is done."""
 
@@ -255,6 +265,7 @@ Message: TypeAlias = (
     | KeepAlive
     | KeepQuiet
     | ModelMended
+    | CatalogRead
     | SlabReport
     | DeviceReport
     | Tick

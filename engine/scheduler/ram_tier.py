@@ -68,6 +68,11 @@ class Slabs:
         """The model's file was prepared anew since its slab was read: what is read next is to be checked, too."""
         self._scrub.prepared_anew(model)
 
+    def known_anew(self, model: ModelName) -> None:
+        """The model is another one, or gone: what was found out about its slab holds no more."""
+        self._scrub.prepared_anew(model)
+        self._readahead.ended(model)
+
     def drop_damaged(self) -> Sequence[ModelName]:
         """Let go of damaged slabs that nobody runs on; the models that are to be taken off their devices for the others."""
         self._scrub.drop_damaged()

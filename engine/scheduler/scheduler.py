@@ -14,17 +14,19 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
 from engine.core.proposing.undo import remembered
-from engine.core.state import State
+from engine.core.state import ModelState, State
 from engine.scheduler.board import Board, Instant, Patience
+from engine.scheduler.catalog import ListedModels
 from engine.scheduler.commands import Commands
 from engine.scheduler.device_health import DeviceHealth
-from engine.scheduler.effects import Effect
+from engine.scheduler.effects import Deny, Effect
 from engine.scheduler.footprint_learning import FootprintLearning
 from engine.scheduler.jobs import Broken, Job, NotAllowed, PlanChanged, Withdrawn
 from engine.scheduler.journaling import JobRecords, ReadingTimes, ResidencyNotes
 from engine.scheduler.leases import Leases
 from engine.scheduler.messages import (
     BindFailed,
+    CatalogRead,
     DeviceRead,
     DeviceReport,
     KeepAlive,
@@ -72,6 +74,7 @@ class Scheduler:
         self._slabs = Slabs(board)
         self._health = DeviceHealth(board)
         self._learning = FootprintLearning(board)
+        self._catalog = ListedModels(board, self._commands, self._slabs, self._learning)
         self._own = SelfIssued(board, self._commands, self._leases)
         self._readings = ReadingTimes(board)
         self._flows = Flows(board, self._commands, self._leases, self._own, JobRecords(board, self._readings))
@@ -125,6 +128,7 @@ class Scheduler:
         if isinstance(message, DeviceRead | KeepAlive):  # devices are read each second, so that what is due is seen
             self._own.let_idle_go()
         self._go_on(message if isinstance(message, LoadReport) else None)
+        self._catalog.settle()
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
         jobs = self._commands.jobs
         self._slabs.settle(len(jobs), {job.incoming.model for job in jobs if job.incoming is not None})
@@ -142,6 +146,10 @@ class Scheduler:
                 self._commands.submit(submission)
             case Withdraw(submission_id):
                 self._commands.withdraw(submission_id)
+            case LeaseAsked(lease, model) if model not in self.state.models:
+                self._board.emit(Deny(lease, f"{model} was taken out of the catalog before its turn came"))
+            case RunMeasured() | RunOutOfMemory() | KeepAlive() if message.model not in self.state.models:
+                pass  # of a run that its worker's death had ended, after which the model went
             case LeaseAsked(lease, model, work, again):
                 self._leases.ask(lease, model, work, again=again)
                 self._own.bring_back(model)
@@ -175,20 +183,18 @@ class Scheduler:
             case KeepQuiet(for_s):
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
-                before = self._board.state.models[known.spec.name]
-                kept = replace(
-                    known,
-                    pin=before.pin,
-                    demand=before.demand,
-                    queueing=before.queueing,
-                    run_rates=before.run_rates,
-                    keep_alive_s=before.keep_alive_s,
-                )
-                self._board.know_model(kept)
+                self._mend(known)
+            case CatalogRead():
+                self._catalog.read(message)
             case Tick():
                 pass
             case _:
                 assert_never(message)
+
+    def _mend(self, known: ModelState) -> None:
+        if before := self.state.models.get(known.spec.name):
+            kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
+            self._board.know_model(replace(kept, queueing=before.queueing, keep_alive_s=before.keep_alive_s))
 
     def _take_slab_report(self, report: SlabReport) -> None:
         if isinstance(report, SlabRead):

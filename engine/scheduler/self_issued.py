@@ -94,7 +94,8 @@ class SelfIssued:
     def restore(self, lost: Iterable[Load]) -> None:
         """Have these where they were."""
         for load in lost:
-            self._submit("restore", load, "restore")
+            if load.model in self._board.state.models:  # else it was taken out of the catalog since
+                self._submit("restore", load, "restore")
 
     def place_anew(self, model: ModelName, device: DeviceId) -> None:
         """Take a model that needs more than it was charged off the device: loaded again, it finds a victim, another device or

@@ -111,6 +111,7 @@ def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: b
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/run", routes.run),
             web.post("/v1/keep-alive", routes.keep_alive),
+            web.post("/v1/reload", routes.reload),
             web.post("/v1/quiet", routes.keep_quiet),
             web.post("/v1/workers/{device}/restart", routes.restart_worker),
             web.post("/v1/stop", routes.stop),
@@ -168,6 +169,9 @@ class Routes:
         asked = msgspec.json.decode(await request.read(), type=KeepAliveRequest)
         await self._engine.keep_alive(asked.model, asked.seconds)
         return _json({})
+
+    async def reload(self, _request: web.Request) -> web.Response:
+        return _json(await self._engine.reload())
 
     async def keep_quiet(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=QuietRequest)

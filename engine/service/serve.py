@@ -14,13 +14,14 @@ from typing import Final
 from aiohttp import web
 
 from engine.api import EngineAPI, EngineError
+from engine.core.catalog import catalog_change_text
 from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning
 from engine.service.routes import application
 from engine.settings.schema import HttpSettings
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _LAST_ANSWERS_S: Final = 2.0
 """What calls still under way get to finish after the engine has stopped."""
 
@@ -37,16 +38,22 @@ async def serve(
     on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
-    until its runs have ended, or until a second signal or a client's stop at once. Raises AlreadyRunning, DoorRefused."""
+    until its runs have ended, or until a second signal or a client's stop at once. SIGHUP has it read its catalog again.
+    Raises AlreadyRunning, DoorRefused."""
     make_folders(paths)
     loop = asyncio.get_running_loop()
     asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
+    reloads: set[asyncio.Task[None]] = set()
 
     def stop(now: bool) -> asyncio.Future[None]:
         asked.set()
         if now:
             hurry.set()
         return stopped
+
+    def reload() -> None:
+        reloads.add(task := asyncio.create_task(_reload(engine)))
+        task.add_done_callback(reloads.discard)
 
     def hear_signal() -> None:
         stop(now=asked.is_set())
@@ -62,6 +69,7 @@ async def serve(
             door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
             loop.add_signal_handler(number, hear_signal)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         _log.info("listening at %s", paths.socket)
         on_ready()
         async with gateway.counting():
@@ -77,7 +85,7 @@ async def serve(
         if door is not None:
             await door.cleanup()
         await runner.cleanup()
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
@@ -131,6 +139,15 @@ def _answers(path: Path) -> bool:
         except ConnectionRefusedError:
             return False
         return True
+
+
+async def _reload(engine: EngineAPI) -> None:
+    try:
+        change = await engine.reload()
+    except EngineError as error:
+        _log.error("SIGHUP: %s", error)
+    else:
+        _log.info("SIGHUP: %s", "; ".join((catalog_change_text(change), *change.remarks)))
 
 
 async def _stop_engine(engine: EngineAPI, hurry: asyncio.Event) -> None:

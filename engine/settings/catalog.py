@@ -83,8 +83,13 @@ def read_catalog(folder: Path, devices: Collection[DeviceId] | None, problems: l
     `devices`: those that it may name, or None when they are not known.
     """
     document = read_json(folder / CATALOG_FILE, problems)
-    if document is None:
-        return ()
+    return () if document is None else models_in(document, folder, devices, problems)
+
+
+def models_in(
+    document: object, folder: Path, devices: Collection[DeviceId] | None, problems: list[Problem]
+) -> tuple[ModelSpec, ...]:
+    """The models of a catalog's `document`, which lies in `folder` or is about to; as `read_catalog`."""
     top = Place(CATALOG_FILE)
     problems += differences(document, Catalog, top)
     models = document.get("models") if isinstance(document, dict) else None

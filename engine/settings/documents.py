@@ -31,6 +31,15 @@ def read_json(path: Path, problems: list[Problem]) -> object:
     return _read(path, _parse_json, problems)
 
 
+def json_in(text: str, file: str, problems: list[Problem]) -> object:
+    """The document that `text` is, which stands in `file`; None after adding to `problems` when it is none."""
+    try:
+        return _parse_json(text)
+    except _BadSyntax as error:
+        problems.append(Problem(Place(file), str(error)))
+        return None
+
+
 def without_nulls(document: object) -> object:
     """`document` without the keys that have no value: they count as left out."""
     match document:

@@ -21,9 +21,11 @@ from engine.replay.box import Box
 from engine.scheduler.effects import (
     BindModel,
     DropSlab,
+    ForgetModel,
     InvalidateSlab,
     KeepPeaks,
     KillWorker,
+    KnowModel,
     ReadSlab,
     ReleaseModel,
     StartWorker,
@@ -278,7 +280,7 @@ class SimulatedBox:
                 self._kill(device, now_s)
             case VerifySlab(model):
                 self._reports.put(now_s, SlabVerified(model, "whole", f"{model}.safetensors"))
-            case DropSlab() | StopVerifying() | InvalidateSlab() | KeepPeaks():
+            case DropSlab() | StopVerifying() | InvalidateSlab() | KeepPeaks() | KnowModel() | ForgetModel():
                 pass
             case _:
                 assert_never(effect)

@@ -15,7 +15,17 @@ from engine.core.state import State
 from engine.recording.trace import TraceRequest
 from engine.replay.box import Box
 from engine.scheduler.board import TICK_S, UNBOUNDED, Instant, Patience
-from engine.scheduler.effects import AnswerCommand, Deny, Effect, Grant, ReleaseModel, StartWorker, StopRun, Write
+from engine.scheduler.effects import (
+    AnswerCommand,
+    CatalogTaken,
+    Deny,
+    Effect,
+    Grant,
+    ReleaseModel,
+    StartWorker,
+    StopRun,
+    Write,
+)
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, Tick, WorkerDown
 from engine.scheduler.scheduler import Scheduler
 from engine.simulation.compute import Compute, timed_start
@@ -166,7 +176,7 @@ class _Replay:
             case Deny(lease):
                 del self._models[lease]
                 self._tally.was_denied(lease)
-            case AnswerCommand() | StopRun() | Write():
+            case AnswerCommand() | StopRun() | Write() | CatalogTaken():
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,11 @@ _NO_WEIGHTS: Final = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_st
 
 def instead_of_weights(folder: Path) -> str:
     """Why the folder's weights can't be used, as the end of a sentence about the folder, with the way out."""
-    files = [path.relative_to(folder) for path in _files(folder)]
+    return instead_of_weights_among([path.relative_to(folder) for path in _files(folder)])
+
+
+def instead_of_weights_among(files: Sequence[Path]) -> str:
+    """The same of a folder that has these files, or is to have them."""
     tensors = sorted(path for path in files if path.suffix == ".safetensors")
     if shards := [path for path in tensors if _SHARD.fullmatch(path.name)]:
         return (

@@ -7,6 +7,7 @@ by the modules (`engine.worker.int8`); a family of unknown names is estimated a 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -118,6 +119,18 @@ def checkpoint_files(folder: Path) -> tuple[Path, ...]:
     if index.is_file():
         return _indexed_files(folder, index)
     raise BadCheckpoint(f"{folder} {instead_of_weights(folder)}")
+
+
+def stored_dtype(folder: Path) -> Dtype:
+    """The dtype of most of the checkpoint's floating-point figures, of those that a model can be loaded in. Raises
+    BadCheckpoint."""
+    elements: Counter[str] = Counter()
+    for path in checkpoint_files(folder):
+        for tensor in read_header(path).tensors.values():
+            elements[tensor.dtype] += tensor.elements if tensor.dtype in FLOATING else 0
+    most, _ = elements.most_common(1)[0] if elements else ("F32", 0)
+    halves: dict[str, Dtype] = {"F16": "float16", "BF16": "bfloat16"}
+    return halves.get(most, "float32")
 
 
 def weights_bytes(folder: Path, dtype: Dtype) -> int:

@@ -70,6 +70,25 @@ def check_head(folder: Path, config: Mapping[str, Any], task: TaskKind) -> None:
         )
 
 
+def task_of(folder: Path) -> TaskKind:
+    """What the checkpoint's files say that it is for. Raises BadCheckpoint where they say nothing of it."""
+    path = folder / CONFIG_FILE
+    config = read_json_object(path)
+    if _makes_vectors(folder):
+        return "embedding"
+    listed = config.get("architectures")
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    if any(name.endswith(_JUDGING) for name in names):
+        return "rerank" if len(_labels(path, config)) == 1 else "classify"
+    if any(name.endswith((*_WRITING, "ForConditionalGeneration")) for name in names):
+        return "generation"
+    if not names:
+        raise BadCheckpoint(
+            f"{path} names no architectures, so that what the model is for can't be told; say it with --task"
+        )
+    return "embedding"
+
+
 def read_head(folder: Path) -> Head:
     """The head of the checkpoint in `folder`. Raises BadCheckpoint for one that asks for what is not done here."""
     path = folder / CONFIG_FILE

@@ -1,5 +1,5 @@
-"""The Hugging Face cache, as `hf download` leaves it: which snapshot a revision means, and what is wrong where there is
-none that is whole. Nothing is ever fetched."""
+"""The Hugging Face cache, as `citadel pull` and `hf download` leave it: which snapshot a revision means, and what is wrong
+where there is none that is whole. Nothing is ever fetched here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def hub_folder(repository: str, revision: str | None) -> Path:
     """The snapshot of the repository. Raises SourceMissing where there is none, and BadCheckpoint where it is not whole, with
     the command that mends it; OSError where the cache can't be read."""
     wanted = revision or DEFAULT_REVISION
-    fetch = f"`hf download {repository}{f' --revision {revision}' if revision else ''}`"
+    fetch = f"`citadel pull {repository}{f'@{revision}' if revision else ''}`"
     home = _home(repository, fetch)
     snapshots = sorted(path for path in home.glob("snapshots/*") if path.is_dir())
     if not snapshots:

@@ -38,7 +38,8 @@ _NO_COMPANIONS: Final = frozenset(
     }
 )
 _NOTES: Final = ("license", "notice", "readme", "usage_policy", "model.safetensors.index.json")
-_FOLDERS: Final = ("additional_chat_templates",)
+EXTRA_FOLDERS: Final = ("additional_chat_templates",)
+"""Whose files are read beside those of the modules."""
 
 
 def companions(checkpoint: Path) -> tuple[Path, ...]:
@@ -46,7 +47,7 @@ def companions(checkpoint: Path) -> tuple[Path, ...]:
     that none is forgotten whatever its tokenizer calls them. Those of the modules behind the model come with their
     weights."""
     paths = [path for path in checkpoint.glob("*") if _is_companion(path)]
-    for folder in (*_FOLDERS, *module_folders(checkpoint)):
+    for folder in (*EXTRA_FOLDERS, *module_folders(checkpoint)):
         paths += (path for path in (checkpoint / folder).rglob("*") if _is_companion(path, ".safetensors"))
     return tuple(sorted(set(paths)))
 
@@ -67,13 +68,14 @@ def module_folders(checkpoint: Path) -> tuple[str, ...]:
     return tuple(module.path for module in modules if Path(module.path) != Path())
 
 
+def reads(name: str, but: str = "") -> bool:
+    """Whether a file of that name is a companion, or one of the kind `but`, such as `.safetensors`."""
+    suffix = Path(name).suffix
+    return not name.lower().startswith((".", *_NOTES)) and (suffix.lower() not in _NO_COMPANIONS or suffix == but)
+
+
 def _is_companion(path: Path, but: str = "") -> bool:
-    name = path.name.lower()
-    return (
-        path.is_file()
-        and not name.startswith((".", *_NOTES))
-        and (path.suffix.lower() not in _NO_COMPANIONS or path.suffix == but)
-    )
+    return path.is_file() and reads(path.name, but)
 
 
 def sha256_of(path: Path, on_read: Callable[[int], None]) -> str:

@@ -88,21 +88,28 @@ def _identity(spec: ModelSpec, source: Source) -> Iterator[str]:
         yield f"{path.relative_to(source.folder)} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
+def given_folder(text: str, revision: str | None) -> Path:
+    """The folder of the checkpoint that a source names, which is none that is made here. Raises SourceMissing, BadCheckpoint."""
     form, _, rest = text.partition(":")
     match form:
-        case "synthetic":
-            return _synthetic_folder(rest, spec, cache)
         case "package":
             folder = _package_folder(rest)
         case "hub":
-            folder = hub_folder(rest, spec.revision)
+            folder = hub_folder(rest, revision)
         case "path":
             folder = Path(rest)
         case _:
             raise SourceMissing("a source begins with package:, hub:, path: or synthetic:")
     if not folder.is_dir():
         raise SourceMissing(f"there is no folder {folder}")
+    return folder
+
+
+def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
+    form, _, rest = text.partition(":")
+    if form == "synthetic":
+        return _synthetic_folder(rest, spec, cache)
+    folder = given_folder(text, spec.revision)
     check_checkpoint(folder, spec)
     return folder
 

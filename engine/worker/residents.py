@@ -16,6 +16,7 @@ from typing import Final
 import torch
 from msgspec import Struct
 
+from engine.core.models import Limits
 from engine.core.names import ModelName
 from engine.core.tasks import KIND_OF, TaskKind
 from engine.weights.errors import BadCheckpoint
@@ -58,6 +59,8 @@ class KeptSkeleton(Struct, frozen=True):
 
     skeleton: Skeleton
     runner: Runner
+    limits: Limits
+    """That the runner heeds."""
 
 
 class Residents:
@@ -164,7 +167,7 @@ class Residents:
             raise BadRequest(f"{request.model} is on this device already")
         key = (request.model, request.folder)  # two models may share a folder, but never the modules
         kept = self._built.get(key)
-        if kept is None or kept.skeleton.layout_id != request.layout_id:
+        if kept is None or kept.skeleton.layout_id != request.layout_id or kept.limits != request.limits:
             kept = self._built[key] = self._build(request)
         return kept
 
@@ -175,7 +178,7 @@ class Residents:
         runner = SUPPORT[request.task].make_runner(skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")
-        return KeptSkeleton(skeleton, runner)
+        return KeptSkeleton(skeleton, runner, request.limits)
 
     def _warm_once(self, request: Bind, runner: Runner) -> float:
         """The seconds of a first run, so that the first request does not pay for what torch sets up lazily. That lasts for

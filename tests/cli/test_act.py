@@ -201,7 +201,7 @@ async def test_a_load_that_breaks_is_a_failure_with_its_reason(citadel: Citadel,
 async def test_an_unknown_model_is_answered_with_the_known_ones(citadel: Citadel, engine: ScriptedEngine) -> None:
     ran = await citadel("load", "nobody")
     assert ran.status == 1
-    assert "'nobody'; it has all-MiniLM-L6-v2" in ran.err
+    assert "no model is named nobody; the catalog has all-MiniLM-L6-v2" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ async def test_without_matplotlib_the_remedy_is_told_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nobody",), "'nobody'; it has all-MiniLM-L6-v2"),
+        (("nobody",), "no model is named nobody; the catalog has all-MiniLM-L6-v2"),
         (("e5-small", "--on", "gpu7"), "no device gpu7; there are gpu0, gpu1, cpu"),
         (("e5-small", "--output", "/nowhere/run.json"), "/nowhere/run.json can't be written; nothing was measured"),
     ],

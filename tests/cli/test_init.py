@@ -84,7 +84,8 @@ async def test_an_engine_without_models_says_how_to_add_one(citadel: Citadel, en
     for command in (["models", "list"], ["status"]):
         ran = await citadel(*command)
         assert ran.status == 0
-        assert "No model yet: add some to /etc/citadel/model_gpu_mapping.json" in ran.out + ran.err
+        assert "`citadel models add hub:OWNER/NAME` or path:FOLDER" in ran.out + ran.err
+        assert "/etc/citadel/model_gpu_mapping.json" in ran.out + ran.err
 
     engine.config = str(DEFAULTS_FOLDER)
     assert "`citadel init` writes" in (await citadel("models", "list")).err

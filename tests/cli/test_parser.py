@@ -70,7 +70,7 @@ def test_a_command_may_be_cut_short(short: str, whole: str) -> None:
         ("un m", "'un' may be unpin or undo; write more of it"),
         ("statsu", "there is no command 'statsu'; did you mean status?"),
         ("frobnicate", "there is no command 'frobnicate'; citadel --help lists those there are"),
-        ("models lits", "there is no command 'lits'; did you mean list?"),
+        ("models lits", "there is no command 'lits'; did you mean list or alias?"),
         ("''", "there is no command ''; citadel --help lists those there are"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.cli.conftest import Citadel
 async def test_a_model_that_the_catalog_lacks_is_told_by_name(citadel: Citadel) -> None:
     ran = await citadel("prepare", "nobody")
     assert ran.status == 1
-    assert "'nobody'; it has all-MiniLM-L6-v2" in ran.err
+    assert "no model is named nobody; the catalog has all-MiniLM-L6-v2" in ran.err
 
 
 async def test_a_model_whose_source_is_not_there_fails_with_the_remedy(citadel: Citadel, tmp_path: Path) -> None:

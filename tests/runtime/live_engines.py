@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -21,10 +23,11 @@ from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
+from engine.runtime.catalog_reader import CatalogReader
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import LookAt, ModelLook, initial_state, last_residency, look_at, with_pins
+from engine.runtime.initial_state import ModelLook, initial_state, last_residency, with_pins
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience
@@ -36,6 +39,18 @@ from tests.nvml.script import NvmlScript
 from tests.runtime.scripted_workers import ScriptedFootprints, ScriptedSpawner, ScriptedStore
 
 CONFIG = Path(__file__).parents[2] / "config"
+
+
+LookAt: TypeAlias = Callable[[ModelName], ModelLook]
+
+
+class Listed(CatalogReader):
+    """The catalog's file, of whose models a test may say how they look."""
+
+    scripted_look: LookAt | None = None
+
+    def look(self, model: ModelName) -> ModelLook | None:
+        return self.scripted_look(model) if self.scripted_look else super().look(model)
 
 
 class Box(Struct):
@@ -54,10 +69,12 @@ async def scripted_engine(
     engine_clock: SystemClock | None = None,
     patience: Patience | None = None,
     look: LookAt | None = None,
+    config: Path = CONFIG,
 ) -> AsyncIterator[Box]:
-    """An engine on the shipped catalog whose journal is in `folder`; its devices are up. Ends with the block."""
+    """An engine on the shipped catalog, or that in `config`, with its journal in `folder`; its devices are up.
+    Ends with the block."""
     probe, clock = NvmlProbe(SystemClock()), engine_clock or SystemClock()
-    async with _opened(folder, probe, policy, 1.0, clock, patience or Patience(), look) as box:
+    async with _opened(folder, probe, policy, 1.0, clock, patience or Patience(), look, config) as box:
         yield box
 
 
@@ -86,8 +103,10 @@ async def _opened(
     clock: SystemClock,
     patience: Patience,
     look: LookAt | None = None,
+    config: Path = CONFIG,
 ) -> AsyncIterator[Box]:
-    settings = load_settings(CONFIG, {}, None, probe.facts)
+    read_settings = partial(load_settings, config, {}, None, probe.facts)
+    settings = read_settings()
     specs_of_devices = device_specs(settings, 64 * GIB)
     start = initial_state(settings, specs_of_devices, folder / "cache")
     specs = {model.name: model for model in settings.models}
@@ -101,7 +120,7 @@ async def _opened(
     scheduler = Scheduler(state, policy or settings.policy, patience)
     if before is not None:
         scheduler.expect_back(before.residents)
-    hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(CONFIG), "scripted workers")
+    hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(config), "scripted workers")
     history = History(journal, past, clock)
     pace = Pace(quiet_s=30.0, pressed_s=sample_s)
     recorder = Recorder(DemandLog(folder, bounds), MemoryLog(folder, bounds), history, clock, pace)
@@ -115,10 +134,9 @@ async def _opened(
     devices = {device: known.spec for device, known in state.devices.items()}
     sampler = Sampler(devices, CardReader(probe, settings.card_uuids), clock, sample_s)
 
-    def look_as_ever(model: ModelName) -> ModelLook:
-        return look_at(specs[model], settings, specs_of_devices, folder / "cache")
-
-    engine.start(make_executor, sampler, look or look_as_ever)
+    listed = Listed(settings, specs_of_devices, folder / "cache", read_settings)
+    listed.scripted_look = look
+    engine.start(make_executor, sampler, listed)
     try:
         await all_devices_up(engine)
         yield Box(engine, spawner, box_store, footprints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -37,6 +37,7 @@ from engine.weights.integrity import SlabCondition
 from engine.weights.layout import LAYOUT_VERSION, Layout
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared
+from engine.weights.sources import Source
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import (
     Bind,
@@ -259,8 +260,8 @@ class ScriptedStore(SlabStore):
     """A RAM tier without memory: a fetch ends when `may_fetch` is set."""
 
     def __init__(self, specs: Mapping[ModelName, ModelSpec], sizes: Mapping[ModelName, int]) -> None:
-        self._scripted_specs = specs
-        self._sizes = sizes
+        self._scripted_specs = dict(specs)
+        self._sizes = defaultdict[ModelName, int](lambda: 1 << 20, sizes)
         self.may_fetch = asyncio.Event()
         self.may_fetch.set()
         self.fetching = asyncio.Event()
@@ -279,6 +280,12 @@ class ScriptedStore(SlabStore):
         self.reads: Counter[ModelName] = Counter()
         self.free_bytes = 1 << 40
         """Of the arena."""
+
+    def know(self, spec: ModelSpec, source: Source) -> None:
+        self._scripted_specs[spec.name] = spec
+
+    def forget(self, model: ModelName) -> None:
+        del self._scripted_specs[model]
 
     def spec(self, model: ModelName) -> ModelSpec:
         return self._scripted_specs[model]

@@ -16,7 +16,8 @@ from engine.core.models import Pin
 from engine.core.records import Notice, Switch
 from engine.core.tasks import Continuation, Generate, RunResult, TextPart
 from engine.recording.demand import DEMAND_FILE, own_demand
-from engine.runtime.initial_state import LOOK_S, ModelLook
+from engine.runtime.initial_state import ModelLook
+from engine.runtime.listed_models import LOOK_S
 from engine.scheduler.messages import ModelMended
 from engine.worker.protocol import LeaveRun
 from tests.runtime.live_engines import Box, all_devices_up, scripted_engine

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Literal, TypeVar
 
 from engine.api import Answer
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
@@ -16,13 +17,16 @@ from engine.scheduler.board import Instant, Patience
 from engine.scheduler.effects import (
     AnswerCommand,
     BindModel,
+    CatalogTaken,
     Deny,
     DropSlab,
     Effect,
+    ForgetModel,
     Grant,
     InvalidateSlab,
     KeepPeaks,
     KillWorker,
+    KnowModel,
     ReadSlab,
     ReleaseModel,
     StartWorker,
@@ -75,6 +79,7 @@ class World:
         self.retry_after_s: dict[int, float | None] = {}
         """Of those that were denied."""
         self.written: list[Entry] = []
+        self.catalog_changes: list[CatalogChange] = []
         self.checking: ModelName | None = None
         """Whose slab is being checked; that takes until the test says what was found."""
         self.check_is_stopped = False
@@ -114,6 +119,8 @@ class World:
                     self.waiting.append(effect)
                 case Write(entry):
                     self.written.append(entry)
+                case CatalogTaken(change):
+                    self.catalog_changes.append(change)
                 case VerifySlab(model):
                     assert self.checking is None
                     self.checking = model
@@ -191,7 +198,7 @@ class World:
                 self.kill_worker(device)
             case StopRun(lease):
                 self.send(LeaseEnded(lease))
-            case DropSlab() | InvalidateSlab() | KeepPeaks():
+            case DropSlab() | InvalidateSlab() | KeepPeaks() | KnowModel() | ForgetModel():
                 pass
 
     def open_slab(self, model: ModelName) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
 from engine.core.ledger import broken_invariants, budget, charged
@@ -16,7 +17,7 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Switch
 from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
-from engine.scheduler.messages import BindFailed, SignOfLife, SlabFailed, SlabNotWrittenBack
+from engine.scheduler.messages import BindFailed, CatalogRead, SignOfLife, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
 from tests.scheduler.scripted_world import World
 
@@ -119,6 +120,16 @@ class AnyOrder(RuleBasedStateMachine):
         if not starting:
             self.world.kill_worker(device)
 
+    @rule(sizes=st.dictionaries(MODELS, st.sampled_from([4, 14, 34])), dtype=st.sampled_from(["float32", "float16"]))
+    def change_the_catalog(self, sizes: dict[str, int], dtype: Literal["float32", "float16"]) -> None:
+        known = box(sizes).models
+        models = {name: replace(model, spec=replace(model.spec, dtype=dtype)) for name, model in known.items()}
+        self.world.send(CatalogRead(tuple(models), models))
+
+    @rule()
+    def put_the_catalog_back(self) -> None:
+        self.world.send(CatalogRead(tuple(SIZES), box(SIZES).models))
+
     @rule(device=DEVICES, silent_s=st.sampled_from([0.0, 6.0, 16.0]), step_s=st.sampled_from([1.0, 130.0]))
     def look_at_a_worker(self, device: str, silent_s: float, step_s: float) -> None:
         starting = any(isinstance(e, StartWorker) and e.device == device for e in self.world.waiting)
@@ -134,6 +145,13 @@ class AnyOrder(RuleBasedStateMachine):
         state = self.world.state
         assert broken_invariants(state) == []
         assert all(charged(state, device) <= budget(state, device) for device in state.devices)
+
+    @invariant()
+    def nothing_is_left_of_a_model_that_has_gone(self) -> None:
+        state = self.world.state
+        named = {r.model for r in state.residents} | {slab.model for slab in state.ram.slabs}
+        named |= {step.model for change in state.changes for step in change.steps}
+        assert named <= state.models.keys()
 
     @invariant()
     def what_comes_by_itself_is_a_copy_on_a_gpu(self) -> None:

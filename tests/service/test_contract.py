@@ -372,6 +372,25 @@ async def _close(events: AsyncIterator[Event]) -> None:
     await events.aclose()
 
 
+async def test_a_model_is_meant_by_any_of_its_names(api: EngineAPI) -> None:
+    answer = await api.submit(Submission("1", Load("ALL-minilm-l6-v2:latest", "gpu0")))
+
+    assert isinstance(answer, Done)
+    assert [resident.model for resident in (await api.snapshot()).state.residents] == [SMALL]
+    planned = await api.plan(Evict("all-minilm-l6-v2:latest"))
+    assert isinstance(planned, Plan)
+    assert [step.model for step in planned.steps] == [SMALL]
+
+
+async def test_a_name_that_nobody_has_is_answered_with_the_nearest(api: EngineAPI) -> None:
+    with pytest.raises(UnknownModel, match=f"did you mean {SMALL}"):
+        await api.submit(Submission("1", Load("all-minilm")))
+
+
+async def test_reading_an_unchanged_catalog_changes_nothing(api: EngineAPI) -> None:
+    assert (await api.reload()).is_empty
+
+
 async def test_a_worker_is_restarted_by_hand_and_an_unknown_device_is_named(api: EngineAPI) -> None:
     await api.restart_worker("gpu0")
     with pytest.raises(EngineError, match="there is no device gpu7; the devices are gpu0, gpu1, cpu"):

@@ -37,6 +37,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
         watcher.embed("bge-base", ["a cat"]),
         watcher.generate("phi-3-mini", "a cat"),
         watcher.keep_quiet(15),
+        watcher.reload(),
         watcher.restart_worker("gpu0"),
         watcher.stop(),
     ):
@@ -45,6 +46,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
     assert scripted.submissions == []
     assert not scripted.stopped
     assert not scripted.quiet
+    assert scripted.reloads == 0
     assert scripted.restarted == []
 
 

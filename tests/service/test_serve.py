@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import pytest
 
 from engine.api import EngineUnreachable
 from engine.client import RemoteEngine, connect
+from engine.core.catalog import CatalogChange
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning, running_pid, sole_engine
 from engine.service.serve import claim_socket, serve
@@ -41,7 +43,7 @@ async def test_what_stands_where_the_socket_belongs_is_replaced(paths: Paths) ->
     assert paths.socket.is_socket()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_the_engine_in_order(
     scripted: ScriptedEngine, paths: Paths, number: signal.Signals
 ) -> None:
@@ -50,6 +52,24 @@ async def test_a_signal_stops_the_engine_in_order(
         await service
     assert scripted.stopped
     assert not paths.socket.exists()
+
+
+async def test_a_hangup_has_the_catalog_read_again_and_says_what_changed(
+    scripted: ScriptedEngine, paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    scripted.catalog_change = CatalogChange(added=("mine",), remarks=("it fits only the CPU",))
+    async with serving(scripted, paths):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await scripted.until(lambda: scripted.reloads == 1)
+        assert not scripted.stopped
+
+        scripted.catalog_mistake = "models[2].task: 'embeding' is given"
+        os.kill(os.getpid(), signal.SIGHUP)
+        await scripted.until(lambda: scripted.reloads == 2)
+        assert not scripted.stopped
+    assert "SIGHUP: added mine; it fits only the CPU" in caplog.text
+    assert "SIGHUP: models[2].task: 'embeding' is given" in caplog.text
 
 
 class Draining(ScriptedEngine):

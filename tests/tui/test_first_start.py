@@ -60,7 +60,7 @@ def test_a_console_that_was_left_once_is_no_longer_new() -> None:
 async def test_a_console_without_models_says_how_to_add_one_and_names_no_key_for_them() -> None:
     engine = ScriptedEngine(replace(scripted_state(), models={}))
     async with first_console(engine) as console:
-        await console.sees("No model yet: add some to /etc/citadel/model_gpu_mapping.json")
+        await console.sees("No model yet: `citadel models add hub:OWNER/NAME` or path:FOLDER")
         assert not console.app.screen.query_one("Welcome").display
 
 

@@ -70,7 +70,7 @@ def without_snapshots(home: Path) -> None:
     (home / "snapshots" / OLD).rmdir()
 
 
-FETCH: Final = "`hf download org/name`"
+FETCH: Final = "`citadel pull org/name`"
 OLDER: Final = f'an older one is whole: "revision": "{OLD}" in the catalog takes that'
 STATES: Final[dict[str, tuple[Change, str]]] = {
     "a link to a file that is gone": (

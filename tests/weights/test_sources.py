@@ -57,7 +57,7 @@ def test_the_hub_cache_is_read_at_main_or_at_the_revision(hub: Path, tmp_path: P
     (home / "refs" / "main").write_text(COMMIT)
     assert resolve(spec("hub:org/name"), tmp_path).folder.name == COMMIT
     assert resolve(spec("hub:org/name", revision=COMMIT), tmp_path).folder.name == COMMIT
-    with pytest.raises(SourceMissing, match=r"not revision v2; `hf download org/name --revision v2`"):
+    with pytest.raises(SourceMissing, match=r"not revision v2; `citadel pull org/name@v2`"):
         resolve(spec("hub:org/name", revision="v2"), tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_a_model_without_a_source_is_told_what_to_do_about_each(hub: Path, tmp_p
         resolve(spec(*sources), tmp_path)
     text = str(raised.value)
     assert "`pip install no-such-package` installs it" in text
-    assert "hub:org/name: it is not in the Hugging Face cache; `hf download org/name` fetches it" in text
+    assert "hub:org/name: it is not in the Hugging Face cache; `citadel pull org/name` fetches it" in text
     assert "only as .bin" in text
     assert "there is no folder /no/such" in text
     assert "there is no synthetic 'x'; there are bge-base" in text

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.core.models import Limits
+from engine.core.tasks import Embed
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import LAYOUT_FILE
 from engine.weights.recipes import RECIPES
@@ -22,6 +23,7 @@ from engine.worker.protocol import Bind, Prepare, Release, WriteBack
 from engine.worker.residents import Residents, bind, unbind, write_slab
 from engine.worker.skeleton import Skeleton
 from engine.worker.synthetic import make
+from tests.worker.lanes import ran_in
 from tests.worker.models import EMBEDDING, GENERATION, SMALL, Tier, filled, prepare_random, run
 
 MIB = 1 << 20
@@ -52,6 +54,21 @@ def test_times_and_bytes_of_a_load_are_told(prepared: Prepared, tier: Tier, back
     bound = Residents(backing).bind(binding(prepared, tier.read(prepared)))
     assert bound.used_bytes == backing.used_bytes >= prepared.length + WORKSPACE_BYTES
     assert min(bound.copy_s, bound.bind_s, bound.warm_s) > 0
+
+
+def test_other_limits_hold_from_the_next_load_on(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:
+    residents = Residents(backing)
+    request = binding(prepared, tier.read(prepared))
+    text = Embed(("a cat a cat a cat a cat",))
+    residents.bind(request)
+    ran_in(residents.find("m").lane, text)
+    residents.release(Release(2, "m"))
+
+    residents.bind(msgspec.structs.replace(request, limits=Limits(max_sequence=4)))
+
+    with pytest.raises(BadRequest, match="the limit is 4"):
+        ran_in(residents.find("m").lane, text)
+    residents.release(Release(3, "m"))
 
 
 def test_a_release_tells_what_somebody_still_holds(prepared: Prepared, tier: Tier, backing: RamBacking) -> None:

@@ -10,7 +10,6 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
-from citadel_tui.words.setup import ENTRY_EXAMPLE
 from engine.defaults import DEFAULT_FILES, write_defaults
 from engine.paths import config_home
 
@@ -60,7 +59,6 @@ def _what_next(folder: Path, *, found_by_itself: bool) -> list[str]:
     start = "citadel" if found_by_itself else f"citadel --config {shlex.quote(str(folder))}"
     catalog = DEFAULT_FILES[1]
     return [
-        f'a model is an entry under "models" in {catalog}, such as {ENTRY_EXAMPLE}; '
-        "hub: is what the Hugging Face cache has, path: a folder",
-        f"then start with `{start}`; an engine that runs already goes by it after `citadel stop`",
+        f"start with `{start}`; an engine that runs already goes by it after `citadel stop`",
+        f"then `citadel models add hub:OWNER/NAME`, what the Hugging Face cache has, or path:FOLDER; {catalog} lists them",
     ]

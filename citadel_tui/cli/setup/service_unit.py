@@ -63,6 +63,7 @@ def _service(facts: UnitFacts) -> Iterator[str]:
     yield "Type=notify"
     yield "NotifyAccess=main"
     yield f"ExecStart={' '.join(_quoted(word) for word in facts.command)}"
+    yield "ExecReload=kill -HUP $MAINPID"  # takes the catalog up as it is now
     if facts.user:
         yield f"User={facts.user}"
         yield "WorkingDirectory=~"

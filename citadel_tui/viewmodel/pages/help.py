@@ -229,7 +229,21 @@ _TROUBLES: Final = _facts(
     ("no card", "`citadel doctor`: library, driver, versions, rights, each with its fix"),
     ("CUDA out of memory", "victims, other devices and the CPU were tried first; lower max_batch"),
     ("an imbalance", "`citadel rebalance`, or policy.balancing: spread, pack or most_free"),
+    (
+        "no source can be used",
+        "`citadel pull REPO` fetches it; `citadel models info MODEL` says what is looked for",
+    ),
     ("the console looks wrong", "CITADEL_ASCII=1 for plain characters, v for other colours, `citadel status --plain`"),
+)
+_MODELS: Final = _points(
+    "`citadel models add path:DIR` or `hub:REPO` puts a model of your own into the catalog; its task, dtype and name are found "
+    "in its files. The engine that runs knows it at once.",
+    "`citadel pull REPO --add` fetches it from the hub first: only what is read, and on from where a line broke; then it is "
+    "prepared.",
+    "`citadel models rm MODEL` takes it out; one that is on a device answers until it leaves. `models alias` gives other names.",
+    "Whoever edits model_gpu_mapping.json by hand has it taken up by `citadel models reload` or the signal HUP. Residents are "
+    "left alone: new weights, limits or dtypes hold from the next load on.",
+    "In the console the palette has the same: type add, pull or reload.",
 )
 _FILES: Final = _facts(
     ("config/", "gpu_allocation.yaml (devices, budgets, policy) and model_gpu_mapping.json (the catalog)"),
@@ -249,6 +263,7 @@ TOPICS: Final[dict[str, Topic]] = {
     "colours": Topic("what marks, words and colours mean", meaning_lines),
     "words": Topic("what slab, lease, resident, settle, regret and the like mean", word_lines),
     "placement": Topic("where models go, and who leaves for them", _PLACEMENT),
+    "models": Topic("models of your own: adding, fetching, renaming", _MODELS),
     "bench": Topic("measuring how long switches take", _BENCH),
     "troubles": Topic("what a message means, and what to do", _TROUBLES),
     "files": Topic("where everything is kept", _FILES),

@@ -22,6 +22,7 @@ from engine.core.commands import (
     Unpin,
     command_text,
 )
+from engine.core.model_names import unknown_model
 from engine.core.models import Pin
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.placement import Bringing, departure, gpus, joining, under_way
@@ -127,7 +128,8 @@ def _at_once(step: EvictStep, state: State) -> EvictStep:
 def _plan_single(situation: Situation, command: Single) -> Plan | Refusal:
     state = situation.state
     if command.model not in state.models:
-        return Refusal(command, f"no model is named {command.model}", advice=("citadel models list shows the catalog",))
+        specs = {name: known.spec for name, known in state.models.items()}
+        return Refusal(command, unknown_model(specs, command.model), advice=("citadel models list shows the catalog",))
     if (target := _named_device(command)) is not None and target not in state.devices:
         known = ", ".join(state.devices)
         return Refusal(command, f"there is no device {target}", advice=(f"the devices are {known}",))
