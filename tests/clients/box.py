@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -44,12 +45,19 @@ class Box:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.key}"})
+        return self._answered(urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.key}"}))
+
+    def _answered(self, request: urllib.request.Request) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(request) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def post(self, path: str, body: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Status and body."""
+        given = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **(headers or {})}
+        return self._answered(urllib.request.Request(self.url + path, body.encode(), given))
 
     def leases(self, model: str) -> int:
         """Requests that run on the model."""
