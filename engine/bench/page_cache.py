@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from engine.bench.records import NotMeasured
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.weights.errors import WeightsError
+from engine.weights.page_cache import cached_share
 from engine.weights.slab import open_prepared
 from engine.weights.sources import prepared_folder, resolve
 
@@ -63,18 +62,3 @@ def drop_file(path: Path) -> float:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return cached_share(path)
-
-
-def cached_share(path: Path) -> float:
-    """How much of the file the page cache holds, 0 to 1, as `mincore` says. Raises OSError; an empty file has no share."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapping:
-        pages = (ctypes.c_ubyte * -(-len(mapping) // mmap.PAGESIZE))()
-        start = ctypes.c_char.from_buffer(mapping)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            address, length = ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapping))
-            if libc.mincore(address, length, pages):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-        finally:
-            del start  # a mapping that is pointed at can't be closed
-        return sum(page & 1 for page in pages) / len(pages)

@@ -59,6 +59,8 @@ class Switch(Struct, frozen=True, tag="switch"):
     """Where its load really started from."""
     reading_s: float | None = None
     """Seconds in which slabs of its loads were read from disk, also before the `read` phase; None when none was."""
+    from_page_cache: bool = False
+    """Whether what was read from disk lay in the host's page cache."""
     floor_s: float | None = None
     """The least time that the bytes of its loads need, from the tier where they started (`calibration.floor_s`); None before
     there is a measurement."""

@@ -95,6 +95,8 @@ class ModelState(Struct, frozen=True):
     """Why it can't be loaded now, in words; empty when it can."""
     smaller: dict[Dtype, Footprint] = {}
     """What it would need in each dtype that makes it smaller; empty where its sizes are not known."""
+    in_page_cache: bool = False
+    """Whether the host's page cache held its prepared slab when that was last looked at."""
     keep_alive_s: float | None = None
     """It leaves its device when it has been idle for so long; None: never for that."""
     remark: str = ""
@@ -195,6 +197,8 @@ class State(Struct, frozen=True, dict=True):
     memory: PolicyMemory = PolicyMemory()
     disk: Rates = field(default_factory=Rates)
     """Reading prepared slabs from disk into the RAM tier."""
+    page_cache: Rates | None = None
+    """The same where the host's page cache holds them; None, for as from disk, before the first."""
     disk_bytes_per_s: float | None = None
     """The fastest such reading that was measured; the floor of a switch that loads from disk is computed from it."""
     source: Rates = field(default_factory=Rates)

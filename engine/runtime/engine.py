@@ -281,6 +281,7 @@ class Engine(EngineAPI):
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
                     tasks.create_task(self._watch.renew(self._wake, self._is_quiet)),
                     tasks.create_task(self._listed.watch()),
+                    tasks.create_task(executor.watch_page_cache(lambda: not self._is_quiet())),
                 ]
                 recording = tasks.create_task(self._recorder.run(self._hello, self.snapshot))
                 for device in self._scheduler.state.devices:

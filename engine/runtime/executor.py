@@ -18,7 +18,7 @@ from engine.core.state import ModelState
 from engine.recording.footprints import FootprintStore
 from engine.runtime.ports import WorkerSpawner
 from engine.runtime.slab_store import SlabStore
-from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks
+from engine.runtime.slab_transfers import SlabChecks, SlabReads, SlabWriteBacks, watch_page_cache
 from engine.runtime.workers import Workers
 from engine.scheduler.effects import (
     BindModel,
@@ -76,6 +76,7 @@ class Executor:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._configs = workers
         self._footprints = footprints
         self._post = post
@@ -144,6 +145,10 @@ class Executor:
     async def keep_run_rates(self, models: Mapping[ModelName, ModelState]) -> None:
         """Keep how long runs took over restarts."""
         await self._footprints.keep_rates(models)
+
+    async def watch_page_cache(self, may_look: Callable[[], bool]) -> None:
+        """Tell what the host's page cache holds of slabs, as that changes, until cancelled; only while `may_look`."""
+        await watch_page_cache(self._store, self._clock, self._post, may_look)
 
     async def close(self) -> None:
         """Stop what is in motion, then end the workers in order."""

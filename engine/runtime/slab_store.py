@@ -24,6 +24,8 @@ from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
 from engine.weights.integrity import SlabCondition, find_damage
+from engine.weights.layout import SLAB_FILE
+from engine.weights.page_cache import MOSTLY, cached_share
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, is_current, open_prepared
 from engine.weights.sources import Source, prepared_folder
@@ -39,6 +41,8 @@ class Fetched(Struct, frozen=True):
 
     tier: Tier
     size_bytes: int
+    from_page_cache: bool = False
+    """Whether the host's page cache held it before."""
 
 
 class FetchReports(Protocol):
@@ -170,12 +174,12 @@ class SlabStore:
             self._origins[model] = prepared
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
-            await self._read(prepared, fetch.region, fetch, reports)
+            cached = await self._read(prepared, fetch.region, fetch, reports)
             # Asked once all is read: a file that was replaced before this line may have given bytes of both.
             if not is_current(prepared):
                 raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
             self.keep(model, fetch.region)
-            return Fetched(tier, prepared.length)
+            return Fetched(tier, prepared.length, cached)
         finally:
             del self._fetches[model]
 
@@ -186,7 +190,16 @@ class SlabStore:
             raise ReadStopped(f"the slab of {model} is not in the RAM tier any more")
         return await in_thread(lambda: find_damage(self._arena, region, origin, stop), stop)
 
-    async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> None:
+    def in_page_cache(self) -> frozenset[ModelName]:
+        """The models whose prepared slabs the host's page cache holds. To be called in a thread."""
+        return frozenset(
+            model
+            for model in tuple(self._sources)
+            if _is_cached(lambda model=model: self._folder_now(model) / SLAB_FILE)  # type: ignore[misc]
+        )
+
+    async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> bool:
+        """Whether the page cache held it before."""
         loop = asyncio.get_running_loop()
 
         def grew(read_bytes: int) -> None:
@@ -196,8 +209,12 @@ class SlabStore:
         def report(read_bytes: int) -> None:
             loop.call_soon_threadsafe(grew, read_bytes)
 
-        file = (prepared.slab_path, prepared.data_offset)
-        await in_thread(lambda: self._arena.read_file(*file, region, report, fetch.stopped), fetch.stopped)
+        def read() -> bool:
+            cached = _is_cached(lambda: prepared.slab_path)
+            self._arena.read_file(prepared.slab_path, prepared.data_offset, region, report, fetch.stopped)
+            return cached
+
+        return await in_thread(read, fetch.stopped)
 
     async def _prepared(
         self, model: ModelName, fetch: _Fetch, on_progress: Callable[[float], None]
@@ -250,6 +267,14 @@ class SlabStore:
         if isinstance(reply, Failure):
             kind = WeightsError if reply.kind == "bad checkpoint" else PassingFailure
             raise kind(f"{model} is not prepared: {reply.message}")
+
+
+def _is_cached(find: Callable[[], Path]) -> bool:
+    """Whether the host's page cache holds the file that `find` gives."""
+    try:
+        return cached_share(find()) >= MOSTLY
+    except (OSError, ValueError, WeightsError):
+        return False  # it is not there, or its checkpoint has gone: whoever reads it says so
 
 
 class _Fetch:

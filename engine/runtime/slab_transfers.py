@@ -11,12 +11,14 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.runtime.slab_store import PassingFailure, SlabStore
 from engine.scheduler.effects import WriteBackSlab
 from engine.scheduler.messages import (
     Message,
+    PageCacheSeen,
     SlabAdvanced,
     SlabFailed,
     SlabNotWrittenBack,
@@ -79,7 +81,7 @@ class SlabReads:
         else:
             # In this order: the load can't report before the scheduler knows that the slab is there. A ModelBound ahead of its
             # SlabRead would make the model ready on a slab that is not whole yet.
-            self._post(SlabRead(model, fetched.tier, fetched.size_bytes))
+            self._post(SlabRead(model, fetched.tier, fetched.size_bytes, fetched.from_page_cache))
             self.pass_on(model, fetched.size_bytes)
 
     def stop(self, model: ModelName) -> None:
@@ -152,6 +154,23 @@ class _Reports:
             self._reads.report(SlabAdvanced(self._model, read_bytes / self.region.length))
         if read_bytes < self.region.length:
             self._reads.pass_on(self._model, read_bytes)
+
+
+PAGE_CACHE_LOOK_S: Final = 30.0
+"""Between two looks at what the page cache holds: others' files push ours out slowly."""
+
+
+async def watch_page_cache(
+    store: SlabStore, clock: Clock, post: Callable[[Message], None], may_look: Callable[[], bool]
+) -> None:
+    """Tell the scheduler which slabs would be read from the page cache, as that changes, until cancelled. Nothing is looked at
+    while somebody measures."""
+    seen: frozenset[ModelName] | None = None
+    while True:
+        if may_look() and (now := await asyncio.to_thread(store.in_page_cache)) != seen:
+            seen = now
+            post(PageCacheSeen(now))
+        await clock.sleep(PAGE_CACHE_LOOK_S)
 
 
 class SlabChecks:

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from engine.core.forecast.costs import load_time
+from engine.core.forecast.costs import load_time, reading
 from engine.core.names import CPU
 from engine.core.planning.ram_tier import has_room
 from engine.core.plans import EvictStep, LoadStep, Plan, Tier
@@ -91,7 +91,7 @@ def _is_near(board: Board, step: LoadStep, clearing_s: float) -> bool:
     slab = board.state.ram.find(step.model)
     if slab is None or slab.stage != "filling":
         return is_whole(board, step.model)
-    reading = predict(board.state.disk, slab.size_bytes)
+    read = reading(board.state, step.model, slab.size_bytes)
     copying = NOTHING if step.device == CPU else predict(board.state.devices[step.device].rates, slab.size_bytes)
     # A moment that no message brings is noticed up to a tick late, and somebody waits for this one.
-    return board.now.wall_s >= slab.used_s + reading.p50_s - copying.p50_s - clearing_s - TICK_S
+    return board.now.wall_s >= slab.used_s + read.p50_s - copying.p50_s - clearing_s - TICK_S

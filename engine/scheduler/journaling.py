@@ -60,6 +60,7 @@ class JobRecords:
             reason,
             job.tier,
             sum(reading) or None,
+            any(self._readings.was_cached(load.model) for load in from_disk(job.plan.loads, job.tier)),
         )
 
 
@@ -72,6 +73,8 @@ class ReadingTimes:
         self._since_s: dict[ModelName, float] = {}
         """When the readings under way were asked for, on the steady clock."""
         self._last_s: dict[ModelName, float] = {}
+        self._cached: set[ModelName] = set()
+        """Whose last reading was from the page cache."""
 
     def asked(self, effects: Iterable[Effect]) -> None:
         """These effects are about to be performed."""
@@ -82,11 +85,18 @@ class ReadingTimes:
     def ended(self, report: SlabRead) -> None:
         """A slab is there. How long it took to read one that was prepared first can't be told from when it was asked for."""
         now_s = self._board.now.mono_s
+        self._cached.discard(report.model)
+        if report.from_page_cache:
+            self._cached.add(report.model)
         since_s = self._since_s.pop(report.model, now_s)
         if report.tier == "source":
             self._last_s.pop(report.model, None)
         else:
             self._last_s[report.model] = now_s - since_s
+
+    def was_cached(self, model: ModelName) -> bool:
+        """Whether its last reading was from the host's page cache."""
+        return model in self._cached
 
     def last_s(self, model: ModelName) -> float:
         """Of the model's last reading; 0 where none was timed."""

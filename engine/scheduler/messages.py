@@ -109,6 +109,12 @@ class CatalogRead(Struct, frozen=True):
     """What the operator should know, in words."""
 
 
+class PageCacheSeen(Struct, frozen=True):
+    """The models whose prepared slabs lie in the host's page cache now."""
+
+    models: frozenset[ModelName]
+
+
 class SlabAdvanced(Struct, frozen=True):
     """A slab is being prepared or read: so much of that is done."""
 
@@ -133,6 +139,8 @@ class SlabRead(Struct, frozen=True):
     tier: Tier
     """Where it came from: `disk`, or `source` when it was prepared first."""
     size_bytes: int
+    from_page_cache: bool = False
+    """Whether the host's page cache held it before it was read."""
 
 
 class SlabFailed(Struct, frozen=True):
@@ -264,6 +272,7 @@ Message: TypeAlias = (
     | RestartWorker
     | KeepAlive
     | KeepQuiet
+    | PageCacheSeen
     | ModelMended
     | CatalogRead
     | SlabReport

@@ -38,6 +38,7 @@ from engine.scheduler.messages import (
     ModelBound,
     ModelMended,
     ModelReleased,
+    PageCacheSeen,
     RestartWorker,
     RunMeasured,
     RunOutOfMemory,
@@ -178,6 +179,8 @@ class Scheduler:
                 self._take_device_report(message)
             case RestartWorker(device):
                 self._health.restart(device)
+            case PageCacheSeen(models):
+                self._board.apply(_seen_in_page_cache, models)
             case KeepAlive(model, seconds):
                 self._board.apply(ledger.set_keep_alive, model, seconds)
             case KeepQuiet(for_s):
@@ -257,6 +260,15 @@ class Scheduler:
     def _is_restoring(self) -> bool:
         """Whether residents of before a restart or a death have yet to come back."""
         return self._health.restoring or any(job.submission.origin == "restore" for job in self._commands.jobs)
+
+
+def _seen_in_page_cache(state: State, cached: frozenset[ModelName]) -> State:
+    changed = {
+        name: replace(known, in_page_cache=name in cached)
+        for name, known in state.models.items()
+        if known.in_page_cache != (name in cached)
+    }
+    return replace(state, models={**state.models, **changed}) if changed else state
 
 
 class Flows:

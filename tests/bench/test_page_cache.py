@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.bench.page_cache import PageCache, cached_share
+from engine.bench.page_cache import PageCache
 from engine.bench.records import NotMeasured
 from engine.weights.errors import WeightsError
+from engine.weights.page_cache import cached_share
 
 
 @pytest.fixture

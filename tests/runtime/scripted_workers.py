@@ -278,6 +278,8 @@ class ScriptedStore(SlabStore):
         self.replaced: set[ModelName] = set()
         """Prepared anew since they were read; a fetch reads what is there now."""
         self.reads: Counter[ModelName] = Counter()
+        self.cached: frozenset[ModelName] = frozenset()
+        """What the page cache holds."""
         self.free_bytes = 1 << 40
         """Of the arena."""
 
@@ -286,6 +288,9 @@ class ScriptedStore(SlabStore):
 
     def forget(self, model: ModelName) -> None:
         del self._scripted_specs[model]
+
+    def in_page_cache(self) -> frozenset[ModelName]:
+        return self.cached
 
     def spec(self, model: ModelName) -> ModelSpec:
         return self._scripted_specs[model]

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 
 from engine.api import Done
 from engine.core.commands import Load
+from engine.core.records import Switch
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.effects import DropSlab, ReadSlab, StopReading
-from engine.scheduler.messages import SlabFailed, Tick
+from engine.scheduler.messages import PageCacheSeen, SlabFailed, SlabRead, Tick
 from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
@@ -153,3 +154,18 @@ def test_with_an_empty_ram_tier_models_still_load() -> None:
 
     assert isinstance(world.answers[name], Done)
     assert world.state.ram.slabs == ()
+
+
+def test_what_the_page_cache_holds_is_known_and_a_switch_says_that_it_was_read_from_there() -> None:
+    world = World(box({"a": 40, "b": 10}))
+    world.send(PageCacheSeen(frozenset({"a"})))
+    assert [name for name, known in world.state.models.items() if known.in_page_cache] == ["a"]
+    world.submit(Load("a"))
+    world.waiting.remove(world.expect(ReadSlab))
+    world.send(SlabRead("a", "disk", 40 * MIB, from_page_cache=True))
+    world.settle()
+    assert [e.from_page_cache for e in world.written if isinstance(e, Switch)] == [True]
+    assert world.state.page_cache is not None
+
+    world.send(PageCacheSeen(frozenset()))
+    assert not any(known.in_page_cache for known in world.state.models.values())

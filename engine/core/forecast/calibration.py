@@ -52,7 +52,11 @@ def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
         return state  # the reading began long before its phase did
     match switch.tier:
         case "disk":
-            return replace(state, disk=learn(state.disk, weights_bytes, switch.reading_s or phases.read))
+            seconds = switch.reading_s or phases.read
+            if switch.from_page_cache:
+                rates = state.page_cache or replace(state.disk, samples=())
+                return replace(state, page_cache=learn(rates, weights_bytes, seconds))
+            return replace(state, disk=learn(state.disk, weights_bytes, seconds))
         case "source":
             return replace(state, source=learn(state.source, weights_bytes, phases.read))
         case "ram" | None:

@@ -57,6 +57,12 @@ def loss_s(state: State, resident: Resident) -> float:
     return expected_requests(state, resident.model) * reload_s(state, resident)
 
 
+def reading(state: State, model: ModelName, size_bytes: int) -> Prediction:
+    """Time for reading so much of the model's prepared slab into the RAM tier: from the page cache, where that holds it."""
+    is_near = state.page_cache is not None and state.models[model].in_page_cache
+    return predict(state.page_cache if is_near and state.page_cache is not None else state.disk, size_bytes)
+
+
 def _readings_before(state: State, model: ModelName) -> Prediction:
     """What is left of other loads' readings, which end before one of `model` begins: slabs are read one after the other.
 
@@ -67,7 +73,7 @@ def _readings_before(state: State, model: ModelName) -> Prediction:
         is_read = slab.stage in ("reading", "filling") and state.models[slab.model].prepared
         if is_read and slab.model != model and not slab.ahead:
             done = max((r.progress or 0.0 for r in state.of(slab.model)), default=0.0)
-            before += predict(state.disk, slab.size_bytes).times(1 - done)
+            before += reading(state, slab.model, slab.size_bytes).times(1 - done)
     return before
 
 
@@ -80,7 +86,7 @@ def _arrival(state: State, model: ModelName, device: DeviceId, tier: Tier) -> Pr
         case "ram":
             return copying
         case "disk":
-            return copying.beside(predict(state.disk, weights_bytes))
+            return copying.beside(reading(state, model, weights_bytes))
         case "source":
             return copying.beside(predict(state.source, weights_bytes))
         case _:

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.core import ledger
+from engine.core.forecast.costs import reading
 from engine.core.ledger import slab_in_use
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
@@ -99,7 +100,7 @@ def write_back_time(state: State, model: ModelName, device: DeviceId) -> Predict
 
 
 def _leaver(state: State, model: ModelName, size_bytes: int) -> Leaver:
-    return Leaver(model, size_bytes, predict(state.disk, size_bytes).p50_s)
+    return Leaver(model, size_bytes, reading(state, model, size_bytes).p50_s)
 
 
 def _is_idle(state: State, slab: Slab) -> bool:

@@ -11,10 +11,10 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
+from engine.core.forecast.costs import reading
 from engine.core.forecast.demand import HORIZON_REQUESTS, expected_requests
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.ram_tier import has_room, resting, slabs_to_drop, write_back_time
-from engine.core.prediction import predict
 from engine.core.state import ModelState, Situation, State
 
 
@@ -99,7 +99,7 @@ def _saving_s(state: State, model: ModelName) -> float:
 
 
 def _reading_s(state: State, model: ModelName) -> float:
-    return predict(state.disk, state.models[model].footprint.weights_bytes).p50_s
+    return reading(state, model, state.models[model].footprint.weights_bytes).p50_s
 
 
 def _rests_on_disk(state: State, known: ModelState) -> bool:
