@@ -6,6 +6,7 @@ are compared side by side on one trace and one box, each with how far it is from
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, get_args
@@ -46,12 +47,8 @@ class Hindsight:
         return state
 
 
-class Clairvoyance:
-    """The true future: a model weighs the reciprocal of the number of requests until its next one, and 0 if there is none.
-
-    With the planner's exact victim sets this is Belady's rule weighed by reload cost. Sizes make the true optimum
-    NP-hard; this is a reference that no policy without the future is expected to reach, not a proven minimum.
-    """
+class Foresight(ABC):
+    """Demand that is read off the requests themselves, those to come included."""
 
     def __init__(self, models: Sequence[ModelName]) -> None:
         self._asked_at: dict[ModelName, list[int]] = {}
@@ -62,17 +59,31 @@ class Clairvoyance:
         models = {
             name: replace(
                 known,
-                demand=replace(known.demand, weights=self._weights(name, number), at_request=state.request_count),
+                demand=replace(
+                    known.demand,
+                    weights=(self.weight(self._asked_at.get(name, []), number),) * len(SPANS_REQUESTS),
+                    at_request=state.request_count,
+                ),
             )
             for name, known in state.models.items()
         }
         return replace(state, models=models)
 
-    def _weights(self, model: ModelName, number: int) -> tuple[float, ...]:
-        asked_at = self._asked_at.get(model, [])
+    @abstractmethod
+    def weight(self, asked_at: Sequence[int], number: int) -> float:
+        """What a model asked for by the requests `asked_at`, which rise, weighs at request `number`."""
+
+
+class Clairvoyance(Foresight):
+    """The true future: a model weighs the reciprocal of the number of requests until its next one, and 0 if there is none.
+
+    With the planner's exact victim sets this is Belady's rule weighed by reload cost. Sizes make the true optimum
+    NP-hard; this is a reference that no policy without the future is expected to reach, not a proven minimum.
+    """
+
+    def weight(self, asked_at: Sequence[int], number: int) -> float:
         later = bisect_right(asked_at, number)
-        nearness = _SCALE / (asked_at[later] - number) if later < len(asked_at) else 0.0
-        return (nearness,) * len(SPANS_REQUESTS)
+        return _SCALE / (asked_at[later] - number) if later < len(asked_at) else 0.0
 
 
 class ReplayFigures(Struct, frozen=True):
@@ -98,8 +109,12 @@ class ReplayFigures(Struct, frozen=True):
         return 1 - self.loads / self.requests
 
 
-def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook) -> ReplayFigures:
-    """Serve requests for `models`, in order, from `start`, deciding by `policy` with the knowledge of `outlook`."""
+def replay(
+    start: State, models: Sequence[ModelName], policy: Policy, outlook: Outlook, tier: Outlook | None = None
+) -> ReplayFigures:
+    """Serve requests for `models`, in order, from `start`, deciding by `policy` with the knowledge of `outlook`; what stays in
+    the RAM tier with that of `tier`, which is `outlook` unless told."""
+    tier = tier or outlook
     policy = replace(policy, cpu_fallback=False, min_residency_s=0.0)
     state, switches, pressed = start, list[_Switch](), BudgetMeter()
     under_pressure = False
@@ -108,7 +123,7 @@ def replay(start: State, models: Sequence[ModelName], policy: Policy, outlook: O
         now_s = float(number + 1)
         state = request_came(eviction_policy(policy).asked(state, model), model, now_s)
         if not state.of(model):
-            state, switch = _switch(outlook.informed(state, number), model, policy, now_s)
+            state, switch = _switch(state, number, model, policy, outlook, tier)
             switches.append(switch)
             under_pressure = under_pressure or switch.evicted
         if under_pressure and (share := gpus_share(state)) is not None:
@@ -139,8 +154,13 @@ class _Switch(Struct, frozen=True):
     to_ram_bytes: int
 
 
-def _switch(state: State, model: ModelName, policy: Policy, now_s: float) -> tuple[State, _Switch]:
-    """Carry out the planner's plan for `model` through the ledger, which refuses whatever breaks a budget."""
+def _switch(
+    counted: State, number: int, model: ModelName, policy: Policy, outlook: Outlook, tier: Outlook
+) -> tuple[State, _Switch]:
+    """Carry out the planner's plan for `model` through the ledger, which refuses whatever breaks a budget. What the outlooks
+    know is forgotten afterwards: the demand stays as counted."""
+    now_s = float(number + 1)
+    state = outlook.informed(counted, number)
     found = plan(state, Load(model), policy, now_s)
     # every model fits the largest GPU, and nothing on it is pinned, leased or too young to leave
     assert isinstance(found, Plan)
@@ -154,9 +174,15 @@ def _switch(state: State, model: ModelName, policy: Policy, now_s: float) -> tup
     state = ledger.reserve(state, model, load.device, now_s)
     state = ledger.arrive(state, model, load.device, now_s)
     state = ledger.put_slab(state, Slab(model, load.size_bytes, "kept", now_s))
+    state = tier.informed(_with_demand_of(counted, state), number)
     state = _tier_kept(Situation(state, policy, now_s), found)
     copied = [step.size_bytes for step in found.victims if state.ram.find(step.model) is not None]
-    return state, _Switch(load, bool(found.victims), sum(copied))
+    return _with_demand_of(counted, state), _Switch(load, bool(found.victims), sum(copied))
+
+
+def _with_demand_of(counted: State, state: State) -> State:
+    models = {name: replace(known, demand=counted.models[name].demand) for name, known in state.models.items()}
+    return replace(state, models=models)
 
 
 def _tier_kept(situation: Situation, done: Plan) -> State:

@@ -74,6 +74,17 @@ def test_the_clairvoyant_keeps_what_is_needed_next() -> None:
     assert outcome.requests - outcome.loads == 1
 
 
+def test_knowing_what_the_ram_tier_will_be_asked_for_saves_reading_alone() -> None:
+    asked, box = "abcabcabc", Box((1 * GB,), ram_bytes=1 * GB)
+    start = starting_state(box, dict.fromkeys("abc", 1 * GB))
+
+    counted = replay(start, asked, Policy(), Hindsight())
+    tier_known = replay(start, asked, Policy(), Hindsight(), Clairvoyance(asked))
+
+    assert (counted.loads, counted.disk_loads) == (9, 9)
+    assert (tier_known.loads, tier_known.disk_loads) == (9, 6)
+
+
 @pytest.mark.parametrize(("models", "zipf", "gap_cv"), DEMANDS)
 def test_no_policy_beats_the_clairvoyant_one_and_all_keep_within_the_budget(
     models: int, zipf: float, gap_cv: float
