@@ -18,6 +18,7 @@ from engine.core.catalog import catalog_change_text
 from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning
+from engine.service.listener import Listener
 from engine.service.routes import application
 from engine.settings.schema import HttpSettings
 
@@ -62,7 +63,7 @@ async def serve(
     gateway = Gateway(engine)
     runner = _runner(application(engine, gateway, stop, read_only=read_only))
     await runner.setup()
-    door: web.AppRunner | None = None
+    door: Listener | None = None
     try:
         await web.SockSite(runner, listening).start()
         if http is not None and http.listen and not read_only:
@@ -83,7 +84,7 @@ async def serve(
     finally:
         paths.socket.unlink(missing_ok=True)
         if door is not None:
-            await door.cleanup()
+            await door.close()
         await runner.cleanup()
         for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
@@ -99,21 +100,19 @@ def _runner(app: web.Application) -> web.AppRunner:
     )
 
 
-async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> web.AppRunner:
+async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> Listener:
     """The door for applications. Raises DoorRefused."""
     host, _, port = http.listen.rpartition(":")
-    runner = _runner(door_application(gateway, rules_of(http, paths.keys)))
-    await runner.setup()
+    door = Listener(_runner(door_application(gateway, rules_of(http, paths.keys))))
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        await door.start(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
-        await runner.cleanup()
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise DoorRefused(
             f"nothing can listen at {http.listen} (http.listen): {said}; choose another, or end what has it"
         ) from error
     _log.info("applications are served at http://%s/v1", http.listen)
-    return runner
+    return door
 
 
 def claim_socket(path: Path) -> socket.socket:
