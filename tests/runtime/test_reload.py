@@ -173,12 +173,17 @@ async def test_a_change_that_nobody_told_of_is_told_once_and_not_while_it_is_bei
 
 
 class HastyReader(SystemClock):
-    """Nobody waits for files while `is_hasty`."""
+    """Nobody waits for files while `is_hasty`, once a reading has begun: one that has not would be called off, and never end."""
 
-    is_hasty = False
+    def __init__(self) -> None:
+        self.is_hasty = False
+        self.has_begun = threading.Event()
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(0 if self.is_hasty and seconds == READ_S else seconds)
+        if self.is_hasty and seconds == READ_S:
+            await asyncio.to_thread(self.has_begun.wait)
+        else:
+            await super().sleep(seconds)
 
 
 async def test_files_that_do_not_answer_change_nothing_even_when_they_do_later(
@@ -188,6 +193,7 @@ async def test_files_that_do_not_answer_change_nothing_even_when_they_do_later(
     read = Listed.read
 
     def slow(self: Listed, troubled: Collection[str]) -> CatalogLook:
+        clock.has_begun.set()
         may_end.wait()
         try:
             return read(self, troubled)
