@@ -11,16 +11,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from types import FrameType
-from typing import IO, Final, NoReturn, TypeAlias
+from typing import IO, Final, TypeAlias
 
-import msgspec
 from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.constants import ENDPOINT, HF_HUB_DOWNLOAD_TIMEOUT
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -29,6 +25,7 @@ from msgspec import Struct
 
 from engine.core.pulling import NotPulled, PullAdvanced, PullBegun, PullCut, Pulled, PullNews, PullOrder
 from engine.core.sizes import format_size
+from engine.told_process import told
 from engine.weights.errors import BadCheckpoint
 from engine.weights.hub_cache import DEFAULT_REVISION, cache_folder
 from engine.weights.hub_files import TELLING, check_names, files_read
@@ -39,7 +36,6 @@ SAY_BYTES: Final = 4 << 20
 """So many bytes, or one file, are worth a word."""
 TRIES: Final = 5
 """In a row that bring nothing; the first comes at once, the others after a pause."""
-INTERRUPTED: Final = 130
 _SHA256_DIGITS: Final = 64
 _HTTP_ERROR: Final[type[Exception]] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
 """Of whatever client the library uses: it has changed that once."""
@@ -59,17 +55,7 @@ class HubFile(Struct, frozen=True):
 
 
 def main() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=PullOrder)
-    news = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no news
-    encoder = msgspec.json.Encoder()
-
-    def say(item: PullNews) -> None:
-        news.write(encoder.encode(item) + b"\n")
-        news.flush()
-
+    order, say = told(PullOrder)
     try:
         say(pull(order, say))
     except PullRefused as refusal:
@@ -284,10 +270,6 @@ def _refer(home: Path, revision: str, commit: str) -> None:
         reference = home / "refs" / revision
         reference.parent.mkdir(parents=True, exist_ok=True)
         reference.write_text(commit)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(INTERRUPTED)
 
 
 if __name__ == "__main__":

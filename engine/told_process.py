@@ -1,5 +1,5 @@
 """A Python process of our own that is told one thing on its standard input and says JSON lines until it ends: for work that needs
-what the console must not load, or a network that the engine never asks."""
+what the console must not load, or a network that the engine never asks. Both ends of the line are here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import IO, Final, TypeVar
+from types import FrameType
+from typing import IO, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -18,7 +19,10 @@ from engine.child_environment import child_environment
 _END_GRACE_S: Final = 10.0
 """How long it may take to clear away what it was writing."""
 
+INTERRUPTED: Final = 130
+
 _News = TypeVar("_News")
+_Order = TypeVar("_Order")
 
 
 def begun(program: Sequence[str], complaints: IO[bytes], **environment: str) -> subprocess.Popen[bytes]:
@@ -64,6 +68,29 @@ def end(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
+
+
+def told(order: type[_Order]) -> tuple[_Order, Callable[[object], None]]:
+    """In such a process: the order that it was told, and what says an item. SIGTERM and SIGINT end the process from here on, by
+    an exit that lets blocks clear away."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    given = msgspec.json.decode(sys.stdin.buffer.read(), type=order)
+    news = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no news
+    encoder = msgspec.json.Encoder()
+
+    def say(item: object) -> None:
+        news.write(encoder.encode(item) + b"\n")
+        news.flush()
+
+    return given, say
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the clearing away
+    raise SystemExit(INTERRUPTED)
 
 
 def _last_words(complaints: IO[bytes]) -> str:

@@ -6,17 +6,11 @@ whole. Ended by SIGTERM or SIGINT, or left by its reader, it leaves nothing half
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Final, Literal, NoReturn, TypeAlias
-
-import msgspec
+from typing import Literal, TypeAlias
 
 from engine.core.models import ModelSpec
 from engine.core.preparation import (
@@ -30,6 +24,7 @@ from engine.core.preparation import (
     PrepareNews,
     PrepareOutcome,
 )
+from engine.told_process import told
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.integrity import verify_checksum
 from engine.weights.sequence_limits import settle_limits
@@ -39,34 +34,16 @@ from engine.weights.sources import Source, earlier_folders, prepared_folder, res
 from engine.worker.prepare_request import in_hundredths, preparation_of
 
 SayProgress: TypeAlias = Callable[[PrepareNews], None]
-INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    news = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no news
-    encoder = msgspec.json.Encoder()
-
-    def say(item: PrepareNews) -> None:
-        news.write(encoder.encode(item) + b"\n")
-        news.flush()
-
-    prepare_all(order, say)
+    prepare_all(*told(Order))
 
 
 def prepare_all(order: Order, say: SayProgress) -> None:
     """Say of each model in turn how it goes, and what came of it in the end."""
     for spec in order.models:
         say(_prepared(spec, Path(order.cache), order.depth, say))
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the clearing away
-    raise SystemExit(INTERRUPTED)
 
 
 def _prepared(spec: ModelSpec, cache: Path, depth: Depth, say: SayProgress) -> PrepareOutcome:
