@@ -8,7 +8,7 @@ from typing import Final
 
 from citadel_tui.cli.output import table
 from citadel_tui.text import clean
-from citadel_tui.words.bench import middle_text, ms_text
+from citadel_tui.words.bench import CHANGE_HEADINGS, change_cells, middle_text, ms_text, not_compared
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import rate_text
 from engine.bench.request_compare import RequestComparison, RequestsCompared
@@ -32,7 +32,7 @@ _LEGEND: Final = (
     "model had to be loaded. P95 and P99 of few requests are the slowest one."
 )
 _SENT: Final[dict[Sending, str]] = {"alone": "one at a time", "together": "at once", "played": "as the demand has them"}
-_COMPARED_HEADINGS: Final = ("MODEL", "SENT", "TIME", "BEFORE", "AFTER", "CHANGE", "95 % BETWEEN", "VERDICT")
+_COMPARED_HEADINGS: Final = ("MODEL", "SENT", "TIME", *CHANGE_HEADINGS)
 
 
 def sent_text(about: RequestSubject) -> str:
@@ -115,9 +115,11 @@ def _rank_text(seconds: Sequence[float], share: float) -> str:
 
 def requests_comparison_text(compared: RequestsCompared, threshold: float) -> str:
     """A row for each time that both runs have of a subject."""
-    lines = [f"not the same in both: {clean(difference)}" for difference in compared.differences]
-    lines += [f"only before: {request_result_name(series)}" for series in compared.only_before]
-    lines += [f"only after: {request_result_name(series)}" for series in compared.only_after]
+    lines = not_compared(
+        compared.differences,
+        map(request_result_name, compared.only_before),
+        map(request_result_name, compared.only_after),
+    )
     if compared.comparisons:
         rows = [_compared_row(comparison, threshold) for comparison in compared.comparisons]
         lines.append(table(_COMPARED_HEADINGS, rows, ("BEFORE", "AFTER", "CHANGE")))
@@ -128,14 +130,9 @@ def requests_comparison_text(compared: RequestsCompared, threshold: float) -> st
 
 
 def _compared_row(comparison: RequestComparison, threshold: float) -> tuple[str, ...]:
-    change = comparison.change
     return (
         model_label(comparison.subject.model, synthetic=comparison.synthetic),
         sent_text(comparison.subject),
         comparison.time,
-        ms_text(comparison.before_s),
-        ms_text(comparison.after_s),
-        f"{change.share:+.1%}",
-        f"{change.low:+.1%} and {change.high:+.1%}",
-        "SLOWER" if change.is_worse_than(threshold) else "ok",
+        *change_cells(comparison.before_s, comparison.after_s, comparison.change, threshold),
     )

@@ -17,7 +17,17 @@ from citadel_tui.cli.output import can_draw, table
 from citadel_tui.cli.picture import empty_figure, save_figure
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
-from citadel_tui.words.bench import efficiency_text, middle_text, ms_text, result_name, start_text, subject_name
+from citadel_tui.words.bench import (
+    CHANGE_HEADINGS,
+    change_cells,
+    efficiency_text,
+    middle_text,
+    ms_text,
+    not_compared,
+    result_name,
+    start_text,
+    subject_name,
+)
 from citadel_tui.words.labels import model_label
 from engine.api import EngineError
 from engine.bench.compare import BenchComparison, Compared
@@ -44,7 +54,7 @@ _LEGEND: Final = (
 _STEPS: Final = 16
 """Of the histogram, a cell each."""
 _ENOUGH_FOR_A_SHAPE: Final = 3
-_COMPARED_HEADINGS: Final = ("MODEL", "DEVICE", "FROM", "BEFORE", "AFTER", "CHANGE", "95 % BETWEEN", "VERDICT")
+_COMPARED_HEADINGS: Final = ("MODEL", "DEVICE", "FROM", *CHANGE_HEADINGS)
 
 
 def run_text(run: BenchResult) -> str:
@@ -62,9 +72,9 @@ def _quiet(sample_s: float) -> str:
 
 
 def comparison_text(compared: Compared, threshold: float) -> str:
-    lines = [f"not the same in both: {clean(difference)}" for difference in compared.differences]
-    lines += [f"only before: {result_name(series)}" for series in compared.only_before]
-    lines += [f"only after: {result_name(series)}" for series in compared.only_after]
+    lines = not_compared(
+        compared.differences, map(result_name, compared.only_before), map(result_name, compared.only_after)
+    )
     if compared.comparisons:
         rows = [_compared_row(comparison, threshold) for comparison in compared.comparisons]
         lines.append(table(_COMPARED_HEADINGS, rows, ("BEFORE", "AFTER", "CHANGE")))
@@ -110,16 +120,12 @@ def _parts(repeats: Sequence[Repeat]) -> tuple[str, ...]:
 
 
 def _compared_row(comparison: BenchComparison, threshold: float) -> tuple[str, ...]:
-    about, change = comparison.subject, comparison.change
+    about = comparison.subject
     return (
         model_label(about.model, synthetic=comparison.synthetic),
         about.device,
         start_text(about),
-        ms_text(comparison.before_s),
-        ms_text(comparison.after_s),
-        f"{change.share:+.1%}",
-        f"{change.low:+.1%} and {change.high:+.1%}",
-        "SLOWER" if change.is_worse_than(threshold) else "ok",
+        *change_cells(comparison.before_s, comparison.after_s, comparison.change, threshold),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
 
@@ -10,6 +10,7 @@ from citadel_tui.text import clean
 from citadel_tui.words.figures import running_text
 from citadel_tui.words.labels import Label
 from engine.bench.records import BenchSubject, Omission, Series
+from engine.bench.statistics import MedianChange
 from engine.core.state import Resident
 
 
@@ -56,3 +57,26 @@ def middle_text(values: Sequence[float]) -> str:
 
 def ms_text(seconds: float) -> str:
     return f"{1e3 * seconds:.1f}"
+
+
+def not_compared(differences: Iterable[str], only_before: Iterable[str], only_after: Iterable[str]) -> list[str]:
+    """What two runs do not have in common, a line each."""
+    return [
+        *(f"not the same in both: {clean(difference)}" for difference in differences),
+        *(f"only before: {name}" for name in only_before),
+        *(f"only after: {name}" for name in only_after),
+    ]
+
+
+CHANGE_HEADINGS: Final = ("BEFORE", "AFTER", "CHANGE", "95 % BETWEEN", "VERDICT")
+
+
+def change_cells(before_s: float, after_s: float, change: MedianChange, threshold: float) -> tuple[str, ...]:
+    """The cells under CHANGE_HEADINGS."""
+    return (
+        ms_text(before_s),
+        ms_text(after_s),
+        f"{change.share:+.1%}",
+        f"{change.low:+.1%} and {change.high:+.1%}",
+        "SLOWER" if change.is_worse_than(threshold) else "ok",
+    )
