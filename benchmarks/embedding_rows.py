@@ -17,6 +17,8 @@ _CLIENTS: Final = 64
 _EACH: Final = 4
 _LONE: Final = 10
 _LEAVERS: Final = 60
+_SPINNING_S: Final = 0.05
+"""torch's threads in this process go on looking for work after a bare run, on the processors that the engine's worker needs."""
 
 
 async def burst(asked: Asked, model: ModelName) -> dict[str, Sample]:
@@ -50,7 +52,9 @@ async def lone(asked: Asked, model: ModelName) -> dict[str, Sample]:
     """A text on an idle engine and on the bare model, in turn; and 64 in one request."""
     bare, ours_s, bare_s = asked.encoders[model], list[float](), list[float]()
     for text in asked.texts(model, _LONE, seed=1):
+        await asyncio.sleep(_SPINNING_S)
         ours_s.append(await timed(asked.engine.embed(model, [text])))
+        await asyncio.sleep(_SPINNING_S)
         bare_s.append(bare.embed_s([text]))
     texts = asked.texts(model, _CLIENTS)
     ours_64_s, bare_64_s = await timed(asked.engine.embed(model, texts)), bare.embed_s(texts)

@@ -45,13 +45,14 @@ class DemandLog:
         self._began_s: float | None = None
         self._last_s = 0.0
 
-    async def append(self, asked: Asked) -> None:
-        """Write one line. Raises NotWritten, saying what is not kept because of it."""
+    async def append(self, *requests: Asked) -> None:
+        """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            began_s = self._began(asked.at_s)
-            # a wall clock that was put back must not make the trace go back
-            t_s = max(self._last_s, asked.at_s - began_s)
-            await self._file.append(f"{t_s:.3f},{asked.model},{asked.work}\n".encode())
+            began_s, t_s, lines = self._began(requests[0].at_s), self._last_s, list[str]()
+            for asked in requests:
+                t_s = max(t_s, asked.at_s - began_s)  # a wall clock that was put back must not make the trace go back
+                lines.append(f"{t_s:.3f},{asked.model},{asked.work}\n")
+            await self._file.append("".join(lines).encode())
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; requests are not recorded") from trouble
         self._last_s = t_s

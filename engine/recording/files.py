@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Generic, TypeVar
 
@@ -96,9 +96,10 @@ _Entry = TypeVar("_Entry")
 
 
 class Writer(Generic[_Entry]):
-    """Hands entries to `append` in order. What can't be written is lost; that is told once, until writing works again."""
+    """Hands entries to `append` in order, all that wait at once: opening a file for each would cost a busy engine more than the
+    request that it notes. What can't be written is lost; that is told once, until writing works again."""
 
-    def __init__(self, append: Callable[[_Entry], Awaitable[None]], tell: Callable[[str], None]) -> None:
+    def __init__(self, append: Callable[[*tuple[_Entry, ...]], Awaitable[None]], tell: Callable[[str], None]) -> None:
         self._append = append
         self._tell = tell
         self._unwritten: asyncio.Queue[_Entry] = asyncio.Queue()
@@ -111,16 +112,19 @@ class Writer(Generic[_Entry]):
     async def run(self) -> None:
         """Write entries as they come, until cancelled."""
         while True:
-            await self._write(await self._unwritten.get())
-            self._unwritten.task_done()
+            entries = [await self._unwritten.get()]
+            entries += [self._unwritten.get_nowait() for _ in range(self._unwritten.qsize())]
+            await self._write(entries)
+            for _ in entries:
+                self._unwritten.task_done()
 
     async def written(self) -> None:
         """Wait until `run`, which must be running, has written everything."""
         await self._unwritten.join()
 
-    async def _write(self, entry: _Entry) -> None:
+    async def _write(self, entries: Sequence[_Entry]) -> None:
         try:
-            await self._append(entry)
+            await self._append(*entries)
             self._broken = False
         except NotWritten as trouble:
             if not self._broken:

@@ -36,10 +36,10 @@ class Journal:
         self._last_seq += 1
         return Record(self._last_seq, entry)
 
-    async def append(self, record: Record) -> None:
-        """Write one line. Raises NotWritten, saying what is not kept because of it."""
+    async def append(self, *records: Record) -> None:
+        """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            await self._file.append(self._encoder.encode(record) + b"\n")
+            await self._file.append(b"".join(self._encoder.encode(record) + b"\n" for record in records))
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; switches are not recorded") from trouble
 

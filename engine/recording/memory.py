@@ -85,10 +85,10 @@ class MemoryLog:
         self._file = RotatedFile(folder, MEMORY_FILE, bounds)
         self._encoder = msgspec.json.Encoder()
 
-    async def append(self, line: MemoryLine) -> None:
-        """Write one line. Raises NotWritten, saying what is not kept because of it."""
+    async def append(self, *lines: MemoryLine) -> None:
+        """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            await self._file.append(self._encoder.encode(line) + b"\n")
+            await self._file.append(b"".join(self._encoder.encode(line) + b"\n" for line in lines))
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
 

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.core.tasks import TaskPart
 from engine.worker.framing import BrokenStream, FrameStream
-from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request, RunPart, WorkerNews
+from engine.worker.protocol import Advanced, FromWorker, Ready, Reply, Request, Run, RunPart, WorkerNews
 
 CLOSE_GRACE_S: Final = 3.0
 """How long a worker may take to end by itself."""
@@ -72,7 +72,8 @@ class WorkerProcess:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[request.id] = _Pending(answer, on_advance, on_part)
         try:
-            self._stream.send(request)
+            send = self._stream.send_soon if isinstance(request, Run) else self._stream.send
+            send(request)
             return await answer
         finally:
             self._pending.pop(request.id, None)

@@ -46,6 +46,8 @@ class FrameStream(asyncio.Protocol, Generic[_T]):
         self._received: Final = bytearray()
         self._transport: asyncio.Transport | None = None
         self._may_send = False
+        self._unsent: Final = bytearray()
+        """What goes out at the end of this turn of the loop."""
         self.ended: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         """Done when the stream has ended; raises BrokenStream where it could not be understood any more."""
 
@@ -55,12 +57,25 @@ class FrameStream(asyncio.Protocol, Generic[_T]):
 
     def send(self, message: object) -> None:
         """Nothing happens after `send_end`, or when the other side has gone: the stream's end says so."""
-        if self._may_send:
+        self._unsent.extend(encode_frame(message))
+        self._send_unsent()
+
+    def send_soon(self, message: object) -> None:
+        """The same, together with what else is sent so in this turn of the loop: each word by itself would wake the other side,
+        which costs more than to say it."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send_unsent)
+        self._unsent.extend(encode_frame(message))
+
+    def _send_unsent(self) -> None:
+        if self._unsent and self._may_send:
             assert self._transport is not None
-            self._transport.write(encode_frame(message))
+            self._transport.write(bytes(self._unsent))
+        self._unsent.clear()
 
     def send_end(self) -> None:
         """Say that no more will come; the other side may still answer."""
+        self._send_unsent()
         if self._may_send:
             assert self._transport is not None
             self._may_send = False

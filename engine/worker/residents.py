@@ -23,6 +23,7 @@ from engine.weights.errors import BadCheckpoint
 from engine.weights.shared_memory import Region
 from engine.weights.slab import is_current, open_prepared
 from engine.worker.errors import BadRequest, NotResident, SlabReplaced
+from engine.worker.host_linear import quicken
 from engine.worker.lanes import Asked, Lane, Runner, Turn
 from engine.worker.memory import Backing, Placement
 from engine.worker.protocol import (
@@ -37,7 +38,7 @@ from engine.worker.protocol import (
     WrittenBack,
 )
 from engine.worker.runners import SUPPORT
-from engine.worker.running import RunOutcome, Say
+from engine.worker.running import HOST_RUNS, RunOutcome, Say
 from engine.worker.skeleton import Skeleton
 from engine.worker.slab_stream import SlabStream, all_read
 from engine.worker.tokenizer import load_tokenizer
@@ -175,6 +176,8 @@ class Residents:
         """From the folder as it is now. Raises SlabReplaced when the slab was read from what it was before."""
         folder = Path(request.folder)
         skeleton = Skeleton(folder)
+        if self._backing.runs is HOST_RUNS:
+            quicken(skeleton.module)
         runner = SUPPORT[request.task].make_runner(skeleton, load_tokenizer(folder), request.limits, self._backing.runs)
         if request.layout_id != skeleton.layout_id or not is_current(skeleton.prepared):
             raise SlabReplaced(f"{folder} was prepared anew since the slab of {request.model} was read")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, Writer, kept_paths, last_line, whole_lines
 
 NAME = "lines.txt"
 
@@ -69,3 +70,26 @@ def test_other_files_of_the_folder_are_not_taken_for_closed_ones(tmp_path: Path)
         (tmp_path / name).touch()
 
     assert [path.name for path in kept_paths(tmp_path, NAME)] == [f"{NAME}.10", f"{NAME}.9", NAME]
+
+
+async def test_entries_that_wait_are_handed_over_together_and_in_order() -> None:
+    handed: list[tuple[int, ...]] = []
+    is_asked, is_free = asyncio.Event(), asyncio.Event()
+
+    async def append(*entries: int) -> None:
+        handed.append(entries)
+        is_asked.set()
+        await is_free.wait()
+
+    writer = Writer[int](append, lambda text: pytest.fail(text))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(writer.run())
+        writer.put(1)
+        await is_asked.wait()
+        for number in (2, 3, 4):
+            writer.put(number)
+        is_free.set()
+        await writer.written()
+        running.cancel()
+
+    assert handed == [(1,), (2, 3, 4)]

@@ -59,6 +59,25 @@ async def test_a_frame_that_was_cut_short_is_the_end() -> None:
     assert not heard
 
 
+async def test_what_is_sent_soon_goes_out_together_at_the_end_of_the_turn_and_before_what_comes_later() -> None:
+    _, stream, theirs = await listening()
+    first, second = Release(1, "m"), Release(2, "m")
+    with theirs:
+        theirs.setblocking(False)
+        stream.send_soon(first)
+        stream.send_soon(second)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        await asyncio.sleep(0)
+        assert theirs.recv(1 << 16) == encode_frame(first) + encode_frame(second)
+
+        stream.send_soon(second)
+        stream.send(first)
+        stream.send_soon(first)
+        stream.send_end()
+        assert theirs.recv(1 << 16) == encode_frame(second) + encode_frame(first) * 2
+
+
 async def test_what_is_sent_after_the_end_goes_nowhere() -> None:
     _, stream, theirs = await listening()
     theirs.close()

@@ -47,6 +47,8 @@ def slabs_to_drop(
     state = situation.state
     counted = tier_slabs(state)
     need = excess(state, counted, coming_bytes)
+    if need.is_met:  # nearly always, and this is asked after every message
+        return ()
     staying = {r.model for r in state.residents if r.stage in ("ready", "loading") and r not in leaving}
     idle = [s for s in counted if _is_idle(state, s)]
     copies = [s for s in idle if s.model in staying]
