@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, assert_never
 
 from citadel_tui.flow import StatusMessage
 from citadel_tui.viewmodel.history import GraphHistory, with_snapshot
+from citadel_tui.viewmodel.model_colours import ModelColours
 from citadel_tui.viewmodel.scene import Lost, Scene
 from engine.api import Answer, EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
 from engine.core.commands import Command, Submission, command_text
@@ -47,6 +48,7 @@ class Link:
         self._records: tuple[Record, ...] = ()
         self._lost: Lost | None = None
         self._history = GraphHistory()
+        self._colours = ModelColours()
         self._pause_s = FIRST_PAUSE_S
         self._connected = asyncio.Event()
         self.connections = 0
@@ -75,7 +77,14 @@ class Link:
     def scene(self) -> Scene:
         """What is known now."""
         return Scene(
-            self._now(), self._hello, self._snapshot, self._records, self._lost, self._read_only, self._history
+            self._now(),
+            self._hello,
+            self._snapshot,
+            self._records,
+            self._lost,
+            self._read_only,
+            self._history,
+            self._colours,
         )
 
     def remember(self) -> None:
@@ -121,6 +130,7 @@ class Link:
         match event:
             case Updated(snapshot=snapshot):
                 self._snapshot = snapshot
+                self._colours = self._colours.with_models(snapshot.state.models)
             case Recorded(record=record):
                 if not self._records or record.seq > self._records[-1].seq:
                     self._records = (*self._records, record)[-KEPT_RECORDS:]

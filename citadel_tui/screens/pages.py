@@ -47,7 +47,11 @@ class _Followed(Dialog[_T]):
         self, title: str, scene: Scene, lines_for: LinesFor, glyphs: Glyphs, more: tuple[Option[_T | None], ...] = ()
     ) -> None:
         self._scene = scene
-        super().__init__(title, lambda paper: lines_for(self._scene, paper), (Option("Close", None), *more), glyphs)
+        self._lines_for = lines_for
+        super().__init__(title, self._lines, (Option("Close", None), *more), glyphs)
+
+    def _lines(self, paper: Paper) -> tuple[Line, ...]:
+        return self._lines_for(self._scene, replace(paper, colours=self._scene.colours))
 
     def show_scene(self, scene: Scene) -> None:
         self._scene = scene

@@ -37,6 +37,8 @@ class Glyphs(Struct, frozen=True):
     pinned: str
     synthetic: str
     cursor: str
+    swatch: str
+    """Before a model's name, in its colour."""
     marked: str
     """At a model that the next verb is for."""
     arrow: str
@@ -86,6 +88,7 @@ UNICODE: Final = Glyphs(
     pinned="●",
     synthetic="≈",
     cursor="▸",
+    swatch="▐",
     marked="◆",
     arrow="→",
     out="×",
@@ -119,6 +122,7 @@ ASCII: Final = Glyphs(
     pinned="*",
     synthetic="~",
     cursor=">",
+    swatch="|",
     marked="+",
     arrow="->",
     out="x",

@@ -31,32 +31,27 @@ _LEVELS: Final[dict[str, Role]] = {"info": "dim", "warning": "warn", "error": "b
 class Log:
     """Remembers the lines: three hundred of them take longer to work out than the console's loop may stand still."""
 
-    def __init__(self, glyphs: Glyphs) -> None:
-        self._glyphs = glyphs
+    def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
-        self._laid_out: tuple[Columns, int] | None = None
+        self._laid_out: tuple[Columns, Paper] | None = None
 
-    def lines(self, records: Iterable[Record], width: int) -> dict[int, Line]:
+    def lines(self, records: Iterable[Record], paper: Paper) -> dict[int, Line]:
         """A line for each record that the operator should see, by sequence number, newest first."""
-        known = [self._recalled(record) for record in sorted(records, key=lambda r: -r.seq)]
-        columns = columns_for((k.needs for k in known if k.needs), width)
-        kept = self._laid_out == (columns, width)
-        drawn = [k if kept and k.line is not None else self._drawn(k, columns, width) for k in known]
+        known = [self._recalled(record, paper.glyphs) for record in sorted(records, key=lambda r: -r.seq)]
+        columns = columns_for((k.needs for k in known if k.needs), paper.width)
+        kept = self._laid_out == (columns, paper)
+        drawn = [k if kept and k.line is not None else _drawn(k, columns, paper) for k in known]
         self._known = {k.record.seq: k for k in drawn}
-        self._laid_out = (columns, width)
+        self._laid_out = (columns, paper)
         return {seq: k.line for seq, k in self._known.items() if k.line}
 
-    def _recalled(self, record: Record) -> _Known:
+    def _recalled(self, record: Record, glyphs: Glyphs) -> _Known:
         """Another engine counts its records anew: only the same record has the same line."""
         before = self._known.get(record.seq)
         if before is not None and before.record is record:
             return before
         entry = record.entry
-        return _Known(record, columns_of(entry, self._glyphs) if isinstance(entry, Switch) else None)
-
-    def _drawn(self, known: _Known, columns: Columns, width: int) -> _Known:
-        told = _line(known.record, columns, Paper(width, self._glyphs))
-        return known._replace(line=filled(told, width, self._glyphs.ellipsis) if told else ())
+        return _Known(record, columns_of(entry, glyphs) if isinstance(entry, Switch) else None)
 
 
 class _Known(NamedTuple):
@@ -66,15 +61,20 @@ class _Known(NamedTuple):
     line: Line | None = None
 
 
+def _drawn(known: _Known, columns: Columns, paper: Paper) -> _Known:
+    told = _line(known.record, columns, paper)
+    return known._replace(line=paper.filled(told) if told else ())
+
+
 def log_lines(records: Iterable[Record], paper: Paper) -> dict[int, Line]:
     """The lines of records that are looked at once."""
-    return Log(paper.glyphs).lines(records, paper.width)
+    return Log().lines(records, paper)
 
 
 def _line(record: Record, columns: Columns, paper: Paper) -> Line:
     match record.entry:
         case Switch() as switch:
-            return (_time(switch.at_s), *switch_line(switch, columns, paper))
+            return (_time(switch.at_s), _swatch(switch.plan, paper), *switch_line(switch, columns, paper))
         case Refused() as refused:
             return _sentence(refused.at_s, refused_text(refused.refusal, str), "bad", paper.glyphs)
         case Pinned() as pinned:
@@ -88,11 +88,17 @@ def _line(record: Record, columns: Columns, paper: Paper) -> Line:
 
 
 def _sentence(at_s: float, text: str, role: Role, glyphs: Glyphs) -> Line:
-    return (_time(at_s), Span(glyphs.text(text), role))
+    return (_time(at_s), Span(" "), Span(glyphs.text(text), role))
 
 
 def _time(at_s: float) -> Span:
-    return Span(left(f"  {clock_text(at_s)}", _TIME) + " ", "dim")
+    return Span(left(f"  {clock_text(at_s)}", _TIME), "dim")
+
+
+def _swatch(plan: Plan, paper: Paper) -> Span:
+    """The colour of the model that came, or of the first that left."""
+    moved = next((step.model for step in (*plan.loads, *plan.steps)), "")
+    return Span(paper.glyphs.swatch, paper.colours.block(moved))
 
 
 # ── a switch ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,11 @@
-"""What lines are written on: how many cells wide, and in which characters."""
+"""What lines are written on: how many cells wide, in which characters, and which colour each model has there."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.model_colours import ModelColours
 from citadel_tui.viewmodel.spans import Line, filled
 
 
@@ -14,6 +15,7 @@ class Paper(Struct, frozen=True):
     width: int
     """Cells."""
     glyphs: Glyphs
+    colours: ModelColours = ModelColours()
 
     def text(self, raw: str) -> str:
         """`raw`, from wherever it came, fit to be shown here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from citadel_tui.viewmodel.history import GraphHistory
+from citadel_tui.viewmodel.model_colours import ModelColours
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import models_of
 from engine.core.names import ModelName
@@ -29,6 +30,7 @@ class Scene(Struct, frozen=True):
     lost: Lost | None = None
     read_only: bool = False
     history: GraphHistory = GraphHistory()
+    colours: ModelColours = ModelColours()
 
     @property
     def stale(self) -> bool:

@@ -156,8 +156,8 @@ class SwitchLog(RowList[int]):
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(glyphs)
         self.scene: Scene | None = None
-        self._log = Log(glyphs)
-        self._painted: tuple[tuple[Record, ...], int, bool] | None = None
+        self._log = Log()
+        self._painted: tuple[tuple[Record, ...], Paper, bool] | None = None
 
     def show_scene(self, scene: Scene) -> None:
         self.scene = scene
@@ -172,13 +172,15 @@ class SwitchLog(RowList[int]):
 
     def paint(self) -> None:
         width = self.size.width
-        if self.scene is None or not width or self._painted == (self.scene.records, width, self.muted):
+        if self.scene is None or not width:
             return
-        self._painted = (self.scene.records, width, self.muted)
-        paper = Paper(width, self.glyphs)
+        paper = Paper(width, self.glyphs, self.scene.colours)
+        if self._painted == (self.scene.records, paper, self.muted):
+            return
+        self._painted = (self.scene.records, paper, self.muted)
         head = rule_line("SWITCHES", summary_line(self.scene.switches(), paper), "", paper)
         follows = self._at == 0 and self.scroll_offset.y == 0
-        self.show_rows((head,), self._log.lines(self.scene.records, width))
+        self.show_rows((head,), self._log.lines(self.scene.records, paper))
         if follows:
             self.action_move(-len(self._keys))
 

@@ -31,7 +31,7 @@ class SceneView(LineView):
     def paint(self) -> None:
         """Work the lines out again."""
         if self.scene is not None and self.size.width:
-            self.show(self.lines_for(self.scene, Paper(self.size.width, self.glyphs)))
+            self.show(self.lines_for(self.scene, Paper(self.size.width, self.glyphs, self.scene.colours)))
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         raise NotImplementedError

@@ -33,7 +33,7 @@ async def test_the_cursor_stays_on_its_model_while_the_rows_change_their_order()
         engine.set_state(replace(state, models=dict(reversed(state.models.items()))))
         await console.until(lambda: "phi-3-mini" in console.rows[2])
         assert console.selected == "bge-base"
-        assert console.rows[3].startswith("▸ bge-base")
+        assert console.rows[3].startswith("▸▐bge-base")
 
 
 async def test_the_filter_shows_matching_models_and_escape_shows_all_again() -> None:

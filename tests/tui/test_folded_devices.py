@@ -81,6 +81,6 @@ async def test_sixteen_devices_and_two_hundred_models_leave_the_keys_on_the_scre
     async with open_console(engine, size=size) as console:
         await console.sees("MODELS 200")
         await console.press("end")
-        await console.sees("▸ reranker-196")
+        await console.sees("▸▐reranker-196")
         assert console.rows[1].startswith("  MODEL")
         assert console.app.screen.query("FooterKeys").first().region.bottom == size[1]

@@ -101,7 +101,7 @@ async def test_s_goes_through_the_columns_on_the_screen_and_o_turns_the_order_ar
         for key in ("name", "where", "state", "size"):
             await console.press("s")
             await console.sees(f"by {key}")
-        assert console.rows[2].startswith("  phi-3-mini")
+        assert console.rows[2].startswith(" ▐phi-3-mini")
         await console.press("o")
         await console.sees("by size, reversed")
         assert "all-MiniLM-L6-v2" in console.rows[2]

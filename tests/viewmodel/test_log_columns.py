@@ -38,16 +38,16 @@ def test_lesser_phases_are_left_out_and_never_cut_in_the_middle() -> None:
 
 
 def test_a_line_that_was_seen_is_the_same_one_until_the_columns_change() -> None:
-    log = Log(UNICODE)
+    log = Log()
     first, second = Record(1, SHORT), Record(2, replace(SHORT, at_s=START_S + 1))
-    before = log.lines((first,), 160)[1]
-    assert log.lines((first, second), 160)[1] is before
-    wider = log.lines((first, second, Record(3, LONG)), 160)
+    before = log.lines((first,), Paper(160, UNICODE))[1]
+    assert log.lines((first, second), Paper(160, UNICODE))[1] is before
+    wider = log.lines((first, second, Record(3, LONG)), Paper(160, UNICODE))
     assert wider[1] != before
     assert wider == log_lines((first, second, Record(3, LONG)), Paper(160, UNICODE))
 
 
 def test_another_engines_record_of_the_same_number_has_a_line_of_its_own() -> None:
-    log = Log(UNICODE)
-    log.lines((Record(1, SHORT),), 160)
-    assert "9.00 s" in text_of(log.lines((Record(1, replace(SHORT, total_s=9.0)),), 160)[1])
+    log = Log()
+    log.lines((Record(1, SHORT),), Paper(160, UNICODE))
+    assert "9.00 s" in text_of(log.lines((Record(1, replace(SHORT, total_s=9.0)),), Paper(160, UNICODE))[1])

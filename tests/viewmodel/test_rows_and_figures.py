@@ -107,7 +107,7 @@ async def test_an_idle_time_under_a_minute_moves_in_steps_so_that_a_quiet_table_
 
 def test_a_switch_is_shown_with_its_victims_its_phases_and_what_was_predicted() -> None:
     line = log_text(switch(1.31, drain=0.02, copy=1.18, warm=0.1), width=120)
-    assert line.startswith(f"  {clock_text(START_S)} phi-3-mini → gpu0 × e5-small")
+    assert line.startswith(f"  {clock_text(START_S)}▐phi-3-mini → gpu0 × e5-small")
     assert "1.31 s  drain .02 copy 1.18 warm .10  pred 1.30" in line
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, assert_never
 
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from citadel_tui.actions import DEVICE_IDS
@@ -24,8 +25,6 @@ from engine.core.planning.ram_tier import tier_slabs
 from engine.core.sizes import mib
 from engine.core.state import DeviceState, State
 
-_BLOCKS: Final[tuple[tuple[Role, Role], tuple[Role, Role]]] = (("block-a", "name-a"), ("block-b", "name-b"))
-"""Neighbours differ in colour as well as being parted by an edge."""
 WIDE: Final = 110
 """From here on a row has room for the device's title and both percentages."""
 _WIDEST: Final = 150
@@ -55,7 +54,7 @@ def bar_rows(snapshot: Snapshot, paper: Paper, most: int, now_s: float) -> tuple
     lines: list[Line] = []
     spare = most - len(rows)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        lines.append(_line(row, label, head, room, columns, paper.glyphs))
+        lines.append(_line(row, label, head, room, columns, paper))
         # A broken driver gives all its cards the same reason, which stands once, under the last of them.
         if following is None or not _is_said_by(following, row):
             below = _below(row, label, room, paper)[: max(spare, 0)]
@@ -125,22 +124,22 @@ def _head(known: DeviceState, paper: Paper) -> str:
     return "".join(f"{part} " for part in (title, *sensors) if part)
 
 
-def _line(row: _Row, label: int, head: int, room: int, columns: list[int], glyphs: Glyphs) -> Line:
+def _line(row: _Row, label: int, head: int, room: int, columns: list[int], paper: Paper) -> Line:
     figures = "".join(" " + right(text, size) for text, size in zip(row.figures, columns, strict=True) if size)
-    body = _body(row, room, glyphs)
+    body = _body(row, room, paper)
     told: Role = "dim" if row.health else "text"
     name = Span(left(f" {row.label}", label), "strong")
     return (name, Span(left(row.head, head), "dim"), *body, Span(figures + " ", told))
 
 
-def _body(row: _Row, room: int, glyphs: Glyphs) -> Line:
+def _body(row: _Row, room: int, paper: Paper) -> Line:
     """The bar, or words in its place."""
     if row.parts is not None:
-        drawn = bar(row.parts, Paper(room, glyphs))
+        drawn = bar(row.parts, replace(paper, width=room))
         return greyed(drawn) if row.health else drawn
     words = (Span(_sentence(row), row.role),)
     fits = width_of(words) <= room
-    return filled(words if fits else (Span(row.health, row.role),), room, glyphs.ellipsis)
+    return filled(words if fits else (Span(row.health, row.role),), room, paper.glyphs.ellipsis)
 
 
 def _is_said_by(following: _Row, row: _Row) -> bool:
@@ -186,16 +185,17 @@ def bar(parts: Occupancy, paper: Paper) -> Line:
     for index, (segment, size) in enumerate(zip(segments, cells, strict=True)):
         if index == inside:
             spans.append(Span(paper.glyphs.budget, "mark"))
-        spans.extend(_drawn(segment, size, _BLOCKS[index % 2], paper.glyphs) if size else ())
+        spans.extend(_drawn(segment, size, paper) if size else ())
     if inside == len(segments):
         spans.append(Span(paper.glyphs.budget, "mark"))
     return tuple(spans)
 
 
-def _drawn(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
+def _drawn(segment: Segment, cells: int, paper: Paper) -> Line:
+    glyphs = paper.glyphs
     match segment.kind:
         case "held":
-            return _held(segment, cells, block, glyphs)
+            return _held(segment, cells, paper)
         case "ghost":
             return (Span(_named(segment, cells, glyphs.ghost, glyphs), "ghost"),)
         case "leaving":
@@ -207,9 +207,9 @@ def _drawn(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyph
             assert_never(segment.kind)
 
 
-def _held(segment: Segment, cells: int, block: tuple[Role, Role], glyphs: Glyphs) -> Line:
+def _held(segment: Segment, cells: int, paper: Paper) -> Line:
     """Name, weights, workspace and closing edge; the name lies over the rest as far as there is room."""
-    body, label = block
+    glyphs, body, label = paper.glyphs, paper.colours.block(segment.model), paper.colours.label(segment.model)
     inner = cells - 1
     weights = sum(share_cells([segment.weights_bytes, segment.size_bytes - segment.weights_bytes], inner)[:1])
     name = cut(glyphs.text(segment.model), inner, "")

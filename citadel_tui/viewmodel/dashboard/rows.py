@@ -27,6 +27,8 @@ class ModelRow(Struct, frozen=True):
     """What the table says of one model."""
 
     name: ModelName
+    block: Role
+    """Its colour."""
     synthetic: bool
     where: str
     """Its device or those of its copies, `from→to` while it moves, or the tier it rests in."""
@@ -75,6 +77,7 @@ def _row(
     figures = snapshot.requests.get(name, RequestFigures())
     return ModelRow(
         name=name,
+        block=scene.colours.block(name),
         synthetic=model.synthetic,
         where=_where(places, residents, jobs, glyphs),
         places=places,

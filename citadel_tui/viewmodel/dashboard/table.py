@@ -33,7 +33,7 @@ class Column(Struct, frozen=True):
 
 _NAME_MIN: Final = 12
 _MARK: Final = 2
-"""Cells of the cursor's mark before a name."""
+"""Cells before a name: the cursor's mark, and the model's colour or that it is marked."""
 
 COLUMNS: Final = (
     Column("WHERE", 9, 0, lambda r: r.where, "where", words=True),
@@ -109,7 +109,8 @@ def model_line(row: ModelRow, layout: TableLayout, glyphs: Glyphs, *, marked: bo
         Span(_before(c, layout) + _aligned(c, c.text(row), glyphs.ellipsis), c.role(row)) for c in layout.columns
     )
     return (
-        Span(f" {glyphs.marked}" if marked else " " * _MARK, "key"),
+        Span(" "),
+        Span(glyphs.marked, "key") if marked else Span(glyphs.swatch, row.block),
         Span(name, "strong"),
         Span(left(mark, layout.names - cell_len(name)), "warn"),
         *facts,

@@ -163,6 +163,10 @@ def _colour(role: Role, name: str, meaning: str, width: int) -> tuple[Line, ...]
 
 def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
     return (
+        (
+            glyphs.swatch,
+            "the model's own colour, the same in bars, table and log; models may share one where they are many",
+        ),
         (glyphs.weights, "a resident's weights, behind its name"),
         (glyphs.workspace, "its workspace: what a request may need; as a figure: reserved and not in use now"),
         (glyphs.ghost, "a load under way"),

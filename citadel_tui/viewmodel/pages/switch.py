@@ -89,6 +89,6 @@ def waterfall(phases: Phases, paper: Paper) -> tuple[Line, ...]:
     before = 0
     for (name, seconds), size in zip(taken.items(), cells, strict=True):
         figures = Span(f" {left(name, 7)}{right(told(seconds), 8)}  ")
-        lines.append((figures, Span(" " * before), Span(paper.glyphs.bar * size, "block-a")))
+        lines.append((figures, Span(" " * before), Span(paper.glyphs.bar * size, "graph")))
         before += size
     return tuple(lines)
