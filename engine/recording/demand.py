@@ -23,6 +23,8 @@ class Asked(Struct, frozen=True):
 
     at_s: float
     """Seconds since the epoch."""
+    steady_s: float
+    """On a clock that nobody sets."""
     model: ModelName
     work: int
     """Texts to embed, or tokens to write at most."""
@@ -42,31 +44,31 @@ class DemandLog:
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._folder = folder
         self._file = RotatedFile(folder, DEMAND_FILE, bounds, f"{HEADING}\n".encode())
-        self._began_s: float | None = None
-        self._last_s = 0.0
+        self._began_steady_s: float | None = None
 
     async def append(self, *requests: Asked) -> None:
         """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            began_s, t_s, lines = self._began(requests[0].at_s), self._last_s, list[str]()
+            began_s, lines = self._began(requests[0]), list[str]()
             for asked in requests:
-                t_s = max(t_s, asked.at_s - began_s)  # a wall clock that was put back must not make the trace go back
+                t_s = asked.steady_s - began_s
                 lines.append(f"{t_s:.3f},{asked.model},{asked.work}\n")
             await self._file.append("".join(lines).encode())
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; requests are not recorded") from trouble
-        self._last_s = t_s
 
-    def _began(self, now_s: float) -> float:
-        """When the trace began: now, or as long before its last change as its last line says. Raises NotWritten."""
-        if self._began_s is None:
+    def _began(self, first: Asked) -> float:
+        """When the trace began, on the steady clock: with the first request, or as long before it as its last line says and the
+        time since that was written. Raises NotWritten."""
+        if self._began_steady_s is None:
             try:
-                self._last_s, changed_s = _last_request(self._folder) or (0.0, now_s)
+                last_s, changed_s = _last_request(self._folder) or (0.0, first.at_s)
             except OSError as error:
                 raise NotWritten(f"{error.filename} can't be read: {error.strerror}") from error
-            # The file says only seconds since the trace began; its time of last change is the one clock time that is kept of it.
-            self._began_s = min(changed_s, now_s) - self._last_s
-        return self._began_s
+            # The file says only seconds since the trace began; its time of last change is the one clock time that is kept of it,
+            # and may be of a clock that was ahead. While the engine runs, no clock that is set has a say.
+            self._began_steady_s = first.steady_s - max(0.0, first.at_s - changed_s) - last_s
+        return self._began_steady_s
 
 
 def own_demand(folder: Path) -> OwnDemand:

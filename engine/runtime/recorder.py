@@ -42,7 +42,7 @@ class Recorder:
 
     def asked(self, model: ModelName, work: int) -> None:
         """A request came."""
-        self._demand.put(Asked(self._clock.now(), model, work))
+        self._demand.put(Asked(self._clock.now(), self._clock.monotonic(), model, work))
 
     async def run(self, hello: Hello, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
         """Sample and write, until cancelled."""

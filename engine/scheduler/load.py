@@ -62,37 +62,66 @@ def load(board: Board, job: Job, incoming: Incoming) -> Flow:
 
 
 def _try(board: Board, job: Job, incoming: Incoming) -> Flow:
-    deadline_s = board.now.mono_s + board.patience.load_s
-    yield from _reserve(board, job, incoming, deadline_s)
+    deadline_s = yield from _reserve(board, job, incoming)
     yield from wait_until_open(board, job, incoming, deadline_s)
     _fit_footprint(board, incoming)
     yield from _bind(board, job, incoming, deadline_s)
 
 
-def _reserve(board: Board, job: Job, incoming: Incoming, deadline_s: float) -> Flow:
-    """Wait until the device shows the room, then charge it.
+def _reserve(board: Board, job: Job, incoming: Incoming) -> Generator[PhaseName, LoadReport | None, float]:
+    """Wait until the device shows the room, then charge it; the deadline for the rest of the load.
 
     That a victim has been released is not enough: on a card its bytes are free when the driver says so, and others may have taken
-    them. A device whose reading is not `ok` shows nothing, however empty it was.
+    them. A device whose reading is not `ok` shows nothing, however empty it was. While another plan moves models there it is that
+    plan's turn, which has a deadline of its own: only afterwards is the device to blame.
     """
     model, device = incoming.model, incoming.device
-    hopeless_since_s = math.inf
+    hopeless_since_s, deadline_s = math.inf, board.now.mono_s + board.patience.load_s
     if board.state.find(model, device) is None:  # the attempt before this one has let go of its reservation
         claim(board, model, device)
     while (
         board.state.devices[device].reading.health != "ok"
         or ledger.free(board.state, device) < board.state.models[model].footprint.total_bytes
     ):
-        job.waiting_for = f"room for {model} on {device}"
+        moving = _moved_by_others(board.state, model, device)
+        if moving:
+            deadline_s = board.now.mono_s + board.patience.load_s
+        job.waiting_for = f"room for {model} on {device}{f', where {moving}' if moving else ''}"
         hopeless_since_s = min(hopeless_since_s, board.now.mono_s) if _is_hopeless(board.state, device) else math.inf
         if board.now.mono_s - hopeless_since_s >= HOPELESS_S:
             raise Overtaken
         if board.now.mono_s >= deadline_s:
-            raise Broken(f"{device} did not show room for {model} within {board.patience.load_s:.0f} s")
+            raise Broken(_why_no_room(board, model, device))
         incoming.hear((yield "settle"))
         job.stop_if_withdrawn()
     job.waiting_for = ""
     board.apply(ledger.reserve, model, device, board.now.wall_s)
+    return deadline_s
+
+
+def _moved_by_others(state: State, model: ModelName, device: DeviceId) -> str:
+    """Which models leave the device or are being loaded there, in words; empty where none is. Victims of the load itself have
+    left before."""
+    others = [r for r in state.on(device) if r.model != model]
+    leaving = [r.model for r in others if r.stage in ("draining", "leaving")]
+    coming = [r.model for r in others if r.stage == "loading"]
+    words = [f"{', '.join(leaving)} {'is' if len(leaving) == 1 else 'are'} leaving"] if leaving else []
+    words += [f"{', '.join(coming)} {'is' if len(coming) == 1 else 'are'} being loaded"] if coming else []
+    return " and ".join(words)
+
+
+def _why_no_room(board: Board, model: ModelName, device: DeviceId) -> str:
+    known, within = board.state.devices[device], f"within {board.patience.load_s:.0f} s"
+    if known.reading.health != "ok":
+        return (
+            f"{device} is not well and was not {within}, so that {model} can't be loaded there: {known.reading.reason}"
+        )
+    free, need = max(0, ledger.free(board.state, device)), board.state.models[model].footprint.total_bytes
+    shown = (
+        f"{device} did not show room for {model} {within}: {format_size(free)} of {format_size(need)} are free there"
+    )
+    external = known.reading.external_bytes or 0
+    return f"{shown}, and {format_size(external)} are held by other programs" if external else shown
 
 
 def _is_hopeless(state: State, device: DeviceId) -> bool:

@@ -15,11 +15,13 @@ NOW_S = 1_800_000_000.0
 BOUNDS = Bounds(1 << 20, 3)
 
 
-async def ask(log: DemandLog, folder: Path, *requests: tuple[float, str, int]) -> None:
-    """Requests so many seconds after NOW_S; the file's time of last change is theirs, as it would be."""
+async def ask(log: DemandLog, folder: Path, *requests: tuple[float, str, int], ahead_s: float = 0.0) -> None:
+    """Requests so many seconds after NOW_S, when the wall clock is ahead by so much; the file's time of last change is theirs, as
+    it would be."""
     for after_s, model, work in requests:
-        await log.append(Asked(NOW_S + after_s, model, work))
-        os.utime(folder / DEMAND_FILE, (NOW_S + after_s, NOW_S + after_s))
+        wall_s = NOW_S + after_s + ahead_s
+        await log.append(Asked(wall_s, after_s, model, work))
+        os.utime(folder / DEMAND_FILE, (wall_s, wall_s))
 
 
 async def test_the_file_is_a_trace_that_counts_from_the_first_request(tmp_path: Path) -> None:
@@ -56,11 +58,21 @@ async def test_seconds_go_on_when_the_disk_was_full_just_as_a_new_file_began(tmp
     assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 10, 20]
 
 
-async def test_a_clock_that_was_put_back_does_not_put_the_trace_back(tmp_path: Path) -> None:
-    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (50, "a", 1), (20, "b", 1))
-    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (-500, "c", 1))
+@pytest.mark.parametrize("ahead_s", [86_400.0, -86_400.0])
+async def test_a_clock_that_is_set_while_the_engine_runs_moves_no_request(ahead_s: float, tmp_path: Path) -> None:
+    log = DemandLog(tmp_path, BOUNDS)
+    await ask(log, tmp_path, (0, "a", 1), (50, "a", 1), ahead_s=ahead_s)
+    await ask(log, tmp_path, (60, "b", 1), (61, "b", 1))
+    await ask(log, tmp_path, (62, "c", 1), ahead_s=-ahead_s)
 
-    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 50, 50, 50]
+    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 50, 60, 61, 62]
+
+
+async def test_after_a_clock_that_was_ahead_the_trace_goes_on_without_a_gap(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (50, "a", 1), ahead_s=86_400.0)
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (70, "c", 1), (75, "c", 1))
+
+    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 50, 50, 55]
 
 
 async def test_a_torn_last_line_costs_that_line_only(tmp_path: Path) -> None:
@@ -78,7 +90,7 @@ async def test_demand_that_cannot_be_written_says_what_is_lost_by_it(tmp_path: P
     (tmp_path / DEMAND_FILE).mkdir()
 
     with pytest.raises(NotWritten, match=r"demand\.csv can't be read: Is a directory; requests are not recorded"):
-        await DemandLog(tmp_path, BOUNDS).append(Asked(NOW_S, "a", 1))
+        await DemandLog(tmp_path, BOUNDS).append(Asked(NOW_S, 0.0, "a", 1))
 
 
 def test_no_demand_and_damaged_demand_are_told_apart(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from engine.api import Cancelled, Declined, Done, Failed
 from engine.core.commands import Evict, Load
+from engine.core.devices import Reading
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
 from engine.scheduler.board import Patience
-from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading
-from engine.scheduler.messages import ModelBound, SlabAdvanced, SlabFailed
+from engine.scheduler.effects import BindModel, DropSlab, KillWorker, ReadSlab, ReleaseModel, StopReading, WriteBackSlab
+from engine.scheduler.messages import DeviceRead, ModelBound, SlabAdvanced, SlabFailed, WorkerUp
 from engine.worker.protocol import Bound
 from tests.core.boxes import box, with_resident, with_slab
 from tests.scheduler.scripted_world import World
@@ -269,3 +270,61 @@ def test_a_load_is_planned_anew_when_who_was_to_leave_stays_after_all() -> None:
     assert "staying in use" in answer.refusal.reason
     assert world.granted == {first: "gpu0", second: "gpu0"}
     assert world.where() == {"staying": "gpu0 ready"}
+
+
+def test_a_load_waits_its_turn_behind_what_another_plan_moves_and_says_whose_it_is() -> None:
+    world = World(
+        with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "b", "gpu0"), patience=Patience(load_s=8.0, drain_s=60.0)
+    )
+    lease = world.ask("b")
+    world.submit(Evict("b"))
+    load = world.submit(Load("a", "gpu0"))
+    world.perform(world.expect(ReadSlab))
+    for _ in range(4):
+        world.pass_time(7.0)
+
+    [job] = [job for job in world.scheduler.jobs(world.now_s) if job.id == load]
+    assert job.waiting_for == "room for a on gpu0, where b is leaving"
+
+    world.give_back(lease)
+    world.settle()
+    assert isinstance(world.answers[load], Done)
+    assert world.where() == {"a": "gpu0 ready"}
+
+
+def test_a_device_that_shows_nothing_for_too_long_is_named_with_what_is_wrong_with_it() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "b", "gpu0")
+    world = World(state, patience=Patience(load_s=8.0, retries=0))
+    world.send(WorkerUp("gpu0", 4711))
+    load = world.submit(Load("a", "gpu0"))
+    world.perform(world.expect(ReadSlab))
+    world.perform(world.expect(WriteBackSlab))
+    world.expect(ReleaseModel)
+    world.send(DeviceRead("gpu0", Reading(health="stale", reason="the driver does not answer")))
+    world.settle()
+    world.pass_time(9.0)
+
+    answer = world.answers[load]
+    assert isinstance(answer, Failed)
+    assert answer.reason == (
+        "gpu0 is not well and was not within 8 s, so that a can't be loaded there: the driver does not answer"
+    )
+
+
+def test_a_device_without_room_though_nothing_moves_there_is_named_with_what_it_shows() -> None:
+    state = with_resident(box({"a": 60, "b": 60}, {"gpu0": 100}), "b", "gpu0")
+    world = World(state, patience=Patience(load_s=1.0, retries=0))
+    world.send(WorkerUp("gpu0", 4711))
+    load = world.submit(Load("a", "gpu0"))
+    world.perform(world.expect(ReadSlab))
+    world.perform(world.expect(WriteBackSlab))
+    world.expect(ReleaseModel)
+    world.send(DeviceRead("gpu0", Reading(health="ok", used_bytes=90 * MIB, external_bytes=70 * MIB)))
+    world.settle()
+    world.pass_time(1.5)
+
+    answer = world.answers[load]
+    assert isinstance(answer, Failed)
+    assert answer.reason == (
+        "gpu0 did not show room for a within 1 s: 30 MiB of 60 MiB are free there, and 70 MiB are held by other programs"
+    )
