@@ -56,7 +56,7 @@ async def record_a_day() -> None:
         *PRESSED,
         switch(75, outcome="failed"),
     ]
-    asked = [Asked(BEGAN_S + second, 0.0, "large" if second % 3 else "small", 1) for second in range(60)]
+    asked = [Asked(BEGAN_S + second, float(second), "large" if second % 3 else "small", 1) for second in range(60)]
     await record(lines, entries, asked)
 
 
