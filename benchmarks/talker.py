@@ -11,7 +11,6 @@ import sys
 import time
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from engine.core.tasks import Continuation, Generate, TextPart
@@ -37,7 +36,6 @@ class Talker:
         self._stream: Final = stream
         self._pace_s: Final = pace_s
         self._talks: Final[dict[int, Talk]] = {}
-        self._decoder: Final = msgspec.msgpack.Decoder(ToWorker)
 
     def serve(self) -> None:
         """Until the engine closes its end."""
@@ -51,7 +49,7 @@ class Talker:
                 self._say(talk)
 
     def _hear(self) -> bool:
-        match receive(self._stream, self._decoder):
+        match receive(self._stream, ToWorker):
             case Run(id=id_, task=Generate(max_tokens=tokens)):
                 # Each begins at a moment of its own, as the runs of several models do.
                 phase_s = id_ * 0.618034 % 1 * self._pace_s

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any, TypeVar, overload
 from urllib.parse import quote
-
-import msgspec
 
 from engine.api import (
     PROTOCOL,
@@ -24,6 +23,7 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
+from engine.core.serialization import Undecodable, from_json, to_json
 from engine.core.tasks import RunEvent, RunResult, Task
 from engine.core.texts import fault_of_text
 from engine.paths import Paths
@@ -46,6 +46,8 @@ from engine.wire import (
     same_protocol,
 )
 
+_T = TypeVar("_T")
+
 
 async def connect(paths: Paths, *, read_only: bool = False) -> RemoteEngine:
     """The running engine. Raises EngineUnreachable when there is none, or when it speaks another version."""
@@ -62,53 +64,51 @@ class RemoteEngine(EngineAPI):
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)} | ({MODE_HEADER: READ_ONLY} if read_only else {})
 
     async def hello(self) -> Hello:
-        return msgspec.json.decode(await self._call("GET", "/v1/hello"), type=Hello)
+        return self._read(await self._call("GET", "/v1/hello"), Hello)
 
     async def snapshot(self) -> Snapshot:
-        return msgspec.json.decode(await self._call("GET", "/v1/snapshot"), type=Snapshot)
+        return self._read(await self._call("GET", "/v1/snapshot"), Snapshot)
 
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
-        decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
         request = HttpRequest("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
         async with stream(self._socket, request) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
             async for line in lines:
-                yield decoder.decode(line)
+                yield self._read(line, Event)
         raise EngineUnreachable("the engine has ended, or was lost; start it again with `citadel`")
 
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
-        return msgspec.json.decode(await self._call("GET", f"/v1/records?limit={limit}"), type=tuple[Record, ...])
+        return self._read(await self._call("GET", f"/v1/records?limit={limit}"), tuple[Record, ...])
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         body = await self._call("POST", f"/v1/plan{_now(now)}", command)
-        planned: Plan | Refusal = msgspec.json.decode(body, type=Plan | Refusal)
+        planned: Plan | Refusal = self._read(body, Plan | Refusal)
         return planned
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         body = await self._call("POST", "/v1/propose", wish)
-        proposed: Proposal | Refusal = msgspec.json.decode(body, type=Proposal | Refusal)
+        proposed: Proposal | Refusal = self._read(body, Proposal | Refusal)
         return proposed
 
     async def submit(self, submission: Submission) -> Answer:
         body = await self._call("POST", "/v1/commands", submission, deadline_s=None)
-        answer: Answer = msgspec.json.decode(body, type=Answer)
+        answer: Answer = self._read(body, Answer)
         return answer
 
     async def cancel(self, submission_id: str) -> bool:
         body = await self._call("DELETE", f"/v1/commands/{quote(submission_id, safe='')}")
-        return msgspec.json.decode(body, type=CancelReply).cancelled
+        return self._read(body, CancelReply).cancelled
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        decoder: msgspec.json.Decoder[RunLine] = msgspec.json.Decoder(RunLine)
         request = HttpRequest("POST", "/v1/run", _encoded(RunRequest(model, task)), self._headers)
         async with stream(self._socket, request, MAX_RESULT_BYTES) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
             async for line in lines:
-                said = decoder.decode(line)
+                said: RunLine = self._read(line, RunLine)
                 if isinstance(said, RunFailed):
                     raise error_of(said.problem)
                 yield said
@@ -120,11 +120,11 @@ class RemoteEngine(EngineAPI):
         await self._call("POST", "/v1/keep-alive", KeepAliveRequest(model, seconds))
 
     async def reload(self) -> CatalogChange:
-        return msgspec.json.decode(await self._call("POST", "/v1/reload", deadline_s=None), type=CatalogChange)
+        return self._read(await self._call("POST", "/v1/reload", deadline_s=None), CatalogChange)
 
     async def keep_quiet(self, for_s: float) -> float:
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))
-        return msgspec.json.decode(body, type=QuietReply).sample_s
+        return self._read(body, QuietReply).sample_s
 
     async def restart_worker(self, device: DeviceId) -> None:
         await self._call("POST", f"/v1/workers/{quote(device, safe='')}/restart", deadline_s=None)
@@ -138,6 +138,21 @@ class RemoteEngine(EngineAPI):
 
     async def close(self) -> None:
         """Nothing to let go of: each call has its own connection."""
+
+    @overload
+    def _read(self, said: bytes, kind: type[_T]) -> _T: ...
+    @overload
+    def _read(self, said: bytes, kind: Any) -> Any: ...  # noqa: ANN401 - unions have no type of their own
+    def _read(self, said: bytes, kind: Any) -> Any:
+        """What the engine said. Raises EngineUnreachable where that is no `kind`: somebody else listens there, or an engine that
+        is broken."""
+        try:
+            return from_json(said, kind)
+        except Undecodable as error:
+            raise EngineUnreachable(
+                f"what listens at {self._socket} answered what this client can't read ({error}); nothing more is asked of it. If"
+                " it is your engine, its log may say why: end it with `citadel stop`"
+            ) from error
 
     async def _call(
         self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
@@ -157,7 +172,7 @@ def _now(now: bool) -> str:
 def _encoded(body: object) -> bytes:
     """Raises CannotServe for a text that is not admitted."""
     try:
-        return msgspec.json.encode(body)
+        return to_json(body)
     except UnicodeEncodeError as error:
         raise CannotServe(f"what was asked {fault_of_text(error.object)}") from error
 

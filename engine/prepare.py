@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from engine.api import EngineError
@@ -46,13 +45,12 @@ class _Preparer:
 
     def news(self, order: Order) -> Iterator[PrepareNews]:
         """Raises PreparingBroke when the process ends without a word of any model."""
-        decoder: msgspec.json.Decoder[PrepareNews] = msgspec.json.Decoder(PrepareNews)
         left = order.models
         while left:
             with tempfile.TemporaryFile() as complaints:
                 process = self._process = begun(self._program, complaints)
                 heard = False
-                for item in said(process, replace(order, models=left), decoder):
+                for item in said(process, replace(order, models=left), PrepareNews):
                     heard = True
                     yield item
                     if isinstance(item, PrepareOutcome):

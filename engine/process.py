@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-
 from engine.api import EngineError, EngineUnreachable
 from engine.child_environment import child_environment
 from engine.client import connect
+from engine.core.serialization import Undecodable, from_json
 from engine.paths import Paths, make_folders
 from engine.transport import NoEngine
 from engine.wire import StartReport
@@ -154,7 +153,9 @@ async def _read_report(descriptor: int) -> StartReport | None:
         body = await reader.read(-1)
     finally:
         transport.close()
-    return msgspec.json.decode(body, type=StartReport) if body else None
+    with contextlib.suppress(Undecodable):
+        return from_json(body, StartReport)
+    return None
 
 
 async def _until_it_answers(paths: Paths) -> None:

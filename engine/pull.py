@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from engine.api import EngineError
 from engine.core.pulling import NotPulled, Pulled, PullNews, PullOrder
 from engine.told_process import begun, cause_of, end, said
@@ -48,8 +46,7 @@ class Pulling:
 
     def __iter__(self) -> Iterator[PullNews]:
         """Raises PullBroke when the process ends without an outcome, unless somebody has left."""
-        decoder: msgspec.json.Decoder[PullNews] = msgspec.json.Decoder(PullNews)
-        for item in said(self._process, self._order, decoder):
+        for item in said(self._process, self._order, PullNews):
             yield item
             if isinstance(item, Pulled | NotPulled):
                 return

@@ -10,18 +10,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import IO, Final, NoReturn, TypeVar
+from typing import IO, Any, Final, NoReturn, TypeVar
 
-import msgspec
-
+from engine.api import EngineError
 from engine.child_environment import child_environment
+from engine.core.serialization import Undecodable, from_json, to_json
 
 _END_GRACE_S: Final = 10.0
 """How long it may take to clear away what it was writing."""
 
 INTERRUPTED: Final = 130
 
-_News = TypeVar("_News")
 _Order = TypeVar("_Order")
 
 
@@ -37,15 +36,20 @@ def begun(program: Sequence[str], complaints: IO[bytes], **environment: str) -> 
     )
 
 
-def said(process: subprocess.Popen[bytes], order: object, news: msgspec.json.Decoder[_News]) -> Iterator[_News]:
-    """Tell it the order; what it says, until it ends."""
+def said(process: subprocess.Popen[bytes], order: object, news: Any) -> Iterator[Any]:  # noqa: ANN401 - of several kinds
+    """Tell it the order; what it says, until it ends. Raises EngineError where that is no news."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):  # it has ended: its status tells why
-        process.stdin.write(msgspec.json.encode(order))
+        process.stdin.write(to_json(order))
         process.stdin.close()
     for line in process.stdout:
-        yield news.decode(line)
+        try:
+            yield from_json(line, news)
+        except Undecodable as error:
+            raise EngineError(
+                f"process {process.pid} said what is no news of its work ({error}); it was ended"
+            ) from error
 
 
 def cause_of(status: int, complaints: IO[bytes]) -> str:
@@ -75,13 +79,12 @@ def told(order: type[_Order]) -> tuple[_Order, Callable[[object], None]]:
     an exit that lets blocks clear away."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    given = msgspec.json.decode(sys.stdin.buffer.read(), type=order)
+    given = from_json(sys.stdin.buffer.read(), order)
     news = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no news
-    encoder = msgspec.json.Encoder()
 
     def say(item: object) -> None:
-        news.write(encoder.encode(item) + b"\n")
+        news.write(to_json(item) + b"\n")
         news.flush()
 
     return given, say

@@ -1,7 +1,9 @@
-"""Files that are there whole or not at all: a reader sees the old one or the new one, never half of it."""
+"""Files that are there whole or not at all: a reader sees the old one or the new one, never half of it, nor more than
+any such file has."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,15 @@ from typing import Final
 FOR_OWNER: Final = 0o600
 FOR_ALL: Final = 0o666
 """As the user's umask has it."""
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """All of the file. Raises OSError, with EFBIG where it is larger than any such file is."""
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than any such file is, {most_bytes} bytes", str(path))
+    return content
 
 
 def write_whole(path: Path, content: bytes, mode: int = FOR_OWNER) -> None:

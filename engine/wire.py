@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-import msgspec
 from msgspec import Meta, Struct
 
 from engine.api import (
@@ -20,6 +19,7 @@ from engine.api import (
     UnknownModel,
 )
 from engine.core.names import ModelName
+from engine.core.serialization import Undecodable, from_json
 from engine.core.tasks import RunEvent, Task
 
 PROTOCOL_HEADER: Final = "Citadel-Protocol"
@@ -140,8 +140,8 @@ def error_of(problem: WireProblem) -> EngineError:
 def error_in(body: bytes) -> EngineError:
     """The error that the body of a response carries."""
     try:
-        return error_of(msgspec.json.decode(body, type=ErrorBody).error)
-    except msgspec.MsgspecError:
+        return error_of(from_json(body, ErrorBody).error)
+    except Undecodable:
         return EngineError(f"the engine refused, in words that this client can't read: {body[:200]!r}")
 
 

@@ -26,6 +26,20 @@ ENTRY_POINTS: Final = {"run", "main", "add_arguments"}
 LOGGER: Final = "log"
 """Each module that logs has its own."""
 
+READS_OF_OUTSIDE: Final = re.compile(
+    r"msgspec\.(json|msgpack|yaml|toml|convert)\b|(json|yaml|tomllib|pickle|marshal)\.(safe_)?(loads?|JSONDecoder|Unpickler)\b"
+    r"|msgspec\.(Msgspec|Validation|Decode)Error\b|request\.json\b"
+)
+DOORS: Final = {
+    "engine/core/serialization.py": "the one door",
+    "engine/settings/documents.py": "YAML, and JSON with each key that is given twice; the document is converted at the door",
+    "engine/settings/catalog_text.py": "where in a catalog, which has been read, each value stands",
+    "engine/weights/checkpoint_json.py": "the Infinity and NaN that Python writes, where the door refuses them",
+    "engine/weights/recipes.py": "writes alone: a recipe's name is a hash of its JSON, which must stay",
+}
+"""Who may read what comes from outside, or catch what a decoder raises, and why: any other reader would have to know all that a
+decoder may raise, and some always forget."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -155,6 +169,26 @@ def test_a_command_lives_in_the_module_of_its_name_or_of_its_family() -> None:
     takers = {m.name for m in HOUSE if any(f.name == "add_arguments" for f in m.tree.body if isinstance(f, Function))}
     assert takers == homes
     assert set(FAMILIES) <= set(COMMANDS)
+
+
+def test_what_comes_from_outside_is_read_at_the_door() -> None:
+    _none(
+        f"{module.where}:{node.lineno}: {ast.unparse(node)}; read and write with engine.core.serialization"
+        for module in HOUSE
+        if module.where not in DOORS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute | ast.Name) and READS_OF_OUTSIDE.fullmatch(ast.unparse(node))
+    )
+    _none(
+        f"{module.where}: imports of a decoder hide who reads"
+        for module in HOUSE
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom)
+        and any(READS_OF_OUTSIDE.fullmatch(f"{node.module}.{alias.name}") for alias in node.names)
+    )
+    assert all(READS_OF_OUTSIDE.search((ROOT / door).read_text()) for door in DOORS), (
+        "a door that reads nothing is none"
+    )
 
 
 def test_what_the_rules_say_of_a_module_is_true() -> None:

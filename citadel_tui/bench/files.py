@@ -6,19 +6,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from citadel_tui.bench.request_text import requests_markdown
 from citadel_tui.dated_files import dated_path
-from citadel_tui.text import clean
 from engine.api import EngineError
 from engine.bench.records import BENCH_VERSION, BenchResult, write_csv
 from engine.bench.request_records import REQUESTS, REQUESTS_VERSION, RequestsResult, write_requests_csv
+from engine.core.serialization import Undecodable, from_json, to_readable_json
+from engine.whole_file import read_whole
 
 _Run = TypeVar("_Run")
+_MOST_BYTES: Final = 256 << 20
 
 
 def check_writable(path: Path | None) -> None:
@@ -31,7 +32,7 @@ def save_run(found: BenchResult, output: Path | None, table: Path | None) -> Non
     """Raises EngineError."""
     with _told_of_failure():
         if output is not None:
-            output.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+            output.write_bytes(to_readable_json(found))
         if table is not None:
             with table.open("w", encoding="utf-8", newline="") as file:
                 write_csv(file, found)
@@ -56,11 +57,11 @@ def saved_run(path: Path) -> BenchResult:
 
 def _read(path: Path, kind: type[_Run], by: str) -> _Run:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return from_json(read_whole(path, _MOST_BYTES), kind)
     except OSError as error:
         raise EngineError(f"{path} can't be read: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
-        raise EngineError(f"{path} is not a file that {by} wrote: {clean(str(error))}") from None
+    except Undecodable as error:
+        raise EngineError(f"{path} is not a file that {by} wrote: {error}") from None
 
 
 def _check_version(path: Path, found: int, read: int) -> None:
@@ -72,7 +73,7 @@ def save_requests(found: RequestsResult, output: Path | None, table: Path | None
     """As JSON, CSV and markdown, whichever has a path. Raises EngineError."""
     with _told_of_failure():
         if output is not None:
-            output.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+            output.write_bytes(to_readable_json(found))
         if table is not None:
             with table.open("w", encoding="utf-8", newline="") as file:
                 write_requests_csv(file, found.series)

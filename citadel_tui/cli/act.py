@@ -11,7 +11,6 @@ import uuid
 from argparse import Action, ArgumentParser, Namespace
 from typing import Final, assert_never
 
-import msgspec
 from msgspec import Struct
 
 from citadel_tui.cli.engine import at_hand
@@ -28,6 +27,7 @@ from engine.client import RemoteEngine
 from engine.core.commands import Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Submission, Unpin, models_of
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
+from engine.core.serialization import to_json
 
 
 class VerbArguments(Arguments, frozen=True, kw_only=True):
@@ -259,7 +259,7 @@ class Teller(Struct, frozen=True, kw_only=True):
             return True
         tell("this needs your yes, since something leaves, moves, waits or loses its pin:")
         if self.json:
-            print(msgspec.json.encode(plan).decode(), flush=True)
+            print(to_json(plan).decode(), flush=True)
             tell("nothing was done; run it again with --yes to agree to this")
             return False
         print(plan_text(plan, self.label), flush=True)
@@ -268,7 +268,7 @@ class Teller(Struct, frozen=True, kw_only=True):
     def answered(self, answer: Done | Declined | Failed | Cancelled) -> Exit:
         """Tell the answer, and give what to exit with."""
         if self.json:
-            print(msgspec.json.encode(answer).decode())
+            print(to_json(answer).decode())
         match answer:
             case Done():
                 if not self.json:

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import DemandArguments, add_box, add_generated, read_inputs
 from citadel_tui.cli.output import progress, tell
@@ -25,6 +23,7 @@ from citadel_tui.words.advice import (
     trying_text,
 )
 from engine.api import EngineError
+from engine.core.serialization import to_json
 from engine.recording.trace import TraceError
 from engine.simulation.advice import MOST_REQUESTS, Advice, Question, question
 from engine.simulation.adviser import ask_for_advice
@@ -64,7 +63,7 @@ def run(arguments: AdviseArguments) -> int:
     except KeyboardInterrupt:
         tell("interrupted: no advice, and nothing was changed")
         return Exit.INTERRUPTED
-    print(msgspec.json.encode(advice).decode() if arguments.json else "\n".join(advice_text(advice)))
+    print(to_json(advice).decode() if arguments.json else "\n".join(advice_text(advice)))
     return Exit.DONE
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
@@ -16,6 +14,7 @@ from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.answers import Classification
 from engine.core.names import ModelName
+from engine.core.serialization import to_json
 
 _SHOWN_LABELS: Final = 3
 _SHOWN_TEXT: Final = 48
@@ -47,7 +46,7 @@ async def _classify(arguments: ClassifyArguments) -> Exit:
             show(f"{arguments.model} reads {count_text(len(texts), 'text', 'texts')}")
             classification = await engine.classify(arguments.model, texts, arguments.truncate)
     if arguments.json:
-        print(msgspec.json.encode(classification).decode())
+        print(to_json(classification).decode())
         return Exit.DONE
     print(_described(classification, texts))
     for number, one in enumerate(classification.texts, start=1):

@@ -9,13 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
+from engine.core.serialization import to_json
 from engine.doctor.examine import Examination, examine
 from engine.doctor.finding import Finding, Status
 
@@ -38,7 +37,7 @@ def add_arguments(command: CommandParser) -> None:
 def run(arguments: DoctorArguments) -> int:
     examination = asyncio.run(_examine(arguments))
     if arguments.json:
-        print(msgspec.json.encode(examination).decode())
+        print(to_json(examination).decode())
     else:
         print(_text(examination))
     return Exit.DONE if examination.is_well else Exit.FAILED

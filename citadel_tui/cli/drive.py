@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from citadel_tui.bench.files import check_writable, save_requests
 from citadel_tui.bench.request_text import requests_text
 from citadel_tui.cli.engine import at_hand
@@ -25,6 +23,7 @@ from citadel_tui.words.labels import Label, labels
 from engine.api import EngineAPI, EngineError, EngineUnreachable
 from engine.bench.requests import requests_run_of
 from engine.bench.statistics import Spread
+from engine.core.serialization import to_json
 from engine.core.state import State
 from engine.drive.calls import Call, Cast, by_rank, calls, in_turn, read_cast
 from engine.drive.outcome import PlayFigures, outcome, request_series
@@ -101,7 +100,7 @@ async def _drive(arguments: DriveArguments, requests: Sequence[TraceRequest], na
     series = request_series(ended, watch, state)
     found = requests_run_of(hello.version, before.at_s, state, _mix_text(played), series)
     if arguments.json:
-        print(msgspec.json.encode(played).decode())
+        print(to_json(played).decode())
     else:
         print("\n\n".join([outcome_text(played, labels(state)), *([requests_text(found)] if series else [])]))
     save_requests(found, arguments.output, arguments.csv, arguments.markdown)

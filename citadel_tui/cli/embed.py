@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Final
 
-import msgspec
-
 from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
@@ -18,6 +16,7 @@ from citadel_tui.words.figures import kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.api import Embeddings
 from engine.core.names import ModelName
+from engine.core.serialization import to_json
 
 _SHOWN_FIGURES: Final = 5
 _SHOWN_TEXT: Final = 32
@@ -68,7 +67,7 @@ async def _embed(arguments: EmbedArguments) -> Exit:
         if tokens.is_cut:
             tell(f"text {number} was cut: {kept_text(tokens)} are read")
     if arguments.json:
-        print(msgspec.json.encode(embeddings).decode())
+        print(to_json(embeddings).decode())
     else:
         print(_described(embeddings, texts))
     return Exit.DONE

@@ -11,8 +11,6 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-import msgspec
-
 from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
@@ -24,6 +22,7 @@ from citadel_tui.words.labels import model_label
 from engine.answers import TextSoFar
 from engine.api import EngineAPI, EngineError, Generation, generation_of
 from engine.core.names import ModelName
+from engine.core.serialization import to_json
 from engine.core.tasks import Generate, Message, RunResult, TextPart
 
 
@@ -111,7 +110,7 @@ async def _generate(arguments: GenerateArguments, task: Generate) -> Exit:
         try:
             wrote = generation_of(await _carried_out(engine, arguments.model, task, page))
             if arguments.json:
-                print(msgspec.json.encode(wrote).decode())
+                print(to_json(wrote).decode())
             else:
                 page.end(wrote.text)
         except (asyncio.CancelledError, EngineError):

@@ -7,13 +7,12 @@ import os
 import time
 from pathlib import Path
 
-import msgspec
-
 from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
+from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
 from engine.doctor.machine import PcieLink
@@ -35,7 +34,7 @@ def add_arguments(command: CommandParser) -> None:
 def run(arguments: GpusArguments) -> int:
     report = asyncio.run(_report(arguments))
     if arguments.json:
-        print(msgspec.json.encode(report).decode())
+        print(to_json(report).decode())
     else:
         print(gpus_text(report))
         if report.config_trouble:

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from typing import Final
 
-import msgspec
-
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -16,6 +14,7 @@ from citadel_tui.words.labels import Label, labels
 from citadel_tui.words.records import record_text
 from engine.api import Recorded
 from engine.core.records import Record, Residency
+from engine.core.serialization import to_json
 
 _PER_SHOWN: Final = 4
 """Records that are asked for so that enough are left when the engine's notes to itself are taken out."""
@@ -59,4 +58,4 @@ def _is_news(record: Record, arguments: LogArguments) -> bool:
 
 
 def _show(record: Record, label: Label, arguments: LogArguments) -> None:
-    print(msgspec.json.encode(record).decode() if arguments.json else record_text(record, label), flush=True)
+    print(to_json(record).decode() if arguments.json else record_text(record, label), flush=True)

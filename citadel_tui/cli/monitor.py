@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TextIO
 
-import msgspec
-
 from citadel_tui.cli.csv_rows import write_device_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
@@ -20,6 +18,7 @@ from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.status_report import STATUS_VERSION, device_statuses
 from citadel_tui.cli.values import seconds
 from engine.api import EngineError, Snapshot
+from engine.core.serialization import to_json
 
 
 class MonitorArguments(Arguments, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ def _write(file: TextIO, snapshot: Snapshot, form: str, *, heading: bool) -> Non
         write_device_rows(file, snapshot.at_s, devices, heading=heading)
     else:
         line = {"version": STATUS_VERSION, "at_s": snapshot.at_s, "devices": devices}
-        file.write(msgspec.json.encode(line).decode() + "\n")
+        file.write(to_json(line).decode() + "\n")
     file.flush()
 
 

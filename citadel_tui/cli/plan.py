@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
-
 from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments, add_verb
 from citadel_tui.cli.engine import at_hand
 from citadel_tui.cli.entry import Exit
@@ -13,6 +11,7 @@ from citadel_tui.cli.parser import COMMANDS, CommandParser, add_command
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import plan_text, refusal_text
 from engine.core.plans import Plan
+from engine.core.serialization import to_json
 
 
 def add_arguments(command: CommandParser) -> None:
@@ -36,7 +35,7 @@ async def _preview(arguments: VerbArguments) -> Exit:
         planned = await engine.plan(arguments.command(), now=arguments.now)
         label = labels((await engine.snapshot()).state)
     if arguments.json:
-        print(msgspec.json.encode(planned).decode())
+        print(to_json(planned).decode())
     elif isinstance(planned, Plan):
         print(plan_text(planned, label))
     else:

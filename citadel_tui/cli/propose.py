@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 from msgspec.structs import replace
 
 from citadel_tui.cli.act import Teller, carried_out
@@ -19,6 +18,7 @@ from engine.api import Declined, Done
 from engine.client import RemoteEngine
 from engine.core.plans import Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.serialization import to_json
 
 
 class ProposeArguments(Arguments, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ async def _propose(arguments: ProposeArguments) -> Exit:
     async with at_hand(arguments) as engine:
         proposed = await _proposed(engine, arguments)
         if arguments.json and not arguments.yes:
-            print(msgspec.json.encode(proposed).decode())
+            print(to_json(proposed).decode())
             return Exit.REFUSED if isinstance(proposed, Refusal) else Exit.DONE
         teller = Teller(label=labels((await engine.snapshot()).state), agreed=arguments.yes, json=arguments.json)
         if isinstance(proposed, Refusal):

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
-
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import DemandArguments, Inputs, add_box, add_generated, read_inputs
 from citadel_tui.cli.output import tell
@@ -17,6 +15,7 @@ from citadel_tui.cli.values import factor, size
 from citadel_tui.words.advice import few_requests_text
 from engine.api import EngineError
 from engine.core.policy import Eviction
+from engine.core.serialization import to_json
 from engine.recording.trace import TraceError, sped_up, without_repeats
 from engine.replay.untimed import EVICTIONS, compare_policies
 from engine.simulation.compute import Compute
@@ -80,7 +79,7 @@ def _untimed(arguments: ReplayArguments, inputs: Inputs, evictions: Sequence[Evi
     compared = compare_policies(inputs.requests, inputs.setup.box, inputs.setup.sizes, evictions)
     if arguments.plot is not None:
         plot_untimed(compared, arguments.plot)
-    return msgspec.json.encode(compared).decode() if arguments.json else untimed_text(compared)
+    return to_json(compared).decode() if arguments.json else untimed_text(compared)
 
 
 def _timed(arguments: ReplayArguments, inputs: Inputs, evictions: Sequence[Eviction]) -> str:
@@ -89,4 +88,4 @@ def _timed(arguments: ReplayArguments, inputs: Inputs, evictions: Sequence[Evict
     compared = compare_timed(requests, inputs.setup.box, compute, inputs.setup.sizes, evictions)
     if arguments.plot is not None:
         plot_timed(compared, arguments.plot)
-    return msgspec.json.encode(compared).decode() if arguments.json else timed_text(compared)
+    return to_json(compared).decode() if arguments.json else timed_text(compared)

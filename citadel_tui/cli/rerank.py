@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from citadel_tui.cli.engine import at_hand, request
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, table, tell
@@ -17,6 +15,7 @@ from citadel_tui.words.figures import count_text, kept_text, seconds_text
 from citadel_tui.words.labels import model_label
 from engine.answers import Reranking
 from engine.core.names import ModelName
+from engine.core.serialization import to_json
 
 _SHOWN_TEXT: Final = 64
 
@@ -53,7 +52,7 @@ async def _rerank(arguments: RerankArguments) -> Exit:
                 arguments.model, arguments.query, documents, arguments.top, arguments.truncate
             )
     if arguments.json:
-        print(msgspec.json.encode(ranking).decode())
+        print(to_json(ranking).decode())
         return Exit.DONE
     print(_described(ranking, documents))
     for one in ranking.ranked:

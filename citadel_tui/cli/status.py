@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-import msgspec
 from msgspec import Struct
 
 from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
@@ -38,6 +37,7 @@ from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import Neighbour
 from engine.core.insight.request_figures import RequestFigures
+from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.core.tasks import unit_of_work
 
@@ -75,7 +75,7 @@ async def _status(arguments: StatusArguments) -> Exit:
     except EngineUnreachable as error:
         if arguments.form != "json":
             raise
-        print(msgspec.json.encode(Unavailable(STATUS_VERSION, str(error))).decode())
+        print(to_json(Unavailable(STATUS_VERSION, str(error))).decode())
         return Exit.NO_ENGINE
     return Exit.DONE
 
@@ -86,7 +86,7 @@ async def _report(engine: EngineAPI) -> StatusReport:
 
 def _rendered(shown: StatusReport, arguments: StatusArguments) -> str:
     if arguments.form == "json":
-        return msgspec.json.encode(shown).decode()
+        return to_json(shown).decode()
     if arguments.csv is not None:
         return _csv(shown, arguments.csv)
     return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and can_draw(sys.stdout))

@@ -7,10 +7,10 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
 from engine.core.names import is_device_id
+from engine.core.serialization import Undecodable, converted
 from engine.core.sizes import parse_bytes
 
 EXAMPLE: Final = "zipf=1.1,models=4,requests=500,seed=1"
@@ -37,8 +37,8 @@ def read_generated(text: str) -> GeneratedDemand:
     """`text` such as EXAMPLE; what is left out has its default. Raises ValueError with what to write."""
     pairs = [part.partition("=") for part in text.split(",")]
     try:
-        return msgspec.convert({name.strip(): value.strip() for name, _, value in pairs}, GeneratedDemand, strict=False)
-    except msgspec.ValidationError as error:
+        return converted({name.strip(): value.strip() for name, _, value in pairs}, GeneratedDemand, strict=False)
+    except Undecodable as error:
         raise ValueError(f"{text!r} describes no demand ({error}); write for example {EXAMPLE}") from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from citadel_tui.cli.engine import attached
@@ -21,6 +20,7 @@ from engine.core.insight.why import Explanation, explain
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import ModelName
 from engine.core.plans import Plan, Refusal
+from engine.core.serialization import to_json
 
 _RECORDS: Final = 1000
 """All that the engine keeps at hand."""
@@ -62,7 +62,7 @@ async def _why(arguments: WhyArguments) -> Exit:
         asked_now = await engine.plan(Load(model))
     figures = snapshot.requests.get(model)
     if arguments.json:
-        print(msgspec.json.encode(_Answer(explained, asked_now, figures)).decode())
+        print(to_json(_Answer(explained, asked_now, figures)).decode())
         return Exit.DONE
     print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
     if figures is not None:

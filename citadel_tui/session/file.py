@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from engine.api import EngineAPI, EngineError, Event, Hello, Updated
 from engine.core.records import Record
+from engine.core.serialization import Undecodable, from_json, to_json
 
 FORMAT: Final = 1
 PAST_RECORDS: Final = 100
@@ -49,7 +49,7 @@ class Session(Struct, frozen=True):
     """Whether the file ends within a line, as when the recording was killed."""
 
     def event(self, number: int) -> Event:
-        return msgspec.json.decode(self.lines[number], type=SessionLine).event
+        return from_json(self.lines[number], SessionLine).event
 
 
 async def record(
@@ -61,16 +61,16 @@ async def record(
     """
     past = await engine.records(PAST_RECORDS)
     head = SessionHead(FORMAT, await engine.hello(), now(), past)
-    encoder, shown_s, written = msgspec.json.Encoder(), float("-inf"), 0
+    shown_s, written = float("-inf"), 0
     try:
         with gzip.open(path, "wb", compresslevel=6) as file:
-            _write(file, encoder.encode(head))
+            _write(file, to_json(head))
             async for event in engine.events(past[-1].seq if past else 0):
                 if isinstance(event, Updated):
                     if now() - shown_s < interval_s:
                         continue
                     shown_s = now()
-                _write(file, encoder.encode(SessionLine(now(), event)))
+                _write(file, to_json(SessionLine(now(), event)))
                 written += 1
                 on_line(written)
     except OSError as error:
@@ -90,9 +90,9 @@ async def read_session(path: Path) -> Session:
 def _read(path: Path) -> Session:
     lines, torn = _lines(path)
     try:
-        head = msgspec.json.decode(lines[0], type=SessionHead)
-        glances = [msgspec.json.decode(line, type=_Glance) for line in lines[1:]]
-    except (IndexError, msgspec.MsgspecError) as error:
+        head = from_json(lines[0], SessionHead)
+        glances = [from_json(line, _Glance) for line in lines[1:]]
+    except (IndexError, Undecodable) as error:
         raise EngineError(f"{path} is not a recorded session: {error}; `citadel record FILE` makes one") from None
     if head.citadel_session != FORMAT:
         raise EngineError(f"{path} has the session format {head.citadel_session}; this citadel reads {FORMAT}")

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from citadel_tui.actions import ACTIONS, KEY_PATTERN, KEYS_ALLOWED, TAKEN, key_id, key_text
 from citadel_tui.settings.settings import Colours, ConsoleSettings, Graphs
 from citadel_tui.viewmodel.table_order import Sorting, SortKey
+from engine.core.serialization import converted
 from engine.settings.check import differences
 from engine.settings.documents import without_nulls
 from engine.settings.problems import Place, Problem
@@ -47,7 +48,7 @@ def settings_of(document: object, file: str, problems: list[Problem]) -> Console
         problems.extend(_mistakes(document, Place(file)))
     if problems:
         return None
-    told = msgspec.convert(without_nulls(document), ConsoleDocument)
+    told = converted(without_nulls(document), ConsoleDocument)
     keys = {action: key_id(key) or "" for action, key in told.keys.items()}
     return ConsoleSettings(Sorting(told.sort, told.reverse), told.wanted, told.colours, told.graphs, keys)
 

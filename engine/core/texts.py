@@ -16,3 +16,16 @@ def fault_of_text(text: str) -> str:
         around = text[max(0, error.start - _SHOWN) : error.start + _SHOWN]
         return f"holds half characters (lone surrogates), which are no UTF-8, at {around!a}; convert it first"
     return ""
+
+
+def escaped(text: str) -> str:
+    """`text` with each character that does something to a terminal, or that nobody sees, as JSON escapes it (`\\u009b`):
+    controls, bidirectional and zero-width characters, halves of a character. Within a string of JSON it means the same."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -8,10 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from engine.core.devices import Health
+from engine.core.serialization import Undecodable, from_json
 from engine.doctor.gather import Survey, environment_for_torch, survey
 from engine.doctor.gathering.torch import ProgramFailed, output_of
 from engine.doctor.machine import CardFacts, Config, PcieLink
@@ -105,8 +105,8 @@ async def measured(
 ) -> list[CardRates]:
     """Measure every card now and keep the figures; a card that can't be measured says why."""
     try:
-        timed = msgspec.json.decode(await output_of(program, environment, _TIMEOUT_S), type=list[Timed])
-    except ProgramFailed as failure:
+        timed = from_json(await output_of(program, environment, _TIMEOUT_S), list[Timed])
+    except (ProgramFailed, Undecodable) as failure:
         return [CardRates(trouble=f"not measured: {failure}") for _card in cards]
     outcomes = zip_longest(_circumstances(cards, driver), timed[: len(cards)], fillvalue=None)
     return [_kept(cache, circumstances, outcome, now_s) for circumstances, outcome in outcomes if circumstances]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from engine.api import CannotServe
+from engine.core.serialization import Undecodable, converted, from_json
 from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextTokens, Vectors
 
 USUAL_TOKENS: Final = 256
@@ -43,8 +44,8 @@ def read_body(body: bytes, kind: type[_T], unsupported: Mapping[str, Unsupported
     not done here.
     """
     try:
-        fields: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        fields = from_json(body)
+    except Undecodable as error:
         raise BadBody(f"the body is no JSON that can be read: {error}") from error
     if not isinstance(fields, dict):
         raise BadBody("the body must be a JSON object")
@@ -57,8 +58,8 @@ def read_body(body: bytes, kind: type[_T], unsupported: Mapping[str, Unsupported
         if wanted.pop(name) not in unsupported[name].harmless:
             raise BadBody(f"{name} is not supported: {unsupported[name].why}", name)
     try:
-        return msgspec.convert(wanted, kind)
-    except msgspec.ValidationError as error:
+        return converted(wanted, kind)
+    except Undecodable as error:
         raise BadBody(f"the body can't be meant: {error}", _field_in(str(error))) from error
 
 

@@ -12,16 +12,18 @@ import stat
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from engine.api import EngineError
 from engine.core.names import MODEL_NAME_RULE, is_model_name
-from engine.whole_file import write_whole
+from engine.core.serialization import Undecodable, from_json, to_readable_json
+from engine.whole_file import read_whole, write_whole
 
 KEY_PREFIX: Final = "citadel-"
 """By which people and scanners of leaked secrets know one."""
 _KEY_BYTES: Final = 32
+_MOST_BYTES: Final = 16 << 20
+"""Of the file: some hundred thousand keys."""
 
 
 class Key(Struct, frozen=True):
@@ -46,7 +48,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     something else."""
     try:
         mode = path.stat().st_mode
-        body = path.read_bytes()
+        body = read_whole(path, _MOST_BYTES)
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -56,8 +58,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
             f"{path} is open to other users, so that no key in it counts. Close it with: chmod 600 {path}"
         )
     try:
-        return msgspec.json.decode(body, type=_KeyFile).keys
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return from_json(body, _KeyFile).keys
+    except Undecodable as error:
         raise KeysRefused(f"{path} holds no keys ({error}); move it away and add keys anew") from error
 
 
@@ -120,6 +122,6 @@ def _hash(secret: str) -> str:
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:
     try:
-        write_whole(path, msgspec.json.format(msgspec.json.encode(_KeyFile(keys))) + b"\n")
+        write_whole(path, to_readable_json(_KeyFile(keys)))
     except OSError as error:
         raise KeysRefused(f"{path} can't be written: {error.strerror}; the keys are as before") from error

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from engine.api import CannotServe, Done, EngineAPI, UnknownModel, why_not_done
 from engine.core.commands import Load, Submission
 from engine.core.model_names import model_meant, unknown_model
+from engine.core.serialization import to_json
 from engine.core.tasks import Embed, Generate, RunEvent, RunResult
 from engine.gateway.dialect import facts_of, read_body
 from engine.gateway.ollama import (
@@ -146,21 +146,21 @@ class OllamaRoutes:
 
 def _options(options: dict[str, object]) -> Options:
     """Raises BadBody."""
-    return read_body(msgspec.json.encode(options), Options, NOT_AMONG_OPTIONS)
+    return read_body(to_json(options), Options, NOT_AMONG_OPTIONS)
 
 
 def _check_vector_options(options: dict[str, object]) -> None:
     """Raises BadBody."""
-    read_body(msgspec.json.encode(options), VectorOptions, NOT_AMONG_VECTOR_OPTIONS)
+    read_body(to_json(options), VectorOptions, NOT_AMONG_VECTOR_OPTIONS)
 
 
 def _answer(body: object, ran: RunResult | None = None) -> web.Response:
     headers = {} if ran is None else facts_of(ran)
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return web.Response(body=to_json(body), content_type="application/json", headers=headers)
 
 
 def _line(body: object) -> bytes:
-    return msgspec.json.encode(body) + b"\n"
+    return to_json(body) + b"\n"
 
 
 def _last_words(fault: Fault) -> bytes:

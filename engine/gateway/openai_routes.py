@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from engine.api import EngineAPI, UnknownModel
 from engine.core.model_names import model_meant, unknown_model
+from engine.core.serialization import to_json
 from engine.core.tasks import Generate, RunEvent, RunResult
 from engine.gateway.dialect import facts_of, read_body
 from engine.gateway.openai import (
@@ -104,11 +104,11 @@ class OpenAIRoutes:
 
 def _answer(body: object, ran: RunResult | None = None) -> web.Response:
     headers = {} if ran is None else facts_of(ran)
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return web.Response(body=to_json(body), content_type="application/json", headers=headers)
 
 
 def _event(body: object) -> bytes:
-    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+    return b"data: " + to_json(body) + b"\n\n"
 
 
 def _last_words(fault: Fault) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, TypeAlias
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
@@ -19,6 +18,7 @@ from engine.api import (
     Unfit,
     UnknownModel,
 )
+from engine.core.serialization import to_json
 from engine.gateway.dialect import BadBody
 
 Dialect: TypeAlias = Literal["openai", "ollama", "cohere"]
@@ -95,7 +95,7 @@ def body_of(fault: Fault, dialect: Dialect) -> OpenAIProblemBody | OllamaProblem
 def response_of(fault: Fault, dialect: Dialect) -> web.Response:
     """The whole response."""
     headers = {} if fault.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(fault.retry_after_s)))}
-    body = msgspec.json.encode(body_of(fault, dialect))
+    body = to_json(body_of(fault, dialect))
     return web.Response(body=body, status=fault.status, content_type="application/json", headers=headers)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from engine.api import EngineAPI, EngineError, Snapshot
 from engine.core.devices import condition
+from engine.core.serialization import to_json
 from engine.gateway.metrics import CONTENT_TYPE, Metrics
 
 ANSWERS_WITHIN_S: Final = 1.0
@@ -72,4 +72,4 @@ def _troubles(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _answer(health: Health, status: int) -> web.Response:
-    return web.Response(body=msgspec.json.encode(health), status=status, content_type="application/json")
+    return web.Response(body=to_json(health), status=status, content_type="application/json")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from engine.whole_file import write_whole
+from engine.core.serialization import Undecodable, from_json, to_json
+from engine.whole_file import read_whole, write_whole
 
 
 class CopyRates(Struct, frozen=True):
@@ -47,6 +47,7 @@ class KeptRates(Struct, frozen=True):
 
 
 _VERSION = 1
+_MOST_BYTES = 1 << 16
 
 
 def keep_rates(cache: Path, circumstances: Circumstances, rates: CopyRates, now_s: float) -> KeptRates:
@@ -54,20 +55,20 @@ def keep_rates(cache: Path, circumstances: Circumstances, rates: CopyRates, now_
     kept = KeptRates(_VERSION, circumstances, now_s, rates)
     path = _path(cache, circumstances)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, msgspec.json.encode(kept))
+    write_whole(path, to_json(kept))
     return kept
 
 
 def recall(cache: Path, circumstances: Circumstances) -> KeptRates | None:
     """What was measured in just these circumstances, if anything was."""
     try:
-        kept = msgspec.json.decode(_path(cache, circumstances).read_bytes(), type=KeptRates)
-    except (OSError, msgspec.MsgspecError):
+        kept = from_json(read_whole(_path(cache, circumstances), _MOST_BYTES), KeptRates)
+    except (OSError, Undecodable):
         return None
     return kept if (kept.version, kept.circumstances) == (_VERSION, circumstances) else None
 
 
 def _path(cache: Path, circumstances: Circumstances) -> Path:
     # hashed: a card's uuid comes from the driver and is no name for a file
-    digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:16]
+    digest = hashlib.sha256(to_json(circumstances)).hexdigest()[:16]
     return cache / "copy-rates" / f"{digest}.json"

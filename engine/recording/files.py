@@ -7,12 +7,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, Generic, TypeVar
+from typing import Any, BinaryIO, Final, Generic, TypeVar
 
 import aiofiles
 from msgspec import Struct
 
-TAIL_BYTES: Final = 1 << 16
+from engine.core.serialization import Undecodable, from_sealed_json
+
+TAIL_BYTES: Final = 4 << 20
 """Longer than any line that is written here."""
 
 
@@ -78,6 +80,44 @@ def kept_paths(folder: Path, name: str) -> list[Path]:
 def whole_lines(path: Path) -> list[bytes]:
     """The lines of `path` that were written to their end. Raises OSError."""
     return path.read_bytes().split(b"\n")[:-1]
+
+
+_Value = TypeVar("_Value")
+
+
+class SealedLines(Struct, Generic[_Value], frozen=True):
+    """What was read of a file's lines."""
+
+    values: tuple[_Value, ...]
+    """Oldest first."""
+    left_out: str = ""
+    """What can't be read, and why, in words; empty where all can."""
+
+
+def sealed_lines(folder: Path, name: str, kind: Any) -> SealedLines[Any]:  # noqa: ANN401 - a union has no type of its own
+    """The lines of the files that a RotatedFile has left in `folder`, each of them a sealed `kind`. A line that is damaged costs
+    that line, a file that can't be read that file; what was left out is counted."""
+    values: list[Any] = []
+    troubles: list[str] = []
+    for path in kept_paths(folder, name):
+        try:
+            lines = whole_lines(path)
+        except OSError as error:
+            troubles.append(f"{path} can't be read: {error.strerror}")
+            continue
+        for number, line in enumerate(lines, 1):
+            try:
+                values.append(from_sealed_json(line, kind))
+            except Undecodable as fault:
+                troubles.append(f"line {number} of {path}: {fault}")
+    return SealedLines(tuple(values), _left_out(folder / name, troubles))
+
+
+def _left_out(path: Path, troubles: Sequence[str]) -> str:
+    if not troubles:
+        return ""
+    many = "1 line" if len(troubles) == 1 else f"{len(troubles)} lines"
+    return f"{many} of {path} can't be read and left out, all others are taken up. The first is {troubles[0]}"
 
 
 def last_line(path: Path) -> bytes | None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,11 +16,13 @@ from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Dtype, Limits
 from engine.core.names import ModelName
 from engine.core.prediction import Rates
+from engine.core.serialization import Undecodable, from_sealed_json, to_sealed_json
 from engine.core.state import ModelState
-from engine.whole_file import write_whole
+from engine.whole_file import read_whole, write_whole
 
 _log: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
+_MOST_BYTES: Final = 64 << 20
 KEPT_LESSONS: Final = 1000
 """The newest; others are of models, limits or builds of torch that were in use long ago."""
 
@@ -75,10 +76,10 @@ class FootprintStore:
     def read(self) -> Recalled:
         """Lessons for the models as they are now. A file that can't be understood is put aside, and the warning says so."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            found: _File = from_sealed_json(read_whole(self._path, _MOST_BYTES), _File)
         except FileNotFoundError:
             return Recalled({}, {})
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, Undecodable) as error:
             return Recalled({}, {}, self._put_aside(str(error)))
         if found.version != _VERSION:
             return Recalled({}, {}, self._put_aside(f"it is of version {found.version}, not {_VERSION}"))
@@ -124,7 +125,7 @@ class FootprintStore:
         async with self._writing:
             file = _File(_VERSION, tuple(self._lessons.values())[-KEPT_LESSONS:])
             try:
-                await asyncio.to_thread(lambda: write_whole(self._path, msgspec.json.encode(file)))
+                await asyncio.to_thread(lambda: write_whole(self._path, to_sealed_json(file)))
             except OSError as error:
                 _log.warning(
                     "%s can't be written: %s; what runs taught is lost at a restart", self._path, error.strerror

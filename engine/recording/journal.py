@@ -1,19 +1,25 @@
-"""The journal: one JSON line a record, read back at start. A torn last line costs that line only."""
+"""The journal: one JSON line a record, each with a checksum, read back at start. A line that is torn or damaged costs that line
+only."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from engine.core.records import Entry, Record
-from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+from engine.core.serialization import to_sealed_json
+from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, sealed_lines
 
-_log: Final = logging.getLogger(__name__)
 CURRENT: Final = "journal.jsonl"
+
+
+class Past(NamedTuple):
+    """What earlier runs left in the journal."""
+
+    records: list[Record]
+    """Oldest first."""
+    warning: str = ""
+    """What could not be read of it, in words."""
 
 
 class Journal:
@@ -22,14 +28,13 @@ class Journal:
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._folder = folder
         self._file = RotatedFile(folder, CURRENT, bounds)
-        self._encoder = msgspec.json.Encoder()
         self._last_seq = 0
 
-    def read_back(self) -> list[Record]:
-        """The records that earlier runs wrote, oldest first; numbers go on after theirs."""
-        records = list(recorded_records(self._folder))
-        self._last_seq = max((r.seq for r in records), default=0)
-        return records
+    def read_back(self) -> Past:
+        """What earlier runs wrote; numbers go on after theirs."""
+        found = recorded_records(self._folder)
+        self._last_seq = max((r.seq for r in found.values), default=0)
+        return Past(list(found.values), found.left_out)
 
     def number(self, entry: Entry) -> Record:
         """The entry, with the next place in the sequence."""
@@ -39,17 +44,11 @@ class Journal:
     async def append(self, *records: Record) -> None:
         """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            await self._file.append(b"".join(self._encoder.encode(record) + b"\n" for record in records))
+            await self._file.append(b"".join(to_sealed_json(record) + b"\n" for record in records))
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; switches are not recorded") from trouble
 
 
-def recorded_records(folder: Path) -> Iterator[Record]:
-    """The records in `folder`, oldest first. What can't be read is left out, and logged. Raises OSError."""
-    decoder = msgspec.json.Decoder(Record)
-    for path in kept_paths(folder, CURRENT):
-        for number, line in enumerate(whole_lines(path), 1):
-            try:
-                yield decoder.decode(line)
-            except msgspec.MsgspecError as error:
-                _log.warning("line %d of %s is left out: %s", number, path, error)
+def recorded_records(folder: Path) -> SealedLines[Record]:
+    """The records in `folder`."""
+    return sealed_lines(folder, CURRENT, Record)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from engine.api import Hello, Snapshot
 from engine.core.devices import DeviceSpec, Health
 from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
+from engine.core.serialization import to_sealed_json
 from engine.core.state import DeviceState
 from engine.core.tasks import TaskKind
-from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, sealed_lines
 from engine.recording.host_facts import HostFacts
 
 MEMORY_FILE: Final = "memory.jsonl"
@@ -83,25 +82,18 @@ class MemoryLog:
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._file = RotatedFile(folder, MEMORY_FILE, bounds)
-        self._encoder = msgspec.json.Encoder()
 
     async def append(self, *lines: MemoryLine) -> None:
         """Write a line each. Raises NotWritten, saying what is not kept because of it."""
         try:
-            await self._file.append(b"".join(self._encoder.encode(line) + b"\n" for line in lines))
+            await self._file.append(b"".join(to_sealed_json(line) + b"\n" for line in lines))
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
 
 
-def recorded_memory(folder: Path) -> Iterator[MemoryLine]:
-    """The lines in `folder`, oldest first; what can't be read is left out. Raises OSError."""
-    decoder: msgspec.json.Decoder[MemoryLine] = msgspec.json.Decoder(MemoryLine)
-    for path in kept_paths(folder, MEMORY_FILE):
-        for line in whole_lines(path):
-            try:
-                yield decoder.decode(line)
-            except msgspec.MsgspecError:
-                continue
+def recorded_memory(folder: Path) -> SealedLines[MemoryLine]:
+    """The lines in `folder`."""
+    return sealed_lines(folder, MEMORY_FILE, MemoryLine)
 
 
 def sample_of(snapshot: Snapshot) -> Sample:

@@ -43,7 +43,8 @@ def gather_records(journal: Path, memory: Path, demand: Path) -> ReportRecords:
 
     Raises NothingRecorded, and OSError for a folder that can't be read.
     """
-    lines = tuple(recorded_memory(memory))
+    recalled, records = recorded_memory(memory), recorded_records(journal)
+    lines = recalled.values
     engines = _last_alike([line for line in lines if isinstance(line, EngineFacts)])
     if not engines:
         raise NothingRecorded(
@@ -54,9 +55,9 @@ def gather_records(journal: Path, memory: Path, demand: Path) -> ReportRecords:
     return ReportRecords(
         engines=engines,
         samples=_samples_since(lines, since_s),
-        entries=tuple(r.entry for r in recorded_records(journal) if r.entry.at_s >= since_s),
+        entries=tuple(r.entry for r in records.values if r.entry.at_s >= since_s),
         demand=asked,
-        troubles=troubles,
+        troubles=(*troubles, *filter(None, (recalled.left_out, records.left_out))),
     )
 
 

@@ -98,7 +98,8 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
-    past = (await asyncio.to_thread(journal.read_back))[-HISTORY_RECORDS:]
+    left = await asyncio.to_thread(journal.read_back)
+    past = left.records[-HISTORY_RECORDS:]
     known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
     footprints = FootprintStore(paths.footprints, known.models, torch_version())
     recalled = footprints.read()
@@ -109,7 +110,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     recorder = _recorder(settings, paths, history, clock)
     hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
     engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
-    for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), recalled.warning)):
+    for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), left.warning, recalled.warning)):
         engine.note("warning", warning)
     cards = settings.card_uuids
     make_executor = executor_maker(

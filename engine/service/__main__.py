@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from engine.api import EngineError
+from engine.core.serialization import to_json
 from engine.paths import Paths, find_paths, make_folders
 from engine.process import sole_engine
 from engine.prompt_loop import keep_loop_prompt
@@ -78,7 +77,7 @@ def _reporter(descriptor: int | None) -> Callable[[StartReport], None]:
     def tell(report: StartReport) -> None:
         while listeners:
             with open(listeners.pop(), "wb") as pipe:
-                pipe.write(msgspec.json.encode(report))
+                pipe.write(to_json(report))
 
     return tell
 

@@ -10,11 +10,11 @@ from math import ceil
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Final, Protocol, TypeAlias
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from engine.api import PROTOCOL, EngineError
+from engine.core.serialization import Undecodable, to_json
 from engine.wire import (
     MODE_HEADER,
     PROTOCOL_HEADER,
@@ -70,7 +70,7 @@ def gate(*, read_only: bool) -> Middleware:
 
 
 def problem_response(problem: WireProblem) -> web.Response:
-    body = msgspec.json.encode(ErrorBody(problem)) + b"\n"  # a line, since whoever reads a stream reads lines
+    body = to_json(ErrorBody(problem)) + b"\n"  # a line, since whoever reads a stream reads lines
     wait_s = problem.retry_after_s
     headers = None if wait_s is None else {"Retry-After": str(ceil(wait_s))}
     return web.Response(body=body, status=STATUS[problem.kind], content_type="application/json", headers=headers)
@@ -110,7 +110,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except EngineError as error:
         return problem_response(problem_of(error))
-    except msgspec.MsgspecError as error:
+    except Undecodable as error:
         return problem_response(WireProblem("bad-request", f"the body of {called} can't be read: {error}"))
     except web.HTTPException as error:
         problem = WireProblem("bad-request", f"{called}: {error.reason}")

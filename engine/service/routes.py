@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-import msgspec
 from aiohttp import web
 
 from engine.api import EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
+from engine.core.serialization import from_json, to_json
 from engine.core.tasks import RunEvent
 from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
@@ -44,7 +44,7 @@ async def send_lines(
         keeping_alive = asyncio.create_task(lines.keep_alive())
         try:
             async for item in items:
-                await lines.write(msgspec.json.encode(item) + b"\n")
+                await lines.write(to_json(item) + b"\n")
         finally:
             keeping_alive.cancel()
     except (EngineError, ConnectionError):
@@ -127,8 +127,6 @@ class Routes:
     def __init__(self, engine: EngineAPI, stop: Stop) -> None:
         self._engine = engine
         self._stop = stop
-        self._command: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
-        self._wish: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Wish)
 
     async def hello(self, _request: web.Request) -> web.Response:
         return _json(await self._engine.hello())
@@ -145,28 +143,28 @@ class Routes:
         return _json(await self._engine.records(limit))
 
     async def plan(self, request: web.Request) -> web.Response:
-        command = self._command.decode(await request.read())
+        command = from_json(await request.read(), Command)
         return _json(await self._engine.plan(command, now="now" in request.query))
 
     async def propose(self, request: web.Request) -> web.Response:
-        return _json(await self._engine.propose(self._wish.decode(await request.read())))
+        return _json(await self._engine.propose(from_json(await request.read(), Wish)))
 
     async def submit(self, request: web.Request) -> web.Response:
-        submission = msgspec.json.decode(await request.read(), type=Submission)
+        submission = from_json(await request.read(), Submission)
         return _json(await self._engine.submit(submission))
 
     async def cancel(self, request: web.Request) -> web.Response:
         return _json(CancelReply(await self._engine.cancel(request.match_info["id"])))
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        asked = msgspec.json.decode(await request.read(), type=RunRequest)
+        asked = from_json(await request.read(), RunRequest)
         async with aclosing(self._engine.run(asked.model, asked.task)) as events:
             # Awaited before the response begins: what fails until then still has a status of its own.
             first = await anext(events)
             return await send_lines(request, _lines(first, events))
 
     async def keep_alive(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=KeepAliveRequest)
+        asked = from_json(await request.read(), KeepAliveRequest)
         await self._engine.keep_alive(asked.model, asked.seconds)
         return _json({})
 
@@ -174,7 +172,7 @@ class Routes:
         return _json(await self._engine.reload())
 
     async def keep_quiet(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=QuietRequest)
+        asked = from_json(await request.read(), QuietRequest)
         return _json(QuietReply(await self._engine.keep_quiet(asked.for_s)))
 
     async def restart_worker(self, request: web.Request) -> web.Response:
@@ -187,7 +185,7 @@ class Routes:
 
 
 def _json(answer: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+    return web.Response(body=to_json(answer), content_type="application/json")
 
 
 def _number(request: web.Request, name: str) -> int:

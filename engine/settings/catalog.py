@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from engine.core.models import Dtype, Limits, ModelSpec, Pin
 from engine.core.names import MODEL_NAME_RULE, DeviceId, is_model_name
+from engine.core.serialization import Undecodable, converted
 from engine.core.tasks import TaskKind
 from engine.settings.check import differences
 from engine.settings.documents import read_json, without_nulls
@@ -105,8 +105,8 @@ def models_in(
 def _sound(entries: Iterable[object]) -> Iterator[tuple[int, ModelEntry]]:
     """The entries whose types are right, so that their meaning can be checked whatever else is wrong."""
     for index, entry in enumerate(entries):
-        with suppress(msgspec.ValidationError):
-            yield index, msgspec.convert(without_nulls(entry), ModelEntry)
+        with suppress(Undecodable):
+            yield index, converted(without_nulls(entry), ModelEntry)
 
 
 def _repeated_names(entries: Iterable[object], at: Place) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, UnsetType
 from msgspec.structs import FieldInfo, fields
 
+from engine.core.serialization import Undecodable, converted
 from engine.settings.documents import Table, without_nulls
 from engine.settings.problems import Place, Problem, given, meant
 from engine.settings.schema import decode_size
@@ -71,8 +72,8 @@ def _items(value: object, item: Any, at: Place) -> Iterator[Problem]:  # noqa: A
 
 def _whole(value: object, expected: Any, at: Place, *, strict: bool) -> Iterator[Problem]:  # noqa: ANN401
     try:
-        msgspec.convert(without_nulls(value), expected, strict=strict, dec_hook=decode_size)
-    except msgspec.ValidationError:
+        converted(without_nulls(value), expected, strict=strict, dec_hook=decode_size)
+    except Undecodable:
         yield Problem(at, given(value), allowed(expected))
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
+from engine.core.serialization import converted
 from engine.settings.check import differences
 from engine.settings.dotenv_file import Dotenv, read_dotenv
 from engine.settings.problems import Place, Problem
@@ -77,7 +78,7 @@ def read_environment(process: Mapping[str, str], dotenv: Path | None, problems: 
     wrong = {problem.at.key for problem in found}
     sound = {name: value for values in by_origin.values() for name, value in values.items() if name not in wrong}
     return Environment(
-        msgspec.convert(sound, Variables, strict=False),
+        converted(sound, Variables, strict=False),
         {name: origin for origin, values in by_origin.items() for name in values},
         file.warnings,
     )

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from engine.core.models import ModelSpec, Pin
 from engine.core.names import CPU, DeviceId
+from engine.core.serialization import converted
 from engine.defaults import DEFAULTS_FOLDER
 from engine.devices.cards import GpuFacts
 from engine.paths import config_home
@@ -91,7 +91,7 @@ def _read_allocation(folder: Path, problems: list[Problem]) -> Allocation | None
     if not isinstance(document, dict) or "devices" in wrong:
         return None
     sound = {key: value for key, value in document.items() if key not in wrong}
-    return msgspec.convert(without_nulls(sound), Allocation, dec_hook=decode_size)
+    return converted(without_nulls(sound), Allocation, dec_hook=decode_size)
 
 
 def find_config_folder(argument: Path | None, environment: Mapping[str, str], cwd: Path) -> Path:

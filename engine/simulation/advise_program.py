@@ -9,8 +9,7 @@ import os
 import sys
 from typing import Final
 
-import msgspec
-
+from engine.core.serialization import from_json, to_json
 from engine.simulation.advice import AdviceNews, Question, advise
 
 _NICENESS: Final = 10
@@ -18,11 +17,10 @@ _NICENESS: Final = 10
 
 def main() -> None:
     os.nice(_NICENESS)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    encoder = msgspec.json.Encoder()
+    asked = from_json(sys.stdin.buffer.read(), Question)
 
     def say(item: AdviceNews) -> None:
-        sys.stdout.buffer.write(encoder.encode(item) + b"\n")
+        sys.stdout.buffer.write(to_json(item) + b"\n")
         sys.stdout.buffer.flush()  # where nobody reads any more, this ends the program
 
     say(advise(asked, say))

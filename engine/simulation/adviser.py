@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import IO, Final
 
-import msgspec
-
 from engine.api import EngineError
 from engine.child_environment import child_environment
+from engine.core.serialization import Undecodable, from_json, to_json
 from engine.simulation.advice import Advice, AdviceNews, Question, Trying
 
 ADVISE_PROGRAM: Final = ("-P", "-m", "engine.simulation.advise_program")
@@ -30,12 +29,20 @@ async def ask_for_advice(
             await _tell(process, asked)
             assert process.stdout is not None
             async for line in process.stdout:
-                item: Trying | Advice = msgspec.json.decode(line, type=AdviceNews)
+                item: Trying | Advice = _understood(line)
                 if isinstance(item, Advice):
                     return item
                 say(item)
             status = await process.wait()
         raise EngineError(f"advising broke off: {_last_words(complaints) or f'its process ended with {status}'}")
+
+
+def _understood(line: bytes) -> Trying | Advice:
+    try:
+        news: Trying | Advice = from_json(line, AdviceNews)
+    except Undecodable as error:
+        raise EngineError(f"advising broke off: its process said what can't be read: {error}") from error
+    return news
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +68,7 @@ async def _process(program: Sequence[str], complaints: IO[bytes]) -> AsyncIterat
 async def _tell(process: asyncio.subprocess.Process, asked: Question) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: its last words tell why
-        process.stdin.write(msgspec.json.encode(asked))
+        process.stdin.write(to_json(asked))
         await process.stdin.drain()
     process.stdin.close()
 

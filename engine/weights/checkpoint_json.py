@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.core.serialization import Undecodable, from_json
 from engine.weights.errors import BadCheckpoint
+from engine.whole_file import read_whole
 
 CONFIG_FILE: Final = "config.json"
-_MAX_BYTES: Final = 256 << 20
+MOST_JSON_BYTES: Final = 256 << 20
 """Larger than any tokenizer's."""
 
 
@@ -31,14 +33,12 @@ def check_json(path: Path) -> None:
 
 def _decoded(path: Path, kind: Any) -> Any:  # noqa: ANN401 - msgspec's kinds share no type
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadCheckpoint(f"{path} is larger than any such file is; fetch it again")
-        written = path.read_bytes()
+        written = read_whole(path, MOST_JSON_BYTES)
     except OSError as error:
-        raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
+        raise BadCheckpoint(f"{path} can't be read: {error.strerror}; fetch it again") from error
     try:
-        with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(written, type=kind)
+        with suppress(Undecodable):
+            return from_json(written, kind)
         return json.loads(written)  # slower, and takes the Infinity and NaN that Python writes
     except (ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{path} can't be read: {error}; was it cut short? Fetch it again") from error

@@ -16,8 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, matrix_bytes
+from engine.core.serialization import Undecodable, from_json
+from engine.weights.checkpoint_json import MOST_JSON_BYTES
 from engine.weights.errors import BadCheckpoint
 from engine.weights.formats import instead_of_weights
+from engine.whole_file import read_whole
 
 _KEPT: Final = re.compile(r"embed|(^|\.)(wte|wpe|shared|lm_head|relative_attention_bias|DenseReluDense\.wo)\.")
 """Tables that rows are looked up in, output heads, and T5's `wo`, which transformers keeps in float32."""
@@ -99,10 +102,10 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
     try:
-        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        fields = from_json(raw, dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(value, type=StoredTensor) for name, value in fields.items()}
-    except (msgspec.MsgspecError, RecursionError) as error:
+        tensors = {name: from_json(value, StoredTensor) for name, value in fields.items()}
+    except Undecodable as error:
         raise BadCheckpoint(f"{path} has a safetensors header that can't be read: {error}") from error
     data_offset = LENGTH_PREFIX_BYTES + header_bytes
     for name, tensor in tensors.items():
@@ -150,8 +153,8 @@ def _bytes_in(dtype: Dtype, name: str, tensor: StoredTensor) -> int:
 
 def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:
     try:
-        names = sorted(set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values()))
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        names = sorted(set(from_json(read_whole(index, MOST_JSON_BYTES), _Index).weight_map.values()))
+    except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{index} can't be read: {error}; fetch it again") from error
     if not names:
         raise BadCheckpoint(f"{index} lists no files; fetch it again")

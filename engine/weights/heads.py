@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-import msgspec
 from msgspec import Struct
 
+from engine.core.serialization import Undecodable, converted, from_json
 from engine.core.tasks import TaskKind
-from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
+from engine.weights.checkpoint_json import CONFIG_FILE, MOST_JSON_BYTES, read_json_object
 from engine.weights.errors import BadCheckpoint
 from engine.weights.sentence_files import MODULES_FILE
+from engine.whole_file import read_whole
 
 _JUDGING: Final = "ForSequenceClassification"
 _WRITING: Final = ("ForCausalLM", "LMHeadModel")
@@ -126,9 +127,9 @@ def _labels(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         known = count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else _USUAL_LABELS
         return tuple(f"LABEL_{number}" for number in range(known))
     try:
-        by_number = msgspec.convert(named, dict[int, str], strict=False)
+        by_number = converted(named, dict[int, str], strict=False)
         return tuple(by_number[number] for number in range(len(by_number)))
-    except (msgspec.ValidationError, KeyError):
+    except (Undecodable, KeyError):
         raise BadCheckpoint(f"{path}: id2label does not number its labels from 0 on; fetch it again") from None
 
 
@@ -140,7 +141,7 @@ def _problem(path: Path, config: Mapping[str, Any], labels: tuple[str, ...]) -> 
     if asked not in get_args(Problem):
         problems = ", ".join(get_args(Problem))
         raise BadCheckpoint(f"{path}: problem_type is {asked!r}, and known are {problems}; choose another checkpoint")
-    known: Problem = msgspec.convert(asked, Problem)
+    known: Problem = converted(asked, Problem)
     return known
 
 
@@ -165,7 +166,7 @@ def _activation(folder: Path, config: Mapping[str, Any], settings: Mapping[str, 
             raise BadCheckpoint(
                 f"{path}: {key} is {asked}, and known are torch.nn's {functions}; choose another checkpoint"
             )
-        known: ScoreActivation = msgspec.convert(name, ScoreActivation)
+        known: ScoreActivation = converted(name, ScoreActivation)
         return known
     return "Sigmoid"
 
@@ -211,8 +212,8 @@ def _modules(folder: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     try:
-        listed = msgspec.json.decode(path.read_bytes(), type=tuple[_Module, ...])
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        listed = from_json(read_whole(path, MOST_JSON_BYTES), tuple[_Module, ...])
+    except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{path} can't be read: {error}; fetch it again") from error
     return tuple(module.type.rpartition(".")[2] for module in listed)
 

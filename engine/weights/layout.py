@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.models import Dtype
+from engine.core.serialization import to_json
 
 LAYOUT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
@@ -113,7 +114,7 @@ def header_bytes(entries: tuple[SlabEntry, ...]) -> bytes:
         position = aligned(end, TENSOR_ALIGNMENT)
         if position > end:
             fields[f"{PAD_PREFIX}{number}"] = _field("U8", (position - end,), end, position)
-    text = msgspec.json.encode(fields)
+    text = to_json(fields)
     text = text.ljust(aligned(len(text) + 8, DATA_ALIGNMENT) - 8)
     return len(text).to_bytes(8, "little") + text
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-import msgspec
 from msgspec import Struct
 
+from engine.core.serialization import Undecodable, converted, from_json
+from engine.weights.checkpoint_json import MOST_JSON_BYTES
 from engine.weights.errors import BadCheckpoint
+from engine.whole_file import read_whole
 
 MODULES_FILE: Final = "modules.json"
 PROMPTS_FILE: Final = "config_sentence_transformers.json"
@@ -176,8 +178,8 @@ def _list_modules(folder: Path) -> tuple[_Listed, ...]:
     if not path.is_file():
         return ()
     try:
-        listed = msgspec.convert(_decoded(path), tuple[_Listed, ...])
-    except msgspec.ValidationError as error:
+        listed = converted(_decoded(path), tuple[_Listed, ...])
+    except Undecodable as error:
         raise BadCheckpoint(f"{path} can't be read: {error}") from error
     for line in listed:
         if line.path.startswith("/") or ".." in Path(line.path).parts:
@@ -240,7 +242,7 @@ def _read_dense(path: Path, folder: str) -> Dense:
         _needed_count(path, "in_features"),
         _needed_count(path, "out_features"),
         bool(config.get("bias", True)),
-        msgspec.convert(name, Activation),
+        converted(name, Activation),
         bool(config.get("use_residual", False)),
     )
 
@@ -264,8 +266,8 @@ def _check_input(path: Path, config: Mapping[str, Any]) -> None:
 
 def _read_prompts(path: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
     try:
-        prompts = msgspec.convert(config.get("prompts") or {}, dict[str, str | None])
-    except msgspec.ValidationError as error:
+        prompts = converted(config.get("prompts") or {}, dict[str, str | None])
+    except Undecodable as error:
         raise BadCheckpoint(f"{path}: prompts can't be read: {error}") from error
     default = _text(path, config, "default_prompt_name")
     if default is not None and default not in prompts:
@@ -321,8 +323,8 @@ def _object(path: Path) -> Mapping[str, Any]:
 
 def _decoded(path: Path) -> Any:  # noqa: ANN401 - whatever a file of somebody else holds
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return from_json(read_whole(path, MOST_JSON_BYTES))
+    except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{path} can't be read: {error}") from error
 
 

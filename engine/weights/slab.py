@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from msgspec import Struct
 
+from engine.core.serialization import Undecodable, from_json, from_sealed_json, to_sealed_json
 from engine.core.sizes import format_size
 from engine.weights.errors import BadCheckpoint, DiskFull
 from engine.weights.layout import (
@@ -64,12 +64,12 @@ def open_prepared(folder: Path) -> Prepared:
     try:
         with (folder / LAYOUT_FILE).open("rb") as file:
             written, stamp = file.read(), _stamp(os.fstat(file.fileno()))
-        version = msgspec.json.decode(written, type=_Version).format_version
+        version = from_json(written, _Version).format_version
         if version != LAYOUT_VERSION:
             raise BadCheckpoint(f"{folder} was prepared in format {version}, not {LAYOUT_VERSION}; prepare it again")
-        layout = msgspec.json.decode(written, type=Layout)
+        layout = from_sealed_json(written, Layout)
         slab_bytes = slab_path.stat().st_size
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{folder} is not a whole prepared model ({error}); prepare it again") from error
     if slab_bytes != layout.data_offset + layout.length or data_length(layout.entries) != layout.length:
         raise BadCheckpoint(f"{slab_path} has {slab_bytes} bytes, which is not what its layout says; prepare it again")
@@ -154,7 +154,7 @@ def _write_layout(
         sha256=sha256,
     )
     with (folder / LAYOUT_FILE).open("wb") as file:
-        file.write(msgspec.json.encode(layout))
+        file.write(to_sealed_json(layout))
         _sync(file)
 
 

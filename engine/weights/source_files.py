@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
+from engine.core.serialization import Undecodable, from_json
+from engine.weights.checkpoint_json import MOST_JSON_BYTES
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.header import checkpoint_files
 from engine.weights.sentence_files import MODULES_FILE
+from engine.whole_file import read_whole
 
 HASH_PIECE_BYTES: Final = 8 << 20
 
@@ -59,8 +61,8 @@ def module_folders(checkpoint: Path) -> tuple[str, ...]:
     if not listed.is_file():
         return tuple(path.parent.name for path in checkpoint.glob("*_*/config.json"))
     try:
-        modules = msgspec.json.decode(listed.read_bytes(), type=tuple[_Module, ...])
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        modules = from_json(read_whole(listed, MOST_JSON_BYTES), tuple[_Module, ...])
+    except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{listed} can't be read: {error}; fetch it again") from error
     for module in modules:
         if Path(module.path).is_absolute() or ".." in Path(module.path).parts:

@@ -42,7 +42,7 @@ class WorkerProcess:
         self._pid: Final = pid
         self._exited: Final = exited
         """Gets the words for how the process ended."""
-        self._stream: Final[FrameStream[FromWorker]] = FrameStream(msgspec.msgpack.Decoder(FromWorker), self._hear)
+        self._stream: Final[FrameStream[FromWorker]] = FrameStream(FromWorker, self._hear)
         self._ready: Final[asyncio.Future[Ready]] = asyncio.get_running_loop().create_future()
         self._pending: Final[dict[int, _Pending]] = {}
         self._listening: Final = asyncio.create_task(self._listen(), name=f"worker-{pid}")

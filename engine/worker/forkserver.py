@@ -12,9 +12,8 @@ import sys
 from itertools import count
 from typing import Final, NamedTuple
 
-import msgspec
-
 from engine.child_environment import child_environment
+from engine.core.serialization import from_msgpack, to_msgpack
 from engine.worker.client import WorkerDied, WorkerProcess
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
@@ -100,7 +99,7 @@ class _Connection:
         self._forks[ticket] = forked
         try:
             with theirs:
-                message = msgspec.msgpack.encode(Fork(ticket, config))
+                message = to_msgpack(Fork(ticket, config))
                 socket.send_fds(self._control, [message], [theirs.fileno(), arena_fd])
             child = await forked
         except BaseException as error:
@@ -124,10 +123,9 @@ class _Connection:
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        decoder: msgspec.msgpack.Decoder[FromServer] = msgspec.msgpack.Decoder(FromServer)
         try:
             while message := await loop.sock_recv(self._control, MAX_MESSAGE_BYTES):
-                self._hear(decoder.decode(message))
+                self._hear(from_msgpack(message, FromServer))
         except ConnectionError:
             pass
         finally:

@@ -6,9 +6,9 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-import msgspec
+from engine.core.serialization import Undecodable, from_msgpack, to_msgpack
 
 _PREFIX: Final = struct.Struct("<I")
 MAX_FRAME_BYTES: Final = 256 << 20
@@ -23,25 +23,25 @@ class BrokenStream(Exception):
 
 def encode_frame(message: object) -> bytes:
     """`message` as it goes over the stream."""
-    body = msgspec.msgpack.encode(message)
+    body = to_msgpack(message)
     return _PREFIX.pack(len(body)) + body
 
 
-def receive(stream: socket.socket, decoder: msgspec.msgpack.Decoder[_T]) -> _T | None:
-    """The next message, or None at the end of the stream. Blocks."""
+def receive(stream: socket.socket, kind: Any) -> Any:  # noqa: ANN401 - the kinds of messages are unions, which have no type
+    """The next message, or None at the end of the stream. Blocks. Raises BrokenStream."""
     prefix = _receive_exactly(stream, _PREFIX.size)
     if prefix is None:
         return None
     body = _receive_exactly(stream, _length(prefix))
-    return None if body is None else decoder.decode(body)
+    return None if body is None else _message(body, kind)
 
 
 class FrameStream(asyncio.Protocol, Generic[_T]):
     """The awaiting side. Each message is passed to `hear` in the very turn of the loop that its last byte comes in: a load waits
     for that. A task that awaits a StreamReader is woken a turn or two later, behind whatever else is due in them."""
 
-    def __init__(self, decoder: msgspec.msgpack.Decoder[_T], hear: Callable[[_T], None]) -> None:
-        self._decoder: Final = decoder
+    def __init__(self, kind: Any, hear: Callable[[_T], None]) -> None:  # noqa: ANN401
+        self._kind: Final = kind
         self._hear: Final = hear
         self._received: Final = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -90,14 +90,14 @@ class FrameStream(asyncio.Protocol, Generic[_T]):
         self._received.extend(data)
         try:
             while (message := self._next_body()) is not None:
-                self._hear(self._decoder.decode(message))
-        except (BrokenStream, msgspec.MsgspecError) as error:
+                self._hear(_message(message, self._kind))
+        except BrokenStream as error:
             # Where the next frame begins can't be known any more, so nothing that comes can be believed.
             assert self._transport is not None
             self._may_send = False
             self._transport.abort()
             if not self.ended.done():
-                self.ended.set_exception(BrokenStream(str(error)))
+                self.ended.set_exception(error)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._may_send = False
@@ -129,6 +129,13 @@ def _receive_exactly(stream: socket.socket, count: int) -> bytearray | None:
                 return None
             done += received
     return buffer
+
+
+def _message(body: bytes | bytearray, kind: Any) -> Any:  # noqa: ANN401
+    try:
+        return from_msgpack(body, kind)
+    except Undecodable as error:
+        raise BrokenStream(f"a frame is no message: {error}") from error
 
 
 def _length(prefix: bytes | bytearray) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, assert_never
 
-import msgspec
 import torch
 
 from engine.core.tasks import TaskPart
@@ -69,8 +68,7 @@ def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> No
     backing = backing_for(name, arena, config.limit_bytes, config.page_locks, config.touched_bytes)
     worker = Worker(Residents(backing), stream)
     worker.send(Ready(os.getpid(), str(torch.__version__)))
-    decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
-    while (message := receive(stream, decoder)) is not None:
+    while (message := receive(stream, ToWorker)) is not None:
         worker.take(message)
     # what still runs has nobody left to answer: the caller ends the process without waiting for it
 

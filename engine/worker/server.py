@@ -16,10 +16,10 @@ import sys
 from importlib import import_module
 from typing import Final, NoReturn
 
-import msgspec
 import torch
 import transformers
 
+from engine.core.serialization import from_msgpack, to_msgpack
 from engine.worker.main import run_worker
 from engine.worker.protocol import MAX_MESSAGE_BYTES, Exited, Fork, Forked, FromServer, WorkerConfig
 
@@ -56,7 +56,6 @@ class Server:
         self._control: Final = control
         self._selector: Final = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
-        self._decoder: Final = msgspec.msgpack.Decoder(Fork)
 
     def serve(self) -> None:
         """Until the engine closes its side."""
@@ -71,7 +70,7 @@ class Server:
         message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 2)
         if not message:
             return False
-        request = self._decoder.decode(message)
+        request = from_msgpack(message, Fork)
         stream_fd, arena_fd = descriptors
         pid = os.fork()
         if pid == 0:
@@ -106,7 +105,7 @@ class Server:
 
     def _tell(self, message: FromServer) -> None:
         try:
-            self._control.send(msgspec.msgpack.encode(message))
+            self._control.send(to_msgpack(message))
         except BrokenPipeError:
             return  # the engine has gone; the closed control socket ends the loop next
 

@@ -12,13 +12,13 @@ from itertools import count, islice, product
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.weights.errors import DiskFull
 from engine.weights.header import checkpoint_files
@@ -123,12 +123,12 @@ def _write_notes(recipe: Recipe, folder: Path) -> None:
     if recipe.task == "embedding":
         pooling = folder / "1_Pooling"
         pooling.mkdir()
-        (pooling / "config.json").write_bytes(msgspec.json.encode({"pooling_mode": recipe.pooling}))
+        (pooling / "config.json").write_bytes(to_json({"pooling_mode": recipe.pooling}))
         listed = [
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for number, (kind, path) in enumerate(_MODULES.items())
         ]
-        (folder / MODULES_FILE).write_bytes(msgspec.json.encode(listed))
+        (folder / MODULES_FILE).write_bytes(to_json(listed))
 
 
 def _is_for_want_of_room(error: OSError | SafetensorError) -> bool:

@@ -26,7 +26,7 @@ async def test_what_was_written_is_read_back_and_numbers_go_on(tmp_path: Path) -
 
     again = Journal(tmp_path, Bounds(1 << 20, 3))
 
-    assert texts(again.read_back()) == ["one", "two"]
+    assert texts(again.read_back().records) == ["one", "two"]
     assert again.number(Notice(0.0, "info", "three")).seq == 3
 
 
@@ -36,17 +36,17 @@ async def test_a_torn_last_line_costs_that_line_only(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
     again = Journal(tmp_path, Bounds(1 << 20, 3))
-    assert texts(again.read_back()) == ["one"]
+    assert texts(again.read_back().records) == ["one"]
     await write(again, "three")
 
-    assert texts(Journal(tmp_path, Bounds(1 << 20, 3)).read_back()) == ["one", "three"]
+    assert texts(Journal(tmp_path, Bounds(1 << 20, 3)).read_back().records) == ["one", "three"]
 
 
 async def test_full_files_are_rotated_and_the_oldest_dropped(tmp_path: Path) -> None:
     journal = Journal(tmp_path, Bounds(100, 2))
     await write(journal, *(f"line {n}" for n in range(20)))
 
-    kept = texts(Journal(tmp_path, Bounds(100, 2)).read_back())
+    kept = texts(Journal(tmp_path, Bounds(100, 2)).read_back().records)
     assert 0 < len(kept) < 20
     assert kept == [f"line {n}" for n in range(20)][-len(kept) :]
 

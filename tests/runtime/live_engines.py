@@ -114,7 +114,7 @@ async def _opened(
     box_store, spawner = ScriptedStore(specs, sizes), ScriptedSpawner()
     bounds = Bounds(1 << 20, 2)
     journal = Journal(folder, bounds)
-    past: list[Record] = journal.read_back()
+    past: list[Record] = journal.read_back().records
     before = last_residency(past)
     state = with_pins(start.state, before) if before else start.state
     scheduler = Scheduler(state, policy or settings.policy, patience)

@@ -73,7 +73,7 @@ class Books:
 
     @property
     def samples(self) -> list[Sample]:
-        return [line for line in recorded_memory(self.folder) if isinstance(line, Sample)]
+        return [line for line in recorded_memory(self.folder).values if isinstance(line, Sample)]
 
 
 def eviction(at_s: float) -> Switch:
@@ -100,7 +100,7 @@ async def test_a_sample_is_written_each_interval_with_what_every_device_holds(tm
 async def test_the_samples_begin_with_what_they_were_taken_on(tmp_path: Path) -> None:
     await Books(tmp_path).kept(0.0)
 
-    facts = next(iter(recorded_memory(tmp_path)))
+    facts = next(iter(recorded_memory(tmp_path).values))
     assert isinstance(facts, EngineFacts)
     assert (facts.hello, facts.interval_s) == (HELLO, 30.0)
     assert [device.id for device in facts.devices] == ["gpu0", "gpu1", "cpu"]

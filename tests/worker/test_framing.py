@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import msgspec
 import pytest
 
 from engine.core.tasks import Embed
 from engine.worker.framing import BrokenStream, FrameStream, encode_frame, receive
 from engine.worker.protocol import Release, Request, Run
 
-DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 MESSAGES = (Release(1, "m"), Run(2, "m", Embed(("text" * 100_000, ""))))
 
 
@@ -20,15 +18,15 @@ def test_frames_arrive_whole_and_in_order_at_the_blocking_side() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(encode_frame(MESSAGES[0]))
-        assert receive(ours, DECODER) == MESSAGES[0]
+        assert receive(ours, Request) == MESSAGES[0]
         theirs.shutdown(socket.SHUT_WR)
-        assert receive(ours, DECODER) is None
+        assert receive(ours, Request) is None
 
 
 async def listening() -> tuple[list[Request], FrameStream[Request], socket.socket]:
     ours, theirs = socket.socketpair()
     heard: list[Request] = []
-    stream = FrameStream(DECODER, heard.append)
+    stream = FrameStream(Request, heard.append)
     await stream.connect(ours)
     return heard, stream, theirs
 
@@ -92,7 +90,7 @@ async def test_nothing_is_sent_once_the_end_was_said_and_answers_still_come() ->
         stream.send_end()
         stream.send(MESSAGES[0])
         stream.send_end()
-        assert receive(theirs, DECODER) is None
+        assert receive(theirs, Request) is None
         theirs.sendall(encode_frame(MESSAGES[0]))
     await stream.ended
     assert heard == [MESSAGES[0]]
@@ -113,4 +111,4 @@ def test_nonsense_is_not_waited_for() -> None:
     with ours, theirs:
         theirs.sendall(b"\xff" * 8)
         with pytest.raises(BrokenStream, match="4294967295 bytes"):
-            receive(ours, DECODER)
+            receive(ours, Request)

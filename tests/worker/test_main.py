@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 from queue import SimpleQueue
 
-import msgspec
 import pytest
 import torch
 from transformers import BertModel
@@ -66,7 +65,6 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
     region = tier.read(prepared)
     ended: SimpleQueue[int] = SimpleQueue()
     ours, theirs = socket.socketpair()
-    decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
     with ours, theirs:
         residents = Residents(CudaBacking(ScriptedCard(), tier.mapping, 64 * MIB, page_locks=False))
         worker = Worker(residents, theirs, ended.put)
@@ -75,14 +73,14 @@ def test_a_worker_ends_after_its_answer_when_its_context_is_broken(
                 1, "m", str(prepared.folder), prepared.layout_id, region.offset, region.length, 0, "embedding", Limits()
             )
         )
-        bound = receive(ours, decoder)
+        bound = receive(ours, FromWorker)
         with monkeypatch.context() as patched:
             patched.setattr(BertModel, "forward", failing)
             worker.take(Run(2, "m", Embed(("x",))))
-            answer = receive(ours, decoder)
+            answer = receive(ours, FromWorker)
             if not statuses:  # the next run is answered by the same process
                 worker.take(Run(3, "m", Embed(("x",))))
-                again = receive(ours, decoder)
+                again = receive(ours, FromWorker)
                 assert isinstance(again, Failure)
             assert [ended.get() for _ in statuses] == statuses
             assert ended.empty()

@@ -75,7 +75,8 @@ class Loading(msgspec.Struct):
     backing: RamBacking
 
     def answer(self) -> FromWorker | None:
-        return receive(self.stream, msgspec.msgpack.Decoder(FromWorker))
+        said: FromWorker | None = receive(self.stream, FromWorker)
+        return said
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from engine.child_environment import child_environment
+from engine.core.serialization import Undecodable, from_json
 from engine.doctor.machine import Torch, TorchBroken
 
 
@@ -60,9 +59,9 @@ _TIMEOUT_S: Final = 120.0
 async def ask_torch(environment: Mapping[str, str]) -> Torch:
     try:
         answer = await output_of("engine.doctor.programs.torch_facts", environment, _TIMEOUT_S)
-        torch: Torch = msgspec.json.decode(answer, type=Torch)
+        torch: Torch = from_json(answer, Torch)
     except ProgramFailed as failure:
         return TorchBroken(f"the process that imported it gave no answer: {failure}")
-    except msgspec.MsgspecError as error:
+    except Undecodable as error:
         return TorchBroken(f"its answer makes no sense: {error}")
     return torch

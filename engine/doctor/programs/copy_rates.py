@@ -6,9 +6,9 @@ import statistics
 import sys
 from typing import Final
 
-import msgspec
 import torch
 
+from engine.core.serialization import to_json
 from engine.core.sizes import MIB, format_size
 from engine.recording.copy_rates import CopyRates, Timed
 
@@ -20,7 +20,7 @@ ROUNDS: Final = 7
 
 def main() -> None:
     timed = [_timed(ordinal) for ordinal in range(torch.cuda.device_count())]
-    sys.stdout.write(msgspec.json.encode(timed).decode())
+    sys.stdout.write(to_json(timed).decode())
 
 
 def _timed(ordinal: int) -> Timed:

@@ -6,8 +6,7 @@ import mmap
 import sys
 import warnings
 
-import msgspec
-
+from engine.core.serialization import to_json
 from engine.doctor.machine import Torch, TorchBroken, TorchCard, TorchFacts, TorchMissing
 
 _TRIED_BYTES = 16 << 20
@@ -18,7 +17,7 @@ def main() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         facts = _ask(said)
-    sys.stdout.write(msgspec.json.encode(facts).decode())
+    sys.stdout.write(to_json(facts).decode())
 
 
 def _ask(said: list[warnings.WarningMessage]) -> Torch:
