@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from citadel_tui.cli.engine import attached, our_paths
+from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.values import EXAMPLE, GeneratedDemand, budgets, generated_demand, size
 from engine.api import EngineError, EngineUnreachable
@@ -109,11 +110,14 @@ def _requests(arguments: DemandArguments) -> tuple[TraceRequest, ...]:
     if arguments.generated is not None:
         return generated_requests(arguments.generated)
     try:
-        return own_demand(our_paths().demand).requests
+        demand = own_demand(our_paths().demand)
     except TraceError as error:
         raise EngineError(f"{error}; {_LEFT}") from None
     except OSError as error:
         raise EngineError(f"{error.filename} can't be read: {error.strerror}") from None
+    if demand.left_out:
+        tell(demand.left_out)
+    return demand.requests
 
 
 def _setup(arguments: DemandArguments, models: set[ModelName]) -> Setup:

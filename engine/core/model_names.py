@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Final
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
-
-_LONGEST_SHOWN: Final = 100
+from engine.core.texts import in_brief
 
 
 def model_meant(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName | None:
@@ -31,7 +29,7 @@ def unknown_model(models: Mapping[ModelName, ModelSpec], name: str) -> str:
     nearest = nearest_model(models, name)
     hint = f" (did you mean {nearest}?)" if nearest else ""
     known = f"the catalog has {', '.join(models)}" if models else "the catalog is empty"
-    return f"no model is named {name[:_LONGEST_SHOWN]}{hint}; {known}"
+    return f"no model is named {in_brief(name)}{hint}; {known}"
 
 
 def _by_any_name(models: Mapping[ModelName, ModelSpec]) -> dict[str, ModelName]:

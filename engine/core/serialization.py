@@ -16,7 +16,7 @@ from zlib import crc32
 
 import msgspec
 
-from engine.core.texts import escaped
+from engine.core.texts import escaped, in_brief
 
 _T = TypeVar("_T")
 Hook: TypeAlias = Callable[[type, Any], Any]
@@ -146,5 +146,4 @@ def _words(fault: Exception) -> str:
         case MemoryError():
             return "it announces more than there is memory for"
         case _:
-            said = str(fault)
-            return escaped(said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…")
+            return in_brief(str(fault), _SHOWN)

@@ -24,6 +24,11 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def in_brief(text: str, most: int = 100) -> str:
+    """What somebody else wrote, as it is quoted in a sentence: at most so many characters, escaped."""
+    return escaped(text if len(text) <= most else f"{text[:most]}…")
+
+
 def _escaped(character: str) -> str:
     if character.isprintable():
         return character

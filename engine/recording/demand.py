@@ -12,8 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.names import ModelName
-from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_line, whole_lines
-from engine.recording.trace import HEADING, TraceError, TraceRequest, read_trace
+from engine.recording.files import Bounds, NotWritten, RotatedFile, kept_paths, last_lines, of_lines, whole_lines
+from engine.recording.trace import HEADING, TraceError, TraceRequest, salvaged
 
 DEMAND_FILE: Final = "demand.csv"
 
@@ -36,6 +36,8 @@ class OwnDemand(Struct, frozen=True):
     began_s: float
     """Second 0 of the requests, in seconds since the epoch."""
     requests: tuple[TraceRequest, ...]
+    left_out: str = ""
+    """What can't be read, and why, in words; empty where all can."""
 
 
 class DemandLog:
@@ -76,22 +78,21 @@ def own_demand(folder: Path) -> OwnDemand:
     paths = kept_paths(folder, DEMAND_FILE)
     if not paths:
         raise TraceError(f"{folder} holds no recorded demand; it grows with every request that the engine gets")
-    lines = [HEADING]
-    for path in paths:
-        heading, *rows = whole_lines(path) or [b""]
-        if heading != HEADING.encode():
-            raise TraceError(f"{path}, line 1: the heading is {heading.decode(errors='replace')!r}, not {HEADING}")
-        lines += [row.decode(errors="replace") for row in rows]
-    requests = read_trace(lines)
-    return OwnDemand(paths[-1].stat().st_mtime - requests[-1].at_s, requests)
+    requests, faults = salvaged(_text(line) for path in paths for line in whole_lines(path))
+    left_out = of_lines(folder / DEMAND_FILE, faults)
+    if not requests:
+        raise TraceError(left_out or f"{paths[-1]} has a heading and no requests")
+    return OwnDemand(paths[-1].stat().st_mtime - requests[-1].at_s, requests, left_out)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace")
 
 
 def _last_request(folder: Path) -> tuple[float, float] | None:
-    """The second of the newest request, and when its file was last changed; None without a request."""
+    """The second of the newest request that can be read, and when its file was last changed; None without one."""
     for path in reversed(kept_paths(folder, DEMAND_FILE)):
-        second = (last_line(path) or b"").split(b",")[0]
-        try:
-            return float(second), path.stat().st_mtime
-        except ValueError:
-            continue  # only the heading is there
+        requests, _faults = salvaged(map(_text, last_lines(path)))
+        if requests:
+            return requests[-1].at_s, path.stat().st_mtime
     return None

@@ -16,6 +16,7 @@ from engine.core.serialization import Undecodable, from_sealed_json
 
 TAIL_BYTES: Final = 4 << 20
 """Longer than any line that is written here."""
+LOOKED_BACK_BYTES: Final = 1 << 16
 
 
 class NotWritten(Exception):
@@ -57,7 +58,7 @@ class RotatedFile:
         if not self._may_be_torn or not self.path.exists():
             return
         with self.path.open("r+b") as file:
-            tail = _tail(file)
+            tail = _tail(file, TAIL_BYTES)
             torn_bytes = len(tail) - tail.rfind(b"\n") - 1
             if torn_bytes:
                 file.truncate(os.fstat(file.fileno()).st_size - torn_bytes)
@@ -110,25 +111,25 @@ def sealed_lines(folder: Path, name: str, kind: Any) -> SealedLines[Any]:  # noq
                 values.append(from_sealed_json(line, kind))
             except Undecodable as fault:
                 troubles.append(f"line {number} of {path}: {fault}")
-    return SealedLines(tuple(values), _left_out(folder / name, troubles))
+    return SealedLines(tuple(values), of_lines(folder / name, troubles))
 
 
-def _left_out(path: Path, troubles: Sequence[str]) -> str:
+def of_lines(path: Path, troubles: Sequence[str]) -> str:
+    """What to say of lines that are left out, for a trouble each; nothing where there is none."""
     if not troubles:
         return ""
     many = "1 line" if len(troubles) == 1 else f"{len(troubles)} lines"
     return f"{many} of {path} can't be read and left out, all others are taken up. The first is {troubles[0]}"
 
 
-def last_line(path: Path) -> bytes | None:
-    """The last whole line of `path`, without reading the rest; None when there is none. Raises OSError."""
+def last_lines(path: Path) -> list[bytes]:
+    """The last whole lines of `path`, as many as `LOOKED_BACK_BYTES` hold, without reading the rest. Raises OSError."""
     with path.open("rb") as file:
-        lines = _tail(file).split(b"\n")[:-1]
-    return lines[-1] if lines else None
+        return _tail(file, LOOKED_BACK_BYTES).split(b"\n")[:-1]
 
 
-def _tail(file: BinaryIO) -> bytes:
-    file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+def _tail(file: BinaryIO, most_bytes: int) -> bytes:
+    file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
     return file.read()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
@@ -13,6 +14,8 @@ from msgspec.structs import replace
 from engine.core.names import MODEL_NAME_RULE, ModelName, is_model_name
 
 HEADING: Final = "t_s,model,work"
+_SHOWN: Final = 60
+"""Characters of what somebody else wrote that are quoted."""
 
 
 class TraceError(Exception):
@@ -33,14 +36,56 @@ def read_trace(lines: Iterable[str]) -> tuple[TraceRequest, ...]:
     numbered = enumerate(lines, 1)
     heading = next(numbered, (1, ""))[1].strip()
     if heading != HEADING:
-        raise TraceError(f"line 1: the heading is {heading!r}; a trace begins with {HEADING}")
+        raise TraceError(f"line 1: the heading is {heading[:_SHOWN]!r}; a trace begins with {HEADING}")
     requests: list[TraceRequest] = []
     for number, line in numbered:
         if line.strip():
-            requests.append(_request(number, line.strip(), requests[-1].at_s if requests else 0.0))
+            request = _request(number, line.strip())
+            if requests and request.at_s < (earliest_s := requests[-1].at_s):
+                raise TraceError(
+                    f"line {number}: t_s goes back from {earliest_s:g} to {request.at_s:g}; sort the trace by time"
+                )
+            requests.append(request)
     if not requests:
         raise TraceError("the trace has a heading and no requests")
     return tuple(requests)
+
+
+def salvaged(lines: Iterable[str]) -> tuple[tuple[TraceRequest, ...], tuple[str, ...]]:
+    """The requests in `lines` that a disk may have damaged, and what is wrong with each line that is left out. A time that was
+    damaged costs its own line: as few are left out as can be, so that the others never go back."""
+    found: list[TraceRequest] = []
+    numbers: list[int] = []
+    faults: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if line not in ("", HEADING):
+            try:
+                found.append(_request(number, line))
+                numbers.append(number)
+            except TraceError as error:
+                faults.append(str(error))
+    kept = _never_going_back([request.at_s for request in found])
+    stray = sorted(set(range(len(found))) - set(kept))
+    faults += (f"line {numbers[place]}: its t_s, {found[place].at_s:g}, does not fit the others" for place in stray)
+    return tuple(found[place] for place in kept), tuple(faults)
+
+
+def _never_going_back(times: Sequence[float]) -> list[int]:
+    """The places of the most of `times` that never go back (a longest non-decreasing subsequence)."""
+    ends: list[float] = []  # by length: the earliest end of a sequence so long
+    places: list[int] = []
+    before: list[int] = []
+    for place, at_s in enumerate(times):
+        length = bisect_right(ends, at_s)
+        before.append(places[length - 1] if length else -1)
+        ends[length : length + 1] = [at_s]
+        places[length : length + 1] = [place]
+    kept: list[int] = []
+    place = places[-1] if places else -1
+    while place >= 0:
+        kept.append(place)
+        place = before[place]
+    return kept[::-1]
 
 
 def without_repeats(requests: Sequence[TraceRequest]) -> tuple[ModelName, ...]:
@@ -54,15 +99,13 @@ def sped_up(requests: Sequence[TraceRequest], times: float) -> tuple[TraceReques
     return tuple(replace(request, at_s=request.at_s / times) for request in requests)
 
 
-def _request(number: int, line: str, earliest_s: float) -> TraceRequest:
+def _request(number: int, line: str) -> TraceRequest:
     fields = line.split(",")
     if len(fields) != 3:
         raise TraceError(f"line {number}: {len(fields)} fields where 3 belong: {HEADING}")
     at_s, work = _figure(number, "t_s", fields[0]), _figure(number, "work", fields[2])
     if not is_model_name(fields[1]):
-        raise TraceError(f"line {number}: {fields[1]!r} is not a model's name; a name is {MODEL_NAME_RULE}")
-    if at_s < earliest_s:
-        raise TraceError(f"line {number}: t_s goes back from {earliest_s:g} to {at_s:g}; sort the trace by time")
+        raise TraceError(f"line {number}: {fields[1][:_SHOWN]!r} is not a model's name; a name is {MODEL_NAME_RULE}")
     return TraceRequest(at_s, fields[1], work)
 
 
@@ -72,5 +115,5 @@ def _figure(number: int, name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise TraceError(f"line {number}: {name} is {text!r}, not a number of 0 or more")
+        raise TraceError(f"line {number}: {name} is {text[:_SHOWN]!r}, not a number of 0 or more")
     return value

@@ -84,4 +84,5 @@ def _demand(folder: Path, since_s: float) -> tuple[OwnDemand | None, tuple[str, 
     except TraceError as error:
         return None, (str(error),)
     requests = tuple(r for r in demand.requests if demand.began_s + r.at_s >= since_s)
-    return (OwnDemand(demand.began_s, requests), ()) if requests else (None, ())
+    left_out = tuple(filter(None, (demand.left_out,)))
+    return (OwnDemand(demand.began_s, requests) if requests else None), left_out

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, matrix_bytes
 from engine.core.serialization import Undecodable, from_json
+from engine.core.texts import in_brief
 from engine.weights.checkpoint_json import MOST_JSON_BYTES
 from engine.weights.errors import BadCheckpoint
 from engine.weights.formats import instead_of_weights
@@ -33,6 +34,8 @@ def is_linear_matrix(name: str, shape: tuple[int, ...]) -> bool:
 
 LENGTH_PREFIX_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100 << 20
+MOST_DIMENSIONS: Final = 64
+"""Of a tensor, in torch."""
 """The official library's own bound."""
 
 _LFS_POINTER: Final = b"version "
@@ -172,8 +175,15 @@ def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:
 
 
 def _check_tensor(path: Path, name: str, tensor: StoredTensor, data_bytes: int) -> None:
+    name = in_brief(name)
     if tensor.dtype not in DTYPE_SIZES:
-        raise BadCheckpoint(f"{path}: tensor {name} has the dtype {tensor.dtype}, which is not supported")
+        raise BadCheckpoint(f"{path}: tensor {name} has the dtype {in_brief(tensor.dtype)}, which is not supported")
+    if (
+        len(tensor.shape) > MOST_DIMENSIONS
+    ):  # before they are multiplied: the product of a million of them takes a minute
+        raise BadCheckpoint(
+            f"{path}: tensor {name} has {len(tensor.shape)} dimensions; {MOST_DIMENSIONS} is the most that there may be"
+        )
     begin, end = tensor.data_offsets
     if min(tensor.shape, default=0) < 0 or not 0 <= begin <= end <= data_bytes:
         raise BadCheckpoint(f"{path}: tensor {name} lies outside the file; was it cut short?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Final, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from engine.core.models import Dtype
 from engine.core.serialization import to_json
+from engine.weights.header import DTYPE_SIZES, MOST_DIMENSIONS
 
 LAYOUT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
@@ -98,6 +100,36 @@ def place(tensors: Iterable[TensorFacts]) -> tuple[SlabEntry, ...]:
 def data_length(entries: tuple[SlabEntry, ...]) -> int:
     """Bytes of the data section, its last alignment hole included."""
     return aligned(entries[-1].offset + entries[-1].length, TENSOR_ALIGNMENT) if entries else 0
+
+
+def is_sound(layout: Layout) -> bool:
+    """Whether its entries lie as they are placed, each of as many bytes as its shape needs, so that no view of them leads outside."""
+    end = 0
+    for entry in layout.entries:
+        if entry.offset != aligned(end, TENSOR_ALIGNMENT) or not _is_dense(entry):
+            return False
+        end = entry.offset + entry.length
+    paths = {entry.path for entry in layout.entries}
+    return data_length(layout.entries) == layout.length and all(alias.stored_as in paths for alias in layout.aliases)
+
+
+def _is_dense(tensor: TensorFacts) -> bool:
+    """Whether its strides and its length are those of its shape, without gaps or overlaps."""
+    if (
+        len(tensor.shape) != len(tensor.strides)
+        or len(tensor.shape) > MOST_DIMENSIONS
+        or min(tensor.shape, default=0) < 0
+    ):
+        return False
+    elements = prod(tensor.shape)
+    if tensor.length != elements * DTYPE_SIZES.get(tensor.dtype, 0):
+        return False
+    step = 1
+    for stride, size in sorted(zip(tensor.strides, tensor.shape, strict=True)):
+        if size > 1 and elements and stride != step:
+            return False
+        step *= size
+    return True
 
 
 def header_bytes(entries: tuple[SlabEntry, ...]) -> bytes:

@@ -24,6 +24,7 @@ from engine.weights.layout import (
     SlabEntry,
     data_length,
     header_bytes,
+    is_sound,
 )
 from engine.weights.source_files import companions, hashing
 from engine.weights.workplace import publish, workplace
@@ -71,7 +72,7 @@ def open_prepared(folder: Path) -> Prepared:
         slab_bytes = slab_path.stat().st_size
     except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{folder} is not a whole prepared model ({error}); prepare it again") from error
-    if slab_bytes != layout.data_offset + layout.length or data_length(layout.entries) != layout.length:
+    if slab_bytes != layout.data_offset + layout.length or not is_sound(layout):
         raise BadCheckpoint(f"{slab_path} has {slab_bytes} bytes, which is not what its layout says; prepare it again")
     layout_id = hashlib.sha256(written).hexdigest()
     return Prepared(folder, slab_path, layout.data_offset, layout.length, layout, layout_id, stamp)

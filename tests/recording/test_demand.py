@@ -98,5 +98,27 @@ def test_no_demand_and_damaged_demand_are_told_apart(tmp_path: Path) -> None:
         own_demand(tmp_path)
 
     (tmp_path / DEMAND_FILE).write_text("t_s,model\n1,a\n")
-    with pytest.raises(TraceError, match=r"demand\.csv, line 1: the heading is 't_s,model'"):
+    with pytest.raises(TraceError, match=r"2 lines of .*demand\.csv can't be read .* line 1: 2 fields where 3 belong"):
         own_demand(tmp_path)
+
+
+async def test_damaged_lines_cost_themselves_and_are_counted(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (5, "b", 1), (7, "c", 1), (9, "d", 1))
+    path = tmp_path / DEMAND_FILE
+    path.write_bytes(path.read_bytes().replace(b"5.000,b", b"5000.000,b").replace(b"7.000,c", b"7.000,\xff"))
+
+    demand = own_demand(tmp_path)
+
+    assert [request.model for request in demand.requests] == ["a", "d"]
+    assert demand.left_out.startswith("2 lines of")
+
+
+async def test_numbers_go_on_after_the_last_line_that_can_be_read(tmp_path: Path) -> None:
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (0, "a", 1), (5, "b", 1), (6, "c", 1))
+    path = tmp_path / DEMAND_FILE
+    path.write_bytes(path.read_bytes().replace(b"6.000,", b"nan,"))
+    os.utime(path, (NOW_S + 5, NOW_S + 5))
+
+    await ask(DemandLog(tmp_path, BOUNDS), tmp_path, (9, "d", 1))
+
+    assert [request.at_s for request in own_demand(tmp_path).requests] == [0, 5, 9]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.recording.files import Bounds, NotWritten, RotatedFile, Writer, kept_paths, last_line, whole_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, Writer, kept_paths, last_lines, whole_lines
 
 NAME = "lines.txt"
 
@@ -59,10 +59,10 @@ async def test_what_can_be_written_again_is_written_whole(tmp_path: Path) -> Non
 def test_the_last_whole_line_is_found_beside_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(b"one\ntwo\nth")
-    assert last_line(path) == b"two"
+    assert last_lines(path)[-1] == b"two"
 
     path.write_bytes(b"o")
-    assert last_line(path) is None
+    assert last_lines(path) == []
 
 
 def test_other_files_of_the_folder_are_not_taken_for_closed_ones(tmp_path: Path) -> None:

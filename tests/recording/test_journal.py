@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.records import Notice, Record
+from engine.core.serialization import to_json
 from engine.recording.files import Bounds, NotWritten
 from engine.recording.journal import CURRENT, Journal
 
@@ -57,3 +58,51 @@ async def test_a_journal_that_cannot_be_written_says_which_file_and_why(tmp_path
 
     with pytest.raises(NotWritten, match=r"journal\.jsonl can't be written: Is a directory"):
         await write(journal, "one")
+
+
+async def test_a_damaged_line_costs_itself_and_is_counted(tmp_path: Path) -> None:
+    await write(Journal(tmp_path, Bounds(1 << 20, 3)), "one", "two", "three", "four")
+    path = tmp_path / CURRENT
+    written = path.read_bytes()
+    path.write_bytes(written.replace(b'"two"', b'"tw\xef"').replace(b'"three"', b'"throw"'))
+
+    records, warning = Journal(tmp_path, Bounds(1 << 20, 3)).read_back()
+
+    assert texts(records) == ["one", "four"]
+    assert warning.startswith(
+        f"2 lines of {path} can't be read and left out, all others are taken up. The first is line 2 of"
+    )
+
+
+@pytest.mark.parametrize("at", range(0, 12))
+async def test_no_single_bit_of_a_line_may_change_unnoticed(tmp_path: Path, at: int) -> None:
+    await write(Journal(tmp_path, Bounds(1 << 20, 3)), "one")
+    path = tmp_path / CURRENT
+    written = path.read_bytes()
+    for place in range(at, len(written) - 1, 12):
+        for bit in range(8):
+            damaged = bytearray(written)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            records = Journal(tmp_path, Bounds(1 << 20, 3)).read_back().records
+            assert texts(records) in ([], ["one"]), (place, bit)
+
+
+async def test_lines_of_before_there_were_checksums_are_read(tmp_path: Path) -> None:
+    old = Record(7, Notice(0.0, "info", "old"))
+    (tmp_path / CURRENT).write_bytes(to_json(old) + b"\n")
+    journal = Journal(tmp_path, Bounds(1 << 20, 3))
+
+    assert journal.read_back() == ([old], "")
+    await write(journal, "new")
+
+    assert [record.seq for record in Journal(tmp_path, Bounds(1 << 20, 3)).read_back().records] == [7, 8]
+
+
+def test_a_file_that_cannot_be_read_costs_that_file(tmp_path: Path) -> None:
+    (tmp_path / CURRENT).mkdir()
+
+    records, warning = Journal(tmp_path, Bounds(1 << 20, 3)).read_back()
+
+    assert records == []
+    assert "journal.jsonl can't be read: Is a directory" in warning
