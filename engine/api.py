@@ -59,6 +59,10 @@ class ReadOnly(EngineError):
     """A client that may only watch asked for a change."""
 
 
+class BadRequest(EngineError):
+    """What was asked can't be meant, or is beyond a bound, which it names. Nothing was done, and asking again does not help."""
+
+
 class UnknownModel(EngineError):
     """The catalog has no model of that name."""
 

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from engine.api import (
     PROTOCOL,
+    BadRequest,
     CannotServe,
     DeadlinePassed,
     EngineError,
@@ -98,6 +99,7 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "cannot-serve": CannotServe,
     "protocol": EngineUnreachable,
     "forbidden": EngineUnreachable,
+    "bad-request": BadRequest,
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias, assert_never
+from typing import Final, Literal, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.names import DeviceId, ModelName
+from engine.core.texts import in_brief
 
 Origin: TypeAlias = Literal["operator", "request", "config", "restore", "trial", "queue"]
 """Who asked: a person, a request for a model that was not ready, the preload list, a restart, a measurement that puts
@@ -137,11 +138,55 @@ def to_stand_on(
     return evictions, tuple(Load(model, device, also=bool(here) or number > 0) for number, device in enumerate(missing))
 
 
+# ── bounds: what is kept of a command is shown in every snapshot while it lasts, and written down ──
+
+MOST_ID: Final = 1000
+"""Characters, as the others."""
+MOST_TITLE: Final = 200
+MOST_NAME: Final = 200
+"""Characters of a model's name, an alias or a name of the hub, and of a device's."""
+MOST_COMMANDS: Final = 256
+"""Of a batch: planned before anybody notices."""
+MOST_CONFIRMED: Final = 1 << 17
+"""Characters of the effects that somebody agreed to: of the largest batch, and some more."""
+OWN_IDS: Final = "engine:"
+"""How the ids of the engine's own commands begin, so that no client's can stand in their way."""
+
+
+def fault_of_command(command: Command) -> str:
+    """Which bound the command is beyond, in words; empty for one that may be asked."""
+    if isinstance(command, Batch):
+        if len(command.commands) > MOST_COMMANDS:
+            return f"a batch has at most {MOST_COMMANDS} commands, this one has {len(command.commands)}"
+        if len(command.title) > MOST_TITLE or not command.title.isprintable():
+            return f"a batch's title has at most {MOST_TITLE} characters, all of them printable; {in_brief(command.title)} is not"
+        if command.undoes is not None and len(command.undoes) > MOST_ID:
+            return f"an id has at most {MOST_ID} characters, that of the change to take back has {len(command.undoes)}"
+    for single in singles_of(command):
+        for name in (single.model, getattr(single, "device", None)):
+            if name is not None and len(name) > MOST_NAME:
+                return f"a name has at most {MOST_NAME} characters, {in_brief(name, 40)} has {len(name)}"
+    return ""
+
+
+def fault_of_submission(submission: Submission) -> str:
+    """Which bound the submission is beyond, in words; empty for one that may be made."""
+    given = submission.id
+    if not 0 < len(given) <= MOST_ID or not given.isprintable() or given.startswith(OWN_IDS):
+        return (
+            f"a command's id has 1 to {MOST_ID} printable characters, and that of a client does not begin with {OWN_IDS};"
+            f" {in_brief(given, 40) or 'an empty one'} is none"
+        )
+    if len(submission.confirmed or "") > MOST_CONFIRMED:
+        return f"confirmed has at most {MOST_CONFIRMED} characters, here are {len(submission.confirmed or '')}"
+    return fault_of_command(submission.command)
+
+
 class Submission(Struct, frozen=True):
     """A command on its way to the engine."""
 
     id: str
-    """Made by the client; sending the same id again does nothing twice."""
+    """Made by the client; sending the same again does nothing twice, and another command under the same id is refused."""
     command: Command
     origin: Origin = "operator"
     confirmed: str | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
+from engine.core.near_misses import nearest
 from engine.core.texts import in_brief
 
 
@@ -21,7 +21,8 @@ def model_meant(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName |
 def nearest_model(models: Mapping[ModelName, ModelSpec], name: str) -> ModelName | None:
     """The model whose name is so like `name` that it may have been meant."""
     names = _by_any_name(models)
-    return next((names[close] for close in get_close_matches(name.lower(), names, n=1)), None)
+    close = nearest(name.lower(), names)
+    return None if close is None else names[close]
 
 
 def unknown_model(models: Mapping[ModelName, ModelSpec], name: str) -> str:

@@ -174,6 +174,43 @@ KIND_OF: Final[dict[type[Task], TaskKind]] = {
 }
 
 
+MOST_ROWS: Final = 1 << 16
+MOST_CHARACTERS: Final = 16 << 20
+"""Of all texts of a request together: what a body may have, whoever asks."""
+MOST_WRITTEN: Final = 1 << 20
+MOST_STOPS: Final = 64
+
+
+def beyond_bounds(task: Task) -> str:
+    """Which bound the task is beyond, in words; empty for one that may be asked."""
+    match task:
+        case Embed():
+            rows, texts = task.work, (*task.texts, task.prompt or "", task.prompt_text or "")
+            tokens = sum(map(len, task.tokens))
+        case Rerank():
+            rows, texts, tokens = task.work, (task.query, *task.documents), 0
+        case Classify():
+            rows, texts, tokens = task.work, task.texts, 0
+        case Generate():
+            rows, texts, tokens = 1, _texts_of(task), 0
+            if task.max_tokens > MOST_WRITTEN:
+                return f"max_tokens is at most {MOST_WRITTEN}, not {task.max_tokens}"
+            if len(task.stop) > MOST_STOPS:
+                return f"a request has at most {MOST_STOPS} stop strings, not {len(task.stop)}"
+    if rows > MOST_ROWS:
+        return f"a request has at most {MOST_ROWS} texts, this one has {rows}; send them in several"
+    if (characters := max(tokens, sum(map(len, texts)))) > MOST_CHARACTERS:
+        return f"the texts of a request have at most {MOST_CHARACTERS} characters, or tokens, together; these have {characters}"
+    return ""
+
+
+def _texts_of(task: Generate) -> tuple[str, ...]:
+    said = (
+        (task.prompt,) if isinstance(task.prompt, str) else tuple(t for m in task.prompt for t in (m.role, m.content))
+    )
+    return (*said, *task.stop, task.template)
+
+
 def _fault_of(task: Generate) -> str:
     """Why the task can't be meant, in words; empty where it can."""
     if task.max_tokens < 1:
@@ -187,8 +224,7 @@ def _fault_of(task: Generate) -> str:
         return "a conversation needs at least one message"
     if task.template and isinstance(task.prompt, str):
         return "a chat template puts messages into form; a raw prompt has none"
-    texts = [task.prompt] if isinstance(task.prompt, str) else [t for m in task.prompt for t in (m.role, m.content)]
-    broken = next(filter(None, map(fault_of_text, (*texts, *task.stop, task.template))), "")
+    broken = next(filter(None, map(fault_of_text, _texts_of(task))), "")
     return f"the text {broken}" if broken else ""
 
 

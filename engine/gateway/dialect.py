@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from engine.api import CannotServe
+from engine.core.near_misses import nearest
 from engine.core.serialization import Undecodable, converted, from_json
 from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextTokens, Vectors
 
@@ -53,7 +53,7 @@ def read_body(body: bytes, kind: type[_T], unsupported: Mapping[str, Unsupported
     wanted = {name: value for name, value in fields.items() if value is not None}
     for name in [name for name in wanted if name not in known]:
         if name not in unsupported:
-            close = get_close_matches(name, [*known, *unsupported], n=1)
+            close = nearest(name, (*known, *unsupported))
             raise BadBody(f"the field {quoted(name)} is not known{did_you_mean(close)}", name[:_LONGEST_NAME])
         if wanted.pop(name) not in unsupported[name].harmless:
             raise BadBody(f"{name} is not supported: {unsupported[name].why}", name)
@@ -123,5 +123,5 @@ def quoted(text: str) -> str:
     return repr(text[:_LONGEST_NAME])
 
 
-def did_you_mean(close: list[str]) -> str:
-    return f"; did you mean {close[0]}?" if close else ""
+def did_you_mean(close: str | None) -> str:
+    return f"; did you mean {close}?" if close else ""

@@ -7,16 +7,17 @@ done posts a message and waits for the answer; what is only looked at is read of
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
 from engine.api import (
     Answer,
+    BadRequest,
     CannotServe,
     EngineAPI,
     EngineError,
@@ -33,7 +34,14 @@ from engine.api import (
 )
 from engine.clock import Clock
 from engine.core.catalog import CatalogChange
-from engine.core.commands import Command, Submission, models_of, renamed
+from engine.core.commands import (
+    Batch,
+    Command,
+    Submission,
+    fault_of_command,
+    models_of,
+    renamed,
+)
 from engine.core.ledger import budget
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import DeviceId, ModelName
@@ -42,7 +50,8 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
-from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart
+from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart, beyond_bounds
+from engine.core.texts import in_brief
 from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
@@ -51,6 +60,7 @@ from engine.runtime.recorder import Recorder
 from engine.runtime.request_watch import Granted, RequestWatch, RunFacts
 from engine.runtime.requests import Runs
 from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
+from engine.runtime.submissions import Submissions
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
 from engine.scheduler.effects import AnswerCommand, CatalogTaken, Deny, Effect, Grant, StartWorker, StopRun, Write
@@ -86,8 +96,7 @@ class Engine(EngineAPI):
         self._recorder: Final = recorder
         self._clock: Final = clock
         self._inbox: Final[asyncio.Queue[Message]] = asyncio.Queue()
-        self._answers: Final[dict[str, list[asyncio.Future[Answer]]]] = {}
-        """Who waits for the answer to which submission."""
+        self._submissions: Final = Submissions(scheduler.known)
         self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
         self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
@@ -167,10 +176,14 @@ class Engine(EngineAPI):
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
+        if fault := fault_of_command(command):
+            raise BadRequest(f"{fault}; nothing was planned")
         command = renamed(command, self._meant)
         await self._listed.look_again(models_of(command))
         policy = policy_for("operator", self._scheduler.policy)
-        return plan(self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
+        planned = partial(plan, self._scheduler.state, command, policy, self._clock.now(), ending_runs=now)
+        # in a thread: a large batch takes longer than the loop may stand still
+        return await asyncio.to_thread(planned) if isinstance(command, Batch) else planned()
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._refuse_if_ended()
@@ -182,10 +195,10 @@ class Engine(EngineAPI):
 
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_closing()
+        self._submissions.check(submission)
         submission = replace(submission, command=renamed(submission.command, self._meant))
         await self._listed.look_again(models_of(submission.command))
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(submission.id, []).append(answer)
+        answer = self._submissions.ask(submission)
         self.post(Submit(submission))
         return await answer
 
@@ -218,7 +231,7 @@ class Engine(EngineAPI):
         self._refuse_if_closing()
         if (known := self._scheduler.state.devices.get(device)) is None:
             raise EngineError(
-                f"there is no device {device}; the devices are {', '.join(self._scheduler.state.devices)}"
+                f"there is no device {in_brief(device)}; the devices are {', '.join(self._scheduler.state.devices)}"
             )
         if (before := known.worker_pid) is None:
             raise EngineError(f"{device} has no worker to restart: {known.reading.reason}; one is being started")
@@ -248,6 +261,8 @@ class Engine(EngineAPI):
         spec = self._scheduler.state.models[model].spec
         if spec.task != KIND_OF[type(task)]:
             raise Unfit(f"{model} is for {spec.task}, not for {KIND_OF[type(task)]}")
+        if fault := beyond_bounds(task):
+            raise Unfit(f"{fault}; nothing was run")
         self._recorder.asked(model, task.work)
         return model
 
@@ -333,9 +348,7 @@ class Engine(EngineAPI):
     def _perform(self, effect: Effect) -> None:
         match effect:
             case AnswerCommand(submission_id, answer):
-                for asker in self._answers.pop(submission_id, []):
-                    if not asker.done():
-                        asker.set_result(answer)
+                self._submissions.answered(submission_id, answer)
             case Grant(lease, device):
                 self._runs.granted(lease, device)
             case Deny(lease, reason, retry_after_s):
@@ -381,9 +394,7 @@ class Engine(EngineAPI):
 
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason
-        for waiter in itertools.chain(*self._answers.values()):
-            if not waiter.done():
-                waiter.set_exception(EngineUnreachable(reason))
+        self._submissions.end(EngineUnreachable(reason))
         self._runs.end(EngineUnreachable(self._ended))
         self._listed.end(EngineUnreachable(self._ended))
         self._wake()

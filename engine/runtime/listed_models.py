@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol, TypeVar
 from engine.api import EngineError, EngineUnreachable
 from engine.clock import Clock
 from engine.core.catalog import CatalogChange, catalog_change_text
-from engine.core.commands import Load, Submission
+from engine.core.commands import OWN_IDS, Load, Submission
 from engine.core.names import ModelName
 from engine.core.state import ModelState
 from engine.runtime.catalog_reader import CatalogLook, Stamps
@@ -158,7 +158,7 @@ class ListedModels:
             self._note("warning", remark)
         self._reloads += 1
         for model in file.preloaded(change.added):
-            self._post(Submit(Submission(f"preload-{model}-{self._reloads}", Load(model), "config")))
+            self._post(Submit(Submission(f"{OWN_IDS}preload-{model}-{self._reloads}", Load(model), "config")))
         return change
 
     def _tell(self, now: Stamps) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
 from engine.clock import Clock, SystemClock
-from engine.core.commands import Load, Submission
+from engine.core.commands import OWN_IDS, Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
 from engine.core.names import CPU, DeviceId, ModelName
@@ -126,7 +126,7 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
 def _preload(engine: Engine, settings: Settings) -> None:
     for model in settings.models:
         if model.preload:
-            engine.post(Submit(Submission(f"preload-{model.name}", Load(model.name), "config")))
+            engine.post(Submit(Submission(f"{OWN_IDS}preload-{model.name}", Load(model.name), "config")))
 
 
 def _scheduler(settings: Settings, state: State, past: Sequence[Record]) -> Scheduler:

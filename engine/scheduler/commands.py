@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.api import Answer
 from engine.core.commands import Command, Submission
@@ -15,6 +15,11 @@ from engine.scheduler.switch import carry_out
 REMEMBERED_ANSWERS: Final = 1000
 
 
+class _Answered(NamedTuple):
+    submission: Submission
+    answer: Answer
+
+
 class Commands:
     """Carries out each submission once and answers it once, however often it is handed in: a console whose line broke sends its
     command again, under the same id."""
@@ -22,20 +27,27 @@ class Commands:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._jobs: dict[str, Job] = {}
-        self._answers: dict[str, Answer] = {}
+        self._answered: dict[str, _Answered] = {}
 
     @property
     def jobs(self) -> Sequence[Job]:
         """What is under way, oldest first."""
         return tuple(self._jobs.values())
 
+    def known(self, submission_id: str) -> Submission | None:
+        """What was submitted under that id, as far as it is remembered."""
+        if job := self._jobs.get(submission_id):
+            return job.submission
+        answered = self._answered.get(submission_id)
+        return answered.submission if answered else None
+
     def is_under_way(self, command: Command) -> bool:
         return any(job.submission.command == command for job in self._jobs.values())
 
     def submit(self, submission: Submission) -> Job | None:
         """The submission's job, which begins when jobs are resumed next; None when it has been answered, as it is again."""
-        if answer := self._answers.get(submission.id):
-            self._board.emit(AnswerCommand(submission.id, answer))
+        if answered := self._answered.get(submission.id):
+            self._board.emit(AnswerCommand(submission.id, answered.answer))
             return None
         if submission.id not in self._jobs:
             now = self._board.now
@@ -53,7 +65,7 @@ class Commands:
     def answer(self, job: Job, answer: Answer) -> None:
         """The job has ended."""
         del self._jobs[job.submission.id]
-        self._answers[job.submission.id] = answer
-        if len(self._answers) > REMEMBERED_ANSWERS:
-            del self._answers[next(iter(self._answers))]
+        self._answered[job.submission.id] = _Answered(job.submission, answer)
+        if len(self._answered) > REMEMBERED_ANSWERS:
+            del self._answered[next(iter(self._answered))]
         self._board.emit(AnswerCommand(job.submission.id, answer))

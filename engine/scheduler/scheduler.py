@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed, JobView
 from engine.core import ledger
-from engine.core.commands import Load, command_text, models_of
+from engine.core.commands import Load, Submission, command_text, models_of
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
@@ -100,6 +100,10 @@ class Scheduler:
     def recall(self, peaks: Mapping[tuple[ModelName, str], RunPeaks]) -> None:
         """What runs took before a restart, by model and kind of device."""
         self._learning.recall(peaks)
+
+    def known(self, submission_id: str) -> Submission | None:
+        """What was submitted under that id, as far as it is remembered."""
+        return self._commands.known(submission_id)
 
     def jobs(self, mono_s: float) -> tuple[JobView, ...]:
         """What is under way."""

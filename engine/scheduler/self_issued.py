@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final, Literal
 
-from engine.core.commands import Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
+from engine.core.commands import OWN_IDS, Batch, Command, Evict, LeaveCpu, Load, Origin, SetPin, Submission
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.copying import may_pay, pays
 from engine.core.planning.eviction import worth_promoting
@@ -149,4 +149,4 @@ class SelfIssued:
         confirmed: str | None = None,
     ) -> Job | None:
         self._submitted += 1
-        return self._commands.submit(Submission(f"{purpose}-{self._submitted}", command, origin, confirmed))
+        return self._commands.submit(Submission(f"{OWN_IDS}{purpose}-{self._submitted}", command, origin, confirmed))

@@ -111,7 +111,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except EngineError as error:
         return problem_response(problem_of(error))
     except Undecodable as error:
-        return problem_response(WireProblem("bad-request", f"the body of {called} can't be read: {error}"))
+        return problem_response(
+            WireProblem("bad-request", f"the body of {called} can't be read: {error}; nothing was done")
+        )
     except web.HTTPException as error:
         problem = WireProblem("bad-request", f"{called}: {error.reason}")
         response = problem_response(problem)

@@ -9,11 +9,12 @@ from typing import Final, TypeAlias, TypeVar
 
 from aiohttp import web
 
-from engine.api import EngineAPI, EngineError
+from engine.api import BadRequest, EngineAPI, EngineError
 from engine.core.commands import Command, Submission
 from engine.core.proposals import Wish
 from engine.core.serialization import from_json, to_json
 from engine.core.tasks import RunEvent
+from engine.core.texts import in_brief
 from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
 from engine.wire import (
@@ -30,6 +31,7 @@ from engine.wire import (
 )
 
 _BLANK: Final = b"\n"
+_MOST_DIGITS: Final = 18
 _Item = TypeVar("_Item")
 
 
@@ -190,6 +192,6 @@ def _json(answer: object) -> web.Response:
 
 def _number(request: web.Request, name: str) -> int:
     text = request.query[name]
-    if not text.isascii() or not text.isdigit():
-        raise web.HTTPBadRequest(reason=f"{name} must be a whole number, not {text[:40]!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise BadRequest(f"{name} must be a whole number of at most {_MOST_DIGITS} digits, not '{in_brief(text, 40)}'")
     return int(text)

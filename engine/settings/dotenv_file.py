@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from dotenv.main import resolve_variables
 from dotenv.parser import Binding, parse_stream
 from msgspec import Struct
 
+from engine.core.near_misses import nearest
 from engine.settings.problems import Place, Problem
 
 
@@ -86,8 +86,8 @@ def _misspelt(path: Path, ours: Sequence[str], names: Iterable[str]) -> Iterator
     """Other programs' variables are none of our business, but a near miss is probably meant for us."""
     for name in names:
         alike = name.upper().replace("-", "_")
-        if name not in ours and (close := get_close_matches(alike, ours, n=1, cutoff=0.9)):
-            yield f"{path.name}: {name} is not read by Citadel; did you mean {close[0]}?"
+        if name not in ours and (close := nearest(alike, ours, cutoff=0.9)):
+            yield f"{path.name}: {name} is not read by Citadel; did you mean {close}?"
 
 
 def _swallowed(path: Path, ours: Sequence[str], bindings: Iterable[Binding]) -> Iterator[str]:

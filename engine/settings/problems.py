@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.api import EngineError
+from engine.core.near_misses import nearest
 
 
 class Place(Struct, frozen=True):
@@ -75,8 +75,8 @@ def plain(name: object) -> str:
 
 def meant(word: object, known: Iterable[str]) -> str:
     """A hint at the one of `known` that `word` is nearly, or nothing."""
-    close = get_close_matches(str(word), list(known), n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    close = nearest(str(word), known)
+    return f"did you mean {close}?" if close else ""
 
 
 _SHORT = reprlib.Repr()

@@ -103,7 +103,7 @@ def data_length(entries: tuple[SlabEntry, ...]) -> int:
 
 
 def is_sound(layout: Layout) -> bool:
-    """Whether its entries lie as they are placed, each of as many bytes as its shape needs, so that no view of them leads outside."""
+    """Whether its entries lie as they are placed, each of as many bytes as its shape needs, so that no view leads outside."""
     end = 0
     for entry in layout.entries:
         if entry.offset != aligned(end, TENSOR_ALIGNMENT) or not _is_dense(entry):

@@ -76,7 +76,7 @@ async def test_a_client_of_another_version_can_still_stop_the_engine(
         ("POST", "/v1/run", b'{"model":"x"}', 400, "missing required field `task`"),
         ("POST", "/v1/run", b'{"model":"x","task":{"type":"dream"}}', 400, "Invalid value 'dream' - at `$.task.type`"),
         ("POST", "/v1/run", b'{"model":"nobody","task":{"type":"embed","texts":["a"]}}', 404, "nobody"),
-        ("GET", "/v1/events?after=soon", b"", 400, "after must be a whole number, not 'soon'"),
+        ("GET", "/v1/events?after=soon", b"", 400, "after must be a whole number of at most 18 digits, not 'soon'"),
         ("GET", "/v1/records?limit=-1", b"", 400, "limit must be a whole number"),
         ("GET", "/v1/nowhere", b"", 404, "Not Found"),
         ("DELETE", "/v1/hello", b"", 405, "Method Not Allowed"),

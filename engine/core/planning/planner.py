@@ -31,6 +31,7 @@ from engine.core.plans import Blocker, EvictStep, LoadStep, PinStep, Plan, Refus
 from engine.core.policy import Policy
 from engine.core.prediction import NOTHING
 from engine.core.state import Resident, Situation, Slab, State
+from engine.core.texts import in_brief
 
 PlanSingle: TypeAlias = Callable[[State, Single], Plan | Refusal]
 
@@ -132,7 +133,7 @@ def _plan_single(situation: Situation, command: Single) -> Plan | Refusal:
         return Refusal(command, unknown_model(specs, command.model), advice=("citadel models list shows the catalog",))
     if (target := _named_device(command)) is not None and target not in state.devices:
         known = ", ".join(state.devices)
-        return Refusal(command, f"there is no device {target}", advice=(f"the devices are {known}",))
+        return Refusal(command, f"there is no device {in_brief(target)}", advice=(f"the devices are {known}",))
     planner = _Planner(situation, command)
     match command:
         case Load():

@@ -14,6 +14,7 @@ from engine.core.proposals import Drain, Gain, Pack, Proposal
 from engine.core.proposing.moves import arranged, gain_of_leaving, held_s, room_without, transfer
 from engine.core.proposing.multiple_knapsack import Item, assign
 from engine.core.state import Resident, Situation, State
+from engine.core.texts import in_brief
 
 
 def drained(situation: Situation, wish: Drain) -> Proposal | Refusal:
@@ -43,7 +44,7 @@ def _emptied(situation: Situation, wish: Drain | Pack, device: DeviceId) -> Prop
     title = f"drain {device}" if isinstance(wish, Drain) else f"free {device}"
     if device not in state.devices:
         known = ", ".join(state.devices)
-        return Refusal(Batch(title, ()), f"there is no device {device}", advice=(f"the devices are {known}",))
+        return Refusal(Batch(title, ()), f"there is no device {in_brief(device)}", advice=(f"the devices are {known}",))
     staying = [r for r in state.on(device) if r.stage not in ("draining", "leaving")]
     gains = _gains(state, staying, device)
     unplaced = {gain.model for gain in gains if gain.target is None}

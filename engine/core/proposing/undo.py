@@ -8,11 +8,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.commands import Batch, SetPin, Single, Submission, Unpin, command_text, to_stand_on
+from engine.core.commands import MOST_TITLE, Batch, SetPin, Single, Submission, Unpin, command_text, to_stand_on
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Step, UnpinStep
 from engine.core.state import Change, State
+from engine.core.texts import in_brief
 
 KEPT_CHANGES: Final = 10
 
@@ -68,7 +69,7 @@ def taken_back(state: State, change: Change) -> TakenBack:
         if wanted is not None and (pin != wanted or unpinned):
             pins.append(SetPin(net.model, wanted.device))
     commands = (*unpins, *evictions, *placements, *pins)
-    return TakenBack(Batch(f"undo: {change.title}", commands, change.id), tuple(drifted))
+    return TakenBack(Batch(in_brief(f"undo: {change.title}", MOST_TITLE - 1), commands, change.id), tuple(drifted))
 
 
 class _Net(Struct):
