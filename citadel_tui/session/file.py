@@ -49,7 +49,11 @@ class Session(Struct, frozen=True):
     """Whether the file ends within a line, as when the recording was killed."""
 
     def event(self, number: int) -> Event:
-        return from_json(self.lines[number], SessionLine).event
+        """Raises EngineError for one that is damaged."""
+        try:
+            return from_json(self.lines[number], SessionLine).event
+        except Undecodable as error:
+            raise EngineError(f"event {number + 1} of the recorded session is damaged: {error}") from None
 
 
 async def record(

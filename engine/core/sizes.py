@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from engine.core.texts import quoted
+
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 MB: Final = 10**6
 GB: Final = 10**9
 
-_UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": GIB << 10}
+TIB: Final = 1 << 40
+MOST_BYTES: Final = 1024 * TIB
+
+_UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _DECIMAL: Final = re.compile(r"(\d+(?:\.\d+)?) ?([MG])B")
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB|B)\s*")
 
@@ -23,18 +28,26 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 6GiB or 512MiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+        raise ValueError(f"{quoted(text)} is not a size; write a number and a unit, such as 6GiB or 512MiB")
+    return _whole(text, float(match[1]) * _UNITS[match[2]])
 
 
 def parse_bytes(text: str) -> int:
     """Bytes in `text`: decimal as in "4.8GB" or binary as in "6GiB". Raises ValueError with what to write."""
     if found := _DECIMAL.fullmatch(text.strip()):
-        return round(float(found[1]) * (GB if found[2] == "G" else MB))
+        return _whole(text, round(float(found[1]) * (GB if found[2] == "G" else MB), 0))
     try:
         return parse_size(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a size; write a number and a unit, such as 4.8GB or 6GiB") from None
+        raise ValueError(f"{quoted(text)} is not a size; write a number and a unit, such as 4.8GB or 6GiB") from None
+
+
+def _whole(text: str, size_bytes: float) -> int:
+    if size_bytes >= MOST_BYTES:
+        raise ValueError(
+            f"{quoted(text)} is more than any memory or disk has; at most {MOST_BYTES // TIB} TiB can be meant"
+        )
+    return int(size_bytes)
 
 
 def mib(size_bytes: int) -> int:

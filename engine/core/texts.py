@@ -29,6 +29,11 @@ def in_brief(text: str, most: int = 100) -> str:
     return escaped(text if len(text) <= most else f"{text[:most]}…")
 
 
+def quoted(value: object) -> str:
+    """A value that somebody else wrote, as Python writes it, in brief."""
+    return in_brief(repr(value))
+
+
 def _escaped(character: str) -> str:
     if character.isprintable():
         return character

@@ -6,10 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 import yaml
 
+from engine.core.texts import in_brief
 from engine.settings.problems import Place, Problem
+from engine.whole_file import read_whole
 
 
 class Table(dict[object, object]):
@@ -23,21 +26,23 @@ class Table(dict[object, object]):
 
 def read_yaml(path: Path, problems: list[Problem]) -> object:
     """The document in `path`; None after adding to `problems` when there is none."""
-    return _read(path, _parse_yaml, problems)
+    return _read(path, _MOST_YAML_BYTES, _parse_yaml, problems)
 
 
 def read_json(path: Path, problems: list[Problem]) -> object:
     """The document in `path`; None after adding to `problems` when there is none."""
-    return _read(path, _parse_json, problems)
+    return _read(path, _MOST_JSON_BYTES, _parse_json, problems)
 
 
 def json_in(text: str, file: str, problems: list[Problem]) -> object:
     """The document that `text` is, which stands in `file`; None after adding to `problems` when it is none."""
     try:
-        return _parse_json(text)
+        document = _parse_json(text)
+        _check_size(document)
     except _BadSyntax as error:
         problems.append(Problem(Place(file), str(error)))
         return None
+    return document
 
 
 def without_nulls(document: object) -> object:
@@ -55,9 +60,32 @@ class _BadSyntax(Exception):
     pass
 
 
-def _read(path: Path, parse: Callable[[str], object], problems: list[Problem]) -> object:
+_MOST_YAML_BYTES: Final = 256 << 10
+_MOST_JSON_BYTES: Final = 16 << 20
+_MOST_DEPTH: Final = 50
+_MOST_VALUES: Final = 1_000_000
+
+
+def _check_size(document: object) -> None:
+    """Raises _BadSyntax for a document that is nested too deeply, or that a few aliases unfold into more than memory holds."""
+    sizes: dict[int, int] = {}
+
+    def size(value: object, depth: int) -> int:
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if depth > _MOST_DEPTH:
+            raise _BadSyntax(f"the file is nested too deeply: more than {_MOST_DEPTH} levels")
+        if id(value) not in sizes:
+            sizes[id(value)] = 1 + sum(size(child, depth + 1) for child in children)
+        return sizes[id(value)]
+
+    if size(document, 0) > _MOST_VALUES:
+        raise _BadSyntax(f"the file has more than {_MOST_VALUES} values")
+
+
+def _read(path: Path, most_bytes: int, parse: Callable[[str], object], problems: list[Problem]) -> object:
     try:
-        document = parse(path.read_text(encoding="utf-8-sig"))
+        document = parse(read_whole(path, most_bytes).decode("utf-8-sig"))
+        _check_size(document)
         return Table(()) if document is None else document
     except FileNotFoundError:
         what = f"the file is missing from {path.parent}"
@@ -88,13 +116,22 @@ def _parse_yaml(text: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise _BadSyntax(f"not YAML{line}: {error.problem or error.context}") from None
+        raise _BadSyntax(f"not YAML{line}: {in_brief(str(error.problem or error.context))}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _BadSyntax(f"not usable YAML: {' '.join(str(error).split())}") from None
+        raise _BadSyntax(f"not usable YAML: {in_brief(' '.join(str(error).split()))}") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with tables that remember repeated keys."""
+    """Safe YAML with tables that remember repeated keys, and without tags: what one makes of a value nobody checks."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if tag := getattr(event, "tag", None):
+            said = (
+                f"the tag {in_brief(tag.replace('tag:yaml.org,2002:', '!!'))} is not read; write the value without it"
+            )
+            raise yaml.composer.ComposerError(None, None, said, event.start_mark)
+        return super().compose_node(parent, index)
 
 
 def _construct_table(loader: _Loader, node: yaml.MappingNode) -> Table:

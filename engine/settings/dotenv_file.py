@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Final
 
 from dotenv.main import resolve_variables
 from dotenv.parser import Binding, parse_stream
@@ -18,6 +19,9 @@ from msgspec import Struct
 
 from engine.core.near_misses import nearest
 from engine.settings.problems import Place, Problem
+from engine.whole_file import read_whole
+
+_MOST_BYTES: Final = 1 << 20
 
 
 class Dotenv(Struct, frozen=True):
@@ -32,7 +36,7 @@ def read_dotenv(path: Path, ours: Sequence[str], problems: list[Problem]) -> Dot
     """The variables of `ours` in `path`. A file that can't be read, and a line that begins with one of `ours` and gives it no
     value, are added to `problems`."""
     try:
-        text = _text(path.read_bytes())
+        text = _text(read_whole(path, _MOST_BYTES))
     except OSError as error:
         problems.append(Problem(Place(path.name), f"the file can't be read: {error.strerror}"))
         return Dotenv()

@@ -16,6 +16,9 @@ from engine.whole_file import read_whole
 CONFIG_FILE: Final = "config.json"
 MOST_JSON_BYTES: Final = 256 << 20
 """Larger than any tokenizer's."""
+_LONGEST_NAME_BYTES: Final = 255
+"""Of a file, on any file system; to ask after a longer one is an error of its own."""
+_MOST_PARTS: Final = 8
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -24,6 +27,15 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadCheckpoint(f"{path} can't be read: there is no JSON object in it. Fetch it again")
     return found
+
+
+def lies_within(name: str) -> bool:
+    """Whether a path that a file of a checkpoint names leads to something in the checkpoint, and could be there at all."""
+    parts = Path(name).parts
+    too_long = (
+        any(len(part.encode(errors="replace")) > _LONGEST_NAME_BYTES for part in parts) or len(parts) > _MOST_PARTS
+    )
+    return not (Path(name).is_absolute() or ".." in parts or "\0" in name or too_long)
 
 
 def check_json(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.core.models import ModelSpec
+from engine.core.texts import quoted
 from engine.weights.architecture import read_architecture
 from engine.weights.checkpoint_json import CONFIG_FILE, check_json, read_json_object
 from engine.weights.errors import BadCheckpoint, SourceMissing
@@ -137,7 +138,7 @@ def _check_type(folder: Path, config: Config, _spec: ModelSpec) -> None:
         )
     if known and model_type not in known:
         raise BadCheckpoint(
-            f"{folder / CONFIG_FILE}: model_type {model_type!r} is not known to the transformers installed"
+            f"{folder / CONFIG_FILE}: model_type {quoted(model_type)} is not known to the transformers installed"
             " here; a newer one may know it"
         )
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from engine.core.texts import in_brief
+
+_LONGEST: Final = 4000
+"""Characters: of sentences of our own, no matter what they quote."""
+
 
 class WeightsError(Exception):
-    """Something about weights that a person should read."""
+    """Something about weights that a person should read, however strange the names in it are."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(in_brief(said, _LONGEST))
 
 
 class SourceMissing(WeightsError):

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from engine.core.models import DTYPE_BYTES, WEIGHT_ONLY, Dtype, matrix_bytes
 from engine.core.serialization import Undecodable, from_json
-from engine.core.texts import in_brief
-from engine.weights.checkpoint_json import MOST_JSON_BYTES
+from engine.core.texts import in_brief, quoted
+from engine.weights.checkpoint_json import MOST_JSON_BYTES, lies_within
 from engine.weights.errors import BadCheckpoint
 from engine.weights.formats import instead_of_weights
 from engine.whole_file import read_whole
@@ -162,13 +162,15 @@ def _indexed_files(folder: Path, index: Path) -> tuple[Path, ...]:
     if not names:
         raise BadCheckpoint(f"{index} lists no files; fetch it again")
     for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-            raise BadCheckpoint(f"{index} lists {name!r}, which lies outside of {folder}; its files must lie beside it")
+        if not lies_within(name):
+            raise BadCheckpoint(
+                f"{index} lists {quoted(name)}, which lies outside of {folder}; its files must lie beside it"
+            )
         if Path(name).suffix != ".safetensors":
-            raise BadCheckpoint(f"{index} lists {name!r}, which is no safetensors file; convert it")
+            raise BadCheckpoint(f"{index} lists {quoted(name)}, which is no safetensors file; convert it")
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise BadCheckpoint(
-            f"{folder} lacks {len(missing)} of the {len(names)} files that {INDEX_FILE} lists, such as {missing[0]!r};"
+            f"{folder} lacks {len(missing)} of the {len(names)} files that {INDEX_FILE} lists, such as {quoted(missing[0])};"
             " fetch it again"
         )
     return tuple(folder / name for name in names)

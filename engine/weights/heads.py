@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.core.serialization import Undecodable, converted, from_json
 from engine.core.tasks import TaskKind
+from engine.core.texts import quoted
 from engine.weights.checkpoint_json import CONFIG_FILE, MOST_JSON_BYTES, read_json_object
 from engine.weights.errors import BadCheckpoint
 from engine.weights.sentence_files import MODULES_FILE
@@ -140,7 +141,9 @@ def _problem(path: Path, config: Mapping[str, Any], labels: tuple[str, ...]) -> 
         return "single_label_classification" if len(labels) > 1 else "multi_label_classification"
     if asked not in get_args(Problem):
         problems = ", ".join(get_args(Problem))
-        raise BadCheckpoint(f"{path}: problem_type is {asked!r}, and known are {problems}; choose another checkpoint")
+        raise BadCheckpoint(
+            f"{path}: problem_type is {quoted(asked)}, and known are {problems}; choose another checkpoint"
+        )
     known: Problem = converted(asked, Problem)
     return known
 
@@ -175,7 +178,9 @@ def _check_sentence_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / _SETTINGS
     prompts, default = settings.get("prompts"), settings.get("default_prompt_name")
     if default is not None and (not isinstance(prompts, dict) or prompts.get(default)):
-        raise BadCheckpoint(f"{path}: default_prompt_name is {default!r}, and prompts of rerankers are not supported")
+        raise BadCheckpoint(
+            f"{path}: default_prompt_name is {quoted(default)}, and prompts of rerankers are not supported"
+        )
     if settings.get("keep_in_fp32_modules"):
         raise BadCheckpoint(f'{path}: keep_in_fp32_modules is not supported; remove it and choose "dtype": "float32"')
 
@@ -195,10 +200,12 @@ def _read_length(folder: Path) -> int | None:
         if settings.get(key):
             raise BadCheckpoint(f"{path}: {key} is not supported for this task; put it into tokenizer_config.json")
     if (kind := settings.get("transformer_task")) not in (None, "sequence-classification"):
-        raise BadCheckpoint(f"{path}: transformer_task is {kind!r}, which judges no texts; choose another checkpoint")
+        raise BadCheckpoint(
+            f"{path}: transformer_task is {quoted(kind)}, which judges no texts; choose another checkpoint"
+        )
     length = settings.get("max_seq_length")
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
-        raise BadCheckpoint(f"{path}: max_seq_length is {length!r}, not a number above 0")
+        raise BadCheckpoint(f"{path}: max_seq_length is {quoted(length)}, not a number above 0")
     return length
 
 

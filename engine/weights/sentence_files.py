@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from msgspec import Struct
 
 from engine.core.serialization import Undecodable, converted, from_json
-from engine.weights.checkpoint_json import MOST_JSON_BYTES
+from engine.core.texts import quoted
+from engine.weights.checkpoint_json import MOST_JSON_BYTES, lies_within
 from engine.weights.errors import BadCheckpoint
 from engine.whole_file import read_whole
 
@@ -182,8 +183,8 @@ def _list_modules(folder: Path) -> tuple[_Listed, ...]:
     except Undecodable as error:
         raise BadCheckpoint(f"{path} can't be read: {error}") from error
     for line in listed:
-        if line.path.startswith("/") or ".." in Path(line.path).parts:
-            raise BadCheckpoint(f"{path} names the folder {line.path!r}, which is outside the checkpoint")
+        if not lies_within(line.path):
+            raise BadCheckpoint(f"{path} names the folder {quoted(line.path)}, which is outside the checkpoint")
     return listed
 
 
@@ -223,7 +224,9 @@ def _read_pooling(path: Path) -> Pooling:
         modes = asked if isinstance(asked, list) else [asked]
     if not modes or any(mode not in get_args(PoolingMode) for mode in modes):
         known = ", ".join(get_args(PoolingMode))
-        raise BadCheckpoint(f"{path}: pooling_mode is {asked!r}, and known are {known}; choose another checkpoint")
+        raise BadCheckpoint(
+            f"{path}: pooling_mode is {quoted(asked)}, and known are {known}; choose another checkpoint"
+        )
     return Pooling(tuple(modes), bool(config.get("include_prompt", True)))
 
 
@@ -258,7 +261,7 @@ def _check_input(path: Path, config: Mapping[str, Any]) -> None:
     """Modules may work on the vectors of tokens, too, which are gone behind the pooling."""
     for key in ("module_input_name", "module_output_name"):
         if config.get(key) not in (None, "sentence_embedding"):
-            raise BadCheckpoint(f"{path}: {key} is {config[key]!r}, and only sentence_embedding can be worked on")
+            raise BadCheckpoint(f"{path}: {key} is {quoted(config[key])}, and only sentence_embedding can be worked on")
 
 
 # ── prompts and settings of the model ────────────────────────────────────────────────────────────
@@ -273,7 +276,7 @@ def _read_prompts(path: Path, config: Mapping[str, Any]) -> tuple[dict[str, str]
     if default is not None and default not in prompts:
         names = ", ".join(prompts) or "there are none"
         raise BadCheckpoint(
-            f"{path}: default_prompt_name is {default!r}, which is none of its prompts ({names}); mend it"
+            f"{path}: default_prompt_name is {quoted(default)}, which is none of its prompts ({names}); mend it"
         )
     return {name: text or "" for name, text in prompts.items()}, default
 
@@ -282,9 +285,11 @@ def _read_model_settings(folder: Path) -> Mapping[str, Any]:
     path = next((folder / name for name in _MODEL_FILES if (folder / name).is_file()), folder / MODEL_FILE)
     config = _object(path)
     if config.get("transformer_task") not in (None, "feature-extraction"):
-        raise BadCheckpoint(f"{path}: transformer_task is {config['transformer_task']!r}, which makes no vectors")
+        raise BadCheckpoint(f"{path}: transformer_task is {quoted(config['transformer_task'])}, which makes no vectors")
     if config.get("module_output_name") not in (None, "token_embeddings"):
-        raise BadCheckpoint(f"{path}: module_output_name is {config['module_output_name']!r}, not token_embeddings")
+        raise BadCheckpoint(
+            f"{path}: module_output_name is {quoted(config['module_output_name'])}, not token_embeddings"
+        )
     _check_modalities(path, config.get("modality_config"))
     for key in ("model_args", "model_kwargs", "config_args", "config_kwargs"):
         changing = sorted(set(config.get(key) or ()) - _LOADING_ONLY)
@@ -305,7 +310,7 @@ def _check_modalities(path: Path, modalities: object) -> None:
     text = modalities.get("text") if isinstance(modalities, dict) else None
     usual = {"method": "forward", "method_output_name": "last_hidden_state"}
     if not isinstance(text, dict) or any(text.get(key) not in (None, value) for key, value in usual.items()):
-        raise BadCheckpoint(f"{path}: modality_config has {text!r} for text, and only {usual} can be done")
+        raise BadCheckpoint(f"{path}: modality_config has {quoted(text)} for text, and only {usual} can be done")
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -332,14 +337,14 @@ def _text(path: Path, config: Mapping[str, Any], key: str) -> str | None:
     value = config.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise BadCheckpoint(f"{path}: {key} is {value!r}, not a text")
+    raise BadCheckpoint(f"{path}: {key} is {quoted(value)}, not a text")
 
 
 def _count(path: Path, config: Mapping[str, Any], key: str) -> int | None:
     value = config.get(key)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
-    raise BadCheckpoint(f"{path}: {key} is {value!r}, not a number above 0")
+    raise BadCheckpoint(f"{path}: {key} is {quoted(value)}, not a number above 0")
 
 
 def _needed_count(path: Path, key: str) -> int:

@@ -14,7 +14,8 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.serialization import Undecodable, from_json
-from engine.weights.checkpoint_json import MOST_JSON_BYTES
+from engine.core.texts import quoted
+from engine.weights.checkpoint_json import MOST_JSON_BYTES, lies_within
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.header import checkpoint_files
 from engine.weights.sentence_files import MODULES_FILE
@@ -65,8 +66,8 @@ def module_folders(checkpoint: Path) -> tuple[str, ...]:
     except (OSError, Undecodable) as error:
         raise BadCheckpoint(f"{listed} can't be read: {error}; fetch it again") from error
     for module in modules:
-        if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
-            raise BadCheckpoint(f"{listed} names the folder {module.path!r}, which lies outside of {checkpoint}")
+        if not lies_within(module.path):
+            raise BadCheckpoint(f"{listed} names the folder {quoted(module.path)}, which lies outside of {checkpoint}")
     return tuple(module.path for module in modules if Path(module.path) != Path())
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.models import ModelSpec
+from engine.core.texts import quoted
 from engine.weights.checks import check_checkpoint
 from engine.weights.errors import BadCheckpoint, SourceMissing
 from engine.weights.header import checkpoint_files
@@ -116,7 +117,7 @@ def _checked_folder(text: str, spec: ModelSpec, cache: Path) -> Path:
 
 def _synthetic_folder(kind: str, spec: ModelSpec, cache: Path) -> Path:
     if kind not in RECIPES:
-        raise SourceMissing(f"there is no synthetic {kind!r}; there are {', '.join(RECIPES)}")
+        raise SourceMissing(f"there is no synthetic {quoted(kind)}; there are {', '.join(RECIPES)}")
     if (made_for := RECIPES[kind].task) != spec.task:
         raise BadCheckpoint(f'it is made for {made_for}, not for {spec.task}; choose "task": "{made_for}"')
     return checkpoint_folder(RECIPES[kind], cache)

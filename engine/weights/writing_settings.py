@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from engine.core.texts import quoted
 from engine.weights.architecture import read_architecture
 from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
 from engine.weights.errors import BadCheckpoint
@@ -40,11 +41,13 @@ def check_writing_settings(folder: Path) -> None:
     settings = read_json_object(path)
     for name, harmless in _NOT_CARRIED_OUT.items():
         if (value := settings.get(name)) not in harmless:
-            raise BadCheckpoint(f"{path} asks for {name}: {value!r}, which is not done here; take it out")
+            raise BadCheckpoint(f"{path} asks for {name}: {quoted(value)}, which is not done here; take it out")
     for name in _NUMBERS:
         value = settings.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadCheckpoint(f"{path} asks for {name}: {value!r}, which is no number; write one, or take it out")
+            raise BadCheckpoint(
+                f"{path} asks for {name}: {quoted(value)}, which is no number; write one, or take it out"
+            )
     if settings.get("stop_strings") and (settings.get("num_beams") or 1) > 1:
         raise BadCheckpoint(
             f"{path} asks for num_beams and for stop_strings, and both at once are not done here; take one out"
@@ -60,5 +63,5 @@ def _check_forced(folder: Path, path: Path, name: str, value: Any) -> None:  # n
         vocabulary = read_architecture(folder).vocab
         if isinstance(token, bool) or not (isinstance(token, int) and 0 <= token < vocabulary):
             raise BadCheckpoint(
-                f"{path} asks for {name}: {token!r}, and the model has {vocabulary} tokens; mend it, or take it out"
+                f"{path} asks for {name}: {quoted(token)}, and the model has {vocabulary} tokens; mend it, or take it out"
             )
