@@ -19,6 +19,13 @@ from engine.wire import KEEP_ALIVE_S, MAX_BODY_BYTES
 ANSWER_DEADLINE_S: Final = 10.0
 """For calls that the engine answers from what it knows."""
 _SILENCE_LIMIT_S: Final = 4 * KEEP_ALIVE_S
+MAX_ANSWER_BYTES: Final = 256 << 20
+"""Of a whole answer: far above any snapshot and all records."""
+_PIECE_BYTES: Final = 1 << 20
+_MOST_DIGITS: Final = 18
+_NO_ANSWER: Final = (
+    "what listens at the engine's socket gives no answer of an engine; look who it is, or end it with `citadel stop`"
+)
 
 
 class NoEngine(EngineUnreachable):
@@ -50,14 +57,30 @@ async def exchange(socket: Path, request: HttpRequest, deadline_s: float | None)
     """One request and its whole answer. Raises EngineUnreachable."""
     try:
         async with asyncio.timeout(deadline_s), _open(socket, request) as (head, reader):
-            body = await reader.read(-1)
+            body = await _body(reader)
     except TimeoutError:
         raise EngineUnreachable(
             f"the engine at {socket} has not answered for {deadline_s:g} s; look at its log, or end it with `citadel stop`"
         ) from None
-    if len(body) < int(head.headers.get("content-length", 0)):
+    announced = head.headers.get("content-length", "0")
+    if not announced.isdecimal() or len(announced) > _MOST_DIGITS:
+        raise EngineUnreachable(_NO_ANSWER)
+    if len(body) < int(announced):
         raise EngineUnreachable("the engine went away while it answered; its log says why")
     return head, body
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the connection ends. Raises EngineUnreachable for more than any answer has."""
+    body = bytearray()
+    try:
+        while piece := await reader.read(_PIECE_BYTES):
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES:
+                raise EngineUnreachable(f"{_NO_ANSWER}: it has more than {MAX_ANSWER_BYTES} bytes")
+    except OSError as error:
+        raise EngineUnreachable(f"the engine went away while it answered: {error.strerror}") from None
+    return bytes(body)
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +100,8 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
                 line = await reader.readline()
         except TimeoutError:
             raise EngineUnreachable(f"the engine has said nothing for {_SILENCE_LIMIT_S:g} s") from None
+        except ValueError:  # of asyncio: longer than the reader's limit
+            raise EngineUnreachable(f"{_NO_ANSWER}: a line of it does not end") from None
         except OSError:
             return
         if not line.endswith(b"\n"):
@@ -99,8 +124,10 @@ async def _open(
             writer.write(request.encode())
             await writer.drain()
             head = await _read_head(reader)
-        except (OSError, ValueError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             raise EngineUnreachable("the engine ended the connection without an answer; its log says why") from None
+        except (ValueError, asyncio.LimitOverrunError):
+            raise EngineUnreachable(_NO_ANSWER) from None
         yield head, reader
     finally:
         writer.close()

@@ -22,6 +22,7 @@ from engine.api import (
 from engine.core.names import ModelName
 from engine.core.serialization import Undecodable, from_json
 from engine.core.tasks import RunEvent, Task
+from engine.core.texts import in_brief
 
 PROTOCOL_HEADER: Final = "Citadel-Protocol"
 MODE_HEADER: Final = "Citadel-Mode"
@@ -150,7 +151,7 @@ def error_in(body: bytes) -> EngineError:
 def mismatch(client: str, engine: str) -> str:
     """What to say when the two versions of the protocol differ."""
     return (
-        f"this client speaks version {client} of the protocol, the engine version {engine}; "
+        f"this client speaks version {in_brief(client)} of the protocol, the engine version {in_brief(engine)}; "
         "restart the engine with `citadel stop`, then run the command again"
     )
 

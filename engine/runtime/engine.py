@@ -230,7 +230,7 @@ class Engine(EngineAPI):
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()
         if (known := self._scheduler.state.devices.get(device)) is None:
-            raise EngineError(
+            raise BadRequest(
                 f"there is no device {in_brief(device)}; the devices are {', '.join(self._scheduler.state.devices)}"
             )
         if (before := known.worker_pid) is None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.api import EngineAPI, EngineError
 from engine.core.catalog import catalog_change_text
+from engine.core.texts import in_brief
 from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
 from engine.paths import Paths, make_folders
 from engine.process import AlreadyRunning
@@ -96,8 +98,28 @@ def _runner(app: web.Application) -> web.AppRunner:
         handle_signals=False,
         handler_cancellation=True,  # a client that goes takes its run along
         access_log=None,
+        logger=_http_log(),
         shutdown_timeout=_LAST_ANSWERS_S,
     )
+
+
+def _http_log() -> logging.Logger:
+    """Where aiohttp complains. What is no HTTP at all is the sender's mistake: one line, since a trace looks like a defect."""
+    log = logging.getLogger(f"{__name__}.http")
+    log.addFilter(_in_a_line)
+    return log
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    fault = record.exc_info[1] if record.exc_info else None
+    if isinstance(fault, HttpProcessingError):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args, record.exc_info = (
+            "a request that is no HTTP was refused: %s",
+            (in_brief(fault.message),),
+            None,
+        )
+    return True
 
 
 async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> Listener:

@@ -125,7 +125,7 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML with tables that remember repeated keys, and without tags: what one makes of a value nobody checks."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event | None = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
             said = (
                 f"the tag {in_brief(tag.replace('tag:yaml.org,2002:', '!!'))} is not read; write the value without it"

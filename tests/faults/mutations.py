@@ -16,7 +16,7 @@ TOKENS: Final = (
     b"\\ud800", b"\\u0000", b"${A}", b"[" * 3000, b'{"a":' * 3000,
 )  # fmt: skip
 """What decoders stumble over."""
-VALUES: Final = (
+VALUES: Final[tuple[Any, ...]] = (
     -1, 0, 1.5, 1e308, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, True, None, "", "x", "\x1b[31m", "\u202e", "\x9b", "é" * 50,
     "a" * 70_000, "../../etc/passwd", "\x00", [], {}, [[]], [0] * 2000, [2**62] * 100, {"a": {"b": 1}}, ["x"], "NaN",
 )  # fmt: skip

@@ -38,9 +38,9 @@ from engine.weights.checks import check_checkpoint
 from engine.weights.errors import WeightsError
 from engine.weights.estimates import estimate_footprint
 from engine.weights.header import checkpoint_files, stored_dtype, weights_bytes
-from engine.weights.layout import TensorFacts, place
+from engine.weights.layout import LAYOUT_FILE, TensorFacts, place
 from engine.weights.sequence_limits import settle_limits
-from engine.weights.slab import LAYOUT_FILE, SlabContents, open_prepared, write_prepared
+from engine.weights.slab import SlabContents, open_prepared, write_prepared
 from engine.weights.sources import Source
 from engine.worker.framing import BrokenStream, encode_frame, receive
 from engine.worker.protocol import Ping, Pong, Release
@@ -113,7 +113,7 @@ def journal_without_checksums(folder: Path) -> Reader:
             with_pins(with_changes(state, past), before)
 
     names = tuple(state.models)
-    known = replace(ENTRIES[0], plan=replace(ENTRIES[0].plan, command=Load(names[0], "gpu0")))  # type: ignore[union-attr, arg-type]
+    known = replace(ENTRIES[0], plan=replace(ENTRIES[0].plan, command=Load(names[0], "gpu0")))  # type: ignore[union-attr]
     return Reader((_lines(RECORDS, to_json), _lines([Record(1, known), Record(2, ENTRIES[-1])], to_json)), read)
 
 
@@ -145,7 +145,7 @@ def footprints(folder: Path) -> Reader:
     async def _written() -> bytes:
         store = FootprintStore(path, models, "2.13")
         for model in models:
-            await store.keep(model, "a card", RunPeaks(20, (1, 2, 3)))
+            await store.keep(model, "a card", RunPeaks((1, 2, 3)))
         return path.read_bytes()
 
     def read(data: bytes) -> None:

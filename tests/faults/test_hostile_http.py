@@ -1,0 +1,204 @@
+"""Whatever comes over the engine's socket, it answers in a sentence and goes on; whatever listens there, its client says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from engine.api import EngineAPI, EngineError
+from engine.client import RemoteEngine
+from engine.core.commands import Load, Submission
+from engine.core.serialization import to_json
+from engine.core.tasks import Embed
+from engine.paths import Paths
+from engine.scheduler.board import Patience
+from tests.faults.mutations import mutations
+from tests.runtime.live_engines import scripted_engine
+from tests.scripted_engine import ScriptedEngine
+from tests.service.serving import serving
+
+SMALL, WRITER = "all-MiniLM-L6-v2", "phi-3-mini"
+BODIES: Final[tuple[tuple[str, object], ...]] = (
+    ("/v1/plan", {"type": "load", "model": SMALL, "device": "gpu0", "also": False}),
+    ("/v1/plan", {"type": "batch", "title": "two", "commands": [{"type": "load", "model": SMALL}, {"type": "unpin",
+     "model": SMALL}]}),
+    ("/v1/propose", {"type": "drain", "device": "gpu0"}),
+    ("/v1/commands", {"id": "a", "command": {"type": "pin", "model": SMALL}, "confirmed": None, "now": False}),
+    ("/v1/run", {"model": SMALL, "task": {"type": "embed", "texts": ["a", "b"], "dimensions": None}}),
+    ("/v1/run", {"model": WRITER, "task": {"type": "generate", "prompt": [{"role": "user", "content": "a"}], "max_tokens": 4}}),
+    ("/v1/keep-alive", {"model": SMALL, "seconds": 5.0}),
+    ("/v1/quiet", {"for_s": 0.0}),
+    ("/v1/embeddings", {"model": SMALL, "input": ["a", "b"], "encoding_format": "base64", "user": "x"}),
+    ("/v1/chat/completions", {"model": WRITER, "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+     "max_tokens": 4, "temperature": 0.5, "stop": ["x"], "stream": False, "seed": 1, "n": 1}),
+    ("/v1/completions", {"model": WRITER, "prompt": "a", "max_tokens": 4, "stream": True, "logprobs": None}),
+    ("/v1/rerank", {"model": "nobody", "query": "a", "documents": ["b", {"text": "c"}], "top_n": 1}),
+    ("/api/embed", {"model": SMALL, "input": "a", "options": {"num_ctx": 64}, "keep_alive": "5m"}),
+    ("/api/generate", {"model": WRITER, "prompt": "a", "options": {"num_predict": 4, "stop": ["x"]}, "stream": False}),
+    ("/api/chat", {"model": WRITER, "messages": [{"role": "user", "content": "a"}], "options": {"num_predict": 4}}),
+    ("/api/show", {"model": SMALL}),
+)  # fmt: skip
+LONGEST_SAID: Final = 4000
+WAITS_S: Final = 1.0
+"""For an answer; a request that may be meant, and waits for room, is left then."""
+
+
+@pytest.fixture
+def paths() -> Iterator[Paths]:
+    with tempfile.TemporaryDirectory(prefix="citadel-") as folder:
+        yield Paths(Path(folder, "run"), Path(folder, "state"), Path(folder, "cache"))
+
+
+@pytest.fixture
+async def engine(paths: Paths) -> AsyncIterator[EngineAPI]:
+    paths.journal.mkdir(parents=True)
+    patience = replace(Patience(), queue_s=0.2, in_use_s=0.1)
+    async with scripted_engine(paths.journal, patience=patience) as box, serving(box.engine, paths):
+        yield RemoteEngine(paths.socket)
+
+
+async def ask(paths: Paths, request: bytes, waits_s: float = WAITS_S) -> bytes:
+    """All that comes for these bytes; what had come, where it does not end."""
+    reader, writer = await asyncio.open_unix_connection(str(paths.socket))
+    said = bytearray()
+    with suppress(OSError, TimeoutError):
+        writer.write(request)
+        async with asyncio.timeout(waits_s):
+            while piece := await reader.read(1 << 16):
+                said += piece
+    writer.close()
+    return bytes(said)
+
+
+def post(path: str, body: bytes) -> bytes:
+    return b"POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
+
+
+def check(said: bytes, request: bytes) -> None:
+    """Not everything is answered; what is, is answered in words, and no defect shows."""
+    if not said:
+        return
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/"), said[:200]
+    status = int(head.split()[1])
+    assert status < 500 or status in (503, 504), (request[:500], said[:1000])
+    if status >= 400:
+        assert b"Traceback" not in said, said[:1000]
+        if b"application/json" in head:  # else it was no HTTP, and aiohttp says so itself
+            assert len(body) < LONGEST_SAID, (request[:300], len(body))
+            text = json.dumps(json.loads(body), ensure_ascii=False)
+            assert body.decode().strip().isprintable(), text
+
+
+async def test_damaged_bodies_are_answered_in_words(
+    engine: EngineAPI, paths: Paths, mutation_count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = [b"%s\n%s" % (path.encode(), json.dumps(body).encode()) for path, body in BODIES]
+    for path, body in BODIES:
+        check(await ask(paths, post(path, json.dumps(body).encode())), path.encode())
+    by_path = [sample.partition(b"\n")[2] for sample in samples]
+    for number, body in enumerate(mutations(by_path, seed=19, count=mutation_count)):
+        # The path of another body now and then: fields that belong elsewhere.
+        path = next(
+            (p for p, sample in BODIES if body[:12] == json.dumps(sample).encode()[:12]),
+            BODIES[number % len(BODIES)][0],
+        )
+        request = post(path, body)
+        check(await ask(paths, request), request)
+
+    assert (await engine.hello()).protocol
+    assert "Traceback" not in caplog.text
+
+
+async def test_damaged_requests_are_answered_in_words(
+    engine: EngineAPI, paths: Paths, mutation_count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = (
+        post("/v1/plan", to_json(Load(SMALL))),
+        b"GET /v1/records?limit=5 HTTP/1.0\r\nHost: localhost\r\nCitadel-Protocol: 5\r\nCitadel-Mode: read-only\r\n\r\n",
+        b"DELETE /v1/commands/abc%20d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /v1/models/a/b HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
+        b"POST /v1/quiet HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'd\r\n{"for_s":0.0}\r\n0\r\n\r\n',
+    )
+    for request in mutations(samples, seed=20, count=mutation_count // 5):
+        if b"/v1/stop" not in request:
+            # Most are not whole, so that no answer comes until more does.
+            check(await ask(paths, request, waits_s=0.02), request)
+
+    assert (await engine.hello()).protocol
+    assert "Traceback" not in caplog.text
+    assert "is no HTTP" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("request_line", "said"),
+    [
+        ("GET /v1/records?limit=" + "9" * 5000, "limit must be a whole number of at most 18 digits"),
+        ("GET /v1/events?after=%00", "after must be a whole number"),
+        ("GET /v1/models/" + "m" * 5000, "no model is named"),
+        ("DELETE /v1/commands/" + "%1b%5b2J" * 10, "cancelled"),
+        ("POST /v1/workers/%c2%9b%e2%80%ae/restart", r"there is no device \\u009b\\u202e"),
+    ],
+)
+async def test_strange_addresses_are_answered_in_words(
+    engine: EngineAPI, paths: Paths, request_line: str, said: str
+) -> None:
+    answer = await ask(paths, f"{request_line} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+
+    check(answer, request_line.encode())
+    assert said in answer.decode()
+
+
+async def _answer_with(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def test_a_client_says_of_damaged_answers_that_they_are_none(paths: Paths, mutation_count: int) -> None:
+    scripted = ScriptedEngine()
+    snapshot, hello = await scripted.snapshot(), await scripted.hello()
+    answer = b"HTTP/1.0 200 OK\r\nCitadel-Protocol: 5\r\nContent-Type: application/json\r\n\r\n%s"
+    refusal = (
+        b'HTTP/1.0 404 Not Found\r\nCitadel-Protocol: 5\r\n\r\n{"error":{"kind":"unknown-model","message":"no"}}\n'
+    )
+    samples = (
+        answer % to_json(hello),
+        answer % to_json(snapshot),
+        refusal,
+        answer % b'{"type":"text","begin":0,"text":"a"}\n',
+    )
+    paths.run.mkdir()
+    remote, data = RemoteEngine(paths.socket), b""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer_with(data, reader, writer)
+
+    async def first_event() -> None:
+        async for _event in remote.events():
+            return
+
+    server = await asyncio.start_unix_server(serve, paths.socket)
+    async with server:
+        calls = (
+            remote.hello, remote.snapshot, remote.records, first_event, lambda: remote.result(SMALL, Embed(("a",))),
+            lambda: remote.submit(Submission("a", Load(SMALL))), remote.reload,
+        )  # fmt: skip
+        for number, data in enumerate(mutations(samples, seed=21, count=mutation_count)):  # noqa: B007 - `serve` says it
+            said = ""
+            try:
+                await calls[number % len(calls)]()
+            except EngineError as error:
+                said = str(error)
+            assert len(said) < LONGEST_SAID
