@@ -64,7 +64,8 @@ def running_pid(paths: Paths) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.pread(descriptor, 20, 0) or b"0")
+        said = os.pread(descriptor, 20, 0).strip()
+        return int(said) if said.isdigit() else 0
     finally:
         os.close(descriptor)
     return None

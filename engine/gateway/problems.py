@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from engine.api import (
+    BadRequest,
     CannotServe,
     DeadlinePassed,
     EngineError,
@@ -65,7 +66,7 @@ def fault_of(error: EngineError | BadBody) -> Fault:
             return Fault(400, _INVALID, str(error), "bad_body", field)
         case UnknownModel():
             return Fault(404, _INVALID, str(error), "model_not_found", "model")
-        case Unfit():
+        case Unfit() | BadRequest():
             return Fault(400, _INVALID, str(error), "unfit")
         case Overloaded(retry_after_s=retry_after_s):
             return Fault(429, "rate_limit_error", str(error), "overloaded", retry_after_s=retry_after_s)

@@ -6,11 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
-from engine.core.texts import in_brief
+from engine.core.texts import fault_of_text, in_brief
 from engine.settings.problems import Place, Problem
 from engine.whole_file import read_whole
 
@@ -67,13 +67,17 @@ _MOST_VALUES: Final = 1_000_000
 
 
 def _check_size(document: object) -> None:
-    """Raises _BadSyntax for a document that is nested too deeply, or that a few aliases unfold into more than memory holds."""
+    """Raises _BadSyntax for a document that is nested too deeply, that a few aliases unfold into more than memory holds, or that
+    has texts which no file or terminal takes."""
     sizes: dict[int, int] = {}
 
     def size(value: object, depth: int) -> int:
         children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         if depth > _MOST_DEPTH:
             raise _BadSyntax(f"the file is nested too deeply: more than {_MOST_DEPTH} levels")
+        for text in (value, *(value if isinstance(value, dict) else ())):
+            if isinstance(text, str) and (fault := fault_of_text(text)):
+                raise _BadSyntax(f"a text {fault}")
         if id(value) not in sizes:
             sizes[id(value)] = 1 + sum(size(child, depth + 1) for child in children)
         return sizes[id(value)]
@@ -107,7 +111,7 @@ def _parse_json(text: str) -> object:
     except json.JSONDecodeError as error:
         raise _BadSyntax(f"not JSON in line {error.lineno}, column {error.colno}: {error.msg}") from None
     except ValueError as error:
-        raise _BadSyntax(f"not usable JSON: {error}") from None
+        raise _BadSyntax(f"not usable JSON: {_without_advice(error)}") from None
 
 
 def _parse_yaml(text: str) -> object:
@@ -118,14 +122,19 @@ def _parse_yaml(text: str) -> object:
         line = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise _BadSyntax(f"not YAML{line}: {in_brief(str(error.problem or error.context))}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _BadSyntax(f"not usable YAML: {in_brief(' '.join(str(error).split()))}") from None
+        raise _BadSyntax(f"not usable YAML: {in_brief(' '.join(_without_advice(error).split()))}") from None
+
+
+def _without_advice(error: Exception) -> str:
+    """Python's words, but for its advice to programmers about numbers of thousands of digits."""
+    return str(error).partition("; use sys.")[0]
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML with tables that remember repeated keys, and without tags: what one makes of a value nobody checks."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: yaml.Event | None = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
             said = (
                 f"the tag {in_brief(tag.replace('tag:yaml.org,2002:', '!!'))} is not read; write the value without it"

@@ -29,5 +29,9 @@ class DiskFull(WeightsError):
     """The disk has no room for what was to be written; nothing was left behind."""
 
 
+class NotWritable(WeightsError):
+    """The folder that something was to be written to can't be written."""
+
+
 class ReadStopped(WeightsError):
     """Somebody took a read back before it ended."""

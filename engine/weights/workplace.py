@@ -15,16 +15,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.weights.errors import NotWritable
+
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A new hidden folder beside `folder`, gone at the end unless it was published. What killed writers left goes first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.parent):
-        _clear_abandoned(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
-        _try_to_hold(held)
+    """A new hidden folder beside `folder`, gone at the end unless it was published. What killed writers left goes first. Raises
+    NotWritable."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent):
+            _clear_abandoned(folder.parent)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+            _try_to_hold(held)
+    except OSError as error:
+        raise NotWritable(
+            f"{folder.name} can't be prepared: {folder.parent} can't be written ({error.strerror}); what is there is as it was."
+            " Make it writable or free some room, or set XDG_CACHE_HOME to another folder"
+        ) from error
     try:
         yield temporary
     finally:

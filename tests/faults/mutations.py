@@ -18,7 +18,7 @@ TOKENS: Final = (
 """What decoders stumble over."""
 VALUES: Final[tuple[Any, ...]] = (
     -1, 0, 1.5, 1e308, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, True, None, "", "x", "\x1b[31m", "\u202e", "\x9b", "é" * 50,
-    "a" * 70_000, "../../etc/passwd", "\x00", [], {}, [[]], [0] * 2000, [2**62] * 100, {"a": {"b": 1}}, ["x"], "NaN",
+    "a" * 70_000, "../../etc/passwd", "\x00", "\ud800", [], {}, [[]], [0] * 2000, [2**62] * 100, {"a": {"b": 1}}, ["x"], "NaN",
 )  # fmt: skip
 """What may stand where something else belongs."""
 

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from safetensors import safe_open
 
-from engine.weights.errors import BadCheckpoint, DiskFull
+from engine.core.serialization import to_json
+from engine.weights.errors import BadCheckpoint, DiskFull, NotWritable
 from engine.weights.integrity import verify_checksum
 from engine.weights.layout import (
     DATA_ALIGNMENT,
+    LAYOUT_FILE,
     TENSOR_ALIGNMENT,
     SlabEntry,
     TensorFacts,
@@ -170,3 +173,24 @@ def test_every_tensor_is_aligned_and_the_data_begins_on_a_page(counts: list[int]
     assert all(a.offset + a.length <= b.offset for a, b in itertools.pairwise(entries))
     assert len(header_bytes(entries)) % DATA_ALIGNMENT == 0
     assert data_length(entries) >= sum(counts) * 4
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_reason_and_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "prepared").write_text("a file where the folder belongs")
+
+    with pytest.raises(
+        NotWritable, match=r"m can't be prepared: .*prepared can't be written \(File exists\).*XDG_CACHE_HOME"
+    ):
+        write(tmp_path / "prepared" / "m", write_checkpoint(tmp_path / "checkpoint"))
+
+
+def test_a_layout_of_before_there_were_checksums_opens_and_one_that_moves_a_tensor_does_not(tmp_path: Path) -> None:
+    prepared = write(tmp_path / "m", write_checkpoint(tmp_path / "checkpoint"))
+    path = prepared.folder / LAYOUT_FILE
+    path.write_bytes(to_json(prepared.layout))
+    assert open_prepared(prepared.folder).layout == prepared.layout
+
+    moved = replace(prepared.layout.entries[1], offset=512)
+    path.write_bytes(to_json(replace(prepared.layout, entries=(prepared.layout.entries[0], moved))))
+    with pytest.raises(BadCheckpoint, match="not what its layout says; prepare it again"):
+        open_prepared(prepared.folder)
