@@ -135,7 +135,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if tag := getattr(event, "tag", None):
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag in self.yaml_constructors:  # of others it is said where a constructor is looked for
             said = (
                 f"the tag {in_brief(tag.replace('tag:yaml.org,2002:', '!!'))} is not read; write the value without it"
             )

@@ -33,7 +33,7 @@ def refusal(folder: Path) -> str:
         ),
         (b"restore_after_restart: !!bool x\n", "the tag !!bool is not read"),
         (b"devices: !!set {a, b}\n", "the tag !!set is not read"),
-        (b"x: !!python/object/apply:os.system ['id']\n", "the tag !!python/object/apply:os.system is not read"),
+        (b"x: !!python/object/apply:os.system ['id']\n", "could not determine a constructor for the tag"),
         (b"x: !<\xc2\x9b> a\n", "not usable YAML: unacceptable character #x009b"),
         (BOMB, "the file has more than 1000000 values"),
         (b"devices: &d\n  virtual: [*d]\n", "found unconstructable recursive node"),
