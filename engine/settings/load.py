@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from engine.core.models import ModelSpec, Pin
 from engine.core.names import CPU, DeviceId
@@ -90,7 +90,8 @@ def _read_allocation(folder: Path, problems: list[Problem]) -> Allocation | None
     wrong = {re.split(r"[.\[]", problem.at.key)[0] for problem in found}
     if not isinstance(document, dict) or "devices" in wrong:
         return None
-    sound = {key: value for key, value in document.items() if key not in wrong}
+    known = {field.encode_name for field in fields(Allocation)}
+    sound = {key: value for key, value in document.items() if key in known - wrong}
     return converted(without_nulls(sound), Allocation, dec_hook=decode_size)
 
 
