@@ -133,7 +133,7 @@ DEMAND: Final = b"t_s,model,work\n" + b"".join(b"%d.500,mini-b,%d\n" % (second, 
 def demand(folder: Path) -> Reader:
     def read(data: bytes) -> None:
         (folder / DEMAND_FILE).write_bytes(data)
-        asyncio.run(DemandLog(folder, BOUNDS).append(Asked(1.8e9, "mini-b", 1)))
+        asyncio.run(DemandLog(folder, BOUNDS).append(Asked(1.8e9, 100.0, "mini-b", 1)))
         assert own_demand(folder).requests[-1].model
 
     return Reader((DEMAND,), read, (TraceError,))

@@ -44,7 +44,7 @@ def refusal(folder: Path) -> str:
         (b"memory_fraction: \xff\n", "not UTF-8 text (byte 17)"),
         (b"ram_tier: {budget: " + b"9" * 400 + b"GiB}\n", "ram_tier.budget"),
         (b"\xc2\x9b: 1\n", "not usable YAML"),
-        (b"true: 1\n0: 2\n", "true: there is no such key"),
+        (b"true: 1\n0: 2\n", ": there is no such key"),
     ],
     ids=[
         "int",
