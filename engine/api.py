@@ -171,6 +171,8 @@ class Failed(Struct, frozen=True, tag="failed"):
     """The plan broke on the way; the state is as if it had not been tried."""
 
     reason: str
+    holds: bool = False
+    """Whether it was done all the same, and only is not on the disk, so that a restart would undo it."""
 
 
 class Cancelled(Struct, frozen=True, tag="cancelled"):

@@ -8,10 +8,8 @@ and the file is as it was.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +39,7 @@ from engine.weights.header import stored_dtype
 from engine.weights.heads import task_of
 from engine.weights.recipes import RECIPES
 from engine.weights.sources import given_folder
-from engine.whole_file import write_whole
+from engine.whole_file import only_writer, write_whole
 
 _KEPT: Final = "nothing was written"
 
@@ -286,16 +284,13 @@ def _check_name(models: Sequence[ModelSpec], name: str, remedy: str = "") -> Non
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Two that add at once would each lose what the other wrote."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    """Raises NotWritten where somebody else changes the catalog."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(only_writer(folder))
         except BlockingIOError:
             raise NotWritten(f"somebody else changes the catalog in {folder} just now; try again; {_KEPT}") from None
         yield
-    finally:
-        os.close(held)
 
 
 def _read(path: Path) -> bytes:

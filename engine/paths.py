@@ -43,6 +43,11 @@ class Paths:
         return self.state / "journal"
 
     @property
+    def residency(self) -> Path:
+        """Who is resident and pinned."""
+        return self.state / "residency.json"
+
+    @property
     def footprints(self) -> Path:
         return self.state / "footprints.json"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from engine.whole_file import FOR_ALL, write_whole
+from engine.whole_file import FOR_ALL, only_writer, put_aside, write_whole
 
 
 def test_the_new_file_takes_the_place_of_the_old_one_and_who_reads_the_old_one_goes_on(tmp_path: Path) -> None:
@@ -41,3 +43,39 @@ def test_what_can_not_be_written_leaves_what_was_there_and_nothing_beside_it(tmp
 
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "kept").exists()
+
+
+def test_it_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def noted_sync(descriptor: int) -> None:
+        done.append("sync of the folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync of the file")
+        sync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        done.append("replace")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    write_whole(tmp_path / "file", b"new")
+
+    assert done == ["sync of the file", "replace", "sync of the folder"]
+
+
+def test_a_file_that_can_not_be_understood_is_kept_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(b"\xff")
+
+    assert put_aside(tmp_path / "state.json") == "the file is kept as state.damaged"
+    assert (tmp_path / "state.damaged").read_bytes() == b"\xff"
+    assert put_aside(tmp_path / "state.json") == "the file could not be put aside: No such file or directory"
+
+
+def test_one_at_a_time_changes_a_folders_files(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(BlockingIOError), only_writer(tmp_path):
+        pass
+    with only_writer(tmp_path):
+        pass

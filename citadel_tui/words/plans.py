@@ -311,6 +311,8 @@ def restart_words(state: State, device: DeviceId, label: Label) -> tuple[str, ..
 def ending_text(answer: Failed | Cancelled) -> str:
     """How a command ended that was not carried out."""
     match answer:
+        case Failed(reason=reason, holds=True):
+            return clean(f"done, but not for good: {reason}")
         case Failed(reason=reason):
             return clean(f"failed, everything is as it was: {reason}")
         case Cancelled(reason=reason):

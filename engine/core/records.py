@@ -110,7 +110,8 @@ class Notice(Struct, frozen=True, tag="notice"):
 
 
 class Residency(Struct, frozen=True, tag="residency"):
-    """Who was resident and who was pinned, for a restart to restore."""
+    """Who was resident and who was pinned, for a restart to restore: kept by itself (`recording.residency`). Journals of earlier
+    versions have it among their lines."""
 
     at_s: float
     residents: tuple[tuple[ModelName, DeviceId], ...]

@@ -9,6 +9,8 @@ import hashlib
 import hmac
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,7 @@ from msgspec import Struct
 from engine.api import EngineError
 from engine.core.names import MODEL_NAME_RULE, is_model_name
 from engine.core.serialization import Undecodable, from_json, to_readable_json
-from engine.whole_file import read_whole, write_whole
+from engine.whole_file import only_writer, read_whole, write_whole
 
 KEY_PREFIX: Final = "citadel-"
 """By which people and scanners of leaked secrets know one."""
@@ -67,21 +69,21 @@ def add_key(path: Path, name: str, now_s: float) -> str:
     """Make a key of that name and keep its hash; the key itself, which can't be had again. Raises KeysRefused."""
     if not is_model_name(name):
         raise KeysRefused(f"a key's name is {MODEL_NAME_RULE}; {name!r} is not")
-    keys = read_keys(path)
-    if any(key.name == name for key in keys):
-        raise KeysRefused(f"there is a key named {name} already; take it away first (citadel keys rm {name})")
     secret = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-    _write(path, (*keys, Key(name, _hash(secret), now_s)))
+    with _changed(path) as keys:
+        if any(key.name == name for key in keys):
+            raise KeysRefused(f"there is a key named {name} already; take it away first (citadel keys rm {name})")
+        keys.append(Key(name, _hash(secret), now_s))
     return secret
 
 
 def remove_key(path: Path, name: str) -> None:
     """Whoever has the key of that name is let in no more. Raises KeysRefused."""
-    keys = read_keys(path)
-    if all(key.name != name for key in keys):
-        known = ", ".join(key.name for key in keys) or "none"
-        raise KeysRefused(f"no key is named {name}; there are: {known}")
-    _write(path, tuple(key for key in keys if key.name != name))
+    with _changed(path) as keys:
+        if all(key.name != name for key in keys):
+            known = ", ".join(key.name for key in keys) or "none"
+            raise KeysRefused(f"no key is named {name}; there are: {known}")
+        keys[:] = [key for key in keys if key.name != name]
 
 
 def name_of(keys: tuple[Key, ...], secret: str) -> str | None:
@@ -120,8 +122,14 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-def _write(path: Path, keys: tuple[Key, ...]) -> None:
+@contextmanager
+def _changed(path: Path) -> Iterator[list[Key]]:
+    """The keys, which are in the file as they are on leaving; nobody else changes them meanwhile. Raises KeysRefused."""
     try:
-        write_whole(path, to_readable_json(_KeyFile(keys)))
+        with only_writer(path.parent):
+            yield (keys := list(read_keys(path)))
+            write_whole(path, to_readable_json(_KeyFile(tuple(keys))))
+    except BlockingIOError:
+        raise KeysRefused(f"somebody else changes {path} just now; try again") from None
     except OSError as error:
         raise KeysRefused(f"{path} can't be written: {error.strerror}; the keys are as before") from error

@@ -18,7 +18,7 @@ from engine.core.names import ModelName
 from engine.core.prediction import Rates
 from engine.core.serialization import Undecodable, from_sealed_json, to_sealed_json
 from engine.core.state import ModelState
-from engine.whole_file import read_whole, write_whole
+from engine.whole_file import put_aside, read_whole, write_whole
 
 _log: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
@@ -136,10 +136,4 @@ class FootprintStore:
         return PeaksSubject(model, known.source, known.spec.dtype, known.spec.limits, kind, self._torch)
 
     def _put_aside(self, why: str) -> str:
-        aside = self._path.with_suffix(".damaged")
-        start = f"{self._path} can't be read ({why}); footprints are learned anew"
-        try:
-            self._path.replace(aside)
-        except OSError as error:
-            return f"{start}, and the file could not be put aside: {error.strerror}"
-        return f"{start}. The file is kept as {aside.name}"
+        return f"{self._path} can't be read ({why}); footprints are learned anew, {put_aside(self._path)}"

@@ -18,15 +18,12 @@ from msgspec.structs import replace
 from engine.api import (
     Answer,
     BadRequest,
-    CannotServe,
     EngineAPI,
     EngineError,
     EngineUnreachable,
     Event,
     Hello,
-    Overloaded,
     Recorded,
-    RunStopped,
     Snapshot,
     Unfit,
     UnknownModel,
@@ -52,6 +49,7 @@ from engine.core.proposing.propose import propose
 from engine.core.records import Notice, Record
 from engine.core.tasks import KIND_OF, RunEvent, Task, TaskPart, beyond_bounds
 from engine.core.texts import in_brief
+from engine.recording.residency import ResidencyFile
 from engine.runtime.ending import ENDED_BY_OPERATOR, Ending
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
@@ -63,7 +61,17 @@ from engine.runtime.sampler import QUIET_INTERVAL_S, Rest, Sampler
 from engine.runtime.submissions import Submissions
 from engine.runtime.workers import Running
 from engine.scheduler.board import TICK_S, Instant
-from engine.scheduler.effects import AnswerCommand, CatalogTaken, Deny, Effect, Grant, StartWorker, StopRun, Write
+from engine.scheduler.effects import (
+    AnswerCommand,
+    CatalogTaken,
+    Deny,
+    Effect,
+    Grant,
+    KeepResidency,
+    StartWorker,
+    StopRun,
+    Write,
+)
 from engine.scheduler.messages import KeepAlive, KeepQuiet, Message, RestartWorker, Submit, Tick, Withdraw
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.switch import policy_for
@@ -87,6 +95,7 @@ class Engine(EngineAPI):
         scheduler: Scheduler,
         history: History,
         recorder: Recorder,
+        residency: ResidencyFile,
         clock: Clock,
         deadlines: RequestDeadlines,
     ) -> None:
@@ -94,10 +103,11 @@ class Engine(EngineAPI):
         self._scheduler: Final = scheduler
         self._history: Final = history
         self._recorder: Final = recorder
+        self._residency: Final = residency
         self._clock: Final = clock
         self._inbox: Final[asyncio.Queue[Message]] = asyncio.Queue()
         self._submissions: Final = Submissions(scheduler.known)
-        self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, self._waits_for)
+        self._runs: Final = Runs(self.post, self._run_on_worker, clock, deadlines, scheduler.waits_for)
         self._watch: Final = RequestWatch(clock)
         self._rest: Final = Rest(lambda: scheduler.may_rest(clock.monotonic()))
         self._executor: Executor | None = None
@@ -200,7 +210,7 @@ class Engine(EngineAPI):
         await self._listed.look_again(models_of(submission.command))
         answer = self._submissions.ask(submission)
         self.post(Submit(submission))
-        return await answer
+        return await self._residency.durable(await answer)
 
     async def cancel(self, submission_id: str) -> bool:
         jobs = self._scheduler.jobs(self._clock.monotonic())
@@ -291,6 +301,7 @@ class Engine(EngineAPI):
                 self._listed.begin(catalog, executor)
                 self._quiet_sample_s = sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
+                keeping = tasks.create_task(self._residency.run())
                 running = [
                     tasks.create_task(self._take_messages()),
                     tasks.create_task(sampler.run(executor.workers, self.post, self._rest)),
@@ -311,10 +322,12 @@ class Engine(EngineAPI):
                 await sampler.close()
                 await self._recorder.written()
                 recording.cancel()
+                await self._residency.kept()
+                keeping.cancel()
                 await self._history.written()
                 writer.cancel()
         except* Exception:
-            _log.critical("the engine broke; its state is in the journal", exc_info=True)
+            _log.critical("the engine broke; who was resident is kept", exc_info=True)
             self._end("the engine broke and has ended; its log says why")
             raise
         finally:
@@ -334,14 +347,13 @@ class Engine(EngineAPI):
             return Tick()
 
     def _handle(self, message: Message) -> None:
-        state, last_seq, was_waiting = self._scheduler.state, self._history.last_seq, self._scheduler.is_waiting
-        was_quiet = self._is_quiet()
+        state, was_waiting = self._scheduler.state, self._scheduler.is_waiting
+        before = self._history.last_seq, self._is_quiet()
         for effect in self._scheduler.handle(message, Instant(self._clock.now(), self._clock.monotonic())):
             self._perform(effect)
         self._rest.look_again()
         # By identity: the state is replaced whenever it changes, and comparing all of it after each message would cost more.
-        changed = self._scheduler.state is not state or self._history.last_seq != last_seq
-        changed |= self._is_quiet() != was_quiet
+        changed = self._scheduler.state is not state or (self._history.last_seq, self._is_quiet()) != before
         if changed or was_waiting or self._scheduler.is_waiting:
             self._wake()
 
@@ -349,15 +361,12 @@ class Engine(EngineAPI):
         match effect:
             case AnswerCommand(submission_id, answer):
                 self._submissions.answered(submission_id, answer)
-            case Grant(lease, device):
-                self._runs.granted(lease, device)
-            case Deny(lease, reason, retry_after_s):
-                full = None if retry_after_s is None else Overloaded(reason, retry_after_s)
-                self._runs.denied(lease, full or CannotServe(reason))
-            case StopRun(lease, reason):
-                self._runs.stop(lease, RunStopped(reason))
+            case Grant() | Deny() | StopRun():
+                self._runs.hear(effect)
             case Write(entry):
                 self._history.add(entry)
+            case KeepResidency(residency):
+                self._residency.put(residency)
             case CatalogTaken(change):
                 self._listed.taken(change)
             case _:
@@ -369,16 +378,6 @@ class Engine(EngineAPI):
     ) -> Running:
         assert self._executor is not None
         return self._executor.workers.run(device, model, task, on_part)
-
-    def _waits_for(self, model: ModelName) -> str:
-        """What a request for the model waits for that has no lease yet, in words."""
-        state = self._scheduler.state
-        if coming := next((r for r in state.of(model) if r.stage in ("pending", "loading")), None):
-            doing = "was being loaded to" if coming.stage == "loading" else "waited for room on"
-            return f"it waited for the model, which {doing} {coming.device}"
-        jobs = self._scheduler.jobs(self._clock.monotonic())
-        wanted = (job.waiting_for for job in jobs if model in models_of(job.command) and job.waiting_for)
-        return f"it waited for a place for the model ({next(wanted, 'there was none')})"
 
     def _is_quiet(self) -> bool:
         return self._scheduler.is_quiet(self._clock.monotonic())

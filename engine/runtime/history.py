@@ -20,7 +20,7 @@ class History:
         self._journal = journal
         self._clock = clock
         self._records: deque[Record] = deque(past, maxlen=HISTORY_RECORDS)
-        self._writer = Writer(journal.append, self._tell)
+        self._writer = Writer(journal.append, self.tell)
 
     def add(self, entry: Entry) -> None:
         record = self._journal.number(entry)
@@ -47,5 +47,6 @@ class History:
         """Wait until `write`, which must be running, has written everything."""
         await self._writer.written()
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Something can't be written."""
         self.add(Notice(self._clock.now(), "error", text))

@@ -22,6 +22,7 @@ from engine.core.records import Pinned, Record, Residency, Switch
 from engine.core.state import DeviceState, ModelState, RamTier, State
 from engine.libraries import torch_version
 from engine.recording.copy_rates import Circumstances, recall
+from engine.recording.residency import KeptResidency
 from engine.settings import Settings, SettingsError, check_fit, too_old
 from engine.weights.errors import BadCheckpoint, WeightsError
 from engine.weights.estimates import estimate_footprint, estimate_smaller
@@ -151,8 +152,10 @@ def _why_not_prepared(folder: Path) -> str:
 # ── what is known from earlier ───────────────────────────────────────────────────────────────────
 
 
-def last_residency(past: Sequence[Record]) -> Residency | None:
-    """The newest word on who was resident."""
+def residency_before(kept: KeptResidency, past: Sequence[Record]) -> Residency | None:
+    """Who was resident and pinned when the last engine ended. The journal says so where no engine has kept the file yet."""
+    if kept.is_there:
+        return kept.residency
     return next((r.entry for r in reversed(past) if isinstance(r.entry, Residency)), None)
 
 

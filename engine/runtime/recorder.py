@@ -11,7 +11,7 @@ from msgspec import Struct
 from engine.api import Hello, Snapshot
 from engine.clock import Clock
 from engine.core.names import ModelName
-from engine.core.records import Notice, Switch
+from engine.core.records import Switch
 from engine.core.state import State
 from engine.recording.demand import Asked, DemandLog
 from engine.recording.files import Writer
@@ -35,8 +35,8 @@ class Recorder:
         self._history: Final = history
         self._clock: Final = clock
         self._pace: Final = pace
-        self._demand: Final = Writer[Asked](demand.append, self._tell)
-        self._memory: Final = Writer[MemoryLine](memory.append, self._tell)
+        self._demand: Final = Writer[Asked](demand.append, history.tell)
+        self._memory: Final = Writer[MemoryLine](memory.append, history.tell)
         self._seen_seq = history.last_seq
         self._evicted_at_s = float("-inf")
 
@@ -75,9 +75,6 @@ class Recorder:
             if isinstance(entry, Switch) and entry.plan.victims and entry.outcome == "done":
                 self._evicted_at_s = entry.at_s + entry.total_s
         return self._clock.now() - self._evicted_at_s < PRESSURE_S
-
-    def _tell(self, text: str) -> None:
-        self._history.add(Notice(self._clock.now(), "error", text))
 
 
 def _facts(hello: Hello, interval_s: float, first: Snapshot) -> EngineFacts:

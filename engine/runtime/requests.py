@@ -9,11 +9,12 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from engine.api import CannotServe, DeadlinePassed, EngineError, Unfit
+from engine.api import CannotServe, DeadlinePassed, EngineError, Overloaded, RunStopped, Unfit
 from engine.clock import Clock
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task, TaskPart, TaskResult
 from engine.runtime.workers import Running
+from engine.scheduler.effects import Deny, Grant, StopRun
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message, RunMeasured, RunOutOfMemory
 from engine.settings.schema import RequestDeadlines
 from engine.worker.client import WorkerDied
@@ -82,6 +83,17 @@ class Runs:
         self._running: dict[int, _Run] = {}
         self._numbers = itertools.count(1)
         self._ended: EngineError | None = None
+
+    def hear(self, word: Grant | Deny | StopRun) -> None:
+        """What the scheduler says of a lease."""
+        match word:
+            case Grant(lease, device):
+                self.granted(lease, device)
+            case Deny(lease, reason, retry_after_s):
+                full = None if retry_after_s is None else Overloaded(reason, retry_after_s)
+                self.denied(lease, full or CannotServe(reason))
+            case StopRun(lease, reason):
+                self.stop(lease, RunStopped(reason))
 
     def granted(self, lease: int, device: DeviceId) -> None:
         """The lease begins."""

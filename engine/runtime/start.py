@@ -20,7 +20,7 @@ from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.policy import Policy
-from engine.core.records import Record
+from engine.core.records import Record, Residency
 from engine.core.sizes import GIB
 from engine.core.state import State
 from engine.devices.host import read_host_memory
@@ -34,13 +34,14 @@ from engine.recording.files import Bounds
 from engine.recording.footprints import FootprintStore
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
+from engine.recording.residency import ResidencyFile
 from engine.runtime.catalog_reader import CatalogReader
 from engine.runtime.engine import Engine, MakeExecutor
 from engine.runtime.executor import Executor
 from engine.runtime.history import HISTORY_RECORDS, History
 from engine.runtime.initial_state import (
     initial_state,
-    last_residency,
+    residency_before,
     with_changes,
     with_copy_rates,
     with_pins,
@@ -104,13 +105,17 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     footprints = FootprintStore(paths.footprints, known.models, torch_version())
     recalled = footprints.read()
     known = with_run_rates(with_rates(known, past), recalled.rates)
-    scheduler = _scheduler(settings, known, past)
-    scheduler.recall(recalled.peaks)
     history = History(journal, past, clock)
+    residency = ResidencyFile(paths.residency, clock, history.tell)
+    kept = residency.read()
+    before = residency_before(kept, left.records)
+    scheduler = _scheduler(settings, known, past, before if settings.restore_after_restart else None)
+    scheduler.recall(recalled.peaks)
     recorder = _recorder(settings, paths, history, clock)
     hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
-    engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
-    for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), left.warning, recalled.warning)):
+    engine = Engine(hello, scheduler, history, recorder, residency, clock, settings.requests.deadline_s)
+    lost = (left.warning, recalled.warning, kept.warning)
+    for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), *lost)):
         engine.note("warning", warning)
     cards = settings.card_uuids
     make_executor = executor_maker(
@@ -129,9 +134,8 @@ def _preload(engine: Engine, settings: Settings) -> None:
             engine.post(Submit(Submission(f"{OWN_IDS}preload-{model.name}", Load(model.name), "config")))
 
 
-def _scheduler(settings: Settings, state: State, past: Sequence[Record]) -> Scheduler:
-    """One that goes on where the last run ended, if that is wanted."""
-    before = last_residency(past) if settings.restore_after_restart else None
+def _scheduler(settings: Settings, state: State, past: Sequence[Record], before: Residency | None) -> Scheduler:
+    """One that goes on where the last run ended, if that is wanted and known."""
     state = with_pins(with_changes(state, past), before) if before else state
     scheduler = Scheduler(state, settings.policy, _patience(settings))
     if before is not None:

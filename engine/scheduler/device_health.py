@@ -65,9 +65,9 @@ class DeviceHealth:
         """How long the next pause is."""
 
     @property
-    def restoring(self) -> bool:
-        """Whether residents of a dead worker have yet to come back."""
-        return any(self._lost.values())
+    def coming_back(self) -> list[tuple[ModelName, DeviceId]]:
+        """Residents of before a restart, or of a dead worker, which are loaded again once their device is up."""
+        return [(one.model, device) for device, lost in self._lost.items() for one in lost if self._is_wanted(one)]
 
     def comes_back(self, model: ModelName) -> bool:
         """Whether the model is about to be loaded again where it was: a worker comes up there, in time and for the first time."""
@@ -94,13 +94,15 @@ class DeviceHealth:
             Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
         )
         self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
-        # One that has come somewhere else meanwhile, for a request, is not brought back beside that.
-        state = self._board.state
-        lost = [one for one in self._lost.pop(device, []) if {r.device for r in state.of(one.model)} <= one.others]
+        lost = [one for one in self._lost.pop(device, []) if self._is_wanted(one)]
         if self._deaths.get(device):
             again = f"; loading {', '.join(one.model for one in lost)} again" if lost else ""
             self._notice("info", f"the worker of {device} is back{again}", device)
         return tuple(Load(one.model, device, also=bool(one.others)) for one in lost)
+
+    def _is_wanted(self, lost: _Lost) -> bool:
+        """One that has come somewhere else meanwhile, for a request, is not brought back beside that."""
+        return {r.device for r in self._board.state.of(lost.model)} <= lost.others
 
     def worker_down(self, device: DeviceId, reason: str) -> None:
         """The device lost its residents. A new worker is started, later the more often that has happened lately."""

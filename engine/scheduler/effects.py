@@ -11,7 +11,7 @@ from engine.api import Answer
 from engine.core.catalog import CatalogChange
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
-from engine.core.records import Entry
+from engine.core.records import Entry, Residency
 from engine.core.state import ModelState
 
 # ── slabs ────────────────────────────────────────────────────────────────────────────────────────
@@ -163,6 +163,12 @@ class Write(Struct, frozen=True):
     entry: Entry
 
 
+class KeepResidency(Struct, frozen=True):
+    """Keep who is resident and pinned over restarts, in place of what was kept before."""
+
+    residency: Residency
+
+
 Work: TypeAlias = (
     ReadSlab
     | StopReading
@@ -181,4 +187,4 @@ Work: TypeAlias = (
 )
 """What the executor does."""
 
-Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | StopRun | CatalogTaken | Write
+Effect: TypeAlias = Work | AnswerCommand | Grant | Deny | StopRun | CatalogTaken | Write | KeepResidency

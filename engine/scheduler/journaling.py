@@ -4,6 +4,7 @@ and floors; who is resident, for a restart to restore; and that models chase eac
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -14,9 +15,13 @@ from engine.core.plans import PinStep, Refusal, UnpinStep
 from engine.core.records import Notice, Pinned, Refused, Residency, Switch, SwitchOutcome
 from engine.core.state import Resident, State
 from engine.scheduler.board import Board
-from engine.scheduler.effects import Effect, ReadSlab, Write
+from engine.scheduler.effects import Effect, KeepResidency, ReadSlab, Write
 from engine.scheduler.jobs import Job
 from engine.scheduler.messages import SlabRead
+
+_Place: TypeAlias = tuple[ModelName, DeviceId]
+_Noted: TypeAlias = tuple[tuple[_Place, ...], dict[ModelName, DeviceId | None]]
+"""Residents, the oldest first, and pins."""
 
 
 class JobRecords:
@@ -125,18 +130,19 @@ class ThrashWatch:
 
 
 class ResidencyNotes:
-    """Who is resident and pinned, whenever that has changed; a starting engine reads the newest (`runtime.initial_state`)."""
+    """Who is resident and pinned, at first and whenever that has changed; a starting engine reads it back."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._noted = _residency(board.state)
+        self._noted: _Noted | None = None
 
-    def consider(self) -> None:
-        """Write it down, if it is not what was written last."""
-        residency = _residency(self._board.state)
-        if residency != self._noted:
-            self._noted = residency
-            self._board.emit(Write(Residency(self._board.now.wall_s, *residency)))
+    def consider(self, coming_back: Iterable[_Place]) -> None:
+        """Have it kept, if it is not what was kept last. A restart is to restore those, too, that are `coming_back`: after
+        another restart, or their worker's death."""
+        noted = _noted(self._board.state, coming_back)
+        if noted != self._noted:
+            self._noted = noted
+            self._board.emit(KeepResidency(Residency(self._board.now.wall_s, *noted)))
 
 
 def _may_stay(state: State, resident: Resident) -> bool:
@@ -144,7 +150,8 @@ def _may_stay(state: State, resident: Resident) -> bool:
     return resident.stage == "draining" and not state.places(resident.model)
 
 
-def _residency(state: State) -> tuple[tuple[tuple[ModelName, DeviceId], ...], dict[ModelName, DeviceId | None]]:
-    ready = tuple((r.model, r.device) for r in state.residents if r.stage == "ready" or _may_stay(state, r))
+def _noted(state: State, coming_back: Iterable[_Place]) -> _Noted:
+    here = [(r.model, r.device) for r in state.residents if r.stage == "ready" or _may_stay(state, r)]
+    away = [(model, device) for model, device in coming_back if model in state.models]
     pins = {name: known.pin.device for name, known in state.models.items() if known.pin is not None}
-    return ready, pins
+    return tuple(dict.fromkeys((*away, *here))), pins

@@ -109,6 +109,18 @@ class Scheduler:
         """What is under way."""
         return tuple(job.view(mono_s) for job in self._commands.jobs)
 
+    def waits_for(self, model: ModelName) -> str:
+        """What a request for the model waits for that has no lease yet, in words."""
+        if coming := next((r for r in self.state.of(model) if r.stage in ("pending", "loading")), None):
+            doing = "was being loaded to" if coming.stage == "loading" else "waited for room on"
+            return f"it waited for the model, which {doing} {coming.device}"
+        wanted = (
+            job.waiting_for
+            for job in self.jobs(self._board.now.mono_s)
+            if model in models_of(job.command) and job.waiting_for
+        )
+        return f"it waited for a place for the model ({next(wanted, 'there was none')})"
+
     @property
     def is_waiting(self) -> bool:
         """Whether a deadline may pass: then a Tick is wanted now and then."""
@@ -137,9 +149,7 @@ class Scheduler:
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.
         jobs = self._commands.jobs
         self._slabs.settle(len(jobs), {job.incoming.model for job in jobs if job.incoming is not None})
-        # While models are still to come back, a restart is to restore them too: what was noted before their worker died holds.
-        if not self._is_restoring():
-            self._residency.consider()
+        self._residency.consider(self._coming_back())
         self._readings.asked(self._board.effects)
         return self._board.effects
 
@@ -261,9 +271,11 @@ class Scheduler:
         if not self._health.comes_back(model):
             self._own.bring(model)
 
-    def _is_restoring(self) -> bool:
-        """Whether residents of before a restart or a death have yet to come back."""
-        return self._health.restoring or any(job.submission.origin == "restore" for job in self._commands.jobs)
+    def _coming_back(self) -> list[tuple[ModelName, DeviceId]]:
+        """Residents of before a restart, a death or a plan that failed that have yet to come back."""
+        loads = (job.submission.command for job in self._commands.jobs if job.submission.origin == "restore")
+        under_way = [(load.model, load.device) for load in loads if isinstance(load, Load) and load.device is not None]
+        return [*self._health.coming_back, *under_way]
 
 
 def _seen_in_page_cache(state: State, cached: frozenset[ModelName]) -> State:

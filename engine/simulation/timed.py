@@ -21,6 +21,7 @@ from engine.scheduler.effects import (
     Deny,
     Effect,
     Grant,
+    KeepResidency,
     ReleaseModel,
     StartWorker,
     StopRun,
@@ -176,7 +177,7 @@ class _Replay:
             case Deny(lease):
                 del self._models[lease]
                 self._tally.was_denied(lease)
-            case AnswerCommand() | StopRun() | Write() | CatalogTaken():
+            case AnswerCommand() | StopRun() | Write() | KeepResidency() | CatalogTaken():
                 pass
             case _:
                 if isinstance(effect, ReleaseModel):

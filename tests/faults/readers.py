@@ -17,6 +17,7 @@ from citadel_tui.cli.input_files import read_lines
 from citadel_tui.session.file import FORMAT, SessionHead, SessionLine, read_session
 from citadel_tui.settings.file import load_settings_file
 from engine.api import EngineError, Recorded, Updated
+from engine.clock import SystemClock
 from engine.core.commands import Batch, Evict, Load, SetPin
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.models import Limits, ModelSpec
@@ -30,9 +31,10 @@ from engine.recording.files import Bounds
 from engine.recording.footprints import FootprintStore
 from engine.recording.journal import CURRENT, Journal
 from engine.recording.memory import MEMORY_FILE, recorded_memory
+from engine.recording.residency import KeptResidency, ResidencyFile
 from engine.recording.trace import TraceError, read_trace
 from engine.replay.box import read_sizes
-from engine.runtime.initial_state import last_residency, with_changes, with_pins, with_rates
+from engine.runtime.initial_state import residency_before, with_changes, with_pins, with_rates
 from engine.settings import load_settings
 from engine.weights.checks import check_checkpoint
 from engine.weights.errors import WeightsError
@@ -107,7 +109,7 @@ def journal_without_checksums(folder: Path) -> Reader:
     def read(data: bytes) -> None:
         path.write_bytes(data)
         past = Journal(folder, BOUNDS).read_back().records
-        before = last_residency(past)
+        before = residency_before(KeptResidency(None, is_there=False), past)
         with_rates(state, past)
         if before is not None:
             with_pins(with_changes(state, past), before)
@@ -153,6 +155,30 @@ def footprints(folder: Path) -> Reader:
 
     written = asyncio.run(_written())
     return Reader((written, written[: written.rindex(b',"crc32"')] + b"}"), read)
+
+
+def residency(folder: Path) -> Reader:
+    path, state = folder / "residency.json", scripted_state()
+    names = tuple(state.models)
+    kept = Residency(6.0, ((names[0], "gpu0"), (names[1], "gpu1")), {names[0]: None, names[2]: "gpu1"})
+
+    async def _written() -> bytes:
+        file = ResidencyFile(path, SystemClock(), _unheard)
+        writing = asyncio.create_task(file.run())
+        file.put(kept)
+        assert await file.kept() == ""
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        return path.read_bytes()
+
+    def read(data: bytes) -> None:
+        found = ResidencyFile(_put(path, data), SystemClock(), _unheard).read()
+        assert found.residency in (kept, None), "a damaged file was taken for what was kept"
+
+    return Reader((asyncio.run(_written()),), read, sealed=True)
+
+
+def _unheard(_text: str) -> None: ...
 
 
 def copy_rates(folder: Path) -> Reader:
@@ -420,6 +446,7 @@ def frames(_folder: Path) -> Reader:
 
 
 READERS: Final[tuple[MakeReader, ...]] = (
-    journal, journal_without_checksums, memory, demand, footprints, copy_rates, layout, header, header_values, index, checkpoint,
+    journal, journal_without_checksums, memory, demand, footprints, residency, copy_rates,
+    layout, header, header_values, index, checkpoint,
     settings, console_settings, keys, trace, sizes, session, bench, frames,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.gateway.keys import KEY_PREFIX, KeyFile, KeysRefused, add_key, name_of, read_keys, remove_key
+from engine.whole_file import only_writer
 
 
 @pytest.fixture
@@ -78,3 +79,14 @@ def test_a_name_is_given_once_and_a_missing_one_is_named_with_those_that_are_the
         add_key(path, "app", 0.0)
     with pytest.raises(KeysRefused, match="no key is named web; there are: app"):
         remove_key(path, "web")
+
+
+def test_two_who_change_the_keys_at_once_lose_none(path: Path) -> None:
+    with only_writer(path.parent), pytest.raises(KeysRefused, match=r"somebody else changes .* just now; try again"):
+        add_key(path, "late", 0.0)
+
+    assert read_keys(path) == ()
+    add_key(path, "late", 0.0)
+    with only_writer(path.parent), pytest.raises(KeysRefused, match="try again"):
+        remove_key(path, "late")
+    assert [key.name for key in read_keys(path)] == ["late"]

@@ -23,11 +23,12 @@ from engine.recording.demand import DemandLog
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
 from engine.recording.memory import MemoryLog
+from engine.recording.residency import ResidencyFile
 from engine.runtime.catalog_reader import CatalogReader
 from engine.runtime.engine import Engine
 from engine.runtime.executor import Executor
 from engine.runtime.history import History
-from engine.runtime.initial_state import ModelLook, initial_state, last_residency, with_pins
+from engine.runtime.initial_state import ModelLook, initial_state, residency_before, with_pins
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
 from engine.scheduler.board import Patience
@@ -115,16 +116,17 @@ async def _opened(
     bounds = Bounds(1 << 20, 2)
     journal = Journal(folder, bounds)
     past: list[Record] = journal.read_back().records
-    before = last_residency(past)
+    history = History(journal, past, clock)
+    residency = ResidencyFile(folder / "residency.json", clock, history.tell)
+    before = residency_before(residency.read(), past)
     state = with_pins(start.state, before) if before else start.state
     scheduler = Scheduler(state, policy or settings.policy, patience)
     if before is not None:
         scheduler.expect_back(before.residents)
     hello = Hello(PROTOCOL, "0", "test-box", 1, clock.now(), str(config), "scripted workers")
-    history = History(journal, past, clock)
     pace = Pace(quiet_s=30.0, pressed_s=sample_s)
     recorder = Recorder(DemandLog(folder, bounds), MemoryLog(folder, bounds), history, clock, pace)
-    engine = Engine(hello, scheduler, history, recorder, clock, settings.requests.deadline_s)
+    engine = Engine(hello, scheduler, history, recorder, residency, clock, settings.requests.deadline_s)
     configs = {device: WorkerConfig(device, "ram", 0, ArenaSize(0)) for device in state.devices}
     footprints = ScriptedFootprints(state.models)
 

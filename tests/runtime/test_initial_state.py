@@ -14,7 +14,8 @@ from engine.core.models import ModelSpec, Pin
 from engine.core.records import Record, Residency
 from engine.core.sizes import GIB
 from engine.recording.copy_rates import Circumstances, CopyRates, keep_rates
-from engine.runtime.initial_state import Start, initial_state, last_residency, with_copy_rates, with_pins, with_rates
+from engine.recording.residency import KeptResidency
+from engine.runtime.initial_state import Start, initial_state, residency_before, with_copy_rates, with_pins, with_rates
 from engine.settings import Settings, device_specs, load_settings
 from engine.weights.layout import LAYOUT_FILE, TensorFacts, place
 from engine.weights.slab import Prepared, SlabContents, write_prepared
@@ -83,11 +84,14 @@ def test_a_model_whose_dtype_its_cards_are_too_old_for_is_known_with_the_reason(
 # ── what earlier runs and measurements have left ──────────────────────────────────────────────
 
 
-def test_the_newest_residency_counts() -> None:
+def test_the_file_says_who_was_resident_and_before_there_was_one_the_journal() -> None:
     older, newer = Residency(1.0, (("a", "gpu0"),), {}), Residency(2.0, (), {"a": None})
+    journal = [Record(1, older), Record(2, newer)]
 
-    assert last_residency([Record(1, older), Record(2, newer)]) == newer
-    assert last_residency([]) is None
+    assert residency_before(KeptResidency(None, is_there=False), journal) == newer
+    assert residency_before(KeptResidency(None, is_there=False), []) is None
+    assert residency_before(KeptResidency(older, is_there=True), journal) == older
+    assert residency_before(KeptResidency(None, is_there=True, warning="damaged"), journal) is None
 
 
 def test_pins_of_the_last_run_replace_the_catalogs_where_their_devices_still_exist() -> None:

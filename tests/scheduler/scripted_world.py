@@ -11,7 +11,7 @@ from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.policy import Policy
-from engine.core.records import Entry
+from engine.core.records import Entry, Residency
 from engine.core.state import State
 from engine.scheduler.board import Instant, Patience
 from engine.scheduler.effects import (
@@ -25,6 +25,7 @@ from engine.scheduler.effects import (
     Grant,
     InvalidateSlab,
     KeepPeaks,
+    KeepResidency,
     KillWorker,
     KnowModel,
     ReadSlab,
@@ -79,6 +80,7 @@ class World:
         self.retry_after_s: dict[int, float | None] = {}
         """Of those that were denied."""
         self.written: list[Entry] = []
+        self.residencies: list[Residency] = []
         self.catalog_changes: list[CatalogChange] = []
         self.checking: ModelName | None = None
         """Whose slab is being checked; that takes until the test says what was found."""
@@ -119,6 +121,8 @@ class World:
                     self.waiting.append(effect)
                 case Write(entry):
                     self.written.append(entry)
+                case KeepResidency(residency):
+                    self.residencies.append(residency)
                 case CatalogTaken(change):
                     self.catalog_changes.append(change)
                 case VerifySlab(model):

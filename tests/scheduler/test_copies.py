@@ -9,7 +9,7 @@ from engine.core.commands import Evict, Load, SetPin
 from engine.core.devices import Reading
 from engine.core.forecast.run_costs import ran
 from engine.core.policy import Policy
-from engine.core.records import Residency, Switch
+from engine.core.records import Switch
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.messages import DeviceRead, KeepAlive, KeepQuiet, WorkerUp
@@ -148,7 +148,7 @@ def test_a_model_that_moves_is_noted_in_one_place() -> None:
 
     world.give_back(held)
 
-    noted = [entry.residents for entry in world.written if isinstance(entry, Residency)]
+    noted = [kept.residents for kept in world.residencies]
     assert noted[-1] == (("a", "gpu1"),)
     assert all(len(residents) <= 1 for residents in noted)
 

@@ -1,12 +1,19 @@
-"""What is written down without being asked for: thrash, once while it lasts; residency, whenever it has changed."""
+"""What is written down without being asked for: thrash, once while it lasts; residency, at first and whenever it has changed."""
 
 from __future__ import annotations
 
 from engine.core.commands import Load, SetPin
 from engine.core.policy import Policy
-from engine.core.records import Notice, Residency
+from engine.core.records import Notice
+from engine.scheduler.effects import StartWorker
 from tests.core.boxes import box
 from tests.scheduler.scripted_world import World
+
+
+def lose_worker(world: World, device: str) -> None:
+    """It dies, and no other comes up in its place."""
+    world.kill_worker(device)
+    world.waiting.remove(world.expect(StartWorker))
 
 
 def warnings(world: World) -> list[Notice]:
@@ -39,7 +46,7 @@ def test_models_that_chase_each_other_are_told_of_once_an_episode() -> None:
     assert len(warnings(world)) == 2
 
 
-def test_residency_is_written_when_it_changes_and_not_while_a_dead_workers_models_are_away() -> None:
+def test_residency_is_kept_when_it_changes_and_not_while_a_dead_workers_models_are_away() -> None:
     world = World(box({"a": 10}))
     world.submit(Load("a"))
     world.settle()
@@ -47,5 +54,30 @@ def test_residency_is_written_when_it_changes_and_not_while_a_dead_workers_model
     world.kill_worker("gpu0")
     world.settle()
 
-    written = [(e.residents, e.pins) for e in world.written if isinstance(e, Residency)]
-    assert written == [((("a", "gpu0"),), {}), ((("a", "gpu0"),), {"a": None})]
+    kept = [(one.residents, one.pins) for one in world.residencies]
+    assert kept == [((), {}), ((("a", "gpu0"),), {}), ((("a", "gpu0"),), {"a": None})]
+
+
+def test_a_pin_is_kept_also_while_a_dead_workers_models_are_away() -> None:
+    world = World(box({"a": 10, "b": 10}, {"gpu0": 100, "gpu1": 100}))
+    world.submit(Load("a", "gpu0"))
+    world.settle()
+    lose_worker(world, "gpu0")
+    world.submit(Load("b", "gpu1"))
+    world.settle()
+    world.submit(SetPin("b"))
+
+    newest = world.residencies[-1]
+    assert set(newest.residents) == {("a", "gpu0"), ("b", "gpu1")}
+    assert newest.pins == {"b": None}
+
+
+def test_what_has_come_elsewhere_meanwhile_is_kept_there_only() -> None:
+    world = World(box({"a": 10}, {"gpu0": 100, "gpu1": 100}))
+    world.submit(Load("a", "gpu0"))
+    world.settle()
+    lose_worker(world, "gpu0")
+    world.submit(Load("a", "gpu1"))
+    world.settle()
+
+    assert world.residencies[-1].residents == (("a", "gpu1"),)

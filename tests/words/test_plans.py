@@ -16,6 +16,7 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.words.plans import (
     IN_THE_WAY,
+    ending_text,
     plan_text,
     plan_words,
     proposal_text,
@@ -25,6 +26,7 @@ from citadel_tui.words.plans import (
     restart_words,
 )
 from citadel_tui.words.records import record_text
+from engine.api import Failed
 from engine.core.commands import Batch, Evict, Load, Move, SetPin
 from engine.core.plans import (
     Alternative,
@@ -167,6 +169,11 @@ def test_a_refusal_as_the_shell_prints_it() -> None:
         "  gpu1: 90 MiB free of 512 MiB; it is lost",
         "  in the way: model-0 on gpu0 (60 MiB), pinned",
     ]
+
+
+def test_what_is_done_but_not_kept_is_not_said_to_have_changed_nothing() -> None:
+    assert ending_text(Failed("gpu0 ran out")) == "failed, everything is as it was: gpu0 ran out"
+    assert ending_text(Failed("the disk is full", holds=True)) == "done, but not for good: the disk is full"
 
 
 def test_a_proposal_as_the_shell_prints_it() -> None:
