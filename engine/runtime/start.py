@@ -198,7 +198,7 @@ def executor_maker(
     """
     ahead = touched_ahead(state, read_host_memory().available_bytes)
     arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
-    spawner = ForkServer(arena.fd)
+    spawner = ForkServer(arena.fd, not_answering_s)
     specs = {name: known.spec for name, known in state.models.items()}
     store = SlabStore(specs, sources, cache, arena, spawner, clock, not_answering_s)
     workers = {

@@ -1,14 +1,16 @@
-"""The engine's side of the fork server: starts it, asks it for workers, hears how they end, replaces it when it dies."""
+"""The engine's side of the fork server: starts it, asks it for workers, hears how they end, replaces it when it dies or hangs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -18,15 +20,27 @@ from engine.worker.client import WorkerDied, WorkerProcess
 from engine.worker.protocol import (
     BROKEN_CONTEXT_STATUS,
     MAX_MESSAGE_BYTES,
+    Call,
     Exited,
     Fork,
     Forked,
     FromServer,
+    Here,
     WorkerConfig,
 )
 
+_log: Final = logging.getLogger(__name__)
+
 SERVER_GONE: Final = "ended, and its fork server with it"
 _END_GRACE_S: Final = 5.0
+_CALL_S: Final = 1.0
+"""Between two calls for a sign of life."""
+_LONGEST_CALL_S: Final = 2.0
+"""No call counts for more: where this process, or the whole machine, stood still, the server had no time to answer."""
+NOT_ANSWERING_S: Final = 15.0
+"""For a sign of life, before the server is replaced."""
+_IMPORT_S: Final = 180.0
+"""For the first sign, before which it imports torch."""
 BRIEF_SPINNING: Final = {"GOMP_SPINCOUNT": "10000"}
 """For torch's threads. After a copy they would spin for milliseconds by default, on processors that its caller waits for; a tenth
 of a millisecond bridges the gaps between the operations of a run as well."""
@@ -40,8 +54,9 @@ class _Child(NamedTuple):
 class ForkServer:
     """Makes workers from a process that has torch and transformers imported. This process never imports them."""
 
-    def __init__(self, arena_fd: int) -> None:
+    def __init__(self, arena_fd: int, not_answering_s: float = NOT_ANSWERING_S) -> None:
         self._arena_fd: Final = arena_fd
+        self._not_answering_s: Final = not_answering_s
         self._server: _Connection | None = None
         self._starting: Final = asyncio.Lock()
 
@@ -51,7 +66,7 @@ class ForkServer:
             if self._server is None or self._server.lost:
                 if self._server is not None:
                     await self._server.close()
-                self._server = await _Connection.open()
+                self._server = await _Connection.open(self._not_answering_s)
         worker = await self._server.fork(config, self._arena_fd)
         try:
             await worker.ready()
@@ -70,21 +85,25 @@ class ForkServer:
 class _Connection:
     """One life of the server process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, not_answering_s: float) -> None:
         self._process: Final = process
         self._control: Final = control
         self._tickets: Final = count()
         self._forks: Final[dict[int, asyncio.Future[_Child]]] = {}
         self._exits: Final[dict[int, asyncio.Future[str]]] = {}
+        self._not_answering_s: Final = not_answering_s
+        self._patience_s = _IMPORT_S
+        self._silent_s = 0.0
         self._listening: Final = asyncio.create_task(self._listen(), name="fork-server")
+        self._calling: Final = asyncio.create_task(self._call(), name="calls to the fork server")
 
     @classmethod
-    async def open(cls) -> _Connection:
+    async def open(cls, not_answering_s: float) -> _Connection:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
             process = await asyncio.to_thread(_start, theirs)
-        return cls(process, ours)
+        return cls(process, ours, not_answering_s)
 
     @property
     def lost(self) -> bool:
@@ -119,6 +138,7 @@ class _Connection:
             with contextlib.suppress(OSError):  # the process may have gone first
                 self._control.shutdown(socket.SHUT_RDWR)
         await self._listening
+        self._calling.cancel()
         await asyncio.to_thread(_wait, self._process)
 
     async def _listen(self) -> None:
@@ -129,6 +149,7 @@ class _Connection:
         except ConnectionError:
             pass
         finally:
+            self._calling.cancel()
             self._control.close()
         for forked in self._forks.values():
             if not forked.done():
@@ -136,8 +157,24 @@ class _Connection:
         for pid, exited in self._exits.items():
             _watch_orphan(loop, pid, exited)
 
+    async def _call(self) -> None:
+        """Ask for signs of life; a server that gives none is killed, which `_listen` hears of. Its workers live on."""
+        called_s = time.monotonic()
+        while self._silent_s < self._patience_s:
+            with contextlib.suppress(OSError):  # full of calls that nobody reads, or about to close
+                self._control.send(to_msgpack(Call()))
+            await asyncio.sleep(_CALL_S)
+            now_s = time.monotonic()
+            self._silent_s += min(now_s - called_s, _LONGEST_CALL_S)
+            called_s = now_s
+        _log.error("the fork server has not answered for %.0f s and is replaced", self._silent_s)
+        self._process.kill()
+
     def _hear(self, message: FromServer) -> None:
+        self._silent_s, self._patience_s = 0.0, self._not_answering_s
         match message:
+            case Here():
+                pass
             case Forked(ticket, pid):
                 exited = self._exits[pid] = asyncio.get_running_loop().create_future()
                 forked = self._forks.get(ticket)
@@ -155,11 +192,13 @@ def _start(control: socket.socket) -> subprocess.Popen[bytes]:
     )
     return subprocess.Popen(
         # -P: not the current folder's modules, which are whatever lies where the user happened to be.
-        [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno())],
+        [sys.executable, "-P", "-m", "engine.worker.server", str(control.fileno()), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),
         env=environment,
-        start_new_session=True,  # a terminal's hang-up or ctrl+c is the engine's business
+        # A terminal's hang-up or ctrl+c is the engine's business. Not a session of its own, though: should the engine go while
+        # the server is stopped, the kernel sends SIGHUP to a group that is left behind in its session.
+        process_group=0,
     )
 
 

@@ -273,11 +273,22 @@ FromWorker: TypeAlias = Ready | Advanced | RunPart | Reply
 MAX_MESSAGE_BYTES: Final = 1 << 16
 
 
-class Fork(Struct, frozen=True):
+class Fork(Struct, frozen=True, tag="fork"):
     """Make a worker. Two descriptors come along: its end of the stream, and the RAM tier's memory file."""
 
     ticket: int
     config: WorkerConfig
+
+
+class Call(Struct, frozen=True, tag="call"):
+    """A sign of life is wanted. Answer: Here, at once, but for the time of the imports."""
+
+
+ToServer: TypeAlias = Fork | Call
+
+
+class Here(Struct, frozen=True, tag="here"):
+    pass
 
 
 class Forked(Struct, frozen=True, tag="forked"):
@@ -291,4 +302,4 @@ class Exited(Struct, frozen=True, tag="exited"):
     """As `os.waitstatus_to_exitcode` has it: negative for a signal."""
 
 
-FromServer: TypeAlias = Forked | Exited
+FromServer: TypeAlias = Forked | Exited | Here
