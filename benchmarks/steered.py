@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from engine.paths import find_paths, make_folders
+from engine.lock import sole_engine
+from engine.paths import find_paths
 from engine.service.serve import serve
 from tests.nvml.script import NvmlScript, ScriptedCard
 from tests.pty.moving_figures import CARDS, moved, requests_moved
@@ -29,13 +30,13 @@ MODELS: Final = 8
 async def steer(mode: Mode, folder: Path) -> None:
     """Serve, and change all figures every second until stopped."""
     paths = find_paths(os.environ)
-    make_folders(paths)
     engine = await busy_engine(models=MODELS)
     script = NvmlScript(folder / "nvml")
     cards = [script.card(), script.card()]
     changing = asyncio.create_task(_change(engine, cards)) if mode == "changing" else None
     try:
-        await serve(engine, paths, on_ready=lambda: _tell(READY))
+        with sole_engine(paths) as lock:
+            await serve(engine, paths, lock, on_ready=lambda: _tell(READY))
     finally:
         if changing is not None:
             changing.cancel()

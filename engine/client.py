@@ -26,8 +26,9 @@ from engine.core.records import Record
 from engine.core.serialization import Undecodable, from_json, to_json
 from engine.core.tasks import RunEvent, RunResult, Task
 from engine.core.texts import fault_of_text
+from engine.lock import Holder, holder, script_words
 from engine.paths import Paths
-from engine.transport import ANSWER_DEADLINE_S, HttpRequest, ResponseHead, exchange, stream
+from engine.transport import ANSWER_DEADLINE_S, HttpRequest, NoEngine, ResponseHead, exchange, stream
 from engine.wire import (
     MAX_RESULT_BYTES,
     MODE_HEADER,
@@ -52,8 +53,23 @@ _T = TypeVar("_T")
 async def connect(paths: Paths, *, read_only: bool = False) -> RemoteEngine:
     """The running engine. Raises EngineUnreachable when there is none, or when it speaks another version."""
     engine = RemoteEngine(paths.socket, read_only=read_only)
-    await engine.hello()
+    try:
+        await engine.hello()
+    except NoEngine:
+        if found := holder(paths):
+            raise NoEngine(_why_unheard(found)) from None
+        raise
     return engine
+
+
+def _why_unheard(found: Holder) -> str:
+    if found.host == "script":
+        return script_words(found)
+    process = f" (process {found.pid})" if found.pid else ""
+    return (
+        f"the engine{process} does not listen just now: it starts, ends, or makes its socket anew after somebody removed it; "
+        "try again in a few seconds"
+    )
 
 
 class RemoteEngine(EngineAPI):

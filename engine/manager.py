@@ -25,7 +25,6 @@ from engine.api import (
     Embeddings,
     EngineAPI,
     EngineError,
-    EngineUnreachable,
     Failed,
     Generation,
     generation_of,
@@ -39,10 +38,13 @@ from engine.core.model_names import model_meant
 from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import EmbedOptions, GenerateSettings, Message, RunEvent, RunResult, Task, TaskKind, TextPart
+from engine.lock import AlreadyRunning, EngineLock
 from engine.own_models import NewModel, OwnModels
 from engine.paths import find_paths
+from engine.process import until_it_answers
 from engine.runtime.start import start_engine
 from engine.settings import find_config_folder
+from engine.transport import NoEngine
 
 _T = TypeVar("_T")
 
@@ -127,7 +129,8 @@ class TextBeingWritten(Iterator[str]):
 
 
 class GPUManager:
-    """Steers the running engine, or one of its own in this process when none runs.
+    """Steers the running engine, or one of its own in this process when none runs. Raises EngineError where another script has
+    one of its own: there is one engine on the devices.
 
     Calls block. Close it, or use it in a `with` block: an engine of its own ends with it, a running one goes on.
     """
@@ -138,7 +141,8 @@ class GPUManager:
         self._thread.start()
         self._streaming: set[asyncio.Task[None]] = set()
         try:
-            self._engine = self._wait(_engine(Path(config) if config is not None else None))
+            self._lock = EngineLock(find_paths(os.environ), "script")
+            self._engine = self._wait(_engine(Path(config) if config is not None else None, self._lock))
         except BaseException:
             self._end_loop()
             raise
@@ -247,6 +251,7 @@ class GPUManager:
         if self._thread.is_alive():
             self._wait(self._leave_streams())
             self._wait(self._engine.close())
+            self._lock.release()
             self._end_loop()
 
     def __enter__(self) -> Self:
@@ -335,8 +340,19 @@ def _not_rewritten(new: str | None, name: ModelName) -> str:
     return new
 
 
-async def _engine(config: Path | None) -> EngineAPI:
+async def _engine(config: Path | None, lock: EngineLock) -> EngineAPI:
+    """The engine that runs, or comes up just now; else one of this process, with `lock` held."""
+    paths = find_paths(os.environ)
     try:
-        return await connect(find_paths(os.environ))
-    except EngineUnreachable:
+        return await connect(paths)
+    except NoEngine:
+        pass
+    try:
+        lock.take()
+    except AlreadyRunning:
+        return await until_it_answers(paths)
+    try:
         return await start_engine(find_config_folder(config, os.environ, Path.cwd()), os.environ)
+    except BaseException:
+        lock.release()
+        raise

@@ -1,79 +1,25 @@
-"""The engine's process, seen from outside: whether one is there, and starting one that outlives its starter, watched until it
-answers or has died. It holds a lock on one file for its whole life, so the kernel knows of it even after a crash."""
+"""The engine's process, seen from outside: starting one that outlives its starter, watched until it answers or has died, and
+ending one, also when it hangs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
+import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from engine.api import EngineError, EngineUnreachable
 from engine.child_environment import child_environment
-from engine.client import connect
+from engine.client import RemoteEngine, connect
 from engine.core.serialization import Undecodable, from_json
+from engine.lock import AlreadyRunning, Holder, holder, script_words, signal_holder
 from engine.paths import Paths, make_folders
-from engine.transport import NoEngine
+from engine.transport import EngineHangs, NoEngine
 from engine.wire import StartReport
-
-_LOOK_S: Final = 0.01
-
-
-class AlreadyRunning(EngineError):
-    """Another engine of this user is there, or just starting."""
-
-
-@contextlib.contextmanager
-def sole_engine(paths: Paths) -> Iterator[None]:
-    """Be the only engine of these paths while inside. Raises AlreadyRunning."""
-    descriptor = os.open(_lock_file(paths), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not _locked(descriptor):
-            raise AlreadyRunning(
-                f"an engine is already running for {paths.run} (process {running_pid(paths)}); attach with `citadel`, "
-                "end it with `citadel stop`, or set CITADEL_HOME for another"
-            )
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the lock is ours now. It is tried more than once, since a look by `running_pid` holds it for a moment."""
-    for _attempt in range(3):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(_LOOK_S)
-    return False
-
-
-def running_pid(paths: Paths) -> int | None:
-    """Process id of the engine that holds the lock; 0 while it has not said; None when there is none."""
-    try:
-        descriptor = os.open(_lock_file(paths), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        said = os.pread(descriptor, 20, 0).strip()
-        return int(said) if said.isdigit() else 0
-    finally:
-        os.close(descriptor)
-    return None
-
-
-def _lock_file(paths: Paths) -> Path:
-    return paths.run / "engine.lock"
-
 
 ENGINE_PROGRAM: Final = ("-P", "-m", "engine.service")
 """What Python runs. `-P` keeps a folder named engine in the working folder from being taken for ours."""
@@ -81,36 +27,112 @@ _LOG_LIMIT_BYTES: Final = 4 << 20
 _LAST_WORDS_BYTES: Final = 2000
 _POLL_S: Final = 0.05
 _STOP_DEADLINE_S: Final = 20.0
+_START_DEADLINE_S: Final = 120.0
+
+
+class StillThere(EngineUnreachable):
+    """The engine was told to end, and has not."""
 
 
 class StartFailed(EngineError):
-    """The engine's process ended before it answered."""
+    """The engine's process ended before it answered, or does not answer."""
 
 
 async def ensure_engine(
     paths: Paths, config: Path, program: Sequence[str] = ENGINE_PROGRAM
 ) -> Literal["attached", "started"]:
-    """See to it that an engine answers at `paths`; `config` counts only when one must be started. Raises StartFailed."""
+    """See to it that an engine answers at `paths`; `config` counts only when one must be started. Raises StartFailed,
+    AlreadyRunning for a script's own engine."""
     try:
         await (await connect(paths)).close()
     except NoEngine:
-        if running_pid(paths) is None:
+        if holder(paths) is None:
             return await _start(paths, config, program)
-        await _until_it_answers(paths)
+        await until_it_answers(paths)
     return "attached"
 
 
-async def wait_until_gone(paths: Paths) -> None:
-    """Returns when no engine process holds these paths any more. Raises EngineUnreachable when it takes too long."""
+async def until_it_answers(paths: Paths) -> RemoteEngine:
+    """The engine whose process is there but may not listen yet. Raises StartFailed when it goes instead, AlreadyRunning where it
+    is a script's own."""
     try:
-        async with asyncio.timeout(_STOP_DEADLINE_S):
-            while running_pid(paths) is not None:  # noqa: ASYNC110 - another process's end sets no event of ours
+        async with asyncio.timeout(_START_DEADLINE_S):
+            while found := holder(paths):
+                if found.host == "script":
+                    raise AlreadyRunning(script_words(found))
+                with contextlib.suppress(NoEngine):
+                    return await connect(paths)
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        raise EngineUnreachable(
-            f"the engine (process {running_pid(paths)}) was asked to end but is still there after {_STOP_DEADLINE_S:g} s; "
-            f"its log is {paths.log}"
+        raise StartFailed(
+            f"the engine that was starting does not listen after {_START_DEADLINE_S:g} s; its log is {paths.log}. End it with "
+            "`citadel stop`"
         ) from None
+    raise StartFailed(f"the engine that was starting has ended; its log is {paths.log}")
+
+
+# ── its end ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def end_engine(paths: Paths, *, now: bool, tell: Callable[[str], None]) -> None:
+    """Have the engine end: in order where it answers, else by force; `tell` hears what goes beyond asking. Returns when it is
+    gone. Raises EngineUnreachable where there is none, and where nothing ends it."""
+    found = holder(paths)
+    try:
+        async with asyncio.timeout(_STOP_DEADLINE_S if now else None):
+            await RemoteEngine(paths.socket).stop(now=now)
+        await _until_gone(paths, found)
+    except NoEngine:
+        if found is None:
+            raise
+        if found.host == "script":
+            raise EngineUnreachable(script_words(found)) from None
+        await _end_unheard(paths, found, tell)
+    except EngineHangs:
+        await _kill(paths, found, "the engine does not answer", tell)
+    except TimeoutError:
+        await _kill(paths, found, f"the engine has not ended within {_STOP_DEADLINE_S:g} s", tell)
+    except StillThere as still:
+        await _kill(paths, found, str(still), tell)
+
+
+async def wait_until_gone(paths: Paths) -> None:
+    """Returns when no engine process holds these paths any more. Raises StillThere when it takes too long."""
+    await _until_gone(paths, holder(paths))
+
+
+async def _until_gone(paths: Paths, found: Holder | None) -> None:
+    """Whoever holds the lock by now may be the next one, which a service manager has started."""
+    try:
+        async with asyncio.timeout(_STOP_DEADLINE_S):
+            while found is not None and holder(paths) == found:  # noqa: ASYNC110 - another process's end sets no event of ours
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise StillThere(f"the engine was told to end and is still there after {_STOP_DEADLINE_S:g} s") from None
+
+
+async def _end_unheard(paths: Paths, found: Holder, tell: Callable[[str], None]) -> None:
+    """It listens nowhere: it starts or ends just now, or somebody took its socket away."""
+    if not signal_holder(paths, found, signal.SIGTERM):
+        await _kill(paths, found, "the engine does not listen", tell)
+        return
+    tell(f"the engine (process {found.pid}) does not listen; it was told by a signal to end")
+    try:
+        await _until_gone(paths, found)
+    except StillThere as still:
+        await _kill(paths, found, str(still), tell)
+
+
+async def _kill(paths: Paths, found: Holder | None, why: str, tell: Callable[[str], None]) -> None:
+    if found is None or not signal_holder(paths, found, signal.SIGKILL):
+        if holder(paths) is None:
+            return
+        raise EngineUnreachable(f"{why}, and which process it is can't be told: nothing was ended; end it by hand")
+    tell(f"{why}; its process, {found.pid}, was killed. Its log is {paths.log}; models come back when an engine starts")
+    await _until_gone(paths, found)
+
+
+# ── its start ────────────────────────────────────────────────────────────────────────────────────
 
 
 async def _start(paths: Paths, config: Path, program: Sequence[str]) -> Literal["attached", "started"]:
@@ -126,8 +148,8 @@ async def _start(paths: Paths, config: Path, program: Sequence[str]) -> Literal[
     if report is not None and report.ready:
         return "started"
     _reap(pid)
-    if running_pid(paths) is not None:  # another starter was faster, and ours gave way
-        await _until_it_answers(paths)
+    if holder(paths) is not None:  # another starter was faster, and ours gave way
+        await until_it_answers(paths)
         return "attached"
     raise StartFailed(report.message if report else _last_words(paths.log, written_bytes))
 
@@ -157,16 +179,6 @@ async def _read_report(descriptor: int) -> StartReport | None:
     with contextlib.suppress(Undecodable):
         return from_json(body, StartReport)
     return None
-
-
-async def _until_it_answers(paths: Paths) -> None:
-    """Wait while an engine process is there but not yet listening. Raises StartFailed when it goes instead."""
-    while running_pid(paths) is not None:
-        with contextlib.suppress(NoEngine):
-            await connect(paths)
-            return
-        await asyncio.sleep(_POLL_S)
-    raise StartFailed(f"the engine that was starting has ended; its log is {paths.log}")
 
 
 def _reap(pid: int) -> None:

@@ -1,4 +1,5 @@
-"""HTTP over the engine's Unix socket, as little of it as one client of one server needs.
+"""HTTP over the engine's Unix socket, as little of it as one client of one server needs. Nothing is said before it is certain
+that the socket's folder and whoever answers there are this user's.
 
 It speaks HTTP/1.0, one connection a call, so that a body ends where the connection does. A full HTTP client costs 0.15 s of
 imports, most of what `citadel status` may take; this costs nothing beside asyncio.
@@ -8,17 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import os
+import struct
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from socket import SO_PEERCRED, SOL_SOCKET
+from typing import Any, Final, Protocol, TypeVar
 
 from engine.api import EngineUnreachable
+from engine.paths import require_private
 from engine.wire import KEEP_ALIVE_S, MAX_BODY_BYTES
+
+_T = TypeVar("_T")
 
 ANSWER_DEADLINE_S: Final = 10.0
 """For calls that the engine answers from what it knows."""
 _SILENCE_LIMIT_S: Final = 4 * KEEP_ALIVE_S
+"""Whoever says nothing for so long hangs."""
 MAX_ANSWER_BYTES: Final = 256 << 20
 """Of a whole answer: far above any snapshot and all records."""
 _PIECE_BYTES: Final = 1 << 20
@@ -26,10 +34,29 @@ _MOST_DIGITS: Final = 18
 _NO_ANSWER: Final = (
     "what listens at the engine's socket gives no answer of an engine; look who it is, or end it with `citadel stop`"
 )
+_LOOKS: Final = 2
+"""Of so many signs of life one must come: where this very process stood still, the first was late through no fault of theirs."""
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""The kernel's `struct ucred`: pid, uid, gid."""
+
+
+class PeerSocket(Protocol):
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+def peer_uid(socket: PeerSocket) -> int:
+    """User id of the process at the other end."""
+    _pid, uid, _gid = _CREDENTIALS.unpack(socket.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
 
 
 class NoEngine(EngineUnreachable):
     """Nobody listens at the socket."""
+
+
+class EngineHangs(EngineUnreachable):
+    """Somebody listens at the socket, and says nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +81,19 @@ class ResponseHead:
 
 
 async def exchange(socket: Path, request: HttpRequest, deadline_s: float | None) -> tuple[ResponseHead, bytes]:
-    """One request and its whole answer. Raises EngineUnreachable."""
+    """One request and its whole answer; without a deadline as long as the engine lives. Raises EngineUnreachable."""
+    if deadline_s is None:
+        return await _while_alive(socket, _exchange(socket, request))
     try:
-        async with asyncio.timeout(deadline_s), _open(socket, request) as (head, reader):
-            body = await _body(reader)
+        async with asyncio.timeout(deadline_s):
+            return await _exchange(socket, request)
     except TimeoutError:
-        raise EngineUnreachable(
-            f"the engine at {socket} has not answered for {deadline_s:g} s; look at its log, or end it with `citadel stop`"
-        ) from None
+        raise _hangs(socket, deadline_s) from None
+
+
+async def _exchange(socket: Path, request: HttpRequest) -> tuple[ResponseHead, bytes]:
+    async with _open(socket, request) as connection:
+        head, body = await connection.head(), await _body(connection.reader)
     announced = head.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > _MOST_DIGITS:
         raise EngineUnreachable(_NO_ANSWER)
@@ -87,9 +119,38 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
 async def stream(
     socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES
 ) -> AsyncIterator[tuple[ResponseHead, AsyncIterator[bytes]]]:
-    """A response whose lines come as time goes by, none of more than `longest_line` bytes."""
-    async with _open(socket, request, longest_line) as (head, reader):
-        yield head, _lines(reader)
+    """A response whose lines come as time goes by, none of more than `longest_line` bytes. Its head may take long, too, as long
+    as the engine lives. Raises EngineUnreachable."""
+    async with _open(socket, request, longest_line) as connection:
+        yield await _while_alive(socket, connection.head()), _lines(connection.reader)
+
+
+async def _while_alive(socket: Path, work: Coroutine[Any, Any, _T]) -> _T:
+    """What comes of `work`, which the engine may take long for while it answers others. Raises EngineHangs once it does not."""
+    waiting = asyncio.ensure_future(work)
+    try:
+        while True:
+            await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
+            is_silent = not waiting.done() and await _is_silent(socket)
+            if waiting.done():
+                return waiting.result()
+            if is_silent:
+                raise _hangs(socket, _SILENCE_LIMIT_S)
+    finally:
+        waiting.cancel()
+
+
+async def _is_silent(socket: Path) -> bool:
+    """Whether whoever listens gives no sign of life. Any answer is one; a socket that has gone tells nothing of the engine."""
+    for _look in range(_LOOKS):
+        try:
+            await exchange(socket, HttpRequest("GET", "/v1/hello"), _SILENCE_LIMIT_S / _LOOKS)
+        except EngineHangs:
+            continue
+        except EngineUnreachable:
+            pass
+        return False
+    return True
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -99,7 +160,9 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
             async with asyncio.timeout(_SILENCE_LIMIT_S):
                 line = await reader.readline()
         except TimeoutError:
-            raise EngineUnreachable(f"the engine has said nothing for {_SILENCE_LIMIT_S:g} s") from None
+            raise EngineHangs(
+                f"the engine has said nothing for {_SILENCE_LIMIT_S:g} s; end it with `citadel stop`"
+            ) from None
         except ValueError:  # of asyncio: longer than the reader's limit
             raise EngineUnreachable(f"{_NO_ANSWER}: a line of it does not end") from None
         except OSError:
@@ -111,33 +174,59 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _open(
-    socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES
-) -> AsyncIterator[tuple[ResponseHead, asyncio.StreamReader]]:
-    """Send `request` and read the head of the answer; leaving closes the connection."""
+async def _open(socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES) -> AsyncIterator[_Connection]:
+    """A connection to this user's engine, over which `request` goes; leaving closes it. Raises EngineUnreachable, PathRefused."""
+    _require_own_folder(socket)
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket), limit=longest_line)
     except OSError as error:
         raise _unreachable(socket, error) from None
     try:
-        try:
-            writer.write(request.encode())
-            await writer.drain()
-            head = await _read_head(reader)
-        except (OSError, asyncio.IncompleteReadError):
-            raise EngineUnreachable("the engine ended the connection without an answer; its log says why") from None
-        except (ValueError, asyncio.LimitOverrunError):
-            raise EngineUnreachable(_NO_ANSWER) from None
-        yield head, reader
+        # The folder may have been another one when it was looked at; the kernel knows who listens.
+        if (uid := peer_uid(writer.get_extra_info("socket"))) != os.getuid():
+            raise EngineUnreachable(
+                f"who answers at {socket} is user {uid}, not you ({os.getuid()}): nothing was said to them. "
+                "Remove the folder, or set CITADEL_HOME to another"
+            )
+        yield _Connection(request, reader, writer)
     finally:
         writer.close()
 
 
-async def _read_head(reader: asyncio.StreamReader) -> ResponseHead:
-    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
-    _version, status, *_reason = status_line.split(" ")
-    pairs = (line.partition(":") for line in lines)
-    return ResponseHead(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
+def _require_own_folder(socket: Path) -> None:
+    """Raises PathRefused; one that is not there is for whoever connects to find."""
+    if os.path.lexists(socket.parent):
+        require_private(socket.parent)
+
+
+class _Connection:
+    """One request, and what comes back."""
+
+    def __init__(self, request: HttpRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._request: Final = request
+        self.reader: Final = reader
+        self._writer: Final = writer
+
+    async def head(self) -> ResponseHead:
+        """Send the request, and read the head of the answer. Raises EngineUnreachable."""
+        try:
+            self._writer.write(self._request.encode())
+            await self._writer.drain()
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            status_line, *lines = head.rstrip().split("\r\n")
+            _version, status, *_reason = status_line.split(" ")
+            pairs = (line.partition(":") for line in lines)
+            return ResponseHead(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
+        except (OSError, asyncio.IncompleteReadError):
+            raise EngineUnreachable("the engine ended the connection without an answer; its log says why") from None
+        except (ValueError, asyncio.LimitOverrunError):
+            raise EngineUnreachable(_NO_ANSWER) from None
+
+
+def _hangs(socket: Path, for_s: float) -> EngineHangs:
+    return EngineHangs(
+        f"the engine at {socket} has not answered for {for_s:g} s; look at its log, or end it with `citadel stop`"
+    )
 
 
 def _unreachable(socket: Path, error: OSError) -> EngineUnreachable:

@@ -23,7 +23,7 @@ from engine.client import RemoteEngine
 from engine.core.forecast.run_costs import drain_s
 from engine.core.names import DeviceId
 from engine.core.prediction import NOTHING, Prediction
-from engine.process import ENGINE_PROGRAM, wait_until_gone
+from engine.process import ENGINE_PROGRAM, end_engine
 
 
 class ServeArguments(Arguments, frozen=True, kw_only=True):
@@ -77,15 +77,13 @@ def _stop(arguments: StopArguments) -> int:
 
 async def _end_engine(*, now: bool) -> Exit:
     paths = our_paths()
-    engine = RemoteEngine(paths.socket)
-    showing = None if now else asyncio.create_task(_show_what_runs(engine))
+    showing = None if now else asyncio.create_task(_show_what_runs(RemoteEngine(paths.socket)))
     try:
-        await engine.stop(now=now)
+        await end_engine(paths, now=now, tell=tell)
     finally:
         if showing is not None:
             showing.cancel()
             await asyncio.wait({showing})
-    await wait_until_gone(paths)
     print("the engine has ended")
     return Exit.DONE
 

@@ -7,19 +7,23 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from engine.api import EngineError
 from engine.core.serialization import to_json
-from engine.paths import Paths, find_paths, make_folders
-from engine.process import sole_engine
+from engine.lock import EngineLock, sole_engine
+from engine.paths import Paths, find_paths
 from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import started
 from engine.service.serve import serve
 from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
 from engine.wire import StartReport
+
+_ENDS_WITHIN_S: Final = 30.0
+"""Once nothing runs any more, or is waited for."""
 
 _log: Final = logging.getLogger("engine")
 
@@ -32,10 +36,9 @@ def main() -> int:
     tell = _reporter(arguments.report_fd)
     try:
         paths = find_paths(os.environ)
-        make_folders(paths)
         keep_loop_prompt()
-        with sole_engine(paths):
-            asyncio.run(_run(arguments.config, paths, lambda: tell(StartReport(ready=True))))
+        with sole_engine(paths) as lock:
+            asyncio.run(_run(arguments.config, paths, lock, lambda: tell(StartReport(ready=True))))
     except EngineError as error:
         _log.error("%s", error)
         tell(StartReport(ready=False, message=str(error)))
@@ -43,18 +46,19 @@ def main() -> int:
     return 0
 
 
-async def _run(config: Path, paths: Paths, tell_starter: Callable[[], None]) -> None:
+async def _run(config: Path, paths: Paths, lock: EngineLock, tell_starter: Callable[[], None]) -> None:
     def on_ready() -> None:
         tell_starter()
         notify(os.environ, READY)
 
     def on_stopping() -> None:
         notify(os.environ, STOPPING)
+        _end_at_last(begun.settings.loading.drain_deadline_s + _ENDS_WITHIN_S)
 
     begun = await started(config, os.environ)
     engine = begun.engine
     serving = asyncio.create_task(
-        serve(engine, paths, http=begun.settings.http, on_ready=on_ready, on_stopping=on_stopping), name="serving"
+        serve(engine, paths, lock, http=begun.settings.http, on_ready=on_ready, on_stopping=on_stopping), name="serving"
     )
     living = asyncio.create_task(engine.ended(), name="living")
     telling = asyncio.create_task(keep_telling(os.environ), name="telling the service manager")
@@ -64,10 +68,22 @@ async def _run(config: Path, paths: Paths, tell_starter: Callable[[], None]) -> 
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         raise EngineError(
-            "the engine broke and has ended; the lines above say why. What was resident is in the journal"
+            "the engine broke and has ended; the lines above say why. What was resident is kept"
         ) from defect
     await serving
     await living
+
+
+def _end_at_last(after_s: float) -> None:
+    """Whatever hangs then, such as a thread that waits for a disk, keeps nobody from starting another engine."""
+
+    def end() -> None:
+        _log.critical("something hangs: the engine did not end in order within %.0f s, and ends as it is", after_s)
+        os._exit(1)
+
+    watch = threading.Timer(after_s, end)
+    watch.daemon = True
+    watch.start()
 
 
 def _reporter(descriptor: int | None) -> Callable[[StartReport], None]:

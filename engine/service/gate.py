@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 from collections.abc import Awaitable, Callable
 from math import ceil
-from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from engine.api import PROTOCOL, EngineError
 from engine.core.serialization import Undecodable, to_json
+from engine.transport import peer_uid
 from engine.wire import (
     MODE_HEADER,
     PROTOCOL_HEADER,
@@ -26,19 +25,6 @@ from engine.wire import (
     problem_of,
     same_protocol,
 )
-
-_CREDENTIALS: Final = struct.Struct("3i")
-"""The kernel's `struct ucred`: pid, uid, gid."""
-
-
-class PeerSocket(Protocol):
-    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
-
-
-def peer_uid(socket: PeerSocket) -> int:
-    """User id of the process that connected."""
-    _pid, uid, _gid = _CREDENTIALS.unpack(socket.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
 
 
 def foreign(uid: int) -> WireProblem | None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -18,9 +15,10 @@ from engine.api import EngineAPI, EngineError
 from engine.core.catalog import catalog_change_text
 from engine.core.texts import in_brief
 from engine.gateway.door import DoorRefused, Gateway, door_application, rules_of
-from engine.paths import Paths, make_folders
-from engine.process import AlreadyRunning
+from engine.lock import EngineLock
+from engine.paths import Paths
 from engine.service.listener import Listener
+from engine.service.own_socket import OwnSocket
 from engine.service.routes import application
 from engine.settings.schema import HttpSettings
 
@@ -34,6 +32,7 @@ _log: Final = logging.getLogger(__name__)
 async def serve(
     engine: EngineAPI,
     paths: Paths,
+    lock: EngineLock,
     *,
     read_only: bool = False,
     http: HttpSettings | None = None,
@@ -42,8 +41,7 @@ async def serve(
 ) -> None:
     """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
     until its runs have ended, or until a second signal or a client's stop at once. SIGHUP has it read its catalog again.
-    Raises AlreadyRunning, DoorRefused."""
-    make_folders(paths)
+    `lock` is held. Raises AlreadyRunning, DoorRefused."""
     loop = asyncio.get_running_loop()
     asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
     reloads: set[asyncio.Task[None]] = set()
@@ -61,13 +59,13 @@ async def serve(
     def hear_signal() -> None:
         stop(now=asked.is_set())
 
-    listening = claim_socket(paths.socket)
     gateway = Gateway(engine)
     runner = _runner(application(engine, gateway, stop, read_only=read_only))
     await runner.setup()
+    own = OwnSocket(paths.socket, runner, lock)
     door: Listener | None = None
     try:
-        await web.SockSite(runner, listening).start()
+        await own.open(on_lost=asked.set)
         if http is not None and http.listen and not read_only:
             door = await _opened(gateway, http, paths)
         for number in _SIGNALS:
@@ -84,7 +82,7 @@ async def serve(
         await _stop_engine(engine, hurry)
         raise
     finally:
-        paths.socket.unlink(missing_ok=True)
+        own.close()
         if door is not None:
             await door.close()
         await runner.cleanup()
@@ -135,31 +133,6 @@ async def _opened(gateway: Gateway, http: HttpSettings, paths: Paths) -> Listene
         ) from error
     _log.info("applications are served at http://%s/v1", http.listen)
     return door
-
-
-def claim_socket(path: Path) -> socket.socket:
-    """Listen at `path`, clearing away what a dead engine left there. Raises AlreadyRunning when one is alive."""
-    if path.exists() and _answers(path):
-        raise AlreadyRunning(
-            f"an engine already listens at {path}; attach with `citadel`, or end it with `citadel stop`"
-        )
-    path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o177)
-    try:
-        listening.bind(str(path))
-    finally:
-        os.umask(umask)
-    return listening
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        return True
 
 
 async def _reload(engine: EngineAPI) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from engine.lock import sole_engine
 from engine.paths import find_paths, make_folders
-from engine.process import sole_engine
 from engine.service.serve import serve
 from engine.wire import StartReport
 from tests.scripted_engine import ScriptedEngine
@@ -36,8 +36,8 @@ async def main() -> None:
         case "crashes":
             sys.exit("ImportError: no module named torch")
         case _:
-            with sole_engine(paths):
-                await serve(ScriptedEngine(), paths, on_ready=lambda: tell(True))
+            with sole_engine(paths) as lock:
+                await serve(ScriptedEngine(), paths, lock, on_ready=lambda: tell(True))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from engine.api import EngineAPI
 from engine.client import RemoteEngine
+from engine.lock import sole_engine
 from engine.paths import Paths
 from engine.service.serve import serve
 
@@ -16,7 +17,7 @@ from engine.service.serve import serve
 async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task[None]]:
     """Serve `engine` while inside; leaving stops it."""
     ready = asyncio.Event()
-    service = asyncio.create_task(serve(engine, paths, on_ready=ready.set))
+    service = asyncio.create_task(_serve(engine, paths, ready))
     started = asyncio.create_task(ready.wait())
     await asyncio.wait({service, started}, return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
@@ -28,3 +29,8 @@ async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task
         if not service.done():
             await RemoteEngine(paths.socket).stop()
         await service
+
+
+async def _serve(engine: EngineAPI, paths: Paths, ready: asyncio.Event) -> None:
+    with sole_engine(paths) as lock:
+        await serve(engine, paths, lock, on_ready=ready.set)

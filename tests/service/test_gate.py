@@ -14,8 +14,8 @@ from engine.client import RemoteEngine, connect
 from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
-from engine.service.gate import foreign, peer_uid
-from engine.transport import HttpRequest, exchange
+from engine.service.gate import foreign
+from engine.transport import HttpRequest, exchange, peer_uid
 from engine.wire import STATUS, ErrorBody, error_in, problem_of
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving

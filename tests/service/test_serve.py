@@ -13,9 +13,9 @@ import pytest
 from engine.api import EngineUnreachable
 from engine.client import RemoteEngine, connect
 from engine.core.catalog import CatalogChange
+from engine.lock import AlreadyRunning, holder, sole_engine
 from engine.paths import Paths, make_folders
-from engine.process import AlreadyRunning, running_pid, sole_engine
-from engine.service.serve import claim_socket, serve
+from engine.service.own_socket import claim_socket
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
@@ -31,8 +31,8 @@ async def test_the_socket_of_a_dead_engine_is_cleared_away(paths: Paths) -> None
 
 
 async def test_a_live_engine_is_not_pushed_aside(remote: RemoteEngine, paths: Paths) -> None:
-    with pytest.raises(AlreadyRunning, match="citadel stop"):
-        await serve(ScriptedEngine(), paths)
+    with pytest.raises(AlreadyRunning, match="citadel stop"), sole_engine(paths):
+        pass
     assert (await remote.hello()).pid
 
 
@@ -118,9 +118,9 @@ async def test_after_a_stop_nobody_answers_and_it_says_how_to_go_on(paths: Paths
 
 def test_only_one_engine_holds_the_lock_and_it_says_who(paths: Paths) -> None:
     make_folders(paths)
-    assert running_pid(paths) is None
+    assert holder(paths) is None
     with sole_engine(paths):
-        assert running_pid(paths) == os.getpid()
+        assert holder(paths) == (os.getpid(), "service")
         with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"), sole_engine(paths):
             pass
-    assert running_pid(paths) is None
+    assert holder(paths) is None

@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from engine.client import RemoteEngine, connect
+from engine.lock import holder
 from engine.paths import Paths, make_folders
-from engine.process import StartFailed, ensure_engine, running_pid, wait_until_gone
+from engine.process import StartFailed, ensure_engine, wait_until_gone
 
 PROGRAM: Final = ("-m", "tests.service.scripted_process")
 
@@ -24,23 +25,24 @@ async def home(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[P
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     make_folders(paths)
     yield paths
-    if running_pid(paths) is not None:
+    if holder(paths) is not None:
         await RemoteEngine(paths.socket).stop()
         await wait_until_gone(paths)
 
 
 async def test_a_missing_engine_is_started_in_a_session_of_its_own(home: Paths) -> None:
     assert await ensure_engine(home, Path("config"), PROGRAM) == "started"
-    pid = running_pid(home)
-    assert pid
+    found = holder(home)
+    assert found is not None
+    pid = found.pid
     assert os.getsid(pid) == pid != os.getsid(0)
 
 
 async def test_a_running_engine_is_attached_to(home: Paths) -> None:
     await ensure_engine(home, Path("config"), PROGRAM)
-    first = running_pid(home)
+    first = holder(home)
     assert await ensure_engine(home, Path("config"), PROGRAM) == "attached"
-    assert running_pid(home) == first
+    assert holder(home) == first
 
 
 async def test_two_who_start_at_once_share_one_engine(home: Paths) -> None:
@@ -65,5 +67,5 @@ async def test_a_stopped_engine_is_gone_when_its_lock_is_free(home: Paths) -> No
     await ensure_engine(home, Path("config"), PROGRAM)
     await (await connect(home)).stop()
     await wait_until_gone(home)
-    assert running_pid(home) is None
+    assert holder(home) is None
     assert not home.socket.exists()

@@ -195,7 +195,7 @@ async def _peer(paths: Paths, answer: bytes) -> AsyncIterator[None]:
         writer.write(answer)
         writer.close()
 
-    paths.run.mkdir()
+    paths.run.mkdir(mode=0o700)
     server = await asyncio.start_unix_server(reply, paths.socket)
     async with server:
         yield
