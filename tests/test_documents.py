@@ -26,6 +26,7 @@ start there too."""
 WORDS_A_MINUTE: Final = 240
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PATH: Final = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.py")
 DOTTED: Final = re.compile(r"(?:python -m )?([a-z_]+(?:\.\w+)+)(?:\(.*)?")
 
@@ -77,6 +78,12 @@ def test_every_path_that_a_document_names_is_there(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_that_a_document_names_is_there(document: Path) -> None:
     assert sorted({name for name in _modules(document.read_text()) if not _is_there(name)}) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_that_a_document_names_is_there(document: Path) -> None:
+    named = TEST.findall(document.read_text())
+    assert [(path, name) for path, name in named if f"def {name}(" not in (ROOT / path).read_text()] == []
 
 
 def test_paths_and_modules_are_told_from_other_words() -> None:
