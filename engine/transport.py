@@ -32,7 +32,8 @@ MAX_ANSWER_BYTES: Final = 256 << 20
 _PIECE_BYTES: Final = 1 << 20
 _MOST_DIGITS: Final = 18
 _NO_ANSWER: Final = (
-    "what listens at the engine's socket gives no answer of an engine; look who it is, or end it with `citadel stop`"
+    "what listens at the engine's socket left us without an answer that can be read; look who it is, or end it with"
+    " `citadel stop`"
 )
 _LOOKS: Final = 2
 """Of so many signs of life one must come: where this very process stood still, the first was late through no fault of theirs."""

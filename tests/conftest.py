@@ -28,7 +28,7 @@ def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--endurance-s", type=float, help="have the clients of tests/endurance go on for so many seconds")
-    parser.addoption("--mutations", type=int, help="damage each reader of tests/faults is given, in place of 300")
+    parser.addoption("--mutations", type=int, help="damage each reader of tests/faults is given, in place of 200")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

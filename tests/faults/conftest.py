@@ -17,7 +17,7 @@ from tests.faults.processes import until
 def mutation_count(request: pytest.FixtureRequest) -> int:
     """Of each reader: enough to be worth its time in the suite; with `--mutations` as many as were asked for."""
     count: int | None = request.config.getoption("--mutations")
-    return count or 300
+    return count or 200
 
 
 @pytest.fixture

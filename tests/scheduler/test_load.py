@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.api import Cancelled, Declined, Done, Failed
-from engine.core.commands import Evict, Load
+from engine.core.commands import OWN_IDS, Evict, Load
 from engine.core.devices import Reading
 from engine.core.policy import Policy
 from engine.core.sizes import MIB
@@ -180,7 +180,7 @@ def test_a_load_that_is_taken_back_while_its_victim_drains_stops_its_reading_too
     world.pass_time(21.0)
     world.open_slab("b")
     assert world.where() == {"a": "gpu0 draining", "b": "gpu0 pending"}
-    world.withdraw("request-1")
+    world.withdraw(f"{OWN_IDS}request-1")
 
     world.expect(StopReading)
     assert world.where() == {"a": "gpu0 ready"}
