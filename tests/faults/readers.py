@@ -309,18 +309,29 @@ def checkpoint(folder: Path) -> Reader:
     source = Source(f"path:{folder}", folder)
     turn = 0
 
+    def put_back(name: str) -> None:
+        if name == "adapter_config.json":  # with it, it is no checkpoint
+            (folder / name).unlink(missing_ok=True)
+        else:
+            (folder / name).write_text(json.dumps(CHECKPOINT_FILES[name]))
+
+    for name in CHECKPOINT_FILES:
+        put_back(name)
+
     def read(data: bytes) -> None:
         nonlocal turn
         name, _, body = data.partition(b"\n")
         damaged = name.decode(errors="replace")
-        for file, said in CHECKPOINT_FILES.items():
-            if file != "adapter_config.json":
-                (folder / file).write_bytes(body if file == damaged else json.dumps(said).encode())
+        damaged = damaged if damaged in CHECKPOINT_FILES else "config.json"
+        (folder / damaged).write_bytes(body)
         turn += 1
         spec = specs[turn % len(specs)]
-        check_checkpoint(folder, spec)
-        settled = settle_limits(spec, source)
-        estimate_footprint(replace(spec, limits=settled.limits), source)
+        try:
+            check_checkpoint(folder, spec)
+            settled = settle_limits(spec, source)
+            estimate_footprint(replace(spec, limits=settled.limits), source)
+        finally:
+            put_back(damaged)
 
     samples = tuple(b"%s\n%s" % (name.encode(), json.dumps(said).encode()) for name, said in CHECKPOINT_FILES.items())
     return Reader(samples, read, (WeightsError,))
@@ -359,7 +370,8 @@ def settings(folder: Path) -> Reader:
     def read(data: bytes) -> None:
         name, _, body = data.partition(b"\n")
         for file, said in files.items():
-            (folder / file).write_bytes(body if file.encode() == name else said)
+            usual = b"devices: {virtual: [{memory: 1GiB}]}" if file.endswith(".yaml") else said
+            (folder / file).write_bytes(body if file.encode() == name else usual)
         load_settings(folder, {}, folder / ".env")
 
     return Reader(tuple(b"%s\n%s" % (name.encode(), said) for name, said in files.items()), read, (EngineError,))
