@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.answers import Classification, Reranking
 from engine.api import (
+    BadRequest,
     CannotServe,
     DeadlinePassed,
     Embeddings,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from engine.manager import GPUManager
 
 __all__ = [
+    "BadRequest",
     "CannotServe",
     "Classification",
     "DeadlinePassed",

@@ -22,8 +22,8 @@ from engine.core.sizes import format_size
 from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
-from engine.weights.errors import BadCheckpoint, ReadStopped, WeightsError
-from engine.weights.integrity import SlabCondition, find_damage
+from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped, WeightsError
+from engine.weights.integrity import SlabCondition, disown, find_damage
 from engine.weights.layout import SLAB_FILE
 from engine.weights.page_cache import MOSTLY, cached_share
 from engine.weights.shared_memory import Region
@@ -174,7 +174,7 @@ class SlabStore:
             self._origins[model] = prepared
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
-            cached = await self._read(prepared, fetch.region, fetch, reports)
+            cached = await self._read_whole(prepared, fetch.region, fetch, reports)
             # Asked once all is read: a file that was replaced before this line may have given bytes of both.
             if not is_current(prepared):
                 raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
@@ -198,6 +198,15 @@ class SlabStore:
             if _is_cached(lambda model=model: self._folder_now(model) / SLAB_FILE)  # type: ignore[misc]
         )
 
+    async def _read_whole(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> bool:
+        """As `_read`; a slab that is found to be damaged is disowned, so that the next fetch prepares it anew."""
+        try:
+            return await self._read(prepared, region, fetch, reports)
+        except DamagedSlab:
+            if is_current(prepared):
+                await asyncio.to_thread(disown, prepared.folder)
+            raise
+
     async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> bool:
         """Whether the page cache held it before."""
         loop = asyncio.get_running_loop()
@@ -210,8 +219,8 @@ class SlabStore:
             loop.call_soon_threadsafe(grew, read_bytes)
 
         def read() -> bool:
-            cached = _is_cached(lambda: prepared.slab_path)
-            self._arena.read_file(prepared.slab_path, prepared.data_offset, region, report, fetch.stopped)
+            cached, sums = _is_cached(lambda: prepared.slab_path), prepared.layout.block_sums
+            self._arena.read_file(prepared.slab_path, prepared.data_offset, region, report, fetch.stopped, sums)
             return cached
 
         return await in_thread(read, fetch.stopped)

@@ -27,7 +27,7 @@ from engine.scheduler.messages import (
     SlabVerified,
     SlabWrittenBack,
 )
-from engine.weights.errors import ReadStopped, WeightsError
+from engine.weights.errors import DamagedSlab, ReadStopped, WeightsError
 from engine.weights.integrity import disown
 from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
@@ -72,6 +72,8 @@ class SlabReads:
             fetched = await self._store.fetch(model, reports)
         except ReadStopped as stopped:
             await self._failed(SlabFailed(model, "stopped", str(stopped)), reports.region)
+        except DamagedSlab as error:
+            await self._failed(SlabFailed(model, "damaged", str(error)), reports.region)
         except WeightsError as error:
             await self._failed(SlabFailed(model, "broken", str(error)), reports.region)
         except (PassingFailure, WorkerDied) as error:

@@ -51,7 +51,7 @@ def fetch(board: Board, job: Job, agreed: Plan) -> Flow:
         while must_fetch(board, job, agreed):
             if failure := incoming.take_failure():
                 attempts -= 1
-                if failure.kind != "passing" or not attempts:
+                if not failure.may_pass or not attempts:
                     raise Broken(failure.reason, passing=False)
                 job.mishap = failure.reason
             leaving = [r for e in _leaving(agreed) if (r := board.state.find(e.model, e.device))]

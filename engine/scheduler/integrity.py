@@ -52,6 +52,14 @@ class Scrub:
             case _:
                 assert_never(report.finding)
 
+    def found_while_read(self, model: ModelName, damage: str) -> None:
+        """Its file is given up already, and nobody has run on its bytes."""
+        board = self._board
+        fate = f"Nobody was answered with it; it is prepared anew with the next load, or now: `citadel prepare {model} --check`"
+        board.emit(Write(Notice(board.now.wall_s, "error", f"{damage}. {fate}", model=model)))
+        board.know_model(replace(board.state.models[model], prepared=False))
+        self.prepared_anew(model)
+
     def to_take_off(self) -> Sequence[ModelName]:
         """Models that are ready on a device with the bytes of a damaged slab, and not about to be loaded anew."""
         state = self._board.state

@@ -201,7 +201,7 @@ def _why_not_bound(board: Board, job: Job, incoming: Incoming, report: BindFaile
     if job.withdrawn:
         return Withdrawn(job.withdrawn)
     if failure := incoming.take_failure():
-        return Broken(failure.reason, passing=failure.kind == "passing")
+        return Broken(failure.reason, passing=failure.may_pass)
     return read_too_long(board, model)
 
 

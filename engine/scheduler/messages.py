@@ -147,9 +147,14 @@ class SlabFailed(Struct, frozen=True):
     """The model's slab does not come; its region is free again, or will be once nobody copies from it."""
 
     model: ModelName
-    kind: Literal["stopped", "broken", "passing"]
-    """`stopped`: as it was asked to. `broken`: trying again can't help. `passing`: it may."""
+    kind: Literal["stopped", "broken", "passing", "damaged"]
+    """`stopped`: as it was asked to. `broken`: trying again can't help. `passing`: it may. `damaged`: its file is given up, so
+    that trying again prepares it anew."""
     reason: str
+
+    @property
+    def may_pass(self) -> bool:
+        return self.kind in ("passing", "damaged")
 
 
 class SlabWrittenBack(Struct, frozen=True):

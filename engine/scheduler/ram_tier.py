@@ -51,8 +51,10 @@ class Slabs:
                 self._put(model, size_bytes, "filling")
             case SlabRead():
                 self._read(report)
-            case SlabFailed(model, kind):
+            case SlabFailed(model, kind, reason):
                 board.apply(ledger.drop_slab, model)
+                if kind == "damaged":
+                    self._scrub.found_while_read(model, reason)
                 self._readahead.failed(model, for_good=kind != "stopped")
             case SlabWrittenBack(model, device, size_bytes, copy_s):
                 self._put(model, size_bytes, "kept")

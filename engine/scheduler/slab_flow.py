@@ -35,7 +35,7 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
     model = incoming.model
     while True:
         if failure := incoming.take_failure():
-            raise Broken(failure.reason, passing=failure.kind == "passing")
+            raise Broken(failure.reason, passing=failure.may_pass)
         # Each time anew: whoever read it may have been told to stop, or the slab may have been dropped as damaged meanwhile.
         read_if_needed(board, job, model)
         if (slab := board.state.ram.find(model)) is not None and slab.stage in ("filling", "kept"):

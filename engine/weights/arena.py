@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from engine.weights.errors import BadCheckpoint, ReadStopped
+from engine.weights.block_sums import BLOCK_BYTES, block_sum
+from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped
 from engine.weights.shared_memory import Region, SparseMemory, Touching
 
-READ_PIECE_BYTES: Final = 8 << 20
-"""Read at once: large enough for the disk, small enough that a stop is heard soon."""
+READ_PIECE_BYTES: Final = 8 * BLOCK_BYTES
+"""Told at once: large enough for the disk, small enough that a stop is heard soon."""
 
 
 class Arena:
@@ -53,11 +55,13 @@ class Arena:
         region: Region,
         on_read: Callable[[int], None],
         stop: threading.Event,
+        block_sums: Sequence[int] = (),
     ) -> None:
         """Fill the region from the file at `file_offset`. Blocks: call it in a thread.
 
-        `on_read` gets the bytes that are there, from the region's beginning. Raises ReadStopped once `stop` is set,
-        BadCheckpoint when the file can't be read or ends too soon; the region stays the caller's.
+        `on_read` gets the bytes that are there, from the region's beginning; where there are `block_sums`, these bytes are right.
+        Raises ReadStopped once `stop` is set, DamagedSlab for a block that is another one than was written, BadCheckpoint when
+        the file can't be read or ends too soon; the region stays the caller's.
         """
         try:
             with (
@@ -73,11 +77,16 @@ class Arena:
                     begin = region.offset + done
                     # A view that is left open would keep the mapping from being closed.
                     with whole[begin : begin + piece_bytes] as piece:
-                        count = os.preadv(file.fileno(), [piece], file_offset + done)
-                    if count == 0:
-                        raise BadCheckpoint(f"{path} ends {region.length - done} bytes too soon; prepare it again")
-                    done += count
+                        _read_piece(file, piece, file_offset + done, block_sums[done // BLOCK_BYTES :])
+                    done += piece_bytes
                     on_read(done)
+        except _TooSoon as end:
+            missing_bytes = file_offset + region.length - end.offset
+            raise BadCheckpoint(f"{path} ends {missing_bytes} bytes too soon; prepare it again") from None
+        except _WrongBlock as wrong:
+            raise DamagedSlab(
+                f"{path} is damaged: the MiB from byte {wrong.offset} on is not what was prepared"
+            ) from None
         except OSError as error:
             raise BadCheckpoint(f"{path} can't be read: {error.strerror}") from error
 
@@ -102,3 +111,33 @@ class Arena:
         """Unmap the memory. Workers that still map it keep it alive."""
         self._touching.end()
         self._memory.close()
+
+
+class _AtOffset(Exception):
+    """Of the file."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset: Final = offset
+
+
+class _TooSoon(_AtOffset):
+    """It ends there."""
+
+
+class _WrongBlock(_AtOffset):
+    """What begins there is not what was written."""
+
+
+def _read_piece(file: FileIO, piece: memoryview, offset: int, sums: Sequence[int]) -> None:
+    """Block by block, each summed while the processor's cache still has it. Raises _TooSoon, _WrongBlock."""
+    for number, begin in enumerate(range(0, len(piece), BLOCK_BYTES)):
+        with piece[begin : begin + BLOCK_BYTES] as block:
+            done = 0
+            while done < len(block):
+                count = os.preadv(file.fileno(), [block[done:]], offset + begin + done)
+                if count == 0:
+                    raise _TooSoon(offset + begin + done)
+                done += count
+            if sums and block_sum(block) != sums[number]:
+                raise _WrongBlock(offset + begin)

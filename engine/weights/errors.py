@@ -25,6 +25,10 @@ class BadCheckpoint(WeightsError):
     """A checkpoint or a prepared folder that can't be read or must not be trusted."""
 
 
+class DamagedSlab(BadCheckpoint):
+    """A prepared slab's bytes are not those that were written."""
+
+
 class DiskFull(WeightsError):
     """The disk has no room for what was to be written; nothing was left behind."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.core.models import Dtype
 from engine.core.serialization import to_json
+from engine.weights.block_sums import BLOCK_BYTES
 from engine.weights.header import DTYPE_SIZES, MOST_DIMENSIONS
 
 LAYOUT_VERSION: Final = 2
@@ -73,6 +74,8 @@ class Layout(Struct, frozen=True):
     """Bytes of the data section."""
     sha256: str
     """Of the data section."""
+    block_sums: tuple[int, ...] = ()
+    """Of its blocks (`weights.block_sums`), by which it is checked while it is read; none where an earlier version wrote it."""
 
     @property
     def weight_only_layers(self) -> dict[str, Dtype]:
@@ -110,7 +113,9 @@ def is_sound(layout: Layout) -> bool:
             return False
         end = entry.offset + entry.length
     paths = {entry.path for entry in layout.entries}
-    return data_length(layout.entries) == layout.length and all(alias.stored_as in paths for alias in layout.aliases)
+    has_sums = len(layout.block_sums) in (0, -(-layout.length // BLOCK_BYTES))
+    is_whole = data_length(layout.entries) == layout.length
+    return is_whole and has_sums and all(alias.stored_as in paths for alias in layout.aliases)
 
 
 def _is_dense(tensor: TensorFacts) -> bool:

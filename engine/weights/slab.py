@@ -8,12 +8,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from msgspec import Struct
 
 from engine.core.serialization import Undecodable, from_json, from_sealed_json, to_sealed_json
 from engine.core.sizes import format_size
+from engine.weights.block_sums import BlockSums
 from engine.weights.errors import BadCheckpoint, DiskFull
 from engine.weights.layout import (
     LAYOUT_FILE,
@@ -107,10 +108,10 @@ def write_prepared(
         try:
             with (temporary / SLAB_FILE).open("wb") as file:
                 file.write(header)
-                sha256 = _write_data(file, contents.entries, bytes_of, on_progress)
+                sums = _write_data(file, contents.entries, bytes_of, on_progress)
                 _sync(file)
             _copy_companions(checkpoint, temporary)
-            _write_layout(temporary, contents, source_sha256.result(), len(header), sha256)
+            _write_layout(temporary, contents, source_sha256.result(), len(header), sums)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(_disk_full(folder, needed_bytes, free_bytes)) from error
@@ -119,13 +120,20 @@ def write_prepared(
     return open_prepared(folder)
 
 
+class _Sums(NamedTuple):
+    """Of a data section."""
+
+    sha256: str
+    blocks: tuple[int, ...]
+
+
 def _write_data(
     file: BinaryIO,
     entries: tuple[SlabEntry, ...],
     bytes_of: Callable[[SlabEntry], memoryview],
     on_progress: Callable[[float], None],
-) -> str:
-    digest = hashlib.sha256()
+) -> _Sums:
+    digest, blocks = hashlib.sha256(), BlockSums()
     total_bytes = data_length(entries)
     ends = (*(entry.offset for entry in entries[1:]), total_bytes)
     for entry, end in zip(entries, ends, strict=True):
@@ -136,12 +144,13 @@ def _write_data(
         for part in (data, hole):
             file.write(part)
             digest.update(part)
+            blocks.update(part)
         on_progress(end / total_bytes)
-    return digest.hexdigest()
+    return _Sums(digest.hexdigest(), blocks.finish())
 
 
 def _write_layout(
-    folder: Path, contents: SlabContents, source_sha256: dict[str, str], data_offset: int, sha256: str
+    folder: Path, contents: SlabContents, source_sha256: dict[str, str], data_offset: int, sums: _Sums
 ) -> None:
     layout = Layout(
         format_version=LAYOUT_VERSION,
@@ -152,7 +161,8 @@ def _write_layout(
         aliases=contents.aliases,
         data_offset=data_offset,
         length=data_length(contents.entries),
-        sha256=sha256,
+        sha256=sums.sha256,
+        block_sums=sums.blocks,
     )
     with (folder / LAYOUT_FILE).open("wb") as file:
         file.write(to_sealed_json(layout))

@@ -1,28 +1,24 @@
 """Linear layers of models that run in float32 on the host, where few rows are multiplied: a step of texts that are being written,
 or a lone short text.
 
-torch has MKL multiply them, which on processors that are not Intel's takes up to five times as long for a handful of rows as
-oneDNN, which torch carries as well and keeps for other dtypes. Which of the two is quicker here is measured, once in a process.
+torch has MKL multiply them, which on AMD's processors takes two to five times as long for a handful of rows as oneDNN, which it
+carries as well and keeps for other dtypes. By the maker and not by a measurement: the two round differently, and a model is to
+answer alike whenever it runs on a machine.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch.nn.functional import linear
 
 MOST_ROWS: Final = 16
 """oneDNN makes a kernel for each number of rows, in a millisecond or two, and keeps it: texts to embed come in every length, and
 would fill the memory with kernels that are used once. With more rows it is hardly quicker, too."""
-_TRIED_ROWS: Final = (1, 8)
-_TRIED_MATRIX: Final = (3072, 768)
-_TRIES: Final = 5
-_WORTH: Final = 1.2
-"""How much quicker it must be: less may be chance."""
+_MAKERS: Final = ("AuthenticAMD", "HygonGenuine")
+"""Of processors on which that was measured, and their twins, as the kernel names them."""
 
 
 class HostLinear(torch.nn.Linear):
@@ -40,34 +36,20 @@ def quicken(module: torch.nn.Module) -> None:
     layers = [
         layer for layer in module.modules() if type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32
     ]
-    if layers and is_onednn_quicker():
+    if layers and suits_onednn():
         for layer in layers:
             layer.__class__ = HostLinear
 
 
 @cache
-def is_onednn_quicker() -> bool:
-    """Found out in some 20 ms. False where this torch has no such operation, or with another meaning."""
-    matrix, bias = torch.rand(_TRIED_MATRIX), torch.rand(_TRIED_MATRIX[0])
-    ways: tuple[Callable[..., torch.Tensor], ...] = (linear, _by_onednn)
-    took_s = dict.fromkeys(ways, 0.0)
-    for count in _TRIED_ROWS:
-        rows = torch.rand(count, _TRIED_MATRIX[1])
-        try:
-            is_same = torch.allclose(_by_onednn(rows, matrix, bias), linear(rows, matrix, bias), rtol=1e-4)
-        except (AttributeError, RuntimeError):
-            return False
-        if not is_same:
-            return False
-        for way in took_s:
-            took_s[way] += min(_timed_s(way, rows, matrix, bias) for _ in range(_TRIES))
-    return took_s[linear] >= _WORTH * took_s[_by_onednn]
-
-
-def _timed_s(way: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> float:
-    began_s = time.perf_counter()
-    way(*inputs)
-    return time.perf_counter() - began_s
+def suits_onednn(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor is one of those, and this torch has the operation."""
+    try:
+        maker = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("vendor_id")), "")
+        _by_onednn(torch.ones(1, 2), torch.ones(3, 2), None)
+    except (OSError, AttributeError, RuntimeError):
+        return False
+    return maker.partition(":")[2].strip() in _MAKERS
 
 
 def _by_onednn(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

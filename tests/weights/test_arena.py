@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.weights.arena import READ_PIECE_BYTES, Arena
-from engine.weights.errors import BadCheckpoint, ReadStopped
+from engine.weights.block_sums import BLOCK_BYTES, BlockSums, block_sum
+from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped
 from engine.weights.shared_memory import Region
 
 MIB = 1 << 20
@@ -76,3 +77,44 @@ def test_a_short_file_is_reported_with_what_is_missing(arena: Arena, tmp_path: P
 def test_a_missing_file_is_reported_by_name(arena: Arena, tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="nowhere can't be read"):
         arena.read_file(tmp_path / "nowhere", 0, taken(arena, 100), lambda _: None, threading.Event())
+
+
+BLOCKS = bytes(BLOCK_BYTES) + b"1" * BLOCK_BYTES + b"the last one is short"
+SUMS = [block_sum(memoryview(BLOCKS)[begin : begin + BLOCK_BYTES]) for begin in range(0, len(BLOCKS), BLOCK_BYTES)]
+
+
+def test_bytes_that_are_right_are_read_as_without_sums(arena: Arena, tmp_path: Path) -> None:
+    region = taken(arena, len(BLOCKS))
+    (tmp_path / "slab").write_bytes(b"header" + BLOCKS)
+
+    arena.read_file(tmp_path / "slab", 6, region, lambda _: None, threading.Event(), SUMS)
+
+    with arena.view(region) as view:
+        assert bytes(view) == BLOCKS
+
+
+@pytest.mark.parametrize("byte", [0, BLOCK_BYTES - 1, BLOCK_BYTES, 2 * BLOCK_BYTES + 20])
+def test_a_flipped_bit_ends_the_reading_at_its_block_and_nothing_of_its_piece_is_told(
+    byte: int, arena: Arena, tmp_path: Path
+) -> None:
+    damaged = bytearray(BLOCKS)
+    damaged[byte] ^= 16
+    (tmp_path / "slab").write_bytes(b"header" + damaged)
+    told: list[int] = []
+
+    block = byte // BLOCK_BYTES
+    with pytest.raises(DamagedSlab, match=f"the MiB from byte {6 + block * BLOCK_BYTES} on is not what was prepared"):
+        arena.read_file(tmp_path / "slab", 6, taken(arena, len(BLOCKS)), told.append, threading.Event(), SUMS)
+    assert told == []
+
+
+@pytest.mark.parametrize("part", [1, 1000, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, len(BLOCKS)])
+def test_sums_do_not_depend_on_the_parts_in_which_the_bytes_came(part: int) -> None:
+    data = BLOCKS if part > 1 else BLOCKS[-5000:]
+    sums = BlockSums()
+    for begin in range(0, len(data), part):
+        sums.update(data[begin : begin + part])
+
+    assert list(sums.finish()) == [
+        block_sum(memoryview(data)[begin : begin + BLOCK_BYTES]) for begin in range(0, len(data), BLOCK_BYTES)
+    ]

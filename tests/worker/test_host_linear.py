@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from engine.worker import host_linear
-from engine.worker.host_linear import MOST_ROWS, HostLinear, is_onednn_quicker, quicken
+from engine.worker.host_linear import MOST_ROWS, HostLinear, quicken, suits_onednn
 
 
 @pytest.fixture
-def _is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_linear, "is_onednn_quicker", lambda: True)
+def _is_suited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_linear, "suits_onednn", lambda: True)
 
 
 @pytest.mark.parametrize("has_bias", [True, False])
 @pytest.mark.parametrize(
     "shape", [(1, 24), (3, 4, 24), (MOST_ROWS, 24), (MOST_ROWS + 1, 24), (24,), (0, 24), (2, 0, 24)]
 )
-@pytest.mark.usefixtures("_is_quicker")
+@pytest.mark.usefixtures("_is_suited")
 @torch.inference_mode()
 def test_the_answer_is_that_of_the_layer_before(shape: tuple[int, ...], has_bias: bool) -> None:
     layer = torch.nn.Linear(24, 10, bias=has_bias)
@@ -33,7 +35,7 @@ def test_the_answer_is_that_of_the_layer_before(shape: tuple[int, ...], has_bias
     torch.testing.assert_close(layer(across), torch.nn.functional.linear(across, layer.weight, layer.bias))
 
 
-@pytest.mark.usefixtures("_is_quicker")
+@pytest.mark.usefixtures("_is_suited")
 @torch.inference_mode()
 def test_a_layer_whose_weights_have_left_raises() -> None:
     layer = torch.nn.Linear(24, 10)
@@ -45,7 +47,7 @@ def test_a_layer_whose_weights_have_left_raises() -> None:
         layer(torch.randn(2, 24))
 
 
-@pytest.mark.usefixtures("_is_quicker")
+@pytest.mark.usefixtures("_is_suited")
 def test_only_plain_layers_in_float32_are_changed() -> None:
     class Own(torch.nn.Linear):
         """May read its matrix in ways of its own."""
@@ -57,15 +59,19 @@ def test_only_plain_layers_in_float32_are_changed() -> None:
     assert not any(isinstance(layer, HostLinear) for layer in layers)
 
 
-def test_a_torch_without_the_operation_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("maker", "is_suited"), [("AuthenticAMD", True), ("GenuineIntel", False), (None, False)])
+def test_the_maker_of_the_processor_decides(maker: str | None, is_suited: bool, tmp_path: Path) -> None:
+    lines = ["processor\t: 0", *([f"vendor_id\t: {maker}"] if maker else []), "model name\t: a processor"]
+    (tmp_path / "cpuinfo").write_text("\n".join(lines))
+
+    assert suits_onednn(tmp_path / "cpuinfo") is is_suited
+
+
+def test_a_torch_without_the_operation_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def lacks(*_: object) -> torch.Tensor:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
 
     monkeypatch.setattr(host_linear, "_by_onednn", lacks)
-    is_onednn_quicker.cache_clear()
-    layer = torch.nn.Linear(4, 4)
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n")
 
-    quicken(layer)
-
-    is_onednn_quicker.cache_clear()
-    assert type(layer) is torch.nn.Linear
+    assert not suits_onednn(tmp_path / "cpuinfo")
