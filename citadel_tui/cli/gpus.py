@@ -86,7 +86,7 @@ async def _report(arguments: GpusArguments) -> GpusReport:
 def gpus_text(report: GpusReport) -> str:
     """A paragraph for each card, then a line for each virtual GPU."""
     parts = [_card(card) for card in report.cards]
-    if report.expects_no_card:
+    if not report.cards and report.expects_no_card:
         parts.append(
             "no NVIDIA card is here; models run on " + ("virtual GPUs and the CPU" if report.virtual else "the CPU")
         )

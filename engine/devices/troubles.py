@@ -159,14 +159,15 @@ def of_card(facts: GpuFacts, trouble: NvmlTrouble) -> Diagnosis:
 def not_listed(spec: DeviceSpec, library: Library) -> str:
     """Why a device can't be used whose card the driver has not listed since it was asked for all."""
     card = spec.title + (f" ({spec.bus_id})" if spec.bus_id else "")
-    if library.state not in ("ok", "no_devices"):
-        return f"{card} can't be found: {library.words}. {library.advice}"
+    if library.state in ("ok", "no_devices"):
+        why = (
+            "is lost: the driver does not list it. It is used again as soon as the driver does; if it stays away, "
+            "`sudo dmesg | grep -i xid` shows why, and a reboot brings most cards back."
+        )
+    else:
+        why = f"can't be found: {library.words}. {library.advice}"
     number = spec.backing.removeprefix("cuda:")
-    return (
-        f"{card} is lost: the driver does not list it. It is used again as soon as the driver does; if it stays away, "
-        "`sudo dmesg | grep -i xid` shows why, and a reboot brings most cards back. If it was taken out for good, "
-        f"`citadel gpus --forget gpu{number}` forgets it"
-    )
+    return f"{card} {why} If it was taken out for good, `citadel gpus --forget gpu{number}` forgets it"
 
 
 def of_library(trouble: NvmlTrouble) -> Library:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
@@ -58,7 +58,7 @@ async def survey(argument: Path | None, environment: Mapping[str, str], cwd: Pat
     answer = await _ask_nvml()
     inventory, trouble = await asyncio.to_thread(take_inventory, paths, answer.facts, SystemClock().now())
     config = ask_config(argument, environment, cwd, inventory)
-    cards = _visible_cards(inventory, answer.samples, config)
+    cards = _visible_cards(inventory, answer, config)
     usable = sum(not card.facts.is_partitioned for card in inventory.cards)
     unnamed = unnamed_cards(answer.library, inventory)
     return Survey(config, _driver(answer), cards, usable - len(cards), unnamed, trouble)
@@ -106,22 +106,24 @@ async def listed_cards() -> tuple[GpuFacts, ...]:
     return (await _ask_nvml()).facts
 
 
-def _visible_cards(inventory: Inventory, samples: Iterable[GpuSample], config: Config) -> tuple[CardFacts, ...]:
+def _visible_cards(inventory: Inventory, answer: _NvmlAnswer, config: Config) -> tuple[CardFacts, ...]:
     """Those that the environment leaves visible, with what each said when it was read."""
     if not config.cuda_enabled:
         return ()
-    by_uuid = {sample.uuid: sample for sample in samples}
+    by_uuid = {sample.uuid: sample for sample in answer.samples}
+    lost = "the driver does not list it" if answer.library.state in ("ok", "no_devices") else answer.library.words
     chosen = selected_cards(inventory, config.cuda_visible_devices)
     ordinals = count()
     return tuple(
-        _card(card, card.number, next(ordinals) if card.is_here else None, by_uuid.get(card.facts.uuid))
+        _card(card, card.number, next(ordinals) if card.is_here else None, by_uuid.get(card.facts.uuid), lost)
         for card in inventory.cards
         if card.facts.uuid in chosen and card.number is not None
     )
 
 
-def _card(card: Card, number: int, ordinal: int | None, sample: GpuSample | None) -> CardFacts:
-    facts, silent = card.facts, "the driver gave no figures of it" if card.is_here else "the driver does not list it"
+def _card(card: Card, number: int, ordinal: int | None, sample: GpuSample | None, lost: str) -> CardFacts:
+    """`lost`: why those are that are not here."""
+    facts, silent = card.facts, "the driver gave no figures of it" if card.is_here else lost
     memory = sample.memory if sample else None
     return CardFacts(
         number=number,

@@ -242,6 +242,16 @@ async def test_gpus_says_which_card_is_lost_and_since_when_and_fails(stand_ins: 
     assert (await run(three_cards.environment, "gpus")).status == 0
 
 
+async def test_where_the_driver_is_broken_gpus_says_so_of_every_card_that_was_here(
+    stand_ins: StandIns, three_cards: Box
+) -> None:
+    stand_ins.nvml.fails(Fault.VERSION_MISMATCH, "init")
+    ran = await run(three_cards.environment, "gpus")
+    assert ran.status == 1
+    assert ran.out.count(": the NVIDIA library and the loaded driver are of different versions") == 3
+    assert "no NVIDIA card is here" not in ran.out
+
+
 async def test_the_doctor_names_a_lost_card_as_it_was_named(three_cards: Box) -> None:
     three_cards.cards[0].fails(Fault.GPU_IS_LOST)
     ran = await run(three_cards.environment, "doctor")
