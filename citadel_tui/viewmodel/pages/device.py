@@ -166,7 +166,7 @@ def _charges(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
     free = budget - sum(size for size, _ in charges)
     waiting = [_Row("", _size(r), f"{_named(r)}: waits for room", "warn") for r in residents if r.stage == "pending"]
     over = _Row("=", mib(free), "over the budget: nothing is loaded here before that has left", "warn")
-    left = _Row("=", mib(free), "free", "strong") if free >= 0 else over
+    left = _Row("=", mib(free), "free", "strong") if mib(free) >= 0 else over
     return [*_less(budget, charges), left, *waiting]
 
 
