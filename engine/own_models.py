@@ -26,6 +26,7 @@ from engine.core.state import ModelState
 from engine.core.tasks import TaskKind
 from engine.defaults import is_of_the_program
 from engine.devices.host import read_host_memory
+from engine.devices.inventory import take_inventory
 from engine.devices.nvml import NvmlProbe
 from engine.paths import find_paths
 from engine.runtime.initial_state import check_models_fit, look_at
@@ -186,19 +187,20 @@ class OwnModels:
 
     async def _grounds(self) -> _Grounds:
         """What the engine that runs, or the next one, judges models by."""
-        dotenv, cache = find_dotenv(self._folder, Path.cwd()), find_paths(self._environment).cache
+        dotenv, paths, clock = find_dotenv(self._folder, Path.cwd()), find_paths(self._environment), SystemClock()
         if self._engine is not None:
             devices = (await self._engine.snapshot()).state.devices.values()
             without_cards = {**self._environment, "CUDA_ENABLED": "false"}  # the engine has found them already
             settings = load_settings(self._folder, without_cards, dotenv)
-            return _Grounds(settings, tuple(known.spec for known in devices), cache)
-        probe = NvmlProbe(SystemClock())
+            return _Grounds(settings, tuple(known.spec for known in devices), paths.cache)
+        probe = NvmlProbe(clock)
         try:
             await probe.open()
-            settings = load_settings(self._folder, self._environment, dotenv, probe.facts)
+            cards = take_inventory(paths, probe.facts, clock.now())
+            settings = load_settings(self._folder, self._environment, dotenv, cards.inventory)
         finally:
             await probe.close()
-        return _Grounds(settings, device_specs(settings, read_host_memory().total_bytes), cache)
+        return _Grounds(settings, device_specs(settings, read_host_memory().total_bytes), paths.cache)
 
 
 class _Grounds(Struct, frozen=True):

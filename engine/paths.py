@@ -52,6 +52,11 @@ class Paths:
         return self.state / "footprints.json"
 
     @property
+    def cards(self) -> Path:
+        """Which card has which number."""
+        return self.state / "cards.json"
+
+    @property
     def keys(self) -> Path:
         """Those of applications, as hashes."""
         return self.state / "keys.json"

@@ -48,7 +48,7 @@ async def _examine(arguments: DoctorArguments) -> Examination:
 
     with progress() as show:
         show("asking the driver, torch and the disk …")
-        return examine(await gather_facts(arguments.config, os.environ, Path.cwd(), our_paths().cache))
+        return examine(await gather_facts(arguments.config, os.environ, Path.cwd(), our_paths()))
 
 
 def _text(examination: Examination) -> str:

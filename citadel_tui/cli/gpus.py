@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from citadel_tui.cli.engine import our_paths
@@ -12,6 +13,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.text import clean
+from citadel_tui.words.figures import moment_text
 from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
@@ -21,6 +23,8 @@ from engine.doctor.machine import PcieLink
 class GpusArguments(Arguments, frozen=True, kw_only=True):
     json: bool
     measure: bool
+    forget: Sequence[str]
+    """Cards, by name or UUID."""
 
 
 def add_arguments(command: CommandParser) -> None:
@@ -28,10 +32,19 @@ def add_arguments(command: CommandParser) -> None:
     command.add_argument(
         "--measure", action="store_true", help="time copies to and from each card, and keep the figures"
     )
+    command.add_argument(
+        "--forget",
+        nargs="+",
+        default=[],
+        metavar="GPU",
+        help="take the name from a card that is gone for good (gpu2, or its UUID), so that the next new one gets it",
+    )
     command.carried_out_by(run, GpusArguments)
 
 
 def run(arguments: GpusArguments) -> int:
+    if arguments.forget:
+        return _forget(arguments)
     report = asyncio.run(_report(arguments))
     if arguments.json:
         print(to_json(report).decode())
@@ -39,8 +52,26 @@ def run(arguments: GpusArguments) -> int:
         print(gpus_text(report))
         if report.config_trouble:
             tell(f"virtual GPUs are not listed: {report.config_trouble}")
-    is_well = report.cards or (report.expects_no_card and not report.config_trouble)
-    return Exit.DONE if is_well else Exit.FAILED
+        if report.names_trouble:
+            tell(f"which card had which name is not known: {report.names_trouble}; these names are new")
+    return Exit.DONE if _is_well(report) else Exit.FAILED
+
+
+def _is_well(report: GpusReport) -> bool:
+    """Whether every card that is known, or that the driver counts, answers; or none is missed."""
+    if not report.cards:
+        return report.expects_no_card and not report.config_trouble
+    return not report.silent_cards and all(card.health == "ok" for card in report.cards)
+
+
+def _forget(arguments: GpusArguments) -> Exit:
+    from engine.doctor.gpus import forget_cards
+
+    for card in asyncio.run(forget_cards(arguments.forget, our_paths())):
+        again = "; it is here, and gets a name again when an engine starts" if card.was_here else ""
+        print(f"{card.device} is forgotten: {clean(card.name)} ({clean(card.uuid)}){again}")
+    print("an engine that runs has the names that it started with; the next one has these")
+    return Exit.DONE
 
 
 async def _report(arguments: GpusArguments) -> GpusReport:
@@ -48,19 +79,20 @@ async def _report(arguments: GpusArguments) -> GpusReport:
 
     with progress() as show:
         show("copying to the cards and back …" if arguments.measure else "asking the driver …")
-        where = (arguments.config, os.environ, Path.cwd(), our_paths().cache)
+        where = (arguments.config, os.environ, Path.cwd(), our_paths())
         return await list_gpus(*where, measure_at_s=time.time() if arguments.measure else None)
 
 
 def gpus_text(report: GpusReport) -> str:
     """A paragraph for each card, then a line for each virtual GPU."""
     parts = [_card(card) for card in report.cards]
-    if report.expects_no_card:
+    if not report.cards and report.expects_no_card:
         parts.append(
             "no NVIDIA card is here; models run on " + ("virtual GPUs and the CPU" if report.virtual else "the CPU")
         )
     elif not report.cards:
         parts.append(f"no NVIDIA card can be used: {clean(report.driver)}; `citadel doctor` tells what to do")
+    parts += [f"{clean(silent)}; it was never seen before and has no name" for silent in report.silent_cards]
     if report.hidden_cards:
         parts.append(f"hidden by the environment: {report.hidden_cards} more")
     if report.virtual:
@@ -70,10 +102,10 @@ def gpus_text(report: GpusReport) -> str:
 
 def _card(card: CardReport) -> str:
     total = "unknown" if card.total_bytes is None else format_size(card.total_bytes)
-    health = card.health if card.health == "ok" else f"{card.health}: {clean(card.reason)}"
     lines = {
-        "health": health,
+        "health": _health(card),
         "uuid": clean(card.uuid),
+        "PCI bus": clean(card.bus_id or "unknown"),
         "memory": total,
         "capability": card.capability or "unknown",
         "fast in": ", ".join(card.fast_dtypes) or "unknown",
@@ -81,6 +113,13 @@ def _card(card: CardReport) -> str:
         **_copying(card.copying),
     }
     return "\n".join([f"{card.device}  {clean(card.name)}", *(f"  {key:<12}{value}" for key, value in lines.items())])
+
+
+def _health(card: CardReport) -> str:
+    if card.health == "ok":
+        return "ok"
+    since = f" since {moment_text(card.lost_since_s, time.time())}" if card.lost_since_s is not None else ""
+    return f"{card.health}{since}: {clean(card.reason)}"
 
 
 def _pcie(link: PcieLink) -> str:

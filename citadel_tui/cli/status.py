@@ -29,7 +29,7 @@ from citadel_tui.cli.status_report import (
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, percent
+from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from citadel_tui.words.setup import defaults_text, no_models_text
@@ -150,14 +150,24 @@ def _bar(device: DeviceStatus) -> str:
     if device.used_bytes is None:
         return ""
     used_bytes = max(device.used_bytes, device.models_bytes)
-    ends = [_BAR_CELLS * size // device.total_bytes for size in (device.models_bytes, used_bytes, device.budget_bytes)]
+    sizes = (
+        device.models_bytes,
+        used_bytes,
+        device.budget_bytes,
+    )  # a total that has shrunk may be less than what is there
+    ends = [min(_BAR_CELLS, _BAR_CELLS * size // device.total_bytes) for size in sizes]
     ours, used = ends[0], ends[1]
     budget = max(ends[2], used)
     return "█" * ours + "▒" * (used - ours) + "·" * (budget - used) + "┊" + " " * (_BAR_CELLS - budget)
 
 
 def _trouble(device: DeviceStatus, at_s: float) -> str:
-    age = f" (last read {ago_text(at_s - device.read_at_s)})" if device.read_at_s and device.health != "ok" else ""
+    if not device.read_at_s or device.health == "ok":
+        age = ""
+    elif device.health == "lost":
+        age = f" (lost since {moment_text(device.read_at_s, at_s)}, {ago_text(at_s - device.read_at_s)})"
+    else:
+        age = f" (last read {ago_text(at_s - device.read_at_s)})"
     return f"{device.id}: {clean(device.reason)}{age}"
 
 

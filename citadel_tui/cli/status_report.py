@@ -49,6 +49,9 @@ class DeviceStatus(Struct, frozen=True):
     """Processes that are not ours."""
     worker_pid: int | None
     copy_bytes_per_s: float | None
+    uuid: str | None
+    """Of the card that it is or is a slice of; None in host RAM."""
+    bus_id: str | None
 
 
 class ResidentStatus(Struct, frozen=True):
@@ -167,6 +170,8 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
         neighbours=list(reading.neighbours),
         worker_pid=device.worker_pid,
         copy_bytes_per_s=device.copy_bytes_per_s,
+        uuid=spec.uuid,
+        bus_id=spec.bus_id,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.words.figures import ago_text
+from citadel_tui.words.figures import ago_text, moment_text
 from engine.core.devices import Health, Reading
 
 _ROLES: Final[dict[Health, Role]] = {"ok": "good", "starting": "warn", "stale": "warn"}
@@ -17,12 +17,14 @@ def health_role(reading: Reading) -> Role:
 
 
 def health_text(reading: Reading, now_s: float, glyphs: Glyphs) -> str:
-    """ "✗ lost, last read 12 s ago"."""
+    """ "✗ failed, last read 12 s ago", "✗ lost since 14:03:05"."""
     match reading.health:
         case "ok":
             return f"{glyphs.yes} ok" + (f", read {ago_text(now_s - reading.at_s)}" if reading.at_s else "")
         case "starting":
             return f"{glyphs.ellipsis} starting"
+        case "lost" if reading.at_s:
+            return f"{glyphs.no} lost since {moment_text(reading.at_s, now_s)}"
         case "stale" | "lost" | "unsupported" | "failed" | "not answering":
             age = f"last read {ago_text(now_s - reading.at_s)}" if reading.at_s else "never read"
             return f"{glyphs.no} {reading.health}, {age}"

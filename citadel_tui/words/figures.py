@@ -22,6 +22,12 @@ def clock_text(at_s: float) -> str:
     return datetime.fromtimestamp(at_s).strftime("%H:%M:%S")
 
 
+def moment_text(at_s: float, now_s: float) -> str:
+    """Local time: of day within the last day, before that with the date."""
+    day = "" if now_s - at_s < 86_400 else datetime.fromtimestamp(at_s).strftime("%Y-%m-%d ")
+    return day + clock_text(at_s)
+
+
 def seconds_text(seconds: float) -> str:
     """A duration that is measured or predicted: "<0.01 s", "0.21 s", "14.0 s", "132 s"."""
     if seconds < _SHORTEST_S:

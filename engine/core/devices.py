@@ -22,8 +22,15 @@ class DeviceSpec(Struct, frozen=True):
     backing: str
     """Whose memory it is: `ram`, `cuda:0`, or `host` for the CPU."""
     total_bytes: int
+    """Of a card as of its last reading: ECC, MIG and virtual machines change it."""
     fraction: float
     """Share of the total that the engine may fill, 0 to 1."""
+    uuid: str | None = None
+    """Of the card, or of the one that it is a slice of; None in host RAM."""
+    bus_id: str | None = None
+    """Where that card is on the PCI bus; None where nobody told."""
+    is_whole_card: bool = False
+    """Whether all of a card is its own, however much that is; a slice has what the configuration says."""
 
     @property
     def on_card(self) -> bool:
@@ -55,6 +62,8 @@ class Reading(Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""
+    total_bytes: int | None = None
+    """All memory that there is now, of which the rest are parts; None where that never changes, or could not be read."""
 
 
 def condition(health: Health) -> str:

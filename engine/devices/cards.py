@@ -33,6 +33,8 @@ class GpuFacts(Struct, frozen=True):
     """A card in MIG mode: its MIG devices run models, the card itself does not."""
     parent_uuid: str | None = None
     """Of a MIG device: its card."""
+    bus_id: str | None = None
+    """Where it is on the PCI bus, as nvidia-smi writes it: 00000000:01:00.0; a MIG device is where its card is."""
 
 
 class GpuMemory(Struct, frozen=True):

@@ -50,6 +50,19 @@ _KINDS: Final[dict[int, TroubleKind]] = {
 }
 
 
+_MOST_BYTES: Final = 1 << 50
+_MOST: Final[dict[Figure, float]] = {
+    "temperature_c": 150,
+    "power_w": 5_000,
+    "power_limit_w": 5_000,
+    "utilization_percent": 100,
+    "clocks_mhz": 20_000,
+}
+"""More than any card has. Drivers tell a sensor that they can't read as 4294967295, or as whatever lay in memory."""
+_MOST_PCIE: Final = 64
+"""Of generations and of lanes."""
+
+
 class Opened(Struct, frozen=True):
     """The library, once it is initialised."""
 
@@ -108,13 +121,18 @@ class Driver:
             *self._name_and_memory(uuid),
             self._known(uuid, "capability", lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
             driver_version,
-            self._known(uuid, "pcie_generation", lambda: pynvml.nvmlDeviceGetCurrPcieLinkGeneration(handle)),
-            self._known(uuid, "pcie_max_generation", lambda: pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)),
-            self._known(uuid, "pcie_width", lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle)),
-            self._known(uuid, "pcie_max_width", lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle)),
+            self._of_the_link(uuid, "pcie_generation", lambda: pynvml.nvmlDeviceGetCurrPcieLinkGeneration(handle)),
+            self._of_the_link(uuid, "pcie_max_generation", lambda: pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)),
+            self._of_the_link(uuid, "pcie_width", lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle)),
+            self._of_the_link(uuid, "pcie_max_width", lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle)),
             is_partitioned=mig_mode == pynvml.NVML_DEVICE_MIG_ENABLE,
+            bus_id=self._known(uuid, "bus_id", lambda: str(pynvml.nvmlDeviceGetPciInfo(handle).busId)),
         )
         return (card, *(self._describe_parts(card) if card.is_partitioned else ()))
+
+    def _of_the_link(self, uuid: str, name: str, call: Callable[[], int]) -> int | None:
+        told = self._known(uuid, name, call)
+        return told if told is not None and told <= _MOST_PCIE else None
 
     def _describe_parts(self, card: GpuFacts) -> Iterator[GpuFacts]:
         handle = self._handles[card.uuid]
@@ -160,11 +178,18 @@ class Driver:
             if trouble.kind != "not_supported":
                 raise
             told = self._ask(uuid, "memory_v1", lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
-            return GpuMemory(told.total, told.used, told.free, None)
-        return GpuMemory(told.total, told.used, told.free, told.reserved)
+            return _believed_memory(GpuMemory(told.total, told.used, told.free, None))
+        return _believed_memory(GpuMemory(told.total, told.used, told.free, told.reserved))
 
     def figure(self, uuid: str, figure: Figure) -> object:
-        """The value of the field of Activity that `figure` names."""
+        """The value of the field of Activity that `figure` names. Raises NvmlTrouble, also for one that can't be."""
+        told = self._told(uuid, figure)
+        numbers = told if isinstance(told, tuple) else (told,)
+        if figure in _MOST and not all(0 <= number <= _MOST[figure] for number in numbers):
+            raise NvmlTrouble("other", f"{told} can't be: {figure} is at most {_MOST[figure]}")
+        return told
+
+    def _told(self, uuid: str, figure: Figure) -> Any:  # noqa: ANN401
         handle = self._handle(uuid)
         match figure:
             case "processes":
@@ -189,7 +214,9 @@ class Driver:
     def _processes(self, uuid: str, handle: object) -> tuple[GpuProcess, ...]:
         compute = self._ask(uuid, "compute", lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
         graphics = self._known(uuid, "graphics", lambda: pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
-        return named_processes((told.pid, told.usedGpuMemory) for told in (*compute, *(graphics or ())))
+        return named_processes(
+            (told.pid, _believed_bytes(told.usedGpuMemory)) for told in (*compute, *(graphics or ()))
+        )
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────
 
@@ -211,6 +238,18 @@ class Driver:
 
     def _known(self, uuid: str, name: str, call: Callable[[], _T]) -> _T | None:
         return _unless_troubled(lambda: self._ask(uuid, name, call))
+
+
+def _believed_memory(told: GpuMemory) -> GpuMemory:
+    """Raises NvmlTrouble where the figures can't be those of a card."""
+    if not 0 < told.total_bytes <= _MOST_BYTES or max(told.used_bytes, told.reserved_bytes or 0) > told.total_bytes:
+        taken = f"{told.used_bytes} bytes used and {told.reserved_bytes or 0} reserved"
+        raise NvmlTrouble("other", f"it tells of {taken} out of {told.total_bytes}, which can't be")
+    return told
+
+
+def _believed_bytes(told: int | None) -> int | None:
+    return told if told is not None and told <= _MOST_BYTES else None
 
 
 def _unless_troubled(ask: Callable[[], _T]) -> _T | None:

@@ -17,7 +17,7 @@ from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.devices.cards import GpuSample
 from engine.devices.host import HostMemory, external_bytes
-from engine.devices.troubles import Library
+from engine.devices.troubles import Library, not_listed
 
 SETTLED_WITHIN_BYTES: Final = 16 * MIB
 """Samples that differ by less agree. The driver gives memory out in pages of 2 MiB, and a desktop takes and returns a few of
@@ -112,7 +112,7 @@ class CardReader:
         for sample in samples.values():
             self._settle(sample, own, still)
         readings = {
-            device: self._reading(specs[device], samples.get(uuid), own, still) for device, uuid in self._uuids.items()
+            device: self._reading(specs, device, samples.get(uuid), own, still) for device, uuid in self._uuids.items()
         }
         self._samples = samples
         # A request that ended between this sample and the next spoils the next: its answer may be older than the memory.
@@ -136,20 +136,22 @@ class CardReader:
 
     def _reading(
         self,
-        spec: DeviceSpec,
+        specs: Mapping[DeviceId, DeviceSpec],
+        device: DeviceId,
         sample: GpuSample | None,
         own: Mapping[DeviceId, OwnUse],
         still: Collection[DeviceId],
     ) -> Reading:
         if sample is None:
-            library = self._probe.library
-            return Reading("lost", library.words if library.state != "ok" else "the driver does not list it any more")
+            return Reading("lost", not_listed(specs[device], self._probe.library))
         reading = Reading(sample.health, sample.reason, at_s=sample.at_s or 0.0)
         if sample.memory is None:
             return reading
         activity = sample.activity
+        usable_bytes = sample.memory.total_bytes - (sample.memory.reserved_bytes or 0)
         reading = replace(
             reading,
+            total_bytes=self._total_bytes(specs, device, usable_bytes),
             temperature_c=activity.temperature_c,
             utilization_percent=activity.utilization_percent,
             neighbours=tuple(
@@ -163,10 +165,18 @@ class CardReader:
             return replace(reading, health="starting", reason="its memory has not been read twice alike yet")
         holds = self._holds(sample.uuid, sample.memory.used_bytes - external, own, still)
         # The card, as if it were host memory that its slices share: what is left of it in all may be less than this slice has.
-        usable_bytes = sample.memory.total_bytes - (sample.memory.reserved_bytes or 0)
         left_bytes = max(0, usable_bytes - external - sum(holds.values()))
-        taken_bytes = external_bytes(spec.total_bytes, holds[spec.id], HostMemory(usable_bytes, left_bytes))
-        return replace(reading, used_bytes=holds[spec.id] + taken_bytes, external_bytes=taken_bytes)
+        total_bytes = self._total_bytes(specs, device, usable_bytes)
+        taken_bytes = external_bytes(total_bytes, holds[device], HostMemory(usable_bytes, left_bytes))
+        return replace(reading, used_bytes=holds[device] + taken_bytes, external_bytes=taken_bytes)
+
+    def _total_bytes(self, specs: Mapping[DeviceId, DeviceSpec], device: DeviceId, usable_bytes: int) -> int:
+        """What the card gives to the device now: all, or its slice, in proportion where the card is smaller than its slices."""
+        spec = specs[device]
+        if spec.is_whole_card:
+            return usable_bytes
+        sliced_bytes = sum(specs[each].total_bytes for each in self._on(self._uuids[device]))
+        return spec.total_bytes * min(usable_bytes, sliced_bytes) // sliced_bytes
 
     def _holds(
         self, uuid: str, ours_bytes: int, own: Mapping[DeviceId, OwnUse], still: Collection[DeviceId]

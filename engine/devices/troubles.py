@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import Struct
 
-from engine.core.devices import Health
+from engine.core.devices import DeviceSpec, Health
 from engine.devices.cards import GpuFacts
 
 NamedState: TypeAlias = Literal[
@@ -154,6 +154,20 @@ def of_card(facts: GpuFacts, trouble: NvmlTrouble) -> Diagnosis:
             return Diagnosis("failed", f"the driver could not read the memory of {card}: {trouble}. It is tried again")
         case _:
             assert_never(trouble.kind)
+
+
+def not_listed(spec: DeviceSpec, library: Library) -> str:
+    """Why a device can't be used whose card the driver has not listed since it was asked for all."""
+    card = spec.title + (f" ({spec.bus_id})" if spec.bus_id else "")
+    if library.state in ("ok", "no_devices"):
+        why = (
+            "is lost: the driver does not list it. It is used again as soon as the driver does; if it stays away, "
+            "`sudo dmesg | grep -i xid` shows why, and a reboot brings most cards back."
+        )
+    else:
+        why = f"can't be found: {library.words}. {library.advice}"
+    number = spec.backing.removeprefix("cuda:")
+    return f"{card} {why} If it was taken out for good, `citadel gpus --forget gpu{number}` forgets it"
 
 
 def of_library(trouble: NvmlTrouble) -> Library:

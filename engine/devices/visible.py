@@ -17,7 +17,8 @@ VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 def visible(facts: Sequence[GpuFacts], cuda_visible_devices: str | None) -> tuple[GpuFacts, ...]:
-    """The cards that CUDA shows: the first is `cuda:0`. None: the variable is not set."""
+    """Of the cards in `facts`, which are in the order of the PCI bus, those that CUDA shows, in its order. None: the variable is
+    not set."""
     cards = [card for card in facts if not card.is_mig]
     if cuda_visible_devices is None:
         named = cards
@@ -41,12 +42,11 @@ def _by_uuid(among: Sequence[GpuFacts], text: str, kind: str) -> Iterator[GpuFac
 
 
 def _by_number(cards: Sequence[GpuFacts], text: str) -> Iterator[GpuFacts]:
-    by_index = {card.index: card for card in cards}
     for word in text.split(","):
         number = re.match(r"\s*\+?(\d+)", word)  # as strtoul reads it: "1st" is 1
-        if number is None or int(number[1]) not in by_index:
+        if number is None or int(number[1]) >= len(cards):
             return
-        yield by_index[int(number[1])]
+        yield cards[int(number[1])]
 
 
 def _as_cuda_enumerates(facts: Sequence[GpuFacts], named: Sequence[GpuFacts]) -> tuple[GpuFacts, ...]:

@@ -63,10 +63,10 @@ class PcieLink(Struct, frozen=True):
 
 
 class CardFacts(Struct, frozen=True):
-    """A visible card as NVML sees it."""
+    """A card that the environment leaves visible, as NVML sees it, or as it was when it was last seen."""
 
-    ordinal: int
-    """Its CUDA ordinal, which is also the number in its device's name."""
+    number: int
+    """In its device's name: the one that it keeps."""
     name: str
     uuid: str
     total_bytes: int | None
@@ -74,10 +74,15 @@ class CardFacts(Struct, frozen=True):
     health: Health = "ok"
     reason: str = ""
     pcie: PcieLink = PcieLink()
+    ordinal: int | None = None
+    """As torch counts the cards that it is shown here; None for a lost one."""
+    bus_id: str | None = None
+    lost_since_s: float | None = None
+    """When it was last known to be there, seconds since the epoch; None when it is there."""
 
     @property
     def id(self) -> str:
-        return f"gpu{self.ordinal}"
+        return f"gpu{self.number}"
 
 
 class DriverFacts(Struct, frozen=True):
@@ -176,5 +181,5 @@ class DoctorFacts(Struct, frozen=True):
     disk: Disk
     config: Config
     cards: tuple[CardFacts, ...] = ()
-    """Those that CUDA_VISIBLE_DEVICES leaves visible, in the order of CUDA ordinals."""
+    """Those that CUDA_VISIBLE_DEVICES leaves visible, lost ones included, in the order of the PCI bus."""
     hidden_cards: int = 0

@@ -96,6 +96,19 @@ def recorded_memory(folder: Path) -> SealedLines[MemoryLine]:
     return sealed_lines(folder, MEMORY_FILE, MemoryLine)
 
 
+def last_read(folder: Path) -> dict[str, float]:
+    """When each card last gave figures, by UUID, seconds since the epoch, as far as `folder` has it."""
+    found: dict[str, float] = {}
+    uuids: dict[DeviceId, str] = {}
+    for line in recorded_memory(folder).values:
+        if isinstance(line, EngineFacts):
+            uuids = {spec.id: spec.uuid for spec in line.devices if spec.uuid}
+        else:
+            ages_s = {uuids[d.id]: d.age_s for d in line.devices if d.id in uuids and d.age_s is not None}
+            found |= {uuid: line.at_s - age_s for uuid, age_s in ages_s.items()}
+    return found
+
+
 def sample_of(snapshot: Snapshot) -> Sample:
     return Sample(snapshot.at_s, tuple(_device_sample(snapshot, device) for device in snapshot.state.devices.values()))
 

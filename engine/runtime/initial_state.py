@@ -67,7 +67,8 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     models = {name: look.state for name, look in looks.items()}
     warnings = [*settings.warnings, *(warning for look in looks.values() for warning in look.warnings)]
     warnings += check_models_fit(settings, specs, models)
-    devices = {spec.id: _device(spec) for spec in specs}
+    lost_since_s = {card.uuid: card.lost_since_s for card in settings.cards.values()}
+    devices = {spec.id: _device(spec, lost_since_s.get(spec.uuid or "")) for spec in specs}
     ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
     sources = {name: look.source for name, look in looks.items() if look.source is not None}
     return Start(State(devices, models, ram, disk=_DISK_GUESS, source=_SOURCE_GUESS), sources, tuple(warnings))
@@ -129,10 +130,10 @@ def _refused(spec: ModelSpec, why: str) -> ModelLook:
     return ModelLook(ModelState(spec, Footprint(0, 0), pin=spec.pin, trouble=why), None, (why,))
 
 
-def _device(spec: DeviceSpec) -> DeviceState:
+def _device(spec: DeviceSpec, lost_since_s: float | None) -> DeviceState:
     return DeviceState(
         spec,
-        Reading("starting", "its worker is being started"),
+        Reading("starting", "its worker is being started", at_s=lost_since_s or 0.0),
         _COPY_GUESS,
         binding=_BINDING_GUESS,
         first_binding=_FIRST_BINDING_GUESS,

@@ -24,6 +24,7 @@ from engine.core.records import Record, Residency
 from engine.core.sizes import GIB
 from engine.core.state import State
 from engine.devices.host import read_host_memory
+from engine.devices.inventory import Recollection, take_inventory, unnamed_cards, write_inventory
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
 from engine.devices.troubles import Library
@@ -58,6 +59,7 @@ from engine.settings import Settings, device_specs, find_dotenv, load_settings
 from engine.version import VERSION
 from engine.weights.arena import Arena
 from engine.weights.sources import Source
+from engine.whole_file import put_aside
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import ArenaSize, WorkerConfig
 
@@ -66,6 +68,9 @@ IN_USE_SHARE: Final = 2 / 3
 requests went to the CPU in the timed replay, which kept others waiting for minutes."""
 VIRTUAL_BANNER: Final = "virtual GPUs in host RAM: no NVIDIA GPU is in use"
 CPU_ONLY_BANNER: Final = "CPU only: no GPU is configured or visible"
+UNNAMED: Final = (
+    "no such card was ever seen here, so that it has no name: it gets one when the engine is started and it answers"
+)
 STAND_IN: Final = "Stand-in"
 """How a card of `tests/standin` is named, which is host memory too."""
 STAND_IN_BANNER: Final = "stand-in for NVIDIA cards, made of host RAM: no NVIDIA GPU is in use"
@@ -94,38 +99,53 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     clock = SystemClock()
     probe = NvmlProbe(clock)
     library = await probe.open()
-    read_settings = partial(load_settings, config, environment, find_dotenv(config, Path.cwd()), probe.facts)
+    cards = await asyncio.to_thread(take_inventory, paths, probe.facts, clock.now())
+    read_settings = partial(load_settings, config, environment, find_dotenv(config, Path.cwd()), cards.inventory)
     settings = read_settings()
     specs = device_specs(settings, read_host_memory().total_bytes)
     start = initial_state(settings, specs, paths.cache)
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     left = await asyncio.to_thread(journal.read_back)
     past = left.records[-HISTORY_RECORDS:]
-    known = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
-    footprints = FootprintStore(paths.footprints, known.models, torch_version())
+    state = with_copy_rates(start.state, settings.card_uuids, library.driver_version, paths.cache)
+    footprints = FootprintStore(paths.footprints, state.models, torch_version())
     recalled = footprints.read()
-    known = with_run_rates(with_rates(known, past), recalled.rates)
+    state = with_run_rates(with_rates(state, past), recalled.rates)
     history = History(journal, past, clock)
     residency = ResidencyFile(paths.residency, clock, history.tell)
     kept = residency.read()
     before = residency_before(kept, left.records)
-    scheduler = _scheduler(settings, known, past, before if settings.restore_after_restart else None)
+    scheduler = _scheduler(settings, state, past, before if settings.restore_after_restart else None)
     scheduler.recall(recalled.peaks)
     recorder = _recorder(settings, paths, history, clock)
     hello = _hello(config, clock.now(), _banner(specs, library), settings.policy)
     engine = Engine(hello, scheduler, history, recorder, residency, clock, settings.requests.deadline_s)
-    lost = (left.warning, recalled.warning, kept.warning)
+    unnamed = (f"{silent}; {UNNAMED}" for silent in unnamed_cards(library, cards.inventory))
+    lost = (left.warning, recalled.warning, kept.warning, _keep_inventory(paths.cards, cards), *unnamed)
     for warning in filter(None, (*start.warnings, *slow_switches(scheduler.state), *lost)):
         engine.note("warning", warning)
-    cards = settings.card_uuids
+    uuids = settings.card_uuids
     make_executor = executor_maker(
-        scheduler.state, cards, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
+        scheduler.state, uuids, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
     )
-    reader = CardReader(probe, cards)
+    reader = CardReader(probe, uuids)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
     engine.start(make_executor, sampler, CatalogReader(settings, specs, paths.cache, read_settings))
     _preload(engine, settings)
     return Started(engine, settings)
+
+
+def _keep_inventory(path: Path, cards: Recollection) -> str:
+    """Write down which card has which number. What there is to say of it; empty when all is well."""
+    anew = "cards are numbered anew, in the order of the PCI bus"
+    said = cards.trouble and f"{path} can't be read ({cards.trouble}); {anew}, {put_aside(path)}"
+    try:
+        if cards.inventory.cards:
+            write_inventory(path, cards.inventory)
+    except OSError as error:
+        why = f"{path} can't be written: {error.strerror}; after a restart cards may have other numbers than now"
+        said = f"{said}; {why}" if said else why
+    return said
 
 
 def _preload(engine: Engine, settings: Settings) -> None:
@@ -222,7 +242,7 @@ def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, tou
     return WorkerConfig(
         spec.id,
         spec.backing,
-        spec.total_bytes,
+        None if spec.is_whole_card else spec.total_bytes,
         ArenaSize(arena_bytes),
         threads,
         card=card,

@@ -99,7 +99,7 @@ class Board:
             or state.devices is not before.devices
             or state.ram is not before.ram
         )
-        if is_touched and (wrong := broken_invariants(state)):
+        if is_touched and (wrong := broken_invariants(state, before)):
             raise LedgerError("; ".join(wrong))
         self._state = state
 

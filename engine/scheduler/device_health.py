@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, Literal
 
@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.commands import Load
-from engine.core.devices import Reading, condition
+from engine.core.devices import Health, Reading, condition
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
-from engine.core.state import Resident
+from engine.core.sizes import format_size
+from engine.core.state import DeviceState, Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
 from engine.scheduler.messages import SignOfLife
@@ -28,6 +29,8 @@ LONGEST_RETRY_S: Final = 300.0
 """Until a worker that can't use its device is replaced by another one, which may: twice as long after each that can't either."""
 SHOWN_SHARE: Final = 1 / 5
 """Of the time that a worker has for a sign of life: from then on its device is shown as not answering, and takes no model."""
+TOLD_SHARE: Final = 0.05
+"""Of a device's total: what it changes by at least before the journal tells it. Where memory is shared it moves all the time."""
 COMES_UP_S: Final = 5.0
 """Within which a worker usually follows one that has died; so long requests wait for its models to come back by themselves."""
 IDLE_CONTEXT_S: Final = 60.0
@@ -63,6 +66,10 @@ class DeviceHealth:
         """When another worker is tried, on the steady clock; those of a kind that none can use are not among them."""
         self._pauses_s: dict[DeviceId, float] = {}
         """How long the next pause is."""
+        self._told: dict[DeviceId, Health] = {}
+        """How each device is, as somebody was told last; those that were always well are not among them."""
+        self._told_bytes: dict[DeviceId, int] = {}
+        """The total of each device that somebody was told of last."""
 
     @property
     def coming_back(self) -> list[tuple[ModelName, DeviceId]]:
@@ -75,7 +82,13 @@ class DeviceHealth:
             any(one.model == model for one in lost) and self._comes_up(device) for device, lost in self._lost.items()
         )
 
+    def _is_away(self, device: DeviceId) -> bool:
+        """Whether the device itself says that nothing can be placed there now, whatever its worker does."""
+        return (last := self._readings.get(device)) is not None and last.health not in ("ok", "starting")
+
     def _comes_up(self, device: DeviceId) -> bool:
+        if self._is_away(device):
+            return False
         deaths = self._deaths.get(device, [])
         since_s = deaths[-1] if deaths else self._board.now.mono_s
         return len(deaths) <= 1 and self._board.now.mono_s - since_s < COMES_UP_S
@@ -88,16 +101,25 @@ class DeviceHealth:
             self._lost.setdefault(device, []).append(_Lost(model, others))
 
     def worker_up(self, device: DeviceId, pid: int) -> tuple[Load, ...]:
-        """The device can be used; the loads of what its last worker lost."""
+        """The device can be used, once it answers; the loads of what its last worker lost."""
         known = self._board.state.devices[device]
         unread = (
-            Reading("starting", "its card has not been read yet") if known.spec.on_card else Reading("ok", "", 0, 0)
+            Reading("starting", "its card has not been read yet", at_s=known.reading.at_s)
+            if known.spec.on_card
+            else Reading("ok", "", 0, 0)
         )
         self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
-        lost = [one for one in self._lost.pop(device, []) if self._is_wanted(one)]
+        loads = self._returning(device)
         if self._deaths.get(device):
-            again = f"; loading {', '.join(one.model for one in lost)} again" if lost else ""
-            self._notice("info", f"the worker of {device} is back{again}", device)
+            self._notice("info", f"the worker of {device} is back{_again(loads)}", device)
+        return loads
+
+    def _returning(self, device: DeviceId) -> tuple[Load, ...]:
+        """The loads of what was lost there, where something can be placed again."""
+        last = self._readings.get(device)
+        if self._board.state.devices[device].spec.on_card and (last is None or last.health != "ok"):
+            return ()
+        lost = [one for one in self._lost.pop(device, []) if self._is_wanted(one)]
         return tuple(Load(one.model, device, also=bool(one.others)) for one in lost)
 
     def _is_wanted(self, lost: _Lost) -> bool:
@@ -218,6 +240,7 @@ class DeviceHealth:
         del self._retry_at_s[device]
         self._unusable.pop(device, None)
         self._readings.pop(device, None)  # it says that the device can't be used
+        self._told.pop(device, None)
         known = self._board.state.devices[device]
         self._board.know_device(
             replace(known, reading=replace(known.reading, health="starting", reason="it is tried again"))
@@ -242,25 +265,44 @@ class DeviceHealth:
             taken_bytes = known.reading.external_bytes or 0
             self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
 
-    def read(self, device: DeviceId, reading: Reading) -> None:
-        """A sample. It is shown as soon as the device's worker is up. Cards are read each second, so that what is due is seen."""
+    def read(self, device: DeviceId, reading: Reading) -> tuple[Load, ...]:
+        """A sample. It is shown as soon as the device's worker is up. Cards are read each second, so that what is due is seen.
+        The loads of what comes back, where the device answers again that was lost when its worker came."""
         if self._retry_at_s.get(device, inf) <= self._board.now.mono_s:
             self._retry(device)
-            return
+            return ()
         if reading.health == "ok" and device in self._unusable:
             reading = replace(reading, health="unsupported", reason=self._unusable[device])
         if reading.health == "ok" and device in self._silent:
             reading = replace(reading, health="not answering", reason=self._silent[device])
-        before = self._readings.get(device)
+        known = self._board.state.devices[device]
+        if not reading.at_s:  # not once in the engine's life: when the card was seen before that is known
+            reading = replace(reading, at_s=known.reading.at_s)
         # Kept whatever follows: a card is read while its worker is down, too, and may be well before that is up.
         self._readings[device] = reading
-        known = self._board.state.devices[device]
         if known.worker_pid is None:
-            return
-        if before is not None and before.health != reading.health and known.spec.on_card and device not in self._silent:
-            self._tell(device, before, reading)
-        self._board.know_device(replace(known, reading=reading))
+            return ()
+        loads = self._returning(device)
+        if known.spec.on_card and device not in self._silent:
+            self._tell(device, reading, loads)
+        known = replace(known, reading=reading)
+        self._board.know_device(self._measured(known, reading.total_bytes or known.spec.total_bytes))
         self._retire_idle(device)
+        return loads
+
+    def _measured(self, known: DeviceState, total_bytes: int) -> DeviceState:
+        """The device with the total that it has now."""
+        device, spec = known.spec.id, known.spec
+        told_bytes = self._told_bytes.setdefault(device, spec.total_bytes)
+        if abs(total_bytes - told_bytes) >= TOLD_SHARE * told_bytes:
+            self._told_bytes[device] = total_bytes
+            budget_bytes, taken_bytes = int(total_bytes * spec.fraction), ledger.charged(self._board.state, device)
+            text = f"{device} has {format_size(total_bytes)} of memory now, not {format_size(told_bytes)} as before"
+            if taken_bytes > budget_bytes:
+                text += f"; what is on it takes {format_size(taken_bytes)}, more than the {format_size(budget_bytes)} that may be"
+                text += " filled of that: it stays, and nothing is loaded there before enough of it has left"
+            self._notice("warning", text, device)
+        return replace(known, spec=replace(spec, total_bytes=total_bytes))
 
     def _retire_idle(self, device: DeviceId) -> None:
         """Give an idle CUDA context back, which only the end of its process does."""
@@ -270,10 +312,13 @@ class DeviceHealth:
         elif now_s - self._idle_since_s.setdefault(device, now_s) >= IDLE_CONTEXT_S and device not in self._retiring:
             self._replace_worker(device)
 
-    def _tell(self, device: DeviceId, before: Reading, reading: Reading) -> None:
-        if reading.health == "ok" and before.health != "starting":
-            self._notice("info", f"{device} answers again", device)
-        elif reading.health not in ("ok", "starting"):
+    def _tell(self, device: DeviceId, reading: Reading, loads: Sequence[Load]) -> None:
+        if reading.health in ("starting", self._told.get(device, "ok")):
+            return
+        self._told[device] = reading.health
+        if reading.health == "ok":
+            self._notice("info", f"{device} answers again{_again(loads)}", device)
+        else:
             self._notice("error", f"{device} {condition(reading.health)}: {reading.reason}", device)
 
     def _count_death(self, device: DeviceId) -> int:
@@ -287,5 +332,9 @@ class DeviceHealth:
         self._board.know_device(replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
         self._board.emit(StartWorker(device, after_s))
 
-    def _notice(self, level: Literal["info", "error"], text: str, device: DeviceId) -> None:
+    def _notice(self, level: Literal["info", "warning", "error"], text: str, device: DeviceId) -> None:
         self._board.emit(Write(Notice(self._board.now.wall_s, level, text, device)))
+
+
+def _again(loads: Sequence[Load]) -> str:
+    return f"; loading {', '.join(load.model for load in loads)} again" if loads else ""

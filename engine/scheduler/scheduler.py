@@ -243,7 +243,7 @@ class Scheduler:
             case SignOfLife():
                 self._health.heard(report)
             case DeviceRead(device, reading):
-                self._health.read(device, reading)
+                self._own.restore(self._health.read(device, reading))
             case _:
                 assert_never(report)
 

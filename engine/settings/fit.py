@@ -110,7 +110,18 @@ def _gpu(name: DeviceId, gpu: VirtualGpu | CardSpec, settings: Settings) -> Devi
         title = "virtual GPU in host RAM"
     else:
         title = f"slice of {settings.cards[gpu.ordinal].title}"
-    return DeviceSpec(name, title, "gpu", gpu.backing, int(gpu.memory_bytes), settings.memory_fraction)
+    card = None if gpu.ordinal is None else settings.cards[gpu.ordinal]
+    return DeviceSpec(
+        name,
+        title,
+        "gpu",
+        gpu.backing,
+        int(gpu.memory_bytes),
+        settings.memory_fraction,
+        card.uuid if card else None,
+        card.bus_id if card else None,
+        is_whole_card=isinstance(gpu, CardSpec),
+    )
 
 
 def _beyond_host(settings: Settings, host_total_bytes: int) -> Iterator[Problem]:

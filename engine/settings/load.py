@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from engine.core.models import ModelSpec, Pin
 from engine.core.names import CPU, DeviceId
 from engine.core.serialization import converted
 from engine.defaults import DEFAULTS_FOLDER
-from engine.devices.cards import GpuFacts
+from engine.devices.inventory import NO_CARDS, Inventory
 from engine.paths import config_home
 from engine.settings.catalog import read_catalog
 from engine.settings.check import differences
@@ -34,7 +34,8 @@ def hidden_ties(models: Iterable[ModelSpec], visible: Collection[DeviceId]) -> I
     for model in models:
         wanted = [model.preferred_device, model.pin.device if model.pin else None]
         if hidden := [device for device in wanted if device and not _reachable(device, visible)]:
-            yield f"{model.name} is meant for {hidden[-1]}, which the environment hides; it goes where there is room"
+            why = "which the environment hides or which can run no model"
+            yield f"{model.name} is meant for {hidden[-1]}, {why}; it goes where there is room"
 
 
 def _untied(model: ModelSpec, visible: Collection[DeviceId]) -> ModelSpec:
@@ -54,17 +55,17 @@ ALLOCATION_FILE: Final = "gpu_allocation.yaml"
 
 
 def load_settings(
-    folder: Path, environment: Mapping[str, str], dotenv: Path | None, cards: Sequence[GpuFacts] = ()
+    folder: Path, environment: Mapping[str, str], dotenv: Path | None, inventory: Inventory = NO_CARDS
 ) -> Settings:
     """What the files in `folder` say, with the word of `environment` and of `dotenv` over it.
 
-    `cards`: those of this machine, in the order of the PCI bus. Raises SettingsError with all problems at once.
+    `inventory`: the cards of this machine. Raises SettingsError with all problems at once.
     """
     problems: list[Problem] = []
     said = read_environment(environment, dotenv, problems)
     in_file = _read_allocation(folder, problems)
     at = Place(ALLOCATION_FILE).child("devices.virtual")
-    gpus = find_gpus(in_file.devices.virtual, said, cards, at, problems) if in_file else UNKNOWN_GPUS
+    gpus = find_gpus(in_file.devices.virtual, said, inventory, at, problems) if in_file else UNKNOWN_GPUS
     # Without the devices nothing can be said about those that the catalog and the environment name.
     catalog = read_catalog(folder, None if gpus.names is None else (*gpus.names, CPU), problems)
     if problems or in_file is None:
@@ -74,7 +75,7 @@ def load_settings(
         **{name: getattr(allocation, name) for name in Allocation.__struct_fields__},
         folder=str(folder),
         gpus=dict(gpus.visible),
-        cards=usable_cards(cards),
+        cards=usable_cards(inventory),
         models=on_visible(catalog, gpus.visible),
         warnings=(*said.warnings, *gpus.warnings, *hidden_ties(catalog, gpus.visible)),
     )

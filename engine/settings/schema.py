@@ -92,9 +92,12 @@ class CardSpec(Struct, frozen=True):
     memory_bytes: int
     """Without what the driver keeps for itself."""
     ordinal: int
-    """Its place, in the order of the PCI bus, among all that can run models, hidden ones included."""
+    """The number that it keeps, whatever the environment hides and whichever others answer (`engine.devices.inventory`)."""
     capability: tuple[int, int] | None = None
     """CUDA compute capability; None where the driver does not tell."""
+    bus_id: str | None = None
+    lost_since_s: float | None = None
+    """When it was last known to be there, seconds since the epoch; None when it is there."""
 
     @property
     def backing(self) -> str:
@@ -238,10 +241,10 @@ class Settings(Allocation, frozen=True, kw_only=True):
     folder: str
     """Where the configuration was read from."""
     gpus: dict[DeviceId, VirtualGpu | CardSpec]
-    """Those that the environment leaves visible: virtual GPUs under the names that they have in the file, cards numbered as
-    CUDA numbers what it shows."""
-    cards: tuple[CardSpec, ...] = ()
-    """All of the machine that can run models, visible or not, in the order of their ordinals."""
+    """Those that the environment leaves visible: virtual GPUs under the names that they have in the file, cards by the number
+    that each keeps; lost ones are among them."""
+    cards: dict[int, CardSpec] = {}
+    """All of the machine that can run models, visible or not, lost or not, by their ordinals."""
     models: tuple[ModelSpec, ...]
     warnings: tuple[str, ...] = ()
     """Accepted, but the operator should know."""

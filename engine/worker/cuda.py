@@ -33,10 +33,11 @@ SEGMENT_ALIGNMENT: Final = 2 * MIB
 class CudaBacking:
     """Device memory. The context is made by the first load and stays until the process ends."""
 
-    def __init__(self, device: CudaDevice, arena: mmap.mmap, limit_bytes: int, page_locks: bool) -> None:
+    def __init__(self, device: CudaDevice, arena: mmap.mmap, limit_bytes: int | None, page_locks: bool) -> None:
         self._device: Final = device
         self._arena: Final = arena
-        self._limit_bytes: Final = limit_bytes
+        self._slice_bytes: Final = limit_bytes
+        """None: the card is all ours."""
         self._locks: Final = PageLocks(device) if page_locks else None
         self._charges: Final[dict[WindowBlock, int]] = {}
         self._quarantine: Final[list[WindowBlock]] = []
@@ -63,9 +64,10 @@ class CudaBacking:
         self._open_once()
         self._end_quarantines()
         charge_bytes = Region(source.offset, source.length + workspace_bytes).span_bytes
-        free_bytes = self._limit_bytes - (self._context_bytes or 0) - sum(self._charges.values())
+        limit_bytes = self._limit_bytes
+        free_bytes = limit_bytes - (self._context_bytes or 0) - sum(self._charges.values())
         if charge_bytes > free_bytes:
-            raise over_the_limit(charge_bytes, free_bytes, self._limit_bytes)
+            raise over_the_limit(charge_bytes, free_bytes, limit_bytes)
         self.runs.disturb()
         original = self.window(source)
         allocation = self._allocate(source.length)
@@ -86,7 +88,12 @@ class CudaBacking:
         if not self._is_open:
             self._context_bytes = self._device.open()
             self._is_open = True
-            self._device.cap(self._limit_bytes - (self._context_bytes or 0))
+            if self._slice_bytes is not None:
+                self._device.cap(self._slice_bytes - (self._context_bytes or 0))
+
+    @property
+    def _limit_bytes(self) -> int:
+        return self._device.figures().total_bytes if self._slice_bytes is None else self._slice_bytes
 
     def _allocate(self, length: int) -> WindowBlock:
         # A whole segment of PyTorch's allocator: of a shared one nothing would go back to the driver with the model.

@@ -186,21 +186,23 @@ class Worker:
 
 
 def backing_for(
-    backing: str, arena: mmap.mmap, limit_bytes: int, page_locks: bool = False, touched_bytes: int = 0
+    backing: str, arena: mmap.mmap, limit_bytes: int | None, page_locks: bool = False, touched_bytes: int = 0
 ) -> Backing:
     """The memory of that name, as a worker's configuration has it.
 
     `page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a device in
     host RAM is touched ahead.
     """
-    match backing:
-        case "ram":
-            return RamBacking(arena, limit_bytes, touched_bytes)
-        case "host":
-            return HostBacking(arena, limit_bytes)
-        case "none":
+    if (ordinal := cuda_ordinal(backing)) is not None:
+        return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)
+    match backing, limit_bytes:
+        case "ram", int(size_bytes):
+            return RamBacking(arena, size_bytes, touched_bytes)
+        case "host", int(size_bytes):
+            return HostBacking(arena, size_bytes)
+        case "none", _:
             return RamBacking(arena, 0)
-    ordinal = cuda_ordinal(backing)
-    if ordinal is None:
-        raise ValueError(f"there is no backing {backing!r}; there are ram, host, cuda:N and none")
-    return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)
+        case _:
+            raise ValueError(
+                f"there is no backing {backing!r} of {limit_bytes} bytes; there are ram, host, cuda:N and none"
+            )

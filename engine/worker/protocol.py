@@ -31,8 +31,8 @@ class WorkerConfig(Struct, frozen=True):
     """None for the worker that only prepares checkpoints."""
     backing: str
     """`ram`, `host` (the CPU device: models are bound to the arena itself), `cuda:N` (the Nth visible card), or `none`."""
-    limit_bytes: int
-    """Memory that the device has; the worker refuses to go over it."""
+    limit_bytes: int | None
+    """Memory that the device has; the worker refuses to go over it. None: a whole card, which has what it says it has."""
     arena: ArenaSize
     threads: int = 1
     """Torch's threads."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 from msgspec.structs import replace
 
+from citadel_tui.words.figures import clock_text
 from engine.core.devices import Neighbour, Reading
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
@@ -36,7 +38,7 @@ async def test_the_table_shows_what_others_hold_who_they_are_and_how_warm_a_card
     assert next(line.split() for line in lines if line.startswith("gpu0 "))[3:6] == ["20", "60", "80"]
     assert next(line.split() for line in lines if line.startswith("gpu1 "))[1:6] == ["lost", "0", "0", "-", "-"]
     assert next(line.split() for line in lines if line.startswith("gpu0 "))[-5:] == ["54", "C", "7", "%", "-"]
-    assert "gpu1: it is gone (last read 12 s ago)" in lines
+    assert f"gpu1: it is gone (lost since {clock_text(START_S - 12)}, 12 s ago)" in lines
     assert "gpu0: process 4321 (python train.py) holds 60 MiB" in lines
     assert "gpu0: process 99 (�[2J) holds memory, nobody says how much" in lines
 
@@ -52,3 +54,16 @@ async def test_the_json_has_the_same_in_numbers_and_its_version_has_not_changed(
     assert gpu["neighbours"][0] == {"pid": 4321, "name": "python train.py", "used_bytes": 60 * MIB}
     assert gpu["neighbours"][1]["used_bytes"] is None
     assert gpu["copy_bytes_per_s"] == 2e9
+
+
+async def test_programs_get_what_a_card_is_known_by_whatever_its_number(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    state = (await engine.snapshot()).state
+    card = replace(state.devices["gpu0"].spec, uuid="GPU-b", bus_id="00000000:02:00.0")
+    known = replace(state.devices["gpu0"], spec=card)
+    engine.set_state(replace(state, devices={**state.devices, "gpu0": known}))
+    in_json = json.loads((await citadel("status", "--json")).out)["devices"]
+    in_csv = list(csv.DictReader((await citadel("status", "--csv")).out.splitlines()))
+    assert [(d["uuid"], d["bus_id"]) for d in in_json[:2]] == [("GPU-b", "00000000:02:00.0"), (None, None)]
+    assert [(d["uuid"], d["bus_id"]) for d in in_csv[:2]] == [("GPU-b", "00000000:02:00.0"), ("", "")]

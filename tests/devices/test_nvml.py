@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ async def test_what_never_changes_is_found_when_the_library_is_opened(script: Nv
     assert (facts.capability, facts.driver_version) == ((6, 1), "580.65.06")
     assert (facts.pcie_generation, facts.pcie_max_generation) == (1, 3)
     assert (facts.pcie_width, facts.pcie_max_width) == (4, 4)
+    assert facts.bus_id == "00000000:01:00.0"
 
 
 async def test_a_sample_holds_memory_and_activity(script: NvmlScript, probe: NvmlProbe, clock: HeldClock) -> None:
@@ -217,3 +219,58 @@ async def _begun(script: NvmlScript, call: str) -> None:
         if script.calls()[call]:
             return
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("figure", "field"),
+    [
+        ("temperature_c", "temperature_c"),
+        ("power_mw", "power_w"),
+        ("power_limit_mw", "power_limit_w"),
+        ("utilization_percent", "utilization_percent"),
+        ("clock_memory_mhz", "clocks_mhz"),
+    ],
+)
+@pytest.mark.parametrize("told", [37_100_000, 4_294_967_295])
+async def test_a_figure_that_no_card_can_have_is_not_known(
+    script: NvmlScript, probe: NvmlProbe, figure: str, field: str, told: int
+) -> None:
+    script.card(**{figure: told})
+    await probe.open()
+    (sample,) = await probe.sample()
+    assert sample.health == "ok"
+    assert getattr(sample.activity, field) is None
+    assert sample.activity.processes == ()
+
+
+async def test_a_link_that_can_not_be_is_not_known(script: NvmlScript, probe: NvmlProbe) -> None:
+    script.card(pcie_generation=4_294_967_295, pcie_max_width=4_294_967_295)
+    await probe.open()
+    (facts,) = probe.facts
+    assert (facts.pcie_generation, facts.pcie_max_generation) == (None, 3)
+    assert (facts.pcie_width, facts.pcie_max_width) == (4, None)
+
+
+@pytest.mark.parametrize("figures", [{"total": 0}, {"used": 3 * GIB}, {"reserved": 3 * GIB}, {"total": 1 << 60}])
+async def test_memory_that_no_card_can_have_is_a_failure_in_words_until_it_makes_sense(
+    script: NvmlScript, probe: NvmlProbe, figures: dict[str, int]
+) -> None:
+    card = script.card()
+    await probe.open()
+    card.says(**figures)
+    (sample,) = await probe.sample()
+    assert (sample.health, sample.memory) == ("failed", None)
+    assert "could not read the memory of NVIDIA GeForce GT 1030 (GPU 0): it tells of" in sample.reason
+    card.says(total=2 * GIB, used=0, reserved=64 * MIB)
+    assert [sample.health for sample in await probe.sample()] == ["ok"]
+
+
+async def test_the_total_is_read_with_each_sample(script: NvmlScript, probe: NvmlProbe) -> None:
+    card = script.card()
+    await probe.open()
+    totals = []
+    for total in (2 * GIB, GIB, 24 * GIB):
+        card.says(total=total)
+        (sample,) = await probe.sample()
+        totals.append(sample.memory and sample.memory.total_bytes)
+    assert totals == [2 * GIB, GIB, 24 * GIB]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec, Neighbour, Reading
@@ -22,9 +23,9 @@ class ScriptedCard:
         self.now = GpuSample(CARD, "ok", at_s=100.0)
         self.closed = False
 
-    def holds(self, used_mib: int, *, reserved_mib: int = 0) -> None:
-        used, reserved = used_mib * MIB, reserved_mib * MIB
-        self.now = replace(self.now, memory=GpuMemory(1000 * MIB, used, 1000 * MIB - used - reserved, reserved))
+    def holds(self, used_mib: int, *, reserved_mib: int = 0, total_mib: int = 1000) -> None:
+        used, reserved, total = used_mib * MIB, reserved_mib * MIB, total_mib * MIB
+        self.now = replace(self.now, memory=GpuMemory(total, used, total - used - reserved, reserved))
 
     async def sample(self) -> tuple[GpuSample, ...]:
         return (self.now,)
@@ -40,8 +41,8 @@ def specs(**total_mib: int) -> dict[str, DeviceSpec]:
 class Reader:
     """A reader of `devices`, all on the one card."""
 
-    def __init__(self, card: ScriptedCard, **total_mib: int) -> None:
-        self._specs = specs(**total_mib)
+    def __init__(self, card: ScriptedCard, *, is_whole: bool = False, **total_mib: int) -> None:
+        self._specs = {d: replace(spec, is_whole_card=is_whole) for d, spec in specs(**total_mib).items()}
         self._reader = CardReader(card, dict.fromkeys(total_mib, CARD))
 
     async def read(
@@ -195,4 +196,33 @@ async def test_a_card_that_the_driver_does_not_list_any_more_is_lost() -> None:
     reader = CardReader(ScriptedCard(), {"gpu0": "GPU-gone"})
     reading = (await reader.read(specs(gpu0=1000), lambda: {"gpu0": OwnUse()}))["gpu0"]
 
-    assert reading == Reading("lost", "the driver does not list it any more")
+    assert reading.health == "lost"
+    assert reading.reason.startswith("NVIDIA card is lost: the driver does not list it.")
+    assert "`citadel gpus --forget gpu0` forgets it" in reading.reason
+
+
+@pytest.mark.parametrize("total_mib", [500, 1000, 4000])
+async def test_a_card_has_the_memory_that_it_says_now_and_what_it_lost_nobody_holds(total_mib: int) -> None:
+    card = ScriptedCard()
+    reader = Reader(card, is_whole=True, gpu0=1000)
+    for _ in range(2):
+        card.holds(300, reserved_mib=20)
+        await reader.read(gpu0=200)
+    card.holds(300, reserved_mib=20, total_mib=total_mib)
+    reading = (await reader.read(gpu0=200))["gpu0"]
+
+    assert reading.total_bytes == (total_mib - 20) * MIB
+    assert (reading.used_bytes, reading.external_bytes) == (300 * MIB, 100 * MIB)
+
+
+async def test_slices_of_a_card_that_is_smaller_now_share_what_is_left_of_it() -> None:
+    card = ScriptedCard()
+    reader = Reader(card, gpu0=600, gpu1=300)
+    totals = []
+    for total_mib in (1000, 450, 2000):
+        card.holds(0, total_mib=total_mib)
+        readings = [await reader.read() for _ in range(2)][-1]
+        assert {reading.external_bytes for reading in readings.values()} == {0}
+        totals.append([(reading.total_bytes or 0) // MIB for reading in readings.values()])
+
+    assert totals == [[600, 300], [300, 150], [600, 300]]

@@ -22,7 +22,7 @@ DRIVER = DriverFacts(
     pci_cards=1,
     nodes=("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl"),
 )
-GT_1030 = CardFacts(0, "NVIDIA GeForce GT 1030", "GPU-1030", 2 * GIB, (6, 1))
+GT_1030 = CardFacts(0, "NVIDIA GeForce GT 1030", "GPU-1030", 2 * GIB, (6, 1), ordinal=0)
 PASCAL_TORCH = TorchFacts(
     "2.7.1", "12.6", PASCAL_ARCHITECTURES, True, cards=(TorchCard("NVIDIA GeForce GT 1030", (6, 1), 2 * GIB),)
 )

@@ -109,7 +109,7 @@ def test_a_card_older_than_any_torch_has_no_install_line() -> None:
 
 def test_one_lost_card_does_not_take_the_answer_from_the_other() -> None:
     lost = replace(GT_1030, health="lost", reason="the driver says that the card is lost")
-    other = replace(GT_1030, ordinal=1, uuid="GPU-2")
+    other = replace(GT_1030, number=1, ordinal=1, uuid="GPU-2")
     machine = replace(SOUND, cards=(lost, other), torch=replace(PASCAL_TORCH, cards=PASCAL_TORCH.cards * 2))
     assert "is lost: the driver says" in finding(machine, "gpu0.health").found
     assert examine(machine).answer == "a model could run on gpu1 (NVIDIA GeForce GT 1030)"

@@ -14,6 +14,7 @@ from engine.doctor.gathering.host import ask_host, look_for_driver
 from engine.doctor.gathering.torch import ProgramFailed, ask_torch, output_of
 from engine.doctor.machine import Slice, Torch, TorchBroken, TorchFacts, TorchMissing
 from engine.weights.layout import SLAB_FILE
+from tests.settings.config_files import seen_first
 from tests.settings.nvidia_cards import TWO_CARDS
 
 ALLOCATION = "devices:\n  virtual:\n    - {memory: 512MiB, backing: ram}\nram_tier: {budget: 1GiB}\n"
@@ -105,21 +106,21 @@ def test_the_configuration_tells_its_slices_and_the_host_memory_it_counts_on(tmp
 def test_the_slices_of_cards_are_told_with_their_card_and_are_no_host_memory(tmp_path: Path) -> None:
     allocation = "devices: {virtual: [{memory: 1GiB, backing: cuda:1}]}\nram_tier: {budget: 1GiB}\n"
     write(tmp_path / "config", {"gpu_allocation.yaml": allocation, "model_gpu_mapping.json": CATALOG})
-    config = ask_config(None, {"CUDA_VISIBLE_DEVICES": "1"}, tmp_path, TWO_CARDS)
+    config = ask_config(None, {"CUDA_VISIBLE_DEVICES": "1"}, tmp_path, seen_first(TWO_CARDS))
     assert config.slices == (Slice("gpu0", "cuda:1", GIB, "GPU-b"),)
     assert config.host_bytes == GIB
 
 
 def test_whole_cards_are_no_slices(tmp_path: Path) -> None:
     write(tmp_path / "config", {"gpu_allocation.yaml": "", "model_gpu_mapping.json": CATALOG})
-    config = ask_config(None, {}, tmp_path, TWO_CARDS)
+    config = ask_config(None, {}, tmp_path, seen_first(TWO_CARDS))
     assert (config.trouble, config.slices) == ("", ())
 
 
 def test_slices_that_exceed_their_card_are_a_trouble_with_figures(tmp_path: Path) -> None:
     allocation = "devices: {virtual: [{memory: 6GiB, backing: cuda:1}, {memory: 6GiB, backing: cuda:1}]}\n"
     write(tmp_path / "config", {"gpu_allocation.yaml": allocation, "model_gpu_mapping.json": CATALOG})
-    trouble = ask_config(None, {}, tmp_path, TWO_CARDS).trouble
+    trouble = ask_config(None, {}, tmp_path, seen_first(TWO_CARDS)).trouble
     assert "gpu0, gpu1 take 12288 MiB of cuda:1 together; allowed: at most 7936 MiB" in trouble
 
 

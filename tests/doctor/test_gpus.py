@@ -62,7 +62,11 @@ def test_a_card_that_was_never_measured_says_so(tmp_path: Path) -> None:
 
 async def test_each_card_is_measured_or_says_why_not(tmp_path: Path) -> None:
     (tmp_path / "two_cards.py").write_text(PROGRAM)
-    cards = [GT_1030, replace(GT_1030, ordinal=1, uuid="GPU-2"), replace(GT_1030, ordinal=2, uuid="GPU-3")]
+    cards = [
+        GT_1030,
+        replace(GT_1030, number=1, ordinal=1, uuid="GPU-2"),
+        replace(GT_1030, number=2, ordinal=2, uuid="GPU-3"),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     new = await measured(cards, "580", tmp_path, environment, now_s=1000.0, program="two_cards")
     assert [each.rates.to_card_pinned if each.rates else each.trouble for each in new] == [

@@ -24,6 +24,7 @@ from engine.core.models import Limits, ModelSpec
 from engine.core.plans import Plan, Refusal
 from engine.core.records import Entry, Notice, Pinned, Record, Refused, Residency
 from engine.core.serialization import to_json, to_msgpack, to_sealed_json
+from engine.devices.inventory import met, read_inventory, write_inventory
 from engine.gateway.keys import KeysRefused, read_keys
 from engine.recording.copy_rates import Circumstances, CopyRates, keep_rates, recall
 from engine.recording.demand import DEMAND_FILE, Asked, DemandLog, own_demand
@@ -36,6 +37,7 @@ from engine.recording.trace import TraceError, read_trace
 from engine.replay.box import read_sizes
 from engine.runtime.initial_state import residency_before, with_changes, with_pins, with_rates
 from engine.settings import load_settings
+from engine.settings.gpus import usable_cards
 from engine.weights.checks import check_checkpoint
 from engine.weights.errors import WeightsError
 from engine.weights.estimates import estimate_footprint
@@ -51,6 +53,8 @@ from tests.bench.runs import request_series, requests_run, run_of, series
 from tests.results.engine_records import engine_facts, sample, switch
 from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
+from tests.settings.config_files import seen_first
+from tests.settings.nvidia_cards import TWO_CARDS
 from tests.weights.checkpoints import write_checkpoint
 
 BOUNDS: Final = Bounds(64 << 20, 3)
@@ -179,6 +183,19 @@ def residency(folder: Path) -> Reader:
 
 
 def _unheard(_text: str) -> None: ...
+
+
+def cards(folder: Path) -> Reader:
+    path = folder / "cards.json"
+    write_inventory(path, seen_first(TWO_CARDS))
+    written = path.read_bytes()
+
+    def read(data: bytes) -> None:
+        inventory, trouble = read_inventory(_put(path, data))
+        assert inventory.cards == () or not trouble
+        usable_cards(met(inventory, TWO_CARDS, 2000.0))
+
+    return Reader((written, written[: written.rindex(b',"crc32"')] + b"}"), read)
 
 
 def copy_rates(folder: Path) -> Reader:
@@ -458,7 +475,7 @@ def frames(_folder: Path) -> Reader:
 
 
 READERS: Final[tuple[MakeReader, ...]] = (
-    journal, journal_without_checksums, memory, demand, footprints, residency, copy_rates,
+    journal, journal_without_checksums, memory, demand, footprints, residency, cards, copy_rates,
     layout, header, header_values, index, checkpoint,
     settings, console_settings, keys, trace, sizes, session, bench, frames,
 )  # fmt: skip

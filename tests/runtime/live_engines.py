@@ -17,6 +17,7 @@ from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.core.records import Record
 from engine.core.sizes import GIB
+from engine.devices.inventory import met, read_inventory, write_inventory
 from engine.devices.nvml import Deadlines, NvmlProbe
 from engine.devices.readings import CardReader
 from engine.recording.demand import DemandLog
@@ -106,7 +107,10 @@ async def _opened(
     look: LookAt | None = None,
     config: Path = CONFIG,
 ) -> AsyncIterator[Box]:
-    read_settings = partial(load_settings, config, {}, None, probe.facts)
+    cards = folder / "cards.json"
+    inventory = met(read_inventory(cards).inventory, probe.facts, clock.now())
+    write_inventory(cards, inventory)
+    read_settings = partial(load_settings, config, {}, None, inventory)
     settings = read_settings()
     specs_of_devices = device_specs(settings, 64 * GIB)
     start = initial_state(settings, specs_of_devices, folder / "cache")

@@ -23,14 +23,14 @@ from engine.weights.sources import prepared_folder, resolve
 from tests.core.boxes import box, with_pin, with_resident, with_slab
 from tests.runtime.live_engines import CONFIG
 from tests.scheduler.scripted_world import World
-from tests.settings.config_files import config_folder
+from tests.settings.config_files import config_folder, seen_first
 from tests.settings.nvidia_cards import A
 
 MODEL = "all-MiniLM-L6-v2"
 
 
 def settings() -> Settings:
-    return load_settings(CONFIG, {}, None, ())
+    return load_settings(CONFIG, {}, None)
 
 
 def started(cache: Path) -> Start:
@@ -73,7 +73,9 @@ def test_a_folder_of_an_earlier_format_is_told_of_with_what_to_do(tmp_path: Path
 def test_a_model_whose_dtype_its_cards_are_too_old_for_is_known_with_the_reason(tmp_path: Path) -> None:
     model = {"name": "m", "source": "synthetic:e5-small", "task": "embedding", "dtype": "nf4"}
     good = {"name": "other", "source": "synthetic:e5-small", "task": "embedding", "dtype": "int8"}
-    old = load_settings(config_folder(tmp_path, "", model, good), {}, None, (replace(A, capability=(5, 2)),))
+    old = load_settings(
+        config_folder(tmp_path, "", model, good), {}, None, seen_first((replace(A, capability=(5, 2)),))
+    )
     start = initial_state(old, device_specs(old, 64 * GIB), tmp_path)
     assert "takes a card of compute capability 6.0" in start.state.models["m"].trouble
     assert start.state.models["m"].trouble in start.warnings

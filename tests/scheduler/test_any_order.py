@@ -10,14 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Single, Unpin
+from engine.core.devices import Reading
 from engine.core.ledger import broken_invariants, budget, charged
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Undo
 from engine.core.proposing.propose import propose
 from engine.core.records import Switch
+from engine.core.state import State
 from engine.scheduler.board import Patience
 from engine.scheduler.effects import BindModel, KillWorker, ReadSlab, ReleaseModel, StartWorker, WriteBackSlab
-from engine.scheduler.messages import BindFailed, CatalogRead, SignOfLife, SlabFailed, SlabNotWrittenBack
+from engine.scheduler.messages import BindFailed, CatalogRead, DeviceRead, SignOfLife, SlabFailed, SlabNotWrittenBack
 from tests.core.boxes import NOW_S, box
 from tests.scheduler.scripted_world import World
 
@@ -143,8 +145,12 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_sound(self) -> None:
         state = self.world.state
-        assert broken_invariants(state) == []
-        assert all(charged(state, device) <= budget(state, device) for device in state.devices)
+        assert broken_invariants(state, state) == []
+        assert all(charged(state, device) <= self.most_bytes(state, device) for device in state.devices)
+
+    def most_bytes(self, state: State, device: str) -> int:
+        """What may be charged to the device."""
+        return budget(state, device)
 
     @invariant()
     def nothing_is_left_of_a_model_that_has_gone(self) -> None:
@@ -192,3 +198,19 @@ AnyOrder.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestAnyOrder = AnyOrder.TestCase
+
+
+class AnyTotals(AnyOrder):
+    """The same, while the devices' totals change under what is on them: no more is charged than the largest total allowed."""
+
+    @rule(device=st.sampled_from(["gpu0", "gpu1"]), share=st.sampled_from([0.1, 0.5, 1.0]))
+    def change_a_total(self, device: str, share: float) -> None:
+        whole_bytes = box(SIZES, cpu=150).devices[device].spec.total_bytes
+        self.world.send(DeviceRead(device, Reading("ok", "", 0, 0, total_bytes=int(share * whole_bytes))))
+
+    def most_bytes(self, state: State, device: str) -> int:
+        return budget(box(SIZES, cpu=150), device)
+
+
+AnyTotals.TestCase.settings = settings(AnyOrder.TestCase.settings, max_examples=50)
+TestAnyTotals = AnyTotals.TestCase

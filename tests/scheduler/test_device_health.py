@@ -344,3 +344,69 @@ def test_a_request_looks_elsewhere_when_the_next_worker_dies_too() -> None:
     world.send(WorkerDown("gpu0", "did not start: exited with status 1"))
     world.settle()
     assert world.granted[again] == "gpu1"
+
+
+def with_total(mib: int) -> Reading:
+    return Reading("ok", "", 0, 0, total_bytes=mib * MIB)
+
+
+def test_a_total_that_shrinks_beneath_what_is_there_is_told_once_and_nobody_is_driven_out() -> None:
+    world = World(card_box(), Policy(cpu_fallback=False))
+    world.send(DeviceRead("gpu0", with_total(100)))
+    world.submit(Load("a"))
+    world.settle()
+    for _ in range(3):
+        world.send(DeviceRead("gpu0", with_total(30)))
+    world.settle()
+
+    assert world.where() == {"a": "gpu0 ready"}
+    assert (world.state.devices["gpu0"].spec.total_bytes, budget(world.state, "gpu0")) == (30 * MIB, 24 * MIB)
+    assert [e.text for e in world.written if isinstance(e, Notice)] == [
+        "gpu0 has 30 MiB of memory now, not 100 MiB as before; what is on it takes 30 MiB, more than the 24 MiB that may be "
+        "filled of that: it stays, and nothing is loaded there before enough of it has left"
+    ]
+    world.submit(Evict("a"))
+    world.settle()
+    assert world.where() == {}
+    world.send(DeviceRead("gpu0", with_total(200)))
+    assert budget(world.state, "gpu0") == 160 * MIB
+
+
+def test_a_total_that_moves_a_little_all_the_time_is_followed_and_not_told() -> None:
+    world = World(card_box())
+    for mib in (100, 99, 97, 98, 101):
+        world.send(DeviceRead("gpu0", with_total(mib)))
+        assert world.state.devices["gpu0"].spec.total_bytes == mib * MIB
+
+    assert not any(isinstance(e, Notice) for e in world.written)
+
+
+def test_who_was_on_a_card_that_is_lost_when_the_engine_starts_comes_when_it_answers() -> None:
+    state = card_box()
+    unstarted = replace(state.devices["gpu0"], worker_pid=None)
+    world = World(replace(state, devices={**state.devices, "gpu0": unstarted}), Policy(cpu_fallback=False))
+    world.scheduler.expect_back([("a", "gpu0")])
+    world.waiting.append(StartWorker("gpu0"))
+    world.settle()
+    world.send(DeviceRead("gpu0", Reading("lost", "the driver does not list it")))
+    world.pass_time(500)
+    noted = world.residencies[-1].residents
+    world.send(DeviceRead("gpu0", Reading("starting", "not read twice alike yet")))
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    world.settle()
+
+    assert noted == (("a", "gpu0"),)
+    assert world.where() == {"a": "gpu0 ready"}
+    notices = [e.text for e in world.written if isinstance(e, Notice)]
+    assert notices == ["gpu0 is lost: the driver does not list it", "gpu0 answers again; loading a again"]
+
+
+def test_a_request_for_a_model_of_a_lost_card_does_not_wait_for_the_card() -> None:
+    state = card_box()
+    world = World(state)
+    world.send(DeviceRead("gpu0", Reading("lost", "the driver does not list it")))
+    world.scheduler.expect_back([("a", "gpu0")])
+    world.ask("a")
+    world.settle()
+
+    assert world.where() == {"a": "cpu ready"}

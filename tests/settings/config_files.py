@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.devices.cards import GpuFacts
+from engine.devices.inventory import NO_CARDS, Inventory, met
 from engine.settings import SettingsError, load_settings
 
 MODEL: Mapping[str, object] = {"name": "minilm", "source": "hub:owner/minilm", "task": "embedding"}
@@ -26,6 +27,11 @@ def config_folder_of_texts(folder: Path, allocation: str, catalog: str) -> Path:
     return folder
 
 
+def seen_first(cards: Sequence[GpuFacts]) -> Inventory:
+    """What is known of a machine that has these cards, and never had others."""
+    return met(NO_CARDS, cards, 1000.0)
+
+
 def refusals(
     folder: Path,
     environment: Mapping[str, str] | None = None,
@@ -34,5 +40,5 @@ def refusals(
 ) -> list[str]:
     """What is wrong, one text a problem."""
     with pytest.raises(SettingsError) as caught:
-        load_settings(folder, environment or {}, dotenv, cards)
+        load_settings(folder, environment or {}, dotenv, seen_first(cards))
     return [problem.text for problem in caught.value.problems]

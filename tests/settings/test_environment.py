@@ -102,7 +102,9 @@ def test_switching_cuda_off_leaves_the_cpu_alone_with_no_other_change(
     assert settings.gpus == {}
     (model,) = settings.models
     assert (model.preferred_device, model.pin) == (None, Pin())
-    assert settings.warnings == ("minilm is meant for gpu0, which the environment hides; it goes where there is room",)
+    assert settings.warnings == (
+        "minilm is meant for gpu0, which the environment hides or which can run no model; it goes where there is room",
+    )
 
 
 def test_an_empty_variable_in_dotenv_switches_the_gpus_off_too(tmp_path: Path) -> None:

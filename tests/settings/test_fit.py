@@ -12,7 +12,7 @@ from engine.core.models import Dtype, Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import SettingsError, TooOld, check_fit, device_specs, load_settings, too_old
-from tests.settings.config_files import config_folder
+from tests.settings.config_files import config_folder, seen_first
 from tests.settings.nvidia_cards import A, card
 
 GPU0 = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 1000 * MIB, 0.8)
@@ -59,7 +59,7 @@ NF4 = ModelSpec("m", ("hub:a/m",), "embedding", "nf4")
 
 
 def judged(folder: Path, spec: ModelSpec, *cards: GpuFacts, allocation: str = "") -> TooOld | None:
-    return too_old(spec, load_settings(config_folder(folder, allocation), {}, None, cards))
+    return too_old(spec, load_settings(config_folder(folder, allocation), {}, None, seen_first(cards)))
 
 
 @pytest.mark.parametrize("dtype", ["nf4", "nf4-double"])

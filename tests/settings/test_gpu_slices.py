@@ -10,7 +10,7 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import Settings, device_specs, load_settings
-from tests.settings.config_files import config_folder, refusals
+from tests.settings.config_files import config_folder, refusals, seen_first
 from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, TWO_CARDS, A, B, card
 
 REFERENCE_BOX = 'devices: {virtual: [{backing: "cuda:0", memory: 6GiB}, {backing: "cuda:0", memory: 6GiB}]}'
@@ -19,7 +19,7 @@ LARGE = (card(0, "GPU-l", 16 * GIB),)
 
 
 def on(folder: Path, cards: tuple[GpuFacts, ...], allocation: str, **environment: str) -> Settings:
-    return load_settings(config_folder(folder, allocation), environment, None, cards)
+    return load_settings(config_folder(folder, allocation), environment, None, seen_first(cards))
 
 
 def test_one_large_card_makes_the_reference_box(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_one_large_card_makes_the_reference_box(tmp_path: Path) -> None:
     *gpus, _ = device_specs(settings, 4 * GIB)
 
     assert gpus == [
-        DeviceSpec(name, "slice of NVIDIA card l", "gpu", "cuda:0", 6 * GIB, 0.8) for name in ("gpu0", "gpu1")
+        DeviceSpec(name, "slice of NVIDIA card l", "gpu", "cuda:0", 6 * GIB, 0.8, "GPU-l") for name in ("gpu0", "gpu1")
     ]
     assert settings.card_uuids == {"gpu0": "GPU-l", "gpu1": "GPU-l"}
 

@@ -1,4 +1,4 @@
-"""Without virtual GPUs in the file, the devices are the cards that CUDA_VISIBLE_DEVICES leaves, in CUDA's order."""
+"""Without virtual GPUs in the file, the devices are the cards that CUDA_VISIBLE_DEVICES leaves, each by a name that it keeps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from engine.core.devices import DeviceSpec
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
 from engine.settings import CardSpec, Settings, VirtualGpu, device_specs, load_settings
-from tests.settings.config_files import config_folder, refusals
+from tests.settings.config_files import config_folder, refusals, seen_first
 from tests.settings.nvidia_cards import MIG_1, MIG_2, PARTITIONED, RESERVED, TWO_CARDS, A, card
 
 
 def on(folder: Path, cards: tuple[GpuFacts, ...], visible: str | None = None, allocation: str = "") -> Settings:
     """The settings of a machine with `cards` and, when given, `visible` in CUDA_VISIBLE_DEVICES."""
-    return load_settings(config_folder(folder, allocation), _environment(visible), None, cards)
+    return load_settings(config_folder(folder, allocation), _environment(visible), None, seen_first(cards))
 
 
 def _environment(visible: str | None) -> dict[str, str]:
@@ -29,13 +29,13 @@ def test_cards_become_devices_without_what_the_driver_keeps_for_itself(tmp_path:
     first = CardSpec("GPU-a", "NVIDIA card a", 12 * GIB - RESERVED, 0, (8, 0))
     second = CardSpec("GPU-b", "NVIDIA card b", 8 * GIB - RESERVED, 1, (8, 0))
     assert settings.gpus == {"gpu0": first, "gpu1": second}
-    assert settings.cards == (first, second)
+    assert settings.cards == {0: first, 1: second}
     assert settings.card_uuids == {"gpu0": "GPU-a", "gpu1": "GPU-b"}
     assert settings.warnings == ()
 
 
 def test_a_card_without_a_driver_reserve_has_all_its_memory(tmp_path: Path) -> None:
-    (mig,) = on(tmp_path, (PARTITIONED, MIG_1)).cards
+    (mig,) = on(tmp_path, (PARTITIONED, MIG_1)).cards.values()
 
     assert mig.memory_bytes == 5 * GIB
 
@@ -43,16 +43,16 @@ def test_a_card_without_a_driver_reserve_has_all_its_memory(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("visible", "uuids"),
     [
-        ("1,0", {"gpu0": "GPU-b", "gpu1": "GPU-a"}),
-        (" 1", {"gpu0": "GPU-b"}),
-        ("GPU-b", {"gpu0": "GPU-b"}),
+        ("1,0", {"gpu0": "GPU-a", "gpu1": "GPU-b"}),
+        (" 1", {"gpu1": "GPU-b"}),
+        ("GPU-b", {"gpu1": "GPU-b"}),
         ("0,-1,1", {"gpu0": "GPU-a"}),
         ("-1,0", {}),
         ("", {}),
         ("-1", {}),
     ],
 )
-def test_the_environment_picks_and_numbers_cards_as_cuda_does(
+def test_the_environment_picks_cards_as_cuda_does_and_each_keeps_its_name(
     tmp_path: Path, visible: str, uuids: dict[str, str]
 ) -> None:
     assert on(tmp_path, TWO_CARDS, visible).card_uuids == uuids
@@ -61,8 +61,9 @@ def test_the_environment_picks_and_numbers_cards_as_cuda_does(
 def test_a_device_names_its_card_by_the_place_on_the_bus_whatever_the_environment_hides(tmp_path: Path) -> None:
     specs = device_specs(on(tmp_path, TWO_CARDS, "1", "memory_fraction: 0.5"), 4 * GIB)
 
-    assert specs[0] == DeviceSpec("gpu0", "NVIDIA card b", "gpu", "cuda:1", 8 * GIB - RESERVED, 0.5)
-    assert [spec.id for spec in specs] == ["gpu0", "cpu"]
+    size = 8 * GIB - RESERVED
+    assert specs[0] == DeviceSpec("gpu1", "NVIDIA card b", "gpu", "cuda:1", size, 0.5, "GPU-b", is_whole_card=True)
+    assert [spec.id for spec in specs] == ["gpu1", "cpu"]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_a_choice_that_cuda_would_cut_short_in_silence_is_refused_with_what_ther
 def test_a_card_in_mig_mode_is_left_to_its_mig_devices(tmp_path: Path) -> None:
     settings = on(tmp_path, (A, PARTITIONED, MIG_1, MIG_2), "MIG-2")
 
-    assert [(c.uuid, c.ordinal) for c in settings.cards] == [("GPU-a", 0), ("MIG-1", 1), ("MIG-2", 2)]
-    assert settings.card_uuids == {"gpu0": "MIG-2"}
+    assert {n: c.uuid for n, c in settings.cards.items()} == {0: "GPU-a", 1: "MIG-1", 2: "MIG-2"}
+    assert settings.card_uuids == {"gpu2": "MIG-2"}
     assert device_specs(settings, 4 * GIB)[0].backing == "cuda:2"
 
 
@@ -98,14 +99,14 @@ def test_mig_devices_that_cuda_does_not_show_together_are_refused(tmp_path: Path
 def test_a_card_that_can_run_no_model_is_left_out_with_the_reason(tmp_path: Path) -> None:
     settings = on(tmp_path, (card(0, "GPU-x", None), PARTITIONED, card(2, "GPU-c")))
 
-    assert [(c.uuid, c.ordinal) for c in settings.cards] == [("GPU-c", 0)]
+    assert {n: c.uuid for n, c in settings.cards.items()} == {1: "GPU-c"}
     assert settings.warnings == (
         "NVIDIA card x (GPU-x) does not tell how much memory it has; it is not used",
         "NVIDIA card p (GPU-p) is in MIG mode without a MIG device and runs no model; make one, or switch MIG mode off",
     )
 
 
-def test_a_device_keeps_cudas_number_when_a_card_before_it_can_run_no_model(tmp_path: Path) -> None:
+def test_a_card_that_can_run_no_model_has_a_number_all_the_same(tmp_path: Path) -> None:
     settings = on(tmp_path, (card(0, "GPU-x", None), card(1, "GPU-c")))
 
     assert settings.card_uuids == {"gpu1": "GPU-c"}
@@ -139,9 +140,13 @@ def test_the_catalog_may_name_the_cards_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_model_meant_for_a_hidden_card_goes_where_there_is_room(tmp_path: Path) -> None:
-    settings = load_settings(config_folder(tmp_path, "", {"pin": "gpu1"}), _environment("1"), None, TWO_CARDS)
+    settings = load_settings(
+        config_folder(tmp_path, "", {"pin": "gpu1"}), _environment("0"), None, seen_first(TWO_CARDS)
+    )
 
-    assert settings.warnings == ("minilm is meant for gpu1, which the environment hides; it goes where there is room",)
+    assert settings.warnings == (
+        "minilm is meant for gpu1, which the environment hides or which can run no model; it goes where there is room",
+    )
 
 
 def test_switching_cuda_off_helps_where_the_driver_is_broken_and_cards_can_not_be_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from citadel_tui.viewmodel.graph import share_cells
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import width_of
+from citadel_tui.words.figures import clock_text
 from engine.api import Snapshot
 from engine.core.devices import Reading
 from engine.core.models import Footprint
@@ -109,14 +110,14 @@ def lost_gpu1() -> State:
     return replace(state, devices={**state.devices, "gpu1": replace(state.devices["gpu1"], reading=reading)})
 
 
-def test_a_lost_device_says_so_in_words_with_the_age_of_its_last_figures_instead_of_a_bar() -> None:
+def test_a_lost_device_says_so_in_words_and_since_when_instead_of_a_bar() -> None:
     state = lost_gpu1()
     rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(160, UNICODE), 20, START_S)
-    text = "".join(span.text for span in rows[1])
-    assert "lost, last read 12 s ago" in text
+    text, since = "".join(span.text for span in rows[1]), f"lost since {clock_text(START_S - 12)}"
+    assert since in text
     assert "–/– MiB" in text
-    assert not {UNICODE.room, "0"} & set(text.replace("gpu1", ""))
-    assert "".join(span.text for span in rows[2]).strip() == "the driver says that the card has fallen off the bus"
+    assert not {UNICODE.room, "0"} & set(text.replace("gpu1", "").replace(since, ""))
+    assert f"{since}: the driver says that the card has fallen off the bus" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

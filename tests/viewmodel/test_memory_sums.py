@@ -17,6 +17,7 @@ from citadel_tui.viewmodel.pages.device import device_lines
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
+from citadel_tui.words.figures import clock_text
 from engine.api import Snapshot
 from engine.clock import SystemClock
 from engine.core.devices import DeviceSpec, Health, Neighbour, Reading
@@ -141,6 +142,16 @@ def test_the_budget_of_a_page_adds_up_line_by_line(found: list[Resident], extern
     assert max(terms[0][1] - sum(size for _, size, _ in terms[1 : at[0]]), 0) == left
     assert budget == min(left, terms[at[0] + 1][1])
     assert budget - sum(size for _, size, _ in terms[at[1] + 1 : at[2]]) == free
+    assert (terms[at[2]][2] == "free") == (free >= 0)
+
+
+def test_the_page_of_a_card_says_what_it_is_known_by() -> None:
+    snapshot = snapshot_of(Reading("ok", "", 0, 0, at_s=START_S))
+    known = snapshot.state.devices["gpu0"]
+    card = replace(known.spec, uuid="GPU-b", bus_id="00000000:02:00.0")
+    devices = {**snapshot.state.devices, "gpu0": replace(known, spec=card)}
+    lines = page(replace(snapshot, state=replace(snapshot.state, devices=devices)))
+    assert "card        GPU-b, PCI bus 00000000:02:00.0" in [line.strip() for line in lines]
 
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
@@ -151,9 +162,10 @@ def test_a_device_that_is_silent_shows_words_and_no_figure(health: Health, width
     snapshot = snapshot_of(reading, [Resident("bge-base", "gpu0", "ready", Footprint(MIB, 0), START_S)])
     text = row(snapshot, width, glyphs)
     assert health in text
-    assert health == "starting" or "last read 12 s ago" in text
+    since = {"starting": "starting", "lost": f"lost since {clock_text(START_S - 12)}"}.get(health, "last read 12 s ago")
+    assert since in text
     assert f"{glyphs.nothing}/{glyphs.nothing} MiB" in text
-    assert not re.search(r"\d", text.replace("gpu0", "").replace("GT 1030", "").replace("12 s", ""))
+    assert not re.search(r"\d", text.replace("gpu0", "").replace("GT 1030", "").replace(since, ""))
     assert "In use, in MiB" not in page(snapshot, glyphs=glyphs)
     assert any(line.endswith("held by others: not known") for line in page(snapshot, glyphs=glyphs))
 

@@ -82,6 +82,15 @@ def test_context_weights_and_workspace_share_the_limit(backing: CudaBacking) -> 
     backing.place(SOURCE, 17 * MIB)
 
 
+def test_a_whole_card_admits_what_it_has_by_now(card: ScriptedCard, tier: Tier) -> None:
+    backing = CudaBacking(card, tier.mapping, None, page_locks=True)
+    card.total_bytes = 40 * MIB
+    with pytest.raises(OutOfMemory, match="42 MiB needed, 37 MiB of 40 MiB free"):
+        backing.place(SOURCE, 30 * MIB)
+    card.total_bytes = 80 * MIB
+    backing.place(SOURCE, 30 * MIB)
+
+
 def test_a_small_model_gets_a_segment_of_its_own_which_can_go_back_alone(backing: CudaBacking) -> None:
     small = Region(0, 4096)
     first, second = backing.place(small, 0), backing.place(small, 0)

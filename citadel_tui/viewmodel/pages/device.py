@@ -42,6 +42,7 @@ def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ..
 def _facts(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
     facts: dict[str, tuple[str, Role]] = {
         "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
+        "card": (_card(known.spec), "text"),
         "health": (_health(known, now_s, paper.glyphs), health_role(known.reading)),
         "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
         "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
@@ -63,6 +64,11 @@ def _backing(spec: DeviceSpec) -> str:
             return "the host's own memory"
         case card:
             return f"on the card {card}"
+
+
+def _card(spec: DeviceSpec) -> str:
+    """What it is known by, whatever its number; empty in host RAM."""
+    return ", ".join(filter(None, (spec.uuid, spec.bus_id and f"PCI bus {spec.bus_id}")))
 
 
 def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
@@ -159,7 +165,9 @@ def _charges(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
     charges.append((snapshot.state.devices[device].leaked_bytes, "leaked when a model left"))
     free = budget - sum(size for size, _ in charges)
     waiting = [_Row("", _size(r), f"{_named(r)}: waits for room", "warn") for r in residents if r.stage == "pending"]
-    return [*_less(budget, charges), _Row("=", mib(free), "free", "strong"), *waiting]
+    over = _Row("=", mib(free), "over the budget: nothing is loaded here before that has left", "warn")
+    left = _Row("=", mib(free), "free", "strong") if mib(free) >= 0 else over
+    return [*_less(budget, charges), left, *waiting]
 
 
 def _unknown(snapshot: Snapshot, device: DeviceId) -> list[_Row]:

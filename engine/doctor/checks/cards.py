@@ -54,6 +54,8 @@ def _health(card: CardFacts) -> Finding:
         return Finding(f"{card.id}.health", "ok", f"{identity} answers")
     found = f"{identity} is {card.health}: {card.reason}"
     fix = "When it does not come back by itself, restart the machine; `sudo dmesg | grep -i xid` tells what happened"
+    if card.lost_since_s is not None:
+        fix += f". If it was taken out for good: `citadel gpus --forget {card.id}`"
     return Finding(f"{card.id}.health", "problem", found, "No model is placed on it.", fix)
 
 
@@ -82,7 +84,7 @@ def _sum(machine: DoctorFacts, card: CardFacts) -> Finding:
     check, torch = f"{card.id}.compute", machine.torch
     if not isinstance(torch, TorchFacts) or not torch.available:
         return Finding(check, "not applicable", "nothing was tried on the card, since torch can't use CUDA")
-    if card.ordinal >= len(torch.cards):
+    if card.ordinal is None or card.ordinal >= len(torch.cards):
         means = "NVML and CUDA disagree about the cards."
         return Finding(check, "problem", "torch does not see this card", means, "Restart the machine: `sudo reboot`")
     trouble = torch.cards[card.ordinal].trouble

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import UnsetType
 from msgspec.structs import replace
 
-from engine.devices.cards import GpuFacts
 from engine.devices.host import read_host_memory
+from engine.devices.inventory import NO_CARDS, Inventory
 from engine.doctor.machine import Config, Slice
 from engine.settings import (
     Settings,
@@ -24,20 +24,20 @@ from engine.settings.environment import read_environment
 
 
 def ask_config(
-    argument: Path | None, environment: Mapping[str, str], cwd: Path, cards: Sequence[GpuFacts] = ()
+    argument: Path | None, environment: Mapping[str, str], cwd: Path, inventory: Inventory = NO_CARDS
 ) -> Config:
-    """The configuration that an engine would be started with on a machine with `cards`."""
+    """The configuration that an engine would be started with on a machine with these cards."""
     try:
         folder = find_config_folder(argument, environment, cwd)
     except SettingsError as error:
         return _with_environment(Config(trouble=str(error)), environment, None)
     dotenv = find_dotenv(folder, cwd)
-    return _with_environment(_read(folder, environment, dotenv, cards), environment, dotenv)
+    return _with_environment(_read(folder, environment, dotenv, inventory), environment, dotenv)
 
 
-def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None, cards: Sequence[GpuFacts]) -> Config:
+def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None, inventory: Inventory) -> Config:
     try:
-        settings = load_settings(folder, environment, dotenv, cards)
+        settings = load_settings(folder, environment, dotenv, inventory)
         device_specs(settings, read_host_memory().total_bytes)
     except SettingsError as error:
         return Config(str(folder), str(error))
