@@ -133,6 +133,7 @@ ACTIONS: Final = (
     ),
     Action("tier", "t", "Tier", "all about the RAM tier: what is kept, why, and what goes first"),
     Action("graphs", "g", "Graphs", "show or hide the graphs of memory and of switches over time"),
+    Action("timeline", "w", "Timeline", "who was on which device when, and what each change cost"),
     Action("colours", "v", "Colours", "the next set of colours: dark, light, the terminal's own", footer=False),
     Action(
         "copy", "y", "Copy", "copy the row's figures, the log line or the page; ctrl+y where y answers", footer=False

@@ -6,11 +6,12 @@ It never blocks on the engine: the link and every command are workers of the app
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec.structs import replace
 from textual import events
@@ -31,8 +32,14 @@ from citadel_tui.settings.settings import AT_FIRST, ConsoleSettings
 from citadel_tui.share import Sharing, sequence
 from citadel_tui.terminal.driver import TerminalDriver
 from citadel_tui.theme import THEMES, Look, colours_of
+from citadel_tui.timeline.chronicle import Chronicle
 from citadel_tui.viewmodel.scene import Scene
 
+if TYPE_CHECKING:
+    from citadel_tui.screens.timeline import TimelinePage
+
+Recall: TypeAlias = Callable[[], Chronicle]
+"""Gives what is recorded of the past, in a thread. Raises OSError."""
 HAND_OVER_S: Final = 0.25
 """Least time between two scenes that are shown because the engine changed."""
 
@@ -53,6 +60,8 @@ class CitadelApp(App[int]):
     GOODBYE: ClassVar[str | None] = (
         "The engine goes on and its models stay. `citadel` comes back to them; `citadel stop` ends the engine."
     )
+    PAST_IS_WHOLE: ClassVar[bool] = False
+    """Whether what is recalled reaches to the end of all that is shown, as in a recorded session."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False),
         Binding("ctrl+l", "repaint", show=False, priority=True),
@@ -68,6 +77,7 @@ class CitadelApp(App[int]):
         settings: ConsoleSettings = AT_FIRST,
         first: bool = False,
         now: Callable[[], float] = time.time,
+        recall: Recall | None = None,
     ) -> None:
         # Textual chooses how to leave colours out before it knows the theme, and paints black on black.
         super().__init__(driver_class=TerminalDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -77,6 +87,7 @@ class CitadelApp(App[int]):
         self.link = Link(connect, now, read_only=read_only)
         self.crash: Exception | None = None
         self._now = now
+        self._recall = recall
         self._settings = settings
         actions = with_keys(settings.keys)
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
@@ -167,6 +178,31 @@ class CitadelApp(App[int]):
 
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
         self._commands.open_device(wanted.device)
+
+    async def on_past_wanted(self) -> None:
+        """Somebody looks at the past: read what is recorded of it, once."""
+        recall, self._recall = self._recall, None
+        if recall is not None:
+            self.run_worker(self._recalled(recall), name="the past", exit_on_error=False)
+
+    async def _recalled(self, recall: Recall) -> None:
+        await self.link.connection_after(0)
+        gc.disable()  # else the collector goes through all that is read, and no key is heard meanwhile
+        try:
+            past = await asyncio.to_thread(recall)
+        except OSError as error:
+            self.say(
+                StatusMessage(f"{error.filename} can't be read: {error.strerror}; the timeline begins here", "warn")
+            )
+            return
+        finally:
+            gc.freeze()
+            gc.enable()
+        self.link.take_past(past, whole=self.PAST_IS_WHOLE)
+        self._show()
+
+    def on_timeline_page_record_wanted(self, wanted: TimelinePage.RecordWanted) -> None:
+        self._commands.open_record(wanted.record)
 
     def on_dialog_copy_wanted(self, wanted: Dialog.CopyWanted) -> None:
         self._sharing.copy(wanted.text)

@@ -69,11 +69,13 @@ class Commands:
     def _do_without_the_engine(self, asked: Dashboard.Asked) -> None:
         match asked.action.id:
             case "details" if asked.record is not None:
-                self._open_record(asked.record)
+                self.open_record(asked.record)
             case "details" if asked.models:
                 self._open_model(asked.models[0])
             case "help":
                 self._open_help()
+            case "timeline":
+                self._open_timeline()
             case "tier":
                 self.open_device(TIER)
             case "alerts":
@@ -118,10 +120,16 @@ class Commands:
 
         self._app.push_screen(ModelDetails(self._link.scene(), model, self._glyphs))
 
-    def _open_record(self, record: Record) -> None:
+    def open_record(self, record: Record) -> None:
+        """The page of a line of the log."""
         from citadel_tui.screens.pages import RecordDetails
 
         self._app.push_screen(RecordDetails(record, self._glyphs, self._sharing.label))
+
+    def _open_timeline(self) -> None:
+        from citadel_tui.screens.timeline import TimelinePage
+
+        self._app.push_screen(TimelinePage(self._link.scene(), self._glyphs))
 
     def _open_alerts(self) -> None:
         """The alerts count as seen from then on."""

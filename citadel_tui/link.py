@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
 from citadel_tui.flow import StatusMessage
+from citadel_tui.timeline.chronicle import Chronicle, take_up
 from citadel_tui.viewmodel.history import GraphHistory, with_snapshot
 from citadel_tui.viewmodel.model_colours import ModelColours
 from citadel_tui.viewmodel.scene import Lost, Scene
@@ -49,6 +50,8 @@ class Link:
         self._lost: Lost | None = None
         self._history = GraphHistory()
         self._colours = ModelColours()
+        self._past = Chronicle()
+        self._past_is_whole = False
         self._pause_s = FIRST_PAUSE_S
         self._connected = asyncio.Event()
         self.connections = 0
@@ -85,12 +88,24 @@ class Link:
             self._read_only,
             self._history,
             self._colours,
+            self._past,
         )
 
     def remember(self) -> None:
         """Add what goes on now to the history; while the line is down nothing is known, and nothing is added."""
         if self._snapshot is not None and self._lost is None:
             self._history = with_snapshot(self._history, self._snapshot, self._now())
+            if not self._past_is_whole:
+                self._past.showed(self._snapshot)
+
+    def take_past(self, past: Chronicle, *, whole: bool = False) -> None:
+        """A longer past than what came over the line. One that is not `whole` must end with a record that the engine has at hand,
+        or it is another engine's; what came since is added."""
+        after = _after(past.last, self._records)
+        if whole or after is not None:
+            for record in after or ():
+                past.record(record)
+            self._past, self._past_is_whole = past, whole
 
     async def run(self) -> None:
         """Follow the engine until cancelled, reconnecting with growing pauses."""
@@ -106,9 +121,10 @@ class Link:
 
     async def _follow(self, api: EngineAPI) -> None:
         try:
-            self._hello = await api.hello()
+            before, self._hello = self._hello, await api.hello()
             # Before the events, which begin after the last of these: a record that comes between the two calls is not missed.
             self._records = await api.records(KEPT_RECORDS)
+            self._tell_past(self._hello, is_new=before is None or before.started_at_s != self._hello.started_at_s)
             self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
                 self._take(event)
@@ -134,13 +150,34 @@ class Link:
             case Recorded(record=record):
                 if not self._records or record.seq > self._records[-1].seq:
                     self._records = (*self._records, record)[-KEPT_RECORDS:]
+                    if not self._past_is_whole:
+                        self._past.record(record)
             case _:
                 assert_never(event)
         self.changed.set()
 
+    def _tell_past(self, hello: Hello, *, is_new: bool) -> None:
+        """What happened before the line was up; from the beginning where it is not known how that follows what was told."""
+        if self._past_is_whole:
+            return
+        after = _after(self._past.last, self._records)
+        if after is None:
+            self._past, after, is_new = Chronicle(), self._records, True
+        if is_new:
+            take_up(self._past, after, hello.started_at_s)
+        else:
+            for record in after:
+                self._past.record(record)
+
     def _lose(self, why: str) -> None:
         self._lost = Lost(self._lost.since_s if self._lost else self._now(), why)
         self.changed.set()
+
+
+def _after(last: Record | None, records: tuple[Record, ...]) -> tuple[Record, ...] | None:
+    """The records behind `last`; None where it is not among them."""
+    at = next((at for at, record in enumerate(records, 1) if last and record.seq == last.seq and record == last), None)
+    return None if at is None else records[at:]
 
 
 class ReliableEngine:

@@ -11,7 +11,7 @@ from textual.theme import Theme
 from citadel_tui.settings.settings import Colours
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 
-_DARK: Final = Theme(
+DARK: Final = Theme(
     name="citadel",
     primary="#5b9bd5",
     secondary="#3fa796",
@@ -133,7 +133,7 @@ _ANSI: Final = Theme(
         "block-name": "ansi_default",
     },
 )
-THEMES: Final = (_DARK, _LIGHT, _ANSI)
+THEMES: Final = (DARK, _LIGHT, _ANSI)
 _PLAIN_TERMS: Final = ("linux", "dumb", "vt100", "vt220")
 """Whose fonts and colours are few, whatever else the environment says."""
 
@@ -145,7 +145,7 @@ class Look(Struct, frozen=True):
     theme: str
 
 
-_THEME_OF: Final[Mapping[Colours, str]] = {"dark": _DARK.name, "light": _LIGHT.name, "terminal": _ANSI.name}
+_THEME_OF: Final[Mapping[Colours, str]] = {"dark": DARK.name, "light": _LIGHT.name, "terminal": _ANSI.name}
 
 
 def next_theme(theme: str) -> str:

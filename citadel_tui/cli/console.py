@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from citadel_tui.cli.engine import our_paths, start_if_missing
 from citadel_tui.cli.entry import Exit
@@ -28,6 +29,9 @@ def run(arguments: Arguments) -> int:
         return await connect(paths, read_only=arguments.read_only)
 
     asyncio.run(attach() if arguments.read_only else start_if_missing(arguments))
+    from citadel_tui.app import CitadelApp
     from citadel_tui.run import run_console
+    from citadel_tui.timeline.recorded import recorded_past
 
-    return run_console(attach, read_only=arguments.read_only, mouse=arguments.mouse)
+    make = partial(CitadelApp, recall=partial(recorded_past, paths))
+    return run_console(attach, read_only=arguments.read_only, mouse=arguments.mouse, make=make)

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "help": "explain keys, colours, placement and more",
     "status": "devices, models and what they hold",
     "log": "switches, refusals and notices, oldest first",
+    "timeline": "who was on which device when, and what each change cost; needs no engine",
     "monitor": "record the devices' memory over time",
     "record": "keep what the engine shows in a file, until Ctrl+C",
     "replay-session": "watch a recorded session in the console",
@@ -67,8 +68,12 @@ FAMILIES: Final = {
     **dict.fromkeys(("stop", "restart-worker"), "serve"),
     "pull": "prepare",
     **{name: f"setup.{name}" for name in ("init", "completion", "service")},
+    "timeline": "past.timeline",
+    "record": "past.record",
+    "replay-session": "past.replay_session",
 }
-"""Commands that share most of what they do, and the module that holds them together; and those that set up the program itself."""
+"""Commands that share most of what they do, and the module that holds them together; those that set up the program itself, and
+those that show what has been."""
 
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"

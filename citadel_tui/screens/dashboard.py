@@ -23,6 +23,7 @@ from citadel_tui.widgets.bars import DeviceBars, OverTime
 from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
+from citadel_tui.widgets.timeline import TimelinePanel
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
@@ -77,6 +78,7 @@ class Dashboard(Screen[None]):
         self._graphs = OverTime(glyphs, settings.graphs)
         self._table = ModelTable(glyphs, settings.sorting, settings.wanted)
         self._log = SwitchLog(glyphs)
+        self._timeline = TimelinePanel(glyphs, next(a.key_text for a in actions if a.id == "timeline"))
         self._find = Input(
             id="find",
             placeholder="parts of names, state:ready on:gpu0 pin:",
@@ -91,7 +93,7 @@ class Dashboard(Screen[None]):
         self._find.cursor_blink = False
         yield from (self._header, self._bars, self._graphs)
         yield Vertical(self._table, self._log, id="lists")
-        yield from (self._welcome, self._find, self._status, self._alerts, self._footer)
+        yield from (self._timeline, self._welcome, self._find, self._status, self._alerts, self._footer)
 
     @property
     def models(self) -> Models:
@@ -124,6 +126,7 @@ class Dashboard(Screen[None]):
             self._graphs,
             self._table,
             self._log,
+            self._timeline,
             self._welcome,
             self._alerts,
             self._status,
@@ -141,6 +144,7 @@ class Dashboard(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self._graphs.fit(event.size)
+        self._timeline.fit(event.size)
 
     # ── what widgets tell ────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from citadel_tui.app import CitadelApp
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
 from citadel_tui.run import run_console
+from citadel_tui.session.past import session_past
 from citadel_tui.session.playback import Playback, RecordedEngine
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look
@@ -24,6 +25,7 @@ class SessionApp(CitadelApp):
 
     CSS_PATH = "../citadel.tcss"
     GOODBYE = None
+    PAST_IS_WHOLE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority: the table and the log take space and the signs for their own, which mean little in a recorded session.
         Binding("space", "steer('pause')", show=False, priority=True),
@@ -45,7 +47,8 @@ class SessionApp(CitadelApp):
         settings: ConsoleSettings,
         first: bool = False,
     ) -> None:
-        super().__init__(connect, look, read_only=read_only, settings=settings, now=playback.now_s)
+        recall = partial(session_past, playback.session)
+        super().__init__(connect, look, read_only=read_only, settings=settings, now=playback.now_s, recall=recall)
         self._playback = playback
 
     def on_mount(self) -> None:

@@ -35,6 +35,9 @@ class Glyphs(Struct, frozen=True):
     live: str
     lost: str
     pinned: str
+    unwatched: str
+    """In the timeline: a resident of which nobody knows whether it answered."""
+    pointer: str
     synthetic: str
     cursor: str
     swatch: str
@@ -86,6 +89,8 @@ UNICODE: Final = Glyphs(
     live="●",
     lost="○",
     pinned="●",
+    unwatched="━",
+    pointer="▲",
     synthetic="≈",
     cursor="▸",
     swatch="▐",
@@ -120,6 +125,8 @@ ASCII: Final = Glyphs(
     live="*",
     lost="o",
     pinned="*",
+    unwatched="_",
+    pointer="^",
     synthetic="~",
     cursor=">",
     swatch="|",

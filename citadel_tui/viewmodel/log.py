@@ -115,7 +115,7 @@ def columns_of(switch: Switch, glyphs: Glyphs) -> Columns:
     """What `switch` alone would fill of a wide screen; one that failed has no columns."""
     if switch.outcome != "done":
         return Columns(0, 0)
-    return Columns(width_of(_movement(switch.plan, glyphs)), width_of(_phases(switch, _PHASES_MOST)))
+    return Columns(width_of(movement_line(switch.plan, glyphs)), width_of(_phases(switch, _PHASES_MOST)))
 
 
 def columns_for(needs: Iterable[Columns], width: int) -> Columns:
@@ -129,7 +129,7 @@ def columns_for(needs: Iterable[Columns], width: int) -> Columns:
 
 def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
     """What follows the time of day."""
-    movement = _movement(switch.plan, paper.glyphs)
+    movement = movement_line(switch.plan, paper.glyphs)
     if switch.outcome != "done":
         # No column is kept: the reason needs the room, and may cut the time.
         told = Span(f"  {switch.outcome}: {paper.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
@@ -144,7 +144,7 @@ def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
     return (*line, *filled(phases, columns.phases), predicted, Span(f"  {paper.text(reason)}", "dim"))
 
 
-def _movement(plan: Plan, glyphs: Glyphs) -> Line:
+def movement_line(plan: Plan, glyphs: Glyphs) -> Line:
     """`model → device × victims`, or who left when nothing was loaded."""
     load = plan.load
     if load is None:

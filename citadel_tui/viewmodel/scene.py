@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from citadel_tui.timeline.chronicle import Chronicle
 from citadel_tui.viewmodel.history import GraphHistory
 from citadel_tui.viewmodel.model_colours import ModelColours
 from engine.api import Hello, JobView, Snapshot
@@ -31,6 +32,8 @@ class Scene(Struct, frozen=True):
     read_only: bool = False
     history: GraphHistory = GraphHistory()
     colours: ModelColours = ModelColours()
+    past: Chronicle = field(default_factory=Chronicle)
+    """Goes on with what happens, so that scenes of one console share it."""
 
     @property
     def stale(self) -> bool:

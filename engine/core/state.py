@@ -49,6 +49,12 @@ def leaves_at_s(state: State, resident: Resident) -> float | None:
     return resident.idle_since_s + known.keep_alive_s
 
 
+def answered(resident: Resident, since_s: float) -> bool:
+    """Whether it ran a request since then. It is idle from the moment that it is ready on, which is no request's end."""
+    ended_s = resident.idle_since_s
+    return bool(resident.leases) or (ended_s is not None and ended_s > max(since_s, resident.since_s))
+
+
 class Demand(Struct, frozen=True):
     """Requests for a model, each counted less the more requests have come since (see `forecast.demand`)."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeVar
 
@@ -112,6 +113,30 @@ def sealed_lines(folder: Path, name: str, kind: Any) -> SealedLines[Any]:  # noq
             except Undecodable as fault:
                 troubles.append(f"line {number} of {path}: {fault}")
     return SealedLines(tuple(values), of_lines(folder / name, troubles))
+
+
+def newest_sealed(folder: Path, name: str, kind: Any, most_bytes: int) -> Iterator[Any]:  # noqa: ANN401 - likewise
+    """What the newest `most_bytes` of those files hold, oldest first, each line read when it is wanted; damaged ones are left
+    out. Raises OSError."""
+    for line in newest_lines(folder, name, most_bytes):
+        with suppress(Undecodable):
+            yield from_sealed_json(line, kind)
+
+
+def newest_lines(folder: Path, name: str, most_bytes: int) -> list[bytes]:
+    """Whole lines of the newest `most_bytes` that a RotatedFile has left in `folder`, oldest first. Raises OSError."""
+    found: list[bytes] = []
+    left_bytes = most_bytes
+    for path in reversed(kept_paths(folder, name)):
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            file.seek(max(size_bytes - left_bytes, 0))
+            lines = file.read(left_bytes).split(b"\n")[:-1]
+        found = [*(lines if size_bytes <= left_bytes else lines[1:]), *found]
+        left_bytes -= size_bytes
+        if left_bytes <= 0:
+            break
+    return found
 
 
 def of_lines(path: Path, troubles: Sequence[str]) -> str:

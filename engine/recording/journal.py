@@ -3,12 +3,13 @@ only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.core.records import Entry, Record
 from engine.core.serialization import to_sealed_json
-from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, sealed_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, newest_sealed, sealed_lines
 
 CURRENT: Final = "journal.jsonl"
 
@@ -47,6 +48,11 @@ class Journal:
             await self._file.append(b"".join(to_sealed_json(record) + b"\n" for record in records))
         except NotWritten as trouble:
             raise NotWritten(f"{trouble}; switches are not recorded") from trouble
+
+
+def newest_records(folder: Path, most_bytes: int) -> Iterator[Record]:
+    """The records of the newest `most_bytes` in `folder`, oldest first; damaged ones are left out. Raises OSError."""
+    return newest_sealed(folder, CURRENT, Record, most_bytes)
 
 
 def recorded_records(folder: Path) -> SealedLines[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -12,9 +13,9 @@ from engine.core.devices import DeviceSpec, Health
 from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
 from engine.core.serialization import to_sealed_json
-from engine.core.state import DeviceState
+from engine.core.state import DeviceState, answered
 from engine.core.tasks import TaskKind
-from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, sealed_lines
+from engine.recording.files import Bounds, NotWritten, RotatedFile, SealedLines, newest_sealed, sealed_lines
 from engine.recording.host_facts import HostFacts
 
 MEMORY_FILE: Final = "memory.jsonl"
@@ -61,6 +62,8 @@ class DeviceSample(Struct, frozen=True, omit_defaults=True):
     """Bytes of each resident, weights and workspace, loads under way included."""
     leases: int = 0
     """Running uses of its residents."""
+    answered: tuple[ModelName, ...] = ()
+    """Which of its residents ran a request since the sample before."""
 
     @property
     def models_bytes(self) -> int:
@@ -91,6 +94,11 @@ class MemoryLog:
             raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
 
 
+def newest_memory(folder: Path, most_bytes: int) -> Iterator[MemoryLine]:
+    """The lines of the newest `most_bytes` in `folder`, oldest first; damaged ones are left out. Raises OSError."""
+    return newest_sealed(folder, MEMORY_FILE, MemoryLine, most_bytes)
+
+
 def recorded_memory(folder: Path) -> SealedLines[MemoryLine]:
     """The lines in `folder`."""
     return sealed_lines(folder, MEMORY_FILE, MemoryLine)
@@ -109,11 +117,13 @@ def last_read(folder: Path) -> dict[str, float]:
     return found
 
 
-def sample_of(snapshot: Snapshot) -> Sample:
-    return Sample(snapshot.at_s, tuple(_device_sample(snapshot, device) for device in snapshot.state.devices.values()))
+def sample_of(snapshot: Snapshot, before_s: float) -> Sample:
+    """The devices now; `before_s` is when the sample before was taken."""
+    devices = snapshot.state.devices.values()
+    return Sample(snapshot.at_s, tuple(_device_sample(snapshot, device, before_s) for device in devices))
 
 
-def _device_sample(snapshot: Snapshot, device: DeviceState) -> DeviceSample:
+def _device_sample(snapshot: Snapshot, device: DeviceState, before_s: float) -> DeviceSample:
     spec, reading = device.spec, device.reading
     residents = [r for r in snapshot.state.on(spec.id) if r.stage != "pending"]
     return DeviceSample(
@@ -125,4 +135,5 @@ def _device_sample(snapshot: Snapshot, device: DeviceState) -> DeviceSample:
         round(max(0.0, snapshot.at_s - reading.at_s), 3) if reading.at_s else None,
         {r.model: r.footprint.total_bytes for r in residents},
         sum(r.leases for r in residents),
+        tuple(r.model for r in residents if answered(r, before_s)),
     )

@@ -51,8 +51,11 @@ class Recorder:
             tasks.create_task(self._memory.run())
             first = await snapshot()
             self._memory.put(_facts(hello, self._pace.quiet_s, first))
+            before_s = first.at_s
             while True:
-                self._memory.put(sample_of(await snapshot()))
+                now = await snapshot()
+                self._memory.put(sample_of(now, before_s))
+                before_s = now.at_s
                 await self._pause()
 
     async def written(self) -> None:

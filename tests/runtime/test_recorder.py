@@ -6,11 +6,14 @@ import asyncio
 from itertools import pairwise
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from engine.api import PROTOCOL, Hello, Snapshot
 from engine.core.commands import Load
 from engine.core.ledger import budget
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.records import Notice, Phases, Switch
+from engine.core.state import answered
 from engine.recording.demand import DEMAND_FILE, DemandLog, own_demand
 from engine.recording.files import Bounds
 from engine.recording.journal import Journal
@@ -55,15 +58,15 @@ class Books:
         self.history = History(Journal(folder, bounds), [], self.clock)
         demand, memory = DemandLog(folder, bounds), MemoryLog(folder, bounds)
         self.recorder = Recorder(demand, memory, self.history, self.clock, PACE)
-        self._state = with_resident(with_resident(box({"a": 30, "b": 50}), "a", "gpu0"), "b", "gpu1", leases=2)
+        self.state = with_resident(with_resident(box({"a": 30, "b": 50}), "a", "gpu0"), "b", "gpu1", leases=2)
 
     async def kept(self, seconds: float) -> None:
         """Run for `seconds`, and write all that there is."""
         self.clock.ends_s = seconds
 
         async def snapshot() -> Snapshot:
-            budgets = {device: budget(self._state, device) for device in self._state.devices}
-            return Snapshot(1, self.clock.now(), self._state, budgets=budgets)
+            budgets = {device: budget(self.state, device) for device in self.state.devices}
+            return Snapshot(1, self.clock.now(), self.state, budgets=budgets)
 
         running = asyncio.create_task(self.recorder.run(HELLO, snapshot))
         await self.clock.ended.wait()
@@ -95,6 +98,19 @@ async def test_a_sample_is_written_each_interval_with_what_every_device_holds(tm
         80 << 20,
         2,
     )
+
+
+async def test_a_sample_says_who_answered_since_the_one_before(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    await books.kept(30.0)
+    assert [[device.answered for device in sample.devices[:2]] for sample in books.samples] == [[(), ("b",)]] * 2
+
+    (resident, _) = books.state.residents
+    ready = replace(resident, since_s=NOW_S, idle_since_s=NOW_S)
+    assert not answered(ready, NOW_S - 30)
+    assert answered(replace(ready, idle_since_s=NOW_S + 10), NOW_S)
+    assert not answered(replace(ready, idle_since_s=NOW_S + 10), NOW_S + 30)
+    assert answered(replace(ready, idle_since_s=None, leases=1), NOW_S + 30)
 
 
 async def test_the_samples_begin_with_what_they_were_taken_on(tmp_path: Path) -> None:

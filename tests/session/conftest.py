@@ -26,7 +26,7 @@ class Clock:
 async def file(tmp_path: Path) -> Path:
     """A load at 10 s and an eviction at 20 s, with a snapshot behind each."""
     path, engine, clock = tmp_path / "session.gz", ScriptedEngine(), Clock()
-    clock.now_s = BEGAN_S
+    clock.now_s = engine.now_s = BEGAN_S
     written = asyncio.Event()
 
     recording = asyncio.create_task(record(engine, path, 0.0, clock, lambda _: written.set()))
@@ -34,6 +34,7 @@ async def file(tmp_path: Path) -> Path:
     commands: tuple[Command, ...] = (Load("bge-base", "gpu0"), Evict("bge-base"))
     for number, command in enumerate(commands):
         clock.now_s += 10
+        engine.now_s = clock.now_s
         written.clear()
         await engine.submit(Submission(f"s{number}", command))
         await written.wait()

@@ -60,3 +60,20 @@ async def test_the_keys_of_the_playback_are_told_whole_on_the_smallest_screen(pl
         status = app.screen.query_one(StatusLine)
         await console.until(lambda: status.size.height == 1)
         assert status.plain.strip() == f"recorded: {KEYS}"
+
+
+async def test_the_timeline_knows_the_whole_session_and_shows_it_up_to_the_playback(playback: Playback) -> None:
+    playback.pause()
+    playback.seek(11.0)
+    app = app_of(playback)
+    async with app.run_test(size=(80, 24)) as pilot:
+        console = Console(pilot, app)
+        await console.sees("bge-base▓")
+        await pilot.press("w", "left")
+        await console.sees("bge-base → gpu0")
+        assert app.link.scene().past.until_s > playback.now_s()
+        await pilot.press("right", "right")
+        await console.sees("bge-base → gpu0")
+        playback.seek(-100.0)
+        await pilot.press("end", "left")
+        await console.until(lambda: "bge-base" not in console.text)

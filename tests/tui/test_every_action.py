@@ -53,6 +53,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "sort": Deed(says("by name")),
     "order": Deed(says("by catalog, reversed")),
     "device": Deed(says("Budget, in MiB"), "device gpu0"),
+    "timeline": Deed(says("TIMELINE")),
     "tier": Deed(says("Kept, the first to go on top")),
     "graphs": Deed(lambda console, engine: console.app.screen.query_one("OverTime").display),
     "colours": Deed(lambda console, engine: console.app.theme == "citadel-light"),

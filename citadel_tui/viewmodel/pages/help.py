@@ -165,7 +165,7 @@ def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
     return (
         (
             glyphs.swatch,
-            "the model's own colour, the same in bars, table and log; models may share one where they are many",
+            "the model's own colour, the same in bars, table, log and timeline; models may share one where they are many",
         ),
         (glyphs.weights, "a resident's weights, behind its name"),
         (glyphs.workspace, "its workspace: what a request may need; as a figure: reserved and not in use now"),
@@ -179,7 +179,9 @@ def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
         (glyphs.marked, "marked: the next verb is for all models with this mark"),
         (glyphs.synthetic, "synthetic: random weights made from the real configuration"),
         (glyphs.pinned, "pinned; a device's name means pinned to that device"),
-        (glyphs.out, "in the log: before the models that had to leave"),
+        (glyphs.out, "in the log: before the models that had to leave; in the timeline: it had to leave for another"),
+        (glyphs.unwatched, "in the timeline: there, and nobody watched whether it answered"),
+        ("!", "in the timeline: a load failed, or what was there was lost"),
     )
 
 
