@@ -49,6 +49,14 @@ class DeviceStatus(Struct, frozen=True):
     """Processes that are not ours."""
     worker_pid: int | None
     copy_bytes_per_s: float | None
+    power_w: float | None
+    power_limit_w: float | None
+    clocks_mhz: tuple[int, int] | None
+    """Of the graphics engine and of the memory."""
+    fan_percent: int | None
+    performance_state: int | None
+    driver: str
+    """The versions of the driver and of CUDA; empty for what is no card."""
 
 
 class ResidentStatus(Struct, frozen=True):
@@ -167,6 +175,12 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
         neighbours=list(reading.neighbours),
         worker_pid=device.worker_pid,
         copy_bytes_per_s=device.copy_bytes_per_s,
+        power_w=reading.power_w,
+        power_limit_w=reading.power_limit_w,
+        clocks_mhz=reading.clocks_mhz,
+        fan_percent=reading.fan_percent,
+        performance_state=reading.performance_state,
+        driver=reading.driver,
     )
 
 

@@ -59,7 +59,8 @@ def sensor_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]
         _Block(title, paper.text(f"up to {most} {unit}"), track, 100 if unit == "%" else most)
         for title, (of_devices, unit) in tracks.items()
         for track in (of_devices.get(name, ()),)
-        if len(track) >= _PAST and (most := max((value for value in track if value is not None), default=0))
+        if len(track) >= _PAST
+        and (most := max((value for value in track if value is not None), default=None)) is not None
     ]
     each = max(paper.width // (_NARROW + _GAP), 1)
     rows = [_side_by_side(blocks[at : at + each], paper, _PAGE_ROWS) for at in range(0, len(blocks), each)]

@@ -58,6 +58,9 @@ class Reading(Struct, frozen=True):
     """Of that, what processes that are not ours use."""
     temperature_c: int | None = None
     utilization_percent: int | None = None
+    neighbours: tuple[Neighbour, ...] = ()
+    at_s: float = 0.0
+    """Wall-clock time of the last good figures, seconds since the epoch."""
     power_w: float | None = None
     power_limit_w: float | None = None
     """What it may draw at most."""
@@ -68,9 +71,6 @@ class Reading(Struct, frozen=True):
     """NVIDIA's P-state: 0 is the fastest, 15 the one that saves most."""
     driver: str = ""
     """The versions of the driver and of the newest CUDA that it serves, in words."""
-    neighbours: tuple[Neighbour, ...] = ()
-    at_s: float = 0.0
-    """Wall-clock time of the last good figures, seconds since the epoch."""
 
 
 def condition(health: Health) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.device_rows import device_rows, next_window
 from citadel_tui.viewmodel.glyphs import UNICODE
@@ -11,21 +10,11 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from engine.api import Snapshot
-from engine.core.devices import Reading
 from engine.core.state import State
 from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
-from tests.tui.busy_engines import with_models
+from tests.tui.busy_engines import with_gpus, with_models
 from tests.tui.consoles import open_console
-
-
-def with_gpus(state: State, count: int, *lost: str) -> State:
-    """`state` with so many GPUs before its CPU, some of them lost."""
-    gpu = scripted_state().devices["gpu1"]
-    names = [f"gpu{number}" for number in range(count)]
-    gpus = {name: state.devices.get(name, replace(gpu, spec=replace(gpu.spec, id=name))) for name in names}
-    gpus |= {name: replace(gpus[name], reading=Reading("lost", "gone", at_s=START_S)) for name in lost}
-    return replace(state, devices={**gpus, "cpu": state.devices["cpu"]})
 
 
 def rows(state: State, most: int, width: int = 100, first: int | None = None) -> list[str]:

@@ -197,7 +197,8 @@ def test_temperature_and_how_busy_it_is_stand_beside_the_name_where_there_is_roo
 
 
 def test_a_card_tells_what_other_monitors_show_as_far_as_there_is_room() -> None:
-    reading = Reading("ok", "", 0, 0, 54, 7, 23.4, 75.0, (1227, 3004), 45, 2, "580.65.06, CUDA 13.0", at_s=START_S)
+    sensors = (23.4, 75.0, (1227, 3004), 45, 2, "580.65.06, CUDA 13.0")
+    reading = Reading("ok", "", 0, 0, 54, 7, (), START_S, *sensors)
     assert told(snapshot_of(reading), 120).endswith("7% 23/75 W")
     assert told(snapshot_of(reading), 200).endswith("7% 23/75 W P2 fan 45% 1227 MHz")
     text = " ".join(" ".join(page(snapshot_of(reading), 120)).split())

@@ -15,7 +15,7 @@ from citadel_tui.viewmodel.spans import Line, Role, Span, cut, cut_middle
 from citadel_tui.words.figures import percent_text
 from engine.core.sizes import mib
 
-SHARES_FROM: Final = 140
+SHARES_FROM: Final = 180
 """From this width of the screen on there is room for both percentages."""
 _SUM_FROM: Final = 190
 """From here on for the sum, too."""
@@ -129,15 +129,15 @@ def _plain(kind: SegmentKind, glyphs: Glyphs) -> tuple[str, Role]:
 def device_figures(parts: Occupancy, paper: Paper) -> tuple[str, ...]:
     """The columns of a device whose figures are known; an empty text where there is nothing to tell.
 
-    A figure has as many cells as the largest that it can become, so that bars keep their length when it gets a digit.
+    A figure that moves has as many cells as the largest that it can become, so that bars keep their length when it gets a digit.
     """
     sums = sum_of(parts)
     digits = len(str(mib(parts.total_bytes)))
     return (
         f"{sums.charged:>{digits}}/{mib(parts.budget_bytes)} MiB",
         _marked(paper.glyphs.workspace, sums.unused, digits),
-        _marked(paper.glyphs.leaked, mib(parts.leaked_bytes), digits),
-        _marked(paper.glyphs.context, sums.context, digits),
+        _marked(paper.glyphs.leaked, mib(parts.leaked_bytes), 0),
+        _marked(paper.glyphs.context, sums.context, 0),
         _marked(paper.glyphs.external, sums.external, digits),
         f"= {sums.used:>{digits}} in use" if paper.width >= _SUM_FROM else "",
         *_shares(parts, paper.width),

@@ -12,12 +12,32 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from citadel_tui.actions import BY_ID, DEVICE_IDS
-from citadel_tui.viewmodel.dashboard.bars import bar, device_figures, names_text, no_figures, tier_figures, unnamed
+from citadel_tui.viewmodel.dashboard.bars import (
+    SHARES_FROM,
+    bar,
+    device_figures,
+    names_text,
+    no_figures,
+    tier_figures,
+    unnamed,
+)
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy, tier_occupancy
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Role, Span, cut, filled, greyed, left, right, width_of, wrapped
+from citadel_tui.viewmodel.spans import (
+    Line,
+    Role,
+    Span,
+    cut,
+    cut_middle,
+    filled,
+    greyed,
+    left,
+    right,
+    width_of,
+    wrapped,
+)
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from citadel_tui.words.figures import count_text
 from engine.api import Snapshot
@@ -30,28 +50,20 @@ _BUSY_FROM: Final = 80
 """From this width on a row has room for how busy the device is."""
 _GRAPHS: Final = ((200, 20), (150, 12), (100, 8))
 """From which width on its graph has how many cells."""
-WIDE: Final = 110
-"""From here on there is room for the device's title."""
+_TITLES: Final = ((200, 28), (150, 24), (110, 16))
+"""The same of its title."""
 _POWER_FROM: Final = 120
 _SENSORS_FROM: Final = 200
 """From here on for all that a card tells of itself."""
 _LABEL: Final = 6
-_TITLE: Final = 28
 _REASON_LINES: Final = 2
 _NAMES_SHARE: Final = 2
 """The names beside the bars take at most half of the room."""
 
 
-class _Cell(NamedTuple):
-    """What stands in one column before the bars."""
-
-    text: str = ""
-    role: Role = "dim"
-
-
 class _Row(NamedTuple):
     label: str
-    head: tuple[_Cell, ...]
+    head: tuple[str, ...]
     parts: Occupancy | None
     """What the bar is made of; None where there is no bar."""
     figures: tuple[str, ...]
@@ -172,50 +184,58 @@ def _device_row(known: DeviceState, scene: Scene, snapshot: Snapshot, paper: Pap
 
 def _tier_row(scene: Scene, state: State, paper: Paper) -> _Row:
     kept = f"{len(tier_slabs(state))}/{state.ram.max_models} kept"
-    title = _Cell(f"RAM tier, {kept}") if paper.width >= WIDE else _Cell()
+    title = _title("RAM tier" if paper.width < SHARES_FROM else f"RAM tier, {kept}", paper)
     past = _past(scene.history.memory.get("ram", ()), state.ram.budget_bytes, paper)
     parts = tier_occupancy(state)
-    return _Row("ram", (title, _Cell(), _Cell(), _Cell(), past), parts, tier_figures(parts, kept, paper.width))
+    return _Row("ram", (title, "", "", "", past), parts, tier_figures(parts, kept, paper.width))
 
 
-def _head(known: DeviceState, scene: Scene, paper: Paper) -> tuple[_Cell, ...]:
+def _head(known: DeviceState, scene: Scene, paper: Paper) -> tuple[str, ...]:
     """The title and what the device's sensors say, as far as it tells and there is room; that it is stale instead."""
     reading = known.reading
-    title = _Cell(cut(paper.text(known.spec.title), _TITLE, paper.glyphs.ellipsis)) if paper.width >= WIDE else _Cell()
+    title = _title(known.spec.title, paper)
     if has_figures(reading) and reading.health != "ok":
-        return (title, _Cell(f"{paper.glyphs.no} {reading.health}"))
+        return (title, f"{paper.glyphs.no} {reading.health}")
     busy = scene.history.busy.get(known.spec.id)
     memory = scene.history.memory.get(known.spec.id, ())
     past = _past(memory, known.spec.total_bytes, paper) if busy is None else _past(busy, 100, paper)
-    return (title, _Cell(), *_sensors(reading, paper), past, *_more_sensors(reading, paper))
+    return (title, "", *_sensors(reading, paper), past, *_more_sensors(reading, paper))
 
 
-def _sensors(reading: Reading, paper: Paper) -> tuple[_Cell, _Cell]:
+def _title(title: str, paper: Paper) -> str:
+    return cut_middle(paper.text(title), _cells(_TITLES, paper), paper.glyphs.ellipsis)
+
+
+def _cells(by_width: Sequence[tuple[int, int]], paper: Paper) -> int:
+    return next((cells for width, cells in by_width if paper.width >= width), 0)
+
+
+def _sensors(reading: Reading, paper: Paper) -> tuple[str, str]:
     degrees, percent = reading.temperature_c, reading.utilization_percent
     return (
-        _Cell("" if degrees is None else paper.text(f"{degrees}°C")),
-        _Cell("" if percent is None or paper.width < _BUSY_FROM else f"{percent:>3}%"),
+        "" if degrees is None else paper.text(f"{degrees}°C"),
+        "" if percent is None or paper.width < _BUSY_FROM else f"{percent:>3}%",
     )
 
 
-def _more_sensors(reading: Reading, paper: Paper) -> tuple[_Cell, ...]:
+def _more_sensors(reading: Reading, paper: Paper) -> tuple[str, ...]:
     limit = "" if reading.power_limit_w is None else f"/{reading.power_limit_w:.0f}"
     power = "" if reading.power_w is None or paper.width < _POWER_FROM else f"{reading.power_w:>3.0f}{limit} W"
     if paper.width < _SENSORS_FROM:
-        return (_Cell(power),)
+        return (power,)
     fan, state, clocks = reading.fan_percent, reading.performance_state, reading.clocks_mhz
     return (
-        _Cell(power),
-        _Cell("" if state is None else f"P{state}"),
-        _Cell("" if fan is None else f"fan {fan}%"),
-        _Cell("" if clocks is None else f"{clocks[0]} MHz"),
+        power,
+        "" if state is None else f"P{state}",
+        "" if fan is None else f"fan {fan}%",
+        "" if clocks is None else f"{clocks[0]} MHz",
     )
 
 
-def _past(track: Sequence[int | None], whole: int, paper: Paper) -> _Cell:
+def _past(track: Sequence[int | None], whole: int, paper: Paper) -> str:
     """The last minutes, a cell for each bucket."""
-    cells = next((cells for width, cells in _GRAPHS if paper.width >= width), 0)
-    return _Cell(graph(track, whole, replace(paper, width=cells), 1)[0], "graph") if cells else _Cell()
+    cells = _cells(_GRAPHS, paper)
+    return graph(track, whole, replace(paper, width=cells), 1)[0] if cells else ""
 
 
 # ── as lines ──────────────────────────────────────────────────────────────────────────────────────
@@ -223,9 +243,7 @@ def _past(track: Sequence[int | None], whole: int, paper: Paper) -> _Cell:
 
 def _columns(rows: Sequence[_Row], paper: Paper) -> _Columns:
     most_heads, most_figures = max(len(row.head) for row in rows), max(len(row.figures) for row in rows)
-    head = tuple(
-        max(width_of((Span(row.head[at].text),)) for row in rows if at < len(row.head)) for at in range(most_heads)
-    )
+    head = tuple(max(width_of((Span(row.head[at]),)) for row in rows if at < len(row.head)) for at in range(most_heads))
     figures = tuple(max(len(row.figures[at]) for row in rows if at < len(row.figures)) for at in range(most_figures))
     label = max(_LABEL, *(len(row.label) + 2 for row in rows))
     room = max(paper.width - label - sum(size + 1 for size in (*head, *figures) if size) - 1, 0)
@@ -245,15 +263,15 @@ def _line(row: _Row, columns: _Columns, paper: Paper) -> Line:
     name = Span(left(f" {row.label}", columns.label), "strong")
     if not row.head:
         return (name, Span(row.health, row.role))
-    cells = (*row.head, *(_Cell() for _ in columns.head[len(row.head) :]))
-    head = (
-        Span((left if at == 0 else right)(cell.text, size) + " ", cell.role)
+    cells = (*row.head, *("" for _ in columns.head[len(row.head) :]))
+    head = "".join(
+        (left if at == 0 else right)(cell, size) + " "
         for at, (cell, size) in enumerate(zip(cells, columns.head, strict=True))
         if size
     )
     figures = "".join(" " + right(text, size) for text, size in zip(row.figures, columns.figures, strict=True) if size)
     told: Role = "dim" if row.health else "text"
-    return (name, *head, *_body(row, columns, paper), Span(figures + " ", told))
+    return (name, Span(head, "dim"), *_body(row, columns, paper), Span(figures + " ", told))
 
 
 def _body(row: _Row, columns: _Columns, paper: Paper) -> Line:

@@ -43,7 +43,7 @@ _MARK: Final = 2
 """Cells before a name: the cursor's mark, and the model's colour or that it is marked."""
 
 COLUMNS: Final = (
-    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True, most=24),
+    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True, most=14),
     Column("STATE", 8, 0, lambda r: r.state, "state", lambda r: r.state_role, words=True),
     Column("MiB", 5, 0, lambda r: str(r.size_mib), "size"),
     Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True),
