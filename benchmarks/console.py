@@ -16,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from benchmarks.steered import READY, Mode
 from engine.recording.host_facts import HostFacts, this_machine
@@ -29,6 +31,7 @@ from tests.nvml.library import environment_with
 from tests.pty.terminal import ANSWERS, Terminal, terminal
 
 _SIZES: Final = ((80, 24), (160, 50))
+_CARDS: Final = (2, 8)
 _SETTLE_S: Final = 4.0
 _SAMPLE_KEYS: Final = 16
 _QUIET_S: Final = 0.1
@@ -47,6 +50,7 @@ class Cost(Struct, frozen=True):
     """What one program cost at one size."""
 
     program: str
+    cards: int
     columns: int
     rows: int
     mode: Mode
@@ -79,30 +83,33 @@ _CITADEL: Final = Program("citadel", (sys.executable, "-m", "citadel_tui"), (b"j
 
 def measure(seconds: float, repeats: int) -> ConsoleCosts:
     """All programs at all sizes, changing and still, and what prints once."""
-    found = [p for p in RIVALS if shutil.which(p.command[0])]
+    found = [replace(p, command=(path, *p.command[1:])) for p in RIVALS if (path := _which(p.command[0]))]
     costs: list[Cost] = []
     once_s: dict[str, float] = {}
     modes: tuple[Mode, ...] = ("changing", "still")
-    for mode in modes:
-        with _steered(mode) as environment:
-            for columns, rows in _SIZES:
-                for program in (_CITADEL, *found):
-                    costs.append(_cost(program, (columns, rows), mode, environment, seconds))
-                    sys.stdout.write(f"{_line(costs[-1])}\n")
-                    sys.stdout.flush()
-            if mode == "changing":
-                once_s = _once(environment, repeats)
-    missing = tuple(p.name for p in RIVALS if p not in found)
+    for mode, cards in product(modes, _CARDS):
+        with _steered(mode, cards) as environment:
+            for size, program in product(_SIZES, (_CITADEL, *found)):
+                costs.append(_cost(program, cards, size, mode, environment, seconds))
+                sys.stdout.write(f"{_line(costs[-1])}\n")
+                sys.stdout.flush()
+            once_s = once_s or _once(environment, repeats)
+    missing = tuple(p.name for p in RIVALS if p.name not in {other.name for other in found})
     return ConsoleCosts(this_machine(()), seconds, tuple(costs), once_s, missing)
 
 
+def _which(command: str) -> str | None:
+    """Where the command is: beside the interpreter that runs this, or else on the PATH."""
+    return shutil.which(command, path=str(Path(sys.executable).parent)) or shutil.which(command)
+
+
 @contextmanager
-def _steered(mode: Mode) -> Iterator[dict[str, str]]:
+def _steered(mode: Mode, cards: int) -> Iterator[dict[str, str]]:
     """The environment in which Citadel finds the steered engine, and the others the steered cards."""
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         script = Path(folder) / "nvml"
         environment = {**os.environ, "CITADEL_HOME": folder, "NO_COLOR": "", "COLORTERM": ""}
-        command = (sys.executable, "-m", "benchmarks.steered", mode, folder)
+        command = (sys.executable, "-m", "benchmarks.steered", mode, str(cards), folder)
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as steering:
             assert steering.stdout is not None
             if steering.stdout.readline().strip() != READY:
@@ -113,7 +120,14 @@ def _steered(mode: Mode) -> Iterator[dict[str, str]]:
                 steering.terminate()
 
 
-def _cost(program: Program, size: tuple[int, int], mode: Mode, environment: Mapping[str, str], seconds: float) -> Cost:
+def _cost(
+    program: Program,
+    cards: int,
+    size: tuple[int, int],
+    mode: Mode,
+    environment: Mapping[str, str],
+    seconds: float,
+) -> Cost:
     with terminal(*program.command, size=size, **environment) as term:
         term.answers = ANSWERS
         first_paint_s = _first_paint_s(term)
@@ -128,7 +142,15 @@ def _cost(program: Program, size: tuple[int, int], mode: Mode, environment: Mapp
         key_s = _key_s(term, program.keys) if mode == "still" and program.keys else None
     rate = written / lasted_s
     return Cost(
-        program.name, *size, mode, first_paint_s, rate, 100 * (after_s - before_s) / lasted_s, memory_bytes, key_s
+        program.name,
+        cards,
+        *size,
+        mode,
+        first_paint_s,
+        rate,
+        100 * (after_s - before_s) / lasted_s,
+        memory_bytes,
+        key_s,
     )
 
 
@@ -172,8 +194,9 @@ def _tree(root: int) -> tuple[float, int]:
 
 
 def _once(environment: Mapping[str, str], repeats: int) -> dict[str, float]:
-    commands = {"citadel status": (sys.executable, "-m", "citadel_tui", "status"), "gpustat": ("gpustat",)}
-    found = {name: command for name, command in commands.items() if shutil.which(command[0])}
+    found: dict[str, tuple[str, ...]] = {"citadel status": (sys.executable, "-m", "citadel_tui", "status")}
+    if gpustat := _which("gpustat"):
+        found["gpustat"] = (gpustat,)
     times: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(repeats):
         for name, command in found.items():
@@ -185,18 +208,19 @@ def _once(environment: Mapping[str, str], repeats: int) -> dict[str, float]:
 
 def _line(cost: Cost) -> str:
     key = f"{1e3 * cost.key_s:.0f} ms" if cost.key_s is not None else "–"
+    what = f"| {cost.program} | {cost.cards} | {cost.columns}×{cost.rows} | {cost.mode} |"
     return (
-        f"| {cost.program} | {cost.columns}×{cost.rows} | {cost.mode} | {cost.bytes_per_s:,.0f} | {cost.cpu_percent:.1f} % |"
+        f"{what} {cost.bytes_per_s:,.0f} | {cost.cpu_percent:.1f} % |"
         f" {cost.first_paint_s:.2f} s | {key} | {cost.memory_bytes / 2**20:.0f} MiB |"
     )
 
 
 def _report_text(report: ConsoleCosts) -> str:
     """The run as Markdown."""
-    head = "| program | size | figures | bytes/s | CPU | first paint | key to screen | memory |"
+    head = "| program | cards | size | figures | bytes/s | CPU | first paint | key to screen | memory |"
     once = [f"- `{name}`: {1e3 * taken_s:.0f} ms" for name, taken_s in report.once_s.items()]
     absent = [f"- not installed here: {', '.join(report.missing)}"] if report.missing else []
-    return "\n".join([head, "|---|---|---|--:|--:|--:|--:|--:|", *map(_line, report.costs), "", *once, *absent])
+    return "\n".join([head, "|---|--:|---|---|--:|--:|--:|--:|--:|", *map(_line, report.costs), "", *once, *absent])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""What all monitors look at while they are measured: two cards, eight models, figures that change once a second.
+"""What all monitors look at while they are measured: cards, eight models, figures that change once a second.
 
-`python -m benchmarks.steered changing|still FOLDER` serves a scripted engine where `CITADEL_HOME` says, and writes the same
+`python -m benchmarks.steered changing|still CARDS FOLDER` serves a scripted engine where `CITADEL_HOME` says, and writes the same
 memory, temperature and load into FOLDER/nvml as the script of the stand-in for NVIDIA's library, which the rivals read.
 """
 
@@ -16,9 +16,9 @@ from engine.lock import sole_engine
 from engine.paths import find_paths
 from engine.service.serve import serve
 from tests.nvml.script import NvmlScript, ScriptedCard
-from tests.pty.moving_figures import CARDS, moved, requests_moved
+from tests.pty.moving_figures import cards_of, moved, requests_moved
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.busy_engines import FARING, busy_engine
+from tests.tui.busy_engines import FARING, busy_engine, with_gpus
 
 Mode: TypeAlias = Literal["changing", "still"]
 
@@ -27,13 +27,14 @@ READY: Final = "ready"
 MODELS: Final = 8
 
 
-async def steer(mode: Mode, folder: Path) -> None:
+async def steer(mode: Mode, cards: int, folder: Path) -> None:
     """Serve, and change all figures every second until stopped."""
     paths = find_paths(os.environ)
     engine = await busy_engine(models=MODELS)
+    engine.set_state(with_gpus(engine.state, cards))
     script = NvmlScript(folder / "nvml")
-    cards = [script.card(), script.card()]
-    changing = asyncio.create_task(_change(engine, cards)) if mode == "changing" else None
+    scripted = [script.card() for _ in range(cards)]
+    changing = asyncio.create_task(_change(engine, scripted)) if mode == "changing" else None
     try:
         with sole_engine(paths) as lock:
             await serve(engine, paths, lock, on_ready=lambda: _tell(READY))
@@ -54,16 +55,17 @@ async def _change(engine: ScriptedEngine, cards: list[ScriptedCard]) -> None:
         state = moved(engine.state, number)
         engine.set_state(state)
         engine.set_requests(requests_moved(FARING, number))
-        for card, device in zip(cards, CARDS, strict=True):
+        for card, device in zip(cards, cards_of(state), strict=True):
             reading = state.devices[device].reading
             card.says(
                 used=reading.used_bytes or 0,
                 temperature_c=reading.temperature_c or 0,
                 utilization_percent=reading.utilization_percent or 0,
+                power_mw=round(1000 * (reading.power_w or 0)),
             )
         await asyncio.sleep(1)
 
 
 if __name__ == "__main__":
     chosen: Mode = "changing" if sys.argv[1] == "changing" else "still"
-    asyncio.run(steer(chosen, Path(sys.argv[2])))
+    asyncio.run(steer(chosen, int(sys.argv[2]), Path(sys.argv[3])))

@@ -132,6 +132,13 @@ ACTIONS: Final = (
         "device", "0-9", "Device", "all about gpu0 to gpu9: budget, health, other programs; the palette has the CPU"
     ),
     Action("tier", "t", "Tier", "all about the RAM tier: what is kept, why, and what goes first"),
+    Action(
+        "devices",
+        "d",
+        "Devices",
+        "show the devices that there is no room for, then the next ones; esc folds them again",
+        footer=False,
+    ),
     Action("graphs", "g", "Graphs", "show or hide the graphs of memory and of switches over time"),
     Action("timeline", "w", "Timeline", "who was on which device when, and what each change cost"),
     Action("colours", "v", "Colours", "the next set of colours: dark, light, the terminal's own", footer=False),

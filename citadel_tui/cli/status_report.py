@@ -52,6 +52,14 @@ class DeviceStatus(Struct, frozen=True):
     uuid: str | None
     """Of the card that it is or is a slice of; None in host RAM."""
     bus_id: str | None
+    power_w: float | None
+    power_limit_w: float | None
+    clocks_mhz: tuple[int, int] | None
+    """Of the graphics engine and of the memory."""
+    fan_percent: int | None
+    performance_state: int | None
+    driver: str
+    """The versions of the driver and of CUDA; empty for what is no card."""
 
 
 class ResidentStatus(Struct, frozen=True):
@@ -172,6 +180,12 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
         copy_bytes_per_s=device.copy_bytes_per_s,
         uuid=spec.uuid,
         bus_id=spec.bus_id,
+        power_w=reading.power_w,
+        power_limit_w=reading.power_limit_w,
+        clocks_mhz=reading.clocks_mhz,
+        fan_percent=reading.fan_percent,
+        performance_state=reading.performance_state,
+        driver=reading.driver,
     )
 
 

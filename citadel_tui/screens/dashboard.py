@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
@@ -17,9 +20,11 @@ from citadel_tui.flow import StatusMessage
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.dashboard.alerts import Alert
+from citadel_tui.viewmodel.dashboard.row_budget import Part, Wants, shared_rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.widgets.bars import DeviceBars, OverTime
+from citadel_tui.widgets.bars import DeviceBars, OtherPrograms, OverTime
+from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
@@ -37,6 +42,32 @@ with priority."""
 def keys_of(action: Action) -> str:
     """All keys of the action, as Textual takes them."""
     return ",".join(filter(None, (action.key, KEYS_BESIDE.get(action.id, ""))))
+
+
+class SharedRows(Layout):
+    """One view beneath the other: those with lists share the rows that are left by those which say only what they must."""
+
+    name = "shared-rows"
+
+    def __init__(self, wants: Callable[[], Wants], parts: Mapping[Part, LineView]) -> None:
+        super().__init__()
+        self._wants: Final = wants
+        self._parts: Final = parts
+
+    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
+        fixed = {child: self._must(child) for child in children if child not in self._parts.values()}
+        given = shared_rows(size.height - sum(fixed.values()), self._wants(), size.height // 2)
+        rows = fixed | {view: given[part] for part, view in self._parts.items()}
+        placed: ArrangeResult = []
+        top = 0
+        for child in children:
+            region = Region(0, top, size.width, rows[child])
+            placed.append(WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, child))
+            top += rows[child]
+        return placed
+
+    def _must(self, child: Widget) -> int:
+        return max(len(child.lines), 1) if isinstance(child, LineView) else 1
 
 
 class Dashboard(Screen[None]):
@@ -75,6 +106,7 @@ class Dashboard(Screen[None]):
         self._welcome = Welcome(glyphs, actions, wanted=first)
         self._header = HeaderLine(glyphs)
         self._bars = DeviceBars(glyphs)
+        self._programs = OtherPrograms(glyphs)
         self._graphs = OverTime(glyphs, settings.graphs)
         self._table = ModelTable(glyphs, settings.sorting, settings.wanted)
         self._log = SwitchLog(glyphs)
@@ -88,12 +120,40 @@ class Dashboard(Screen[None]):
         self._alerts = AlertLine(glyphs, next(a.key_text for a in actions if a.id == "alerts"))
         self._status = StatusLine(glyphs)
         self._footer = FooterKeys(glyphs, actions)
+        self._shared = SharedRows(
+            self._wants,
+            {
+                "devices": self._bars,
+                "programs": self._programs,
+                "models": self._table,
+                "log": self._log,
+                "lower": self._graphs,
+                "timeline": self._timeline,
+            },
+        )
 
     def compose(self) -> ComposeResult:
         self._find.cursor_blink = False
-        yield from (self._header, self._bars, self._graphs)
-        yield Vertical(self._table, self._log, id="lists")
-        yield from (self._timeline, self._welcome, self._find, self._status, self._alerts, self._footer)
+        yield from (self._header, self._bars, self._programs, self._table, self._log, self._graphs, self._timeline)
+        yield from (self._welcome, self._find, self._status, self._alerts, self._footer)
+
+    @property
+    def layout(self) -> Layout:
+        return self._shared
+
+    def _wants(self) -> Wants:
+        """What the views with lists would fill now."""
+        lower_least, lower = self._graphs.wants
+        return Wants(
+            devices=self._bars.wants,
+            models=len(self._table.lines),
+            log=len(self._log.lines),
+            programs=self._programs.wants,
+            lower=lower,
+            lower_least=lower_least,
+            timeline=self._timeline.wants,
+            unfolded=self._bars.is_unfolded,
+        )
 
     @property
     def models(self) -> Models:
@@ -123,6 +183,7 @@ class Dashboard(Screen[None]):
         views = (
             self._header,
             self._bars,
+            self._programs,
             self._graphs,
             self._table,
             self._log,
@@ -197,6 +258,9 @@ class Dashboard(Screen[None]):
                 self._table.toggle_mark()
             case "graphs":
                 self._graphs.toggle()
+            case "devices":
+                if not self._bars.turn():
+                    self.say(StatusMessage("every device has a row of its own", "dim"))
             case "other":
                 (self._table if self._log.has_focus else self._log).focus()
             case "back":
@@ -233,5 +297,7 @@ class Dashboard(Screen[None]):
             self._find.value = ""
         elif self._table.marked:
             self._table.unmark()
+        elif self._bars.is_unfolded:
+            self._bars.fold()
         else:
             self.post_message(self.Asked(BY_ID["back"], self._table.under_cursor))

@@ -1,4 +1,5 @@
-"""What the console remembers of the past: memory of each device and requests of each model, in buckets of equal length.
+"""What the console remembers of the past: memory and sensors of each device and requests of each model, in buckets of equal
+length.
 
 Buckets begin at whole multiples of their length, so that a graph of them moves on once a bucket and not with every sample.
 """
@@ -31,6 +32,12 @@ class GraphHistory(Struct, frozen=True):
     """Number of the newest bucket: seconds since the epoch ÷ BUCKET_S."""
     memory: dict[DeviceId, Track] = {}
     """The most bytes that were in use within each bucket."""
+    busy: dict[DeviceId, Track] = {}
+    """The most that each device was busy, in percent; no track for one that never told."""
+    heat: dict[DeviceId, Track] = {}
+    """The same of its temperature, in °C."""
+    power: dict[DeviceId, Track] = {}
+    """The same of what it drew, in W."""
     requests: dict[ModelName, Track] = {}
     """Requests that came within each bucket."""
     totals: dict[ModelName, int] = {}
@@ -46,17 +53,35 @@ def with_snapshot(history: GraphHistory, snapshot: Snapshot, now_s: float) -> Gr
     totals = {name: model.demand.requests for name, model in snapshot.state.models.items()}
     came = {name: _came(history.totals, name, total) for name, total in totals.items()}
     known = {name for name, count in came.items() if count} | (history.requests.keys() & totals.keys())
+    readings = {name: device.reading for name, device in snapshot.state.devices.items()}
+    tier_bytes = sum(slab.size_bytes for slab in tier_slabs(snapshot.state))
     return GraphHistory(
         bucket,
-        {n: _highest(_moved_on(history.memory.get(n, ()), steps), used) for n, used in _in_use(snapshot).items()},
+        _highest(history.memory, steps, {**{n: r.used_bytes for n, r in readings.items()}, TIER: tier_bytes}),
+        _told(history.busy, steps, {n: r.utilization_percent for n, r in readings.items()}),
+        _told(history.heat, steps, {n: r.temperature_c for n, r in readings.items()}),
+        _told(history.power, steps, {n: None if r.power_w is None else round(r.power_w) for n, r in readings.items()}),
         {n: _counted(_moved_on(history.requests.get(n, ()), steps), came[n]) for n in known},
         totals,
     )
 
 
-def _in_use(snapshot: Snapshot) -> dict[DeviceId, int | None]:
-    used = {name: device.reading.used_bytes for name, device in snapshot.state.devices.items()}
-    return {**used, TIER: sum(slab.size_bytes for slab in tier_slabs(snapshot.state))}
+def _highest(
+    tracks: Mapping[DeviceId, Track], steps: int, figures: Mapping[DeviceId, int | None]
+) -> dict[DeviceId, Track]:
+    """The tracks with the highest of each bucket, one more look included."""
+    moved = ((name, _moved_on(tracks.get(name, ()), steps), figure) for name, figure in figures.items())
+    return {
+        name: (*track[:-1], max((value for value in (track[-1], figure) if value is not None), default=None))
+        for name, track, figure in moved
+    }
+
+
+def _told(
+    tracks: Mapping[DeviceId, Track], steps: int, figures: Mapping[DeviceId, int | None]
+) -> dict[DeviceId, Track]:
+    """The same of devices that tell such a figure, or have told one."""
+    return _highest(tracks, steps, {n: figure for n, figure in figures.items() if figure is not None or n in tracks})
 
 
 def _came(before: Mapping[ModelName, int], name: ModelName, total: int) -> int:
@@ -67,11 +92,6 @@ def _came(before: Mapping[ModelName, int], name: ModelName, total: int) -> int:
 def _moved_on(track: Track, steps: int) -> Track:
     """With `steps` new buckets, of which nothing is known yet; a track that only begins has the newest one."""
     return (*track, *(None,) * steps)[-KEPT:] or (None,)
-
-
-def _highest(track: Track, used: int | None) -> Track:
-    known = [value for value in (track[-1], used) if value is not None]
-    return (*track[:-1], max(known, default=None))
 
 
 def _counted(track: Track, came: int) -> Track:

@@ -1,9 +1,12 @@
-"""The graphs of the dashboard: memory of the devices and the time that switches took, side by side."""
+"""Graphs: on the dashboard memory of the devices and the time that switches took, side by side; on pages what is known of the
+past of a device or a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.strips import rule_line, timed_loads
 from citadel_tui.viewmodel.graph import graph
@@ -20,7 +23,11 @@ from engine.core.sizes import mib
 
 _BLOCK: Final = 38
 """Least cells of a graph."""
+_NARROW: Final = 26
+"""The same on a page."""
 _GAP: Final = 2
+_PAST: Final = 2
+"""Buckets that make a graph."""
 _PAGE_ROWS: Final = 4
 
 
@@ -38,21 +45,32 @@ def panel_lines(scene: Scene, paper: Paper, rows: int) -> tuple[Line, ...]:
     count = max(paper.width // (_BLOCK + _GAP), 1)
     tracks = _tracks(scene, scene.snapshot)
     blocks = [*(_memory(scene.snapshot, name, track) for name, track in tracks[: count - 1]), _switches(scene)]
-    each = (paper.width - _GAP * len(blocks)) // len(blocks)
     more = len(tracks) - (len(blocks) - 1)
     told = f"a column: {BUCKET_S} s or a switch" + (f"; {more} more: keys 0-9 t" if more > 0 else "")
-    drawn = [_drawn(block, Paper(each, paper.glyphs), rows) for block in blocks]
-    joined = (
-        tuple(span for line in lines for span in (Span(" "), *line, Span(" "))) for lines in zip(*drawn, strict=True)
-    )
     head = rule_line("OVER TIME", (Span(told, "dim"),), "", paper)
-    return (head, *(paper.filled(line) for line in joined))
+    return (head, *_side_by_side(blocks, paper, rows))
+
+
+def sensor_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]:
+    """The section of a page that shows what the sensors of the device `name` said; none before there is a past."""
+    past = scene.history
+    tracks = {"busy": (past.busy, "%"), "temperature": (past.heat, "°C"), "power": (past.power, "W")}
+    blocks = [
+        _Block(title, paper.text(f"up to {most} {unit}"), track, 100 if unit == "%" else most)
+        for title, (of_devices, unit) in tracks.items()
+        for track in (of_devices.get(name, ()),)
+        if len(track) >= _PAST
+        and (most := max((value for value in track if value is not None), default=None)) is not None
+    ]
+    each = max(paper.width // (_NARROW + _GAP), 1)
+    rows = [_side_by_side(blocks[at : at + each], paper, _PAGE_ROWS) for at in range(0, len(blocks), each)]
+    return section(f"Sensors over time, a column is {BUCKET_S} s", (line for lines in rows for line in lines))
 
 
 def memory_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """The section of a page that shows the memory of the device `name`, or of the RAM tier; none before there is a past."""
     track = scene.history.memory.get(name, ())
-    if scene.snapshot is None or len(track) < 2:
+    if scene.snapshot is None or len(track) < _PAST:
         return ()
     block = _memory(scene.snapshot, name, track)
     return section(f"Memory over time, a column is {BUCKET_S} s", _drawn(block, paper, _PAGE_ROWS))
@@ -86,6 +104,15 @@ def _switches(scene: Scene) -> _Block:
     longest = max(times, default=0.0)
     note = f"up to {seconds_text(longest)}, target {SWITCH_TARGET_S:.0f} s" if times else "none yet"
     return _Block("switches", note, times, max(longest, SWITCH_TARGET_S))
+
+
+def _side_by_side(blocks: Sequence[_Block], paper: Paper, rows: int) -> tuple[Line, ...]:
+    each = (paper.width - _GAP * len(blocks)) // len(blocks)
+    drawn = [_drawn(block, replace(paper, width=each), rows) for block in blocks]
+    joined = (
+        tuple(span for line in lines for span in (Span(" "), *line, Span(" "))) for lines in zip(*drawn, strict=True)
+    )
+    return tuple(paper.filled(line) for line in joined)
 
 
 def _drawn(block: _Block, paper: Paper, rows: int) -> tuple[Line, ...]:

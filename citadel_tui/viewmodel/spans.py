@@ -65,6 +65,23 @@ def cut(text: str, width: int, ellipsis: str = "…") -> str:
     return set_cell_size(text, width - len(ellipsis)) + ellipsis
 
 
+def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text`, shortened in its middle when it is wider than `width` cells: what tells names apart is often their end."""
+    if cell_len(text) <= width:
+        return text
+    room = width - len(ellipsis)
+    if room < 2:
+        return cut(text, width, ellipsis)
+    begin = set_cell_size(text, room - room // 2)
+    end = ""
+    for character in reversed(text):
+        if cell_len(character + end) > room // 2:
+            break
+        end = character + end
+    # A character of two cells may leave one of them empty.
+    return begin + ellipsis + end + " " * (width - cell_len(begin + ellipsis + end))
+
+
 def left(text: str, width: int, ellipsis: str = "…") -> str:
     """`text` in exactly `width` cells, filled on the right."""
     short = cut(text, width, ellipsis)

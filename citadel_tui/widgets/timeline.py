@@ -69,6 +69,11 @@ class TimelinePanel(Lanes):
         super().__init__(glyphs, f"{key}: zoom, scroll, pick")
         self.display = False
 
+    @property
+    def wants(self) -> int:
+        """Rows that it would fill."""
+        return len(self.lines) if self.display else 0
+
     def fit(self, screen: Size) -> None:
         """See whether there is room on a screen of this size."""
         roomy = screen.width >= _FROM.width and screen.height >= _FROM.height

@@ -45,6 +45,12 @@ class Neighbour(Struct, frozen=True):
     name: str
     """Empty where it can't be seen, as from inside a container."""
     used_bytes: int | None
+    user: str = ""
+    """Whose it is: a name, or a number where the name is not known yet; empty where it can't be seen."""
+    command: str = ""
+    """How it was started; empty where that can't be seen."""
+    started_s: int | None = None
+    """When it was started, seconds since the epoch."""
 
 
 class Reading(Struct, frozen=True):
@@ -62,6 +68,16 @@ class Reading(Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    """What it may draw at most."""
+    clocks_mhz: tuple[int, int] | None = None
+    """Of the graphics engine and of the memory."""
+    fan_percent: int | None = None
+    performance_state: int | None = None
+    """NVIDIA's P-state: 0 is the fastest, 15 the one that saves most."""
+    driver: str = ""
+    """The versions of the driver and of the newest CUDA that it serves, in words."""
     total_bytes: int | None = None
     """All memory that there is now, of which the rest are parts; None where that never changes, or could not be read."""
 

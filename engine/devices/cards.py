@@ -54,10 +54,22 @@ class GpuProcess(Struct, frozen=True):
     name: str | None
     """None where it can't be seen, as from inside a container."""
     used_bytes: int | None
+    user: str | None = None
+    command: str | None = None
+    """With its arguments."""
+    started_s: int | None = None
+    """Seconds since the epoch."""
 
 
 Figure: TypeAlias = Literal[
-    "processes", "temperature_c", "power_w", "power_limit_w", "utilization_percent", "clocks_mhz"
+    "processes",
+    "temperature_c",
+    "power_w",
+    "power_limit_w",
+    "utilization_percent",
+    "clocks_mhz",
+    "fan_percent",
+    "performance_state",
 ]
 FIGURES: Final[tuple[Figure, ...]] = get_args(Figure)
 
@@ -72,6 +84,8 @@ class Activity(Struct, frozen=True):
     utilization_percent: int | None = None
     clocks_mhz: tuple[int, int] | None = None
     """Of the graphics engine and of the memory."""
+    fan_percent: int | None = None
+    performance_state: int | None = None
 
 
 class GpuSample(Struct, frozen=True):

@@ -1,12 +1,11 @@
-"""NVML's calls, translated: our structs for answers, NvmlTrouble for errors; who holds memory on a card, with names from the
-host's process table. Used on the driver's thread only, and imported there: this is the one module that imports pynvml.
+"""NVML's calls, translated: our structs for answers, NvmlTrouble for errors. Used on the driver's thread only, and imported
+there: this is the one module that imports pynvml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never
 
 import pynvml
@@ -14,24 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.devices.cards import Figure, GpuFacts, GpuMemory, GpuProcess
+from engine.devices.processes import ProcessTable
 from engine.devices.troubles import NvmlTrouble, TroubleKind
-
-
-def named_processes(listed: Iterable[tuple[int, int | None]]) -> tuple[GpuProcess, ...]:
-    """One entry a process. One that computes and renders is listed twice, each time with all that it holds."""
-    held: dict[int, int | None] = {}
-    for pid, used_bytes in listed:
-        known_bytes = held.get(pid)
-        held[pid] = used_bytes if known_bytes is None else max(known_bytes, used_bytes or 0)
-    return tuple(GpuProcess(pid, _name(pid), used_bytes) for pid, used_bytes in held.items())
-
-
-def _name(pid: int) -> str | None:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        return None
-
 
 _T = TypeVar("_T")
 
@@ -76,6 +59,7 @@ class Driver:
     def __init__(self) -> None:
         self._is_open = False
         self._handles: dict[str, Any] = {}
+        self._processes_of_host: Final = ProcessTable()
         self._lacking: set[tuple[str, str]] = set()
         """(uuid, call): what the driver said it does not support. It is not asked again."""
 
@@ -208,13 +192,18 @@ class Driver:
                 return self._ask(
                     uuid, figure, lambda: tuple(pynvml.nvmlDeviceGetClockInfo(handle, clock) for clock in clocks)
                 )
+            case "fan_percent":
+                return self._ask(uuid, figure, lambda: pynvml.nvmlDeviceGetFanSpeed(handle))
+            case "performance_state":
+                state = self._ask(uuid, figure, lambda: pynvml.nvmlDeviceGetPerformanceState(handle))
+                return None if state == pynvml.NVML_PSTATE_UNKNOWN else state
             case _:
                 assert_never(figure)
 
     def _processes(self, uuid: str, handle: object) -> tuple[GpuProcess, ...]:
         compute = self._ask(uuid, "compute", lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
         graphics = self._known(uuid, "graphics", lambda: pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
-        return named_processes(
+        return self._processes_of_host.described(
             (told.pid, _believed_bytes(told.usedGpuMemory)) for told in (*compute, *(graphics or ()))
         )
 

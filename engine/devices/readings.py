@@ -154,8 +154,14 @@ class CardReader:
             total_bytes=self._total_bytes(specs, device, usable_bytes),
             temperature_c=activity.temperature_c,
             utilization_percent=activity.utilization_percent,
+            power_w=activity.power_w,
+            power_limit_w=activity.power_limit_w,
+            clocks_mhz=activity.clocks_mhz,
+            fan_percent=activity.fan_percent,
+            performance_state=activity.performance_state,
+            driver=self._probe.library.versions,
             neighbours=tuple(
-                Neighbour(p.pid, p.name or "", p.used_bytes)
+                Neighbour(p.pid, p.name or "", p.used_bytes, p.user or "", p.command or "", p.started_s)
                 for p in activity.processes or ()
                 if p.pid not in self._our_pids
             ),

@@ -30,6 +30,12 @@ class Library(Struct, frozen=True):
     silent_cards: tuple[str, ...] = ()
     """Cards that the driver counts and that did not answer when they were looked for, and why."""
 
+    @property
+    def versions(self) -> str:
+        """ "580.65.06, CUDA 13.0"; as far as it tells."""
+        cuda = self.cuda_driver_version
+        return ", ".join(filter(None, (self.driver_version, cuda and f"CUDA {cuda[0]}.{cuda[1]}")))
+
 
 _WORDS: Final[dict[NamedState, tuple[str, str]]] = {
     "ok": ("the NVIDIA driver answers", ""),

@@ -51,7 +51,11 @@ async def test_the_json_has_the_same_in_numbers_and_its_version_has_not_changed(
     gpu = report["devices"][0]
     assert report["version"] == 1
     assert (gpu["external_bytes"], gpu["context_bytes"], gpu["temperature_c"]) == (60 * MIB, 20 * MIB, 54)
-    assert gpu["neighbours"][0] == {"pid": 4321, "name": "python train.py", "used_bytes": 60 * MIB}
+    assert gpu["neighbours"][0] == {
+        **{"pid": 4321, "name": "python train.py", "used_bytes": 60 * MIB},
+        **{"user": "", "command": "", "started_s": None},
+    }
+    assert (gpu["power_w"], gpu["fan_percent"], gpu["driver"]) == (None, None, "")
     assert gpu["neighbours"][1]["used_bytes"] is None
     assert gpu["copy_bytes_per_s"] == 2e9
 

@@ -41,6 +41,7 @@ async def test_a_sample_holds_memory_and_activity(script: NvmlScript, probe: Nvm
     activity = sample.activity
     assert (activity.temperature_c, activity.power_w, activity.power_limit_w) == (41, 9.5, 30.0)
     assert (activity.utilization_percent, activity.clocks_mhz) == (7, (1_227, 3_004))
+    assert (activity.fan_percent, activity.performance_state) == (None, None)
     ours, unseen = activity.processes or ()
     assert (ours.pid, ours.used_bytes) == (os.getpid(), 500 * MIB)
     assert ours.name
@@ -98,6 +99,15 @@ def test_the_figures_add_up_whatever_the_driver_can_tell(script: NvmlScript, clo
 
 
 # ── pace ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_card_tells_its_fan_and_its_p_state_where_it_has_them(script: NvmlScript, probe: NvmlProbe) -> None:
+    script.card(fan_percent=45, performance_state=2)
+    script.card(performance_state=32)
+    await probe.open()
+    first, second = await probe.sample()
+    assert (first.activity.fan_percent, first.activity.performance_state) == (45, 2)
+    assert (second.activity.fan_percent, second.activity.performance_state) == (None, None)
 
 
 async def test_memory_is_read_each_time_and_activity_every_five_seconds(

@@ -1,4 +1,4 @@
-"""A console over a scripted engine, to be run in a terminal: `python -m tests.pty.console quiet|changing|broken`."""
+"""A console over a scripted engine, to be run in a terminal: `python -m tests.pty.console quiet|changing|broken [GPUS]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from citadel_tui.run import run_console
 from engine.api import EngineAPI
 from tests.pty.moving_figures import moved, requests_moved
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.busy_engines import FARING, busy_engine
+from tests.tui.busy_engines import FARING, busy_engine, with_gpus
 
 
 async def change_every_second(engine: ScriptedEngine) -> None:
@@ -28,13 +28,14 @@ class Broken(ScriptedEngine):
         raise RuntimeError("a fault in the console")
 
 
-def main(mode: str) -> int:
+def main(mode: str, gpus: int = 2) -> int:
     background: set[asyncio.Task[None]] = set()
 
     async def connect() -> EngineAPI:
         if mode == "broken":
             return Broken()
         engine = await busy_engine(models=8)
+        engine.set_state(with_gpus(engine.state, gpus))
         if mode == "changing":
             background.add(asyncio.create_task(change_every_second(engine)))
         return engine
@@ -43,4 +44,4 @@ def main(mode: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

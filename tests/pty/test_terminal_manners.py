@@ -83,7 +83,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_brings_the_console_back() ->
 def test_a_new_size_is_taken_up() -> None:
     with terminal(*console("quiet")) as term:
         term.until("phi-3-mini")
-        term.resize(120, 36)
+        term.resize(180, 36)
         term.until("of budget")
 
 

@@ -16,10 +16,9 @@ from engine.api import EngineAPI, EngineUnreachable
 from engine.simulation.advice import Advice, Trying
 from tests.cli.test_advise import ADVICE
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.busy_engines import busy_engine
+from tests.tui.busy_engines import busy_engine, with_gpus
 from tests.tui.consoles import NOON_S, Console
 from tests.tui.test_advice_page import Held
-from tests.tui.test_folded_devices import with_gpus
 from tests.tui.test_proposals import Proposing, busy_state
 
 SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]

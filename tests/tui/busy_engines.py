@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.commands import Command, ForceCpu, Load, SetPin, Submission
+from engine.core.devices import Reading
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
@@ -49,6 +50,15 @@ def with_models(state: State, count: int) -> State:
         if len(known) < count:
             known[name] = small_model(name)
     return replace(state, models=known)
+
+
+def with_gpus(state: State, count: int, *lost: str) -> State:
+    """`state` with so many GPUs before its CPU, some of them lost."""
+    gpu = scripted_state().devices["gpu1"]
+    names = [f"gpu{number}" for number in range(count)]
+    gpus = {name: state.devices.get(name, replace(gpu, spec=replace(gpu.spec, id=name))) for name in names}
+    gpus |= {name: replace(gpus[name], reading=Reading("lost", "gone", at_s=START_S)) for name in lost}
+    return replace(state, devices={**gpus, "cpu": state.devices["cpu"]})
 
 
 def small_model(name: ModelName) -> ModelState:

@@ -60,6 +60,11 @@ class Console:
         return "\n".join(view.plain for view in self.app.screen.query(LineView))
 
     @property
+    def painted(self) -> str:
+        """The screen on top, row by row, as it is on the terminal."""
+        return "\n".join(strip.text.rstrip() for strip in self.app.screen._compositor.render_strips())
+
+    @property
     def rows(self) -> list[str]:
         """The model table's lines, rule and titles first."""
         return self.app.screen_stack[0].query_one(ModelTable).plain.split("\n")
@@ -79,6 +84,13 @@ class Console:
                     await self.pilot.pause()
         except TimeoutError:
             pytest.fail(f"the screen never came to that:\n{self.text}")
+
+    async def settles(self) -> None:
+        """Waits until the screen stays as it is."""
+        before = ""
+        while before != self.painted:
+            before = self.painted
+            await self.pilot.pause()
 
     async def sees(self, text: str) -> None:
         """Waits until the screen on top says `text`."""

@@ -180,11 +180,11 @@ async def test_a_driver_that_takes_its_time_for_every_call_changes_nothing_on_th
 async def test_a_digit_opens_the_page_of_its_gpu_which_follows_what_happens(tmp_path: Path, script: NvmlScript) -> None:
     async with two_cards(tmp_path, script) as stage:
         await stage.console.press("0")
-        await stage.console.sees("process 4321")
+        await stage.console.sees("4321     300")
         await stage.console.sees("300  ▒ held by others")
         stage.first.fails(Fault.GPU_IS_LOST)
         await stage.console.sees("lost since ")
         await stage.console.sees("budget: not known either")
-        assert "process 4321" not in stage.console.text
+        assert "4321" not in stage.console.text
         await stage.console.press("escape", "7")
         await stage.console.sees("Device: there is no gpu7")

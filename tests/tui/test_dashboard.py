@@ -103,7 +103,7 @@ async def test_one_to_thirty_models_fit_the_screen_and_all_can_be_reached(count:
 
 async def test_a_new_size_lays_the_screen_out_again() -> None:
     async with open_console(await busy_engine()) as console:
-        await console.pilot.resize_terminal(120, 36)
+        await console.pilot.resize_terminal(180, 36)
         await console.sees("94% of budget")
         await console.pilot.resize_terminal(60, 20)
         await console.until(lambda: "REQ/MIN" not in console.text)

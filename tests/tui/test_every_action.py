@@ -55,6 +55,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "device": Deed(says("Budget, in MiB"), "device gpu0"),
     "timeline": Deed(says("TIMELINE")),
     "tier": Deed(says("Kept, the first to go on top")),
+    "devices": Deed(says("every device has a row of its own")),
     "graphs": Deed(lambda console, engine: console.app.screen.query_one("OverTime").display),
     "colours": Deed(lambda console, engine: console.app.theme == "citadel-light"),
     "bench": Deed(says("Benchmark: how long switches take")),

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from citadel_tui.viewmodel.dashboard.device_rows import device_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.history import BUCKET_S, KEPT, TIER, GraphHistory, with_snapshot
-from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines
+from citadel_tui.viewmodel.over_time import demand_lines, memory_lines, panel_lines, sensor_lines
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
@@ -56,6 +57,41 @@ def test_a_bucket_holds_the_most_that_was_in_use_within_it() -> None:
 def test_what_was_not_seen_is_not_known_and_a_silent_device_tells_nothing() -> None:
     history = seen((0, using(10)), (30, using(20)), (40, using(None)))
     assert history.memory["gpu0"] == (10 * MIB, None, None, 20 * MIB, None)
+
+
+def test_what_sensors_said_is_kept_of_devices_that_have_them() -> None:
+    told = using(1)
+    gpu0 = told.state.devices["gpu0"]
+    warm = replace(gpu0, reading=replace(gpu0.reading, utilization_percent=63, temperature_c=54, power_w=9.5))
+    first = replace(told, state=replace(told.state, devices={**told.state.devices, "gpu0": warm}))
+    history = seen((0, first), (10, told))
+    assert (history.busy, history.heat, history.power) == (
+        {"gpu0": (63, None)},
+        {"gpu0": (54, None)},
+        {"gpu0": (10, None)},
+    )
+
+
+def test_the_graph_in_a_row_is_of_how_busy_the_device_was_or_else_of_how_full() -> None:
+    scene = Scene(START_S, snapshot=using(1), history=GraphHistory(1, {"gpu0": (640 * MIB,), "gpu1": (320 * MIB,)}))
+    busy = replace(scene, history=replace(scene.history, busy={"gpu0": (0, 50, 100)}))
+    assert [row_graph(scene, at) for at in (0, 1)] == ["█", "▄"]
+    assert [row_graph(busy, at) for at in (0, 1)] == ["▄█", "▄"]
+
+
+def row_graph(scene: Scene, row: int) -> str:
+    text = "".join(span.text for span in device_rows(scene, Paper(100, UNICODE), 20)[row])
+    return text.partition(UNICODE.start)[0].removeprefix(f" gpu{row} ").rstrip(" ").lstrip()
+
+
+def test_a_page_shows_what_the_sensors_of_its_device_said() -> None:
+    history = GraphHistory(1, busy={"gpu0": (10, 63)}, heat={"gpu0": (50, 54)}, power={"gpu0": (None, None)})
+    scene = Scene(START_S, snapshot=using(1), history=history)
+    lines = text(sensor_lines(scene, "gpu0", Paper(80, UNICODE)))
+    assert "up to 63 %" in lines
+    assert "up to 54 °C" in lines
+    assert "power" not in lines
+    assert sensor_lines(scene, "gpu1", Paper(80, UNICODE)) == ()
 
 
 def test_requests_are_counted_from_the_first_look_and_over_a_new_engine() -> None:

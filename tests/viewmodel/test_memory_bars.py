@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.dashboard.bars import bar, bar_rows
+from citadel_tui.viewmodel.dashboard.bars import bar
+from citadel_tui.viewmodel.dashboard.device_rows import device_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.graph import share_cells
 from citadel_tui.viewmodel.memory_map import Occupancy, occupancy
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import width_of
 from citadel_tui.words.figures import clock_text
 from engine.api import Snapshot
@@ -89,7 +91,7 @@ def test_a_bar_takes_exactly_the_cells_that_it_is_given(
 def test_every_row_of_bars_is_as_wide_as_the_screen(
     found: list[Resident], external: int, width: int, glyphs: Glyphs
 ) -> None:
-    rows = bar_rows(snapshot_with(found, 0, external, 0), Paper(width, glyphs), 20, START_S)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_with(found, 0, external, 0)), Paper(width, glyphs), 20)
     assert {width_of(row) for row in rows} == {width}
 
 
@@ -112,7 +114,9 @@ def lost_gpu1() -> State:
 
 def test_a_lost_device_says_so_in_words_and_since_when_instead_of_a_bar() -> None:
     state = lost_gpu1()
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(160, UNICODE), 20, START_S)
+    rows = device_rows(
+        Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(160, UNICODE), 20
+    )
     text, since = "".join(span.text for span in rows[1]), f"lost since {clock_text(START_S - 12)}"
     assert since in text
     assert "–/– MiB" in text
@@ -123,5 +127,7 @@ def test_a_lost_device_says_so_in_words_and_since_when_instead_of_a_bar() -> Non
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_an_ascii_terminal_gets_ascii_bars(width: int) -> None:
     state = scripted_state()
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(width, ASCII), 20, START_S)
+    rows = device_rows(
+        Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(width, ASCII), 20
+    )
     assert all(span.text.isascii() for row in rows for span in row)

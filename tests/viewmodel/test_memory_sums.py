@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.dashboard.bars import bar_rows
+from citadel_tui.viewmodel.dashboard.device_rows import device_rows
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.pages.device import device_lines
@@ -69,7 +69,7 @@ def page(snapshot: Snapshot, width: int = 80, glyphs: Glyphs = UNICODE) -> list[
 
 
 def row(snapshot: Snapshot, width: int, glyphs: Glyphs = UNICODE) -> str:
-    return "".join(span.text for span in bar_rows(snapshot, Paper(width, glyphs), 20, START_S)[0])
+    return "".join(span.text for span in device_rows(Scene(START_S, snapshot=snapshot), Paper(width, glyphs), 20)[0])
 
 
 def summed_in_row(text: str) -> int:
@@ -173,9 +173,9 @@ def test_a_device_that_is_silent_shows_words_and_no_figure(health: Health, width
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_stale_device_keeps_its_figures_greyed_and_says_how_old_they_are(width: int) -> None:
     reading = Reading("stale", "the driver has not answered for 2 s", 300 * MIB, 300 * MIB, at_s=START_S - 12)
-    rows = bar_rows(snapshot_of(reading), Paper(width, UNICODE), 20, START_S)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(width, UNICODE), 20)
     text = "".join(span.text for span in rows[0])
-    assert "✗ stale ▐" in text
+    assert re.search(r"✗ stale +▐", text)
     assert "▒300" in text
     assert {span.role for span in rows[0][1:]} == {"dim"}
     assert "✗ stale, last read 12 s ago: the driver has not" in "".join(span.text for span in rows[1])
@@ -186,7 +186,9 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
     broken = Reading("failed", "the NVIDIA library and the loaded driver are of different versions", at_s=START_S)
     devices = {name: replace(known, reading=broken) for name, known in state.devices.items() if name != "cpu"}
     state = State({**devices, "cpu": state.devices["cpu"]}, state.models, state.ram)
-    rows = bar_rows(Snapshot(1, START_S, state, budgets=scripted_budgets(state)), Paper(80, UNICODE), 20, START_S)
+    rows = device_rows(
+        Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(80, UNICODE), 20
+    )
     texts = ["".join(span.text for span in row) for row in rows]
     assert sum("different versions" in text for text in texts) == 1
     assert [text[1:5] for text in texts] == ["gpu0", "gpu1", "    ", "cpu ", "ram "]
@@ -194,21 +196,44 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
 
 def test_a_reason_that_is_too_long_names_the_key_of_the_page_that_has_it_whole() -> None:
     reading = Reading("failed", "a reason of many words " * 20, at_s=START_S)
-    rows = bar_rows(snapshot_of(reading), Paper(60, UNICODE), 20, START_S)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(60, UNICODE), 20)
     assert "".join(span.text for span in rows[2]).rstrip().endswith("… (key 0 shows all)")
     assert "a reason of many words " * 2 in " ".join(line.strip() for line in page(snapshot_of(reading), 200))
 
 
 def test_temperature_and_how_busy_it_is_stand_beside_the_name_where_there_is_room() -> None:
     reading = Reading("ok", "", 0, 0, temperature_c=54, utilization_percent=7, at_s=START_S)
-    assert row(snapshot_of(reading), 60).startswith(" gpu0 54°C ▐")
-    assert row(snapshot_of(reading), 80).startswith(" gpu0 54°C   7% ▐")
-    assert row(snapshot_of(reading), 160).startswith(" gpu0 NVIDIA GeForce GT 1030 54°C   7% ▐")
+    assert told(snapshot_of(reading), 60) == "gpu0 54°C"
+    assert told(snapshot_of(reading), 80) == "gpu0 54°C 7%"
+    assert told(snapshot_of(reading), 160) == "gpu0 NVIDIA GeForce GT 1030 54°C 7%"
+
+
+def test_a_card_tells_what_other_monitors_show_as_far_as_there_is_room() -> None:
+    sensors = (23.4, 75.0, (1227, 3004), 45, 2, "580.65.06, CUDA 13.0")
+    reading = Reading("ok", "", 0, 0, 54, 7, (), START_S, *sensors)
+    assert told(snapshot_of(reading), 120).endswith("7% 23/75 W")
+    assert told(snapshot_of(reading), 200).endswith("7% 23/75 W P2 fan 45% 1227 MHz")
+    text = " ".join(" ".join(page(snapshot_of(reading), 120)).split())
+    assert (
+        "54 °C, 7 % busy, 23 of at most 75 W, clocks 1227 MHz, of its memory 3004 MHz, fan at 45 %, P-state 2" in text
+    )
+    assert "driver 580.65.06, CUDA 13.0" in text
+
+
+def told(snapshot: Snapshot, width: int) -> str:
+    """What stands before gpu0's bar."""
+    return " ".join(row(snapshot, width).partition(UNICODE.start)[0].split())
 
 
 def test_the_page_names_the_neighbours_largest_first_and_what_can_not_be_seen() -> None:
-    neighbours = (Neighbour(12, "Xorg", 40 * MIB), Neighbour(345, "", None), Neighbour(7, "python train.py", 200 * MIB))
+    train = Neighbour(7, "python", 200 * MIB, "alice", "python train.py --epochs 3", int(START_S) - 11_520)
+    neighbours = (Neighbour(12, "Xorg", 40 * MIB), Neighbour(345, "", None), train)
     reading = Reading("ok", "", 240 * MIB, 240 * MIB, neighbours=neighbours, at_s=START_S)
     lines = page(snapshot_of(reading))
     found = [" ".join(line.split()) for line in lines[lines.index("Other programs on the card") + 1 :]]
-    assert found == ["200 process 7 python train.py", "40 process 12 Xorg", "– process 345 its name can't be seen"]
+    assert found == [
+        "USER PID MiB TIME COMMAND",
+        "alice 7 200 3h12m python train.py --epochs 3",
+        "– 12 40 – Xorg",
+        "– 345 – – its name can't be seen",
+    ]

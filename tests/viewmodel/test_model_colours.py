@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from citadel_tui.theme import THEMES
-from citadel_tui.viewmodel.dashboard.bars import bar_rows
+from citadel_tui.viewmodel.dashboard.device_rows import device_rows
 from citadel_tui.viewmodel.dashboard.rows import model_rows
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import log_lines
@@ -52,7 +52,7 @@ async def test_bars_table_and_log_agree() -> None:
     scene = Scene(START_S, None, snapshot, records, colours=colours)
     paper = Paper(160, UNICODE, colours)
     wanted = colours.block("phi-3-mini")
-    bars = bar_rows(snapshot, paper, 20, START_S)
+    bars = device_rows(scene, paper, 20)
     assert any(span.text == UNICODE.edge and span.role == wanted for span in bars[0])
     assert {row.block for row in model_rows(scene, UNICODE) if row.name == "phi-3-mini"} == {wanted}
     log = log_lines(records, paper)

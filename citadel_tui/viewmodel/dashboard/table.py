@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from citadel_tui.viewmodel.dashboard.rows import ModelRow
 from citadel_tui.viewmodel.glyphs import Glyphs
-from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut_middle, left, right
 from citadel_tui.viewmodel.table_order import Sorting, SortKey
 from citadel_tui.words.figures import idle_text, seconds_text
 from citadel_tui.words.requests import latency_text, rate_text
@@ -29,31 +30,42 @@ class Column(Struct, frozen=True):
     role: Callable[[ModelRow], Role] = lambda _: "text"
     words: bool = False
     """Whether it holds words, which start at the left; figures end at the right."""
+    most: int = 0
+    """Of the cells that are free once names have what they need, it takes some until it is so wide."""
 
 
 _NAME_MIN: Final = 12
+_NAME_FIRST: Final = 40
+"""Names of up to so many cells are whole before there is a column that not every screen has."""
+_EVERY_SCREEN: Final = 76
+"""Columns for screens of this width or less are on wider ones in any case."""
 _MARK: Final = 2
 """Cells before a name: the cursor's mark, and the model's colour or that it is marked."""
 
 COLUMNS: Final = (
-    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True),
+    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True, most=14),
     Column("STATE", 8, 0, lambda r: r.state, "state", lambda r: r.state_role, words=True),
     Column("MiB", 5, 0, lambda r: str(r.size_mib), "size"),
     Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True),
-    Column("TASK", 10, 110, lambda r: r.task, "task", lambda _: "dim", words=True),
+    Column("TASK", 10, 120, lambda r: r.task, "task", lambda _: "dim", words=True),
     Column("DTYPE", 8, 120, lambda r: r.dtype, "dtype", lambda _: "dim", words=True),
-    Column("SOURCE", 32, 160, lambda r: r.source, "source", lambda _: "dim", words=True),
-    Column("NOTE", 30, 192, lambda r: r.note, "note", lambda _: "warn", words=True),
+    Column("SOURCE", 14, 150, lambda r: r.source, "source", lambda _: "dim", words=True, most=32),
+    Column("NOTE", 14, 150, lambda r: r.note, "note", lambda _: "warn", words=True, most=60),
     Column("SWITCH", 6, 0, lambda r: _last_switch(r), "switch", lambda _: "dim"),
     Column("LEASES", 6, 76, lambda r: str(r.leases) if r.leases else "", "leases"),
     Column("WAIT", 5, 100, lambda r: str(r.waiting) if r.waiting else "", "waiting"),
     Column("REQ/MIN", 7, 76, lambda r: _rate(r.per_minute), "requests"),
     Column("RATE", 5, 100, lambda r: rate_text(r.per_s), "rate"),
-    Column("FIRST", 6, 128, lambda r: _latency(r.first_part_s), "first"),
+    Column("FIRST", 6, 100, lambda r: _latency(r.first_part_s), "first"),
     Column("P95", 6, 100, lambda r: _latency(r.p95_s), "p95"),
-    Column("IDLE", 4, 0, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), "idle"),
+    Column("IDLE", 4, 77, lambda r: "" if r.idle_s is None else idle_text(r.idle_s), "idle"),
 )
 _FIRST_FIGURE: Final = "SWITCH"
+_BY_WORTH: Final = (
+    *("WHERE", "STATE", "MiB", "PIN", "SWITCH", "LEASES", "REQ/MIN", "RATE", "FIRST", "WAIT", "TASK", "DTYPE"),
+    *("IDLE", "P95", "SOURCE", "NOTE"),
+)
+"""The columns' titles, the one that goes last first."""
 
 
 class TableLayout(Struct, frozen=True):
@@ -66,11 +78,25 @@ class TableLayout(Struct, frozen=True):
 
 
 def layout_for(width: int, longest_name: int) -> TableLayout:
-    """The columns for a screen of `width` cells whose longest name takes `longest_name`."""
-    columns = tuple(c for c in COLUMNS if width >= c.from_width)
-    room = max(width - _MARK - sum(c.width + 1 for c in columns), _NAME_MIN)
-    names = min(max(longest_name, _NAME_MIN), room)
-    return TableLayout(columns, names, room - names)
+    """The columns for a screen of `width` cells whose longest name takes `longest_name`: those that every screen has, then,
+    while names stay whole, the others by their worth. Cells that are left go to names first, and then to what may be long."""
+    wanted = min(max(longest_name, _NAME_MIN), _NAME_FIRST)
+    free = width - _MARK
+    chosen: list[Column] = []
+    for column in sorted(COLUMNS, key=lambda c: _BY_WORTH.index(c.title)):
+        least = _NAME_MIN if column.from_width <= _EVERY_SCREEN else wanted
+        if column.from_width <= width and free - column.width - 1 >= least:
+            chosen.append(column)
+            free -= column.width + 1
+    names = min(max(longest_name, _NAME_MIN), max(free, _NAME_MIN))
+    free = max(free - names, 0)
+    columns = []
+    for column in COLUMNS:
+        if column in chosen:
+            more = min(max(column.most - column.width, 0), free)
+            columns.append(replace(column, width=column.width + more))
+            free -= more
+    return TableLayout(tuple(columns), names, free)
 
 
 def head_line(layout: TableLayout, sorting: Sorting, glyphs: Glyphs) -> Line:
@@ -104,7 +130,7 @@ def sort_key_at(layout: TableLayout, x: int) -> SortKey:
 def model_line(row: ModelRow, layout: TableLayout, glyphs: Glyphs, *, marked: bool) -> Line:
     """A row, without the cursor's mark, which the widget sets in the first cell."""
     mark = f" {glyphs.synthetic}" if row.synthetic else ""
-    name = cut(glyphs.text(row.name), layout.names - len(mark), glyphs.ellipsis)
+    name = cut_middle(glyphs.text(row.name), layout.names - len(mark), glyphs.ellipsis)
     facts = tuple(
         Span(_before(c, layout) + _aligned(c, c.text(row), glyphs.ellipsis), c.role(row)) for c in layout.columns
     )

@@ -6,14 +6,15 @@ from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
-from citadel_tui.viewmodel.over_time import memory_lines
+from citadel_tui.viewmodel.over_time import memory_lines, sensor_lines
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.programs import program_lines, programs
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut, right
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from engine.api import Snapshot
-from engine.core.devices import DeviceSpec, Neighbour, Reading
+from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId
 from engine.core.sizes import format_size, mib
 from engine.core.state import DeviceState, Resident
@@ -21,8 +22,6 @@ from engine.core.state import DeviceState, Resident
 _BUDGET_SIZE: Final = 7
 _BEFORE_WORDS: Final = 12
 _LABEL: Final = 11
-_PID: Final = 8
-_SIZE: Final = 7
 
 
 def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ...]:
@@ -35,7 +34,8 @@ def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ..
         *section("Budget, in MiB", budget_lines(scene.snapshot, device, paper)),
         *section("In use, in MiB", use_lines(scene.snapshot, device, paper)),
         *memory_lines(scene, device, paper),
-        *section("Other programs on the card", _neighbours(known, paper)),
+        *sensor_lines(scene, device, paper),
+        *section("Other programs on the card", _neighbours(known, scene.now_s, paper)),
     )
 
 
@@ -45,6 +45,7 @@ def _facts(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
         "card": (_card(known.spec), "text"),
         "health": (_health(known, now_s, paper.glyphs), health_role(known.reading)),
         "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
+        "driver": (known.reading.driver, "text"),
         "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
         "copies": (_copies(known), "text"),
     }
@@ -79,12 +80,18 @@ def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
 
 
 def _sensors(reading: Reading) -> str:
-    told: list[str] = []
-    if reading.temperature_c is not None:
-        told.append(f"{reading.temperature_c} °C")
-    if reading.utilization_percent is not None:
-        told.append(f"{reading.utilization_percent} % busy")
-    return ", ".join(told) or "not known"
+    """Those that the card has, in words."""
+    limit = "" if reading.power_limit_w is None else f" of at most {reading.power_limit_w:.0f}"
+    clocks = reading.clocks_mhz
+    told = (
+        "" if reading.temperature_c is None else f"{reading.temperature_c} °C",
+        "" if reading.utilization_percent is None else f"{reading.utilization_percent} % busy",
+        "" if reading.power_w is None else f"{reading.power_w:.0f}{limit} W",
+        "" if clocks is None else f"clocks {clocks[0]} MHz, of its memory {clocks[1]} MHz",
+        "" if reading.fan_percent is None else f"fan at {reading.fan_percent} %",
+        "" if reading.performance_state is None else f"P-state {reading.performance_state}",
+    )
+    return ", ".join(filter(None, told)) or "not known"
 
 
 def _copies(known: DeviceState) -> str:
@@ -93,24 +100,13 @@ def _copies(known: DeviceState) -> str:
     return f"{format_size(int(known.copy_bytes_per_s))}/s measured, the fastest so far"
 
 
-def _neighbours(known: DeviceState, paper: Paper) -> tuple[Line, ...]:
+def _neighbours(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
     """Largest first. The card's whole list, also for a slice of it."""
     if not known.spec.on_card or not has_figures(known.reading):
         return ()
     if not known.reading.neighbours:
         return sentences(("the driver shows none; what a container hides, it can't show",), paper, "dim")
-    by_size = sorted(known.reading.neighbours, key=lambda n: (-(n.used_bytes or 0), n.pid))
-    return tuple(_neighbour(neighbour, paper.glyphs) for neighbour in by_size)
-
-
-def _neighbour(neighbour: Neighbour, glyphs: Glyphs) -> Line:
-    size = glyphs.nothing if neighbour.used_bytes is None else str(mib(neighbour.used_bytes))
-    name = glyphs.text(neighbour.name) or "its name can't be seen"
-    return (
-        Span(f"   {right(size, _SIZE)}  "),
-        Span(f"process {left(str(neighbour.pid), _PID)} "),
-        Span(name, "strong"),
-    )
+    return program_lines(programs((known,)), now_s, paper, with_device=False)
 
 
 # ── sums that can be checked by hand ──────────────────────────────────────────────────────────────

@@ -175,6 +175,11 @@ def _marks(glyphs: Glyphs) -> tuple[tuple[str, str], ...]:
         (glyphs.budget, "where the budget ends"),
         (glyphs.context, "taken by the engine's worker itself, as its CUDA context is"),
         (glyphs.external, "in use by other programs"),
+        (
+            glyphs.levels[-6:] if not glyphs.plain else glyphs.levels[1:],
+            "before a bar: how busy the device was, newest at the right; of one that does not tell, how full it was",
+        ),
+        ("e5 125", "beside a bar: models with too little room in it for their names, in MiB, the largest first"),
         (glyphs.leaked, "bytes that did not come back when a model left"),
         (glyphs.marked, "marked: the next verb is for all models with this mark"),
         (glyphs.synthetic, "synthetic: random weights made from the real configuration"),
