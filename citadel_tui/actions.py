@@ -155,7 +155,7 @@ ACTIONS: Final = (
         "back",
         "escape",
         "Back",
-        "close, clear the filter, unmark; then take back the selected model's load under way",
+        "close, clear the filter, unmark; then, asking once, take back the selected model's load under way",
         footer=False,
     ),
     Action("help", "question_mark", "Help", "this page"),

@@ -10,10 +10,13 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec.structs import replace
+from rich.console import RenderableType
 from textual import events
 from textual._styles_cache import StylesCache
 from textual.app import App
@@ -24,6 +27,7 @@ from textual.worker import Worker, WorkerState
 
 from citadel_tui.actions import with_keys
 from citadel_tui.commands import Commands
+from citadel_tui.faults import Unpainted
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect, Link
 from citadel_tui.screens.dashboard import Dashboard, keys_of
@@ -33,7 +37,10 @@ from citadel_tui.share import Sharing, sequence
 from citadel_tui.terminal.driver import TerminalDriver
 from citadel_tui.theme import THEMES, Look, colours_of
 from citadel_tui.timeline.chronicle import Chronicle
+from citadel_tui.type_ahead import TypeAhead
 from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.too_small import LEAST_COLUMNS, LEAST_ROWS
 
 if TYPE_CHECKING:
     from citadel_tui.screens.timeline import TimelinePage
@@ -67,6 +74,8 @@ class CitadelApp(App[int]):
         Binding("ctrl+l", "repaint", show=False, priority=True),
         Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
     ]
+    AT_ONCE: ClassVar[frozenset[str]] = frozenset({"ctrl+z", "ctrl+l", "ctrl+c", "ctrl+q"})
+    """Keys that wait for nothing, and act on a screen of any size."""
 
     def __init__(
         self,
@@ -81,6 +90,8 @@ class CitadelApp(App[int]):
     ) -> None:
         # Textual chooses how to leave colours out before it knows the theme, and paints black on black.
         super().__init__(driver_class=TerminalDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-too-narrow"), (LEAST_COLUMNS, "-wide-enough")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-too-low"), (LEAST_ROWS, "-high-enough")]
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._theme_at_first = look.theme
@@ -93,7 +104,12 @@ class CitadelApp(App[int]):
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
         self._dashboard = Dashboard(look.glyphs, actions, settings, first=first)
         self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs)
-        self._commands = Commands(self, self.link, self._dashboard, actions, look.glyphs, self._sharing)
+        self._typed = TypeAhead(self, partial(super().on_event), self.say)
+        self._commands = Commands(self, self.link, self._dashboard, actions, look.glyphs, self._sharing, self._typed)
+        self._quit_key = next(action.key for action in actions if action.id == "quit")
+        self._unpainted = Unpainted()
+        self._paints = False
+        self._frame_lost = False
 
     @property
     def settings(self) -> ConsoleSettings:
@@ -121,6 +137,7 @@ class CitadelApp(App[int]):
     def on_mount(self) -> None:
         self.run_worker(self.link.run(), name="link", exit_on_error=False)
         self.run_worker(self._hand_over(), name="hand over", exit_on_error=False)
+        self.run_worker(self._typed.run(), name="keys", exit_on_error=False)
         self._tick()
         # After ctrl+z and fg the terminal holds the shell's lines; Textual alone repaints only when the size has changed.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh())
@@ -130,8 +147,9 @@ class CitadelApp(App[int]):
     # ── showing ──────────────────────────────────────────────────────────────────────────────────
 
     def on_resize(self, event: events.Resize) -> None:
-        """A terminal that was resized there and back has lost what it showed; Textual repaints only when the size has changed."""
-        if event.size == self.size:
+        """A terminal that was resized there and back has lost what it showed; Textual repaints only where it finds another size
+        than that which the screen is laid out for."""
+        if self.screen_stack and event.size == self.screen.size:
             self.action_repaint()
 
     def action_repaint(self) -> None:
@@ -151,6 +169,9 @@ class CitadelApp(App[int]):
     def _tick(self) -> None:
         """Move the clock with the seconds."""
         self._show()
+        if self._frame_lost:
+            self._frame_lost = False
+            self.action_repaint()
         # Just behind the full second: a timer that is early by a hair would show the old one, and the next a second later.
         self.set_timer(1.001 - self._now() % 1, self._tick)
 
@@ -159,7 +180,55 @@ class CitadelApp(App[int]):
         scene = self.link.scene()
         for screen in self.screen_stack:
             if isinstance(screen, ShowsScene):
-                screen.show_scene(scene)
+                with self._painting():
+                    screen.show_scene(scene)
+
+    # ── painting ─────────────────────────────────────────────────────────────────────────────────
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write a frame; whatever breaks costs that frame, and not the console."""
+        with self._painting():
+            super()._display(screen, renderable)
+
+    @contextmanager
+    def _painting(self) -> Iterator[None]:
+        self._paints = True
+        try:
+            yield
+        except Exception as error:
+            self._leave_out(error)
+        finally:
+            self._paints = False
+
+    def on_line_view_broke(self, message: LineView.Broke) -> None:
+        self._leave_out(message.error)
+
+    def _leave_out(self, error: Exception) -> None:
+        # The whole screen is written again with the next second, not at once: it may break again.
+        self._frame_lost = True
+        if (told := self._unpainted.add(error)) is not None:
+            self.say(StatusMessage(told, "bad"))
+
+    # ── typing ───────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the screen shows nothing but that it is."""
+        return self.size.width < LEAST_COLUMNS or self.size.height < LEAST_ROWS
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys wait for the page that they are typed for; where the screen is too small nobody sees what they would do."""
+        comes_in = isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded
+        if not comes_in or (isinstance(event, events.Key) and event.key in self.AT_ONCE):
+            await super().on_event(event)
+        elif self.too_small:
+            self._typed.drop()
+            if isinstance(event, events.Key) and event.key == self._quit_key:
+                self.action_leave()
+        elif isinstance(event, events.Key | events.Paste):
+            self._typed.add(event)
+        else:
+            await super().on_event(event)
 
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,13 +237,6 @@ class CitadelApp(App[int]):
             self.action_leave()
         else:
             self._commands.do(asked)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        return not (action == "palette" and self._dashboard.is_finding)
-
-    def action_palette(self) -> None:
-        """Open it before the next key is looked at, which is typed into it."""
-        self._commands.open_palette(self._dashboard.models)
 
     def on_dashboard_device_wanted(self, wanted: Dashboard.DeviceWanted) -> None:
         self._commands.open_device(wanted.device)
@@ -245,11 +307,14 @@ class CitadelApp(App[int]):
         if event.state is not WorkerState.ERROR or event.worker.error is None:
             return
         error = event.worker.error
-        if event.worker.name in ("link", "hand over"):
+        if event.worker.name in ("link", "hand over", "keys"):
             raise RuntimeError(f"the {event.worker.name} worker broke") from error
         self.say(StatusMessage(f"{event.worker.name} broke: {type(error).__name__}: {error}", "bad"))
 
     def _handle_exception(self, error: Exception) -> None:
+        if self._paints:
+            self._leave_out(error)
+            return
         self.crash = self.crash or error
         super()._handle_exception(error)
 

@@ -1,26 +1,20 @@
-"""A console from beginning to end: with the settings that were left behind, and with what stays of a crash.
-
-That is the trace, in a file that only its owner can read, without the values of variables.
-"""
+"""A console from beginning to end: with the settings that were left behind, and with what is said of a crash."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-import traceback
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from citadel_tui.app import CitadelApp
+from citadel_tui.faults import crash_text, write_trace
 from citadel_tui.flow import StatusMessage
 from citadel_tui.link import Connect
 from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look, look_for
 from engine.paths import console_file, find_paths
-
-_TRACE_FILE: Final = "console-crash.txt"
 
 
 class MakeApp(Protocol):
@@ -53,25 +47,3 @@ def _remember(settings: ConsoleSettings) -> None:
         save_settings_file(console_file(os.environ), settings)
     except OSError as error:
         sys.stderr.write(f"citadel: how you left the console could not be kept: {error}\n")
-
-
-# ── what stays of a crash ─────────────────────────────────────────────────────────────────────────
-
-
-def write_trace(error: BaseException, folder: Path) -> Path | None:
-    """The file that the trace was written to, or None when it could not be written."""
-    path = folder / _TRACE_FILE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(error)))
-    except OSError:
-        return None
-    return path
-
-
-def crash_text(error: BaseException, path: Path | None) -> str:
-    """What the operator is told."""
-    where = f"; the trace is in {path}" if path else "; its trace could not be written"
-    return f"citadel: the console broke ({type(error).__name__}); the engine and its models are untouched{where}"

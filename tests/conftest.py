@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ settings.load_profile("citadel")
 
 
 @pytest.fixture(autouse=True)
-def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty $CITADEL_HOME, with a short path: sockets have little room."""
+def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty $CITADEL_HOME, with a short path: sockets have little room. Fails what has made a console leave something out."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CITADEL_HOME", str(home))
-    return home
+    yield home
+    left_out = home / "state" / "console.log"
+    assert not left_out.exists(), left_out.read_text(encoding="utf-8")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

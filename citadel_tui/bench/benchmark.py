@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,7 +60,16 @@ async def _asked(engine: EngineAPI, choice: BenchPlan) -> _Asked:
 class Benchmark:
     """One at a time."""
 
-    def __init__(self, app: App[int], link: Link, say: Callable[[StatusMessage], None], glyphs: Glyphs) -> None:
+    def __init__(
+        self,
+        app: App[int],
+        link: Link,
+        say: Callable[[StatusMessage], None],
+        glyphs: Glyphs,
+        page_due: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`page_due`: within it the engine is asked for what a page is made of."""
+        self._page_due = page_due
         self._app = app
         self._link = link
         self._say = say
@@ -89,11 +99,13 @@ class Benchmark:
         from citadel_tui.screens.bench import BenchChoice
 
         engine = self._link.engine
-        before = await engine.snapshot()
+        with self._page_due():
+            before = await engine.snapshot()
         choice = await self._app.push_screen_wait(BenchChoice(choice_for(before.state, models), self._glyphs))
         if choice is None:
             return
-        asked = await _asked(engine, choice)
+        with self._page_due():
+            asked = await _asked(engine, choice)
         if asked.leaving and not await self._agreed(asked.leaving):
             self._say(StatusMessage("Bench: nothing was done"))
             return

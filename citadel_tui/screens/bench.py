@@ -11,9 +11,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
-from citadel_tui.screens.dialog import PICTURE, Dialog
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.screens.modal import Modal
 from citadel_tui.screens.picker import Picking
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.glyphs import Glyphs
@@ -28,7 +28,6 @@ from citadel_tui.viewmodel.pages.bench import (
 )
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section, sentences
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span
 from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import Page
@@ -46,29 +45,27 @@ _PAINT_EVERY_S: Final = 0.25
 """Switches may take some hundredths of a second; a slow line need not carry each."""
 
 
-class BenchChoice(ModalScreen[BenchPlan | None]):
-    """Ends with the choice, or with None when the operator backs out."""
+class BenchChoice(Modal[BenchPlan]):
+    """Ends with the choice."""
 
     AUTO_FOCUS = "RowList"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
-        PICTURE,
+        Binding("q", "leave", show=False),
         Binding("space", "tick", show=False),
         Binding("a", "tick_group", show=False),
-        Binding("left,h", "repeat(-1)", show=False),
-        Binding("right,l", "repeat(1)", show=False),
+        Binding("left", "repeat(-1)", show=False),
+        Binding("right", "repeat(1)", show=False),
         Binding("enter", "take", show=False),
     ]
 
     def __init__(self, choice: BenchPlan, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._choice = choice
-        self._glyphs = glyphs
         self._list: RowList[BenchItem] = RowList(glyphs)
         self._told = Page(self._told_lines, glyphs, classes="choices")
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
+        with Vertical(classes=self.look):
             yield Page(lambda _: [(Span("Benchmark: how long switches take", "title"),)], self._glyphs, classes="title")
             yield self._list
             yield self._told
@@ -83,14 +80,8 @@ class BenchChoice(ModalScreen[BenchPlan | None]):
         self._list.styles.max_height = max(event.size.height - _AROUND_THE_LIST, 3)
         self.call_after_refresh(self._paint)
 
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened: a list that changes under the finger is a trap."""
-
     def on_row_list_opened(self) -> None:
         self.action_tick()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def action_tick(self) -> None:
         item = self._list.cursor

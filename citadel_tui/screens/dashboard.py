@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
@@ -29,14 +30,14 @@ from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
 from citadel_tui.widgets.timeline import TimelinePanel
+from citadel_tui.widgets.too_small import TooSmall
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
 KEYS_BESIDE: Final = {"palette": "ctrl+p", "copy": "ctrl+y"}
 """Keys beside the registry's: docker swallows ctrl+p, so that it can't be the only one; in a question y means yes."""
-_OTHERS: Final = ("other", "device", "find", "palette")
-"""Actions that are bound in another way: tab by Textual itself, a device's by its digit, those that open a line to type in
-with priority."""
+_OTHERS: Final = ("other", "device")
+"""Actions that are bound in another way: tab by Textual itself, a device's by its digit."""
 
 
 def keys_of(action: Action) -> str:
@@ -76,11 +77,6 @@ class Dashboard(Screen[None]):
     AUTO_FOCUS = "ModelTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(keys_of(a), f"act({a.id!r})", a.word, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
-        # With priority, so that what is typed behind the key never acts as keys: a slow line delivers "/evict" in one burst.
-        # Without, Textual sends a key to the widget that has the focus, and the keys behind it go the same way before the first
-        # has been worked off: `e` would have reached the table, and evicted a model.
-        Binding(keys_of(BY_ID["find"]), "find", BY_ID["find"].word, id="find", priority=True),
-        Binding(keys_of(BY_ID["palette"]), "app.palette", BY_ID["palette"].word, id="palette", priority=True),
         *(Binding(device[-1], f"device({device!r})", BY_ID["device"].word) for device in DEVICE_IDS),
     ]
 
@@ -120,6 +116,9 @@ class Dashboard(Screen[None]):
         self._alerts = AlertLine(glyphs, next(a.key_text for a in actions if a.id == "alerts"))
         self._status = StatusLine(glyphs)
         self._footer = FooterKeys(glyphs, actions)
+        self._too_small = TooSmall(glyphs)
+        self._offer: StatusMessage | None = None
+        self._resumed = asyncio.Event()
         self._shared = SharedRows(
             self._wants,
             {
@@ -135,7 +134,7 @@ class Dashboard(Screen[None]):
     def compose(self) -> ComposeResult:
         self._find.cursor_blink = False
         yield from (self._header, self._bars, self._programs, self._table, self._log, self._graphs, self._timeline)
-        yield from (self._welcome, self._find, self._status, self._alerts, self._footer)
+        yield from (self._welcome, self._find, self._status, self._alerts, self._footer, self._too_small)
 
     @property
     def layout(self) -> Layout:
@@ -161,9 +160,9 @@ class Dashboard(Screen[None]):
         return self._table.selection
 
     @property
-    def is_finding(self) -> bool:
-        """Whether keys are typed into the line that finds models."""
-        return self._find.has_focus
+    def offers(self) -> bool:
+        """Whether escape does what was offered, as the line still says."""
+        return self._offer is not None and self._status.message is self._offer
 
     @property
     def welcomed(self) -> bool:
@@ -189,9 +188,9 @@ class Dashboard(Screen[None]):
             self._log,
             self._timeline,
             self._welcome,
-            self._alerts,
             self._status,
             self._footer,
+            self._alerts,
         )
         for view in views:
             view.show_scene(scene)
@@ -199,6 +198,20 @@ class Dashboard(Screen[None]):
     def say(self, message: StatusMessage) -> None:
         """Show a line until it has been seen."""
         self._status.say(message)
+
+    def offer(self, message: StatusMessage) -> None:
+        """Show what escape will do now; any other key lets it be."""
+        self._offer = message
+        self._status.say(message)
+
+    async def until_on_top(self) -> None:
+        """Until nothing lies over the dashboard."""
+        while self.app.screen is not self:
+            await self._resumed.wait()
+            self._resumed.clear()
+
+    def on_screen_resume(self) -> None:
+        self._resumed.set()
 
     def on_mount(self) -> None:
         self._find.value = self._table.wanted
@@ -217,11 +230,8 @@ class Dashboard(Screen[None]):
     def on_row_list_opened(self) -> None:
         self.action_act("details")
 
-    async def on_footer_keys_clicked(self, message: FooterKeys.Clicked) -> None:
-        if message.action.id in ("device", "palette"):
-            await self.run_action("app.palette")
-        else:
-            self.action_act(message.action.id)
+    def on_footer_keys_clicked(self, message: FooterKeys.Clicked) -> None:
+        self.action_act("palette" if message.action.id == "device" else message.action.id)
 
     def on_device_bars_opened(self, message: DeviceBars.Opened) -> None:
         self.post_message(self.DeviceWanted(message.name))
@@ -234,14 +244,6 @@ class Dashboard(Screen[None]):
 
     # ── what keys do ─────────────────────────────────────────────────────────────────────────────
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        return not (action == "find" and self.is_finding)
-
-    def action_find(self) -> None:
-        self._welcome.end()
-        self.add_class("-finding")
-        self.set_focus(self._find)  # at once: `focus()` lets keys pass that are typed meanwhile
-
     def action_act(self, id: str) -> None:
         """Do what the key of the action `id` stands for; what is not the dashboard's own goes to the app."""
         self._welcome.end()
@@ -249,7 +251,8 @@ class Dashboard(Screen[None]):
             self._status.say(None)  # what was said of an earlier key is no answer to this one
         match id:
             case "find":
-                self.action_find()
+                self.add_class("-finding")
+                self._find.focus()
             case "sort":
                 self._table.sort_next()
             case "order":
@@ -287,11 +290,11 @@ class Dashboard(Screen[None]):
         self.remove_class("-finding")
 
     def _back(self) -> None:
-        """Out of the innermost thing that is open; with nothing open, the load under way is taken back."""
-        if self.is_finding:
+        """Out of the innermost thing that is open; with nothing open, the load under way is to be taken back."""
+        if self._find.has_focus:
             self._find.value = ""
             self._close_find()
-        elif self._status.message is not None:
+        elif self._status.message is not None and not self.offers:
             self._status.say(None)
         elif self._table.wanted:
             self._find.value = ""

@@ -10,11 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message as TextualMessage
-from textual.screen import ModalScreen
 
+from citadel_tui.screens.modal import Modal
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, wrapped
 from citadel_tui.widgets.choices import ChoiceBar, Option
 from citadel_tui.widgets.page import MakeLines, Page
@@ -22,25 +21,22 @@ from engine.core.commands import Command
 
 _T = TypeVar("_T")
 
-PICTURE: Final = Binding("S", "app.picture", show=False, id="picture")
-"""Every screen over the dashboard has it: Textual keeps the app's own keys from modal screens."""
 _AROUND_THE_PAGE: Final = 8
 """Rows of the screen's edge, the border, the title and the options."""
 
 
-class Dialog(ModalScreen[_T | None]):
-    """Ends with the result of the option taken, or with None when the operator backs out."""
+class Dialog(Modal[_T]):
+    """Ends with the result of the option taken."""
 
     AUTO_FOCUS = "ChoiceBar"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
+        Binding("q", "leave", show=False),
         Binding("up,k", "scroll(-1)", show=False),
         Binding("down,j", "scroll(1)", show=False),
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown,space", "scroll(10)", show=False),
         Binding("y,ctrl+y", "copy", show=False, id="copy"),
         Binding("Y", "copy_command", show=False, id="command"),
-        PICTURE,
     ]
 
     class CopyWanted(TextualMessage):
@@ -59,18 +55,17 @@ class Dialog(ModalScreen[_T | None]):
             self.now = now
 
     def __init__(self, title: str, make: MakeLines, options: tuple[Option[_T | None], ...], glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._title = title
         self._page = Page(make, glyphs, classes="body")
         self._options = options
-        self._glyphs = glyphs
 
     @property
     def page(self) -> Page:
         return self._page
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog" + (" -ascii" if self._glyphs.plain else "")):
+        with Vertical(classes=self.look):
             yield Page(self._title_lines, self._glyphs, classes="title")
             yield self._page
             yield ChoiceBar(self._options, self._glyphs)
@@ -100,9 +95,6 @@ class Dialog(ModalScreen[_T | None]):
         room = self.size.width // 2
         self.query_one(".dialog").border_subtitle = Content(cut(self._glyphs.text(text), room, self._glyphs.ellipsis))
 
-    def show_scene(self, scene: Scene) -> None:
-        """Dialogs that show what goes on follow the scene; the others stay as they were opened."""
-
     def on_choice_bar_taken(self, message: ChoiceBar.Taken) -> None:
         self.dismiss(self._options[message.index].result)
 
@@ -111,9 +103,6 @@ class Dialog(ModalScreen[_T | None]):
             if option.key and event.key == option.key:
                 event.stop()
                 self.dismiss(option.result)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def action_copy(self) -> None:
         self.post_message(self.CopyWanted(self.text))

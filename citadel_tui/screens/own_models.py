@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar, Final
+from typing import Final
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from citadel_tui.screens.dialog import PICTURE, Dialog
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.screens.modal import Modal
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.widgets.choices import Option
 from citadel_tui.widgets.page import Page
@@ -24,34 +22,26 @@ from engine.core.pulling import NotPulled, Pulled, PullNews, PullOrder
 from engine.pull import Pulling
 
 
-class AskLine(ModalScreen[str | None]):
-    """Ends with the line that was typed, or None."""
+class AskLine(Modal[str]):
+    """Ends with the line that was typed."""
 
     AUTO_FOCUS = "Input"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False), PICTURE]
 
     def __init__(self, title: str, hint: str, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._title: Final = title
         self._hint: Final = hint
-        self._glyphs: Final = glyphs
         self._typed: Final = Input(compact=True)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
+        with Vertical(classes=f"{self.look} -narrow"):
             yield Page(lambda _: [(Span(self._title, "title"),)], self._glyphs, classes="title")
             self._typed.cursor_blink = False
             yield self._typed
             yield Page(self._hint_lines, self._glyphs, classes="choices")
 
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened."""
-
     def on_input_submitted(self) -> None:
         self.dismiss(self._typed.value.strip() or None)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def _hint_lines(self, paper: Paper) -> list[Line]:
         return [(Span(piece, "dim"),) for piece in wrapped(paper.text(self._hint), paper.width)]
@@ -86,7 +76,7 @@ class PullScreen(Dialog[Pulled | NotPulled]):
                 self.app.call_from_thread(self._hear, NotPulled(str(error)))
 
     def _hear(self, item: PullNews) -> None:
-        if not self.is_current:
+        if not self.is_attached:
             return
         if isinstance(item, Pulled | NotPulled):
             self.dismiss(item)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, TypeAlias
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from citadel_tui.actions import ACTIONS, BY_ID, VERBS, Action, choices_of
 from citadel_tui.catalog_deeds import CatalogDeed
 from citadel_tui.flow import WorkerOf
+from citadel_tui.screens.modal import Modal
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
@@ -30,26 +29,24 @@ without a model, or what is to be done about the catalog."""
 _LISTED_OTHERWISE: Final = ("device", "palette")
 
 
-class Palette(ModalScreen[Picked | None]):
+class Palette(Modal[Picked]):
     """Ends with what was picked."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", show=False),
         # The line to type in has the focus, and would take these for itself.
         Binding("up", "move(-1)", show=False, priority=True),
         Binding("down", "move(1)", show=False, priority=True),
     ]
 
     def __init__(self, scene: Scene, models: Models, glyphs: Glyphs) -> None:
-        super().__init__()
-        self._glyphs = glyphs
+        super().__init__(glyphs)
         self._offered = _offered(scene, models)
         self._list: RowList[str] = RowList(glyphs)
         self._typed: Final = Input(restrict=r"[A-Za-z0-9._ -]*", compact=True)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog -narrow" + (" -ascii" if self._glyphs.plain else "")):
+        with Vertical(classes=f"{self.look} -narrow"):
             yield Page(
                 lambda _: [(Span("Verb and model, device, or anything else", "title"),)], self._glyphs, classes="title"
             )
@@ -60,9 +57,6 @@ class Palette(ModalScreen[Picked | None]):
     def on_mount(self) -> None:
         self._search("")
 
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened; the engine judges the command when it is submitted."""
-
     def on_input_changed(self, message: Input.Changed) -> None:
         self._search(message.value)
 
@@ -71,20 +65,6 @@ class Palette(ModalScreen[Picked | None]):
 
     def on_row_list_opened(self) -> None:
         self._take()
-
-    def on_key(self, event: events.Key) -> None:
-        """Keys that came before the line to type in had the focus."""
-        if self._typed.has_focus:
-            return
-        if event.is_printable and event.character:
-            event.stop()
-            self._typed.insert_text_at_cursor(event.character)
-        elif event.key == "enter":
-            event.stop()
-            self._take()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def action_move(self, rows: int) -> None:
         self._list.action_move(rows)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
-from citadel_tui.screens.dialog import PICTURE
+from citadel_tui.screens.modal import Modal
 from citadel_tui.verbs import WayChosen
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
@@ -26,26 +24,24 @@ from engine.core.sizes import format_size
 _T = TypeVar("_T")
 
 
-class Picking(ModalScreen["_T | None"], Generic[_T]):
-    """Ends with what was picked of `rows`, the first one chosen when it opens; None when nothing was."""
+class Picking(Modal[_T]):
+    """Ends with what was picked of `rows`, the first one chosen when it opens."""
 
     AUTO_FOCUS = "RowList"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
-        PICTURE,
+        Binding("q", "leave", show=False),
         Binding("enter", "take", show=False),
     ]
 
-    def __init__(self, title: str, rows: Mapping[_T, Line], glyphs: Glyphs, classes: str = "dialog") -> None:
-        super().__init__()
+    def __init__(self, title: str, rows: Mapping[_T, Line], glyphs: Glyphs, width: str = "") -> None:
+        super().__init__(glyphs)
         self._title = title
         self._rows = rows
-        self._glyphs = glyphs
-        self._look = classes + (" -ascii" if glyphs.plain else "")
+        self._width = width
         self._list: RowList[_T] = RowList(glyphs)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes=self._look):
+        with Vertical(classes=f"{self.look} {self._width}"):
             yield Page(lambda _: [(Span(self._title, "title"),)], self._glyphs, classes="title")
             yield self._list
             yield Page(lambda _: [(Span("enter picks, esc goes back", "dim"),)], self._glyphs, classes="choices")
@@ -53,14 +49,8 @@ class Picking(ModalScreen["_T | None"], Generic[_T]):
     def on_mount(self) -> None:
         self._list.show_rows((), dict(self._rows))
 
-    def show_scene(self, scene: Scene) -> None:
-        """Stays as it was opened: a list that changes under the finger is a trap."""
-
     def on_row_list_opened(self) -> None:
         self.action_take()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def action_take(self) -> None:
         self.dismiss(self._list.cursor)
@@ -72,7 +62,7 @@ class Picker(Picking[Command]):
     def __init__(self, title: str, choices: tuple[WayChosen, ...], snapshot: Snapshot, glyphs: Glyphs) -> None:
         width = max(7, *(len(choice.label) + 1 for choice in choices if _device(choice) is not None), 0)
         rows = {choice.command: _line(choice, snapshot, width) for choice in choices}
-        super().__init__(title, rows, glyphs, "dialog -narrow")
+        super().__init__(title, rows, glyphs, "-narrow")
 
 
 def _device(choice: WayChosen) -> DeviceId | None:

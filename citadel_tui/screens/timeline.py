@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import ModalScreen
 
-from citadel_tui.screens.dialog import PICTURE, Dialog
+from citadel_tui.screens.dialog import Dialog
+from citadel_tui.screens.modal import Modal
 from citadel_tui.timeline.chronicle import Edge
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
@@ -39,11 +39,11 @@ _KEYS: Final = (
 )
 
 
-class TimelinePage(ModalScreen[None]):
+class TimelinePage(Modal[None]):
     """Follows the present until it is scrolled away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", show=False),
+        Binding("q", "leave", show=False),
         Binding("left", "pick(-1)", show=False),
         Binding("right", "pick(1)", show=False),
         Binding("enter", "open", show=False),
@@ -56,7 +56,6 @@ class TimelinePage(ModalScreen[None]):
         Binding("up,k", "rows(-1)", show=False),
         Binding("down,j", "rows(1)", show=False),
         Binding("y,ctrl+y", "copy", show=False, id="copy"),
-        PICTURE,
     ]
 
     class RecordWanted(Message):
@@ -67,7 +66,7 @@ class TimelinePage(ModalScreen[None]):
             self.record = record
 
     def __init__(self, scene: Scene, glyphs: Glyphs) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._scene = scene
         self._lanes = Lanes(glyphs)
         self._edge = _PickedEdge(glyphs, self)
@@ -92,9 +91,6 @@ class TimelinePage(ModalScreen[None]):
         self._foot.show_scene(scene)
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def action_pick(self, step: int) -> None:
         """The next edge, or the one before; where none is picked, the last in sight or the first after that."""

@@ -44,7 +44,7 @@ def frame_of(written: str) -> Frame | None:
         end = part.end()
         match part.lastgroup:
             case "place":
-                at = int(part[1]) - 1, int(part[2]) - 1
+                at = max(int(part[1]) - 1, 0), max(int(part[2]) - 1, 0)  # a terminal takes 0 for 1
             case "codes":
                 # Codes add up until a reset: bold, then red, is bold and red.
                 codes = f"{codes};{part['codes']}" if part["codes"] not in ("", "0") else ""

@@ -27,7 +27,7 @@ class Shown:
         self._cursor: tuple[int, int] | None = None
 
     def fit(self, columns: int, rows: int) -> None:
-        """Take the screen's size; with a new one nothing is known any more."""
+        """Take the screen's size, which may be nothing; with a new one nothing is known any more."""
         if (columns, rows) != (self._columns, len(self._cells)):
             self._columns = columns
             self._clear(rows)
@@ -39,16 +39,24 @@ class Shown:
     def turn_to(self, frame: Frame) -> str:
         """What makes the terminal show `frame`, and take it as shown; empty when it does already.
 
-        What lies out of the screen is left out: a terminal would put it at the edge.
+        What lies out of the screen is left out: a terminal would put it at the edge. A frame may be for another size, as it is
+        while somebody drags the window's edge.
         """
         brush, painted = Brush(), False
         for piece in frame.pieces:
-            if piece.row < len(self._cells):
+            if piece.row < len(self._cells) and piece.column < self._columns:
                 painted |= self._paint(piece, brush) if _is_plain(piece.text) else self._paint_unsure(piece, brush)
-        if not painted and frame.cursor == self._cursor:
+        cursor = self._on_screen(frame.cursor)
+        if not painted and cursor == self._cursor:
             return ""
-        self._cursor = frame.cursor
-        return brush.leave(frame.cursor)
+        self._cursor = cursor
+        return brush.leave(cursor)
+
+    def _on_screen(self, place: tuple[int, int] | None) -> tuple[int, int] | None:
+        """The place, or where a terminal would put a cursor that is sent there."""
+        if place is None or not self._cells or not self._columns:
+            return None
+        return min(place[0], len(self._cells) - 1), min(place[1], self._columns - 1)
 
     def _clear(self, rows: int) -> None:
         self._cells = [[None] * self._columns for _ in range(rows)]
@@ -56,8 +64,7 @@ class Shown:
 
     def _paint(self, piece: Piece, brush: Brush) -> bool:
         row, blank, painted = self._cells[piece.row], on_blanks(piece.pen), False
-        # A frame may still be for the size before, which was wider.
-        for column, character in enumerate(piece.text[: max(len(row) - piece.column, 0)], piece.column):
+        for column, character in enumerate(piece.text[: self._columns - piece.column], piece.column):
             cell = (character, blank if character == " " else piece.pen)
             if row[column] != cell:
                 row[column] = cell
@@ -69,8 +76,18 @@ class Shown:
         # Terminals differ on how many cells such a character takes: what it covers, and where the piece ends, is not known. A row
         # that has one is written as it came, each time; there are few.
         self._cells[piece.row][:] = [None] * self._columns
-        brush.draw_text(*piece)
+        brush.draw_text(piece.row, piece.column, _cut(piece.text, self._columns - piece.column), piece.pen)
         return True
+
+
+def _cut(text: str, room: int) -> str:
+    """What of `text` fits into `room` cells. A wide character of which only half would is a blank, as a terminal has it."""
+    taken = 0
+    for at, character in enumerate(text):
+        if taken + cell_len(character) > room:
+            return text[:at] + " " * (room - taken)
+        taken += cell_len(character)
+    return text
 
 
 @lru_cache(4096)

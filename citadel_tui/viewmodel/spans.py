@@ -133,7 +133,9 @@ def wrapped(text: str, width: int) -> list[str]:
         while cell_len(line) > width > 0:
             head = set_cell_size(line, width)
             lines.append(head)
-            line = line[len(head.rstrip()) :]
+            line = line[
+                max(len(head.rstrip()), 1) :
+            ]  # a wide character has no place in one cell, and must not be waited for
     if line or not lines:
         lines.append(line)
     return lines

@@ -147,9 +147,9 @@ class OverTime(SceneView):
         self.display = self._wanted == "on" or (self._wanted == "auto" and roomy)
         self.paint()
 
-    def paint(self) -> None:
+    def work_out(self) -> None:
         if self.display:
-            super().paint()
+            super().work_out()
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         return panel_lines(scene, paper, self.size.height - _HEAD_ROWS) if self.size.height else ()

@@ -29,8 +29,9 @@ class ChoiceBar(LineView, Generic[_T], can_focus=True):
     """The options of a dialog; the first, which must be the safe one, is chosen when it opens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,shift+tab,h", "choose(-1)", show=False),
-        Binding("right,tab,l", "choose(1)", show=False),
+        # Arrows only: `l` loads where the dashboard is on top, and typed twice it would choose here what nobody meant.
+        Binding("left,shift+tab", "choose(-1)", show=False),
+        Binding("right,tab", "choose(1)", show=False),
         Binding("enter", "take", show=False),
     ]
 
@@ -54,9 +55,6 @@ class ChoiceBar(LineView, Generic[_T], can_focus=True):
     def chosen(self) -> Option[_T]:
         return self._options[self._at]
 
-    def on_resize(self) -> None:
-        self._paint()
-
     def on_click(self, event: events.Click) -> None:
         """A click on an option takes it."""
         index = self._option_at(event.x, event.y)
@@ -65,12 +63,12 @@ class ChoiceBar(LineView, Generic[_T], can_focus=True):
 
     def action_choose(self, by: int) -> None:
         self._at = (self._at + by) % len(self._options)
-        self._paint()
+        self.paint()
 
     def action_take(self) -> None:
         self.post_message(self.Taken(self._at))
 
-    def _paint(self) -> None:
+    def work_out(self) -> None:
         """The options one behind the other, in as many rows as they need."""
         rows: list[Line] = [()]
         self._ends = []

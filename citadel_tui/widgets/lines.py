@@ -9,6 +9,7 @@ from typing import ClassVar, get_args
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -17,7 +18,14 @@ from citadel_tui.viewmodel.spans import Line, Role, greyed
 
 
 class LineView(ScrollView, can_focus=False):
-    """A scrollable column of lines."""
+    """A scrollable column of lines. What breaks while it is painted costs what would have been shown, and not the console."""
+
+    class Broke(Message):
+        """Its lines could not be worked out, or not be painted."""
+
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
 
     DEFAULT_CSS = """
     LineView { height: auto; scrollbar-size: 0 0; background: transparent; }
@@ -51,6 +59,23 @@ class LineView(ScrollView, can_focus=False):
             if old is not new and old != new:
                 self.refresh_index(index)
 
+    def paint(self) -> None:
+        """Work the lines out again; where that breaks, what is shown stays."""
+        try:
+            self.work_out()
+        except Exception as error:
+            self._tell(error)
+
+    def work_out(self) -> None:
+        """Show the lines for how things are now and the width that there is. Lines that are only given need no working out."""
+
+    def on_resize(self) -> None:
+        self.paint()
+
+    def _tell(self, error: Exception) -> None:
+        # As its own: told while the screen paints it would be the screen's, and Textual lets no message go back to its sender.
+        self.post_message(self.Broke(error).set_sender(self))
+
     def row_on_screen(self, index: int) -> int:
         """Where in the widget the line `index` is painted; out of the widget when it is scrolled away."""
         return index - self.scroll_offset.y
@@ -65,6 +90,13 @@ class LineView(ScrollView, can_focus=False):
             self.refresh(Region(0, y, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
+        try:
+            return self._strip(y)
+        except Exception as error:
+            self._tell(error)
+            return Strip.blank(self.size.width)
+
+    def _strip(self, y: int) -> Strip:
         index = self.index_at(y)
         line = self._lines[index] if index < len(self._lines) else ()
         segments = [

@@ -37,13 +37,14 @@ class ModelTable(RowList[str]):
 
     @property
     def under_cursor(self) -> Models:
-        """The model under the cursor, if there is one."""
-        return () if self.cursor is None else (self.cursor,)
+        """The model under the cursor, if there is one and its row is on the screen: nobody means what he doesn't see."""
+        return () if self.cursor is None or self._at not in self.in_view else (self.cursor,)
 
     @property
     def selection(self) -> Models:
-        """What the next verb is for: the marked models, in the order of their marks, or the one under the cursor."""
-        return self.marked or self.under_cursor
+        """What the next verb is for: the marked models, in the order of their marks, or the one under the cursor. None while the
+        screen shows no model."""
+        return (self.marked or self.under_cursor) if self.in_view else ()
 
     @property
     def marked(self) -> Models:
@@ -88,7 +89,7 @@ class ModelTable(RowList[str]):
         self._marked.clear()
         self._tell_marks()
 
-    def paint(self) -> None:
+    def work_out(self) -> None:
         width = self.size.width
         if self.scene is None or not width:
             return
@@ -102,8 +103,8 @@ class ModelTable(RowList[str]):
         self.show_rows(head, lines)
 
     def on_resize(self) -> None:
-        self.paint()
-        self.call_after_refresh(self.paint)
+        self._scroll_to_cursor()
+        self.call_after_refresh(self.paint)  # how many rows are hidden is known only then
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -170,7 +171,7 @@ class SwitchLog(RowList[int]):
         records = self.scene.records if self.scene else ()
         return next((r for r in records if r.seq == self.cursor), None)
 
-    def paint(self) -> None:
+    def work_out(self) -> None:
         width = self.size.width
         if self.scene is None or not width:
             return
@@ -183,6 +184,3 @@ class SwitchLog(RowList[int]):
         self.show_rows((head,), self._log.lines(self.scene.records, paper))
         if follows:
             self.action_move(-len(self._keys))
-
-    def on_resize(self) -> None:
-        self.paint()

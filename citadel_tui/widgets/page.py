@@ -22,10 +22,6 @@ class Page(LineView):
         self._make = make
         self._glyphs = glyphs
 
-    def paint(self) -> None:
-        """Work the lines out again."""
+    def work_out(self) -> None:
         if self.size.width:
             self.show(self._make(Paper(self.size.width, self._glyphs)))
-
-    def on_resize(self) -> None:
-        self.paint()

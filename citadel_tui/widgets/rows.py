@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.dom import NoScreen
+from textual.errors import NoWidget
 from textual.message import Message
 
 from citadel_tui.viewmodel.glyphs import Glyphs
@@ -72,14 +74,29 @@ class RowList(LineView, Generic[Key], can_focus=True):
         above = int(self.scroll_offset.y)
         return above, max(len(self._rows) - above - max(self.size.height - len(self._head), 0), 0)
 
+    @property
+    def in_view(self) -> range:
+        """Which rows are on the screen: not those that are scrolled away, nor those that the screen's edge cuts off. All of them
+        while it is yet to be seen which will be."""
+        try:
+            if self.screen._layout_required:
+                return range(len(self._rows))
+            body = self.screen.find_widget(self).visible_region.height - len(self._head)
+        except (NoScreen, NoWidget):
+            body = 0
+        above = int(self.scroll_offset.y)
+        return range(above, max(min(above + body, len(self._rows)), above))
+
     def show_rows(self, head: Sequence[Line], rows: Mapping[Key, Line]) -> None:
-        """Show the rows; the cursor stays on its key, or near where it was when that has gone."""
-        key = self.cursor
+        """Show the rows; the cursor stays on its key, or near where it was when that has gone, and in view where it was."""
+        key, seen = self.cursor, self._at in self.in_view
         self._head, self._rows, self._keys = tuple(head), tuple(rows.values()), tuple(rows)
         if key in rows:
             self._at = self._keys.index(key)
         self._at = max(min(self._at, len(self._keys) - 1), 0)
         self._compose_lines()
+        if seen:
+            self._scroll_to_cursor()
         if self.cursor != key:
             self.post_message(self.Moved(self))
 
@@ -141,6 +158,8 @@ class RowList(LineView, Generic[Key], can_focus=True):
     def _scroll_to_cursor(self) -> None:
         body = self.size.height - len(self._head)
         top = int(self.scroll_offset.y)
+        if body < 1:
+            return  # no place would have it in view
         if self._at < top:
             self.scroll_to(y=self._at, animate=False, immediate=True)
         elif self._at >= top + body:

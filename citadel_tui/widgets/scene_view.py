@@ -28,13 +28,9 @@ class SceneView(LineView):
         self.muted = self.fades and scene.stale
         self.paint()
 
-    def paint(self) -> None:
-        """Work the lines out again."""
+    def work_out(self) -> None:
         if self.scene is not None and self.size.width:
             self.show(self.lines_for(self.scene, Paper(self.size.width, self.glyphs, self.scene.colours)))
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         raise NotImplementedError
-
-    def on_resize(self) -> None:
-        self.paint()

@@ -22,14 +22,16 @@ _SEEN_ON_BLANKS: Final = frozenset({"4", "7", "9", "21", "51", "52", "53"})
 
 Drawn: TypeAlias = dict[str, str]
 """The codes in force, by what they set."""
+Cells: TypeAlias = list[list[tuple[str, Drawn]]]
+"""Rows of characters, each with how it is drawn."""
 
 
 class Screen:
-    """A grid of cells; what goes beyond the right edge stays in the last column, as where lines don't wrap."""
+    """A grid of cells; what goes beyond an edge stays in the last column or row, as where lines don't wrap."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self._columns = columns
-        self._cells: list[list[tuple[str, Drawn]]] = [[("?", {})] * columns for _ in range(rows)]
+        self._cells: Cells = [[("?", {})] * columns for _ in range(rows)]
         self._row = self._column = 0
         self._drawn: Drawn = {}
 
@@ -37,7 +39,8 @@ class Screen:
         for part in _PARTS.finditer(text):
             match part.lastgroup:
                 case "place":
-                    self._row, self._column = int(part["row"] or 1) - 1, int(part["place"] or 1) - 1
+                    self._row = min(int(part["row"] or 1), len(self._cells)) - 1
+                    self._column = int(part["place"] or 1) - 1
                 case "step":
                     self._column += int(part["step"] or 1)
                 case "codes":
@@ -47,7 +50,7 @@ class Screen:
                 case _:
                     pass
 
-    def seen(self) -> list[list[tuple[str, Drawn]]]:
+    def seen(self) -> Cells:
         """The cells, without what can't be seen of a blank."""
         return [[(character, _seen(character, drawn)) for character, drawn in row] for row in self._cells]
 

@@ -83,6 +83,11 @@ class Terminal:
             self._read(deadline - time.monotonic())
         return len(self.written) - before
 
+    def until_stopped(self) -> None:
+        """Reads until the program has stopped itself, as for ctrl+z."""
+        while not os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)[0]:
+            self._read(0.05)
+
     def wait(self) -> int:
         """Reads until the program has ended; its exit status."""
         deadline = time.monotonic() + PATIENCE_S

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
 
-from tests.pty.screen import Drawn, Screen
-from tests.pty.terminal import Terminal, console, terminal
+from tests.pty.painted import REPAINT, painted, settle, text_of, whole_screen
+from tests.pty.screen import Cells
+from tests.pty.terminal import console, terminal
 
-REPAINT = b"\x0c"
-"""ctrl+l"""
 STEPS = (b"jjj", b"\r", b"\x1b", b" ", b"s", b"g", b"?", b"v", b"\x1b", b"b")
 """Keys that move, open and close, mark, sort, show graphs, and change colours; a dialog is open in the end."""
 
@@ -17,30 +19,9 @@ DIALOG = "space ticks, a all"
 """What that dialog says; it is imported when it is first opened, which may take its time."""
 
 
-def shown(written: bytes, size: tuple[int, int]) -> list[list[tuple[str, Drawn]]]:
+def shown(written: bytes, size: tuple[int, int]) -> Cells:
     """The rows but for the first, whose clock goes on."""
-    screen = Screen(*size)
-    screen.write(written.decode(errors="replace"))
-    return screen.seen()[1:]
-
-
-def text_of(rows: list[list[tuple[str, Drawn]]]) -> str:
-    return "\n".join("".join(character for character, _ in row) for row in rows)
-
-
-def settle(term: Terminal) -> bytes:
-    """All that is written until only the clock goes on."""
-    while term.bytes_in(0.2) > 60:
-        pass
-    return term.written
-
-
-def whole_screen(term: Terminal, size: tuple[int, int]) -> bytes:
-    """What is written from now on, once it is a whole screen: no cell takes less than a byte."""
-    before = len(term.written)
-    while len(term.written) - before < size[0] * size[1]:
-        term.bytes_in(0.05)
-    return settle(term)[before:]
+    return painted(written, size)[1:]
 
 
 @pytest.mark.parametrize("colours", ["", "truecolor"], ids=["sixteen", "truecolor"])
@@ -67,3 +48,33 @@ def test_after_a_resize_all_of_the_screen_is_written_for_its_new_size() -> None:
         written = whole_screen(term, size)
         term.send(REPAINT)
         assert shown(written, size) == shown(whole_screen(term, size), size)
+
+
+def test_a_frame_that_breaks_costs_that_frame(citadel_home: Path) -> None:
+    with terminal(*console("stumbling")) as term:
+        term.until("phi-3-mini")
+        for keys in STEPS:
+            term.send(keys)
+            settle(term)
+        term.send(b"\x03")
+        assert term.wait() == 0
+    log = citadel_home / "state" / "console.log"
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert " not painted: LookupError: a fault in painting (console.py:" in line
+    log.unlink()
+
+
+def test_a_size_that_changes_while_it_is_suspended_is_taken_up_when_it_goes_on() -> None:
+    size = 70, 30
+    with terminal(*console("quiet"), size=(120, 36)) as term:
+        term.until("phi-3-mini")
+        settle(term)
+        term.send(b"\x1a")
+        term.until_stopped()
+        term.resize(*size)
+        before = len(term.written)
+        term.kill(signal.SIGCONT)
+        settled = whole_screen(term, size)
+        assert shown(term.written[before:], size) == shown(settled, size)
+        term.send(REPAINT)
+        assert shown(settled, size) == shown(whole_screen(term, size), size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -15,19 +17,54 @@ COLUMNS, ROWS = 16, 4
 PENS = ("", "39;49", "1;39;49", "2", "7;34", "34;44", "38;2;1;2;3;48;2;4;5;6", "4")
 NARROW = "aab  █·é"
 ANY = (*NARROW, "漢", "e\u0301")
+PLACES = re.compile(r"\x1b\[(\d*);?(\d*)H")
 
 
-def piece(row: int, column: int, text: str, codes: str) -> str:
-    """As Textual writes it, cut at the screen's edge."""
-    while cell_len(text) > COLUMNS - column:
-        text = text[:-1]
-    return f"\x1b[{row + 1};{column + 1}H" + (f"\x1b[{codes}m{text}\x1b[0m" if codes else text)
+class Size(NamedTuple):
+    columns: int
+    rows: int
+
+
+class Text(NamedTuple):
+    """What is written at a place, and the codes that it is drawn with."""
+
+    row: int
+    column: int
+    text: str
+    codes: str
+
+    @property
+    def written(self) -> str:
+        """As Textual writes it."""
+        text = f"\x1b[{self.codes}m{self.text}\x1b[0m" if self.codes else self.text
+        return f"\x1b[{self.row + 1};{self.column + 1}H{text}"
+
+    def within(self, size: Size) -> str:
+        """What a screen of that size has of it, written: nothing beyond the edge, and a blank for half of a wide character."""
+        room = size.columns - self.column
+        if self.row >= size.rows or room < 1:
+            return ""
+        text = self.text
+        while cell_len(text) > room:
+            text = text[:-1]
+        missing = room - cell_len(text) if text != self.text else 0
+        return self._replace(text=text + " " * missing).written
+
+
+SIZE = Size(COLUMNS, ROWS)
+HOME = "\x1b[1;1H"
+
+
+def texts(characters: str | tuple[str, ...], size: Size) -> st.SearchStrategy[list[list[Text]]]:
+    """Frames of texts that begin anywhere on a screen of that size."""
+    words = st.lists(st.sampled_from(characters), min_size=1, max_size=COLUMNS).map("".join)
+    places = st.integers(0, size.rows - 1), st.integers(0, size.columns - 1)
+    return st.lists(st.lists(st.builds(Text, *places, words, st.sampled_from(PENS)), min_size=1, max_size=6))
 
 
 def frames(characters: str | tuple[str, ...]) -> st.SearchStrategy[list[str]]:
-    texts = st.lists(st.sampled_from(characters), min_size=1, max_size=COLUMNS).map("".join)
-    pieces = st.builds(piece, st.integers(0, ROWS - 1), st.integers(0, COLUMNS - 1), texts, st.sampled_from(PENS))
-    return st.lists(st.lists(pieces, min_size=1, max_size=6).map(lambda parts: "".join((*parts, "\x1b[1;1H"))))
+    """As Textual writes them, cut at the screen's edge."""
+    return texts(characters, SIZE).map(lambda found: ["".join(t.within(SIZE) for t in each) + HOME for each in found])
 
 
 def framed(written: str) -> Frame:
@@ -42,12 +79,15 @@ def fitted() -> Shown:
     return shown
 
 
-@given(frames(ANY))
-def test_the_terminal_shows_what_it_would_show_of_whole_frames(written: list[str]) -> None:
+ANYWHERE = texts(ANY, Size(2 * COLUMNS, 2 * ROWS))
+
+
+@given(ANYWHERE)
+def test_the_terminal_shows_what_it_would_show_of_whole_frames(written: list[list[Text]]) -> None:
     whole, less, shown = Screen(COLUMNS, ROWS), Screen(COLUMNS, ROWS), fitted()
     for frame in written:
-        whole.write(frame)
-        less.write(shown.turn_to(framed(frame)))
+        whole.write("".join(text.within(SIZE) for text in frame))
+        less.write(shown.turn_to(framed("".join(text.written for text in frame) + HOME)))
         assert less.seen() == whole.seen()
 
 
@@ -100,10 +140,39 @@ def test_at_another_size_nothing_is_known_any_more() -> None:
     assert shown.turn_to(frame) == first
 
 
-@pytest.mark.parametrize("beyond", [1, 4])
-def test_what_lies_out_of_the_screen_is_not_written(beyond: int) -> None:
-    text = "x" * 2 * COLUMNS
-    assert "x" not in fitted().turn_to(framed(f"\x1b[{ROWS + 1};1Hx\x1b[1;{COLUMNS + beyond}H{text}\x1b[1;1H"))
+@given(ANYWHERE, st.lists(st.builds(Size, st.integers(0, 24), st.integers(0, 6)), min_size=1))
+def test_any_frame_is_painted_on_a_screen_of_any_size_as_far_as_it_lies_there(
+    written: list[list[Text]], sizes: list[Size]
+) -> None:
+    """Nothing else is written, and no cell and no cursor beyond the edge; sizes come and go between frames."""
+    shown = Shown()
+    for number, frame in enumerate(written):
+        size = sizes[number % len(sizes)]
+        shown.fit(*size)
+        shown.forget()
+        whole, less = Screen(*size), Screen(*size)
+        whole.write("".join(text.within(size) for text in frame))
+        new = shown.turn_to(framed("".join(text.written for text in frame) + f"\x1b[{ROWS};{COLUMNS}H"))
+        less.write(new)
+        assert less.seen() == whole.seen()
+        assert all(
+            int(row or 1) <= size.rows and int(column or 1) <= size.columns for row, column in PLACES.findall(new)
+        )
+
+
+def test_a_screen_of_no_size_is_written_nothing() -> None:
+    shown = Shown()
+    assert shown.turn_to(framed("\x1b[1;1Ha漢\x1b[1;1H")) == ""
+    shown.fit(0, 5)
+    assert shown.turn_to(framed("\x1b[1;1Ha漢\x1b[1;1H")) == ""
+
+
+def test_a_wide_character_that_the_edge_cuts_is_a_blank() -> None:
+    assert "漢" not in fitted().turn_to(framed(f"\x1b[1;{COLUMNS}H漢字\x1b[1;1H"))
+
+
+def test_a_mark_stays_with_the_last_character_before_the_edge() -> None:
+    assert "e\u0301" in fitted().turn_to(framed(f"\x1b[1;{COLUMNS}He\u0301f\x1b[1;1H"))
 
 
 def test_a_row_with_a_wide_character_is_written_as_it_came() -> None:

@@ -96,10 +96,27 @@ async def test_a_load_shows_its_progress_and_escape_takes_it_back() -> None:
         await console.select("bge-base")
         await console.press("l", "end", "enter")
         await console.sees("copy 50%")
-        await console.sees("load bge-base on cpu: copy   esc takes it back")
+        await console.sees("load bge-base on cpu: copy   esc twice takes it back")
+        await console.press("escape")
+        await console.sees("load bge-base on cpu: under way; esc again takes it back")
+        assert (await engine.snapshot()).state.of("bge-base")
         await console.press("escape")
         await console.sees("load bge-base on cpu: taken back")
         assert not (await engine.snapshot()).state.of("bge-base")
+
+
+async def test_another_key_lets_a_load_be_that_escape_would_have_taken_back() -> None:
+    engine = await busy_engine()
+    engine.hold()
+    async with open_console(engine) as console:
+        await console.select("bge-base")
+        await console.press("l", "end", "enter")
+        await console.sees("copy 50%")
+        await console.press("escape")
+        await console.sees("esc again takes it back")
+        await console.press("s", "escape")
+        await console.sees("esc again takes it back")
+        assert (await engine.snapshot()).state.of("bge-base")
 
 
 async def test_a_message_stays_until_it_has_been_seen() -> None:

@@ -84,7 +84,9 @@ def jobs_line(jobs: Sequence[JobView], selected: str | None, glyphs: Glyphs) -> 
     wait = f", waits for {glyphs.text(job.waiting_for)}" if job.waiting_for else ""
     others = f"  and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     text = Span(f" {command_text(job.command)}: {job.phase}{wait}{others}", "warn")
-    return (text, Span("   esc", "key"), Span(" takes it back")) if selected in models_of(job.command) else (text,)
+    return (
+        (text, Span("   esc", "key"), Span(" twice takes it back")) if selected in models_of(job.command) else (text,)
+    )
 
 
 class Summary(Struct, frozen=True):
