@@ -3,7 +3,7 @@ or a lone short text.
 
 torch has MKL multiply them, which on AMD's processors takes two to five times as long for a handful of rows as oneDNN, which it
 carries as well and keeps for other dtypes. By the maker and not by a measurement: the two round differently, and a model is to
-answer alike whenever it runs on a machine.
+answer alike whenever it runs on a machine. Kept apart: `residents` knows of places and not of products.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A console over a scripted engine, to be run in a terminal: `python -m tests.pty.console quiet|changing|broken|stumbling [GPUS]`;
+"""A console over a scripted engine, to be run in a terminal: `python -m tests.pty.console quiet|changing|broken|stumbling [GPUS]`
 or over the engine that is served there, at a time that stands still: `… served`."""
 
 from __future__ import annotations

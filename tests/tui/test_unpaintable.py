@@ -27,7 +27,9 @@ def taken_log(home: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize(("module", "name"), [(bars, "bar_rows"), (lines, "groupby")], ids=["working out", "drawing"])
+@pytest.mark.parametrize(
+    ("module", "name"), [(bars, "device_rows"), (lines, "groupby")], ids=["working out", "drawing"]
+)
 async def test_a_view_that_breaks_is_left_out_and_the_rest_goes_on(
     module: object, name: str, citadel_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

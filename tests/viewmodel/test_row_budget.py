@@ -52,6 +52,7 @@ def test_eight_cards_and_forty_models_on_a_small_screen() -> None:
         "programs": 0,
         "models": 8,
         "lower": 0,
+        "timeline": 0,
         "log": 3,
     }
 
@@ -69,3 +70,8 @@ def test_a_part_that_would_have_too_few_rows_to_be_of_use_has_none() -> None:
     assert shared_rows(12, Wants(devices=4, models=42, log=100, lower=8, lower_least=4), 12)["lower"] == 0
     assert shared_rows(30, Wants(devices=4, models=6, log=3, lower=8, lower_least=4), 15)["lower"] == 8
     assert shared_rows(22, Wants(devices=12, models=42, log=3, programs=8), 11)["programs"] == 0
+
+
+def test_the_timeline_has_all_its_rows_or_none_and_comes_before_further_models() -> None:
+    assert shared_rows(40, Wants(devices=4, models=400, log=100, timeline=9), 25)["timeline"] == 9
+    assert shared_rows(16, Wants(devices=4, models=400, log=100, timeline=9), 8)["timeline"] == 0
