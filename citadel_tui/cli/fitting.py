@@ -48,7 +48,7 @@ class TableColumn(Struct, frozen=True):
     """Cut where there is no room for all of it."""
 
 
-class Part(Struct, frozen=True):
+class Block(Struct, frozen=True):
     """Lines that belong together, and what each of them is about."""
 
     lines: tuple[str, ...]
@@ -64,7 +64,7 @@ class Part(Struct, frozen=True):
         return [*zip(self.lines, what, strict=True), ("", "")]
 
 
-def table_part(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], size: Size, about: str) -> Part:
+def table_block(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], size: Size, about: str) -> Block:
     """The rows beneath the columns' headings, two cells apart; and which columns were left out."""
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip([c.heading for c in columns], *cells, strict=True)]
@@ -78,15 +78,15 @@ def table_part(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], si
     gone = [column.heading for at, column in enumerate(columns) if at not in kept and column.heading]
     if gone:
         lines += _wrapped(f"no room for {', '.join(gone)}: a wider terminal, a file and --json have them", size)
-    return Part(tuple(lines), about, len(rows))
+    return Block(tuple(lines), about, len(rows))
 
 
-def text_part(text: str, size: Size) -> Part:
+def text_block(text: str, size: Size) -> Block:
     """Sentences, a line each, broken where there is an end to lines."""
-    return Part(tuple(line for sentence in text.splitlines() for line in _wrapped(sentence, size)))
+    return Block(tuple(line for sentence in text.splitlines() for line in _wrapped(sentence, size)))
 
 
-def joined(parts: Sequence[Part], size: Size) -> str:
+def joined(parts: Sequence[Block], size: Size) -> str:
     """The parts with a blank line between them; what there is no room for below is counted in the last line."""
     lines = [line for part in parts for line in part.counted][:-1]
     if size.height is None or len(lines) < size.height:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.fitting import TableColumn, joined, size_of, table_part, text_part
+from citadel_tui.cli.fitting import TableColumn, joined, size_of, table_block, text_block
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command
 from citadel_tui.cli.values import count
@@ -78,10 +78,10 @@ async def _show(arguments: ListArguments) -> Exit:
 
 def _text(listed: RequestsUnderWay, label: Label) -> str:
     size = size_of(sys.stdout)
-    parts = [text_part(under_way_text(listed), size)]
+    parts = [text_block(under_way_text(listed), size)]
     if listed.requests:
         rows = [_cells(request, label) for request in listed.requests]
-        parts.insert(0, table_part(_COLUMNS, rows, size, "requests"))
+        parts.insert(0, table_block(_COLUMNS, rows, size, "requests"))
     return joined(parts, replace(size, height=None))
 
 

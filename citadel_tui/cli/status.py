@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.fitting import Part, Size, TableColumn, joined, size_of, table_part, text_part
+from citadel_tui.cli.fitting import Block, Size, TableColumn, joined, size_of, table_block, text_block
 from citadel_tui.cli.output import can_draw
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.status_report import (
@@ -154,14 +154,14 @@ _COLUMNS: Final = (
 )
 
 
-def device_parts(devices: list[DeviceStatus], at_s: float, size: Size, *, bars: bool) -> Iterator[Part]:
+def device_blocks(devices: list[DeviceStatus], at_s: float, size: Size, *, bars: bool) -> Iterator[Block]:
     """`at_s`: now, for the ages."""
     shown = [c for c in _COLUMNS if (bars or c is not _BAR) and any(c.only_if(device) for device in devices)]
     rows = [[column.cell(device) for column in shown] for device in devices]
-    table = table_part([c.column for c in shown], rows, size, "devices")
+    table = table_block([c.column for c in shown], rows, size, "devices")
     told = [_trouble(device, at_s) for device in devices if device.reason]
     told += [line for device in devices for line in _neighbours(device)]
-    yield replace(table, lines=(*table.lines, *text_part("\n".join(told), size).lines))
+    yield replace(table, lines=(*table.lines, *text_block("\n".join(told), size).lines))
 
 
 def _or_dash(value: int | None, unit: str) -> str:
@@ -210,11 +210,11 @@ def _held(neighbour: Neighbour) -> str:
 def status_table(shown: StatusReport, size: Size, *, bars: bool) -> str:
     """All of it, within `size`."""
     parts = [
-        text_part(_head(shown), size),
-        *device_parts(shown.devices, shown.at_s, size, bars=bars),
+        text_block(_head(shown), size),
+        *device_blocks(shown.devices, shown.at_s, size, bars=bars),
         *_models(shown, size),
         *_requests(shown, size),
-        *(text_part(_job(job), size) for job in shown.jobs),
+        *(text_block(_job(job), size) for job in shown.jobs),
     ]
     return joined(parts, size)
 
@@ -248,14 +248,14 @@ _MODEL_COLUMNS: Final = (
 )
 
 
-def _models(shown: StatusReport, size: Size) -> Iterator[Part]:
+def _models(shown: StatusReport, size: Size) -> Iterator[Block]:
     if not shown.models:
-        yield text_part(clean(no_models_text(shown.engine.config)), size)
+        yield text_block(clean(no_models_text(shown.engine.config)), size)
         return
     rows = [_model_cells(model, shown.ram, shown.at_s) for model in shown.models]
-    table = table_part(_MODEL_COLUMNS, rows, size, "models")
+    table = table_block(_MODEL_COLUMNS, rows, size, "models")
     troubled = "\n".join(f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble)
-    yield replace(table, lines=(*table.lines, *text_part(troubled, size).lines))
+    yield replace(table, lines=(*table.lines, *text_block(troubled, size).lines))
 
 
 def _model_cells(model: ModelStatus, ram: RamStatus, now_s: float) -> list[str]:
@@ -293,12 +293,12 @@ _REQUEST_COLUMNS: Final = (
 )
 
 
-def _requests(shown: StatusReport, size: Size) -> Iterator[Part]:
+def _requests(shown: StatusReport, size: Size) -> Iterator[Block]:
     """How requests fare, for each model that was asked for; nothing when none was."""
     rows = [_request_cells(model, model.request_figures) for model in shown.models if model.request_figures]
     if rows:
-        table = table_part(_REQUEST_COLUMNS, rows, size, "of their requests")
-        yield replace(table, lines=(*table.lines, *text_part(OF_THE_TIMES, size).lines))
+        table = table_block(_REQUEST_COLUMNS, rows, size, "of their requests")
+        yield replace(table, lines=(*table.lines, *text_block(OF_THE_TIMES, size).lines))
 
 
 def _request_cells(model: ModelStatus, figures: RequestFigures) -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from citadel_tui.cli.fitting import Part, Size, TableColumn, joined, table_part, text_part
+from citadel_tui.cli.fitting import Block, Size, TableColumn, joined, table_block, text_block
 
 COLUMNS = (
     TableColumn("MODEL", is_name=True),
@@ -20,7 +20,7 @@ ROWS = (["all-MiniLM-L6-v2-finetuned-on-our-own", "gpu0", "98", "12"], ["bge", "
 
 
 def table(width: int | None) -> list[str]:
-    return list(table_part(COLUMNS, ROWS, Size(width), "models").lines)
+    return list(table_block(COLUMNS, ROWS, Size(width), "models").lines)
 
 
 def test_without_an_end_to_lines_everything_is_there() -> None:
@@ -52,16 +52,16 @@ names = st.text(string.ascii_letters + "漢é-", min_size=1, max_size=60)
 
 @given(st.lists(st.tuples(names, st.sampled_from(["gpu0", "disk"]), names, names), max_size=5), st.integers(17, 200))
 def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, ...]], width: int) -> None:
-    part = table_part(COLUMNS, rows, Size(width), "models")
+    part = table_block(COLUMNS, rows, Size(width), "models")
     assert all(cell_len(line) <= width for line in part.lines)
 
 
 def screen(height: int) -> list[str]:
-    models = table_part(COLUMNS, ROWS * 4, Size(80, height), "models")
+    models = table_block(COLUMNS, ROWS * 4, Size(80, height), "models")
     size = Size(80, height)
-    return joined([text_part("engine 1 on here\nRAM tier: 0 MiB", size), models, text_part("a job", size)], size).split(
-        "\n"
-    )
+    return joined(
+        [text_block("engine 1 on here\nRAM tier: 0 MiB", size), models, text_block("a job", size)], size
+    ).split("\n")
 
 
 def test_rows_that_a_screen_has_no_room_for_are_counted_by_what_they_are() -> None:
@@ -78,5 +78,5 @@ def test_where_all_fits_nothing_is_counted() -> None:
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(2, 40))
 def test_no_screen_gets_more_lines_than_it_has_rows(parts: list[int], height: int) -> None:
-    told = [Part(tuple(f"line {n}" for n in range(lines))) for lines in parts]
+    told = [Block(tuple(f"line {n}" for n in range(lines))) for lines in parts]
     assert len(joined(told, Size(80, height)).split("\n")) <= max(height - 1, 2)
