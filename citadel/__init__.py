@@ -9,16 +9,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.answers import Classification, Reranking
+from engine.answers import Classification, Embeddings, Generation, Reranking
 from engine.api import (
     BadRequest,
     CannotServe,
     DeadlinePassed,
-    Embeddings,
     EngineAPI,
     EngineError,
     EngineUnreachable,
-    Generation,
     Overloaded,
     ReadOnly,
     RunStopped,

@@ -139,6 +139,13 @@ ACTIONS: Final = (
         "show the devices that there is no room for, then the next ones; esc folds them again",
         footer=False,
     ),
+    Action(
+        "requests",
+        "i",
+        "Requests",
+        "who asks for what now, like top: model, device, age, how far; x cancels one",
+        footer=False,
+    ),
     Action("graphs", "g", "Graphs", "show or hide the graphs of memory and of switches over time"),
     Action("timeline", "w", "Timeline", "who was on which device when, and what each change cost"),
     Action("colours", "v", "Colours", "the next set of colours: dark, light, the terminal's own", footer=False),

@@ -117,6 +117,8 @@ class Commands:
                 self.open_device(TIER)
             case "alerts":
                 self._open_alerts()
+            case "requests":
+                self._open_requests()
             case "bench":
                 self._measure(asked.models)
             case "advice":
@@ -178,6 +180,11 @@ class Commands:
         from citadel_tui.screens.pages import Alerts
 
         self._open(Alerts(self._dashboard.read_alerts(), self._glyphs))
+
+    def _open_requests(self) -> None:
+        from citadel_tui.screens.requests import RequestsPage
+
+        self._open(RequestsPage(self._link, self._sharing.label, self._glyphs))
 
     def _open_help(self) -> None:
         from citadel_tui.screens.pages import Help

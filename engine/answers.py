@@ -1,11 +1,41 @@
-"""What requests come to, as Python is given it: documents and labels by their scores, the best first; a text as it grows."""
+"""What requests come to, as Python is given it: vectors; documents and labels by their scores, the best first; a text as it
+grows, and when it is whole."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import LabelScores, Scores, TextPart, TextTokens
+from engine.core.tasks import Ended, LabelScores, Scores, TextPart, TextTokens
+
+
+class Embeddings(Struct, frozen=True):
+    """Vectors of a request, one row a text, and what `Vectors` says of them."""
+
+    model: ModelName
+    device: DeviceId
+    vectors: list[list[float]]
+    seconds: float
+    synthetic: bool = False
+    tokens: tuple[TextTokens, ...] = ()
+    normalized: bool = True
+    similarity: str = "cosine"
+    prompt: str = ""
+
+
+class Generation(Struct, frozen=True):
+    """What a model wrote; the fields are those of the run's result and of its continuation."""
+
+    model: ModelName
+    device: DeviceId
+    text: str
+    tokens: int
+    seconds: float
+    synthetic: bool
+    ended: Ended
+    stop: str
+    prompt_tokens: int
+    seed: int | None
 
 
 class RankedDocument(Struct, frozen=True):

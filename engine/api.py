@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.answers import Classification, Reranking, classified_texts, ranked
+from engine.answers import Classification, Embeddings, Generation, Reranking, classified_texts, ranked
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
-from engine.core.insight.request_figures import RequestFigures
+from engine.core.insight.request_figures import Asker, RequestFigures, RequestsUnderWay, RequestUnderWay
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
@@ -27,7 +28,6 @@ from engine.core.tasks import (
     Continuation,
     Embed,
     EmbedOptions,
-    Ended,
     Generate,
     GenerateSettings,
     LabelScores,
@@ -38,13 +38,16 @@ from engine.core.tasks import (
     Scores,
     Task,
     TaskResult,
-    TextTokens,
     Vectors,
 )
 from engine.core.texts import fault_of_text
 
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 """Version of the wire format; a client and an engine that differ refuse each other."""
+
+_OURSELVES: Final = Asker()
+ASKER: Final[ContextVar[Asker]] = ContextVar("asker", default=_OURSELVES)
+"""Who makes the call that is being answered: set by whoever lets callers in, since they alone know, and a caller might lie."""
 
 
 class EngineError(Exception):
@@ -201,35 +204,6 @@ def why_not_done(answer: Answer) -> str:
             return "its plan changed meanwhile"
 
 
-class Embeddings(Struct, frozen=True):
-    """Vectors of a request, one row a text, and what `Vectors` says of them."""
-
-    model: ModelName
-    device: DeviceId
-    vectors: list[list[float]]
-    seconds: float
-    synthetic: bool = False
-    tokens: tuple[TextTokens, ...] = ()
-    normalized: bool = True
-    similarity: str = "cosine"
-    prompt: str = ""
-
-
-class Generation(Struct, frozen=True):
-    """What a model wrote; the fields are those of the run's result and of its continuation."""
-
-    model: ModelName
-    device: DeviceId
-    text: str
-    tokens: int
-    seconds: float
-    synthetic: bool
-    ended: Ended
-    stop: str
-    prompt_tokens: int
-    seed: int | None
-
-
 def generation_task(
     model: ModelName, prompt: str | Sequence[Message], max_tokens: int, **settings: Unpack[GenerateSettings]
 ) -> Generate:
@@ -271,6 +245,10 @@ class EngineAPI(Protocol):
 
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         """The newest records, oldest first."""
+        ...
+
+    async def requests(self) -> RequestsUnderWay:
+        """Requests that have not ended, one by one, the oldest first."""
         ...
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
@@ -351,6 +329,11 @@ class EngineAPI(Protocol):
         ran = await self.result(model, Classify(tuple(texts), truncate))
         classified = classified_texts(_expected(LabelScores, ran))
         return Classification(model, ran.device, classified, ran.seconds, ran.synthetic)
+
+    async def cancel_request(self, number: int) -> RequestUnderWay:
+        """Give a request up wherever it is; whoever waits for it gets RunStopped. What it was. Raises ReadOnly, and BadRequest
+        where no request under way has that number."""
+        ...
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         """The model leaves its device once it has been idle for so long: 0 is as soon as nothing runs on it, None is never. That

@@ -19,6 +19,7 @@ from engine.api import (
 )
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
+from engine.core.insight.request_figures import RequestsUnderWay, RequestUnderWay
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
@@ -98,6 +99,9 @@ class RemoteEngine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._read(await self._call("GET", f"/v1/records?limit={limit}"), tuple[Record, ...])
 
+    async def requests(self) -> RequestsUnderWay:
+        return self._read(await self._call("GET", "/v1/requests"), RequestsUnderWay)
+
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         body = await self._call("POST", f"/v1/plan{_now(now)}", command)
         planned: Plan | Refusal = self._read(body, Plan | Refusal)
@@ -131,6 +135,9 @@ class RemoteEngine(EngineAPI):
                 if isinstance(said, RunResult):
                     return
         raise EngineUnreachable(f"the engine went while {model} ran; start it again with `citadel`")
+
+    async def cancel_request(self, number: int) -> RequestUnderWay:
+        return self._read(await self._call("DELETE", f"/v1/requests/{number}"), RequestUnderWay)
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         await self._call("POST", "/v1/keep-alive", KeepAliveRequest(model, seconds))

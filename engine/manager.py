@@ -16,17 +16,15 @@ from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
-from engine.answers import ClassifiedText, RankedDocument, TextSoFar
+from engine.answers import ClassifiedText, Embeddings, Generation, RankedDocument, TextSoFar
 from engine.api import (
     Cancelled,
     Changed,
     Declined,
     Done,
-    Embeddings,
     EngineAPI,
     EngineError,
     Failed,
-    Generation,
     generation_of,
     generation_task,
 )

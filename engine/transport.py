@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from engine.api import EngineUnreachable
 from engine.paths import require_private
@@ -46,10 +46,18 @@ class PeerSocket(Protocol):
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
 
-def peer_uid(socket: PeerSocket) -> int:
-    """User id of the process at the other end."""
-    _pid, uid, _gid = _CREDENTIALS.unpack(socket.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+class Peer(NamedTuple):
+    """The process at the other end, as the kernel knows it."""
+
+    pid: int
+    """0 where this container can't see it."""
+    uid: int
+
+
+def peer_of(socket: PeerSocket) -> Peer:
+    """Who is at the other end."""
+    pid, uid, _gid = _CREDENTIALS.unpack(socket.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    return Peer(int(pid), int(uid))
 
 
 class NoEngine(EngineUnreachable):
@@ -184,7 +192,7 @@ async def _open(socket: Path, request: HttpRequest, longest_line: int = MAX_BODY
         raise _unreachable(socket, error) from None
     try:
         # The folder may have been another one when it was looked at; the kernel knows who listens.
-        if (uid := peer_uid(writer.get_extra_info("socket"))) != os.getuid():
+        if (uid := peer_of(writer.get_extra_info("socket")).uid) != os.getuid():
             raise EngineUnreachable(
                 f"who answers at {socket} is user {uid}, not you ({os.getuid()}): nothing was said to them. "
                 "Remove the folder, or set CITADEL_HOME to another"

@@ -11,8 +11,10 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.api import (
+    ASKER,
     PROTOCOL,
     Answer,
+    BadRequest,
     Cancelled,
     Changed,
     Declined,
@@ -32,7 +34,7 @@ from engine.api import (
 )
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Load, Submission, models_of, renamed
-from engine.core.insight.request_figures import RequestFigures
+from engine.core.insight.request_figures import Asker, RequestFigures, RequestsUnderWay, RequestUnderWay
 from engine.core.ledger import set_keep_alive
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.models import ModelSpec
@@ -88,6 +90,8 @@ class ScriptedEngine(EngineAPI):
         """Every submission that was carried out or declined, in order."""
         self.asked: list[Task] = []
         """What models were asked, in order."""
+        self.askers: list[Asker] = []
+        """Who asked, for each of these."""
         self.stopped = False
         self.catalog_change = CatalogChange()
         """What the next reading of the catalog finds."""
@@ -102,8 +106,12 @@ class ScriptedEngine(EngineAPI):
         self.config = "/etc/citadel"
         self.banner = "the GPUs are virtual, in host RAM"
         self.config = "/etc/citadel"
-        self.requests: dict[ModelName, RequestFigures] = {}
+        self.request_figures: dict[ModelName, RequestFigures] = {}
         """What snapshots say of requests."""
+        self.under_way: tuple[RequestUnderWay, ...] = ()
+        """Requests one by one."""
+        self.cancelled: list[int] = []
+        """Numbers of those that were cancelled, in order."""
         self._state = state or scripted_state()
         self._seq = 0
         self._jobs: dict[str, JobView] = {}
@@ -129,7 +137,7 @@ class ScriptedEngine(EngineAPI):
         self._failure = reason
 
     def set_requests(self, requests: dict[ModelName, RequestFigures]) -> None:
-        self.requests = requests
+        self.request_figures = requests
         self._changed()
 
     def set_state(self, state: State) -> None:
@@ -167,7 +175,7 @@ class ScriptedEngine(EngineAPI):
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
         budgets = scripted_budgets(self._state)
-        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.requests, quiet)
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.request_figures, quiet)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after
@@ -226,11 +234,25 @@ class ScriptedEngine(EngineAPI):
         self._changed()
         return found
 
+    async def requests(self) -> RequestsUnderWay:
+        self._check_running()
+        return RequestsUnderWay(self.under_way, len(self.under_way))
+
+    async def cancel_request(self, number: int) -> RequestUnderWay:
+        self._check_running()
+        for request in self.under_way:
+            if request.number == number:
+                self.under_way = tuple(other for other in self.under_way if other is not request)
+                self.cancelled.append(number)
+                return request
+        raise BadRequest(f"no request under way has the number {number}: it has ended, or there was none")
+
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """Texts become one of two vectors; every token that a model writes is a word; of documents and texts four tokens are
         read, each a word, and the score is the share of these."""
         self._check_task(model, task)
         self.asked.append(task)
+        self.askers.append(ASKER.get())
         device = await self._served_on(model)
         match task:
             case Embed(texts=texts, tokens=tokens):

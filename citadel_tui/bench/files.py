@@ -30,22 +30,20 @@ def check_writable(path: Path | None) -> None:
 
 def save_run(found: BenchResult, output: Path | None, table: Path | None) -> None:
     """Raises EngineError."""
-    with _told_of_failure():
-        if output is not None:
+    if output is not None:
+        with _told_of_failure(output):
             output.write_bytes(to_readable_json(found))
-        if table is not None:
-            with table.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, found)
+    if table is not None:
+        with _told_of_failure(table), table.open("w", encoding="utf-8", newline="") as file:
+            write_csv(file, found)
 
 
 @contextmanager
-def _told_of_failure() -> Iterator[None]:
+def _told_of_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EngineError(
-            f"{error.filename} can't be written: {error.strerror}; the figures are shown and not saved"
-        ) from None
+        raise EngineError(f"{path} can't be written: {error.strerror}; the figures are shown and not saved") from None
 
 
 def saved_run(path: Path) -> BenchResult:
@@ -71,13 +69,14 @@ def _check_version(path: Path, found: int, read: int) -> None:
 
 def save_requests(found: RequestsResult, output: Path | None, table: Path | None, document: Path | None) -> None:
     """As JSON, CSV and markdown, whichever has a path. Raises EngineError."""
-    with _told_of_failure():
-        if output is not None:
+    if output is not None:
+        with _told_of_failure(output):
             output.write_bytes(to_readable_json(found))
-        if table is not None:
-            with table.open("w", encoding="utf-8", newline="") as file:
-                write_requests_csv(file, found.series)
-        if document is not None:
+    if table is not None:
+        with _told_of_failure(table), table.open("w", encoding="utf-8", newline="") as file:
+            write_requests_csv(file, found.series)
+    if document is not None:
+        with _told_of_failure(document):
             document.write_text(requests_markdown(found), encoding="utf-8")
 
 

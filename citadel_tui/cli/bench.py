@@ -14,11 +14,11 @@ from typing import Final, Generic, TypeVar, get_args
 
 from citadel_tui.bench.files import check_writable, is_of_requests, save_requests, save_run, saved_requests, saved_run
 from citadel_tui.bench.request_text import request_progress_line, requests_comparison_text, requests_text
-from citadel_tui.cli.bench_text import comparison_text, plotted, progress_line, run_text
 from citadel_tui.cli.engine import at_hand, our_paths, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.texts.bench import comparison_text, plotted, progress_line, run_text
 from citadel_tui.cli.values import count, count_or_none, device, percentage
 from citadel_tui.words.bench import leaving_text
 from citadel_tui.words.labels import labels

@@ -202,7 +202,7 @@ def _rows(played: PlayFigures) -> Iterator[tuple[str, str]]:
     if played.delays is not None:
         delays = played.delays
         mean, p50, p99 = (seconds_text(seconds) for seconds in (delays.mean_s, delays.p50_s, delays.p99_s))
-        yield "delay", f"mean {mean}, p50 {p50}, p99 {p99}"
+        yield "delay", f"of {answered} answers, mean {mean}, p50 {p50}, p99 {p99}; without those that failed"
     yield "switches", _spread(played.switches)
     yield "without waits", _spread(played.moving)
     yield (

@@ -14,7 +14,7 @@ from citadel_tui.cli.values import count
 from citadel_tui.text import clean, shortened
 from citadel_tui.words.figures import kept_text, seconds_text
 from citadel_tui.words.labels import model_label
-from engine.api import Embeddings
+from engine.answers import Embeddings
 from engine.core.names import ModelName
 from engine.core.serialization import to_json
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
+from citadel_tui.cli.output import OutputFailed, forget_output, speak_up
 from citadel_tui.cli.parser import Invocation, parse
 from citadel_tui.text import clean_lines
 from engine.core.texts import fault_of_text
@@ -29,23 +28,25 @@ class Exit(IntEnum):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of `citadel ARGUMENTS`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    speak_up()
     given = sys.argv[1:] if argv is None else argv
     if fault := next(filter(None, map(fault_of_text, given)), ""):
         sys.stderr.write(f"citadel: the argument {fault}\n")
         return Exit.NO_ENGINE
     try:
-        status = _run(parse(argv))
-        sys.stdout.flush()
+        try:
+            return _run(parse(argv))
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Python would complain at exit, when it flushes what nobody reads
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return Exit.PIPE_CLOSED
-    return status
+    except OutputFailed as failed:
+        forget_output()
+        sys.stderr.write(f"citadel: {failed}\n")
+        return Exit.FAILED
 
 
 def _run(invocation: Invocation) -> int:

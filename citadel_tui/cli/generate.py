@@ -19,8 +19,8 @@ from citadel_tui.cli.values import count
 from citadel_tui.text import clean_lines
 from citadel_tui.words.figures import seconds_text
 from citadel_tui.words.labels import model_label
-from engine.answers import TextSoFar
-from engine.api import EngineAPI, EngineError, Generation, generation_of
+from engine.answers import Generation, TextSoFar
+from engine.api import EngineAPI, EngineError, generation_of
 from engine.core.names import ModelName
 from engine.core.serialization import to_json
 from engine.core.tasks import Generate, Message, RunResult, TextPart

@@ -77,5 +77,8 @@ def _destination(path: Path | None) -> Iterator[TextIO]:
         file = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise EngineError(f"{path} can't be written: {error.strerror}; nothing was recorded") from None
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except OSError as error:
+        raise EngineError(f"{path} can't be written: {error.strerror}; what it has by now is all there is") from None

@@ -1,17 +1,75 @@
-"""What goes where: results to stdout, words to stderr, progress to stderr when somebody looks; and what a terminal can show."""
+"""What goes where: results to stdout, words to stderr, progress to stderr when somebody looks; what a terminal can show; and that
+a result which can't be written is never taken for one that was."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from citadel_tui.text import clean
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 _CAN_NOT_MOVE: Final = ("", "dumb", "unknown")
 """Values of TERM that promise no way to move the cursor."""
+
+
+class OutputFailed(Exception):
+    """The results can't be written, and not since a reader has gone. It is none of the errors after which commands go on."""
+
+
+class _Results(io.FileIO):
+    """What stands behind stdout: says in words why nothing more can be written."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            why = "it is closed" if error.errno == errno.EBADF else error.strerror
+            raise OutputFailed(f"the output can't be written: {why}; what was to be told is not complete") from None
+
+
+class _Remarks(io.FileIO):
+    """What stands behind stderr: a remark that can't be written is lost, and changes nothing."""
+
+    def write(self, data: Buffer, /) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+def speak_up() -> None:
+    """Have stdout and stderr say what becomes of what is written there. Where whoever started us closed them, Python prints to
+    nowhere, and the next file or socket would get their numbers."""
+    # A stream of a test's own is left alone.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _stream(1, sys.stdout, _Results)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _stream(2, sys.stderr, _Remarks)
+
+
+def _stream(descriptor: int, before: TextIO | None, raw: type[io.FileIO]) -> TextIO:
+    if before is None:
+        closed = os.open(os.devnull, os.O_RDONLY)  # to write there fails, as it would have
+        if closed != descriptor:
+            os.dup2(closed, descriptor, inheritable=True)
+            os.close(closed)
+    file = io.BufferedWriter(raw(descriptor, "w", closefd=False))
+    is_prompt = isinstance(before, io.TextIOWrapper) and (before.line_buffering or before.write_through)
+    return io.TextIOWrapper(file, "utf-8" if before is None else before.encoding, "replace", line_buffering=is_prompt)
+
+
+def forget_output() -> None:
+    """Leave what is still to be written to stdout: Python would complain of it at exit, when it tries again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def tell(text: str) -> None:

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "completion": "the script with which a shell completes commands, models and devices",
     "help": "explain keys, colours, placement and more",
     "status": "devices, models and what they hold",
+    "requests": "requests under way: who asks for what, where and since when; or cancel one",
     "log": "switches, refusals and notices, oldest first",
     "timeline": "who was on which device when, and what each change cost; needs no engine",
     "monitor": "record the devices' memory over time",

@@ -10,7 +10,7 @@ from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.input_files import DemandArguments, Inputs, add_box, add_generated, read_inputs
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import CommandParser
-from citadel_tui.cli.replay_text import plot_timed, plot_untimed, timed_text, untimed_text
+from citadel_tui.cli.texts.replay import plot_timed, plot_untimed, timed_text, untimed_text
 from citadel_tui.cli.values import factor, size
 from citadel_tui.words.advice import few_requests_text
 from engine.api import EngineError

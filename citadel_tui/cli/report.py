@@ -10,7 +10,7 @@ from citadel_tui.cli.engine import our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.report_text import TITLE, document
+from citadel_tui.cli.texts.report import TITLE, document
 from engine.api import EngineError
 from engine.results.criteria import criteria
 from engine.results.recorded import NothingRecorded, ReportRecords, gather_records
@@ -55,6 +55,9 @@ def _gathered() -> ReportRecords:
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, and never over a file that is something else. Raises EngineError."""
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a device or a pipe: there is nothing to replace
+            return
         if path.exists() and not path.read_bytes().startswith(_HEADING.encode()):
             raise EngineError(f"{path} is there and is no report; it was left alone. Name another file with --output")
         write_whole(path, text.encode(), FOR_ALL)

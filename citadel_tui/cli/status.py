@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from citadel_tui.cli.csv_rows import write_device_rows, write_model_rows
 from citadel_tui.cli.engine import attached
 from citadel_tui.cli.entry import Exit
-from citadel_tui.cli.output import can_draw, table
+from citadel_tui.cli.fitting import Block, Size, TableColumn, joined, size_of, table_block, text_block
+from citadel_tui.cli.output import can_draw
 from citadel_tui.cli.parser import Arguments, CommandParser
 from citadel_tui.cli.status_report import (
     STATUS_VERSION,
@@ -29,7 +31,7 @@ from citadel_tui.cli.status_report import (
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent
+from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from citadel_tui.words.setup import defaults_text, no_models_text
@@ -89,7 +91,10 @@ def _rendered(shown: StatusReport, arguments: StatusArguments) -> str:
         return to_json(shown).decode()
     if arguments.csv is not None:
         return _csv(shown, arguments.csv)
-    return status_table(shown, bars=arguments.form != "plain" and sys.stdout.isatty() and can_draw(sys.stdout))
+    size = size_of(sys.stdout)
+    if arguments.watch is None:
+        size = replace(size, height=None)  # what is printed once can be scrolled back
+    return status_table(shown, size, bars=arguments.form != "plain" and size.width is not None and can_draw(sys.stdout))
 
 
 def _csv(shown: StatusReport, subject: str) -> str:
@@ -104,41 +109,59 @@ def _csv(shown: StatusReport, subject: str) -> str:
 _BAR_CELLS: Final = 24
 
 
-class _Column(Struct, frozen=True):
-    heading: str
+class _DeviceColumn(Struct, frozen=True):
+    column: TableColumn
     cell: Callable[[DeviceStatus], str]
-    right: bool = True
     only_if: Callable[[DeviceStatus], object] = lambda _: True
     """The column is shown when this holds of a device."""
 
 
-_BAR: Final = _Column("", lambda device: _bar(device), right=False)
+def _figure(heading: str, worth: int, cell: Callable[[DeviceStatus], str]) -> _DeviceColumn:
+    return _DeviceColumn(TableColumn(heading, worth, right=True), cell)
+
+
+def _size(heading: str, worth: int, size_bytes: Callable[[DeviceStatus], int | None]) -> _DeviceColumn:
+    """A size that most devices have nothing of."""
+    column = TableColumn(heading, worth, right=True)
+    return _DeviceColumn(column, lambda d: mib_text(size_bytes(d)), size_bytes)
+
+
+_BAR: Final = _DeviceColumn(TableColumn("", 1), lambda device: _bar(device))
 _COLUMNS: Final = (
-    _Column("DEVICE", lambda d: d.id, right=False),
-    _Column("HEALTH", lambda d: d.health, right=False),
-    _Column("MODELS", lambda d: mib_text(d.models_bytes)),
-    _Column("CONTEXT", lambda d: mib_text(d.context_bytes), only_if=lambda d: d.context_bytes),
-    _Column("LEAKED", lambda d: mib_text(d.leaked_bytes), only_if=lambda d: d.leaked_bytes),
-    _Column("EXTERNAL", lambda d: mib_text(d.external_bytes), only_if=lambda d: d.external_bytes),
-    _Column("USED", lambda d: mib_text(d.used_bytes)),
-    _Column("BUDGET", lambda d: mib_text(d.budget_bytes)),
+    _DeviceColumn(TableColumn("DEVICE"), lambda d: d.id),
+    _DeviceColumn(TableColumn("HEALTH"), lambda d: d.health),
+    _figure("MODELS", 5, lambda d: mib_text(d.models_bytes)),
+    _size("CONTEXT", 2, lambda d: d.context_bytes),
+    _size("LEAKED", 10, lambda d: d.leaked_bytes),
+    _size("EXTERNAL", 7, lambda d: d.external_bytes),
+    _figure("USED", 11, lambda d: mib_text(d.used_bytes)),
+    _figure("BUDGET", 12, lambda d: mib_text(d.budget_bytes)),
     _BAR,
-    _Column("TOTAL MiB", lambda d: mib_text(d.total_bytes)),
-    _Column("OF BUDGET", lambda d: percent(d.percent_of_budget)),
-    _Column("OF TOTAL", lambda d: percent(d.percent_of_total)),
-    _Column("TEMP", lambda d: _or_dash(d.temperature_c, " C"), only_if=lambda d: d.temperature_c is not None),
-    _Column("BUSY", lambda d: percent(d.utilization_percent), only_if=lambda d: d.utilization_percent is not None),
-    _Column("RESIDENTS", lambda d: ", ".join(d.residents) or "-", right=False),
+    _figure("TOTAL MiB", 6, lambda d: mib_text(d.total_bytes)),
+    _figure("OF BUDGET", 9, lambda d: percent_text(d.models_bytes + d.leaked_bytes, d.budget_bytes) or "-"),
+    _figure("OF TOTAL", 4, lambda d: "-" if d.used_bytes is None else percent_text(d.used_bytes, d.total_bytes)),
+    _DeviceColumn(
+        TableColumn("TEMP", 3, right=True),
+        lambda d: _or_dash(d.temperature_c, " C"),
+        lambda d: d.temperature_c is not None,
+    ),
+    _DeviceColumn(
+        TableColumn("BUSY", 8, right=True),
+        lambda d: percent(d.utilization_percent),
+        lambda d: d.utilization_percent is not None,
+    ),
+    _DeviceColumn(TableColumn("RESIDENTS", 1, is_name=True), lambda d: ", ".join(d.residents) or "-"),
 )
 
 
-def device_table(devices: list[DeviceStatus], at_s: float, *, bars: bool) -> str:
+def device_blocks(devices: list[DeviceStatus], at_s: float, size: Size, *, bars: bool) -> Iterator[Block]:
     """`at_s`: now, for the ages."""
-    columns = [c for c in _COLUMNS if (bars or c is not _BAR) and any(c.only_if(device) for device in devices)]
-    rows = [[column.cell(device) for column in columns] for device in devices]
-    text = table([c.heading for c in columns], rows, right=[c.heading for c in columns if c.right])
-    troubles = [_trouble(device, at_s) for device in devices if device.reason]
-    return "\n".join([text, *troubles, *(line for device in devices for line in _neighbours(device))])
+    shown = [c for c in _COLUMNS if (bars or c is not _BAR) and any(c.only_if(device) for device in devices)]
+    rows = [[column.cell(device) for column in shown] for device in devices]
+    table = table_block([c.column for c in shown], rows, size, "devices")
+    told = [_trouble(device, at_s) for device in devices if device.reason]
+    told += [line for device in devices for line in _neighbours(device)]
+    yield replace(table, lines=(*table.lines, *text_block("\n".join(told), size).lines))
 
 
 def _or_dash(value: int | None, unit: str) -> str:
@@ -184,11 +207,16 @@ def _held(neighbour: Neighbour) -> str:
     return "memory, nobody says how much" if neighbour.used_bytes is None else format_size(neighbour.used_bytes)
 
 
-def status_table(shown: StatusReport, *, bars: bool) -> str:
-    parts = [_head(shown), device_table(shown.devices, shown.at_s, bars=bars), _models(shown)]
-    parts += [figures] if (figures := _requests(shown)) else []
-    parts += [_job(job) for job in shown.jobs]
-    return "\n\n".join(parts)
+def status_table(shown: StatusReport, size: Size, *, bars: bool) -> str:
+    """All of it, within `size`."""
+    parts = [
+        text_block(_head(shown), size),
+        *device_blocks(shown.devices, shown.at_s, size, bars=bars),
+        *_models(shown, size),
+        *_requests(shown, size),
+        *(text_block(_job(job), size) for job in shown.jobs),
+    ]
+    return joined(parts, size)
 
 
 def _head(shown: StatusReport) -> str:
@@ -204,21 +232,30 @@ def _head(shown: StatusReport) -> str:
     if on_defaults := defaults_text(engine.config):
         lines.append(on_defaults)
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
-    lines.append(f"RAM tier: {format_size(ram.used_bytes)} of {format_size(ram.budget_bytes)}, {kept}")
+    lines.append(f"RAM tier: {format_size(ram.used_bytes)} of a budget of {format_size(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)
 
 
-def _models(shown: StatusReport) -> str:
-    headings = ["MODEL", "WHERE", "STATE", "MiB", "PIN", "LEASES", "REQUESTS", "REQ/MIN"]
+_MODEL_COLUMNS: Final = (
+    TableColumn("MODEL", is_name=True),
+    TableColumn("WHERE"),
+    TableColumn("STATE"),
+    TableColumn("MiB", 4, right=True),
+    TableColumn("PIN", 3),
+    TableColumn("LEASES", 2, right=True),
+    TableColumn("REQUESTS", 1, right=True),
+    TableColumn("REQ/MIN", 5, right=True),
+)
+
+
+def _models(shown: StatusReport, size: Size) -> Iterator[Block]:
     if not shown.models:
-        return clean(no_models_text(shown.engine.config))
-    text = table(
-        headings,
-        [_model_cells(model, shown.ram, shown.at_s) for model in shown.models],
-        right=("MiB", "LEASES", "REQUESTS", "REQ/MIN"),
-    )
-    troubled = [f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble]
-    return "\n".join([text, *troubled])
+        yield text_block(clean(no_models_text(shown.engine.config)), size)
+        return
+    rows = [_model_cells(model, shown.ram, shown.at_s) for model in shown.models]
+    table = table_block(_MODEL_COLUMNS, rows, size, "models")
+    troubled = "\n".join(f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble)
+    yield replace(table, lines=(*table.lines, *text_block(troubled, size).lines))
 
 
 def _model_cells(model: ModelStatus, ram: RamStatus, now_s: float) -> list[str]:
@@ -241,16 +278,27 @@ def _state(place: ResidentStatus, now_s: float) -> str:
     return place.stage if place.leaves_at_s is None else f"{place.stage}, {idle_text(place.leaves_at_s - now_s)} left"
 
 
-_REQUEST_HEADINGS: Final = (
-    *("REQUESTS OF", "IN FLIGHT", "WAITING", "PER S", "FIRST", "P50", "P95"),
-    *("ANSWERED", "FAILED", "REFUSED", "LEFT"),
+_REQUEST_COLUMNS: Final = (
+    TableColumn("REQUESTS OF", is_name=True),
+    TableColumn("IN FLIGHT", right=True),
+    TableColumn("WAITING", right=True),
+    TableColumn("PER S", 6, right=True),
+    TableColumn("FIRST", 3, right=True),
+    TableColumn("P50", 4, right=True),
+    TableColumn("P95", 8, right=True),
+    TableColumn("ANSWERED", 7, right=True),
+    TableColumn("FAILED", 5, right=True),
+    TableColumn("REFUSED", 2, right=True),
+    TableColumn("LEFT", 1, right=True),
 )
 
 
-def _requests(shown: StatusReport) -> str:
-    """How requests fare, for each model that was asked for; empty when none was."""
+def _requests(shown: StatusReport, size: Size) -> Iterator[Block]:
+    """How requests fare, for each model that was asked for; nothing when none was."""
     rows = [_request_cells(model, model.request_figures) for model in shown.models if model.request_figures]
-    return f"{table(_REQUEST_HEADINGS, rows, _REQUEST_HEADINGS[1:])}\n{OF_THE_TIMES}" if rows else ""
+    if rows:
+        table = table_block(_REQUEST_COLUMNS, rows, size, "of their requests")
+        yield replace(table, lines=(*table.lines, *text_block(OF_THE_TIMES, size).lines))
 
 
 def _request_cells(model: ModelStatus, figures: RequestFigures) -> list[str]:

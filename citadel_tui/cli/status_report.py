@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from citadel_tui.viewmodel.memory_map import occupancy
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
@@ -33,7 +34,7 @@ class DeviceStatus(Struct, frozen=True):
     budget_bytes: int
     total_bytes: int
     percent_of_budget: float | None
-    """Of the budget, what our models take."""
+    """Of the budget, what our models take and what has leaked."""
     percent_of_total: float | None
     """Of the device, what is used."""
     leaked_bytes: int
@@ -44,7 +45,7 @@ class DeviceStatus(Struct, frozen=True):
     residents: list[ModelName]
     backing: str
     context_bytes: int
-    """What the worker takes beside the models."""
+    """What the worker takes beside the models, whether it tells of it or not."""
     neighbours: list[Neighbour]
     """Processes that are not ours."""
     worker_pid: int | None
@@ -154,27 +155,26 @@ def device_statuses(snapshot: Snapshot) -> list[DeviceStatus]:
 def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
     spec, reading = device.spec, device.reading
     residents = snapshot.state.on(spec.id)
-    models_bytes = sum(resident.footprint.total_bytes for resident in residents if resident.stage != "pending")
-    budget_bytes = snapshot.budgets.get(spec.id, 0)
+    parts = occupancy(snapshot, spec.id)  # what the console's bars are made of
     return DeviceStatus(
         id=spec.id,
         title=spec.title,
         health=reading.health,
         reason=reading.reason,
-        models_bytes=models_bytes,
+        models_bytes=parts.charged_bytes - parts.leaked_bytes,
         used_bytes=reading.used_bytes,
         external_bytes=reading.external_bytes,
-        budget_bytes=budget_bytes,
+        budget_bytes=parts.budget_bytes,
         total_bytes=spec.total_bytes,
-        percent_of_budget=_percent(models_bytes, budget_bytes),
+        percent_of_budget=_percent(parts.charged_bytes, parts.budget_bytes),
         percent_of_total=_percent(reading.used_bytes, spec.total_bytes),
-        leaked_bytes=device.leaked_bytes,
+        leaked_bytes=parts.leaked_bytes,
         temperature_c=reading.temperature_c,
         utilization_percent=reading.utilization_percent,
         read_at_s=reading.at_s,
         residents=[resident.model for resident in residents],
         backing=spec.backing,
-        context_bytes=device.context_bytes,
+        context_bytes=parts.context_bytes,
         neighbours=list(reading.neighbours),
         worker_pid=device.worker_pid,
         copy_bytes_per_s=device.copy_bytes_per_s,

@@ -78,5 +78,5 @@ def _line(choice: WayChosen, snapshot: Snapshot, width: int) -> Line:
         return (Span("  "), Span(f"{choice.label}{count}"))
     parts = occupancy(snapshot, device)
     free = max(parts.budget_bytes - parts.charged_bytes, 0)
-    room = f"{format_size(free)} free of {format_size(parts.budget_bytes)}"
+    room = f"{format_size(free)} free of a budget of {format_size(parts.budget_bytes)}"
     return (Span("  "), Span(left(choice.label, width)), Span(room, "dim"), Span(count))

@@ -22,6 +22,7 @@ from engine.api import (
 )
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Submission
+from engine.core.insight.request_figures import RequestsUnderWay, RequestUnderWay
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
@@ -141,6 +142,9 @@ class RecordedEngine(EngineAPI):
         known = (*self._session.head.records, *self._records(0, self._playback.reached()))
         return known[-limit:] if limit > 0 else ()
 
+    async def requests(self) -> RequestsUnderWay:
+        raise EngineError("a recorded session tells of requests by their figures only, not one by one")
+
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         raise ReadOnly(_PAST)
 
@@ -154,6 +158,9 @@ class RecordedEngine(EngineAPI):
         raise ReadOnly(_PAST)
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+        raise ReadOnly(_PAST)
+
+    async def cancel_request(self, number: int) -> RequestUnderWay:
         raise ReadOnly(_PAST)
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:

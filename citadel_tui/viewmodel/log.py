@@ -156,8 +156,7 @@ def movement_line(plan: Plan, glyphs: Glyphs) -> Line:
 
 def _phases(switch: Switch, room: int) -> Line:
     """The phases that took time, dearest kept when there is no room for all, shown in their order."""
-    read = "prepare" if switch.tier == "source" else "read"
-    times = {read if name == "read" else name: seconds for name, seconds in asdict(switch.phases).items()}
+    times = asdict(switch.phases)
     shown = [name for name in sorted(times, key=lambda n: -times[n]) if phase_text(times[name]) != "0"]
     while shown and len(_phases_text(times, shown)) > room:
         shown.pop()

@@ -95,7 +95,8 @@ def _memory(snapshot: Snapshot, name: DeviceId, track: Track) -> _Block:
     known = snapshot.state.devices.get(name)
     total = known.spec.total_bytes if known else snapshot.state.ram.budget_bytes
     most = max((value for value in track if value is not None), default=None)
-    note = "nothing known yet" if most is None else f"up to {mib(most)} of {mib(total)} MiB"
+    whole = "total" if known else "budget"
+    note = "nothing known yet" if most is None else f"up to {mib(most)} of {mib(total)} MiB {whole}"
     return _Block("RAM tier" if name == TIER else name, note, track, total)
 
 

@@ -126,4 +126,4 @@ def mib_text(size_bytes: int | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share that is in percent already, or a dash where it is not known."""
-    return "-" if share is None else f"{share:.0f} %"
+    return "-" if share is None else f"{share:.0f}%"

@@ -153,7 +153,7 @@ def room_words(room: Room, needed_bytes: int = 0) -> RoomWords:
     return RoomWords(
         room.device,
         format_room(room.free_bytes),
-        f"free of {format_room(room.budget_bytes)}",
+        f"free of a budget of {format_room(room.budget_bytes)}",
         f"{format_size(short_bytes)} short" if needed_bytes and short_bytes > 0 and not room.note else "",
         room.note,
     )

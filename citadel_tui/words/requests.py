@@ -1,17 +1,26 @@
-"""How a model's requests fare, in few characters: what goes on, how fast, how long answers take, and what came to nothing."""
+"""How a model's requests fare, in few characters: what goes on, how fast, how long answers take, what came to nothing; and one
+request: who asks, where it is, how far it has come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from citadel_tui.words.figures import count_text
-from engine.core.insight.request_figures import KEPT_ANSWERS, TIMES_S, RequestFigures
+from citadel_tui.text import clean
+from citadel_tui.words.figures import age_text, count_text
+from citadel_tui.words.labels import Label
+from engine.core.insight.request_figures import (
+    KEPT_ANSWERS,
+    TIMES_S,
+    RequestFigures,
+    RequestsUnderWay,
+    RequestUnderWay,
+)
 from engine.core.tasks import TaskKind, unit_of_work
 
 OF_THE_TIMES: Final = (
     f"times: of the requests answered in the last {TIMES_S / 60:.0f} minutes, at most the newest {KEPT_ANSWERS}; without those"
-    " that\nfailed, were refused or left (cancelled, too late, stopped), which are counted since the engine started"
+    " that failed, were refused or left (cancelled, too late, stopped), which are counted since the engine started"
 )
 """What the figures are of."""
 
@@ -76,3 +85,34 @@ def _came_to_nothing(figures: RequestFigures) -> Iterator[tuple[str, int]]:
     for outcome in ("failed", "refused", "left"):
         if count := getattr(figures, outcome):
             yield outcome, count
+
+
+# ── one request ──────────────────────────────────────────────────────────────────────────────────
+
+
+def where_text(request: RequestUnderWay) -> str:
+    """The device that has it; that it is waiting while none has."""
+    return request.device or "waiting"
+
+
+def so_far_text(request: RequestUnderWay) -> str:
+    """How much was asked for, and of a text how much has come: "8 rows", "41 of 200 tokens"."""
+    if unit_of_work(request.task) == "rows":
+        return count_text(request.work, "row", "rows")
+    asked = count_text(request.work, "token", "tokens")
+    return asked if request.device is None else f"{request.parts} of {asked}"
+
+
+def request_text(request: RequestUnderWay, label: Label) -> str:
+    """All of it in a sentence: "request 12 of bge-base, asked by key app 4s ago, 8 rows, waiting"."""
+    asked = f"asked by {clean(request.asker.text)} {age_text(request.age_s)} ago"
+    place = "waiting" if request.device is None else f"on {request.device}"
+    return f"request {request.number} of {label(request.model)}, {asked}, {so_far_text(request)}, {place}"
+
+
+def under_way_text(listed: RequestsUnderWay) -> str:
+    """How many there are: "3 requests under way", "300 requests under way, the oldest 256 of them listed"."""
+    if not listed.count:
+        return "no request is under way"
+    some = f", the oldest {len(listed.requests)} of them listed" if len(listed.requests) < listed.count else ""
+    return f"{count_text(listed.count, 'request', 'requests')} under way{some}"

@@ -52,9 +52,9 @@ class Repeat(Struct, frozen=True):
 
     @property
     def efficiency(self) -> float | None:
-        """Floor ÷ measured read, copy, bind and warm time, as `core.records.Switch` has it; None without a floor."""
+        """Floor ÷ measured prepare, read, copy, bind and warm time, as `core.records.Switch` has it; None without a floor."""
         phases = self.load_phases
-        measured_s = phases.read + phases.copy + phases.bind + phases.warm
+        measured_s = phases.prepare + phases.read + phases.copy + phases.bind + phases.warm
         return self.floor_s / measured_s if self.floor_s and measured_s else None
 
 

@@ -12,7 +12,7 @@ from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal, Tier
 from engine.core.prediction import Prediction
 
-PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "read", "copy", "bind", "warm"]
+PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "prepare", "read", "copy", "bind", "warm"]
 SwitchOutcome: TypeAlias = Literal["done", "failed", "cancelled"]
 """How an accepted command ended."""
 
@@ -28,8 +28,10 @@ class Phases(Struct, frozen=True):
     """Unbinding the victims and freeing their regions."""
     settle: float = 0.0
     """Until the device showed the bytes free and the load's reservation stood."""
+    prepare: float = 0.0
+    """Writing the model's slab from its source, once."""
     read: float = 0.0
-    """Source or disk to the RAM tier; preparing included."""
+    """Disk to the RAM tier."""
     copy: float = 0.0
     """RAM tier to device."""
     bind: float = 0.0
@@ -76,8 +78,8 @@ class Switch(Struct, frozen=True, tag="switch"):
 
     @property
     def efficiency(self) -> float | None:
-        """Floor ÷ measured read, copy, bind and warm time; None without a floor."""
-        measured = self.phases.read + self.phases.copy + self.phases.bind + self.phases.warm
+        """Floor ÷ measured prepare, read, copy, bind and warm time; None without a floor."""
+        measured = self.phases.prepare + self.phases.read + self.phases.copy + self.phases.bind + self.phases.warm
         return self.floor_s / measured if self.floor_s and measured else None
 
 

@@ -15,7 +15,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from msgspec import Struct
 
-from engine.api import EngineAPI, EngineError
+from engine.api import ASKER, EngineAPI, EngineError
+from engine.core.insight.request_figures import Asker
 from engine.core.sizes import format_size
 from engine.gateway.dialect import BadBody
 from engine.gateway.keys import KeyFile
@@ -138,6 +139,7 @@ def _door(rules: DoorRules) -> Middleware:
                 return response_of(key, dialect)
             if inside[key] >= rules.requests_per_key:
                 return response_of(_too_many(rules.requests_per_key), dialect)
+            ASKER.set(Asker(key=key) if key else Asker(address=request.remote or ""))
             with _counted(inside, key):
                 return await answered(request, handler, rules.max_body_bytes)
         except EngineError as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
 from engine.api import (
+    ASKER,
     Answer,
     BadRequest,
     EngineAPI,
@@ -31,14 +31,8 @@ from engine.api import (
 )
 from engine.clock import Clock
 from engine.core.catalog import CatalogChange
-from engine.core.commands import (
-    Batch,
-    Command,
-    Submission,
-    fault_of_command,
-    models_of,
-    renamed,
-)
+from engine.core.commands import Batch, Command, Submission, fault_of_command, models_of, renamed
+from engine.core.insight.request_figures import RequestsUnderWay, RequestUnderWay
 from engine.core.ledger import budget
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import DeviceId, ModelName
@@ -184,6 +178,9 @@ class Engine(EngineAPI):
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         return self._history.newest(limit)
 
+    async def requests(self) -> RequestsUnderWay:
+        return self._watch.under_way()
+
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
         self._refuse_if_ended()
         if fault := fault_of_command(command):
@@ -223,19 +220,19 @@ class Engine(EngineAPI):
         model = self._take_request(model, task)
         facts = RunFacts(model, self._clock, self._history, self._scheduler.state)
 
-        def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
-            running = self._runs.run(model, task, facts.ended, facts.granted(granted))
-            return self._run_looked_at(model, running) if self._scheduler.state.models[model].trouble else running
+        def run(number: int, granted: Granted) -> AsyncGenerator[RunEvent, None]:
+            is_troubled = bool(self._scheduler.state.models[model].trouble)
+            look = partial(self._listed.look_again, (model,)) if is_troubled else None
+            return self._runs.run(number, model, task, facts.ended, facts.granted(granted), look)
 
-        return self._watch.follow(model, task, run)
+        return self._watch.follow(model, task, ASKER.get(), run)
 
-    async def _run_looked_at(
-        self, model: ModelName, running: AsyncGenerator[RunEvent, None]
-    ) -> AsyncGenerator[RunEvent, None]:
-        await self._listed.look_again((model,))
-        async with aclosing(running):
-            async for event in running:
-                yield event
+    async def cancel_request(self, number: int) -> RequestUnderWay:
+        its = self._watch.one_under_way(number)
+        if its is None or not self._runs.cancel(number):
+            raise BadRequest(f"no request under way has the number {number}: it has ended, or there was none")
+        self.note("info", f"the operator cancelled request {number}, of {its.model}, asked by {its.asker.text}")
+        return its
 
     async def restart_worker(self, device: DeviceId) -> None:
         self._refuse_if_closing()

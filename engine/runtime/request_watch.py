@@ -10,15 +10,25 @@ from typing import Final, TypeAlias
 
 from engine.api import DeadlinePassed, EngineError, Overloaded, RunStopped
 from engine.clock import Clock
-from engine.core.insight.request_figures import RENEWED_S, Outcome, RequestFigures, RequestLog
+from engine.core.insight.request_figures import (
+    RENEWED_S,
+    Asker,
+    Outcome,
+    RequestFigures,
+    RequestLog,
+    RequestsUnderWay,
+    RequestUnderWay,
+)
 from engine.core.insight.why import why_on_cpu
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.state import State
 from engine.core.tasks import Continuation, RunEvent, RunResult, Task, TaskResult
 from engine.runtime.history import HISTORY_RECORDS, History
 
-Granted: TypeAlias = Callable[[], None]
+Granted: TypeAlias = Callable[[DeviceId], None]
 """To be called when a request gets a device, each time that it does."""
+Begin: TypeAlias = Callable[[int, Granted], AsyncGenerator[RunEvent, None]]
+"""Begins the run of the request with this number."""
 
 
 class RunFacts:
@@ -36,10 +46,10 @@ class RunFacts:
     def granted(self, then: Granted) -> Granted:
         """To be called when it gets a device; calls `then`."""
 
-        def granted() -> None:
+        def granted(device: DeviceId) -> None:
             if self._waits_for_load:
                 self._waits_for_load, self._loaded_s = False, self._clock.monotonic() - self._began_s
-            then()
+            then(device)
 
         return granted
 
@@ -62,23 +72,21 @@ class RequestWatch:
         self._told: dict[ModelName, RequestFigures] = {}
         """Of which `renew` called last."""
 
-    async def follow(
-        self, model: ModelName, task: Task, run: Callable[[Granted], AsyncGenerator[RunEvent, None]]
-    ) -> AsyncGenerator[RunEvent, None]:
+    async def follow(self, model: ModelName, task: Task, asker: Asker, run: Begin) -> AsyncGenerator[RunEvent, None]:
         """All that `run` says."""
         number, is_granted = next(self._numbers), False
         outcome: Outcome = "left"  # where nobody iterates any more
         result: RunResult | None = None
 
-        def granted() -> None:
+        def granted(device: DeviceId) -> None:
             nonlocal is_granted
             is_granted = True
-            self._log.granted(number, self._clock.monotonic())
+            self._log.granted(number, device, self._clock.monotonic())
 
-        self._log.asked(number, model, self._clock.monotonic())
+        self._log.asked(number, model, task, asker, self._clock.monotonic())
         self._heard.set()
         try:
-            async with aclosing(run(granted)) as events:
+            async with aclosing(run(number, granted)) as events:
                 async for event in events:
                     if isinstance(event, RunResult):
                         # It has ended now, not when whoever has the result goes on.
@@ -98,6 +106,14 @@ class RequestWatch:
     def figures(self) -> dict[ModelName, RequestFigures]:
         """Of each model that was asked for."""
         return self._log.figures(self._clock.monotonic())
+
+    def under_way(self) -> RequestsUnderWay:
+        """Requests that have not ended, one by one."""
+        return self._log.under_way(self._clock.monotonic())
+
+    def one_under_way(self, number: int) -> RequestUnderWay | None:
+        """None where it has ended, or never was."""
+        return self._log.one_under_way(number, self._clock.monotonic())
 
     async def renew(self, tell: Callable[[], None], is_quiet: Callable[[], bool]) -> None:
         """Call `tell` once a second while figures change, until cancelled; never while the engine keeps quiet."""

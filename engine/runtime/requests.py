@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -79,6 +79,8 @@ class Runs:
         self._clock = clock
         self._deadlines = deadlines
         self._waits_for = waits_for
+        self._requests: dict[int, _Request] = {}
+        """Those that have not ended, by their numbers."""
         self._waiting: dict[int, asyncio.Future[DeviceId]] = {}
         self._running: dict[int, _Run] = {}
         self._numbers = itertools.count(1)
@@ -112,6 +114,14 @@ class Runs:
             run.heard.put_nowait(error)
             run.leave()
 
+    def cancel(self, number: int) -> bool:
+        """The operator has the request given up, wherever it is. False where it is none of ours: it has ended."""
+        if (request := self._requests.get(number)) is None:
+            return False
+        words = f"the operator cancelled this request (number {number}); ask again where it is still wanted"
+        self._give_up(request, RunStopped(words))
+        return True
+
     def end(self, error: EngineError) -> None:
         """Nobody gets a lease any more, and nothing runs any more, now or later."""
         self._ended = self._ended or error
@@ -122,24 +132,28 @@ class Runs:
 
     async def run(
         self,
+        number: int,
         model: ModelName,
         task: Task,
         ended: Callable[[DeviceId, TaskResult], RunResult],
-        granted: Callable[[], None] = lambda: None,
+        granted: Callable[[DeviceId], None] = lambda _: None,
+        made_ready: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[RunEvent, None]:
         """Run a task: its parts, then what `ended` makes of where it ran and what came of it. Where the model's device has no
         room for it, or its worker dies, again where the model is placed then; parts say when they begin anew. `granted` hears
-        each time that it gets a device.
+        each time that it gets a device. `made_ready` is awaited first; `number` is the request's own, for `cancel`.
 
         Raises CannotServe when it can't be run, DeadlinePassed when it takes too long, and what `denied`, `stop` or `end` was
         given.
         """
-        request = _Request(model, task)
+        request = self._requests[number] = _Request(model, task)
         deadline = asyncio.create_task(self._watch(request))
         try:
+            if made_ready is not None:
+                await made_ready()
             while True:
                 lease, device = await self._lease(request)
-                granted()
+                granted(device)
                 run = self._start(lease, request, device)
                 try:
                     while (part := await run.heard.get()) is not None:
@@ -152,6 +166,7 @@ class Runs:
                     yield ended(device, result)
                     return
         finally:
+            del self._requests[number]
             deadline.cancel()
 
     async def _lease(self, request: _Request) -> tuple[int, DeviceId]:
@@ -219,7 +234,10 @@ class Runs:
         """Give the request up when its deadline has passed, wherever it is then."""
         deadline_s = self._deadlines.of(KIND_OF[type(request.task)])
         await self._clock.sleep(deadline_s)
-        request.over = error = DeadlinePassed(self._late(request, deadline_s))
+        self._give_up(request, DeadlinePassed(self._late(request, deadline_s)))
+
+    def _give_up(self, request: _Request, error: EngineError) -> None:
+        request.over = request.over or error
         self.denied(request.lease, error)
         self.stop(request.lease, error)
 

@@ -20,7 +20,7 @@ from engine.core.plans import EvictStep, LoadStep, Plan, Tier
 from engine.core.prediction import NOTHING, predict
 from engine.scheduler.board import TICK_S, Board
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job
-from engine.scheduler.slab_flow import is_whole, read_if_needed, read_too_long, stop_reading
+from engine.scheduler.slab_flow import is_whole, read_if_needed, read_too_long, reading_phase, stop_reading
 
 _FARNESS: Final[dict[Tier, int]] = {"ram": 0, "disk": 1, "source": 2}
 
@@ -56,7 +56,7 @@ def fetch(board: Board, job: Job, agreed: Plan) -> Flow:
                 job.mishap = failure.reason
             leaving = [r for e in _leaving(agreed) if (r := board.state.find(e.model, e.device))]
             read_if_needed(board, job, step.model, leaving)
-            incoming.hear((yield "read"))
+            incoming.hear((yield reading_phase(board, step.model)))
             if job.withdrawn or board.now.mono_s >= deadline_s:
                 stop_reading(board, step.model)
                 job.stop_if_withdrawn()

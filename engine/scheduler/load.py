@@ -20,7 +20,7 @@ from engine.scheduler.effects import BindModel, DropSlab, KillWorker
 from engine.scheduler.evict import clear, depart
 from engine.scheduler.jobs import Broken, Flow, Incoming, Job, NoRoom, Overtaken, Withdrawn
 from engine.scheduler.messages import BindFailed, LoadReport, ModelBound
-from engine.scheduler.slab_flow import is_whole, read_too_long, stop_reading, wait_until_open
+from engine.scheduler.slab_flow import is_whole, read_too_long, reading_phase, stop_reading, wait_until_open
 from engine.worker.protocol import Bound
 
 HOPELESS_S: Final = 2.0
@@ -184,7 +184,7 @@ def _bind_report(
         elif is_late and not killed:
             killed = True
             board.emit(KillWorker(device))
-        report = yield "copy" if whole else "read"
+        report = yield "copy" if whole else reading_phase(board, model)
     return report
 
 

@@ -58,7 +58,7 @@ class SelfIssued:
             # victims behind it, it waits anew: a device has refused the room that they made.
             claimed = any(r.stage in ("pending", "loading") for r in self._board.state.of(model))
             phase = job.clock.phase
-            waits = (phase == "queue" or (phase == "read" and not claimed)) and not job.evicted
+            waits = (phase == "queue" or (phase in ("prepare", "read") and not claimed)) and not job.evicted
             may_end = phase == "drain" or waits
             if own and may_end:
                 job.withdrawn = f"nobody waits for {model} any more"

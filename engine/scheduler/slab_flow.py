@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import goes_back, has_room, slabs_to_drop
+from engine.core.records import PhaseName
 from engine.core.state import Resident, Slab
 from engine.scheduler.board import Board
 from engine.scheduler.effects import DropSlab, ReadSlab, StopReading, WriteBackSlab
@@ -40,7 +41,7 @@ def wait_until_open(board: Board, job: Job, incoming: Incoming, deadline_s: floa
         read_if_needed(board, job, model)
         if (slab := board.state.ram.find(model)) is not None and slab.stage in ("filling", "kept"):
             return
-        incoming.hear((yield "read"))
+        incoming.hear((yield reading_phase(board, model)))
         if board.state.find(model, incoming.device) is None:
             raise Broken(f"the worker of {incoming.device} ended while {model} was read", passing=True)
         if job.withdrawn or board.now.mono_s >= deadline_s:
@@ -111,6 +112,11 @@ def _put_slab(board: Board, slab: Slab, leaving: Collection[Resident] = ()) -> N
 def read_too_long(board: Board, model: ModelName) -> Broken:
     """The failure of a load whose slab does not come in time."""
     return Broken(f"reading {model} took longer than {board.patience.load_s:.0f} s", passing=True)
+
+
+def reading_phase(board: Board, model: ModelName) -> PhaseName:
+    """What is waited for while the model's bytes are not in the RAM tier: that they are prepared, or read."""
+    return "read" if board.state.models[model].prepared else "prepare"
 
 
 def is_whole(board: Board, model: ModelName) -> bool:

@@ -1,19 +1,24 @@
-"""What every request passes: the peer's user, the protocol's version, the read-only mode; and errors become JSON."""
+"""What every request passes: the peer's user, the protocol's version, the read-only mode; who asks is told to the engine, and
+errors become JSON."""
 
 from __future__ import annotations
 
 import logging
 import os
+import pwd
 from collections.abc import Awaitable, Callable
+from functools import cache
 from math import ceil
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from engine.api import PROTOCOL, EngineError
+from engine.api import ASKER, PROTOCOL, EngineError
+from engine.core.insight.request_figures import Asker
 from engine.core.serialization import Undecodable, to_json
-from engine.transport import peer_uid
+from engine.transport import Peer, peer_of
 from engine.wire import (
     MODE_HEADER,
     PROTOCOL_HEADER,
@@ -49,8 +54,14 @@ def gate(*, read_only: bool) -> Middleware:
 
     @web.middleware
     async def pass_gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refused = _foreigner(request) or _stranger(request) or _watcher(request, read_only)
-        return problem_response(refused) if refused else await _answer(request, handler)
+        peer = None if request.transport is None else peer_of(request.transport.get_extra_info("socket"))
+        if peer is None:
+            return problem_response(WireProblem("forbidden", "the connection has gone"))
+        if refused := foreign(peer.uid) or _stranger(request) or _watcher(request, read_only):
+            return problem_response(refused)
+        if request.method == "POST":  # who only looks asks no model for anything
+            ASKER.set(_asker(peer))
+        return await _answer(request, handler)
 
     return pass_gate
 
@@ -67,10 +78,21 @@ async def mark_protocol(_request: web.Request, response: web.StreamResponse) -> 
     response.headers[PROTOCOL_HEADER] = str(PROTOCOL)
 
 
-def _foreigner(request: web.Request) -> WireProblem | None:
-    if request.transport is None:
-        return WireProblem("forbidden", "the connection has gone")
-    return foreign(peer_uid(request.transport.get_extra_info("socket")))
+def _asker(peer: Peer) -> Asker:
+    """The process by the name that it has now. The kernel says 0 for one that this container can't see."""
+    try:
+        name = Path(f"/proc/{peer.pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        name = ""
+    return Asker(pid=peer.pid or None, process=name, user=_user_name(peer.uid))
+
+
+@cache  # it is our own user each time, and a directory server may take long to say its name
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _stranger(request: web.Request) -> WireProblem | None:

@@ -112,6 +112,8 @@ def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: b
             web.post("/v1/commands", routes.submit),
             web.delete("/v1/commands/{id}", routes.cancel),
             web.post("/v1/run", routes.run),
+            web.get("/v1/requests", routes.requests),
+            web.delete("/v1/requests/{number}", routes.cancel_request),
             web.post("/v1/keep-alive", routes.keep_alive),
             web.post("/v1/reload", routes.reload),
             web.post("/v1/quiet", routes.keep_quiet),
@@ -137,11 +139,11 @@ class Routes:
         return _json(await self._engine.snapshot())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        after = _number(request, "after") if "after" in request.query else None
+        after = _number("after", request.query["after"]) if "after" in request.query else None
         return await send_lines(request, self._engine.events(after))
 
     async def records(self, request: web.Request) -> web.Response:
-        limit = _number(request, "limit") if "limit" in request.query else 100
+        limit = _number("limit", request.query["limit"]) if "limit" in request.query else 100
         return _json(await self._engine.records(limit))
 
     async def plan(self, request: web.Request) -> web.Response:
@@ -164,6 +166,12 @@ class Routes:
             # Awaited before the response begins: what fails until then still has a status of its own.
             first = await anext(events)
             return await send_lines(request, _lines(first, events))
+
+    async def requests(self, _request: web.Request) -> web.Response:
+        return _json(await self._engine.requests())
+
+    async def cancel_request(self, request: web.Request) -> web.Response:
+        return _json(await self._engine.cancel_request(_number("the request", request.match_info["number"])))
 
     async def keep_alive(self, request: web.Request) -> web.Response:
         asked = from_json(await request.read(), KeepAliveRequest)
@@ -190,8 +198,7 @@ def _json(answer: object) -> web.Response:
     return web.Response(body=to_json(answer), content_type="application/json")
 
 
-def _number(request: web.Request, name: str) -> int:
-    text = request.query[name]
+def _number(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise BadRequest(f"{name} must be a whole number of at most {_MOST_DIGITS} digits, not '{in_brief(text, 40)}'")
     return int(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from citadel_tui.cli.report_text import document
+from citadel_tui.cli.texts.report import document
 from engine.core.policy import Policy
 from engine.core.records import Entry
 from engine.paths import find_paths, make_folders

@@ -23,7 +23,7 @@ async def test_the_table_shows_both_shares_and_marks_synthetic_models(citadel: C
     assert (ran.status, ran.err) == (0, "")
     assert "the GPUs are virtual, in host RAM" in lines
     assert "DEVICE  HEALTH  MODELS  USED  BUDGET  TOTAL MiB  OF BUDGET  OF TOTAL  RESIDENTS" in lines
-    assert "gpu0    ok         480   480     512        640       94 %      75 %  phi-3-mini" in lines
+    assert "gpu0    ok         480   480     512        640        94%       75%  phi-3-mini" in lines
     assert "phi-3-mini (synthetic)  gpu0   ready    480  -         0         0      0.0" in lines
     assert "bge-base (synthetic)    disk   resting  438  -         0         0      0.0" in lines
 
@@ -79,7 +79,7 @@ async def test_a_figure_that_is_not_known_is_neither_zero_nor_left_out(
     engine.set_state(replace(state, devices={**state.devices, "gpu1": lost}))
     table = (await citadel("status")).out
     rows = list(csv.DictReader((await citadel("status", "--csv")).out.splitlines()))
-    assert "gpu1    lost         0     -     512        640        0 %         -  -" in table.splitlines()
+    assert "gpu1    lost         0     -     512        640         0%         -  -" in table.splitlines()
     assert "gpu1: the driver no longer answers" in table.splitlines()
     assert [row["used_bytes"] for row in rows] == ["0", "", "0"]
 

@@ -38,7 +38,7 @@ async def test_what_was_weighed_is_shown_with_its_figures(citadel: Citadel, engi
     lines = [line.strip() for line in (await citadel("why", "bge-base")).out.splitlines()]
 
     assert "losing e5-small (synthetic): 0.50 s = 2.50 expected requests × 0.20 s to bring it back" in lines
-    assert "gpu0: 371 MiB free of 512 MiB" in lines
+    assert "gpu0: 371 MiB free of a budget of 512 MiB" in lines
 
 
 async def test_a_model_that_is_where_it_was_brought_would_stay(citadel: Citadel, engine: ScriptedEngine) -> None:

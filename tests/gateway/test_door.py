@@ -44,8 +44,14 @@ async def test_only_who_shows_a_key_is_served_and_nothing_runs_for_others(
             assert "citadel keys add NAME" in refused.body["error"]["message"]
         assert scripted.asked == []
         assert (await door.post("/v1/embeddings", EMBED, bearing(secret))).status == 200
+        assert [asker.text for asker in scripted.askers] == ["key app"]
         remove_key(path, "app")
         assert (await door.post("/v1/embeddings", EMBED, bearing(secret))).status == 401
+
+
+async def test_where_no_key_is_needed_a_request_is_known_by_its_address(scripted: ScriptedEngine, door: Door) -> None:
+    await door.post("/v1/embeddings", EMBED)
+    assert [asker.text for asker in scripted.askers] == ["127.0.0.1"]
 
 
 async def test_a_file_of_keys_that_is_open_to_others_lets_nobody_in_and_says_why(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -68,6 +69,7 @@ class Desk:
         """Runs in the order in which they began."""
         self.has_begun = asyncio.Event()
         """Set when one has."""
+        self._numbers = itertools.count(1)
         self.runs = Runs(
             self.posted.append, self._run, self.clock, RequestDeadlines(), lambda _: "it waited for a place"
         )
@@ -82,7 +84,7 @@ class Desk:
         return asyncio.create_task(self._answer(task or Generate("a")))
 
     async def _answer(self, task: Task) -> list[RunEvent]:
-        events = self.runs.run("a", task, as_result)
+        events = self.runs.run(next(self._numbers), "a", task, as_result)
         try:
             return [event async for event in events]
         finally:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import CannotServe, DeadlinePassed, EngineError, Overloaded, RunStopped
+from engine.api import ASKER, CannotServe, DeadlinePassed, EngineError, Overloaded, RunStopped
 from engine.core.commands import Load, Submission
-from engine.core.insight.request_figures import TIMES_S, RequestFigures
+from engine.core.insight.request_figures import TIMES_S, Asker, RequestFigures
+from engine.core.records import Notice
 from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, TextPart
-from engine.runtime.request_watch import Granted, RequestWatch
+from engine.runtime.request_watch import Begin, Granted, RequestWatch
 from tests.runtime.live_engines import Box, scripted_engine
 
 MINILM, PHI = "all-MiniLM-L6-v2", "phi-3-mini"
@@ -56,11 +57,11 @@ class HandClock:
         return bool(self._sleepers)
 
 
-def run_of(*parts: str, error: EngineError | None = None) -> Callable[[Granted], AsyncGenerator[RunEvent, None]]:
+def run_of(*parts: str, error: EngineError | None = None) -> Begin:
     """A run that gets its device at once and says `parts`, then fails or ends."""
 
-    async def run(granted: Granted) -> AsyncGenerator[RunEvent, None]:
-        granted()
+    async def run(_number: int, granted: Granted) -> AsyncGenerator[RunEvent, None]:
+        granted("gpu0")
         for part in parts:
             yield TextPart(0, part)
         if error is not None:
@@ -70,8 +71,8 @@ def run_of(*parts: str, error: EngineError | None = None) -> Callable[[Granted],
     return run
 
 
-def refusal(error: EngineError) -> Callable[[Granted], AsyncGenerator[RunEvent, None]]:
-    async def run(_granted: Granted) -> AsyncGenerator[RunEvent, None]:
+def refusal(error: EngineError) -> Begin:
+    async def run(_number: int, _granted: Granted) -> AsyncGenerator[RunEvent, None]:
         raise error
         yield
 
@@ -145,19 +146,17 @@ async def test_whoever_goes_has_left_and_a_run_that_breaks_has_failed(tmp_path: 
         (refusal(DeadlinePassed("it waited too long")), RequestFigures(left=1)),
     ],
 )
-async def test_what_came_to_nothing_is_counted_by_how_it_ended(
-    run: Callable[[Granted], AsyncGenerator[RunEvent, None]], counted: RequestFigures
-) -> None:
+async def test_what_came_to_nothing_is_counted_by_how_it_ended(run: Begin, counted: RequestFigures) -> None:
     watch = RequestWatch(HandClock())
     with pytest.raises(EngineError):
-        async for _ in watch.follow("m", Generate("a"), run):
+        async for _ in watch.follow("m", Generate("a"), Asker(), run):
             pass
     assert watch.figures() == {"m": counted}
 
 
 async def test_an_answer_counts_at_once_whenever_its_reader_goes_on() -> None:
     watch = RequestWatch(HandClock())
-    following = watch.follow("m", Generate("a"), run_of("a", "b"))
+    following = watch.follow("m", Generate("a"), Asker(), run_of("a", "b"))
     said = [await anext(following) for _ in range(3)]
     assert isinstance(said[-1], RunResult)
     assert (watch.figures()["m"].in_flight, watch.figures()["m"].answered) == (0, 1)
@@ -167,7 +166,7 @@ async def test_an_answer_counts_at_once_whenever_its_reader_goes_on() -> None:
 
 async def test_a_request_that_nobody_iterates_was_never_asked() -> None:
     watch = RequestWatch(HandClock())
-    watch.follow("m", Embed(("a",)), run_of())
+    watch.follow("m", Embed(("a",)), Asker(), run_of())
     assert watch.figures() == {}
 
 
@@ -188,7 +187,7 @@ async def test_figures_are_renewed_while_they_change_and_no_longer() -> None:
     async with renewing(watch, told, clock):
         await clock.pass_(5)
         assert not clock.is_slept_on  # nothing was asked: nothing is looked at
-        async for _ in watch.follow("m", Generate("a"), run_of("a", "b")):
+        async for _ in watch.follow("m", Generate("a"), Asker(), run_of("a", "b")):
             pass
         await clock.slept.wait()
         await clock.pass_(TIMES_S / 2)
@@ -204,8 +203,31 @@ async def test_nothing_is_renewed_while_the_engine_keeps_quiet() -> None:
     clock, told = HandClock(), list[float]()
     watch = RequestWatch(clock)
     async with renewing(watch, told, clock, quiet=True):
-        async for _ in watch.follow("m", Generate("a"), run_of("a")):
+        async for _ in watch.follow("m", Generate("a"), Asker(), run_of("a")):
             pass
         await clock.slept.wait()
         await clock.pass_(30)
     assert told == []
+
+
+async def test_the_operator_cancels_one_request_and_whoever_asked_hears_who_did(tmp_path: Path) -> None:
+    async with scripted_engine(tmp_path) as box:
+        await box.engine.submit(Submission("1", Load(PHI, "gpu0")))
+        box.spawner.workers["gpu0"].may_finish.clear()
+        token = ASKER.set(Asker(key="app"))
+        asked = asyncio.ensure_future(box.engine.generate(PHI, "abc"))
+        await until(box, PHI, lambda found: found.in_flight == 1)
+        ASKER.reset(token)
+        (request,) = (await box.engine.requests()).requests
+        assert (request.model, request.device, request.asker.text) == (PHI, "gpu0", "key app")
+        assert (await box.engine.cancel_request(request.number)).asker == request.asker
+        with pytest.raises(RunStopped, match=rf"the operator cancelled this request \(number {request.number}\)"):
+            await asked
+        box.spawner.workers["gpu0"].may_finish.set()
+        assert (await figures_of(box, PHI)).left == 1
+        assert (await box.engine.requests()).requests == ()
+        newest = (await box.engine.records())[-1].entry
+        assert isinstance(newest, Notice)
+        assert newest.text == f"the operator cancelled request {request.number}, of {PHI}, asked by key app"
+        with pytest.raises(EngineError, match=rf"no request under way has the number {request.number}"):
+            await box.engine.cancel_request(request.number)

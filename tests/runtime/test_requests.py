@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from engine.api import CannotServe, DeadlinePassed, EngineUnreachable
+from engine.api import CannotServe, DeadlinePassed, EngineUnreachable, RunStopped
 from engine.core.tasks import Embed, Generate, RunResult, TextPart
 from engine.runtime.requests import RUN_ATTEMPTS
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, RunOutOfMemory
@@ -73,7 +73,7 @@ async def test_each_task_has_a_deadline_of_its_own() -> None:
 
 async def test_the_deadline_frees_the_device_though_the_client_does_not_take_what_came() -> None:
     desk = Desk()
-    events = desk.runs.run("a", Generate("a"), as_result)
+    events = desk.runs.run(1, "a", Generate("a"), as_result)
     first = asyncio.ensure_future(anext(events))
     run = await desk.granted()
     run.say(TextPart(0, "x"))
@@ -108,7 +108,7 @@ async def test_a_deadline_in_the_turn_in_which_the_lease_is_granted_is_kept() ->
 
 async def test_no_attempt_begins_after_the_deadline() -> None:
     desk = Desk()
-    events = desk.runs.run("a", Generate("a"), as_result)
+    events = desk.runs.run(1, "a", Generate("a"), as_result)
     first = asyncio.ensure_future(anext(events))
     run = await desk.granted()
     run.say(TextPart(0, "x"))
@@ -181,4 +181,46 @@ async def test_when_the_engine_ends_whoever_waits_or_comes_later_hears_so() -> N
     assert run.times_left == 1
     run.reply.set_exception(WorkerDied("exited with status 0"))
     await turns()
+    desk.check_nothing_is_left()
+
+
+async def test_a_request_that_is_cancelled_while_it_runs_leaves_its_worker_and_says_why() -> None:
+    desk = Desk()
+    asked = desk.ask()
+    run = await desk.granted()
+    assert desk.runs.cancel(1)
+    with pytest.raises(RunStopped, match="the operator cancelled this request"):
+        await asked
+    assert run.times_left == 1
+    run.reply.set_result(LEFT)
+    await turns()
+    desk.check_nothing_is_left()
+    assert not desk.runs.cancel(1)
+
+
+async def test_a_request_that_is_cancelled_while_it_waits_never_gets_its_lease() -> None:
+    desk = Desk()
+    asked = desk.ask()
+    await turns()
+    assert desk.runs.cancel(1)
+    with pytest.raises(RunStopped):
+        await asked
+    assert desk.on_workers == []
+    desk.check_nothing_is_left()
+
+
+async def test_a_request_that_is_cancelled_before_it_could_ask_for_a_lease_never_does() -> None:
+    desk, may_begin = Desk(), asyncio.Event()
+
+    async def made_ready() -> None:
+        await may_begin.wait()
+
+    events = desk.runs.run(7, "a", Generate("a"), as_result, made_ready=made_ready)
+    asked = asyncio.ensure_future(anext(events))
+    await turns()
+    assert desk.runs.cancel(7)
+    may_begin.set()
+    with pytest.raises(RunStopped):
+        await asked
+    assert desk.asked == []
     desk.check_nothing_is_left()

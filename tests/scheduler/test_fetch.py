@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from engine.api import Cancelled, Done, Failed
@@ -10,7 +11,7 @@ from engine.core.prediction import Rates
 from engine.core.sizes import MIB
 from engine.core.state import State
 from engine.scheduler.effects import BindModel, DropSlab, ReadSlab, ReleaseModel, StopReading
-from engine.scheduler.messages import SlabFailed, SlabRead
+from engine.scheduler.messages import SlabFailed, SlabOpened, SlabRead
 from tests.core.boxes import box, with_demand, with_resident, with_slab
 from tests.scheduler.scripted_world import World
 
@@ -48,6 +49,8 @@ def test_no_victim_leaves_while_a_model_is_prepared_however_long_that_takes() ->
     assert world.where() == {"a": "gpu0 ready"}
 
     world.waiting.remove(world.expect(ReadSlab))
+    world.send(SlabOpened("b", "source", 60 * MIB))
+    world.pass_time(1)
     world.send(SlabRead("b", "source", 60 * MIB))
     assert world.where() == {"a": "gpu0 leaving", "b": "gpu0 pending"}
     world.settle()
@@ -56,6 +59,8 @@ def test_no_victim_leaves_while_a_model_is_prepared_however_long_that_takes() ->
     assert isinstance(answer, Done)
     assert answer.switch is not None
     assert (answer.switch.tier, [step.tier for step in answer.plan.loads]) == ("source", ["source"])
+    assert answer.switch.phases.prepare == pytest.approx(100)
+    assert answer.switch.phases.read == pytest.approx(1)
 
 
 def test_weights_that_can_not_be_read_cost_nobody_its_place() -> None:

@@ -412,3 +412,10 @@ async def test_an_engine_can_be_stopped_without_waiting(api: EngineAPI) -> None:
     await api.stop(now=True)
     with pytest.raises(EngineUnreachable):
         await api.snapshot()
+
+
+async def test_requests_that_have_ended_are_not_listed_and_can_not_be_cancelled(api: EngineAPI) -> None:
+    await api.embed(SMALL, ["a"])
+    assert (await api.requests()).count == 0
+    with pytest.raises(EngineError, match="no request under way has the number 7"):
+        await api.cancel_request(7)

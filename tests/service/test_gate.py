@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
+from pwd import getpwuid
 from socket import AF_UNIX, socketpair
 
 import msgspec
@@ -15,7 +17,7 @@ from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
 from engine.service.gate import foreign
-from engine.transport import HttpRequest, exchange, peer_uid
+from engine.transport import HttpRequest, exchange, peer_of
 from engine.wire import STATUS, ErrorBody, error_in, problem_of
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
@@ -36,6 +38,7 @@ async def test_a_read_only_client_may_look_and_plan_but_change_nothing(
         watcher.cancel("1"),
         watcher.embed("bge-base", ["a cat"]),
         watcher.generate("phi-3-mini", "a cat"),
+        watcher.cancel_request(1),
         watcher.keep_quiet(15),
         watcher.reload(),
         watcher.restart_worker("gpu0"),
@@ -112,7 +115,14 @@ async def test_the_folder_and_the_socket_are_closed_to_others(remote: RemoteEngi
 def test_the_kernel_says_who_connected() -> None:
     ours, theirs = socketpair(AF_UNIX)
     with ours, theirs:
-        assert peer_uid(ours) == os.getuid()
+        assert peer_of(ours) == (os.getpid(), os.getuid())
+
+
+async def test_the_engine_is_told_which_process_asks(scripted: ScriptedEngine, remote: RemoteEngine) -> None:
+    await remote.embed("bge-base", ["a cat"])
+    (asker,) = scripted.askers
+    assert (asker.pid, asker.user) == (os.getpid(), getpwuid(os.getuid()).pw_name)
+    assert asker.process == await asyncio.to_thread(lambda: Path("/proc/self/comm").read_text().strip())
 
 
 def test_another_user_is_turned_away_and_oneself_is_not() -> None:

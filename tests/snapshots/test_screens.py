@@ -20,6 +20,7 @@ from tests.tui.busy_engines import busy_engine, with_gpus
 from tests.tui.consoles import NOON_S, Console
 from tests.tui.test_advice_page import Held
 from tests.tui.test_proposals import Proposing, busy_state
+from tests.tui.test_requests_page import ROWS, WRITER
 
 SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]
 Compare: TypeAlias = Callable[..., bool]
@@ -146,6 +147,17 @@ def compare(snap_compare: Compare, steps: Steps, size: tuple[int, int], look: Lo
 )
 def test_a_screen_looks_as_it_did(snap_compare: Compare, steps: Steps, size: tuple[int, int]) -> None:
     assert compare(snap_compare, steps, size, Look(UNICODE, "citadel"))
+
+
+async def requests_under_way(console: Console, engine: ScriptedEngine) -> None:
+    engine.under_way = (WRITER, ROWS)
+    await console.press("i")
+    await console.sees("2 requests under way")
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_requests_under_way_look_as_they_did(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert compare(snap_compare, requests_under_way, size, Look(UNICODE, "citadel"))
 
 
 @pytest.mark.parametrize("steps", [waterfall, loading, graphs])

@@ -56,6 +56,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "timeline": Deed(says("TIMELINE")),
     "tier": Deed(says("Kept, the first to go on top")),
     "devices": Deed(says("every device has a row of its own")),
+    "requests": Deed(says("no request is under way"), "requests who"),
     "graphs": Deed(lambda console, engine: console.app.screen.query_one("OverTime").display),
     "colours": Deed(lambda console, engine: console.app.theme == "citadel-light"),
     "bench": Deed(says("Benchmark: how long switches take")),

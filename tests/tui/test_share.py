@@ -14,7 +14,7 @@ from tests.tui.consoles import open_console
 
 ROW = (
     "phi-3-mini (synthetic): gpu0, ready, 480 MiB, 0 leases, 2 waiting, 12.3 requests a minute, 7.3 tokens a second, "
-    "first part 360 ms, p95 12.4 s, idle 1m, last switch 0.20 s"
+    "first part 360 ms, p95 12.4 s of 31 answers, idle 1m, last switch 0.20 s"
 )
 PLAN = """\
 LEAVES phi-3-mini (synthetic) from gpu0 (480 MiB)

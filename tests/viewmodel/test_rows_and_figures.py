@@ -173,6 +173,17 @@ def test_percentiles_are_measured_values_and_the_target_is_judged_by_the_95th() 
     assert UNICODE.no in text_of(summary_line(switches, Paper(100, UNICODE)))
 
 
+def test_percentiles_say_how_many_switches_they_are_of_and_which_are_not_counted() -> None:
+    others = [
+        replace(switch(9.0), tier="source"),
+        replace(switch(9.0), outcome="failed"),
+        replace(switch(9.0), tier="source"),
+    ]
+    switches = [switch(0.1), switch(0.2), *others]
+    assert "p95 0.20 s of 2" in text_of(summary_line(switches, Paper(80, UNICODE)))
+    assert text_of(summary_line(switches, Paper(100, UNICODE))).endswith("not counted: 2 prepared, 1 failed")
+
+
 def test_first_loads_are_told_of_where_nothing_else_was_timed() -> None:
     assert text_of(summary_line([], Paper(100, UNICODE))) == "no switch yet"
     first = replace(switch(0.4), tier="source")

@@ -165,8 +165,8 @@ def test_a_refusal_as_the_shell_prints_it() -> None:
     assert refusal_text(REFUSAL, str).splitlines()[:5] == [
         "refused: no device has room for b",
         "  80 MiB needed",
-        "  gpu0: 70 MiB free of 512 MiB, 10 MiB short",
-        "  gpu1: 90 MiB free of 512 MiB; it is lost",
+        "  gpu0: 70 MiB free of a budget of 512 MiB, 10 MiB short",
+        "  gpu1: 90 MiB free of a budget of 512 MiB; it is lost",
         "  in the way: model-0 on gpu0 (60 MiB), pinned",
     ]
 

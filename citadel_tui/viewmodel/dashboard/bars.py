@@ -163,5 +163,5 @@ def _shares(parts: Occupancy, width: int) -> tuple[str, str]:
     if width < SHARES_FROM:
         return "", ""
     of_budget = percent_text(parts.charged_bytes, parts.budget_bytes)
-    of_total = percent_text(parts.charged_bytes, parts.total_bytes)
-    return f" {of_budget:>4} of budget", f"{of_total:>4} of total"
+    of_total = percent_text(parts.used_bytes, parts.total_bytes)
+    return f" {of_budget:>4} of budget", f"{of_total:>4} of {mib(parts.total_bytes)} MiB total"

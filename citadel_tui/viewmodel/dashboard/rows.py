@@ -46,6 +46,8 @@ class ModelRow(Struct, frozen=True):
     first_part_s: float | None
     """Of the last minutes, as the next one: the median, and what one of twenty answers takes longer than."""
     p95_s: float | None
+    answered: int
+    """How many answers these times are of."""
     per_minute: float
     idle_s: float | None
     last_switch_s: float | None
@@ -90,6 +92,7 @@ def _row(
         per_s=figures.per_s,
         first_part_s=figures.first_part_s,
         p95_s=figures.p95_s,
+        answered=figures.answered,
         per_minute=model.demand.per_minute,
         idle_s=None if model.demand.last_s is None else scene.now_s - model.demand.last_s,
         last_switch_s=switch.total_s if switch else None,
@@ -173,11 +176,18 @@ def row_text(row: ModelRow) -> str:
         f"{row.waiting} waiting" if row.waiting else "",
         f"{row.per_minute:.1f} requests a minute",
         f"{rate} {unit_of_work(row.task)} a second" if (rate := rate_text(row.per_s)) else "",
-        "" if row.p95_s is None else f"first part {latency_text(row.first_part_s)}, p95 {latency_text(row.p95_s)}",
+        _times_text(row),
         "" if row.idle_s is None else f"idle {idle_text(row.idle_s)}",
         "" if row.last_switch_s is None else f"last switch {seconds_text(row.last_switch_s)}",
     ]
     return ", ".join(filter(None, facts))
+
+
+def _times_text(row: ModelRow) -> str:
+    if row.p95_s is None:
+        return ""
+    answers = count_text(row.answered, "answer", "answers")
+    return f"first part {latency_text(row.first_part_s)}, p95 {latency_text(row.p95_s)} of {answers}"
 
 
 # ── filter words ──────────────────────────────────────────────────────────────────────────────────

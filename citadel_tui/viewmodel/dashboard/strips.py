@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Final
@@ -97,6 +98,8 @@ class Summary(Struct, frozen=True):
     p95_s: float
     efficiency: float | None
     """Median of floor ÷ measured, over the switches that have a floor."""
+    left_out: tuple[str, ...] = ()
+    """Loads that the times are not of, in words: "2 prepared", "1 failed"."""
 
 
 def summary(switches: Sequence[Switch]) -> Summary | None:
@@ -106,7 +109,22 @@ def summary(switches: Sequence[Switch]) -> Summary | None:
         return None
     totals = [s.total_s for s in done]
     known = [s.efficiency for s in done if s.efficiency is not None]
-    return Summary(len(done), nearest_rank(totals, 0.5), nearest_rank(totals, 0.95), median(known) if known else None)
+    efficiency = median(known) if known else None
+    return Summary(len(done), nearest_rank(totals, 0.5), nearest_rank(totals, 0.95), efficiency, _left_out(switches))
+
+
+def _left_out(switches: Sequence[Switch]) -> tuple[str, ...]:
+    why = Counter(_why_not_timed(switch) for switch in switches if switch.plan.loads)
+    return tuple(f"{count} {words}" for words, count in why.items() if words)
+
+
+def _why_not_timed(switch: Switch) -> str:
+    """Why its time is not that of one load; empty where it is."""
+    if switch.outcome != "done":
+        return switch.outcome
+    if len(switch.plan.loads) > 1:
+        return "of several models"
+    return "prepared" if switch.tier == "source" else ""
 
 
 def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
@@ -114,7 +132,7 @@ def timed_loads(switches: Sequence[Switch]) -> list[Switch]:
 
     A model's very first load is left out: it prepares the model, once for all later switches.
     """
-    return [s for s in switches if s.outcome == "done" and len(s.plan.loads) == 1 and s.tier != "source"]
+    return [s for s in switches if s.plan.loads and not _why_not_timed(s)]
 
 
 def summary_line(switches: Sequence[Switch], paper: Paper) -> Line:
@@ -125,9 +143,10 @@ def summary_line(switches: Sequence[Switch], paper: Paper) -> Line:
         return (Span("first loads prepare, and are not timed" if prepared else "no switch yet", "dim"),)
     met = found.p95_s < SWITCH_TARGET_S
     verdict = Span(f"{paper.glyphs.yes if met else paper.glyphs.no}", "good" if met else "bad")
-    line = [Span(f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}  target < 2 s "), verdict]
-    if found.efficiency is not None and paper.width >= 76:
+    times = f"p50 {seconds_text(found.p50_s)}  p95 {seconds_text(found.p95_s)}"
+    line = [Span(times), Span(f" of {found.count}", "dim"), Span("  target < 2 s "), verdict]
+    if found.efficiency is not None and paper.width >= 80:
         line.append(Span(f"  efficiency {found.efficiency:.2f}"))
-    if paper.width >= 100:
-        line.append(Span(f"  {count_text(found.count, 'switch', 'switches')}", "dim"))
+    if found.left_out and paper.width >= 100:
+        line.append(Span(f"  not counted: {', '.join(found.left_out)}", "dim"))
     return tuple(line)

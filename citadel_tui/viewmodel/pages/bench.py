@@ -26,7 +26,8 @@ from engine.core.state import State
 
 THRESHOLD: Final = 0.1
 """A median that has grown by more, and by more than chance, is called slower, as `citadel bench compare` does."""
-_NUMBER: Final = 8
+_NUMBER: Final = 7
+_COUNT: Final = 3
 _STEPS: Final = 32
 _ROWS: Final = 4
 _ENOUGH_FOR_A_SHAPE: Final = 3
@@ -195,7 +196,13 @@ def result_lines(results: Sequence[Series | Omission], paper: Paper) -> tuple[Li
 
 def _heads(names: int, width: int) -> Line:
     wide = (right("MAX", _NUMBER), right("EFF", 5)) if width >= _WIDE else ()
-    figures = (right("P50", _NUMBER), right("P95", _NUMBER), *wide, right(f"<{SWITCH_TARGET_S:g} s", 6))
+    figures = (
+        right("N", _COUNT),
+        right("P50", _NUMBER),
+        right("P95", _NUMBER),
+        *wide,
+        right(f"<{SWITCH_TARGET_S:g} s", 6),
+    )
     return (Span(left("SERIES, ms", names) + "".join(figures), "head"),)
 
 
@@ -209,7 +216,11 @@ def _row(series: Series, names: int, paper: Paper) -> Line:
         Span(
             left(mark + _name(series.subject, names - len(mark), paper.glyphs), names, paper.glyphs.ellipsis), "strong"
         ),
-        Span("".join(right(ms_text(seconds), _NUMBER) for seconds in times) + efficiency),
+        Span(
+            right(str(whole.count), _COUNT)
+            + "".join(right(ms_text(seconds), _NUMBER) for seconds in times)
+            + efficiency
+        ),
         Span(right("yes" if kept else "NO", 6), "good" if kept else "bad"),
     )
 
@@ -258,7 +269,7 @@ def _compared(comparison: BenchComparison, names: int, paper: Paper) -> tuple[Li
 def _names(subjects: Iterable[BenchSubject], paper: Paper) -> int:
     """Cells for what is measured, as far as the figures leave room for it."""
     longest = max((len(_name(subject, _MOST_NAME, paper.glyphs)) for subject in subjects), default=0)
-    figures = 3 * _NUMBER + 11 if paper.width >= _WIDE else 3 * _NUMBER
+    figures = _COUNT + 3 * _NUMBER + (11 if paper.width >= _WIDE else 0)
     return max(min(longest + 1, _MOST_NAME, paper.width - figures), 8)
 
 

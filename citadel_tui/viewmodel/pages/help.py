@@ -27,7 +27,7 @@ _COLOURS: Final[tuple[tuple[Role, str, str], ...]] = (
 _STATES: Final = (
     ("ready", "answers requests on its device"),
     ("pending", "planned; it waits until its room is proven"),
-    ("read, copy", "under way, with the share of its bytes that have come; likewise bind and warm"),
+    ("read, copy", "under way, with the share of its bytes that have come; likewise prepare, bind and warm"),
     ("draining", "to leave once its running requests have ended; a new one still keeps it"),
     ("leaving", "gone for good; its bytes count until the device shows them free"),
     ("waiting", "wanted, and waits for what the line below the table says"),
@@ -56,6 +56,7 @@ _WORDS: Final = (
     ("switch", "a plan that was carried out and changed who is resident"),
     ("queue, drain", "phases of a switch: waiting for its turn and room; for victims' leases to end"),
     ("evict, settle", "taking victims off; until the device shows their bytes free"),
+    ("prepare", "a phase of a switch: writing a model's slab from its source, once"),
     ("read, copy", "from the disk to the RAM tier; from there to the device"),
     ("bind, warm", "pointing the model at its bytes; a first run, so that no request pays for it"),
     ("write-back", "a victim's weights on their way back to the RAM tier, where that pays"),
@@ -226,7 +227,8 @@ _BENCH: Final = _points(
     "`citadel bench`, or b in the console, takes a model off its device and loads it again, over and over, and measures it.",
     "Who has to leave meanwhile is named first and needs a yes. Afterwards, and when it is stopped, everything is put back.",
     "from ram: the RAM tier has the weights; page-cache and disk: the RAM tier does not; resident: a request on a ready model.",
-    "p50 and p95 are of whole switches. EFF is the time that a bare copy of the bytes needs, as a share of what was measured.",
+    "p50 and p95 are of N whole switches, those that failed left out. EFF is the time that a bare copy of the bytes needs, as a "
+    "share of what was measured.",
     "The console saves each run in the state folder's bench/; `citadel bench compare BEFORE.json AFTER.json` holds two "
     "against each other: slower means by more than 10 %, and by more than chance.",
 )

@@ -58,7 +58,7 @@ def _loaded(state: State, load: LoadStep, switch: Switch) -> State:
                 return replace(state, page_cache=learn(rates, weights_bytes, seconds))
             return replace(state, disk=learn(state.disk, weights_bytes, seconds))
         case "source":
-            return replace(state, source=learn(state.source, weights_bytes, phases.read))
+            return replace(state, source=learn(state.source, weights_bytes, phases.prepare + phases.read))
         case "ram" | None:
             return state
 

@@ -1,12 +1,13 @@
 """How requests fare: for each model what is in flight, how fast it goes, how long answers take, and what came to nothing.
 
 The log is told of each request's life, with the time; figures are of the last minutes, and of the newest answers at most, so
-that it never grows. A request's work is spread evenly over the time that it ran: one that ends after a minute of work does not
-look like a minute's work in an instant.
+that it never grows. It also lists the requests under way, each with who asks. A request's work is spread evenly over the time
+that it ran: one that ends after a minute of work does not look like a minute's work in an instant.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.names import ModelName
+from engine.core.names import DeviceId, ModelName
+from engine.core.tasks import KIND_OF, Task, TaskKind
 
 Outcome: TypeAlias = Literal["answered", "failed", "refused", "left"]
 """How a request ended. `refused`: before it ran, such as by a full queue. `left`: its client went, its deadline passed, or the
@@ -29,8 +31,59 @@ KEPT_ANSWERS: Final = 512
 """Of each model: a busy one answers more in five minutes, and its newest tell enough."""
 RENEWED_S: Final = 1.0
 """Rates and times are worked out at most so often: nobody reads faster, and a screen is not repainted for nothing."""
+LISTED_REQUESTS: Final = 256
+"""Of the requests under way, the oldest so many are told one by one; the rest are counted."""
 _DIGITS: Final = 3
 """That count: figures that differ in later ones are no news."""
+
+
+class Asker(Struct, frozen=True):
+    """Who asks, as whoever let them in knows them: by a key, from an address where no key is needed, or as a process of this
+    machine. All of it empty: the engine's own process."""
+
+    key: str = ""
+    """The name of the key."""
+    address: str = ""
+    pid: int | None = None
+    process: str = ""
+    """The process's name when it asked."""
+    user: str = ""
+
+    @property
+    def text(self) -> str:
+        """As people are told it: "key app", "python3 4242 (ann)", "127.0.0.1"."""
+        if self.key:
+            return f"key {self.key}"
+        if self.user:
+            return f"{self.process or 'process'} {self.pid or 'of another container'} ({self.user})"
+        return self.address or "the engine's own process"
+
+
+class RequestUnderWay(Struct, frozen=True):
+    """One request that has not ended."""
+
+    number: int
+    """By which it can be cancelled: 1 is the first since the engine started."""
+    asker: Asker
+    model: ModelName
+    task: TaskKind
+    work: int
+    """What was asked for: rows, or the most tokens to be written."""
+    age_s: float
+    """Since it came."""
+    device: DeviceId | None = None
+    """Where it runs, or waits for its turn there; None while it has no device."""
+    device_s: float | None = None
+    """For how long the device has had it."""
+    parts: int = 0
+    """Parts of a text that have come, a token each at most times. Rows come all at once."""
+
+
+class RequestsUnderWay(Struct, frozen=True):
+    """The oldest requests that have not ended, the oldest first, and how many there are in all."""
+
+    requests: tuple[RequestUnderWay, ...] = ()
+    count: int = 0
 
 
 class RequestFigures(Struct, frozen=True):
@@ -70,7 +123,11 @@ class _Answered(NamedTuple):
 
 class _Ongoing(Struct):
     model: ModelName
+    task: TaskKind
+    work: int
+    asker: Asker
     asked_s: float
+    device: DeviceId | None = None
     granted_s: float | None = None
     first_s: float | None = None
     last_s: float = 0.0
@@ -102,15 +159,15 @@ class RequestLog:
         self._ongoing: dict[int, _Ongoing] = {}
         self._past: defaultdict[ModelName, _Past] = defaultdict(_no_past)
 
-    def asked(self, number: int, model: ModelName, now_s: float) -> None:
+    def asked(self, number: int, model: ModelName, task: Task, asker: Asker, now_s: float) -> None:
         """A request came."""
-        self._ongoing[number] = _Ongoing(model, now_s)
+        self._ongoing[number] = _Ongoing(model, KIND_OF[type(task)], task.work, asker, now_s)
         self._past[model]  # from now on there are figures of it
 
-    def granted(self, number: int, now_s: float) -> None:
-        """It runs from now on; told again where it begins anew, which begins its parts anew."""
+    def granted(self, number: int, device: DeviceId, now_s: float) -> None:
+        """It runs there from now on; told again where it begins anew, which begins its parts anew."""
         request = self._ongoing[number]
-        request.granted_s = now_s
+        request.device, request.granted_s = device, now_s
         request.parts = 0
 
     def said(self, number: int, now_s: float) -> None:
@@ -134,6 +191,21 @@ class RequestLog:
             past.answers.append(_Answered(began_s, now_s, seconds, first_s - request.asked_s, work))
             past.done += work
             past.is_new = True
+
+    def under_way(self, now_s: float) -> RequestsUnderWay:
+        """Who waits and who runs. Requests are kept in the order in which they came."""
+        oldest = itertools.islice(self._ongoing, LISTED_REQUESTS)
+        return RequestsUnderWay(tuple(self._told(number, now_s) for number in oldest), len(self._ongoing))
+
+    def one_under_way(self, number: int, now_s: float) -> RequestUnderWay | None:
+        """None where it has ended, or never was."""
+        return self._told(number, now_s) if number in self._ongoing else None
+
+    def _told(self, number: int, now_s: float) -> RequestUnderWay:
+        its = self._ongoing[number]
+        device_s = None if its.granted_s is None else now_s - its.granted_s
+        about = number, its.asker, its.model, its.task, its.work
+        return RequestUnderWay(*about, now_s - its.asked_s, its.device, device_s, its.parts)
 
     def is_moving(self, now_s: float) -> bool:
         """Whether figures may change though nothing more happens: while answers are kept, which grow old."""

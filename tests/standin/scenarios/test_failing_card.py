@@ -7,7 +7,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from engine.api import CannotServe, Done, Embeddings, Snapshot
+from engine.answers import Embeddings
+from engine.api import CannotServe, Done, Snapshot
 from engine.client import RemoteEngine
 from engine.core.commands import Load
 from engine.core.devices import Health

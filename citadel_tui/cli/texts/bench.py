@@ -114,7 +114,7 @@ def _parts(repeats: Sequence[Repeat]) -> tuple[str, ...]:
     """Medians of what the switches were made of; dashes where nothing was switched."""
     phases = [repeat.load_phases for repeat in repeats]
     parts = [[p.read for p in phases], [p.copy for p in phases], [p.bind for p in phases], [p.warm for p in phases]]
-    rest = [p.queue + p.drain + p.evict + p.settle for p in phases]
+    rest = [p.queue + p.drain + p.evict + p.settle + p.prepare for p in phases]
     floors = [repeat.floor_s for repeat in repeats if repeat.floor_s is not None]
     return tuple(middle_text(values) for values in ([repeat.evict_s for repeat in repeats], *parts, rest, floors))
 
@@ -169,7 +169,7 @@ def _parts_ms(series: Series) -> tuple[float, ...]:
         return (1e3 * median(series.requests_s),)
     loads = [repeat.load_phases for repeat in series.repeats]
     known = [[getattr(phases, part) for phases in loads] for part in _PARTS[1:-1]]
-    rest = [phases.queue + phases.drain + phases.evict + phases.settle for phases in loads]
+    rest = [phases.queue + phases.drain + phases.evict + phases.settle + phases.prepare for phases in loads]
     evictions = [repeat.evict_s for repeat in series.repeats]
     return tuple(1e3 * median(seconds) for seconds in (evictions, *known, rest))
 
