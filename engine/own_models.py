@@ -200,7 +200,8 @@ class OwnModels:
             settings = load_settings(self._folder, self._environment, dotenv, cards.inventory)
         finally:
             await probe.close()
-        return _Grounds(settings, device_specs(settings, read_host_memory().total_bytes), paths.cache)
+        host = read_host_memory()
+        return _Grounds(settings, device_specs(settings, host.total_bytes, host.all_of_it), paths.cache)
 
 
 class _Grounds(Struct, frozen=True):

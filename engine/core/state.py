@@ -158,10 +158,13 @@ class RamTier(Struct, frozen=True, dict=True):
     """The budgeted host copies. Slabs that a CPU resident runs from are charged to the CPU, not to the tier."""
 
     budget_bytes: int
+    """What it may hold now: less than `most_bytes` while the host has not so much."""
     max_models: int
     slabs: tuple[Slab, ...] = ()
     displaced: int = 0
     """How many slabs have left for want of room since the engine started."""
+    most_bytes: int | None = None
+    """What the configuration gives it; None where the host's memory does not matter, as in simulations."""
 
     def find(self, model: ModelName) -> Slab | None:
         """The slab of `model`, if there is one."""

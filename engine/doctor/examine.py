@@ -12,7 +12,13 @@ from msgspec import Struct
 
 from engine.doctor.checks.cards import check_card_memory, check_cards, check_config, check_cuda, check_visible
 from engine.doctor.checks.driver import check_device_nodes, check_driver
-from engine.doctor.checks.host import check_container, check_disk, check_page_locking, check_shared_memory
+from engine.doctor.checks.host import (
+    check_container,
+    check_disk,
+    check_memory_limit,
+    check_page_locking,
+    check_shared_memory,
+)
 from engine.doctor.checks.software import check_python, check_torch
 from engine.doctor.finding import Finding
 from engine.doctor.machine import DoctorFacts
@@ -27,6 +33,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_driver,
     check_device_nodes,
     check_container,
+    check_memory_limit,
     check_cuda,
     check_visible,
     check_cards,

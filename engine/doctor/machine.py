@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from engine.core.devices import Health
+from engine.devices.control_groups import MemoryLimit
 from engine.devices.troubles import NvmlState
 
 Capability: TypeAlias = tuple[int, int]
@@ -127,8 +128,8 @@ class Host(Struct, frozen=True):
     user: str = ""
     container: str = ""
     """Which hint says that this is a container; empty on a plain machine."""
-    container_memory_bytes: int | None = None
-    """The memory limit of our control group; None when there is none."""
+    memory_limit: MemoryLimit | None = None
+    """The smallest of our control groups, a container's or a service's; None when there is none."""
     shm_bytes: int | None = None
     """Size of /dev/shm; None when there is none."""
     memlock_bytes: int | None = None

@@ -58,7 +58,7 @@ class ModelLook(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) -> Start:
+def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path, ram_tier_bytes: int) -> Start:
     """Nobody resident, every device `starting`. A model whose weights are not there is known, and says so when it is asked for.
 
     Raises SettingsError when a model fits no device at all.
@@ -69,7 +69,7 @@ def initial_state(settings: Settings, specs: Sequence[DeviceSpec], cache: Path) 
     warnings += check_models_fit(settings, specs, models)
     lost_since_s = {card.uuid: card.lost_since_s for card in settings.cards.values()}
     devices = {spec.id: _device(spec, lost_since_s.get(spec.uuid or "")) for spec in specs}
-    ram = RamTier(int(settings.ram_tier.budget_bytes), settings.ram_tier.max_models)
+    ram = RamTier(ram_tier_bytes, settings.ram_tier.max_models, most_bytes=ram_tier_bytes)
     sources = {name: look.source for name, look in looks.items() if look.source is not None}
     return Start(State(devices, models, ram, disk=_DISK_GUESS, source=_SOURCE_GUESS), sources, tuple(warnings))
 

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from engine.clock import Clock
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.names import DeviceId
-from engine.devices.host import HostMemory, external_bytes, read_host_memory
+from engine.core.names import CPU, DeviceId
+from engine.devices.host import SPARED_BYTES, HostMemory, external_bytes, read_host_memory
 from engine.devices.readings import CardReader
 from engine.runtime.workers import Workers
-from engine.scheduler.messages import DeviceRead, Message
+from engine.scheduler.messages import DeviceRead, HostRead, Message
 
 QUIET_INTERVAL_S: Final = 10.0
 """Between two readings while nothing depends on them."""
@@ -21,11 +23,19 @@ QUIET_INTERVAL_S: Final = 10.0
 class Sampler:
     """Reads cards through the driver, and slices of host RAM from what the host has left."""
 
-    def __init__(self, specs: dict[DeviceId, DeviceSpec], cards: CardReader, clock: Clock, interval_s: float) -> None:
+    def __init__(
+        self,
+        specs: dict[DeviceId, DeviceSpec],
+        cards: CardReader,
+        clock: Clock,
+        interval_s: float,
+        read_host: Callable[[], HostMemory] = read_host_memory,
+    ) -> None:
         self._specs: Final = specs
         self._cards: Final = cards
         self._clock: Final = clock
         self._interval_s: Final = interval_s
+        self._read_host: Final = read_host
 
     @property
     def quiet_interval_s(self) -> float:
@@ -33,13 +43,14 @@ class Sampler:
         return max(self._interval_s, QUIET_INTERVAL_S)
 
     async def run(self, workers: Workers, post: Callable[[Message], None], rest: Rest) -> None:
-        """Post one DeviceRead a device each interval, or each quiet one while it may rest, until cancelled."""
+        """Post one DeviceRead a device and one HostRead each interval, or each quiet one while it may rest, until cancelled."""
         while True:
-            host = read_host_memory()
+            host = self._read_host()
             cards = await self._cards.read(self._specs, workers.own_use)
             for device, spec in self._specs.items():
                 reading = cards.get(device) or self._of_host(spec, workers.used_bytes[device], host)
                 post(DeviceRead(device, reading))
+            post(HostRead(_passed_through(host)))
             await self._pause(rest)
 
     async def _pause(self, rest: Rest) -> None:
@@ -54,8 +65,19 @@ class Sampler:
         await self._cards.close()
 
     def _of_host(self, spec: DeviceSpec, used_bytes: int, host: HostMemory) -> Reading:
-        taken_bytes = external_bytes(spec.total_bytes, used_bytes, host)
+        counted_on = _usable(host) if spec.id == CPU else _passed_through(host)
+        taken_bytes = external_bytes(spec.total_bytes, used_bytes, replace(host, available_bytes=max(0, counted_on)))
         return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=self._clock.now())
+
+
+def _usable(host: HostMemory) -> int:
+    """Bytes that are left for models; less than none where what is to be spared is not there."""
+    return host.available_bytes - SPARED_BYTES
+
+
+def _passed_through(host: HostMemory) -> int:
+    """Of these, for a virtual GPU or for the RAM tier: a slab that comes to the one lies in the other meanwhile."""
+    return _usable(host) // 2
 
 
 class Rest:

@@ -19,10 +19,12 @@ from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
 from engine.core.sizes import format_size
+from engine.devices.host import HostMemory, read_host_memory
 from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
 from engine.weights.arena import Arena
 from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped, WeightsError
+from engine.weights.estimates import preparing_bytes
 from engine.weights.integrity import SlabCondition, disown, find_damage
 from engine.weights.layout import SLAB_FILE
 from engine.weights.page_cache import MOSTLY, cached_share
@@ -77,7 +79,9 @@ class SlabStore:
         spawner: WorkerSpawner,
         clock: Clock,
         not_answering_s: float,
+        read_host: Callable[[], HostMemory] = read_host_memory,
     ) -> None:
+        self._read_host: Final = read_host
         self._specs = dict(specs)
         self._sources = dict(sources)
         self._cache = cache
@@ -242,6 +246,7 @@ class SlabStore:
     async def _prepare(
         self, model: ModelName, folder: Path, fetch: _Fetch, on_progress: Callable[[float], None]
     ) -> None:
+        await asyncio.to_thread(self._check_memory, model)
         config = WorkerConfig(None, "none", 0, ArenaSize(self._arena.size_bytes))
         try:
             fetch.preparer = await self._spawner.spawn(config)
@@ -255,6 +260,16 @@ class SlabStore:
                 await fetch.preparer.close()
         if fetch.stopped.is_set():
             raise ReadStopped(f"preparing {model} was taken back")
+
+    def _check_memory(self, model: ModelName) -> None:
+        """Raises WeightsError where the host has too little for preparing the model: better said than ended by the kernel."""
+        needs_bytes, host = preparing_bytes(self._specs[model], self._sources[model]), self._read_host()
+        if needs_bytes > host.available_bytes:
+            needs, left, all_there_is = map(format_size, (needs_bytes, host.available_bytes, host.total_bytes))
+            raise WeightsError(
+                f"{model} is not prepared: that takes about {needs} of memory for a while, and {left} are left of {all_there_is},"
+                f" {host.all_of_it}; take other models off, end other programs, or allow it more"
+            )
 
     async def _ask_to_prepare(
         self, worker: WorkerHandle, model: ModelName, folder: Path, on_progress: Callable[[float], None]

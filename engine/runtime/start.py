@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,9 @@ from engine.core.commands import OWN_IDS, Load, Submission
 from engine.core.devices import DeviceSpec
 from engine.core.insight.reference_box import slow_switches
 from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.plans import LoadStep
 from engine.core.policy import Policy
-from engine.core.records import Record, Residency
+from engine.core.records import Record, Residency, Switch
 from engine.core.sizes import GIB
 from engine.core.state import State
 from engine.devices.host import read_host_memory
@@ -55,7 +56,7 @@ from engine.runtime.slab_store import SlabStore
 from engine.scheduler.board import Patience, QueueBounds
 from engine.scheduler.messages import Submit
 from engine.scheduler.scheduler import Scheduler
-from engine.settings import Settings, device_specs, find_dotenv, load_settings
+from engine.settings import Settings, device_specs, find_dotenv, load_settings, ram_tier_bytes
 from engine.version import VERSION
 from engine.weights.arena import Arena
 from engine.weights.sources import Source
@@ -102,8 +103,9 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     cards = await asyncio.to_thread(take_inventory, paths, probe.facts, clock.now())
     read_settings = partial(load_settings, config, environment, find_dotenv(config, Path.cwd()), cards.inventory)
     settings = read_settings()
-    specs = device_specs(settings, read_host_memory().total_bytes)
-    start = initial_state(settings, specs, paths.cache)
+    host = read_host_memory()
+    specs = device_specs(settings, host.total_bytes, host.all_of_it)
+    start = initial_state(settings, specs, paths.cache, ram_tier_bytes(settings, host.total_bytes))
     journal = Journal(paths.journal, Bounds(settings.journal.max_bytes, settings.journal.files))
     left = await asyncio.to_thread(journal.read_back)
     past = left.records[-HISTORY_RECORDS:]
@@ -126,7 +128,14 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
         engine.note("warning", warning)
     uuids = settings.card_uuids
     make_executor = executor_maker(
-        scheduler.state, uuids, start.sources, paths.cache, footprints, clock, settings.monitoring.not_answering_s
+        scheduler.state,
+        uuids,
+        start.sources,
+        paths.cache,
+        footprints,
+        clock,
+        settings.monitoring.not_answering_s,
+        loaded_before(past) | {model.name for model in settings.models if model.preload},
     )
     reader = CardReader(probe, uuids)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
@@ -211,19 +220,27 @@ def executor_maker(
     footprints: FootprintStore,
     clock: Clock,
     not_answering_s: float,
+    wanted: Collection[ModelName],
 ) -> MakeExecutor:
     """Set up the arena, which is allocated here, and what else an executor for the devices and models of `state` needs.
 
-    `cards` has the UUIDs of devices on a card. A worker that prepares has `not_answering_s` for a sign of life.
+    `cards` has the UUIDs of devices on a card. A worker that prepares has `not_answering_s` for a sign of life. `wanted`: the
+    models that are likely to be loaded.
     """
-    ahead = touched_ahead(state, read_host_memory().available_bytes)
-    arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes)
+    available_bytes = read_host_memory().available_bytes
+    ahead, keeps = touched_ahead(state, wanted, available_bytes), keeps_pages(state, available_bytes)
+    arena = Arena(_arena_bytes(state), ahead.ram_tier_bytes, keeps)
     spawner = ForkServer(arena.fd, not_answering_s)
     specs = {name: known.spec for name, known in state.models.items()}
     store = SlabStore(specs, sources, cache, arena, spawner, clock, not_answering_s)
     workers = {
         device: _worker(
-            known.spec, len(state.devices) - 1, arena.size_bytes, cards.get(device), ahead.device_bytes.get(device, 0)
+            known.spec,
+            len(state.devices) - 1,
+            arena.size_bytes,
+            cards.get(device),
+            ahead.device_bytes.get(device, 0),
+            keeps,
         )
         for device, known in state.devices.items()
     }
@@ -237,7 +254,9 @@ def _arena_bytes(state: State) -> int:
     return state.ram.budget_bytes + state.devices[CPU].spec.total_bytes + passing
 
 
-def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int) -> WorkerConfig:
+def _worker(
+    spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, touched_bytes: int, keeps: bool
+) -> WorkerConfig:
     threads = max(1, (os.cpu_count() or 1) // (1 if spec.id == CPU else max(1, gpus)))
     return WorkerConfig(
         spec.id,
@@ -248,6 +267,7 @@ def _worker(spec: DeviceSpec, gpus: int, arena_bytes: int, card: str | None, tou
         card=card,
         page_locks=spec.on_card,
         touched_bytes=touched_bytes,
+        keeps_pages=keeps,
     )
 
 
@@ -267,15 +287,31 @@ class TouchedAhead(Struct, frozen=True):
     """Of devices in host RAM."""
 
 
-def touched_ahead(state: State, available_bytes: int) -> TouchedAhead:
-    """The RAM tier first, then the devices in order."""
+def loaded_before(past: Sequence[Record]) -> set[ModelName]:
+    """The models that were loaded in what is remembered: who will be wanted again, as far as anybody can tell."""
+    plans = (record.entry.plan for record in past if isinstance(record.entry, Switch))
+    return {step.model for plan in plans for step in plan.steps if isinstance(step, LoadStep)}
+
+
+def touched_ahead(state: State, wanted: Collection[ModelName], available_bytes: int) -> TouchedAhead:
+    """As much as the `wanted` models need, the RAM tier first, then the devices in order. Nothing where nobody has wanted any."""
     left_bytes = int(available_bytes * SPARED_SHARE)
-    ram_tier_bytes = min(state.ram.budget_bytes, MOST_BYTES, left_bytes)
+    footprints = [state.models[name].footprint for name in wanted if name in state.models]
+    most_bytes = min(MOST_BYTES, sum(footprint.total_bytes for footprint in footprints))
+    weights_bytes = sum(footprint.weights_bytes for footprint in footprints)
+    ram_tier_bytes = min(state.ram.budget_bytes, MOST_BYTES, weights_bytes, left_bytes)
     left_bytes -= ram_tier_bytes
     device_bytes: dict[DeviceId, int] = {}
     for device, known in state.devices.items():
         if known.spec.backing == "ram":
             budget_bytes = int(known.spec.total_bytes * known.spec.fraction)
-            device_bytes[device] = min(budget_bytes, MOST_BYTES, left_bytes)
+            device_bytes[device] = min(budget_bytes, most_bytes, left_bytes)
             left_bytes -= device_bytes[device]
     return TouchedAhead(ram_tier_bytes, device_bytes)
+
+
+def keeps_pages(state: State, available_bytes: int) -> bool:
+    """Whether memory that a model has left stays touched for the next one, which comes faster then: where the host has twice as
+    much as the RAM tier and the devices in host RAM may take. Elsewhere others need it meanwhile."""
+    in_ram = sum(known.spec.total_bytes for known in state.devices.values() if known.spec.backing == "ram")
+    return 2 * (state.ram.budget_bytes + in_ram) <= available_bytes

@@ -249,6 +249,13 @@ class DeviceRead(Struct, frozen=True):
     reading: Reading
 
 
+class HostRead(Struct, frozen=True):
+    """A sample of the host's memory, within the limits that hold now."""
+
+    left_bytes: int
+    """What more the RAM tier may take; less than nothing where it has to give something up."""
+
+
 def context_of(card: CardMemory | None) -> int:
     """Bytes of the CUDA context that a worker holds, as far as it could tell."""
     return (card.context_bytes or 0) if card is not None else 0
@@ -274,6 +281,7 @@ Message: TypeAlias = (
     | LeaseEnded
     | RunMeasured
     | RunOutOfMemory
+    | HostRead
     | RestartWorker
     | KeepAlive
     | KeepQuiet

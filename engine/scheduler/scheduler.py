@@ -12,6 +12,7 @@ from engine.core import ledger
 from engine.core.commands import Load, Submission, command_text, models_of
 from engine.core.forecast.footprints import RunPeaks
 from engine.core.names import DeviceId, ModelName
+from engine.core.planning.ram_tier import within_host
 from engine.core.policy import Policy
 from engine.core.proposing.undo import remembered
 from engine.core.state import ModelState, State
@@ -29,6 +30,7 @@ from engine.scheduler.messages import (
     CatalogRead,
     DeviceRead,
     DeviceReport,
+    HostRead,
     KeepAlive,
     KeepQuiet,
     LeaseAsked,
@@ -191,6 +193,8 @@ class Scheduler:
                 ModelBound() | BindFailed() | ModelReleased() | WorkerUp() | WorkerDown() | SignOfLife() | DeviceRead()
             ):
                 self._take_device_report(message)
+            case HostRead(left_bytes):
+                self._board.apply(within_host, left_bytes)
             case RestartWorker(device):
                 self._health.restart(device)
             case PageCacheSeen(models):

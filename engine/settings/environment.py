@@ -18,7 +18,8 @@ from engine.settings.schema import Allocation, Fraction, ListenAddress, ModelCou
 
 PROCESS: Final = "environment"
 DOTENV: Final = ".env"
-_NO_GPU: Final = ("", "-1")
+_NO_GPU: Final = ("", "-1", "NoDevFiles")
+"""The last is SLURM's word for a job that was given no card."""
 
 _T = TypeVar("_T")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from engine.core.devices import DeviceSpec
 from engine.core.models import Dtype, Footprint, ModelSpec, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.sizes import format_size
+from engine.core.sizes import GIB, MIB, format_size
 from engine.settings.load import ALLOCATION_FILE
 from engine.settings.problems import Place, Problem, SettingsError
 from engine.settings.schema import RAM, CardSpec, Settings, VirtualGpu
@@ -21,12 +23,30 @@ class Fit(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def device_specs(settings: Settings, host_total_bytes: int) -> tuple[DeviceSpec, ...]:
-    """The visible GPUs and the CPU. Raises SettingsError when the host has less memory than they take."""
-    if problems := list(_beyond_host(settings, host_total_bytes)):
+OWN_BYTES: Final = 448 * MIB
+"""Of host RAM, what engine, fork server and workers take before the first model: PyTorch and transformers above all."""
+_SHARE: Final = 1 / 3
+"""Of what a small host has beside that, for the RAM tier and for each of the two virtual GPUs, where nothing is said of them."""
+
+
+def ram_tier_bytes(settings: Settings, host_total_bytes: int) -> int:
+    """What the configuration gives the RAM tier on a host with so much memory, or within such a limit."""
+    beside_gpus = _beside_ours(host_total_bytes) - _virtual_bytes(settings)
+    return int(settings.ram_tier.budget_bytes or max(MIB, min(2 * GIB, _share(host_total_bytes), beside_gpus)))
+
+
+def device_specs(
+    settings: Settings, host_total_bytes: int, all_of_it: str = "which is all that this host has"
+) -> tuple[DeviceSpec, ...]:
+    """The visible GPUs and the CPU. `all_of_it`: who says that there is not more. Raises SettingsError when the host has less
+    memory than they take."""
+    if problems := list(_beyond_host(settings, host_total_bytes, all_of_it)):
         raise SettingsError(f"The configuration in {settings.folder} does not fit this host.", problems)
     gpus = (_gpu(name, gpu, settings) for name, gpu in settings.gpus.items())
-    cpu_bytes = int(settings.devices.cpu_memory_bytes or host_total_bytes // 2)
+    if settings.devices.virtual is None:
+        most_bytes = _share(host_total_bytes)
+        gpus = (gpu if gpu.on_card else replace(gpu, total_bytes=min(gpu.total_bytes, most_bytes)) for gpu in gpus)
+    cpu_bytes = int(settings.devices.cpu_memory_bytes or min(host_total_bytes // 2, _beside_ours(host_total_bytes)))
     # The CPU's limit is already a share of the host; the GPUs' fraction is not taken off it again.
     return (*gpus, DeviceSpec(CPU, "CPU", "cpu", "host", cpu_bytes, 1.0))
 
@@ -124,14 +144,27 @@ def _gpu(name: DeviceId, gpu: VirtualGpu | CardSpec, settings: Settings) -> Devi
     )
 
 
-def _beyond_host(settings: Settings, host_total_bytes: int) -> Iterator[Problem]:
+def _beside_ours(host_total_bytes: int) -> int:
+    return max(MIB, host_total_bytes - OWN_BYTES)
+
+
+def _share(host_total_bytes: int) -> int:
+    return int(_beside_ours(host_total_bytes) * _SHARE)
+
+
+def _virtual_bytes(settings: Settings) -> int:
+    """Host RAM of the virtual GPUs that the configuration names; others take what is there."""
+    named = settings.gpus.values() if settings.devices.virtual is not None else ()
+    return sum(gpu.memory_bytes for gpu in named if gpu.backing == RAM)
+
+
+def _beyond_host(settings: Settings, host_total_bytes: int, all_of_it: str) -> Iterator[Problem]:
     at, host = Place(ALLOCATION_FILE), format_size(host_total_bytes)
-    virtual_bytes = sum(gpu.memory_bytes for gpu in settings.gpus.values() if gpu.backing == RAM)
-    taken_bytes = virtual_bytes + settings.ram_tier.budget_bytes
+    taken_bytes = _virtual_bytes(settings) + (settings.ram_tier.budget_bytes or 0)
     if taken_bytes > host_total_bytes:
         what = f"with ram_tier.budget they take {format_size(taken_bytes)} of host RAM"
-        yield Problem(at.child("devices.virtual"), what, f"{host} together, which is all that this host has")
+        yield Problem(at.child("devices.virtual"), what, f"{host} together, {all_of_it}")
     cpu_bytes = settings.devices.cpu_memory_bytes or 0
     if cpu_bytes > host_total_bytes:
         what = f"{format_size(cpu_bytes)} is given"
-        yield Problem(at.child("devices.cpu_memory"), what, f"at most {host}, which is all that this host has")
+        yield Problem(at.child("devices.cpu_memory"), what, f"at most {host}, {all_of_it}")

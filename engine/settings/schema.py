@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 from engine.core.models import ModelSpec
 from engine.core.names import DeviceId
 from engine.core.policy import Policy
-from engine.core.sizes import GIB, MIB, parse_size
+from engine.core.sizes import MIB, parse_size
 from engine.core.tasks import TaskKind
 
 DAY_S: Final = 86_400
@@ -123,7 +123,8 @@ class DeviceSettings(Struct, frozen=True):
 class RamTierSettings(Struct, frozen=True):
     """Weights kept in host RAM, from where they load fast."""
 
-    budget_bytes: SizeText = field(name="budget", default=Size(2 * GIB))
+    budget_bytes: SizeText | None = field(name="budget", default=None)
+    """None: 2 GiB, or what a small host has for it."""
     max_models: ModelCount = 2
 
 

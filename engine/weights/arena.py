@@ -19,10 +19,11 @@ READ_PIECE_BYTES: Final = 8 * BLOCK_BYTES
 
 
 class Arena:
-    """Memory for slabs, `size_bytes` in sum, of which the first `touched_bytes` are touched before their first use."""
+    """Memory for slabs, `size_bytes` in sum, of which the first `touched_bytes` are touched before their first use.
+    `keeps_pages`: whether a freed region's memory stays for the next one, or goes back to the host."""
 
-    def __init__(self, size_bytes: int, touched_bytes: int = 0) -> None:
-        self._memory: Final = SparseMemory("citadel-ram-tier", size_bytes)
+    def __init__(self, size_bytes: int, touched_bytes: int = 0, keeps_pages: bool = True) -> None:
+        self._memory: Final = SparseMemory("citadel-ram-tier", size_bytes, keeps_pages)
         self._touching: Final = Touching(self._memory, touched_bytes)
         self._touching.start()
 

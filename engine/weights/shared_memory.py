@@ -87,9 +87,10 @@ _POPULATE_WRITE: Final = 23
 
 class SparseMemory:
     """`limit_bytes` to give out. Pages that were never written cost nothing; those that were stay touched, which makes
-    the next use of them many times faster."""
+    the next use of them many times faster, if the memory `keeps_pages`; else they go back to the host once they are free."""
 
-    def __init__(self, name: str, limit_bytes: int) -> None:
+    def __init__(self, name: str, limit_bytes: int, keeps_pages: bool = True) -> None:
+        self._keeps_pages: Final = keeps_pages
         self.limit_bytes: Final = limit_bytes // PAGE_BYTES * PAGE_BYTES
         self._regions: Final = Regions(max(self.limit_bytes, PAGE_BYTES) * ADDRESSES_PER_BYTE)
         self.fd: Final = os.memfd_create(name, os.MFD_CLOEXEC)
@@ -123,6 +124,8 @@ class SparseMemory:
     def free(self, region: Region) -> None:
         """Take the region back; its bytes may be overwritten from now on."""
         self._regions.free(region)
+        if not self._keeps_pages:
+            self._give_back(region.offset, region.span_bytes)
 
     def touch(self, offset: int, length: int) -> bool:
         """Have the pages of a part there before they are written, whoever owns it; what they hold stays. False where the host
@@ -141,9 +144,12 @@ class SparseMemory:
 
     def _give_holes_back(self) -> None:
         """Untouch what no region uses, so that wide addresses never hold more memory than the limit."""
-        # MADV_REMOVE and not DONTNEED: it frees the file's pages, which the workers have mapped too.
         for offset, span in self._regions.free_parts:
-            self.mapping.madvise(mmap.MADV_REMOVE, offset, span)
+            self._give_back(offset, span)
+
+    def _give_back(self, offset: int, span: int) -> None:
+        # MADV_REMOVE and not DONTNEED: it frees the file's pages, which the workers have mapped too.
+        self.mapping.madvise(mmap.MADV_REMOVE, offset, span)
 
 
 TOUCH_PIECE_BYTES: Final = 512 << 10

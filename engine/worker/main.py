@@ -65,7 +65,7 @@ def run_worker(config: WorkerConfig, stream: socket.socket, arena_fd: int) -> No
         else:
             os.environ[VISIBLE] = config.card
         name = ONLY_CARD
-    backing = backing_for(name, arena, config.limit_bytes, config.page_locks, config.touched_bytes)
+    backing = backing_for(name, arena, config.limit_bytes, config.page_locks, config.touched_bytes, config.keeps_pages)
     worker = Worker(Residents(backing), stream)
     worker.send(Ready(os.getpid(), str(torch.__version__)))
     while (message := receive(stream, ToWorker)) is not None:
@@ -186,18 +186,23 @@ class Worker:
 
 
 def backing_for(
-    backing: str, arena: mmap.mmap, limit_bytes: int | None, page_locks: bool = False, touched_bytes: int = 0
+    backing: str,
+    arena: mmap.mmap,
+    limit_bytes: int | None,
+    page_locks: bool = False,
+    touched_bytes: int = 0,
+    keeps_pages: bool = True,
 ) -> Backing:
     """The memory of that name, as a worker's configuration has it.
 
     `page_locks`: whether the RAM tier may be page-locked, which it is only for a card. `touched_bytes`: how much of a device in
-    host RAM is touched ahead.
+    host RAM is touched ahead. `keeps_pages`: whether it keeps pages of models that have left.
     """
     if (ordinal := cuda_ordinal(backing)) is not None:
         return CudaBacking(TorchCuda(ordinal), arena, limit_bytes, page_locks)
     match backing, limit_bytes:
         case "ram", int(size_bytes):
-            return RamBacking(arena, size_bytes, touched_bytes)
+            return RamBacking(arena, size_bytes, touched_bytes, keeps_pages)
         case "host", int(size_bytes):
             return HostBacking(arena, size_bytes)
         case "none", _:

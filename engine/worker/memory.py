@@ -97,9 +97,9 @@ class RamBacking(_InHostRam):
     """Host RAM that plays a GPU of `limit_bytes`: real copies, and a limit that is kept. Its first `touched_bytes` are touched
     before their first use, as a card's memory needs no touching."""
 
-    def __init__(self, arena: mmap.mmap, limit_bytes: int, touched_bytes: int = 0) -> None:
+    def __init__(self, arena: mmap.mmap, limit_bytes: int, touched_bytes: int = 0, keeps_pages: bool = True) -> None:
         super().__init__(arena)
-        self._memory: Final = SparseMemory("citadel-virtual-gpu", limit_bytes)
+        self._memory: Final = SparseMemory("citadel-virtual-gpu", limit_bytes, keeps_pages)
         self._touching: Final = Touching(self._memory, touched_bytes)
         self._touching.start()
         self._quarantine: Final[list[tuple[Region, Window]]] = []

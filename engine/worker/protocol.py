@@ -43,6 +43,8 @@ class WorkerConfig(Struct, frozen=True):
     """The engine says Unlock before it gives up a region of the RAM tier: a card's worker may page-lock what it copies."""
     touched_bytes: int = 0
     """So much of a device in host RAM is touched before its first use."""
+    keeps_pages: bool = True
+    """Whether what a model of such a device has left stays touched for the next one; else the host has it back."""
 
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,9 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Final, NoReturn
 
 from engine.core.serialization import from_msgpack, to_msgpack
@@ -54,10 +56,17 @@ def main() -> None:
         signal.SIGHUP, signal.SIG_DFL
     )  # by which the kernel ends a server that is stopped when its engine dies
     os.dup2(2, 1)  # whatever a library prints goes to the log, which stderr is
+    _be_ended_first()
     preload()
     gc.freeze()  # a collection in a worker would write to every object, and so copy the pages that all share
     _die_with_parent(0)  # from here on its death is heard, and there may be workers to end first
     Server(socket.socket(fileno=control)).serve()
+
+
+def _be_ended_first() -> None:
+    """Where the host or a container is out of memory, let the kernel end a worker, which is replaced, before the engine."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _die_with_parent(number: int) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.forecast.demand import SPANS_REQUESTS
 from engine.core.names import CPU
-from engine.core.planning.ram_tier import has_room, slabs_to_drop, worth_writing_back
+from engine.core.planning.ram_tier import has_room, slabs_to_drop, within_host, worth_writing_back
 from engine.core.policy import Policy
 from engine.core.prediction import Rates
 from engine.core.sizes import MIB
@@ -36,6 +36,30 @@ def dropped(state: State, policy: Policy | None = None, coming: int = 0) -> tupl
 
 def test_a_tier_within_its_limits_lets_nothing_go() -> None:
     assert dropped(box_with_slabs({"a": (5, 1), "b": (5, 1)}, 10)) == ()
+
+
+def bounded(state: State, most_mib: int, left_mib: int) -> State:
+    return within_host(replace(state, ram=replace(state.ram, most_bytes=most_mib * MIB)), left_mib * MIB)
+
+
+def test_the_budget_follows_what_the_host_has_left_up_to_what_is_configured() -> None:
+    state = box_with_slabs({"a": (100, 1), "b": (100, 1)}, 1024)
+    assert bounded(state, 1024, 5000).ram.budget_bytes == 1024 * MIB
+    little = bounded(state, 1024, 130)
+    assert little.ram.budget_bytes == 320 * MIB
+    assert dropped(little) == ()
+    assert bounded(little, 1024, 5000).ram.budget_bytes == 1024 * MIB
+
+
+def test_where_the_host_lacks_memory_slabs_go() -> None:
+    state = box_with_slabs({"a": (100, 1), "b": (100, 2)}, 1024)
+    assert dropped(bounded(state, 1024, -60)) == ("a",)
+    assert dropped(bounded(state, 1024, -900)) == ("a", "b")
+
+
+def test_a_little_more_or_less_is_the_same_state() -> None:
+    state = bounded(box_with_slabs({"a": (100, 1)}, 1024), 1024, 100)
+    assert within_host(state, 110 * MIB) is state
 
 
 def test_copies_of_residents_go_before_what_rests_only_in_ram() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.sizes import GIB, MIB
+from engine.devices.control_groups import MemoryLimit
 from engine.doctor.gathering.config import ask_config
 from engine.doctor.gathering.disk import SAMPLE_BYTES, ask_disk
 from engine.doctor.gathering.host import ask_host, look_for_driver
@@ -60,22 +61,19 @@ def test_cards_on_the_bus_are_counted_without_their_sound_devices(tmp_path: Path
 def test_a_plain_machine_and_a_container_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "dev/shm").mkdir(parents=True)
     plain = ask_host(tmp_path)
-    assert (plain.container, plain.container_memory_bytes, plain.system) == ("", None, "")
+    assert (plain.container, plain.memory_limit, plain.system) == ("", None, "")
     write(
         tmp_path,
         {
             "proc/self/cgroup": "0::/kubepods/pod7\n",
             "etc/os-release": 'NAME="Debian"\nID=debian\n',
-            "sys/fs/cgroup/memory.max": f"{512 * MIB}\n",
+            "proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+            "sys/fs/cgroup/kubepods/pod7/memory.max": f"{512 * MIB}\n",
         },
     )
     host = ask_host(tmp_path)
-    assert (host.container, host.container_memory_bytes, host.system) == ("kubepods", 512 * MIB, "debian")
-
-
-def test_a_control_group_without_a_limit_has_none(tmp_path: Path) -> None:
-    write(tmp_path / "sys/fs/cgroup", {"memory.max": "max\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"})
-    assert ask_host(tmp_path).container_memory_bytes is None
+    assert (host.container, host.system) == ("kubepods", "debian")
+    assert host.memory_limit == MemoryLimit(512 * MIB, 0, "/sys/fs/cgroup/kubepods/pod7", "memory.max")
 
 
 def test_the_disk_is_measured_on_a_prepared_slab_when_there_is_one(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from engine.core.sizes import GIB, MIB
 from engine.defaults import DEFAULTS_FOLDER
+from engine.devices.control_groups import MemoryLimit
 from engine.doctor.examine import examine
-from engine.doctor.machine import Config, Disk, Torch, TorchBroken, TorchCard, TorchFacts, TorchMissing
+from engine.doctor.machine import Config, Disk, DoctorFacts, Torch, TorchBroken, TorchCard, TorchFacts, TorchMissing
 from tests.doctor.machines import BARE, DISK, PASCAL_TORCH, SOUND, finding, in_container
 
 
@@ -57,11 +58,25 @@ def test_a_container_without_device_files_was_started_without_the_cards() -> Non
     assert "--gpus all" in container.fix
 
 
-def test_a_container_smaller_than_the_configuration_is_found_out() -> None:
-    host = replace(SOUND.host, container="docker", container_memory_bytes=GIB)
-    machine = replace(SOUND, host=host, config=replace(SOUND.config, host_bytes=3 * GIB))
-    assert finding(machine, "container").found == "a container (docker) that may use 1.0 GiB of memory"
-    assert "`--memory 4096m`" in finding(machine, "container").fix
+def limited(limit_bytes: int, host_bytes: int) -> DoctorFacts:
+    limit = MemoryLimit(limit_bytes, 300 * MIB, "/sys/fs/cgroup/docker/7", "memory.max")
+    return replace(
+        SOUND, host=replace(SOUND.host, memory_limit=limit), config=replace(SOUND.config, host_bytes=host_bytes)
+    )
+
+
+def test_a_memory_limit_is_named_with_its_file_and_with_what_is_in_use() -> None:
+    found = finding(limited(4 * GIB, 3 * GIB), "memory_limit")
+    assert found.status == "ok"
+    assert found.found == ("4.0 GiB of memory may be used, by /sys/fs/cgroup/docker/7/memory.max; 300 MiB are in use")
+    assert finding(SOUND, "memory_limit").status == "not applicable"
+
+
+def test_a_limit_smaller_than_the_configuration_and_the_engine_is_found_out() -> None:
+    found = finding(limited(GIB, 3 * GIB), "memory_limit")
+    assert found.status == "warning"
+    assert "counts on 3.0 GiB" in found.means
+    assert f"Allow {3 * 1024 + 448} MiB or more" in found.fix
 
 
 def test_page_locking_is_judged_by_the_try_and_not_by_the_limit() -> None:
@@ -107,4 +122,4 @@ def test_a_speed_that_was_not_measured_is_not_zero() -> None:
 
 def test_a_machine_without_a_driver_has_only_findings_that_apply() -> None:
     skipped = {each.id for each in examine(BARE).findings if each.status == "not applicable"}
-    assert skipped == {"driver", "device_nodes", "container", "cuda", "visible", "page_locking"}
+    assert skipped == {"driver", "device_nodes", "container", "memory_limit", "cuda", "visible", "page_locking"}

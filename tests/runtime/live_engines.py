@@ -113,7 +113,7 @@ async def _opened(
     read_settings = partial(load_settings, config, {}, None, inventory)
     settings = read_settings()
     specs_of_devices = device_specs(settings, 64 * GIB)
-    start = initial_state(settings, specs_of_devices, folder / "cache")
+    start = initial_state(settings, specs_of_devices, folder / "cache", 2 * GIB)
     specs = {model.name: model for model in settings.models}
     sizes = {name: model.footprint.weights_bytes for name, model in start.state.models.items()}
     box_store, spawner = ScriptedStore(specs, sizes), ScriptedSpawner()

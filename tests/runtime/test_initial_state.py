@@ -34,7 +34,7 @@ def settings() -> Settings:
 
 
 def started(cache: Path) -> Start:
-    return initial_state(settings(), device_specs(settings(), 64 * GIB), cache)
+    return initial_state(settings(), device_specs(settings(), 64 * GIB), cache, 2 * GIB)
 
 
 def prepared(cache: Path) -> Prepared:
@@ -76,7 +76,7 @@ def test_a_model_whose_dtype_its_cards_are_too_old_for_is_known_with_the_reason(
     old = load_settings(
         config_folder(tmp_path, "", model, good), {}, None, seen_first((replace(A, capability=(5, 2)),))
     )
-    start = initial_state(old, device_specs(old, 64 * GIB), tmp_path)
+    start = initial_state(old, device_specs(old, 64 * GIB), tmp_path, 2 * GIB)
     assert "takes a card of compute capability 6.0" in start.state.models["m"].trouble
     assert start.state.models["m"].trouble in start.warnings
     assert list(start.sources) == ["other"]

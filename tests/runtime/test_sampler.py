@@ -12,12 +12,14 @@ from engine.client import connect
 from engine.clock import SystemClock
 from engine.core.devices import DeviceSpec
 from engine.core.sizes import MIB
+from engine.devices.control_groups import MemoryLimit
+from engine.devices.host import SPARED_BYTES, HostMemory
 from engine.devices.nvml import NvmlProbe
 from engine.devices.readings import CardReader
 from engine.paths import Paths
 from engine.runtime.sampler import Rest, Sampler
 from engine.runtime.workers import Workers
-from engine.scheduler.messages import Message
+from engine.scheduler.messages import DeviceRead, HostRead, Message
 from tests.runtime.live_engines import scripted_engine
 from tests.runtime.scripted_workers import ScriptedSpawner
 from tests.service.serving import serving
@@ -48,7 +50,8 @@ async def readings_s(rests: set[int], interval_s: float = 1.0, ends_s: float = 3
     clock, found = ShortClock(ends_s), list[float]()
 
     def post(message: Message) -> None:
-        found.append(clock.passed_s)
+        if isinstance(message, DeviceRead):
+            found.append(clock.passed_s)
 
     spec = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 100 * MIB, 0.8)
     sampler = Sampler({"gpu0": spec}, CardReader(NvmlProbe(clock), {}), clock, interval_s)
@@ -70,6 +73,24 @@ async def test_whoever_needs_a_reading_gets_it_when_it_would_have_come_anyway() 
 
 async def test_a_sampler_that_is_slower_than_that_stays_as_slow() -> None:
     assert await readings_s(set(range(60)), interval_s=20.0, ends_s=60.0) == [0, 20, 40]
+
+
+GROUP = MemoryLimit(1300 * MIB, 1000 * MIB, "/sys/fs/cgroup/job", "memory.max")
+
+
+async def test_the_cpu_counts_on_what_is_left_and_whatever_a_slab_passes_through_on_half_of_it() -> None:
+    clock, found = ShortClock(0.5), list[Message]()
+    gpu = DeviceSpec("gpu0", "virtual GPU in host RAM", "gpu", "ram", 640 * MIB, 0.8)
+    specs = {"gpu0": gpu, "cpu": DeviceSpec("cpu", "CPU", "cpu", "host", 600 * MIB, 1.0)}
+    left = HostMemory(1300 * MIB, SPARED_BYTES + 300 * MIB, GROUP)
+    sampler = Sampler(specs, CardReader(NvmlProbe(clock), {}), clock, 1.0, lambda: left)
+    workers = Workers({}, ScriptedSpawner(), clock, found.append)
+    workers.used_bytes |= {"gpu0": 100 * MIB, "cpu": 0}
+    with pytest.raises(Over):
+        await sampler.run(workers, found.append, Rest(lambda: False))
+    external = {one.device: one.reading.external_bytes for one in found if isinstance(one, DeviceRead)}
+    assert external == {"gpu0": (640 - 100 - 150) * MIB, "cpu": (600 - 300) * MIB}
+    assert found[-1] == HostRead(150 * MIB)
 
 
 class StandingClock(SystemClock):

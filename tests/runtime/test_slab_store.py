@@ -11,8 +11,12 @@ from engine.clock import SystemClock
 from engine.core.commands import Evict, Load, Submission
 from engine.core.models import ModelSpec
 from engine.core.plans import Tier
+from engine.core.sizes import GIB, MIB
+from engine.devices.control_groups import MemoryLimit
+from engine.devices.host import HostMemory
 from engine.runtime.slab_store import FetchReports, PassingFailure, SlabStore
 from engine.weights.arena import Arena
+from engine.weights.errors import WeightsError
 from engine.weights.layout import TensorFacts, place
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, SlabContents, write_prepared
@@ -78,6 +82,21 @@ async def test_a_slab_whose_file_is_replaced_while_it_is_read_is_not_kept(tmp_pa
     assert not store.is_replaced("m")
     write(folder, checkpoint, value=3)
     assert store.is_replaced("m")
+    store.close()
+
+
+async def test_a_model_is_not_prepared_where_the_host_has_too_little_memory_for_it(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    spec = ModelSpec("m", (f"path:{checkpoint}",), "embedding")
+    source, spawner = resolve(spec, tmp_path), ScriptedSpawner()
+    limit = MemoryLimit(GIB, GIB - MIB, "/sys/fs/cgroup/job", "memory.max")
+    host = HostMemory(GIB, MIB, limit)
+    arena = Arena(1 << 20)
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, arena, spawner, SystemClock(), 15.0, lambda: host)
+    said = "1 MiB are left of 1.0 GiB, the memory limit in /sys/fs/cgroup/job/memory.max"
+    with pytest.raises(WeightsError, match=said):
+        await store.fetch("m", IgnoredReports())
+    assert spawner.workers == {}
     store.close()
 
 

@@ -90,6 +90,7 @@ def test_a_wrong_variable_is_refused_with_where_it_stands(
         {"CUDA_ENABLED": "False"},
         {"CUDA_VISIBLE_DEVICES": ""},
         {"CUDA_VISIBLE_DEVICES": "-1"},
+        {"CUDA_VISIBLE_DEVICES": "NoDevFiles"},
     ],
 )
 def test_switching_cuda_off_leaves_the_cpu_alone_with_no_other_change(

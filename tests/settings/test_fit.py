@@ -11,7 +11,8 @@ from engine.core.devices import DeviceSpec
 from engine.core.models import Dtype, Footprint, ModelSpec, Pin
 from engine.core.sizes import GIB, MIB
 from engine.devices.cards import GpuFacts
-from engine.settings import SettingsError, TooOld, check_fit, device_specs, load_settings, too_old
+from engine.settings import SettingsError, TooOld, check_fit, device_specs, load_settings, ram_tier_bytes, too_old
+from engine.settings.fit import OWN_BYTES
 from tests.settings.config_files import config_folder, seen_first
 from tests.settings.nvidia_cards import A, card
 
@@ -43,7 +44,9 @@ def test_a_given_limit_of_the_cpu_is_taken(tmp_path: Path) -> None:
 
 def test_more_memory_than_the_host_has_is_refused(tmp_path: Path) -> None:
     settings = load_settings(
-        config_folder(tmp_path, "devices: {virtual: [{memory: 7GiB}], cpu_memory: 9GiB}"), {}, None
+        config_folder(tmp_path, "devices: {virtual: [{memory: 7GiB}], cpu_memory: 9GiB}\nram_tier: {budget: 2GiB}"),
+        {},
+        None,
     )
 
     with pytest.raises(SettingsError) as caught:
@@ -52,6 +55,30 @@ def test_more_memory_than_the_host_has_is_refused(tmp_path: Path) -> None:
     gpus, cpu = (problem.text for problem in caught.value.problems)
     assert "devices.virtual: with ram_tier.budget they take 9.0 GiB of host RAM; allowed: 8.0 GiB" in gpus
     assert "devices.cpu_memory: 9.0 GiB is given; allowed: at most 8.0 GiB" in cpu
+
+
+@pytest.mark.parametrize("host_mib", [600, 1024, 1300, 2048, 4096, 8192, 65536])
+def test_what_is_left_out_never_takes_more_than_there_is_beside_the_engine(tmp_path: Path, host_mib: int) -> None:
+    settings = load_settings(config_folder(tmp_path, ""), {}, None)
+    *gpus, cpu = device_specs(settings, host_mib * MIB)
+    tier_bytes = ram_tier_bytes(settings, host_mib * MIB)
+    assert tier_bytes + sum(gpu.total_bytes for gpu in gpus) + OWN_BYTES <= host_mib * MIB
+    assert cpu.total_bytes + OWN_BYTES <= host_mib * MIB
+    assert tier_bytes <= 2 * GIB
+    assert {gpu.total_bytes for gpu in gpus} == {min(640 * MIB, (host_mib * MIB - OWN_BYTES) // 3)}
+
+
+def test_a_ram_tier_that_is_left_out_takes_what_named_virtual_gpus_leave(tmp_path: Path) -> None:
+    settings = load_settings(config_folder(tmp_path, "devices: {virtual: [{memory: 3GiB}]}"), {}, None)
+    assert ram_tier_bytes(settings, 4 * GIB) == GIB - OWN_BYTES
+
+
+def test_whoever_sets_the_limit_is_named_where_it_is_too_small(tmp_path: Path) -> None:
+    settings = load_settings(config_folder(tmp_path, "ram_tier: {budget: 2GiB}"), {}, None)
+    with pytest.raises(SettingsError) as caught:
+        device_specs(settings, GIB, "the memory limit in /sys/fs/cgroup/memory.max")
+    (problem,) = caught.value.problems
+    assert problem.text.endswith("1.0 GiB together, the memory limit in /sys/fs/cgroup/memory.max")
 
 
 OLD = replace(A, capability=(5, 2))

@@ -9,7 +9,7 @@ import pytest
 from engine.core.policy import Policy
 from engine.core.sizes import GIB, MIB
 from engine.core.tasks import TaskKind
-from engine.settings import Settings, Size, VirtualGpu, load_settings
+from engine.settings import Settings, Size, VirtualGpu, load_settings, ram_tier_bytes
 from engine.settings.schema import Allocation
 from tests.settings.config_files import config_folder, refusals
 
@@ -36,7 +36,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
 
     assert list(settings.gpus) == ["gpu0", "gpu1"]
     assert settings.memory_fraction == 0.8
-    assert (settings.ram_tier.budget_bytes, settings.ram_tier.max_models) == (2 * GIB, 2)
+    assert (ram_tier_bytes(settings, 64 * GIB), settings.ram_tier.max_models) == (2 * GIB, 2)
     assert settings.policy == Policy()
     assert settings.restore_after_restart
 

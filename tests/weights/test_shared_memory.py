@@ -137,6 +137,15 @@ def test_what_was_touched_is_used_first(memory: SparseMemory) -> None:
     assert taken(memory, 2).offset == first.offset
 
 
+def test_a_memory_that_keeps_no_pages_gives_them_back_as_soon_as_they_are_free() -> None:
+    memory = SparseMemory("test", PAGES * PAGE_BYTES, keeps_pages=False)
+    first, second = taken(memory, 3), taken(memory, 2)
+    memory.free(first)
+    assert held_bytes(memory) == 2 * PAGE_BYTES
+    assert memory.mapping[second.offset : second.offset + second.length] == b"x" * second.length
+    memory.close()
+
+
 @pytest.fixture
 def roomy() -> Iterator[SparseMemory]:
     roomy = SparseMemory("test", 16 * MIB)

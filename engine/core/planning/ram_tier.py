@@ -7,7 +7,7 @@ chooses victims, by what reading the model again from disk would take.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
 from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
 from engine.core.prediction import Prediction, learn, predict
+from engine.core.sizes import MIB
 from engine.core.state import Resident, Situation, Slab, State
 
 
@@ -26,6 +27,21 @@ def tier_slabs(state: State) -> tuple[Slab, ...]:
     """The slabs that count against the tier: all but those that a CPU resident runs from, which the CPU's budget pays for."""
     on_cpu = {r.model for r in state.on(CPU)}
     return tuple(s for s in state.ram.slabs if s.model not in on_cpu)
+
+
+BUDGET_STEP_BYTES: Final = 64 * MIB
+"""Of a budget that the host bounds: what is available moves all the time, and each new budget is a new state for everybody."""
+
+
+def within_host(state: State, left_bytes: int) -> State:
+    """The tier's budget, now that the host has `left_bytes` for more slabs: what the configuration says, or less."""
+    ram = state.ram
+    if ram.most_bytes is None:
+        return state
+    there_bytes = sum(slab.size_bytes for slab in tier_slabs(state)) + left_bytes
+    in_steps = max(0, there_bytes) // BUDGET_STEP_BYTES * BUDGET_STEP_BYTES
+    budget_bytes = ram.most_bytes if there_bytes >= ram.most_bytes else in_steps
+    return state if budget_bytes == ram.budget_bytes else replace(state, ram=replace(ram, budget_bytes=budget_bytes))
 
 
 def resting(state: State) -> tuple[Slab, ...]:

@@ -9,6 +9,7 @@ from engine.core.sizes import GIB, MIB, format_size
 from engine.doctor.checks.remedies import WITH_GPUS
 from engine.doctor.finding import Finding
 from engine.doctor.machine import DoctorFacts, TorchFacts
+from engine.settings.fit import OWN_BYTES
 
 LITTLE_SHM_BYTES: Final = 64 * MIB
 SLOW_DISK_BYTES_PER_S: Final = 200e6
@@ -16,16 +17,9 @@ LITTLE_DISK_BYTES: Final = 2 * GIB
 
 
 def check_container(machine: DoctorFacts) -> Iterator[Finding]:
-    host, limit_bytes = machine.host, machine.host.container_memory_bytes
+    host = machine.host
     if not host.container:
         yield Finding("container", "not applicable", "nothing hints at a container")
-    elif limit_bytes is not None and limit_bytes < machine.config.host_bytes:
-        found = f"a container ({host.container}) that may use {format_size(limit_bytes)} of memory"
-        means = (
-            f"The configuration counts on {format_size(machine.config.host_bytes)}; the kernel would end the engine."
-        )
-        fix = f"Start it with `--memory {machine.config.host_bytes // MIB + 1024}m` or more, or lower ram_tier.budget"
-        yield Finding("container", "warning", found, means, fix)
     elif not machine.driver.nodes:
         means = "If its host has NVIDIA cards, they were not handed on to it."
         yield Finding("container", "warning", f"a container ({host.container}) without /dev/nvidia*", means, WITH_GPUS)
@@ -33,6 +27,28 @@ def check_container(machine: DoctorFacts) -> Iterator[Finding]:
         yield Finding(
             "container", "ok", f"a container ({host.container}) with {len(machine.driver.nodes)} device files"
         )
+
+
+def check_memory_limit(machine: DoctorFacts) -> Iterator[Finding]:
+    """What a container, a service or a job may use: budgets are made of that, and follow it."""
+    limit, needs_bytes = machine.host.memory_limit, machine.config.host_bytes + OWN_BYTES
+    if limit is None:
+        yield Finding("memory_limit", "not applicable", "no control group limits the memory")
+        return
+    used = f"{format_size(limit.used_bytes)} are in use"
+    found = f"{format_size(limit.limit_bytes)} of memory may be used, by {limit.group}/{limit.file}; {used}"
+    if limit.limit_bytes >= needs_bytes:
+        yield Finding("memory_limit", "ok", found)
+        return
+    means = (
+        f"The configuration counts on {format_size(machine.config.host_bytes)}, and the engine itself takes "
+        f"{format_size(OWN_BYTES)}; budgets shrink as memory runs out, and loads that do not fit are refused."
+    )
+    fix = (
+        f"Allow {-(-needs_bytes // MIB)} MiB or more (a container's `--memory`, a service's MemoryMax, a job's --mem), or lower "
+        "ram_tier.budget and the virtual GPUs"
+    )
+    yield Finding("memory_limit", "warning", found, means, fix)
 
 
 def check_shared_memory(machine: DoctorFacts) -> Iterator[Finding]:

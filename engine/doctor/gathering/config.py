@@ -19,8 +19,10 @@ from engine.settings import (
     find_config_folder,
     find_dotenv,
     load_settings,
+    ram_tier_bytes,
 )
 from engine.settings.environment import read_environment
+from engine.settings.schema import RAM
 
 
 def ask_config(
@@ -38,12 +40,13 @@ def ask_config(
 def _read(folder: Path, environment: Mapping[str, str], dotenv: Path | None, inventory: Inventory) -> Config:
     try:
         settings = load_settings(folder, environment, dotenv, inventory)
-        device_specs(settings, read_host_memory().total_bytes)
+        host = read_host_memory()
+        specs = device_specs(settings, host.total_bytes, host.all_of_it)
     except SettingsError as error:
         return Config(str(folder), str(error))
     slices = _slices(settings)
-    in_ram_bytes = sum(each.memory_bytes for each in slices if each.card_uuid is None)
-    host_bytes = int(settings.ram_tier.budget_bytes) + in_ram_bytes
+    in_ram_bytes = sum(spec.total_bytes for spec in specs if spec.backing == RAM)
+    host_bytes = ram_tier_bytes(settings, host.total_bytes) + in_ram_bytes
     return Config(str(folder), warnings=settings.warnings, slices=slices, host_bytes=host_bytes)
 
 

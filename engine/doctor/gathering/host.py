@@ -10,19 +10,16 @@ import re
 import resource
 import stat
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from engine.devices.control_groups import memory_limits
 from engine.doctor.machine import Host
 
 _CONTAINER_FILES: Final = {".dockerenv": "docker", "run/.containerenv": "podman"}
 _CONTAINER_GROUPS: Final = ("docker", "kubepods", "containerd", "libpod", "lxc")
-_MEMORY_LIMITS: Final = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
-_NO_LIMIT_BYTES: Final = 1 << 60
-"""Control groups of the first version write a number near 2⁶³ for no limit."""
 
 
 def ask_host(root: Path = Path("/")) -> Host:
@@ -34,7 +31,7 @@ def ask_host(root: Path = Path("/")) -> Host:
         system=_system(root),
         user=_user(),
         container=_container(root),
-        container_memory_bytes=_memory_limit(root),
+        memory_limit=min(memory_limits(root), key=lambda limit: limit.limit_bytes, default=None),
         shm_bytes=_size(root / "dev/shm"),
         memlock_bytes=None if limit_bytes == resource.RLIM_INFINITY else limit_bytes,
     )
@@ -65,12 +62,6 @@ def _container(root: Path) -> str:
     marks = (name for file, name in _CONTAINER_FILES.items() if (root / file).exists())
     groups = read_text(root / "proc/self/cgroup")
     return next(marks, next((name for name in _CONTAINER_GROUPS if name in groups), ""))
-
-
-def _memory_limit(root: Path) -> int | None:
-    texts: Iterable[str] = (read_text(root / file).strip() for file in _MEMORY_LIMITS)
-    limit_bytes = next((int(text) for text in texts if text.isdigit()), None)
-    return limit_bytes if limit_bytes is not None and limit_bytes < _NO_LIMIT_BYTES else None
 
 
 def _size(folder: Path) -> int | None:
