@@ -2,7 +2,8 @@
 # constraints.txt have changed.
 #
 #   make run          the console, with an engine if none runs; make run ARGS="status --json" for any other command
-#   make test         all tests, in TEST_WORKERS=3 processes; make test ARGS="tests/core -k victims" for some
+#   make test         all tests, in TEST_WORKERS=3 processes; make test ARGS="tests/core -k victims" for some, ARGS=--loaded beside
+#                     twice as many busy loops as cores
 #   make check        format, lint, types, import contracts
 #   make bench        Citadel's loads beside the usual ways to load a model, a few minutes; ARGS="--rounds 21"
 #   make screenshots  the pictures and the film of the README, from the real program, in a few terminals too

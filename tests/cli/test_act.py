@@ -301,6 +301,7 @@ class Draining(ScriptedEngine):
     def __init__(self) -> None:
         super().__init__()
         self.is_followed = asyncio.Event()
+        self.is_draining = asyncio.Event()
         self._hurry = asyncio.Event()
 
     def events(self, after: int | None = None) -> AsyncIterator[Event]:
@@ -308,8 +309,7 @@ class Draining(ScriptedEngine):
         return super().events(after)
 
     async def stop(self, *, now: bool = False) -> None:
-        if now:
-            self._hurry.set()
+        (self._hurry if now else self.is_draining).set()
         await self._hurry.wait()
         await super().stop(now=now)
 
@@ -322,6 +322,7 @@ async def test_a_stop_that_waits_says_for_what_and_another_one_ends_it(citadel: 
         engine.is_followed.clear()
         waiting = asyncio.ensure_future(citadel("stop"))
         await engine.is_followed.wait()
+        await engine.is_draining.wait()
         await RemoteEngine(find_paths(os.environ).socket).stop(now=True)
         ran = await waiting
     assert (ran.status, ran.out) == (0, "the engine has ended\n")

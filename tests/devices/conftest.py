@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from engine.devices.nvml import Deadlines, NvmlProbe
 from tests.nvml.library import SCRIPT_VARIABLE, NoStandIn, load_here
 from tests.nvml.script import NvmlScript
+
+DEADLINES: Final = Deadlines(open_s=300.0, call_s=300.0)
+"""The driver's: so long that none passes by itself."""
 
 
 class HeldClock:
@@ -49,8 +54,17 @@ def clock() -> HeldClock:
 
 
 @pytest.fixture
+async def call_is_overdue(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Puts the event loop's own clock forward, past the deadline of the call that is waited for."""
+    loop, ahead_s = asyncio.get_running_loop(), [0.0]
+    time_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time_s() + sum(ahead_s))
+    return lambda: ahead_s.append(DEADLINES.open_s + DEADLINES.call_s)
+
+
+@pytest.fixture
 async def probe(script: NvmlScript, clock: HeldClock) -> AsyncIterator[NvmlProbe]:
-    probe = NvmlProbe(clock, Deadlines(open_s=5.0, call_s=5.0))
+    probe = NvmlProbe(clock, DEADLINES)
     yield probe
     script.comes_unstuck()
     await probe.close()

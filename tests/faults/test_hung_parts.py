@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,22 @@ MINILM = "all-MiniLM-L6-v2"
 
 
 @pytest.fixture
-async def engine(home: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """The process of an engine; nobody waits for long."""
-    monkeypatch.setattr("engine.transport._SILENCE_LIMIT_S", 0.5)
-    monkeypatch.setattr("engine.transport.KEEP_ALIVE_S", 0.1)
+async def engine(home: Paths) -> AsyncIterator[int]:
+    """The process of an engine."""
     await ensure_engine(home, Path("config"), PROGRAM)
     found = holder(home)
     assert found is not None
     yield found.pid
     end_all([found.pid])
+
+
+@contextmanager
+def little_patience() -> Iterator[None]:
+    """With an engine that is frozen. One that runs is given all the time that the product gives it."""
+    with pytest.MonkeyPatch.context() as patience:
+        patience.setattr("engine.transport._SILENCE_LIMIT_S", 0.5)
+        patience.setattr("engine.transport.KEEP_ALIVE_S", 0.1)
+        yield
 
 
 # ── the engine's process ─────────────────────────────────────────────────────────────────────────
@@ -46,14 +54,15 @@ async def engine(home: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def test_nobody_waits_for_a_frozen_engine_without_end(engine: int, home: Paths) -> None:
     client = RemoteEngine(home.socket)
     await freeze(engine)
-    for call in (
-        client.embed(MINILM, ["a"]),
-        client.submit(Submission("1", Load(MINILM))),
-        client.reload(),
-        client.restart_worker("gpu0"),
-    ):
-        with pytest.raises(EngineHangs, match=r"has not answered for .* end it with `citadel stop`"):
-            await call
+    with little_patience():
+        for call in (
+            client.embed(MINILM, ["a"]),
+            client.submit(Submission("1", Load(MINILM))),
+            client.reload(),
+            client.restart_worker("gpu0"),
+        ):
+            with pytest.raises(EngineHangs, match=r"has not answered for .* end it with `citadel stop`"):
+                await call
 
 
 async def test_a_run_that_takes_long_is_waited_for_while_the_engine_answers_others(engine: int, home: Paths) -> None:
@@ -62,7 +71,7 @@ async def test_a_run_that_takes_long_is_waited_for_while_the_engine_answers_othe
     events = client.events()
     await anext(events)
     await freeze(engine)
-    with pytest.raises(EngineHangs):
+    with little_patience(), pytest.raises(EngineHangs):
         await client.embed(MINILM, ["a"])
     os.kill(engine, signal.SIGCONT)
     assert (await client.embed(MINILM, ["a"])).vectors
@@ -73,7 +82,8 @@ async def test_a_run_that_takes_long_is_waited_for_while_the_engine_answers_othe
 async def test_a_frozen_engine_is_ended_in_words(engine: int, home: Paths, now: bool) -> None:
     await freeze(engine)
     told: list[str] = []
-    await end_engine(home, now=now, tell=told.append)
+    with little_patience():
+        await end_engine(home, now=now, tell=told.append)
 
     assert state_of(engine) == ""
     assert holder(home) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.patience import crowding
 from tests.pty.screen import Cells, Screen
 from tests.pty.terminal import Terminal
 
@@ -24,7 +25,7 @@ def text_of(rows: Cells) -> str:
 
 def settle(term: Terminal) -> bytes:
     """All that is written until only the clock goes on."""
-    while term.bytes_in(0.2) > 60:
+    while term.bytes_in(0.2 * crowding()) > 60:
         pass
     return term.written
 

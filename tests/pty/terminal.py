@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import pytest
 
-PATIENCE_S = 15.0
+from tests.patience import Patience
+
 ANSWERS: Final = {b"\x1b[c": b"\x1b[?62;22c", b"\x1b[6n": b"\x1b[1;1R", b"\x1b[?2026$p": b"\x1b[?2026;2$y"}
 """What every terminal says of itself, its cursor and its modes: some programs wait for it."""
 
@@ -70,9 +71,9 @@ class Terminal:
 
     def until(self, text: str) -> None:
         """Reads until the program has written `text`, after what was waited for before."""
-        wanted, deadline = text.encode(), time.monotonic() + PATIENCE_S
+        wanted, patience = text.encode(), Patience()
         while (at := self.written.find(wanted, self._seen)) < 0:
-            if time.monotonic() > deadline or not self._read(0.1):
+            if not (patience and self._read(0.1)):
                 pytest.fail(f"{text!r} never came; the end of what did: {self.written[-2000:]!r}")
         self._seen = at + len(wanted)
 
@@ -90,8 +91,8 @@ class Terminal:
 
     def wait(self) -> int:
         """Reads until the program has ended; its exit status."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+        patience = Patience()
+        while patience:
             self._read(0.05)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from msgspec.structs import replace
@@ -47,7 +47,5 @@ class AnyLesson(AnyOrder):
         self.world.send(RunOutOfMemory(model, device))
 
 
-AnyLesson.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+AnyLesson.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestAnyLesson = AnyLesson.TestCase

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import Struct
@@ -155,7 +155,5 @@ class RequestsInAnyOrder(RuleBasedStateMachine):
         assert all(r.stage == "ready" and (r.leases, r.work) == (0, 0) for r in self.world.state.residents)
 
 
-RequestsInAnyOrder.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+RequestsInAnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestRequestsInAnyOrder = RequestsInAnyOrder.TestCase

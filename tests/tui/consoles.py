@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,11 +14,11 @@ from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.lists import ModelTable
 from engine.api import EngineAPI, EngineUnreachable
+from tests.patience import Patience
 from tests.scripted_plans import START_S
 
 NOON_S = START_S + 60.0
 """The console's clock in tests: it stands still."""
-_PATIENCE_S = 10.0
 
 
 class Clock:
@@ -78,12 +77,11 @@ class Console:
 
     async def until(self, met: Callable[[], object]) -> None:
         """Lets the console work until `met` holds; a vain wait fails with what the screen says."""
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                while not met():
-                    await self.pilot.pause()
-        except TimeoutError:
-            pytest.fail(f"the screen never came to that:\n{self.text}")
+        patience = Patience()
+        while not met():
+            if not patience:
+                pytest.fail(f"the screen never came to that:\n{self.text}")
+            await self.pilot.pause()
 
     async def settles(self) -> None:
         """Waits until the screen stays as it is."""

@@ -40,7 +40,7 @@ async def cards_with(script: NvmlScript, breaks: Breaks) -> ScriptedEngine:
     script.card().uses(OURS["gpu1"])
     first.runs(Process(4321, 260 * MIB)).draws(Process(998, 40 * MIB))
     clock = StandingClock()
-    probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=0.2))
+    probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=2.0))
     await probe.open()
     specs = {name: _spec(name, facts.name) for name, facts in zip(OURS, probe.facts, strict=True)}
     uuids = {name: facts.uuid for name, facts in zip(OURS, probe.facts, strict=True)}

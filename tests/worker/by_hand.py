@@ -16,7 +16,6 @@ from engine.worker.errors import BadRequest
 from engine.worker.lanes import Turn
 from engine.worker.row_lane import ReadRows, RowLane
 from engine.worker.running import HostRuns, Measurement
-from tests.worker.lanes import PATIENCE_S
 
 UNREADABLE: Final = "unreadable"
 NO_ANSWER: Final = "nothing"
@@ -63,7 +62,7 @@ class ByHand:
     def read(self, task: Embed) -> ReadRows[str]:
         self.is_reading.put(task)
         if self.holds_reading:
-            self.may_read.get(timeout=PATIENCE_S)
+            self.may_read.get()
         if UNREADABLE in task.texts:
             raise BadRequest("it can't be read")
 
@@ -78,13 +77,13 @@ class ByHand:
         if len(rows) * max(map(len, rows)) > self._room:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         self._begun.put(list(rows))
-        if error := self._orders.get(timeout=PATIENCE_S):
+        if error := self._orders.get():
             raise error
         return torch.tensor([[summed(row)] for row in rows])
 
     def begun(self) -> list[str]:
         """The rows of the batch that runs next, or runs already, once it does."""
-        return self._begun.get(timeout=PATIENCE_S)
+        return self._begun.get()
 
     def is_idle(self) -> bool:
         """Whether no batch has begun that `begun` has not told yet."""

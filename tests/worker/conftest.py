@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -51,5 +50,4 @@ def arena() -> Iterator[Arena]:
 async def fork_server(arena: Arena) -> AsyncIterator[ForkServer]:
     server = ForkServer(arena.fd)
     yield server
-    async with asyncio.timeout(10):
-        await server.close()
+    await server.close()

@@ -13,7 +13,6 @@ from engine.core.tasks import Embed, Task, TaskPart, TextTokens, Vectors
 from engine.worker.lanes import Asked, Lane, Runner, Turn
 from engine.worker.running import RunOutcome
 
-PATIENCE_S: Final = 60
 _numbers: Final = count(1)
 
 
@@ -34,7 +33,7 @@ def ask(lane: Lane, task: Task, say: Callable[[TaskPart], None] = lambda _: None
 
 def ran_in(lane: Lane, task: Task) -> RunOutcome:
     """What comes of a task."""
-    return ask(lane, task).result(PATIENCE_S)
+    return ask(lane, task).result()
 
 
 def ran(runner: Runner, task: Task) -> RunOutcome:

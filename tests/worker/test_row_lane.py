@@ -18,7 +18,7 @@ from engine.worker.errors import BadRequest, Left, NotResident, OutOfMemory
 from engine.worker.lanes import Turn
 from engine.worker.row_lane import RowLane
 from tests.worker.by_hand import NO_ANSWER, UNREADABLE, ByHand, ScriptedMemory, summed, sums
-from tests.worker.lanes import PATIENCE_S, Answer, ask
+from tests.worker.lanes import Answer, ask
 
 LIMITS = Limits(max_batch=4, max_sequence=16)
 BULK = Embed(tuple(f"bulk {number:02}" for number in range(12)))
@@ -42,7 +42,7 @@ def one(text: str) -> Embed:
 
 
 def heard(answer: Answer) -> list[float]:
-    return sums(answer.result(PATIENCE_S).result)
+    return sums(answer.result().result)
 
 
 def is_right(answer: Answer, task: Embed) -> bool:
@@ -125,7 +125,7 @@ def test_what_came_while_it_was_another_lanes_turn_shares_the_batch(model: ByHan
     lane = model.lane("m", turn)
     with turn.mine():
         first = ask(lane, one("abc"))
-        model.is_reading.get(timeout=PATIENCE_S)
+        model.is_reading.get()
         other = ask(lane, one("def"))
     assert model.run() == ["abc", "def"]
     assert is_right(first, one("abc"))
@@ -139,7 +139,7 @@ def test_a_lane_says_for_how_long_its_batch_has_been_running(model: ByHand, lane
     model.begun()
     assert (lane.step_s() or 0) > 0
     model.end()
-    wait([answer], PATIENCE_S)
+    wait([answer])
     assert lane.step_s() is None
 
 
@@ -168,7 +168,7 @@ def test_who_leaves_while_its_batch_runs_is_dropped_after_it_and_the_others_have
     other = ask(lane, one("abc"))
     assert not bulk.done()
     model.end()
-    assert isinstance(bulk.exception(PATIENCE_S), Left)
+    assert isinstance(bulk.exception(), Left)
     assert model.run() == ["abc"]
     assert is_right(other, one("abc"))
 
@@ -176,10 +176,10 @@ def test_who_leaves_while_its_batch_runs_is_dropped_after_it_and_the_others_have
 def test_who_leaves_while_being_read_is_dropped_when_that_is_done(model: ByHand, lane: RowLane) -> None:
     model.holds_reading = True
     leaver, stayer = ask(lane, BULK), ask(lane, one("abc"))
-    assert model.is_reading.get(timeout=PATIENCE_S) == BULK
+    assert model.is_reading.get() == BULK
     lane.leave(leaver.run)
     model.may_read.put(None)
-    assert isinstance(leaver.exception(PATIENCE_S), Left)
+    assert isinstance(leaver.exception(), Left)
     model.may_read.put(None)
     assert model.run() == ["abc"]
     assert is_right(stayer, one("abc"))
@@ -194,7 +194,7 @@ def test_leaving_twice_or_after_the_end_or_another_lane_changes_nothing(model: B
         lane.leave(waiting.run)
     lane.leave(0)
     model.end()
-    assert isinstance(first.exception(PATIENCE_S), Left)
+    assert isinstance(first.exception(), Left)
     after = ask(lane, one("ghi"))
     assert model.run() == ["ghi"]
     assert is_right(after, one("ghi"))
@@ -208,12 +208,12 @@ def test_whenever_a_bulk_is_left_no_batch_of_it_is_begun_afterwards(batches: int
     bulk, other = ask(lane, BULK), ask(lane, Embed(("x" * 14,) * 8))
     ran = [model.run() for _ in range(min(batches, 5))]
     if batches == 6:
-        wait([bulk, other], PATIENCE_S)
+        wait([bulk, other])
     lane.leave(bulk.run)
     model.run_freely(10)
     assert is_right(other, Embed(("x" * 14,) * 8))
     begun_since = []
-    ask(lane, one("the end")).result(PATIENCE_S)
+    ask(lane, one("the end")).result()
     while not model.is_idle():
         begun_since.append(model.begun())
     of_bulk = [batch for batch in begun_since if batch[0].startswith("bulk")]
@@ -256,7 +256,7 @@ def test_in_any_order_of_arrivals_and_leavers_each_is_answered_once_and_right(st
                     model.end()
     model.run_freely(200)
     for number, (answer, task) in enumerate(asked):
-        error = answer.exception(PATIENCE_S)  # a second answer would have raised where it was given, and ended the lane
+        error = answer.exception()  # a second answer would have raised where it was given, and ended the lane
         assert is_right(answer, task) if error is None else (isinstance(error, Left) and number in left)
     lane.close()
 
@@ -270,7 +270,7 @@ def test_a_request_that_can_not_be_read_fails_alone(model: ByHand, lane: RowLane
     bad, good = ask(lane, Embed(("def", UNREADABLE))), ask(lane, one("ghi"))
     model.end()
     assert model.run() == ["ghi"]
-    assert isinstance(bad.exception(PATIENCE_S), BadRequest)
+    assert isinstance(bad.exception(), BadRequest)
     assert is_right(first, one("abc"))
     assert is_right(good, one("ghi"))
 
@@ -282,7 +282,7 @@ def test_an_answer_that_is_none_is_its_requests_alone(model: ByHand, lane: RowLa
     model.end()
     assert model.run() == [NO_ANSWER, "defghi"]
     with pytest.raises(ValueError, match="it is no answer"):
-        bad.result(PATIENCE_S)
+        bad.result()
     assert is_right(first, one("abc"))
     assert is_right(good, one("defghi"))
 
@@ -301,7 +301,7 @@ def test_a_batch_that_fails_runs_again_request_by_request_and_fails_only_the_one
     model.end(RuntimeError("index out of range"))
     assert model.run() == ["ghi"]
     with pytest.raises(RuntimeError, match="index out of range"):
-        others[1].result(PATIENCE_S)
+        others[1].result()
     assert [is_right(answer, one(text)) for answer, text in zip(others[::2], ("def", "ghi"), strict=True)] == [True] * 2
     assert is_right(first, one("abc"))
 
@@ -323,7 +323,7 @@ def test_of_a_batch_that_failed_nothing_is_kept() -> None:
     model = Spilling()
     lane = model.lane("m", Turn())
     answers = [ask(lane, one("abc")), ask(lane, Embed(("def", "ghi")))]
-    wait(answers, PATIENCE_S)
+    wait(answers)
     assert all(isinstance(answer.exception(), RuntimeError) for answer in answers)
     assert [activations() for activations in model.held] == [None] * len(model.held)
     lane.close()
@@ -334,7 +334,7 @@ def test_a_bulk_whose_batch_fails_is_over_and_the_next_request_runs(model: ByHan
     model.begun()
     model.end(RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
-        bulk.result(PATIENCE_S)
+        bulk.result()
     after = ask(lane, one("abc"))
     assert model.run() == ["abc"]
     assert is_right(after, one("abc"))
@@ -363,7 +363,7 @@ def test_a_row_that_is_too_much_alone_fails_its_request_and_no_other() -> None:
     model.end()
     model.run_freely(10)
     with pytest.raises(OutOfMemory, match="no memory left for a run of 1"):
-        others[1].result(PATIENCE_S)
+        others[1].result()
     assert is_right(first, one("abc"))
     assert is_right(others[0], one("defg"))
     assert is_right(others[2], one("stuv"))
@@ -378,7 +378,7 @@ def test_a_run_is_told_the_most_that_its_batches_took_and_how_full_the_fullest_w
     lane = model.lane("m", Turn())
     answer = ask(lane, BULK)
     model.run_freely(3)
-    outcome = answer.result(PATIENCE_S)
+    outcome = answer.result()
     assert (outcome.workspace_bytes, outcome.used_bytes) == (9, 100)
     assert outcome.filled == 4 * len("bulk 00") / (4 * 16)
     assert outcome.device_s > 0
@@ -390,7 +390,7 @@ def test_nothing_is_said_of_memory_where_one_of_its_batches_could_not_be_measure
     lane = model.lane("m", Turn())
     answer = ask(lane, BULK)
     model.run_freely(3)
-    assert answer.result(PATIENCE_S).workspace_bytes is None
+    assert answer.result().workspace_bytes is None
     lane.close()
 
 
@@ -400,7 +400,7 @@ def test_those_that_share_a_batch_share_its_time_by_their_tokens(model: ByHand, 
     others = [ask(lane, one("defdef")), ask(lane, Embed(("ghi", "jkl")))]
     model.end()
     model.run()
-    one_row, two_rows = (answer.result(PATIENCE_S).device_s for answer in others)
+    one_row, two_rows = (answer.result().device_s for answer in others)
     assert one_row == pytest.approx(two_rows)
     assert first.result().device_s > 0
 

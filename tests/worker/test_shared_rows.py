@@ -18,7 +18,7 @@ from engine.worker.judging import Classifier, Judge, Reranker
 from engine.worker.lanes import Runner, Turn
 from engine.worker.tokenizer import load_tokenizer
 from tests.worker.judging_checkpoints import MOST_TOKENS, WORDS, change_json, write_judge
-from tests.worker.lanes import PATIENCE_S, ask, embed, ran
+from tests.worker.lanes import ask, embed, ran
 from tests.worker.sentence_models import POSITIONS, embedder, write_model
 
 LIMITS: Final = Limits(max_batch=16, max_sequence=MOST_TOKENS)
@@ -45,7 +45,7 @@ def together(runner: Runner, tasks: Sequence[Task]) -> list[TaskResult]:
     lane = runner.lane("m", turn)
     with turn.mine():
         answers = [ask(lane, task) for task in tasks]
-    results = [answer.result(PATIENCE_S).result for answer in answers]
+    results = [answer.result().result for answer in answers]
     lane.close()
     return results
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,8 +32,7 @@ async def all_workers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         await workers.start(backing="host")  # the fork server keeps the environment of its own start
     await workers.close()
     yield workers, cards
-    async with asyncio.timeout(20):
-        await server.close()
+    await server.close()
     arena.close()
 
 
