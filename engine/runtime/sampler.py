@@ -25,12 +25,12 @@ class Sampler:
         self._specs: Final = specs
         self._cards: Final = cards
         self._clock: Final = clock
-        self._interval_s: Final = interval_s
+        self.interval_s: Final = interval_s
 
     @property
     def quiet_interval_s(self) -> float:
         """Seconds between two readings while the sampler rests."""
-        return max(self._interval_s, QUIET_INTERVAL_S)
+        return max(self.interval_s, QUIET_INTERVAL_S)
 
     async def run(self, workers: Workers, post: Callable[[Message], None], rest: Rest) -> None:
         """Post one DeviceRead a device each interval, or each quiet one while it may rest, until cancelled."""
@@ -46,16 +46,17 @@ class Sampler:
         """A command that begins to wait for a reading ends the rest at once; that nobody measures any more is looked at each
         interval."""
         read_s = self._clock.monotonic()
-        await self._clock.sleep(self._interval_s)
+        await self._clock.sleep(self.interval_s)
         while rest.is_allowed() and self._clock.monotonic() - read_s < self.quiet_interval_s:
-            await rest.sleep(self._clock, self._interval_s)
+            await rest.sleep(self._clock, self.interval_s)
 
     async def close(self) -> None:
         await self._cards.close()
 
     def _of_host(self, spec: DeviceSpec, used_bytes: int, host: HostMemory) -> Reading:
         taken_bytes = external_bytes(spec.total_bytes, used_bytes, host)
-        return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=self._clock.now())
+        now_s, mono_s = self._clock.now(), self._clock.monotonic()
+        return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=now_s, mono_s=mono_s)
 
 
 class Rest:
