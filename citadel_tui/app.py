@@ -41,6 +41,8 @@ from citadel_tui.type_ahead import TypeAhead
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.too_small import LEAST_COLUMNS, LEAST_ROWS
+from citadel_tui.words.alerts import Alert
+from citadel_tui.words.figures import clock_text
 
 if TYPE_CHECKING:
     from citadel_tui.screens.timeline import TimelinePage
@@ -87,6 +89,7 @@ class CitadelApp(App[int]):
         first: bool = False,
         now: Callable[[], float] = time.time,
         recall: Recall | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         # Textual chooses how to leave colours out before it knows the theme, and paints black on black.
         super().__init__(driver_class=TerminalDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -95,10 +98,11 @@ class CitadelApp(App[int]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._theme_at_first = look.theme
-        self.link = Link(connect, now, read_only=read_only)
+        self.link = Link(connect, now, read_only=read_only, monotonic=monotonic)
         self.crash: Exception | None = None
         self._now = now
         self._recall = recall
+        self._gone: Alert | None = None
         self._settings = settings
         actions = with_keys(settings.keys)
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
@@ -178,6 +182,13 @@ class CitadelApp(App[int]):
     def _show(self) -> None:
         self.link.remember()
         scene = self.link.scene()
+        if scene.gone is not None and scene.gone != self._gone:
+            self._gone = scene.gone
+            self._say_on_top(
+                StatusMessage(
+                    f"another engine runs since {clock_text(scene.gone.until_s or 0.0)}; {scene.gone.text}", "bad"
+                )
+            )
         for screen in self.screen_stack:
             if isinstance(screen, ShowsScene):
                 with self._painting():

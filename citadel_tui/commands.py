@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,7 +31,7 @@ from engine.api import EngineError, JobView
 from engine.core.commands import Command, command_text
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
-from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
+from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish, wish_text
 from engine.core.records import Record
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ class _Asked(ReliableEngine):
         self._typed = typed
 
     async def plan(self, command: Command, *, now: bool = False) -> Plan | Refusal:
-        with self._typed.page_due():
+        with self._page_due():
             return await super().plan(command, now=now)
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
-        with self._typed.page_due():
+        with self._page_due():
             return await super().propose(wish)
+
+    def _page_due(self) -> AbstractContextManager[None]:
+        """Of an engine that gives no sign of life nobody knows when; keys are answered all the same."""
+        return nullcontext() if self._link.scene().stale else self._typed.page_due()
 
 
 class Commands:
@@ -200,7 +205,7 @@ class Commands:
             case Action():
                 self._dashboard.action_act(picked.id)
             case WorkerOf(device):
-                self._run(self._restart(device))
+                self._run(self._restart(device), f"restart the worker of {device}")
             case Rebalance() | Drain() | Pack() | Undo():
                 self._wish(picked)
             case CatalogDeed():
@@ -228,25 +233,26 @@ class Commands:
 
     def _start(self, command: Command | None) -> None:
         if command is not None:
-            self._run(carry_out(command, self._engine, self))
+            self._run(carry_out(command, self._engine, self), command_text(command))
 
     def _wish(self, wish: Wish | None) -> None:
         if wish is not None:
-            self._run(fulfil(wish, self._engine, self))
+            self._run(fulfil(wish, self._engine, self), wish_text(wish))
 
-    def _run(self, deed: Coroutine[None, None, None]) -> None:
-        self._app.run_worker(self._to_its_end(deed), name="the command", exit_on_error=False)
+    def _run(self, deed: Coroutine[None, None, None], what: str = "") -> None:
+        self._app.run_worker(self._to_its_end(deed, what), name="the command", exit_on_error=False)
 
-    async def _to_its_end(self, deed: Coroutine[None, None, None]) -> None:
+    async def _to_its_end(self, deed: Coroutine[None, None, None], what: str) -> None:
+        """`what` is named when it comes to nothing: other keys may have been pressed since."""
         try:
             await deed
         except EngineError as error:
-            self.say(StatusMessage(str(error), "bad"))
+            self.say(StatusMessage(f"{what}: {error}" if what else str(error), "bad"))
 
     def _take_back_or_offer(self, models: Models) -> None:
         """Escape closes whatever is open, and is pressed once more than there was to close: it says first what it would end."""
         if self._dashboard.offers:
-            self._run(self._take_back(self._offered))
+            self._run(self._take_back(self._offered), "taking it back")
             return
         scene = self._link.scene()
         jobs = {job.id: job for model in models for job in scene.jobs_of(model)}
@@ -257,7 +263,8 @@ class Commands:
 
     async def _take_back(self, jobs: tuple[JobView, ...]) -> None:
         for job in jobs:
-            taken = await self._link.engine.cancel(job.id)
+            with self.asking(f"taking back {command_text(job.command)}"):
+                taken = await self._link.engine.cancel(job.id)
             outcome = "is being taken back" if taken else "too late to take it back"
             self.say(StatusMessage(f"{command_text(job.command)}: {outcome}", "text" if taken else "warn"))
 
@@ -270,8 +277,8 @@ class Commands:
 
             if not await self._answer(RestartScreen(device, words, self._glyphs)):
                 return
-        self.say(StatusMessage(f"the worker of {device} is being restarted"))
-        await self._link.engine.restart_worker(device)
+        with self.asking(f"restart the worker of {device}"):
+            await self._link.engine.restart_worker(device)
         self.say(StatusMessage(f"the worker of {device} was restarted", "good"))
 
     def _advise(self) -> None:
@@ -317,3 +324,6 @@ class Commands:
 
     def say(self, message: StatusMessage) -> None:
         self._dashboard.say(message)
+
+    def asking(self, what: str) -> AbstractContextManager[None]:
+        return self._dashboard.asking(what)

@@ -3,6 +3,7 @@ ended."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol, assert_never
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from engine.api import Answer, Cancelled, Changed, Declined, Done, Failed
 from engine.core.commands import Command, Submission, command_text
 from engine.core.names import DeviceId
 from engine.core.plans import Plan, Refusal
-from engine.core.proposals import Proposal, Wish
+from engine.core.proposals import Proposal, Wish, wish_text
 
 
 class StatusMessage(Struct, frozen=True):
@@ -69,6 +70,10 @@ class Operator(Protocol):
 
     def say(self, message: StatusMessage) -> None: ...
 
+    def asking(self, what: str) -> AbstractContextManager[None]:
+        """Inside, the operator sees that the engine was asked for `what` and has not answered."""
+        ...
+
 
 async def carry_out(command: Command, engine: CommandEngine, operator: Operator) -> None:
     """Take `command` to its end. Raises EngineError when `engine` does."""
@@ -79,7 +84,8 @@ async def _plan_and_do(first: Wanted, engine: CommandEngine, operator: Operator)
     """Plan what is wanted, and what the operator wants instead, until that is to be done or left."""
     wanted: Wanted | None = first
     while wanted is not None:
-        found = await engine.plan(wanted.command, now=wanted.now)
+        with operator.asking(command_text(wanted.command)):
+            found = await engine.plan(wanted.command, now=wanted.now)
         if isinstance(found, Refusal):
             wanted = await operator.read(found)
             continue
@@ -93,7 +99,8 @@ async def _plan_and_do(first: Wanted, engine: CommandEngine, operator: Operator)
 
 async def fulfil(wish: Wish, engine: CommandEngine, operator: Operator) -> None:
     """Have the engine propose what would answer `wish`, and do it when the operator agrees. Raises EngineError."""
-    found = await engine.propose(wish)
+    with operator.asking(wish_text(wish)):
+        found = await engine.propose(wish)
     if isinstance(found, Refusal):
         await operator.read(found)
         return
@@ -115,7 +122,8 @@ async def _submit(plan: Plan, wanted: Wanted, engine: CommandEngine, operator: O
     if plan.joins:
         operator.say(StatusMessage("; ".join((f"{command_text(plan.command)}: waits", *plan.reasons))))
     while plan.steps or plan.joins:
-        answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects, now=wanted.now))
+        with operator.asking(command_text(plan.command)):
+            answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects, now=wanted.now))
         if not isinstance(answer, Changed):
             return await _report(plan.command, answer, operator)
         plan = answer.plan

@@ -7,6 +7,7 @@ the same line, through a `ReliableEngine`: it may break between a command and it
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
@@ -15,13 +16,13 @@ from citadel_tui.timeline.chronicle import Chronicle, take_up
 from citadel_tui.viewmodel.history import GraphHistory, with_snapshot
 from citadel_tui.viewmodel.model_colours import ModelColours
 from citadel_tui.viewmodel.scene import Lost, Scene
+from citadel_tui.words.alerts import KEPT_RECORDS, Alert, gone_with
 from engine.api import Answer, EngineAPI, EngineError, EngineUnreachable, Event, Hello, Recorded, Snapshot, Updated
 from engine.core.commands import Command, Submission, command_text
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 
-KEPT_RECORDS: Final = 300
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
 
@@ -37,10 +38,19 @@ class Link:
     """Newest snapshot, newest records, the last hour, and whether the engine answers."""
 
     def __init__(
-        self, connect: Connect, now: Callable[[], float], *, read_only: bool, sleep: Sleep = asyncio.sleep
+        self,
+        connect: Connect,
+        now: Callable[[], float],
+        *,
+        read_only: bool,
+        sleep: Sleep = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
         self._now = now
+        self._monotonic = monotonic
+        self._heard_s = self._shown_s = monotonic()
+        """When the engine gave its last sign of life, and when its newest snapshot came."""
         self._sleep = sleep
         self._read_only = read_only
         self._api: EngineAPI | None = None
@@ -48,6 +58,7 @@ class Link:
         self._snapshot: Snapshot | None = None
         self._records: tuple[Record, ...] = ()
         self._lost: Lost | None = None
+        self._gone: Alert | None = None
         self._history = GraphHistory()
         self._colours = ModelColours()
         self._past = Chronicle()
@@ -79,6 +90,7 @@ class Link:
 
     def scene(self) -> Scene:
         """What is known now."""
+        self._listen()
         return Scene(
             self._now(),
             self._hello,
@@ -89,11 +101,19 @@ class Link:
             self._history,
             self._colours,
             self._past,
+            self._monotonic() - self._heard_s,
+            self._monotonic() - self._shown_s,
+            self._gone,
         )
 
+    def _listen(self) -> None:
+        """Note the last sign of life. One of an engine that has not begun to tell what goes on makes nothing newer."""
+        if self._api is not None and self._lost is None:
+            self._heard_s = self._monotonic() - self._api.silent_s
+
     def remember(self) -> None:
-        """Add what goes on now to the history; while the line is down nothing is known, and nothing is added."""
-        if self._snapshot is not None and self._lost is None:
+        """Add what goes on now to the history; while nothing is heard nothing is known, and nothing is added."""
+        if self._snapshot is not None and not self.scene().stale:
             self._history = with_snapshot(self._history, self._snapshot, self._now())
             if not self._past_is_whole:
                 self._past.showed(self._snapshot)
@@ -121,17 +141,27 @@ class Link:
 
     async def _follow(self, api: EngineAPI) -> None:
         try:
-            before, self._hello = self._hello, await api.hello()
+            before, hello = self._hello, await api.hello()
+            self._meet(hello)
             # Before the events, which begin after the last of these: a record that comes between the two calls is not missed.
             self._records = await api.records(KEPT_RECORDS)
-            self._tell_past(self._hello, is_new=before is None or before.started_at_s != self._hello.started_at_s)
+            self._tell_past(hello, is_new=before is None or before.started_at_s != hello.started_at_s)
             self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
                 self._take(event)
             raise EngineUnreachable("the engine closed the line")
         finally:
+            self._listen()
             self._api = None
             await api.close()
+
+    def _meet(self, hello: Hello) -> None:
+        """Note who answers; and when that is another engine, what has gone with the one before it."""
+        before, self._hello = self._hello, hello
+        if before is not None and self._snapshot is not None and before != hello:
+            ended_s = self._now() - (self._monotonic() - self._heard_s)
+            text = f"the engine (process {before.pid}) went, and {gone_with(self._snapshot)}"
+            self._gone = Alert(f"engine {before.pid} {before.started_at_s}", text, "error", ended_s, hello.started_at_s)
 
     def _be_connected(self, api: EngineAPI) -> None:
         self._api = api
@@ -145,7 +175,7 @@ class Link:
         self._pause_s = FIRST_PAUSE_S
         match event:
             case Updated(snapshot=snapshot):
-                self._snapshot = snapshot
+                self._snapshot, self._shown_s = snapshot, self._monotonic()
                 self._colours = self._colours.with_models(snapshot.state.models)
             case Recorded(record=record):
                 if not self._records or record.seq > self._records[-1].seq:
@@ -170,7 +200,7 @@ class Link:
                 self._past.record(record)
 
     def _lose(self, why: str) -> None:
-        self._lost = Lost(self._lost.since_s if self._lost else self._now(), why)
+        self._lost = Lost(why)
         self.changed.set()
 
 
@@ -220,7 +250,7 @@ class ReliableEngine:
             engine, refused = await self._link.connection_after(connection), False
             if self._link.hello != asked:
                 raise EngineUnreachable(
-                    f"{what}: the engine that had it has ended, and another one runs; the log shows what became of it"
+                    "the engine that had it has ended, and another one runs; the log shows what became of it"
                 )
 
 

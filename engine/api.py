@@ -140,6 +140,10 @@ class Snapshot(Struct, frozen=True):
     """Of each model that was asked for since the engine started."""
     quiet_sample_s: float | None = None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
+    sample_s: float = 1.0
+    """The same while nobody does."""
+    mono_s: float = 0.0
+    """`at_s` on the engine's steady clock, for ages."""
 
 
 class Updated(Struct, frozen=True, tag="updated"):
@@ -242,6 +246,11 @@ class EngineAPI(Protocol):
         kept. None means from now on. Ends with EngineUnreachable when the engine goes.
         """
         ...
+
+    @property
+    def silent_s(self) -> float:
+        """Since its last sign of life: one a second while its events are followed. In this process it is never silent."""
+        return 0.0
 
     async def records(self, limit: int = 100) -> tuple[Record, ...]:
         """The newest records, oldest first."""

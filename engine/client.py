@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
@@ -76,8 +77,12 @@ def _why_unheard(found: Holder) -> str:
 class RemoteEngine(EngineAPI):
     """`EngineAPI` for the engine that listens at `socket`."""
 
-    def __init__(self, socket: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, socket: Path, *, read_only: bool = False, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._socket = socket
+        self._monotonic = monotonic
+        self._heard_s = monotonic()
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)} | ({MODE_HEADER: READ_ONLY} if read_only else {})
 
     async def hello(self) -> Hello:
@@ -86,9 +91,16 @@ class RemoteEngine(EngineAPI):
     async def snapshot(self) -> Snapshot:
         return self._read(await self._call("GET", "/v1/snapshot"), Snapshot)
 
+    @property
+    def silent_s(self) -> float:
+        return self._monotonic() - self._heard_s
+
+    def _hear(self) -> None:
+        self._heard_s = self._monotonic()
+
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         request = HttpRequest("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
-        async with stream(self._socket, request) as (head, lines):
+        async with stream(self._socket, request, hear=self._hear) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
@@ -181,7 +193,8 @@ class RemoteEngine(EngineAPI):
         self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
     ) -> bytes:
         encoded = b"" if body is None else _encoded(body)
-        head, received = await exchange(self._socket, HttpRequest(method, path, encoded, self._headers), deadline_s)
+        request = HttpRequest(method, path, encoded, self._headers)
+        head, received = await exchange(self._socket, request, deadline_s, self._hear)
         if head.status != 200:
             raise error_in(received)
         _check_protocol(head)

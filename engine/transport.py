@@ -11,21 +11,23 @@ import asyncio
 import contextlib
 import os
 import struct
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, SupportsIndex, TypeVar
 
 from engine.api import EngineUnreachable
 from engine.paths import require_private
-from engine.wire import KEEP_ALIVE_S, MAX_BODY_BYTES
+from engine.wire import MAX_BODY_BYTES
 
 _T = TypeVar("_T")
 
 ANSWER_DEADLINE_S: Final = 10.0
 """For calls that the engine answers from what it knows."""
-_SILENCE_LIMIT_S: Final = 4 * KEEP_ALIVE_S
+_LOOK_S: Final = 3.0
+"""Between two looks at whether an engine lives that takes long for an answer."""
+_SILENCE_LIMIT_S: Final = 12.0
 """Whoever says nothing for so long hangs."""
 MAX_ANSWER_BYTES: Final = 256 << 20
 """Of a whole answer: far above any snapshot and all records."""
@@ -89,19 +91,22 @@ class ResponseHead:
     headers: Mapping[str, str]
 
 
-async def exchange(socket: Path, request: HttpRequest, deadline_s: float | None) -> tuple[ResponseHead, bytes]:
-    """One request and its whole answer; without a deadline as long as the engine lives. Raises EngineUnreachable."""
+async def exchange(
+    socket: Path, request: HttpRequest, deadline_s: float | None, hear: Callable[[], None] = lambda: None
+) -> tuple[ResponseHead, bytes]:
+    """One request and its whole answer; without a deadline as long as the engine lives. `hear` as for a stream. Raises
+    EngineUnreachable."""
     if deadline_s is None:
-        return await _while_alive(socket, _exchange(socket, request))
+        return await _while_alive(socket, _exchange(socket, request, hear))
     try:
         async with asyncio.timeout(deadline_s):
-            return await _exchange(socket, request)
+            return await _exchange(socket, request, hear)
     except TimeoutError:
         raise _hangs(socket, deadline_s) from None
 
 
-async def _exchange(socket: Path, request: HttpRequest) -> tuple[ResponseHead, bytes]:
-    async with _open(socket, request) as connection:
+async def _exchange(socket: Path, request: HttpRequest, hear: Callable[[], None]) -> tuple[ResponseHead, bytes]:
+    async with _open(socket, request, hear=hear) as connection:
         head, body = await connection.head(), await _body(connection.reader)
     announced = head.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > _MOST_DIGITS:
@@ -126,11 +131,15 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
 
 @contextlib.asynccontextmanager
 async def stream(
-    socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES
+    socket: Path,
+    request: HttpRequest,
+    longest_line: int = MAX_BODY_BYTES,
+    hear: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[ResponseHead, AsyncIterator[bytes]]]:
     """A response whose lines come as time goes by, none of more than `longest_line` bytes. Its head may take long, too, as long
-    as the engine lives. Raises EngineUnreachable."""
-    async with _open(socket, request, longest_line) as connection:
+    as the engine lives. `hear` is called whenever something has come, blank lines too, before whatever else was due then. Raises
+    EngineUnreachable."""
+    async with _open(socket, request, longest_line, hear) as connection:
         yield await _while_alive(socket, connection.head()), _lines(connection.reader)
 
 
@@ -139,7 +148,7 @@ async def _while_alive(socket: Path, work: Coroutine[Any, Any, _T]) -> _T:
     waiting = asyncio.ensure_future(work)
     try:
         while True:
-            await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
+            await asyncio.wait({waiting}, timeout=_LOOK_S)
             is_silent = not waiting.done() and await _is_silent(socket)
             if waiting.done():
                 return waiting.result()
@@ -162,13 +171,31 @@ async def _is_silent(socket: Path) -> bool:
     return True
 
 
-async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+class _Reader(asyncio.StreamReader):
+    """Notes that something has come as the loop takes it from the socket. A process that stood still takes what has come
+    meanwhile before its timers run: then nobody mistakes its own standing still for the engine's."""
+
+    def __init__(self, longest_line: int, hear: Callable[[], None]) -> None:
+        super().__init__(longest_line)
+        self._hear = hear
+        self.has_heard = False
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        self.has_heard = True
+        self._hear()
+        super().feed_data(data)
+
+
+async def _lines(reader: _Reader) -> AsyncIterator[bytes]:
     """Lines until the connection ends, the blank ones that keep it alive left out. Raises EngineUnreachable on silence."""
     while True:
+        reader.has_heard = False
         try:
             async with asyncio.timeout(_SILENCE_LIMIT_S):
                 line = await reader.readline()
         except TimeoutError:
+            if reader.has_heard:
+                continue
             raise EngineHangs(
                 f"the engine has said nothing for {_SILENCE_LIMIT_S:g} s; end it with `citadel stop`"
             ) from None
@@ -183,13 +210,22 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _open(socket: Path, request: HttpRequest, longest_line: int = MAX_BODY_BYTES) -> AsyncIterator[_Connection]:
+async def _open(
+    socket: Path,
+    request: HttpRequest,
+    longest_line: int = MAX_BODY_BYTES,
+    hear: Callable[[], None] = lambda: None,
+) -> AsyncIterator[_Connection]:
     """A connection to this user's engine, over which `request` goes; leaving closes it. Raises EngineUnreachable, PathRefused."""
     _require_own_folder(socket)
+    loop, reader = asyncio.get_running_loop(), _Reader(longest_line, hear)
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket), limit=longest_line)
+        transport, protocol = await loop.create_unix_connection(
+            lambda: asyncio.StreamReaderProtocol(reader), str(socket)
+        )
     except OSError as error:
         raise _unreachable(socket, error) from None
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
         # The folder may have been another one when it was looked at; the kernel knows who listens.
         if (uid := peer_of(writer.get_extra_info("socket")).uid) != os.getuid():
@@ -211,7 +247,7 @@ def _require_own_folder(socket: Path) -> None:
 class _Connection:
     """One request, and what comes back."""
 
-    def __init__(self, request: HttpRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, request: HttpRequest, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._request: Final = request
         self.reader: Final = reader
         self._writer: Final = writer

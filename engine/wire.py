@@ -29,8 +29,9 @@ MODE_HEADER: Final = "Citadel-Mode"
 READ_ONLY: Final = "read-only"
 """The mode of a client that may only watch."""
 
-KEEP_ALIVE_S: Final = 3.0
-"""A stream of lines is never silent for longer: a blank one comes when there is nothing to say."""
+KEEP_ALIVE_S: Final = 1.0
+"""A stream of lines is never silent for longer: a blank one comes when there is nothing to say. It is the engine's sign of life:
+what is shown without one may no longer be so."""
 MAX_BODY_BYTES: Final = 16 << 20
 MAX_RESULT_BYTES: Final = 512 << 20
 """Of the line with a run's result: room for whatever a worker can send (`worker.framing`), whose bytes grow by a third here."""

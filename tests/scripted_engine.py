@@ -86,6 +86,8 @@ class ScriptedEngine(EngineAPI):
 
     def __init__(self, state: State | None = None) -> None:
         self.now_s = START_S
+        self.mono_s = 0.0
+        """Its steady clock, which stands unless a test moves it."""
         self.submissions: list[Submission] = []
         """Every submission that was carried out or declined, in order."""
         self.asked: list[Task] = []
@@ -175,7 +177,8 @@ class ScriptedEngine(EngineAPI):
         self._check_running()
         quiet = QUIET_SAMPLE_S if self.quiet else None
         budgets = scripted_budgets(self._state)
-        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, self.request_figures, quiet)
+        figures = self.request_figures
+        return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, figures, quiet, mono_s=self.mono_s)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after

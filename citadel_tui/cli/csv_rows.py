@@ -24,6 +24,7 @@ DEVICE_COLUMNS: Final = (
     "percent_of_total",
     "temperature_c",
     "utilization_percent",
+    "age_s",
 )
 
 

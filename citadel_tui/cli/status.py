@@ -30,6 +30,7 @@ from citadel_tui.cli.status_report import (
 )
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
+from citadel_tui.words.alerts import KEPT_RECORDS, Alert, alert_text, silence_text
 from citadel_tui.words.bench import quiet_text
 from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
 from citadel_tui.words.labels import model_label
@@ -37,13 +38,15 @@ from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from citadel_tui.words.setup import defaults_text, no_models_text
 from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
-from engine.core.devices import Neighbour
+from engine.core.devices import STALE_S, Neighbour
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.core.tasks import unit_of_work
 
 _REDRAW: Final = "\x1b[H\x1b[J"
+_LOOK_S: Final = 1.0
+"""Between two looks at whether the engine has answered."""
 
 
 class StatusArguments(Arguments, frozen=True, kw_only=True):
@@ -69,11 +72,12 @@ def run(arguments: StatusArguments) -> int:
 async def _status(arguments: StatusArguments) -> Exit:
     try:
         async with attached(arguments) as engine:
-            print(_rendered(await _report(engine), arguments), flush=True)
+            report = await _report(engine)
+            print(_rendered(report, arguments), flush=True)
             while arguments.watch is not None:
                 await asyncio.sleep(arguments.watch)
-                shown = _rendered(await _report(engine), arguments)
-                print(f"{_REDRAW if sys.stdout.isatty() else ''}{shown}", flush=True)
+                report = await _next_report(engine, report, arguments)
+                _redraw(_rendered(report, arguments))
     except EngineUnreachable as error:
         if arguments.form != "json":
             raise
@@ -83,10 +87,28 @@ async def _status(arguments: StatusArguments) -> Exit:
 
 
 async def _report(engine: EngineAPI) -> StatusReport:
-    return status_report(await engine.hello(), await engine.snapshot())
+    return status_report(await engine.hello(), await engine.snapshot(), await engine.records(KEPT_RECORDS))
 
 
-def _rendered(shown: StatusReport, arguments: StatusArguments) -> str:
+async def _next_report(engine: EngineAPI, shown: StatusReport, arguments: StatusArguments) -> StatusReport:
+    """The next one; while it does not come, people see the one that is `shown` with its age."""
+    asked = asyncio.ensure_future(_report(engine))
+    is_for_people = arguments.form != "json" and arguments.csv is None
+    try:
+        while not asked.done():
+            await asyncio.wait([asked], timeout=_LOOK_S)
+            if not asked.done() and engine.silent_s >= STALE_S and is_for_people:
+                _redraw(_rendered(shown, arguments, silence_text(engine.silent_s)))
+        return asked.result()
+    finally:
+        asked.cancel()
+
+
+def _redraw(shown: str) -> None:
+    print(f"{_REDRAW if sys.stdout.isatty() else ''}{shown}", flush=True)
+
+
+def _rendered(shown: StatusReport, arguments: StatusArguments, silence: str = "") -> str:
     if arguments.form == "json":
         return to_json(shown).decode()
     if arguments.csv is not None:
@@ -94,7 +116,9 @@ def _rendered(shown: StatusReport, arguments: StatusArguments) -> str:
     size = size_of(sys.stdout)
     if arguments.watch is None:
         size = replace(size, height=None)  # what is printed once can be scrolled back
-    return status_table(shown, size, bars=arguments.form != "plain" and size.width is not None and can_draw(sys.stdout))
+    return status_table(
+        shown, size, silence, bars=arguments.form != "plain" and size.width is not None and can_draw(sys.stdout)
+    )
 
 
 def _csv(shown: StatusReport, subject: str) -> str:
@@ -129,7 +153,7 @@ def _size(heading: str, worth: int, size_bytes: Callable[[DeviceStatus], int | N
 _BAR: Final = _DeviceColumn(TableColumn("", 1), lambda device: _bar(device))
 _COLUMNS: Final = (
     _DeviceColumn(TableColumn("DEVICE"), lambda d: d.id),
-    _DeviceColumn(TableColumn("HEALTH"), lambda d: d.health),
+    _DeviceColumn(TableColumn("HEALTH"), lambda d: _health(d)),
     _figure("MODELS", 5, lambda d: mib_text(d.models_bytes)),
     _size("CONTEXT", 2, lambda d: d.context_bytes),
     _size("LEAKED", 10, lambda d: d.leaked_bytes),
@@ -184,13 +208,19 @@ def _bar(device: DeviceStatus) -> str:
     return "█" * ours + "▒" * (used - ours) + "·" * (budget - used) + "┊" + " " * (_BAR_CELLS - budget)
 
 
+def _health(device: DeviceStatus) -> str:
+    """With the age of its figures, where it has some that are not those of now."""
+    is_now = device.health in ("ok", "starting") or device.used_bytes is None or device.age_s is None
+    return device.health if is_now else f"{device.health} {age_text(device.age_s or 0.0)}"
+
+
 def _trouble(device: DeviceStatus, at_s: float) -> str:
     if not device.read_at_s or device.health == "ok":
         age = ""
     elif device.health == "lost":
         age = f" (lost since {moment_text(device.read_at_s, at_s)}, {ago_text(at_s - device.read_at_s)})"
     else:
-        age = f" (last read {ago_text(at_s - device.read_at_s)})"
+        age = f" (last read {ago_text(device.age_s or 0.0)})"
     return f"{device.id}: {clean(device.reason)}{age}"
 
 
@@ -207,16 +237,22 @@ def _held(neighbour: Neighbour) -> str:
     return "memory, nobody says how much" if neighbour.used_bytes is None else format_size(neighbour.used_bytes)
 
 
-def status_table(shown: StatusReport, size: Size, *, bars: bool) -> str:
-    """All of it, within `size`."""
+def status_table(shown: StatusReport, size: Size, silence: str = "", *, bars: bool) -> str:
+    """All of it, within `size`; `silence` is said of it first."""
+    alerts = "\n".join(map(_alert, shown.alerts))
     parts = [
-        text_block(_head(shown), size),
+        text_block(f"{silence}\n{_head(shown)}" if silence else _head(shown), size),
         *device_blocks(shown.devices, shown.at_s, size, bars=bars),
         *_models(shown, size),
         *_requests(shown, size),
         *(text_block(_job(job), size) for job in shown.jobs),
+        *((text_block(alerts, size),) if alerts else ()),
     ]
     return joined(parts, size)
+
+
+def _alert(alert: Alert) -> str:
+    return f"{'over' if alert.until_s is not None else 'alert'}: {clean(alert_text(alert))}"
 
 
 def _head(shown: StatusReport) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from citadel_tui.viewmodel.memory_map import occupancy
+from citadel_tui.words.alerts import RECENT_S, Alert, alerts
+from citadel_tui.words.health import age_s_of, shown_reading
 from engine.api import Hello, JobView, Snapshot
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
@@ -14,7 +17,7 @@ from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.ram_tier import tier_slabs
-from engine.core.records import PhaseName
+from engine.core.records import PhaseName, Record
 from engine.core.state import DeviceState, ModelState, Resident, Stage, leaves_at_s
 from engine.core.tasks import TaskKind
 
@@ -42,6 +45,8 @@ class DeviceStatus(Struct, frozen=True):
     utilization_percent: int | None
     read_at_s: float
     """When it last gave figures, seconds since the epoch; 0 when it never did."""
+    age_s: float | None
+    """How old they are, by the steady clock; None when it never gave any."""
     residents: list[ModelName]
     backing: str
     context_bytes: int
@@ -120,6 +125,8 @@ class StatusReport(Struct, frozen=True):
     jobs: list[JobStatus]
     quiet_sample_s: float | None
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
+    alerts: list[Alert]
+    """What lasts, then what is over."""
 
 
 class Unavailable(Struct, frozen=True):
@@ -129,7 +136,7 @@ class Unavailable(Struct, frozen=True):
     error: str
 
 
-def status_report(hello: Hello, snapshot: Snapshot) -> StatusReport:
+def status_report(hello: Hello, snapshot: Snapshot, records: Sequence[Record]) -> StatusReport:
     state = snapshot.state
     return StatusReport(
         version=STATUS_VERSION,
@@ -145,6 +152,7 @@ def status_report(hello: Hello, snapshot: Snapshot) -> StatusReport:
         ),
         jobs=[_job(job) for job in snapshot.jobs],
         quiet_sample_s=snapshot.quiet_sample_s,
+        alerts=list(alerts(hello, snapshot, records, snapshot.at_s - RECENT_S)),
     )
 
 
@@ -153,7 +161,8 @@ def device_statuses(snapshot: Snapshot) -> list[DeviceStatus]:
 
 
 def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
-    spec, reading = device.spec, device.reading
+    spec, reading = device.spec, shown_reading(snapshot, device.spec.id)
+    age_s = age_s_of(snapshot, spec.id)
     residents = snapshot.state.on(spec.id)
     parts = occupancy(snapshot, spec.id)  # what the console's bars are made of
     return DeviceStatus(
@@ -172,6 +181,7 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
         temperature_c=reading.temperature_c,
         utilization_percent=reading.utilization_percent,
         read_at_s=reading.at_s,
+        age_s=None if age_s is None else round(age_s, 3),
         residents=[resident.model for resident in residents],
         backing=spec.backing,
         context_bytes=parts.context_bytes,

@@ -54,7 +54,7 @@ class AdvicePage(Dialog[None]):
 
     def _paint(self) -> None:
         self.page.paint()
-        self.call_after_refresh(self._tell_of_more)
+        self.call_after_refresh(self.tell_of_more)
 
     def _lines(self, paper: Paper) -> tuple[Line, ...]:
         if self._failed:

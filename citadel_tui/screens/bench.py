@@ -184,7 +184,7 @@ class BenchRun(Dialog[None]):
         rows = len(self.page.lines)
         self.page.paint()
         if len(self.page.lines) != rows:
-            self.call_after_refresh(self._tell_of_more)
+            self.call_after_refresh(self.tell_of_more)
 
     def _lines(self, paper: Paper) -> tuple[Line, ...]:
         progress = progress_lines(self._now, len(self.results), self._count, paper)

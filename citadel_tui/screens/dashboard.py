@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import ClassVar, Final
 
 from textual import events
@@ -20,7 +21,6 @@ from citadel_tui.actions import ACTIONS, BY_ID, DEVICE_IDS, Action, Registry
 from citadel_tui.flow import StatusMessage
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.verbs import Models
-from citadel_tui.viewmodel.dashboard.alerts import Alert
 from citadel_tui.viewmodel.dashboard.row_budget import Part, Wants, shared_rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
@@ -31,6 +31,7 @@ from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
 from citadel_tui.widgets.timeline import TimelinePanel
 from citadel_tui.widgets.too_small import TooSmall
+from citadel_tui.words.alerts import Alert
 from engine.core.names import DeviceId
 from engine.core.records import Record
 
@@ -212,6 +213,10 @@ class Dashboard(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self._resumed.set()
+
+    def asking(self, what: str) -> AbstractContextManager[None]:
+        """Inside, the operator sees that the engine was asked for `what`."""
+        return self._status.asking(what)
 
     def on_mount(self) -> None:
         self._find.value = self._table.wanted

@@ -73,7 +73,7 @@ class Dialog(Modal[_T]):
     def on_resize(self, event: events.Resize) -> None:
         """The page scrolls when it is longer than what the options leave of the screen."""
         self._page.styles.max_height = max(event.size.height - _AROUND_THE_PAGE, 3)
-        self.call_after_refresh(self._tell_of_more)
+        self.call_after_refresh(self.tell_of_more)
 
     @property
     def text(self) -> str:
@@ -113,7 +113,8 @@ class Dialog(Modal[_T]):
     def action_scroll(self, rows: int) -> None:
         self._page.scroll_to(y=self._page.scroll_offset.y + rows, animate=False)
 
-    def _tell_of_more(self) -> None:
+    def tell_of_more(self) -> None:
+        """Show at the lower edge whether there is more than fits, and nothing else."""
         more = len(self._page.lines) > self._page.size.height
         self.query_one(".dialog").border_subtitle = "up and down scroll" if more else ""
 

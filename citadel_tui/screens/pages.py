@@ -12,7 +12,8 @@ from citadel_tui.actions import Registry
 from citadel_tui.flow import Wanted
 from citadel_tui.screens.dialog import Dialog
 from citadel_tui.share import command_of
-from citadel_tui.viewmodel.dashboard.alerts import Alert, alert_lines
+from citadel_tui.viewmodel.dashboard.alerts import alert_lines
+from citadel_tui.viewmodel.dashboard.strips import line_state
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.device import device_lines
 from citadel_tui.viewmodel.pages.help import help_lines
@@ -25,6 +26,7 @@ from citadel_tui.viewmodel.prose import sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.choices import Option
+from citadel_tui.words.alerts import Alert
 from citadel_tui.words.labels import Label
 from citadel_tui.words.plans import plan_text, proposal_text, refusal_text
 from citadel_tui.words.records import record_text
@@ -54,9 +56,13 @@ class _Followed(Dialog[_T]):
         return self._lines_for(self._scene, replace(paper, colours=self._scene.colours))
 
     def show_scene(self, scene: Scene) -> None:
-        self._scene = scene
+        was_stale, self._scene = self._scene.stale, scene
         self.page.muted = scene.stale
         self.page.paint()
+        if scene.stale:
+            self.tell(f"{line_state(scene, self._glyphs).text}; shown as it was then")
+        elif was_stale:
+            self.tell_of_more()
 
 
 class ModelDetails(_Followed[None]):

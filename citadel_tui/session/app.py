@@ -47,8 +47,16 @@ class SessionApp(CitadelApp):
         settings: ConsoleSettings,
         first: bool = False,
     ) -> None:
-        recall = partial(session_past, playback.session)
-        super().__init__(connect, look, read_only=read_only, settings=settings, now=playback.now_s, recall=recall)
+        super().__init__(
+            connect,
+            look,
+            read_only=read_only,
+            settings=settings,
+            now=playback.now_s,
+            # Between two snapshots of the session nothing grows older, however long one looks at it.
+            monotonic=lambda: 0.0,
+            recall=partial(session_past, playback.session),
+        )
         self._playback = playback
 
     def on_mount(self) -> None:

@@ -63,7 +63,7 @@ class Moment(Struct, frozen=True):
 
 def moment_of(scene: Scene) -> Moment:
     """What the console knows now; nothing since the line was lost."""
-    known_until_s = scene.now_s if scene.lost is None else min(scene.lost.since_s, scene.now_s)
+    known_until_s = scene.now_s if scene.lost is None else min(scene.now_s - scene.silent_s, scene.now_s)
     return Moment(scene.past, scene.now_s, known_until_s, scene.snapshot if scene.lost is None else None)
 
 

@@ -16,17 +16,17 @@ def health_role(reading: Reading) -> Role:
     return _ROLES.get(reading.health, "bad")
 
 
-def health_text(reading: Reading, now_s: float, glyphs: Glyphs) -> str:
-    """ "✗ failed, last read 12 s ago", "✗ lost since 14:03:05"."""
+def health_text(reading: Reading, now_s: float, age_s: float | None, glyphs: Glyphs) -> str:
+    """ "✗ failed, last read 12 s ago", "✗ lost since 14:03:05". `age_s`: of the last figures, None where there never were any."""
     match reading.health:
         case "ok":
-            return f"{glyphs.yes} ok" + (f", read {ago_text(now_s - reading.at_s)}" if reading.at_s else "")
+            return f"{glyphs.yes} ok" + (f", read {ago_text(age_s)}" if age_s is not None else "")
         case "starting":
             return f"{glyphs.ellipsis} starting"
         case "lost" if reading.at_s:
             return f"{glyphs.no} lost since {moment_text(reading.at_s, now_s)}"
         case "stale" | "lost" | "unsupported" | "failed" | "not answering":
-            age = f"last read {ago_text(now_s - reading.at_s)}" if reading.at_s else "never read"
+            age = "never read" if age_s is None else f"last read {ago_text(age_s)}"
             return f"{glyphs.no} {reading.health}, {age}"
 
 

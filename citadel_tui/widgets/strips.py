@@ -3,6 +3,8 @@ keys."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from rich.cells import cell_len
@@ -12,15 +14,17 @@ from textual.message import Message
 from citadel_tui.actions import Action, Registry
 from citadel_tui.flow import StatusMessage
 from citadel_tui.verbs import Models
-from citadel_tui.viewmodel.dashboard.alerts import RECENT_S, Alert, alert_line, alerts, unseen
-from citadel_tui.viewmodel.dashboard.strips import header_line, jobs_line
+from citadel_tui.viewmodel.dashboard.alerts import alert_line, alerts_of, unseen
+from citadel_tui.viewmodel.dashboard.strips import header_line, jobs_line, stale_text
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.pages.help import FooterKey, action_at, footer_keys, footer_line
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.widgets.scene_view import SceneView
+from citadel_tui.words.alerts import RECENT_S, Alert
 from citadel_tui.words.setup import no_models_text
+from engine.core.commands import command_text
 
 
 class HeaderLine(SceneView):
@@ -81,6 +85,7 @@ class StatusLine(SceneView):
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(glyphs)
         self._model: str | None = None
+        self._asking: list[str] = []
         self.message: StatusMessage | None = None
 
     def select(self, model: str | None) -> None:
@@ -93,14 +98,32 @@ class StatusLine(SceneView):
         self.message = message
         self.paint()
 
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Inside, the engine has been asked for `what` and has not answered: the key that asked is answered with that."""
+        self._asking.append(what)
+        self.paint()
+        try:
+            yield
+        finally:
+            self._asking.remove(what)
+            self.paint()
+
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
-        message = self.message or _first_step(scene)
+        message = self.message or self._asked(scene) or _trouble_of_the_line(scene) or _first_step(scene)
         lines = _message_lines(message, paper) if message else (self._line(scene),)
         return tuple(map(paper.filled, lines))
 
+    def _asked(self, scene: Scene) -> StatusMessage | None:
+        """What was asked last, unless the engine tells itself how far that is."""
+        if not self._asking:
+            return None
+        what, old = self._asking[-1], stale_text(scene)
+        if not old and scene.snapshot and any(command_text(job.command) == what for job in scene.snapshot.jobs):
+            return None
+        return StatusMessage(f"{what}: asking" + (f"; {old}" if old else ""), "warn")
+
     def _line(self, scene: Scene) -> Line:
-        if scene.lost is not None:
-            return (Span(f" {self.glyphs.text(scene.lost.why)}; trying again", "bad"),)
         jobs = scene.snapshot.jobs if scene.snapshot else ()
         return jobs_line(jobs, self._model, self.glyphs) or self._trouble(scene)
 
@@ -118,6 +141,10 @@ def _first_step(scene: Scene) -> StatusMessage | None:
     if scene.lost is not None or scene.hello is None or scene.snapshot is None or _has_models(scene):
         return None
     return StatusMessage(no_models_text(scene.hello.config), "warn")
+
+
+def _trouble_of_the_line(scene: Scene) -> StatusMessage | None:
+    return StatusMessage(text, "bad") if (text := stale_text(scene)) else None
 
 
 def _message_lines(message: StatusMessage, paper: Paper) -> tuple[Line, ...]:
@@ -146,7 +173,7 @@ class AlertLine(SceneView):
     def show_scene(self, scene: Scene) -> None:
         if self._since_s is None:
             self._since_s = scene.now_s - RECENT_S
-        self.alerts = alerts(scene, self._since_s)
+        self.alerts = alerts_of(scene, self._since_s)
         self._seen &= {alert.id for alert in self.alerts}
         self.display = bool(unseen(self.alerts, self._seen))
         super().show_scene(scene)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -68,6 +68,10 @@ class Reading(Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""
+    mono_s: float | None = None
+    """The same on the steady clock, for their age; None when there were none in this engine's life."""
+    cause: str = ""
+    """What the trouble comes from, where that is more than this device: `DRIVER`. Troubles of one cause are told as one."""
     power_w: float | None = None
     power_limit_w: float | None = None
     """What it may draw at most."""
@@ -82,6 +86,24 @@ class Reading(Struct, frozen=True):
     """All memory that there is now, of which the rest are parts; None where that never changes, or could not be read."""
 
 
-def condition(health: Health) -> str:
-    """What a sentence says of a device: "gpu0 has failed", "gpu1 is lost"."""
-    return "has failed" if health == "failed" else f"is {health}"
+STALE_S: Final = 3.0
+"""Figures that are older carry their age wherever they are shown, and nobody takes them for what is so now."""
+DRIVER: Final = "driver"
+"""The cause of what all cards have because their driver does."""
+
+
+def worker_of(device: DeviceId) -> str:
+    """The cause of what a device has because its worker is in trouble."""
+    return f"the worker of {device}"
+
+
+def condition(health: Health, *, several: bool = False) -> str:
+    """What a sentence says of a device, or of several: "gpu0 has failed", "gpu1 is lost", "gpu0, gpu1 are stale"."""
+    if health == "failed":
+        return "have failed" if several else "has failed"
+    return f"{'are' if several else 'is'} {health}"
+
+
+def past_condition(health: Health) -> str:
+    """The same of what is over: "had failed", "was lost"."""
+    return "had failed" if health == "failed" else f"was {health}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from msgspec import Struct
 
@@ -32,6 +32,21 @@ class Undo(Struct, frozen=True, tag="undo"):
 
 
 Wish: TypeAlias = Rebalance | Drain | Pack | Undo
+
+
+def wish_text(wish: Wish) -> str:
+    """What is wished for, in a few words: "drain gpu0"."""
+    match wish:
+        case Rebalance():
+            return "rebalance"
+        case Drain(device):
+            return f"drain {device}"
+        case Pack(device):
+            return f"pack {device or 'a device'} free"
+        case Undo():
+            return "undo"
+        case _:
+            assert_never(wish)
 
 
 class Gain(Struct, frozen=True):

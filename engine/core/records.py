@@ -109,6 +109,11 @@ class Notice(Struct, frozen=True, tag="notice"):
     text: str
     device: DeviceId | None = None
     model: ModelName | None = None
+    condition: str = ""
+    """What lasts from here on, until a notice of the same condition says that it is over; empty for what only happened. What
+    comes of one cause has one condition."""
+    over: bool = False
+    """Whether that condition has ended; the text tells of it in the past tense."""
 
 
 class Residency(Struct, frozen=True, tag="residency"):

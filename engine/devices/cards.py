@@ -101,3 +101,7 @@ class GpuSample(Struct, frozen=True):
     """Wall-clock time of the last good memory figures, seconds since the epoch; None when there never were any."""
     activity_at_s: float | None = None
     """The same of `activity`."""
+    mono_s: float | None = None
+    """`at_s` on the steady clock, for its age."""
+    cause: str = ""
+    """What its trouble comes from, where that is not the card itself; see `Reading`."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.clock import Clock
+from engine.core.devices import DRIVER
 from engine.devices.cards import FIGURES, Activity, GpuFacts, GpuSample
 from engine.devices.driver_thread import DriverThread
 from engine.devices.troubles import (
@@ -205,15 +206,18 @@ class NvmlProbe:
         try:
             memory = await self._thread.run(doing, read, self._deadlines.call_s)
         except DriverStuck as stuck:
-            self._samples[facts.uuid] = replace(last, health="stale", reason=str(stuck))
+            self._samples[facts.uuid] = replace(last, health="stale", reason=str(stuck), cause=DRIVER)
         except NvmlTrouble as trouble:
             if trouble.kind in OF_THE_LIBRARY:
                 raise
             health, reason = of_card(facts, trouble)
-            self._samples[facts.uuid] = GpuSample(facts.uuid, health, reason, at_s=last.at_s)
+            self._samples[facts.uuid] = GpuSample(facts.uuid, health, reason, at_s=last.at_s, mono_s=last.mono_s)
             self._activity_due_s.pop(facts.uuid, None)
         else:
-            self._samples[facts.uuid] = replace(last, health="ok", reason="", memory=memory, at_s=self._clock.now())
+            at_s, mono_s = self._clock.now(), self._clock.monotonic()
+            self._samples[facts.uuid] = replace(
+                last, health="ok", reason="", cause="", memory=memory, at_s=at_s, mono_s=mono_s
+            )
 
     async def _read_activity(self, uuid: str) -> None:
         activity = Activity()
@@ -234,4 +238,5 @@ class NvmlProbe:
 
     def _nobody_can_be_read(self, library: Library) -> None:
         for uuid, last in self._samples.items():
-            self._samples[uuid] = GpuSample(uuid, "failed", f"{library.words}. {library.advice}", at_s=last.at_s)
+            why = f"{library.words}. {library.advice}"
+            self._samples[uuid] = GpuSample(uuid, "failed", why, at_s=last.at_s, mono_s=last.mono_s, cause=DRIVER)

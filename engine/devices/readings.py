@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.devices import DeviceSpec, Neighbour, Reading
+from engine.core.devices import DRIVER, DeviceSpec, Neighbour, Reading
 from engine.core.names import DeviceId
 from engine.core.sizes import MIB
 from engine.devices.cards import GpuSample
@@ -143,8 +143,12 @@ class CardReader:
         still: Collection[DeviceId],
     ) -> Reading:
         if sample is None:
-            return Reading("lost", not_listed(specs[device], self._probe.library))
-        reading = Reading(sample.health, sample.reason, at_s=sample.at_s or 0.0)
+            library = self._probe.library
+            cause = "" if library.state in ("ok", "no_devices") else DRIVER
+            return Reading("lost", not_listed(specs[device], library), cause=cause)
+        reading = Reading(
+            sample.health, sample.reason, at_s=sample.at_s or 0.0, mono_s=sample.mono_s, cause=sample.cause
+        )
         if sample.memory is None:
             return reading
         activity = sample.activity

@@ -57,7 +57,7 @@ class DemandLog:
                 lines.append(f"{t_s:.3f},{asked.model},{asked.work}\n")
             await self._file.append("".join(lines).encode())
         except NotWritten as trouble:
-            raise NotWritten(f"{trouble}; requests are not recorded") from trouble
+            raise trouble.so_that("requests are not recorded") from trouble
 
     def _began(self, first: Asked) -> float:
         """When the trace began, on the steady clock: with the first request, or as long before it as its last line says and the
@@ -66,7 +66,7 @@ class DemandLog:
             try:
                 last_s, changed_s = _last_request(self._folder) or (0.0, first.at_s)
             except OSError as error:
-                raise NotWritten(f"{error.filename} can't be read: {error.strerror}") from error
+                raise NotWritten.of(error.filename, error, "read") from error
             # The file says only seconds since the trace began; its time of last change is the one clock time that is kept of it,
             # and may be of a clock that was ahead. While the engine runs, no clock that is set has a say.
             self._began_steady_s = first.steady_s - max(0.0, first.at_s - changed_s) - last_s

@@ -23,6 +23,24 @@ LOOKED_BACK_BYTES: Final = 1 << 16
 class NotWritten(Exception):
     """The file can't be written, and why."""
 
+    def __init__(self, text: str, past: str, cause: str) -> None:
+        super().__init__(text)
+        self.past: Final = past
+        """What there is to say once it is written again."""
+        self.cause: Final = cause
+        """The same for all files that the same keeps from being written."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError, doing: str = "written") -> NotWritten:
+        why = error.strerror
+        return cls(
+            f"{path} can't be {doing}: {why}", f"{path} is {doing} again; it could not be: {why}", f"files: {why}"
+        )
+
+    def so_that(self, lost: str) -> NotWritten:
+        """The same with what is lost by it, as in "switches are not recorded"."""
+        return NotWritten(f"{self}; {lost}", self.past, self.cause)
+
 
 class Bounds(Struct, frozen=True):
     """How much of a file is kept."""
@@ -53,7 +71,7 @@ class RotatedFile:
                 await file.write(lines if await file.tell() else self._heading + lines)
             self._may_be_torn = False
         except OSError as error:
-            raise NotWritten(f"{self.path} can't be written: {error.strerror}") from error
+            raise NotWritten.of(self.path, error) from error
 
     def _drop_torn_line(self) -> None:
         if not self._may_be_torn or not self.path.exists():
@@ -163,13 +181,19 @@ _Entry = TypeVar("_Entry")
 
 class Writer(Generic[_Entry]):
     """Hands entries to `append` in order, all that wait at once: opening a file for each would cost a busy engine more than the
-    request that it notes. What can't be written is lost; that is told once, until writing works again."""
+    request that it notes. What can't be written is lost; that is told once, and once more when writing works again."""
 
-    def __init__(self, append: Callable[[*tuple[_Entry, ...]], Awaitable[None]], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        append: Callable[[*tuple[_Entry, ...]], Awaitable[None]],
+        tell: Callable[[NotWritten], None],
+        tell_over: Callable[[NotWritten], None],
+    ) -> None:
         self._append = append
         self._tell = tell
+        self._tell_over = tell_over
         self._unwritten: asyncio.Queue[_Entry] = asyncio.Queue()
-        self._broken = False
+        self._broken: NotWritten | None = None
 
     def put(self, entry: _Entry) -> None:
         """Have `entry` written soon."""
@@ -191,8 +215,11 @@ class Writer(Generic[_Entry]):
     async def _write(self, entries: Sequence[_Entry]) -> None:
         try:
             await self._append(*entries)
-            self._broken = False
         except NotWritten as trouble:
-            if not self._broken:
-                self._broken = True
-                self._tell(str(trouble))
+            if self._broken is None:
+                self._broken = trouble
+                self._tell(trouble)
+        else:
+            if self._broken is not None:
+                over, self._broken = self._broken, None
+                self._tell_over(over)

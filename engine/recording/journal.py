@@ -47,7 +47,7 @@ class Journal:
         try:
             await self._file.append(b"".join(to_sealed_json(record) + b"\n" for record in records))
         except NotWritten as trouble:
-            raise NotWritten(f"{trouble}; switches are not recorded") from trouble
+            raise trouble.so_that("switches are not recorded") from trouble
 
 
 def newest_records(folder: Path, most_bytes: int) -> Iterator[Record]:

@@ -91,7 +91,7 @@ class MemoryLog:
         try:
             await self._file.append(b"".join(to_sealed_json(line) + b"\n" for line in lines))
         except NotWritten as trouble:
-            raise NotWritten(f"{trouble}; the devices' memory is not recorded") from trouble
+            raise trouble.so_that("the devices' memory is not recorded") from trouble
 
 
 def newest_memory(folder: Path, most_bytes: int) -> Iterator[MemoryLine]:

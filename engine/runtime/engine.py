@@ -114,7 +114,7 @@ class Engine(EngineAPI):
         self._seq = 0
         self._changed = asyncio.Event()
         """Set, and replaced by another, with each change."""
-        self._quiet_sample_s = QUIET_INTERVAL_S
+        self._sample_s, self._quiet_sample_s = 1.0, QUIET_INTERVAL_S
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
@@ -161,6 +161,8 @@ class Engine(EngineAPI):
             budgets={device: budget(state, device) for device in state.devices},
             requests={model: told for model, told in self._watch.figures().items() if model in state.models},
             quiet_sample_s=self._quiet_sample_s if self._is_quiet() else None,
+            mono_s=self._clock.monotonic(),
+            sample_s=self._sample_s,
         )
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
@@ -296,7 +298,7 @@ class Engine(EngineAPI):
             async with asyncio.TaskGroup() as tasks:
                 self._executor = executor = make_executor(self.post, tasks)
                 self._listed.begin(catalog, executor)
-                self._quiet_sample_s = sampler.quiet_interval_s
+                self._sample_s, self._quiet_sample_s = sampler.interval_s, sampler.quiet_interval_s
                 writer = tasks.create_task(self._history.write())
                 keeping = tasks.create_task(self._residency.run())
                 running = [

@@ -7,7 +7,7 @@ from typing import Final
 
 from engine.clock import Clock
 from engine.core.records import Entry, Notice, Record
-from engine.recording.files import Writer
+from engine.recording.files import NotWritten, Writer
 from engine.recording.journal import Journal
 
 HISTORY_RECORDS: Final = 1000
@@ -20,7 +20,7 @@ class History:
         self._journal = journal
         self._clock = clock
         self._records: deque[Record] = deque(past, maxlen=HISTORY_RECORDS)
-        self._writer = Writer(journal.append, self.tell)
+        self._writer = Writer(journal.append, self.not_written, self.written_again)
 
     def add(self, entry: Entry) -> None:
         record = self._journal.number(entry)
@@ -46,6 +46,14 @@ class History:
     async def written(self) -> None:
         """Wait until `write`, which must be running, has written everything."""
         await self._writer.written()
+
+    def not_written(self, trouble: NotWritten) -> None:
+        """Something that is recorded is lost from here on."""
+        self.add(Notice(self._clock.now(), "error", str(trouble), condition=trouble.cause))
+
+    def written_again(self, trouble: NotWritten) -> None:
+        """And from here on no longer."""
+        self.add(Notice(self._clock.now(), "info", trouble.past, condition=trouble.cause, over=True))
 
     def tell(self, text: str) -> None:
         """Something can't be written."""

@@ -35,8 +35,8 @@ class Recorder:
         self._history: Final = history
         self._clock: Final = clock
         self._pace: Final = pace
-        self._demand: Final = Writer[Asked](demand.append, history.tell)
-        self._memory: Final = Writer[MemoryLine](memory.append, history.tell)
+        self._demand: Final = Writer[Asked](demand.append, history.not_written, history.written_again)
+        self._memory: Final = Writer[MemoryLine](memory.append, history.not_written, history.written_again)
         self._seen_seq = history.last_seq
         self._evicted_at_s = float("-inf")
 

@@ -34,13 +34,13 @@ class Sampler:
         self._specs: Final = specs
         self._cards: Final = cards
         self._clock: Final = clock
-        self._interval_s: Final = interval_s
+        self.interval_s: Final = interval_s
         self._read_host: Final = read_host
 
     @property
     def quiet_interval_s(self) -> float:
         """Seconds between two readings while the sampler rests."""
-        return max(self._interval_s, QUIET_INTERVAL_S)
+        return max(self.interval_s, QUIET_INTERVAL_S)
 
     async def run(self, workers: Workers, post: Callable[[Message], None], rest: Rest) -> None:
         """Post one DeviceRead a device and one HostRead each interval, or each quiet one while it may rest, until cancelled."""
@@ -57,9 +57,9 @@ class Sampler:
         """A command that begins to wait for a reading ends the rest at once; that nobody measures any more is looked at each
         interval."""
         read_s = self._clock.monotonic()
-        await self._clock.sleep(self._interval_s)
+        await self._clock.sleep(self.interval_s)
         while rest.is_allowed() and self._clock.monotonic() - read_s < self.quiet_interval_s:
-            await rest.sleep(self._clock, self._interval_s)
+            await rest.sleep(self._clock, self.interval_s)
 
     async def close(self) -> None:
         await self._cards.close()
@@ -67,7 +67,8 @@ class Sampler:
     def _of_host(self, spec: DeviceSpec, used_bytes: int, host: HostMemory) -> Reading:
         counted_on = _usable(host) if spec.id == CPU else _passed_through(host)
         taken_bytes = external_bytes(spec.total_bytes, used_bytes, replace(host, available_bytes=max(0, counted_on)))
-        return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=self._clock.now())
+        now_s, mono_s = self._clock.now(), self._clock.monotonic()
+        return Reading("ok", "", used_bytes + taken_bytes, taken_bytes, at_s=now_s, mono_s=mono_s)
 
 
 def _usable(host: HostMemory) -> int:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core import ledger
 from engine.core.commands import Load
-from engine.core.devices import Health, Reading, condition
+from engine.core.devices import DRIVER, Health, Reading, condition, worker_of
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
 from engine.core.sizes import format_size
@@ -19,6 +19,7 @@ from engine.core.state import DeviceState, Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
 from engine.scheduler.messages import SignOfLife
+from engine.scheduler.troubles import Troubles, card_past, cards_past, death_past, silent_past
 
 CRASH_WINDOW_S: Final = 60.0
 CRASHES_BEFORE_GIVING_UP: Final = 3
@@ -50,6 +51,7 @@ class DeviceHealth:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._troubles = Troubles(board)
         self._deaths: dict[DeviceId, list[float]] = {}
         self._lost: dict[DeviceId, list[_Lost]] = {}
         self._readings: dict[DeviceId, Reading] = {}
@@ -104,14 +106,13 @@ class DeviceHealth:
         """The device can be used, once it answers; the loads of what its last worker lost."""
         known = self._board.state.devices[device]
         unread = (
-            Reading("starting", "its card has not been read yet", at_s=known.reading.at_s)
+            Reading("starting", "its card has not been read yet", at_s=known.reading.at_s, mono_s=known.reading.mono_s)
             if known.spec.on_card
             else Reading("ok", "", 0, 0)
         )
         self._board.know_device(replace(known, worker_pid=pid, reading=self._readings.get(device, unread)))
         loads = self._returning(device)
-        if self._deaths.get(device):
-            self._notice("info", f"the worker of {device} is back{_again(loads)}", device)
+        self._troubles.end(worker_of(device), device, _again(loads))
         return loads
 
     def _returning(self, device: DeviceId) -> tuple[Load, ...]:
@@ -152,7 +153,7 @@ class DeviceHealth:
         else:
             self._lost.pop(device, None)  # those of earlier deaths, too: any of them may be what kills the workers
             fate = f"; {deaths} deaths within {CRASH_WINDOW_S:.0f} s: its models are not loaded again by themselves"
-        self._notice("error", text + fate, device)
+        self._troubles.begin(worker_of(device), self._cause(device), text + fate, death_past(text), device)
         self._start(device, text, after_s=0.0 if deaths == 1 else min(2.0 ** (deaths - 2), LONGEST_DELAY_S))
 
     def restart(self, device: DeviceId) -> None:
@@ -176,11 +177,18 @@ class DeviceHealth:
         if before != (silence := self._silent.get(device, "")):
             known = self._board.state.devices[device]
             self.read(device, self._readings.get(device, replace(known.reading, health="ok", reason="")))
-            if not (before and silence):
-                text = f"{device} {condition('not answering')}: {silence}" if silence else f"{device} answers again"
-                self._notice("error" if silence else "info", text, device)
+            if silence and not before:
+                text, past = f"{device} {condition('not answering')}: {silence}", silent_past(device)
+                self._troubles.begin(worker_of(device), self._cause(device), text, past, device, "not answering")
+            elif before and not silence:
+                self._troubles.end(worker_of(device), device)
         if why := self._why_hung(sign):
             self._end_hung(device, why)
+
+    def _cause(self, device: DeviceId) -> str:
+        """What the trouble of the device's worker comes from: from a driver that hangs, where it does."""
+        last = self._readings.get(device)
+        return (last.cause if last is not None else "") or worker_of(device)
 
     def _why_hung(self, sign: SignOfLife) -> str:
         """Why the worker is to be replaced, as what it did; empty when it is not."""
@@ -240,7 +248,6 @@ class DeviceHealth:
         del self._retry_at_s[device]
         self._unusable.pop(device, None)
         self._readings.pop(device, None)  # it says that the device can't be used
-        self._told.pop(device, None)
         known = self._board.state.devices[device]
         self._board.know_device(
             replace(known, reading=replace(known.reading, health="starting", reason="it is tried again"))
@@ -250,7 +257,7 @@ class DeviceHealth:
     def _mark_unusable(self, device: DeviceId, reason: str) -> None:
         self._unusable[device] = reason
         reading = self._readings.get(device, self._board.state.devices[device].reading)
-        self.read(device, replace(reading, health="ok", reason=""))
+        self.read(device, replace(reading, health="ok", reason="", cause=""))
 
     def _replace_worker(self, device: DeviceId) -> None:
         """End it ourselves; that is no death."""
@@ -263,7 +270,9 @@ class DeviceHealth:
         self._board.know_device(replace(known, context_bytes=context_bytes))
         if not known.spec.on_card:
             taken_bytes = known.reading.external_bytes or 0
-            self.read(device, replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=self._board.now.wall_s))
+            now = self._board.now
+            read = replace(known.reading, used_bytes=used_bytes + taken_bytes, at_s=now.wall_s, mono_s=now.mono_s)
+            self.read(device, read)
 
     def read(self, device: DeviceId, reading: Reading) -> tuple[Load, ...]:
         """A sample. It is shown as soon as the device's worker is up. Cards are read each second, so that what is due is seen.
@@ -317,9 +326,15 @@ class DeviceHealth:
             return
         self._told[device] = reading.health
         if reading.health == "ok":
-            self._notice("info", f"{device} answers again{_again(loads)}", device)
-        else:
-            self._notice("error", f"{device} {condition(reading.health)}: {reading.reason}", device)
+            self._troubles.end(device, device, _again(loads))
+            return
+        by_driver = reading.cause == DRIVER
+        if by_driver and self._troubles.of(device) not in ("", DRIVER):
+            return  # it was ill before the driver hung; the others tell of that
+        what = "no card can be read" if by_driver else f"{device} {condition(reading.health)}"
+        past = cards_past if by_driver else card_past(device, reading)
+        text = f"{what}: {reading.reason}"
+        self._troubles.begin(device, reading.cause or device, text, past, device, reading.health)
 
     def _count_death(self, device: DeviceId) -> int:
         now_s = self._board.now.mono_s
@@ -329,10 +344,11 @@ class DeviceHealth:
 
     def _start(self, device: DeviceId, reason: str, after_s: float) -> None:
         known = self._board.state.devices[device]
-        self._board.know_device(replace(known, reading=Reading("starting", reason, at_s=known.reading.at_s)))
+        at_s, mono_s = known.reading.at_s, known.reading.mono_s
+        self._board.know_device(replace(known, reading=Reading("starting", reason, at_s=at_s, mono_s=mono_s)))
         self._board.emit(StartWorker(device, after_s))
 
-    def _notice(self, level: Literal["info", "warning", "error"], text: str, device: DeviceId) -> None:
+    def _notice(self, level: Literal["info", "warning"], text: str, device: DeviceId) -> None:
         self._board.emit(Write(Notice(self._board.now.wall_s, level, text, device)))
 
 

@@ -9,6 +9,7 @@ from functools import reduce
 from msgspec import Struct
 
 from engine.core import ledger
+from engine.core.devices import worker_of
 from engine.core.forecast.run_costs import drain_s, is_known
 from engine.core.names import DeviceId, ModelName
 from engine.core.planning.eviction import eviction_policy
@@ -133,7 +134,7 @@ def _end_late(board: Board, job: Job, late: list[_Departure]) -> None:
         doing += [f"copying {x.model} back from {device}" for x in here if not x.released]
         took = f"{' and '.join(doing)} took longer than {board.patience.load_s:.0f} s"
         job.mishap = f"{took} and was given up; the worker of {device} is started again"
-        board.emit(Write(Notice(board.now.wall_s, "error", job.mishap, device)))
+        board.emit(Write(Notice(board.now.wall_s, "error", job.mishap, device, condition=worker_of(device))))
         board.emit(KillWorker(device))
     for leaver in late:
         leaver.deadline_s = float("inf")  # the flow waits for WorkerDown now; a second kill would hit the next worker

@@ -4,12 +4,12 @@ and floors; who is resident, for a restart to restore; and that models chase eac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec.structs import replace
 
 from engine.core.forecast.calibration import floor_s, from_disk, learned
-from engine.core.insight.thrash import Displacement, displacements, find_thrash, recent
+from engine.core.insight.thrash import Alarm, Displacement, displacements, find_thrash, recent
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import PinStep, Refusal, UnpinStep
 from engine.core.records import Notice, Pinned, Refused, Residency, Switch, SwitchOutcome
@@ -27,10 +27,10 @@ _Noted: TypeAlias = tuple[tuple[_Place, ...], dict[ModelName, DeviceId | None]]
 class JobRecords:
     """One record for each job that moved something, changed pins or was refused."""
 
-    def __init__(self, board: Board, readings: ReadingTimes) -> None:
+    def __init__(self, board: Board, readings: ReadingTimes, thrash: ThrashWatch) -> None:
         self._board = board
         self._readings = readings
-        self._thrash = ThrashWatch(board)
+        self._thrash = thrash
 
     def refused(self, job: Job, refusal: Refusal) -> None:
         self._board.emit(Write(Refused(job.submission.id, refusal, job.submission.origin, self._board.now.wall_s)))
@@ -114,19 +114,33 @@ class ThrashWatch:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._seen: list[Displacement] = []
-        self._told: set[ModelName] = set()
+        self._episodes: dict[frozenset[ModelName], Alarm] = {}
+        """The alarm that each began with, by all models that were part of it since."""
 
     def switched(self, switch: Switch) -> None:
         """A switch has ended."""
-        now_s = self._board.now.wall_s
-        self._seen = recent(self._seen, now_s)
-        self._told &= {one.mover for one in self._seen}
+        self.look_for_ends()
         self._seen += displacements(switch)
-        for alarm in find_thrash(self._board.state, self._seen, now_s):
-            if self._told.isdisjoint(alarm.models):
-                device = alarm.devices[0] if len(alarm.devices) == 1 else None
-                self._board.emit(Write(Notice(now_s, "warning", alarm.text, device)))
-            self._told |= set(alarm.models)
+        for alarm in find_thrash(self._board.state, self._seen, self._board.now.wall_s):
+            models = next((known for known in self._episodes if not known.isdisjoint(alarm.models)), None)
+            if models is None:
+                self._tell(alarm, "warning", alarm.text, over=False)
+                self._episodes[frozenset(alarm.models)] = alarm
+            else:
+                self._episodes[models.union(alarm.models)] = self._episodes.pop(models)
+
+    def look_for_ends(self) -> None:
+        """Tell of the episodes that are over."""
+        self._seen = recent(self._seen, self._board.now.wall_s)
+        movers = {one.mover for one in self._seen}
+        for models in [models for models in self._episodes if models.isdisjoint(movers)]:
+            alarm = self._episodes.pop(models)
+            self._tell(alarm, "info", alarm.past, over=True)
+
+    def _tell(self, alarm: Alarm, level: Literal["info", "warning"], text: str, *, over: bool) -> None:
+        device = alarm.devices[0] if len(alarm.devices) == 1 else None
+        now_s = self._board.now.wall_s
+        self._board.emit(Write(Notice(now_s, level, text, device, condition=alarm.condition, over=over)))
 
 
 class ResidencyNotes:

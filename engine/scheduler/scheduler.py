@@ -23,7 +23,7 @@ from engine.scheduler.device_health import DeviceHealth
 from engine.scheduler.effects import Deny, Effect
 from engine.scheduler.footprint_learning import FootprintLearning
 from engine.scheduler.jobs import Broken, Job, NotAllowed, PlanChanged, Withdrawn
-from engine.scheduler.journaling import JobRecords, ReadingTimes, ResidencyNotes
+from engine.scheduler.journaling import JobRecords, ReadingTimes, ResidencyNotes, ThrashWatch
 from engine.scheduler.leases import Leases
 from engine.scheduler.messages import (
     BindFailed,
@@ -80,7 +80,9 @@ class Scheduler:
         self._catalog = ListedModels(board, self._commands, self._slabs, self._learning)
         self._own = SelfIssued(board, self._commands, self._leases)
         self._readings = ReadingTimes(board)
-        self._flows = Flows(board, self._commands, self._leases, self._own, JobRecords(board, self._readings))
+        self._thrash = ThrashWatch(board)
+        records = JobRecords(board, self._readings, self._thrash)
+        self._flows = Flows(board, self._commands, self._leases, self._own, records)
         self._residency = ResidencyNotes(board)
 
     @property
@@ -146,6 +148,7 @@ class Scheduler:
         self._own.take_off(self._slabs.drop_damaged())
         if isinstance(message, DeviceRead | KeepAlive):  # devices are read each second, so that what is due is seen
             self._own.let_idle_go()
+            self._thrash.look_for_ends()
         self._go_on(message if isinstance(message, LoadReport) else None)
         self._catalog.settle()
         # Last: whether there is time for idle work shows only once all that has to go on has gone on.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from citadel_tui.words.figures import clock_text
 from engine.core.devices import Neighbour, Reading
+from engine.core.records import Notice
 from engine.core.sizes import MIB
 from tests.cli.conftest import Citadel
 from tests.scripted_engine import ScriptedEngine
@@ -31,7 +32,7 @@ def warm_card() -> Reading:
 async def test_the_table_shows_what_others_hold_who_they_are_and_how_warm_a_card_is(
     citadel: Citadel, engine: ScriptedEngine
 ) -> None:
-    await set_readings(engine, gpu0=warm_card(), gpu1=Reading("lost", "it is gone", at_s=START_S - 12))
+    await set_readings(engine, gpu0=warm_card(), gpu1=Reading("lost", "it is gone", at_s=START_S - 12, mono_s=-12.0))
     lines = (await citadel("status")).out.splitlines()
     head = next(line.split() for line in lines if line.startswith("DEVICE"))
     assert head[:7] == ["DEVICE", "HEALTH", "MODELS", "CONTEXT", "EXTERNAL", "USED", "BUDGET"]
@@ -71,3 +72,29 @@ async def test_programs_get_what_a_card_is_known_by_whatever_its_number(
     in_csv = list(csv.DictReader((await citadel("status", "--csv")).out.splitlines()))
     assert [(d["uuid"], d["bus_id"]) for d in in_json[:2]] == [("GPU-b", "00000000:02:00.0"), (None, None)]
     assert [(d["uuid"], d["bus_id"]) for d in in_csv[:2]] == [("GPU-b", "00000000:02:00.0"), ("", "")]
+
+
+async def test_figures_that_are_late_carry_their_age_and_are_an_alert_in_the_table_in_json_and_in_csv(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    await set_readings(engine, gpu0=replace(warm_card(), mono_s=0.0))
+    engine.mono_s = 9.5
+    lines = (await citadel("status")).out.splitlines()
+    assert next(line.split() for line in lines if line.startswith("gpu0 "))[1:3] == ["stale", "9s"]
+    assert "gpu0: it has not been read since (last read 9 s ago)" in lines
+    assert "alert: gpu0 is stale: it has not been read since" in lines
+    report = json.loads((await citadel("status", "--json")).out)
+    assert (report["devices"][0]["health"], report["devices"][0]["age_s"]) == ("stale", 9.5)
+    assert [alert["text"] for alert in report["alerts"]] == ["gpu0 is stale: it has not been read since"]
+    heading, gpu0 = (line.split(",") for line in (await citadel("status", "--csv")).out.splitlines()[:2])
+    assert gpu0[heading.index("age_s")] == "9.5"
+
+
+async def test_what_is_over_is_told_with_both_times(citadel: Citadel, engine: ScriptedEngine) -> None:
+    engine.add_entry(Notice(START_S + 1, "error", "gpu0 is lost", condition="gpu0"))
+    engine.add_entry(
+        Notice(START_S + 2, "info", "gpu0 answers again; it was lost for 1 s", condition="gpu0", over=True)
+    )
+    lines = (await citadel("status")).out.splitlines()
+    times = " to ".join(clock_text(START_S + second) for second in (1, 2))
+    assert f"over: {times}  gpu0 answers again; it was lost for 1 s" in lines

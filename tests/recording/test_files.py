@@ -72,6 +72,34 @@ def test_other_files_of_the_folder_are_not_taken_for_closed_ones(tmp_path: Path)
     assert [path.name for path in kept_paths(tmp_path, NAME)] == [f"{NAME}.10", f"{NAME}.9", NAME]
 
 
+def unexpected(trouble: NotWritten) -> None:
+    pytest.fail(str(trouble))
+
+
+async def test_what_can_not_be_written_is_told_once_and_once_more_when_it_can(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    file, told = rotated(tmp_path), list[str]()
+
+    async def append(*lines: bytes) -> None:
+        await file.append(b"".join(lines))
+
+    writer = Writer[bytes](append, lambda trouble: told.append(str(trouble)), lambda trouble: told.append(trouble.past))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(writer.run())
+        for line in (b"lost\n", b"lost, too\n", b"kept\n"):
+            if line == b"kept\n":
+                (tmp_path / NAME).rmdir()
+            writer.put(line)
+            await writer.written()
+        running.cancel()
+
+    assert whole_lines(tmp_path / NAME) == [b"heading", b"kept"]
+    assert told == [
+        f"{tmp_path / NAME} can't be written: Is a directory",
+        f"{tmp_path / NAME} is written again; it could not be: Is a directory",
+    ]
+
+
 async def test_entries_that_wait_are_handed_over_together_and_in_order() -> None:
     handed: list[tuple[int, ...]] = []
     is_asked, is_free = asyncio.Event(), asyncio.Event()
@@ -81,7 +109,7 @@ async def test_entries_that_wait_are_handed_over_together_and_in_order() -> None
         is_asked.set()
         await is_free.wait()
 
-    writer = Writer[int](append, lambda text: pytest.fail(text))
+    writer = Writer[int](append, unexpected, unexpected)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(writer.run())
         writer.put(1)

@@ -69,6 +69,7 @@ def test_nothing_is_placed_on_a_lost_card_and_its_return_needs_no_restart() -> N
     world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
     world.send(DeviceRead("gpu0", Reading("lost", "GPU 0 fell off the bus")))
     refused = world.submit(Load("a"))
+    world.pass_time(70)
     world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
     accepted = world.submit(Load("a"))
     world.settle()
@@ -76,7 +77,10 @@ def test_nothing_is_placed_on_a_lost_card_and_its_return_needs_no_restart() -> N
     assert isinstance(world.answers[refused], Declined)
     assert isinstance(world.answers[accepted], Done)
     notices = [e.text for e in world.written if isinstance(e, Notice)]
-    assert notices == ["gpu0 is lost: GPU 0 fell off the bus", "gpu0 answers again"]
+    assert notices == [
+        "gpu0 is lost: GPU 0 fell off the bus",
+        "gpu0 answers again; it was lost for 70 s: GPU 0 fell off the bus",
+    ]
 
 
 def test_a_context_narrows_the_budget_and_is_given_back_when_it_has_been_idle_for_a_minute() -> None:
@@ -219,12 +223,13 @@ def test_a_worker_that_is_silent_is_shown_and_takes_no_model_until_it_answers() 
     world.settle()
     assert world.where() == {"a": "gpu1 ready"}
 
+    world.pass_time(2)
     world.send(SignOfLife("gpu0", 0.0))
     assert healths(world)["gpu0"] == "ok"
     assert world.find(KillWorker) is None
     assert notices_of(world) == [
         "gpu0 is not answering: its worker has not answered for 3 s and is replaced after 15 s",
-        "gpu0 answers again",
+        "gpu0 answers again; its worker did not for 2 s",
     ]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from engine.core.commands import Load, SetPin
+from engine.core.devices import Reading
 from engine.core.policy import Policy
 from engine.core.records import Notice
 from engine.scheduler.effects import StartWorker
+from engine.scheduler.messages import DeviceRead
 from tests.core.boxes import box
 from tests.scheduler.scripted_world import World
 
@@ -42,6 +44,12 @@ def test_models_that_chase_each_other_are_told_of_once_an_episode() -> None:
     assert len(warnings(world)) == 1
 
     world.pass_time(150.0)
+    world.send(DeviceRead("gpu0", Reading("ok", "", 0, 0)))
+    over = [entry for entry in world.written if isinstance(entry, Notice) and entry.over]
+    assert [(entry.text, entry.condition) for entry in over] == [
+        ("a and b displaced each other, and have not for 2 min", notice.condition)
+    ]
+
     take_turns(world, 6)
     assert len(warnings(world)) == 2
 

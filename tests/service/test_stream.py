@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -60,6 +61,36 @@ async def test_a_stream_with_nothing_to_say_is_kept_alive_by_blank_lines() -> No
     app.router.add_get("/", handler)
     async with TestServer(app) as server, ClientSession() as session, session.get(server.make_url("/")) as response:
         assert [await response.content.readline() for _ in range(3)] == [b"\n"] * 3
+
+
+async def test_a_blank_line_is_a_sign_of_life_and_what_came_while_this_process_stood_still_is_heard_first(
+    paths: Paths,
+) -> None:
+    now_s = [100.0]
+    engine, loop = RemoteEngine(paths.socket, monotonic=lambda: now_s[0]), asyncio.get_running_loop()
+    paths.run.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.setblocking(False)
+        listener.bind(str(paths.socket))
+        listener.listen()
+        following = asyncio.ensure_future(anext(engine.events()))
+        peer, _ = await loop.sock_accept(listener)
+        with peer:
+            now_s[0] += 5
+            assert engine.silent_s == 5.0
+            await loop.sock_sendall(peer, HEAD + b"\r\n\n")
+            while engine.silent_s:  # noqa: ASYNC110 - what the loop reads next is what is waited for
+                await asyncio.sleep(0)
+
+            # As after SIGCONT: what has come lies in the socket, and a timer is long due.
+            now_s[0] += 60
+            peer.send(b"\n")
+            seen = loop.create_future()
+            loop.call_later(0, lambda: seen.set_result(engine.silent_s))
+            assert await seen == 0.0
+            now_s[0] += 3
+            assert engine.silent_s == 3.0
+            following.cancel()
 
 
 async def test_a_line_costs_a_write_and_neither_a_task_nor_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:

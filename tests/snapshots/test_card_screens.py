@@ -51,7 +51,7 @@ def compare(
     async def connect() -> EngineAPI:
         return await cards_with(script, breaks)
 
-    app = CitadelApp(connect, look, read_only=False, now=lambda: NOON_S)
+    app = CitadelApp(connect, look, read_only=False, now=lambda: NOON_S, monotonic=lambda: NOON_S)
 
     async def before(pilot: Pilot[int]) -> None:
         console = Console(pilot, app)

@@ -125,7 +125,7 @@ def app_over(held: list[ScriptedEngine], look: Look) -> CitadelApp:
         held.append(await busy_engine())
         return held[0]
 
-    return CitadelApp(connect, look, read_only=False, now=lambda: NOON_S)
+    return CitadelApp(connect, look, read_only=False, now=lambda: NOON_S, monotonic=lambda: NOON_S)
 
 
 def compare(snap_compare: Compare, steps: Steps, size: tuple[int, int], look: Look) -> bool:
@@ -186,7 +186,7 @@ def test_a_proposal_looks_as_it_did(snap_compare: Compare, size: tuple[int, int]
     async def connect() -> EngineAPI:
         return Proposing(await busy_state())
 
-    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S)
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S, monotonic=lambda: NOON_S)
 
     async def before(pilot: Pilot[int]) -> None:
         console = Console(pilot, app)
@@ -205,7 +205,7 @@ def test_sixteen_devices_and_two_hundred_models_look_as_they_did(snap_compare: C
         engine.set_state(with_gpus(engine.state, 16, "gpu11"))
         return engine
 
-    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S)
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=lambda: NOON_S, monotonic=lambda: NOON_S)
 
     async def before(pilot: Pilot[int]) -> None:
         console = Console(pilot, app)

@@ -87,7 +87,9 @@ def test_the_first_start_looks_as_it_did(snap_compare: Compare, size: tuple[int,
     async def connect() -> EngineAPI:
         return ScriptedEngine()
 
-    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, first=True, now=lambda: NOON_S)
+    app = CitadelApp(
+        connect, Look(UNICODE, "citadel"), read_only=False, first=True, now=lambda: NOON_S, monotonic=lambda: NOON_S
+    )
 
     async def before(pilot: Pilot[int]) -> None:
         await Console(pilot, app).sees("up and down choose")

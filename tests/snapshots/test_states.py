@@ -48,12 +48,12 @@ async def starting(console: Console, engine: ScriptedEngine) -> None:
 
 async def stale(console: Console, engine: ScriptedEngine) -> None:
     known = engine.state.devices["gpu0"].reading
-    with_reading(engine, "gpu0", replace(known, health="stale", reason="the driver does not answer"))
+    with_reading(engine, "gpu0", replace(known, health="stale", reason="the driver does not answer", mono_s=-60.0))
     await console.sees("gpu0 is stale")
 
 
 async def lost_device(console: Console, engine: ScriptedEngine) -> None:
-    with_reading(engine, "gpu0", Reading("lost", "it fell off the bus", at_s=NOON_S - 70))
+    with_reading(engine, "gpu0", Reading("lost", "it fell off the bus", at_s=NOON_S - 70, mono_s=-70.0))
     await console.sees("gpu0 is lost")
 
 
@@ -143,7 +143,7 @@ def test_a_read_only_console_looks_as_it_did(snap_compare: Compare, size: tuple[
     async def connect() -> EngineAPI:
         return await busy_engine()
 
-    app = CitadelApp(connect, UNICODE_LOOK, read_only=True, now=lambda: NOON_S)
+    app = CitadelApp(connect, UNICODE_LOOK, read_only=True, now=lambda: NOON_S, monotonic=lambda: NOON_S)
 
     async def before(pilot: Pilot[int]) -> None:
         console = Console(pilot, app)

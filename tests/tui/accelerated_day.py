@@ -169,7 +169,7 @@ async def day() -> AsyncIterator[Day]:
     async def connect() -> EngineAPI:
         return engine
 
-    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=clock)
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=clock, monotonic=clock)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await Console(pilot, app).sees("live")
         yield Day(app, pilot, engine, await busy.records(), clock)

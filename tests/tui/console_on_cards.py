@@ -7,29 +7,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from engine.clock import SystemClock
 from engine.core.sizes import GIB, MIB
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.runtime.live_engines import Box, cards_engine
 from tests.tui.consoles import NOON_S, Console, open_console
 
 SILENT_S: Final = 12.0
-"""How long before the console's noon the driver was read."""
+"""Long enough for the driver to be tried again; so old are the last figures then."""
 
 
-class StandingClock:
-    """The probe's time: `SILENT_S` behind the console's; it passes when a test says so."""
+class StandingClock(SystemClock):
+    """Its steady time passes when a test says so."""
 
     def __init__(self) -> None:
         self._passed_s = 0.0
 
     def now(self) -> float:
-        return NOON_S - SILENT_S
+        return NOON_S
 
     def monotonic(self) -> float:
         return 5_000.0 + self._passed_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.passes(seconds)
 
     def passes(self, seconds: float) -> None:
         self._passed_s += seconds

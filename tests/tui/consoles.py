@@ -106,7 +106,9 @@ async def open_console(
 ) -> AsyncIterator[Console]:
     """A console that shows the engine's newest snapshot."""
     found = line or Line(engine)
-    app = CitadelApp(found.connect, Look(UNICODE, "citadel"), read_only=read_only, now=lambda: NOON_S)
+    app = CitadelApp(
+        found.connect, Look(UNICODE, "citadel"), read_only=read_only, now=lambda: NOON_S, monotonic=lambda: NOON_S
+    )
     async with app.run_test(size=size, notifications=True) as pilot:
         console = Console(pilot, app)
         await console.sees("live")

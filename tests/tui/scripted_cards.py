@@ -12,13 +12,13 @@ from engine.core.names import DeviceId
 from engine.core.records import Notice
 from engine.core.sizes import MIB
 from engine.core.state import DeviceState, Resident, Stage, State
-from engine.devices.nvml import REOPEN_EVERY_S, Deadlines, NvmlProbe
+from engine.devices.nvml import Deadlines, NvmlProbe
 from engine.devices.readings import CardReader, OwnUse
 from tests.nvml.script import NvmlScript, Process, ScriptedCard
 from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import START_S
 from tests.tui.busy_engines import lived_in
-from tests.tui.console_on_cards import StandingClock
+from tests.tui.console_on_cards import SILENT_S, StandingClock
 
 CARD_BYTES: Final = 1984 * MIB
 """What the driver leaves of 2 GiB."""
@@ -49,27 +49,29 @@ async def cards_with(script: NvmlScript, breaks: Breaks) -> ScriptedEngine:
     for _ in range(2):
         await reader.read(specs, lambda: own)
     breaks(script, first)
-    clock.passes(REOPEN_EVERY_S)
+    clock.passes(SILENT_S)
     readings = await reader.read(specs, lambda: own)
     script.comes_unstuck()
     await reader.close()
-    return _engine(specs, readings)
+    return _engine(specs, readings, clock.monotonic())
 
 
 def _spec(device: DeviceId, title: str) -> DeviceSpec:
     return DeviceSpec(device, title, "gpu", f"cuda:{device.removeprefix('gpu')}", CARD_BYTES, 0.8)
 
 
-def _engine(specs: dict[DeviceId, DeviceSpec], readings: dict[DeviceId, Reading]) -> ScriptedEngine:
+def _engine(specs: dict[DeviceId, DeviceSpec], readings: dict[DeviceId, Reading], mono_s: float) -> ScriptedEngine:
     engine = ScriptedEngine()
+    engine.mono_s = mono_s
     engine.banner = ""
     state = lived_in(engine.state)
     cards = {name: _known(state, spec, _named(readings[name])) for name, spec in specs.items()}
     placed = tuple(Resident(m, d, stage, state.models[m].footprint, START_S) for m, d, stage in _PLACES)
     engine.set_state(replace(state, devices={**state.devices, **cards}, residents=placed))
-    for name, reading in readings.items():
+    for condition, (name, reading) in {r.cause or name: (name, r) for name, r in readings.items()}.items():
         if reading.health != "ok":
-            engine.add_entry(Notice(START_S, "error", f"{name} is {reading.health}: {reading.reason}", name))
+            text = f"{name} is {reading.health}: {reading.reason}"
+            engine.add_entry(Notice(START_S, "error", text, name, condition=condition))
     return engine
 
 

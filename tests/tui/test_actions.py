@@ -74,9 +74,7 @@ async def test_what_can_not_be_done_now_says_why() -> None:
 async def test_no_verb_works_without_a_line_or_in_a_read_only_console() -> None:
     scene = await busy_scene()
     for verb in VERBS:
-        assert (
-            verb.why_not(replace(scene, lost=Lost(START_S, "gone")), ("bge-base",)) == "there is no line to the engine"
-        )
+        assert verb.why_not(replace(scene, lost=Lost("gone")), ("bge-base",)) == "there is no line to the engine"
         assert verb.why_not(replace(scene, read_only=True), ("bge-base",)) == "this console is read-only"
 
 

@@ -128,7 +128,7 @@ async def walked(seed: int, steps: int) -> AuditingEngine:
             raise EngineUnreachable("no engine answers")
         return engine
 
-    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=clock)
+    app = CitadelApp(connect, Look(UNICODE, "citadel"), read_only=False, now=clock, monotonic=clock)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         console = Console(pilot, app)
         await console.sees("live")

@@ -12,9 +12,8 @@ import pytest
 from engine.core.commands import Load
 from engine.core.plans import Plan, Refusal
 from engine.core.sizes import MIB
-from engine.devices.nvml import REOPEN_EVERY_S
 from tests.nvml.script import Fault, NvmlScript
-from tests.tui.console_on_cards import Stage, two_cards
+from tests.tui.console_on_cards import SILENT_S, Stage, two_cards
 
 Act: TypeAlias = Callable[[Stage], object]
 
@@ -28,6 +27,8 @@ class Case(NamedTuple):
     ends: Act
     notice: str = "gpu0 has failed: "
     """How the log begins to tell of it."""
+    again: str = "gpu0 answers again"
+    """And how, when it is over."""
     whole: bool = False
     """Whether both cards have it."""
 
@@ -64,6 +65,8 @@ CASES = {
         "✗ failed, last read 12 s ago",
         "the NVIDIA library and the loaded driver are of different versions",
         lambda s: s.script.works_again(),
+        notice="no card can be read: ",
+        again="the cards can be read again",
         whole=True,
     ),
     "uninitialised": Case(
@@ -71,6 +74,8 @@ CASES = {
         "✗ failed, last read 12 s ago",
         "the NVIDIA library could not be used: Uninitialized",
         lambda s: s.script.works_again(),
+        notice="no card can be read: ",
+        again="the cards can be read again",
         whole=True,
     ),
     "one card less": Case(
@@ -89,9 +94,10 @@ async def test_a_fault_is_said_in_words_nothing_is_placed_there_and_it_ends_with
 ) -> None:
     async with two_cards(tmp_path, script) as stage:
         console = stage.console
-        before = console.text.count("gpu0 answers again")
+        before = console.text.count(case.again)
         case.breaks(stage)
-        stage.clock.passes(REOPEN_EVERY_S)
+        await console.sees(case.words.partition(",")[0])
+        stage.clock.passes(SILENT_S)
         await console.sees(case.words)
         assert case.reason in console.text
         row = stage.device_row("gpu0")
@@ -103,8 +109,8 @@ async def test_a_fault_is_said_in_words_nothing_is_placed_there_and_it_ends_with
         await _loads_elsewhere(stage, whole=case.whole)
 
         case.ends(stage)
-        stage.clock.passes(REOPEN_EVERY_S)
-        await console.until(lambda: console.text.count("gpu0 answers again") == before + 1)
+        stage.clock.passes(SILENT_S)
+        await console.until(lambda: console.text.count(case.again) == before + 1)
         await console.sees("▒300")
         assert isinstance(await stage.box.engine.plan(Load("all-MiniLM-L6-v2", "gpu0")), Plan)
 
@@ -127,7 +133,10 @@ async def _loads_elsewhere(stage: Stage, *, whole: bool) -> None:
 async def test_a_driver_that_hangs_leaves_the_last_figures_marked_as_old(tmp_path: Path, script: NvmlScript) -> None:
     async with two_cards(tmp_path, script, call_s=0.05) as stage:
         script.sticks("memory_v2")
+        await stage.console.until(lambda: script.calls()["stuck"])
+        stage.clock.passes(SILENT_S)
         await stage.console.sees("✗ stale, last read 12 s ago: the NVIDIA driver has not answered")
+        await stage.console.sees("! 1 alert  gpu0, gpu1 are stale")
         assert "▒300" in stage.device_row("gpu0")
         assert isinstance(await stage.box.engine.plan(Load("e5-small", "gpu0")), Refusal)
         script.comes_unstuck()

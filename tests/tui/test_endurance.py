@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from citadel_tui.link import KEPT_RECORDS
 from citadel_tui.viewmodel.history import KEPT
+from citadel_tui.words.alerts import KEPT_RECORDS
 from tests.tui.accelerated_day import Day, day
 
 STEP_S: Final = 10

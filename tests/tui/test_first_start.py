@@ -25,7 +25,14 @@ HINT = "up and down choose a model; l loads it"
 
 @asynccontextmanager
 async def first_console(engine: ScriptedEngine) -> AsyncIterator[Console]:
-    app = CitadelApp(Line(engine).connect, Look(UNICODE, "citadel"), read_only=False, first=True, now=lambda: NOON_S)
+    app = CitadelApp(
+        Line(engine).connect,
+        Look(UNICODE, "citadel"),
+        read_only=False,
+        first=True,
+        now=lambda: NOON_S,
+        monotonic=lambda: NOON_S,
+    )
     async with app.run_test(size=(80, 24)) as pilot:
         console = Console(pilot, app)
         await console.sees("live")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from msgspec.structs import replace
 
 from citadel_tui.flow import StatusMessage, Wanted, carry_out, fulfil
@@ -23,6 +25,7 @@ class Answering:
         self.asked: list[tuple[Plan, bool]] = []
         self.refusals: list[Refusal] = []
         self.messages: list[StatusMessage] = []
+        self.asked_for: list[str] = []
 
     async def confirm(self, plan: Plan, wanted: Wanted, *, changed: bool) -> Wanted | None:
         self.asked.append((plan, changed))
@@ -41,6 +44,10 @@ class Answering:
 
     def say(self, message: StatusMessage) -> None:
         self.messages.append(message)
+
+    def asking(self, what: str) -> AbstractContextManager[None]:
+        self.asked_for.append(what)
+        return nullcontext()
 
 
 class Wavering(ScriptedEngine):
@@ -67,6 +74,13 @@ async def test_what_touches_nothing_else_runs_at_once() -> None:
     assert operator.asked == []
     assert operator.messages == [StatusMessage("load e5-small: done in 0.20 s", "good")]
     assert (await engine.snapshot()).state.find("e5-small", "gpu0")
+
+
+async def test_each_question_to_the_engine_is_said_before_its_answer_is_there() -> None:
+    operator = Answering()
+    await carry_out(Load("e5-small"), ScriptedEngine(), operator)
+    await fulfil(Rebalance(), ScriptedEngine(), operator)
+    assert operator.asked_for == ["load e5-small", "load e5-small", "rebalance"]
 
 
 async def test_a_side_effect_is_confirmed_and_the_confirmed_effects_are_what_is_submitted() -> None:

@@ -21,9 +21,10 @@ from tests.tui.consoles import open_console
 async def header(width: int, host: str = "gpu-box-01", *, quiet: bool = False, lost: bool = False) -> str:
     engine = await busy_engine()
     snapshot = replace(await engine.snapshot(), quiet_sample_s=10.0 if quiet else None)
-    gone = Lost(START_S - 11_520, "the engine does not answer") if lost else None
+    gone = Lost("the engine does not answer") if lost else None
     line = header_line(
-        Scene(START_S, replace(await engine.hello(), host=host), snapshot, lost=gone), Paper(width, UNICODE)
+        Scene(START_S, replace(await engine.hello(), host=host), snapshot, lost=gone, silent_s=11_520 if lost else 0.0),
+        Paper(width, UNICODE),
     )
     assert width_of(line) == width
     return "".join(span.text for span in line)

@@ -7,12 +7,44 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
-from citadel_tui.link import FIRST_PAUSE_S, KEPT_RECORDS, LONGEST_PAUSE_S, Link
-from engine.api import EngineUnreachable
+from citadel_tui.link import FIRST_PAUSE_S, LONGEST_PAUSE_S, Link
+from citadel_tui.words.alerts import KEPT_RECORDS
+from engine.api import EngineUnreachable, Hello
+from engine.core.commands import Load, Submission
 from engine.core.records import Notice
 from tests.scripted_engine import ScriptedEngine
 from tests.tui.consoles import NOON_S, Line
+
+
+class Silent(ScriptedEngine):
+    """One whose signs of life stop when the test says so."""
+
+    heard_ago_s = 0.0
+
+    @property
+    def silent_s(self) -> float:
+        return self.heard_ago_s
+
+
+class Restarted(ScriptedEngine):
+    """One that has had as many lives as the test says."""
+
+    lives = 1
+
+    async def hello(self) -> Hello:
+        hello = await super().hello()
+        return replace(hello, pid=4243, started_at_s=NOON_S + 9) if self.lives > 1 else hello
+
+
+class Steady:
+    """A steady clock that passes when the test says so."""
+
+    now_s = 500.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 class Pauses:
@@ -37,8 +69,10 @@ class Pauses:
 
 
 @asynccontextmanager
-async def running(line: Line, pauses: Pauses) -> AsyncIterator[Link]:
-    link = Link(line.connect, lambda: NOON_S, read_only=False, sleep=pauses.sleep)
+async def running(
+    line: Line, pauses: Pauses, steady: Callable[[], float] = lambda: 0.0, wall: Callable[[], float] = lambda: NOON_S
+) -> AsyncIterator[Link]:
+    link = Link(line.connect, wall, read_only=False, sleep=pauses.sleep, monotonic=steady)
     task = asyncio.create_task(link.run())
     yield link
     task.cancel()
@@ -86,6 +120,60 @@ async def test_a_lost_line_keeps_the_last_snapshot_says_why_and_refuses_commands
         assert scene.lost.why == "the engine was stopped"
         with pytest.raises(EngineUnreachable):
             _ = link.engine
+
+
+async def test_what_is_shown_is_stale_from_three_seconds_after_the_last_sign_of_life_and_as_old_as_that() -> None:
+    engine, steady = Silent(), Steady()
+    async with running(Line(engine), Pauses(), steady) as link:
+        await until(link, lambda: link.scene().snapshot)
+        engine.heard_ago_s = 2.9
+        assert not link.scene().stale
+        engine.heard_ago_s = 3.0
+        scene = link.scene()
+        assert scene.stale
+        assert scene.lost is None
+        assert scene.silent_s == 3.0
+        engine.heard_ago_s = 0.2
+        assert not link.scene().stale
+
+
+async def test_a_line_that_is_lost_later_is_as_old_as_its_last_sign_of_life_whatever_the_wall_clock_does() -> None:
+    engine, steady, pauses, wall = Silent(), Steady(), Pauses(), [NOON_S]
+    line = Line(engine)
+    async with running(line, pauses, steady, lambda: wall[0]) as link:
+        await until(link, lambda: link.scene().snapshot)
+        steady.now_s += 12
+        engine.heard_ago_s = 12.0
+        wall[0] += 86_400
+        line.up = False
+        await engine.stop()
+        await until(link, lambda: link.scene().lost)
+        assert link.scene().silent_s == 12.0
+        steady.now_s += 5
+        await pauses.end()
+        await pauses.begun.wait()
+        assert link.scene().silent_s == 17.0
+
+
+async def test_what_went_with_an_engine_in_whose_place_another_comes_is_told_with_both_times() -> None:
+    engine, pauses = Restarted(), Pauses()
+    engine.hold()
+    async with running(Line(engine), pauses) as link:
+        await until(link, lambda: link.scene().snapshot)
+        loading = asyncio.create_task(engine.submit(Submission("1", Load("e5-small"))))
+        await until(link, lambda: link.scene().jobs_of("e5-small"))
+        await engine.stop()
+        await until(link, lambda: link.scene().lost)
+        assert link.scene().gone is None
+        engine.lives, engine.stopped = 2, False
+        await pauses.end()
+        await until(link, lambda: not link.scene().lost)
+        gone = link.scene().gone
+        assert gone is not None
+        assert gone.text == "the engine (process 4242) went, and with it load e5-small (copy)"
+        assert (gone.at_s, gone.until_s) == (NOON_S, NOON_S + 9)
+        engine.release()
+        await loading
 
 
 async def test_it_reconnects_with_growing_pauses_and_starts_over_with_short_ones() -> None:

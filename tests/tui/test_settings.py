@@ -110,7 +110,9 @@ def test_the_file_lies_with_the_users_settings_or_in_citadel_home() -> None:
 
 def app_with(settings: ConsoleSettings, engine: ScriptedEngine) -> CitadelApp:
     look = Look(UNICODE, "citadel")
-    return CitadelApp(Line(engine).connect, look, read_only=False, settings=settings, now=lambda: NOON_S)
+    return CitadelApp(
+        Line(engine).connect, look, read_only=False, settings=settings, now=lambda: NOON_S, monotonic=lambda: NOON_S
+    )
 
 
 async def test_chosen_keys_do_what_they_say_and_are_shown_everywhere() -> None:

@@ -39,7 +39,7 @@ from citadel_tui.viewmodel.spans import (
     wrapped,
 )
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
-from citadel_tui.words.figures import count_text
+from citadel_tui.words.figures import age_text, count_text
 from engine.api import Snapshot
 from engine.core.devices import Reading
 from engine.core.planning.ram_tier import tier_slabs
@@ -91,7 +91,9 @@ def device_rows(scene: Scene, paper: Paper, most: int, first: int | None = None)
     """
     if scene.snapshot is None:
         return ()
-    devices = tuple(scene.snapshot.state.devices.values())
+    devices = tuple(
+        replace(known, reading=scene.reading(device)) for device, known in scene.snapshot.state.devices.items()
+    )
     shown, hidden = shown_devices(devices, most - 1, first)
     rows = [_device_row(known, scene, scene.snapshot, paper) for known in shown]
     if hidden:
@@ -128,7 +130,7 @@ def shown_devices(
     others = len(devices) - len(gpus)
     room = max(most - others - 1, 0)
     if first is None:
-        chosen = sorted(gpus, key=lambda known: known.reading.health == "ok")[:room]
+        chosen = sorted(gpus, key=lambda known: known.reading.health in ("ok", "starting"))[:room]
     else:
         chosen = gpus[max(min(first, len(gpus) - room), 0) :][:room]  # the last window is as full as the others
     names = {known.spec.id for known in chosen}
@@ -145,7 +147,7 @@ def next_window(devices: Sequence[DeviceState], most: int, first: int) -> int | 
 
 def _folded_row(hidden: Sequence[DeviceState], snapshot: Snapshot, paper: Paper, first: int | None) -> _Row:
     """All of `hidden` in words, the most telling first: what can't be seen must not be overlooked."""
-    ill = sum(known.reading.health != "ok" for known in hidden)
+    ill = sum(known.reading.health not in ("ok", "starting") for known in hidden)
     free = {
         known.spec.id: snapshot.budgets.get(known.spec.id, 0) - parts.charged_bytes
         for known in hidden
@@ -178,8 +180,8 @@ def _device_row(known: DeviceState, scene: Scene, snapshot: Snapshot, paper: Pap
     row = _Row(known.spec.id, _head(known, scene, paper), parts, figures)
     if reading.health == "ok":
         return row
-    words = health_text(reading, scene.now_s, paper.glyphs), paper.text(reading.reason), health_role(reading)
-    return _Row(*row[:4], *words)
+    health = health_text(reading, scene.now_s, scene.age_s(known.spec.id), paper.glyphs)
+    return _Row(*row[:4], health, paper.text(reading.reason), health_role(reading))
 
 
 def _tier_row(scene: Scene, state: State, paper: Paper) -> _Row:
@@ -191,11 +193,13 @@ def _tier_row(scene: Scene, state: State, paper: Paper) -> _Row:
 
 
 def _head(known: DeviceState, scene: Scene, paper: Paper) -> tuple[str, ...]:
-    """The title and what the device's sensors say, as far as it tells and there is room; that it is stale instead."""
+    """The title and what the device's sensors say, as far as it tells and there is room; that it is stale, and since
+    when, instead."""
     reading = known.reading
     title = _title(known.spec.title, paper)
     if has_figures(reading) and reading.health != "ok":
-        return (title, f"{paper.glyphs.no} {reading.health}")
+        age_s = scene.age_s(known.spec.id)
+        return (title, f"{paper.glyphs.no} {reading.health}" + ("" if age_s is None else f" {age_text(age_s):<4}"))
     busy = scene.history.busy.get(known.spec.id)
     memory = scene.history.memory.get(known.spec.id, ())
     past = _past(memory, known.spec.total_bytes, paper) if busy is None else _past(busy, 100, paper)

@@ -13,6 +13,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, justify, width_of
+from citadel_tui.words.alerts import silence_text, under_way
 from citadel_tui.words.bench import MEASURED, quiet_text
 from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
 from engine.api import JobView
@@ -42,7 +43,7 @@ def header_line(scene: Scene, paper: Paper) -> Line:
 
 def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
     """The parts beside the time, what matters most first; of each its wordings, the longest first."""
-    yield (_line_state(scene, glyphs),)
+    yield (line_state(scene, glyphs),)
     shown = scene.snapshot
     if shown is not None and shown.quiet_sample_s is not None:
         yield Span(quiet_text(shown.quiet_sample_s), "warn"), Span(MEASURED, "warn")
@@ -55,12 +56,25 @@ def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
         yield (Span(count_text(gpus, "GPU", "GPUs"), "dim"),)
 
 
-def _line_state(scene: Scene, glyphs: Glyphs) -> Span:
+def line_state(scene: Scene, glyphs: Glyphs) -> Span:
+    """How the line to the engine is, and how old what is shown is where that is not now."""
     if scene.lost is not None:
-        return Span(f"{glyphs.lost} disconnected {age_text(scene.now_s - scene.lost.since_s)}", "bad")
+        return Span(f"{glyphs.lost} disconnected {age_text(scene.silent_s)}", "bad")
     if scene.snapshot is None:
         return Span(f"{glyphs.lost} connecting", "warn")
+    if scene.stale:
+        return Span(f"{glyphs.lost} silent {age_text(scene.silent_s)}", "bad")
     return Span(f"{glyphs.live} live", "good")
+
+
+def stale_text(scene: Scene) -> str:
+    """How old what is shown is, and why; empty while the engine gives signs of life."""
+    if not scene.stale:
+        return ""
+    if scene.lost is None:
+        return silence_text(scene.silent_s)
+    doing = under_way(scene.snapshot) if scene.snapshot is not None else ""
+    return f"{scene.lost.why}; trying again" + (f"; when last heard it had {doing}" if doing else "")
 
 
 def _up(scene: Scene) -> str:

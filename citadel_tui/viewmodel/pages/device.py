@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.memory_map import occupancy, sum_of
 from citadel_tui.viewmodel.over_time import memory_lines, sensor_lines
@@ -30,7 +32,7 @@ def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ..
     if scene.snapshot is None or known is None:
         return fact("device", f"the engine has no {device}", paper.width, _LABEL, "bad")
     return (
-        *_facts(known, scene.now_s, paper),
+        *_facts(replace(known, reading=scene.reading(device)), scene, paper),
         *section("Budget, in MiB", budget_lines(scene.snapshot, device, paper)),
         *section("In use, in MiB", use_lines(scene.snapshot, device, paper)),
         *memory_lines(scene, device, paper),
@@ -39,11 +41,11 @@ def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ..
     )
 
 
-def _facts(known: DeviceState, now_s: float, paper: Paper) -> tuple[Line, ...]:
+def _facts(known: DeviceState, scene: Scene, paper: Paper) -> tuple[Line, ...]:
     facts: dict[str, tuple[str, Role]] = {
         "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
         "card": (_card(known.spec), "text"),
-        "health": (_health(known, now_s, paper.glyphs), health_role(known.reading)),
+        "health": (_health(known, scene, paper.glyphs), health_role(known.reading)),
         "sensors": (_sensors(known.reading) if known.spec.on_card else "", "text"),
         "driver": (known.reading.driver, "text"),
         "worker": (f"process {known.worker_pid}" if known.worker_pid else "none is up", "text"),
@@ -72,11 +74,11 @@ def _card(spec: DeviceSpec) -> str:
     return ", ".join(filter(None, (spec.uuid, spec.bus_id and f"PCI bus {spec.bus_id}")))
 
 
-def _health(known: DeviceState, now_s: float, glyphs: Glyphs) -> str:
+def _health(known: DeviceState, scene: Scene, glyphs: Glyphs) -> str:
     reading = known.reading
     old = "; the figures below are the last that it gave" if reading.health == "stale" and has_figures(reading) else ""
     why = f": {reading.reason}" if reading.reason else ""
-    return f"{health_text(reading, now_s, glyphs)}{old}{why}"
+    return f"{health_text(reading, scene.now_s, scene.age_s(known.spec.id), glyphs)}{old}{why}"
 
 
 def _sensors(reading: Reading) -> str:

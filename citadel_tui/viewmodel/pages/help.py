@@ -239,6 +239,7 @@ _TROUBLES: Final = _facts(
     ("CPU fallback", "no GPU could take it; `citadel cpu MODEL --back` brings it back when there is room"),
     ("took longer than", "raise loading.timeout_s; the worker was replaced and the load tried again"),
     ("lost, stale, unsupported", "the reason stands beside the device; nothing is placed there until it is back"),
+    ("silent 12s", "the engine gives no sign of life: it is stopped, or gets no processor; what is shown is that old"),
     ("no card", "`citadel doctor`: library, driver, versions, rights, each with its fix"),
     ("CUDA out of memory", "victims, other devices and the CPU were tried first; lower max_batch"),
     ("an imbalance", "`citadel rebalance`, or policy.balancing: spread, pack or most_free"),

@@ -41,6 +41,16 @@ class Alarm(Struct, frozen=True):
     """What the devices have for them: their budgets, less what others hold there."""
 
     @property
+    def condition(self) -> str:
+        """What lasts while they do."""
+        return f"thrash of {_listed(self.models)}"
+
+    @property
+    def past(self) -> str:
+        """What there is to say when they no longer do."""
+        return f"{_listed(self.models)} displaced each other, and have not for {WINDOW_S / 60:.0f} min"
+
+    @property
     def text(self) -> str:
         """The alarm with its cause, for a person."""
         span = f"{self.span_s / 60:.0f} min" if self.span_s >= 90 else f"{self.span_s:.0f} s"
