@@ -68,10 +68,6 @@ class Reading(Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     at_s: float = 0.0
     """Wall-clock time of the last good figures, seconds since the epoch."""
-    mono_s: float | None = None
-    """The same on the steady clock, for their age; None when there were none in this engine's life."""
-    cause: str = ""
-    """What the trouble comes from, where that is more than this device: `DRIVER`. Troubles of one cause are told as one."""
     power_w: float | None = None
     power_limit_w: float | None = None
     """What it may draw at most."""
@@ -84,6 +80,10 @@ class Reading(Struct, frozen=True):
     """The versions of the driver and of the newest CUDA that it serves, in words."""
     total_bytes: int | None = None
     """All memory that there is now, of which the rest are parts; None where that never changes, or could not be read."""
+    mono_s: float | None = None
+    """`at_s` on the steady clock, for their age; None when there were none in this engine's life."""
+    cause: str = ""
+    """What the trouble comes from, where that is more than this device: `DRIVER`. Troubles of one cause are told as one."""
 
 
 STALE_S: Final = 3.0

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from engine.paths import Paths, find_paths
+from tests.patience import Patience
 from tests.pty.screen import Screen
-from tests.pty.terminal import PATIENCE_S, Terminal, terminal
+from tests.pty.terminal import Terminal, terminal
 
 SIZE = (100, 30)
 
@@ -25,9 +26,9 @@ def engine_process(paths: Paths) -> Iterator[subprocess.Popen[bytes]]:
     """One that serves at the socket."""
     with subprocess.Popen((sys.executable, "-m", "tests.service.scripted_process")) as process:
         try:
-            deadline = time.monotonic() + PATIENCE_S
+            patience = Patience()
             while not paths.socket.exists():
-                assert time.monotonic() < deadline, "it never served"
+                assert patience, "it never served"
                 time.sleep(0.05)
             yield process
         finally:
@@ -44,8 +45,8 @@ class Seen:
 
     def until(self, pattern: str) -> re.Match[str]:
         """Reads until the screen shows it."""
-        deadline = time.monotonic() + 2 * PATIENCE_S
-        while time.monotonic() < deadline:
+        patience = Patience(40.0)
+        while patience:
             self._term.bytes_in(0.1)
             text = self._term.written[self._read :].decode(errors="replace")
             self._read = len(self._term.written)

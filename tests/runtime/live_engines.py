@@ -12,7 +12,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from engine.api import PROTOCOL, Hello
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.core.names import ModelName
 from engine.core.policy import Policy
 from engine.core.records import Record
@@ -68,7 +68,7 @@ class Box(Struct):
 async def scripted_engine(
     folder: Path,
     policy: Policy | None = None,
-    engine_clock: SystemClock | None = None,
+    engine_clock: Clock | None = None,
     patience: Patience | None = None,
     look: LookAt | None = None,
     config: Path = CONFIG,
@@ -81,9 +81,7 @@ async def scripted_engine(
 
 
 @asynccontextmanager
-async def cards_engine(
-    folder: Path, script: NvmlScript, clock: SystemClock, call_s: float = 30.0
-) -> AsyncIterator[Box]:
+async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: float = 30.0) -> AsyncIterator[Box]:
     """The same on the cards of `script`, which the driver lists now; it samples them without a pause worth the name.
 
     `clock` is the engine's and the probe's, which reads the cards' activity and opens the library again by it. The driver has
@@ -104,7 +102,7 @@ async def _opened(
     probe: NvmlProbe,
     policy: Policy | None,
     sample_s: float,
-    clock: SystemClock,
+    clock: Clock,
     patience: Patience,
     look: LookAt | None = None,
     config: Path = CONFIG,
