@@ -10,8 +10,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from engine.weights.block_sums import BLOCK_BYTES, block_sum
+from engine.weights.block_sums import block_sum
 from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped
+from engine.weights.layout import BLOCK_BYTES
 from engine.weights.shared_memory import Region, SparseMemory, Touching
 
 READ_PIECE_BYTES: Final = 8 * BLOCK_BYTES

@@ -10,8 +10,7 @@ from typing import Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-BLOCK_BYTES: Final = 1 << 20
-"""What a processor's cache holds from being read to being summed."""
+from engine.weights.layout import BLOCK_BYTES
 
 
 def block_sum(block: memoryview) -> int:

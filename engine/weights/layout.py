@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from engine.core.models import Dtype
 from engine.core.serialization import to_json
-from engine.weights.block_sums import BLOCK_BYTES
 from engine.weights.header import DTYPE_SIZES, MOST_DIMENSIONS
 
 LAYOUT_VERSION: Final = 2
 TENSOR_ALIGNMENT: Final = 256
 DATA_ALIGNMENT: Final = 4096
+BLOCK_BYTES: Final = 1 << 20
+"""Of a slab, with a checksum of its own: what a processor's cache holds from being read to being summed."""
 LAYOUT_FILE: Final = "layout.json"
 SLAB_FILE: Final = "slab.safetensors"
 PAD_PREFIX: Final = "__pad_"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.weights.arena import READ_PIECE_BYTES, Arena
-from engine.weights.block_sums import BLOCK_BYTES, BlockSums, block_sum
+from engine.weights.block_sums import BlockSums, block_sum
 from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped
+from engine.weights.layout import BLOCK_BYTES
 from engine.weights.shared_memory import Region
 
 MIB = 1 << 20
