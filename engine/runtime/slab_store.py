@@ -179,9 +179,6 @@ class SlabStore:
             fetch.region = self.allocate(model, prepared.length)
             reports.opened(tier, fetch.region)
             cached = await self._read_whole(prepared, fetch.region, fetch, reports)
-            # Asked once all is read: a file that was replaced before this line may have given bytes of both.
-            if not is_current(prepared):
-                raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
             self.keep(model, fetch.region)
             return Fetched(tier, prepared.length, cached)
         finally:
@@ -203,13 +200,19 @@ class SlabStore:
         )
 
     async def _read_whole(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> bool:
-        """As `_read`; a slab that is found to be damaged is disowned, so that the next fetch prepares it anew."""
+        """As `_read`. A slab that is found to be damaged is disowned, so that the next fetch prepares it anew."""
+        damage: DamagedSlab | None = None
         try:
-            return await self._read(prepared, region, fetch, reports)
-        except DamagedSlab:
-            if is_current(prepared):
-                await asyncio.to_thread(disown, prepared.folder)
-            raise
+            cached = await self._read(prepared, region, fetch, reports)
+        except DamagedSlab as error:
+            damage, cached = error, False
+        # Asked once all is read: a file that was replaced before this line may have given bytes of both.
+        if not is_current(prepared):
+            raise PassingFailure(f"{prepared.folder} was prepared anew while it was read")
+        if damage is not None:
+            await asyncio.to_thread(disown, prepared.folder)
+            raise damage
+        return cached
 
     async def _read(self, prepared: Prepared, region: Region, fetch: _Fetch, reports: FetchReports) -> bool:
         """Whether the page cache held it before."""
