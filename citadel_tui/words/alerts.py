@@ -136,7 +136,7 @@ class _Told:
                 continue
             if notice.over:
                 if (begun := self.lasting.pop(notice.condition, None)) is not None:
-                    self.over.append(replace(begun, text=notice.text, until_s=notice.at_s))
+                    self.over.append(replace(begun, text=_past(begun.text, notice.text), until_s=notice.at_s))
             elif notice.level != "info" and notice.condition:
                 begun = self.lasting.get(notice.condition)
                 at_s = notice.at_s if begun is None or begun.at_s is None else begun.at_s
@@ -144,6 +144,11 @@ class _Told:
                 self.lasting[notice.condition] = alert
             elif notice.level != "info" and notice.at_s >= since_s:
                 self.happened.append(Alert(f"notice {record.seq}", notice.text, notice.level, notice.at_s))
+
+
+def _past(begun: str, over: str) -> str:
+    """What it was, with what was told when it began, unless that says it already."""
+    return over if over.startswith(begun.partition(";")[0]) else f"{over} (told then: {begun})"
 
 
 def _failing(records: Sequence[Record]) -> Iterator[Alert]:

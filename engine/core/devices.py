@@ -81,7 +81,7 @@ class Reading(Struct, frozen=True):
     total_bytes: int | None = None
     """All memory that there is now, of which the rest are parts; None where that never changes, or could not be read."""
     mono_s: float | None = None
-    """`at_s` on the steady clock, for their age; None when there were none in this engine's life."""
+    """`at_s` on the steady clock, for the age of the figures; None when there were none in this engine's life."""
     cause: str = ""
     """What the trouble comes from, where that is more than this device: `DRIVER`. Troubles of one cause are told as one."""
 

@@ -83,7 +83,7 @@ def cards_past(lasted: str) -> str:
 
 def card_past(device: DeviceId, reading: Reading) -> Past:
     was = past_condition(reading.health)
-    return lambda lasted: f"{device} answers again; it {was} for {lasted}: {reading.reason}"
+    return lambda lasted: f"{device} answers again; it {was} for {lasted}"
 
 
 def silent_past(device: DeviceId) -> Past:

@@ -97,4 +97,4 @@ async def test_what_is_over_is_told_with_both_times(citadel: Citadel, engine: Sc
     )
     lines = (await citadel("status")).out.splitlines()
     times = " to ".join(clock_text(START_S + second) for second in (1, 2))
-    assert f"over: {times}  gpu0 answers again; it was lost for 1 s" in lines
+    assert f"over: {times}  gpu0 answers again; it was lost for 1 s (told then: gpu0 is lost)" in lines

@@ -81,16 +81,18 @@ async def scripted_engine(
 
 
 @asynccontextmanager
-async def cards_engine(folder: Path, script: NvmlScript, clock: Clock, call_s: float = 30.0) -> AsyncIterator[Box]:
+async def cards_engine(
+    folder: Path, script: NvmlScript, clock: Clock, call_s: float = 30.0, engine_clock: Clock | None = None
+) -> AsyncIterator[Box]:
     """The same on the cards of `script`, which the driver lists now; it samples them without a pause worth the name.
 
-    `clock` is the engine's and the probe's, which reads the cards' activity and opens the library again by it. The driver has
-    `call_s` of real time for a call.
+    `clock` is the probe's, which reads the cards' activity and opens the library again by it; ages are true where it is the
+    engine's, too. The driver has `call_s` of real time for a call.
     """
     probe = NvmlProbe(clock, Deadlines(open_s=30.0, call_s=call_s))
     await probe.open()
     try:
-        async with _opened(folder, probe, None, 0.01, clock, Patience()) as box:
+        async with _opened(folder, probe, None, 0.01, engine_clock or SystemClock(), Patience()) as box:
             yield box
     finally:
         script.comes_unstuck()  # or the driver's thread would outlive the test

@@ -79,7 +79,7 @@ def test_nothing_is_placed_on_a_lost_card_and_its_return_needs_no_restart() -> N
     notices = [e.text for e in world.written if isinstance(e, Notice)]
     assert notices == [
         "gpu0 is lost: GPU 0 fell off the bus",
-        "gpu0 answers again; it was lost for 70 s: GPU 0 fell off the bus",
+        "gpu0 answers again; it was lost for 70 s",
     ]
 
 
@@ -403,7 +403,10 @@ def test_who_was_on_a_card_that_is_lost_when_the_engine_starts_comes_when_it_ans
     assert noted == (("a", "gpu0"),)
     assert world.where() == {"a": "gpu0 ready"}
     notices = [e.text for e in world.written if isinstance(e, Notice)]
-    assert notices == ["gpu0 is lost: the driver does not list it", "gpu0 answers again; loading a again"]
+    assert notices == [
+        "gpu0 is lost: the driver does not list it",
+        "gpu0 answers again; it was lost for 500 s; loading a again",
+    ]
 
 
 def test_a_request_for_a_model_of_a_lost_card_does_not_wait_for_the_card() -> None:

@@ -68,7 +68,7 @@ async def test_a_blank_line_is_a_sign_of_life_and_what_came_while_this_process_s
 ) -> None:
     now_s = [100.0]
     engine, loop = RemoteEngine(paths.socket, monotonic=lambda: now_s[0]), asyncio.get_running_loop()
-    paths.run.mkdir()
+    paths.run.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.setblocking(False)
         listener.bind(str(paths.socket))

@@ -18,13 +18,13 @@ SILENT_S: Final = 12.0
 
 
 class StandingClock(SystemClock):
-    """Its steady time passes when a test says so."""
+    """Its steady time passes when a test says so; by the wall it is `SILENT_S` behind the console's noon."""
 
     def __init__(self) -> None:
         self._passed_s = 0.0
 
     def now(self) -> float:
-        return NOON_S
+        return NOON_S - SILENT_S
 
     def monotonic(self) -> float:
         return 5_000.0 + self._passed_s
@@ -52,6 +52,9 @@ async def two_cards(folder: Path, script: NvmlScript, call_s: float = 30.0) -> A
     first, second = script.card(total=4 * GIB).uses(300 * MIB), script.card(total=4 * GIB)
     first.runs(Process(4321, 300 * MIB))
     clock = StandingClock()
-    async with cards_engine(folder, script, clock, call_s) as box, open_console(box.engine, size=(160, 30)) as console:
+    async with (
+        cards_engine(folder, script, clock, call_s, clock) as box,
+        open_console(box.engine, size=(160, 30)) as console,
+    ):
         await console.sees("▒300")
         yield Stage(console, box, script, first, second, clock)

@@ -68,8 +68,10 @@ def _engine(specs: dict[DeviceId, DeviceSpec], readings: dict[DeviceId, Reading]
     cards = {name: _known(state, spec, _named(readings[name])) for name, spec in specs.items()}
     placed = tuple(Resident(m, d, stage, state.models[m].footprint, START_S) for m, d, stage in _PLACES)
     engine.set_state(replace(state, devices={**state.devices, **cards}, residents=placed))
-    for condition, (name, reading) in {r.cause or name: (name, r) for name, r in readings.items()}.items():
-        if reading.health != "ok":
+    told: set[str] = set()
+    for name, reading in readings.items():
+        if reading.health != "ok" and (condition := reading.cause or name) not in told:
+            told.add(condition)
             text = f"{name} is {reading.health}: {reading.reason}"
             engine.add_entry(Notice(START_S, "error", text, name, condition=condition))
     return engine

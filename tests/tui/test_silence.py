@@ -83,8 +83,10 @@ async def test_each_of_two_questions_is_told_until_it_is_answered() -> None:
     async with open_console(engine) as console:
         engine.goes.clear()
         await console.select("e5-small")
+        engine.heard_ago_s = 4.0
+        show(console)
         await console.press("p", "r")
-        await console.sees("rebalance: asking")
+        await console.sees("rebalance: asking; the engine has given no sign of life")
         engine.goes.set()
         await console.until(lambda: "asking" not in console.text)
 

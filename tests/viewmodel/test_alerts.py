@@ -93,18 +93,19 @@ def test_two_cards_that_are_lost_for_reasons_of_their_own_are_two() -> None:
 def test_a_trouble_that_ended_is_told_in_the_past_tense_with_both_times_and_does_not_count() -> None:
     told = found(
         began(5, "gpu0 is lost: it fell off the bus", "gpu0"),
-        ended(75, "gpu0 answers again; it was lost for 70 s: it fell off the bus", "gpu0"),
+        ended(75, "gpu0 answers again; it was lost for 70 s", "gpu0"),
     )
     assert lasting_of(told) == ()
-    assert over(told) == [("gpu0 answers again; it was lost for 70 s: it fell off the bus", 5, 75)]
+    text = "gpu0 answers again; it was lost for 70 s (told then: gpu0 is lost: it fell off the bus)"
+    assert over(told) == [(text, 5, 75)]
 
 
 def test_deaths_of_one_worker_are_one_until_it_is_back() -> None:
     dies = [began(at_s, f"the worker of gpu0 died, time {at_s}", "the worker of gpu0") for at_s in (1, 2, 3)]
     lasting = found(*dies)
     assert [(a.text, a.at_s) for a in lasting] == [("the worker of gpu0 died, time 3", START_S + 1)]
-    back = found(*dies, ended(4, "the worker of gpu0 died; another one was up after 3 s", "the worker of gpu0"))
-    assert over(back) == [("the worker of gpu0 died; another one was up after 3 s", 1, 4)]
+    back = found(*dies, ended(4, "the worker of gpu0 died, time 3; another one was up after 3 s", "the worker of gpu0"))
+    assert over(back) == [("the worker of gpu0 died, time 3; another one was up after 3 s", 1, 4)]
 
 
 def test_the_same_trouble_again_is_another_one_to_be_seen() -> None:
@@ -168,7 +169,7 @@ def test_the_line_counts_what_lasts_and_the_page_has_what_is_over_apart() -> Non
     (line,) = alert_line(unseen(told, frozenset()), "!", Paper(60, UNICODE))
     assert "".join(span.text for span in line).rstrip() == " ! 2 alerts  gpu0 is lost: gone → away"
     page = ["".join(span.text for span in line) for line in alert_lines(told, Paper(60, UNICODE))]
-    assert page[-2:] == ["Over", " · 08:00:01 to 08:00:02 it was x"]
+    assert page[-2:] == ["Over", " · 08:00:01 to 08:00:02 it was x (told then: x)"]
     assert alert_line((), "!", Paper(60, UNICODE)) == ()
     assert all(span.text.isascii() for line in alert_lines(told, Paper(40, ASCII)) for span in line)
 

@@ -56,6 +56,8 @@ _POWER_FROM: Final = 120
 _SENSORS_FROM: Final = 200
 """From here on for all that a card tells of itself."""
 _LABEL: Final = 6
+_AGE: Final = 4
+"""Cells of a usual age: a row is not laid out anew with each digit."""
 _REASON_LINES: Final = 2
 _NAMES_SHARE: Final = 2
 """The names beside the bars take at most half of the room."""
@@ -199,7 +201,9 @@ def _head(known: DeviceState, scene: Scene, paper: Paper) -> tuple[str, ...]:
     title = _title(known.spec.title, paper)
     if has_figures(reading) and reading.health != "ok":
         age_s = scene.age_s(known.spec.id)
-        return (title, f"{paper.glyphs.no} {reading.health}" + ("" if age_s is None else f" {age_text(age_s):<4}"))
+        age = "" if age_s is None else f"{age_text(age_s):<{_AGE}}"
+        health = "" if age and paper.width < _BUSY_FROM else f"{reading.health} "
+        return (title, f"{paper.glyphs.no} {health}{age}")
     busy = scene.history.busy.get(known.spec.id)
     memory = scene.history.memory.get(known.spec.id, ())
     past = _past(memory, known.spec.total_bytes, paper) if busy is None else _past(busy, 100, paper)
