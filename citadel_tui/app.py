@@ -184,15 +184,17 @@ class CitadelApp(App[int]):
         scene = self.link.scene()
         if scene.gone is not None and scene.gone != self._gone:
             self._gone = scene.gone
-            self._say_on_top(
-                StatusMessage(
-                    f"another engine runs since {clock_text(scene.gone.until_s or 0.0)}; {scene.gone.text}", "bad"
-                )
-            )
+            self._tell_of(scene.gone)
         for screen in self.screen_stack:
             if isinstance(screen, ShowsScene):
                 with self._painting():
                     screen.show_scene(scene)
+
+    def _tell_of(self, gone: Alert) -> None:
+        """Say what went with an engine; not over what is said of a command that did, which names it, too."""
+        if self._dashboard.said is None or self._dashboard.said.role != "bad":
+            since = clock_text(gone.until_s or 0.0)
+            self._say_on_top(StatusMessage(f"another engine runs since {since}; {gone.text}", "bad"))
 
     # ── painting ─────────────────────────────────────────────────────────────────────────────────
 

@@ -214,6 +214,11 @@ class Dashboard(Screen[None]):
     def on_screen_resume(self) -> None:
         self._resumed.set()
 
+    @property
+    def said(self) -> StatusMessage | None:
+        """What is being said."""
+        return self._status.message
+
     def asking(self, what: str) -> AbstractContextManager[None]:
         """Inside, the operator sees that the engine was asked for `what`."""
         return self._status.asking(what)
