@@ -44,7 +44,7 @@ def little_patience() -> Iterator[None]:
     """With an engine that is frozen. One that runs is given all the time that the product gives it."""
     with pytest.MonkeyPatch.context() as patience:
         patience.setattr("engine.transport._SILENCE_LIMIT_S", 0.5)
-        patience.setattr("engine.transport.KEEP_ALIVE_S", 0.1)
+        patience.setattr("engine.transport._LOOK_S", 0.1)
         yield
 
 

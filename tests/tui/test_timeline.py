@@ -4,6 +4,7 @@ thread when somebody looks."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -34,9 +35,12 @@ async def over_the_night(
     engine: ScriptedEngine | None = None,
     line: Line | None = None,
     now: Callable[[], float] = lambda: BEGAN_S + NOW,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Console]:
     found = line or Line(engine or night_engine())
-    app = CitadelApp(found.connect, Look(UNICODE, "citadel"), read_only=False, now=now, recall=recall)
+    app = CitadelApp(
+        found.connect, Look(UNICODE, "citadel"), read_only=False, now=now, recall=recall, monotonic=monotonic
+    )
     async with app.run_test(size=size, notifications=True) as pilot:
         console = Console(pilot, app)
         await console.sees("live")
@@ -160,7 +164,7 @@ async def test_what_happens_now_comes_by_itself() -> None:
 async def test_a_lost_line_leaves_what_comes_blank_and_the_past_as_it_was() -> None:
     line = Line(night_engine())
     now = [BEGAN_S + NOW]
-    async with over_the_night(recorded, line=line, now=lambda: now[0]) as console:
+    async with over_the_night(recorded, line=line, now=lambda: now[0], monotonic=lambda: now[0]) as console:
         await console.press("w")
         await console.sees("×░bge-base░")
         line.up = False
