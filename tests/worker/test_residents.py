@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.core.models import Limits
+from engine.core.serialization import to_sealed_json
 from engine.core.tasks import Embed
 from engine.weights.errors import BadCheckpoint
 from engine.weights.layout import LAYOUT_FILE
@@ -270,8 +271,9 @@ def test_a_model_that_was_prepared_anew_meanwhile_is_not_mixed_with_its_new_file
     _, prepared = prepare_random("bert", tmp_path)
     backing, skeleton = RamBacking(tier.mapping, DEVICE_BYTES), Skeleton(prepared.folder)
     placement = filled(backing, tier.read(prepared))
-    layout = prepared.folder / LAYOUT_FILE
-    layout.write_text(layout.read_text().replace(prepared.layout.sha256, "0" * 64))
+    (prepared.folder / LAYOUT_FILE).write_bytes(
+        to_sealed_json(msgspec.structs.replace(prepared.layout, sha256="0" * 64))
+    )
 
     with pytest.raises(BadCheckpoint, match="was prepared anew since its model was loaded"):
         write_slab(skeleton, placement, backing.window(elsewhere(tier, prepared)))
