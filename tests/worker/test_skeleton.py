@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from msgspec.structs import replace
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from engine.core.models import Dtype
+from engine.core.serialization import to_sealed_json
 from engine.weights.errors import BadCheckpoint
+from engine.weights.layout import LAYOUT_FILE
 from engine.worker.convert import prepare
 from engine.worker.main import backing_for
 from engine.worker.memory import Backing, HostBacking, RamBacking
@@ -171,7 +174,6 @@ def test_tensors_of_another_shape_than_their_class_has_are_refused_by_name(tmp_p
 
 def test_a_class_that_transformers_lacks_is_refused_by_name(tmp_path: Path) -> None:
     _, prepared = prepare_random("bert", tmp_path)
-    layout = prepared.folder / "layout.json"
-    layout.write_text(layout.read_text().replace('"BertModel"', '"NoSuchModel"'))
+    (prepared.folder / LAYOUT_FILE).write_bytes(to_sealed_json(replace(prepared.layout, model_class="NoSuchModel")))
     with pytest.raises(BadCheckpoint, match="needs the class NoSuchModel"):
         Skeleton(prepared.folder)
