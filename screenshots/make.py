@@ -72,7 +72,7 @@ async def take_fault(paths: Paths) -> None:
         worker = state.devices["gpu0"].worker_pid
         assert worker is not None
         os.kill(worker, signal.SIGKILL)
-        await shot.sees("1 alert")
+        await shot.sees("SIGKILL")
         shot.save("fault")
 
 
