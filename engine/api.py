@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from engine.answers import Classification, Embeddings, Generation, Reranking, cl
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
 from engine.core.insight.request_figures import Asker, RequestFigures, RequestsUnderWay, RequestUnderWay
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import BoxName, DeviceId, ModelName
 from engine.core.plans import Plan, Refusal
 from engine.core.policy import Policy
 from engine.core.proposals import Proposal, Wish
@@ -42,7 +42,7 @@ from engine.core.tasks import (
 )
 from engine.core.texts import fault_of_text
 
-PROTOCOL: Final = 6
+PROTOCOL: Final = 7
 """Version of the wire format; a client and an engine that differ refuse each other."""
 
 _OURSELVES: Final = Asker()
@@ -125,6 +125,27 @@ class JobView(Struct, frozen=True):
     """In words, when it waits."""
 
 
+BoxStanding: TypeAlias = Literal["ready", "silent", "unreachable", "other version"]
+"""`ready` is the only state in which a box is sent requests. `silent`: its last sign of life is older than `STALE_S`; what is
+shown of it carries that age. `other version`: its engine speaks another protocol, so that nothing is known of it."""
+
+
+class BoxView(Struct, frozen=True):
+    """A machine of a fleet, and how its engine was last heard."""
+
+    standing: BoxStanding
+    why: str = ""
+    """Why it is not ready, in words."""
+    heard_s: float = 0.0
+    """When it last gave a sign of life, seconds since the epoch; 0 for never."""
+    silent_s: float = 0.0
+    """How long that was ago at the snapshot's moment, on the fleet's steady clock."""
+    hello: Hello | None = None
+    """Who its engine is; None before it was heard for the first time."""
+    drained: bool = False
+    """The operator has it take nothing new."""
+
+
 class Snapshot(Struct, frozen=True):
     """Everything that a screen shows, at one moment."""
 
@@ -144,6 +165,9 @@ class Snapshot(Struct, frozen=True):
     """The same while nobody does."""
     mono_s: float = 0.0
     """`at_s` on the engine's steady clock, for ages."""
+    boxes: dict[BoxName, BoxView] = {}
+    """The machines of a fleet, in the operator's order; empty where one engine speaks for itself. Its devices carry their box's
+    name (`core.names`)."""
 
 
 class Updated(Struct, frozen=True, tag="updated"):
