@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar, Unpack
+from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Struct
 
 from engine.answers import Classification, Embeddings, Generation, Reranking, classified_texts, ranked
+from engine.core.boxes import BoxView
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Command, Origin, Submission
 from engine.core.insight.request_figures import Asker, RequestFigures, RequestsUnderWay, RequestUnderWay
@@ -123,27 +124,6 @@ class JobView(Struct, frozen=True):
     elapsed_s: float
     waiting_for: str = ""
     """In words, when it waits."""
-
-
-BoxStanding: TypeAlias = Literal["ready", "silent", "unreachable", "other version"]
-"""`ready` is the only state in which a box is sent requests. `silent`: its last sign of life is older than `STALE_S`; what is
-shown of it carries that age. `other version`: its engine speaks another protocol, so that nothing is known of it."""
-
-
-class BoxView(Struct, frozen=True):
-    """A machine of a fleet, and how its engine was last heard."""
-
-    standing: BoxStanding
-    why: str = ""
-    """Why it is not ready, in words."""
-    heard_s: float = 0.0
-    """When it last gave a sign of life, seconds since the epoch; 0 for never."""
-    silent_s: float = 0.0
-    """How long that was ago at the snapshot's moment, on the fleet's steady clock."""
-    hello: Hello | None = None
-    """Who its engine is; None before it was heard for the first time."""
-    drained: bool = False
-    """The operator has it take nothing new."""
 
 
 class Snapshot(Struct, frozen=True):

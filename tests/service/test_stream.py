@@ -212,8 +212,10 @@ async def test_something_else_at_the_socket_is_no_engine(paths: Paths, answer: b
 
 
 async def test_an_engine_of_another_version_is_told_apart(paths: Paths) -> None:
-    async with _peer(paths, HEAD.replace(f": {PROTOCOL}".encode(), b": 7") + b"\r\n{}"):
-        with pytest.raises(EngineUnreachable, match=rf"version {PROTOCOL} .* version 7; restart .*`citadel stop`"):
+    async with _peer(paths, HEAD.replace(f": {PROTOCOL}".encode(), f": {PROTOCOL + 1}".encode()) + b"\r\n{}"):
+        with pytest.raises(
+            EngineUnreachable, match=rf"version {PROTOCOL} .* version {PROTOCOL + 1}; restart .*`citadel stop`"
+        ):
             await RemoteEngine(paths.socket).snapshot()
 
 
