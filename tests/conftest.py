@@ -41,7 +41,7 @@ def citadel_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--endurance-s", type=float, help="have the clients of tests/endurance go on for so many seconds")
+    parser.addoption("--endurance-s", type=float, help="have tests/endurance and the storm go on for so many seconds")
     parser.addoption("--loaded", action="store_true", help="run beside twice as many busy loops as there are cores")
     parser.addoption("--mutations", type=int, help="damage each reader of tests/faults is given, in place of 200")
 
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What is to go on for long may take as long."""
     if seconds := config.getoption("--endurance-s"):
         for item in items:
-            if "endurance" in item.path.parts:
+            if "endurance" in item.path.parts or item.path.name == "test_storm.py":
                 item.add_marker(pytest.mark.timeout(seconds + 120))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from engine.api import EngineAPI, EngineError
+from engine.api import PROTOCOL, EngineAPI, EngineError
 from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
 from engine.core.serialization import to_json
@@ -21,6 +21,7 @@ from engine.core.tasks import Embed
 from engine.paths import Paths
 from engine.scheduler.board import Patience
 from tests.faults.mutations import mutations
+from tests.faults.raw_http import LONGEST_SAID, ask, check, post
 from tests.runtime.live_engines import scripted_engine
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
@@ -46,9 +47,6 @@ BODIES: Final[tuple[tuple[str, object], ...]] = (
     ("/api/chat", {"model": WRITER, "messages": [{"role": "user", "content": "a"}], "options": {"num_predict": 4}}),
     ("/api/show", {"model": SMALL}),
 )  # fmt: skip
-LONGEST_SAID: Final = 4000
-WAITS_S: Final = 1.0
-"""For an answer; a request that may be meant, and waits for room, is left then."""
 
 
 @pytest.fixture
@@ -63,39 +61,6 @@ async def engine(paths: Paths) -> AsyncIterator[EngineAPI]:
     patience = replace(Patience(), queue_s=0.2, in_use_s=0.1)
     async with scripted_engine(paths.journal, patience=patience) as box, serving(box.engine, paths):
         yield RemoteEngine(paths.socket)
-
-
-async def ask(paths: Paths, request: bytes, waits_s: float = WAITS_S) -> bytes:
-    """All that comes for these bytes; what had come, where it does not end."""
-    reader, writer = await asyncio.open_unix_connection(str(paths.socket))
-    said = bytearray()
-    with suppress(OSError, TimeoutError):
-        writer.write(request)
-        async with asyncio.timeout(waits_s):
-            while piece := await reader.read(1 << 16):
-                said += piece
-    writer.close()
-    return bytes(said)
-
-
-def post(path: str, body: bytes) -> bytes:
-    return b"POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
-
-
-def check(said: bytes, request: bytes) -> None:
-    """Not everything is answered; what is, is answered in words, and no defect shows."""
-    if not said:
-        return
-    head, _, body = said.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/"), said[:200]
-    status = int(head.split()[1])
-    assert status < 500 or status in (503, 504), (request[:500], said[:1000])
-    if status >= 400:
-        assert b"Traceback" not in said, said[:1000]
-        if b"application/json" in head:  # else it was no HTTP, and aiohttp says so itself
-            assert len(body) < LONGEST_SAID, (request[:300], len(body))
-            text = json.dumps(json.loads(body), ensure_ascii=False)
-            assert body.decode().strip().isprintable(), text
 
 
 async def test_damaged_bodies_are_answered_in_words(
@@ -123,7 +88,8 @@ async def test_damaged_requests_are_answered_in_words(
 ) -> None:
     samples = (
         post("/v1/plan", to_json(Load(SMALL))),
-        b"GET /v1/records?limit=5 HTTP/1.0\r\nHost: localhost\r\nCitadel-Protocol: 5\r\nCitadel-Mode: read-only\r\n\r\n",
+        b"GET /v1/records?limit=5 HTTP/1.0\r\nHost: localhost\r\nCitadel-Protocol: %d\r\nCitadel-Mode: read-only\r\n\r\n"
+        % PROTOCOL,
         b"DELETE /v1/commands/abc%20d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /v1/models/a/b HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
         b"POST /v1/quiet HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -169,9 +135,10 @@ async def _answer_with(data: bytes, reader: asyncio.StreamReader, writer: asynci
 async def test_a_client_says_of_damaged_answers_that_they_are_none(paths: Paths, mutation_count: int) -> None:
     scripted = ScriptedEngine()
     snapshot, hello = await scripted.snapshot(), await scripted.hello()
-    answer = b"HTTP/1.0 200 OK\r\nCitadel-Protocol: 5\r\nContent-Type: application/json\r\n\r\n%s"
+    answer = b"HTTP/1.0 200 OK\r\nCitadel-Protocol: %d\r\nContent-Type: application/json\r\n\r\n%%s" % PROTOCOL
     refusal = (
-        b'HTTP/1.0 404 Not Found\r\nCitadel-Protocol: 5\r\n\r\n{"error":{"kind":"unknown-model","message":"no"}}\n'
+        b"HTTP/1.0 404 Not Found\r\nCitadel-Protocol: %d\r\n\r\n" % PROTOCOL
+        + b'{"error":{"kind":"unknown-model","message":"no"}}\n'
     )
     samples = (
         answer % to_json(hello),
