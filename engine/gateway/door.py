@@ -18,6 +18,7 @@ from msgspec import Struct
 from engine.api import ASKER, EngineAPI, EngineError
 from engine.core.insight.request_figures import Asker
 from engine.core.sizes import format_size
+from engine.core.texts import in_brief
 from engine.gateway.dialect import BadBody
 from engine.gateway.keys import KeyFile
 from engine.gateway.metrics import Metrics
@@ -150,7 +151,7 @@ def _door(rules: DoorRules) -> Middleware:
 
 async def answered(request: web.Request, handler: Handler, max_body_bytes: int) -> web.StreamResponse:
     """The handler's answer; whatever it raises, in the dialect that was spoken."""
-    dialect, called = dialect_of(request.path), f"{request.method} {request.path}"
+    dialect, called = dialect_of(request.path), in_brief(f"{request.method} {request.path}")
     try:
         return await handler(request)
     except (EngineError, BadBody) as error:

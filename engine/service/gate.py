@@ -18,6 +18,7 @@ from aiohttp.typedefs import Middleware
 from engine.api import ASKER, PROTOCOL, EngineError
 from engine.core.insight.request_figures import Asker
 from engine.core.serialization import Undecodable, to_json
+from engine.core.texts import in_brief
 from engine.transport import Peer, peer_of
 from engine.wire import (
     MODE_HEADER,
@@ -113,7 +114,7 @@ def _watcher(request: web.Request, engine_read_only: bool) -> WireProblem | None
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    called = f"{request.method} {request.path}"
+    called = in_brief(f"{request.method} {request.path}")
     try:
         return await handler(request)
     except EngineError as error:

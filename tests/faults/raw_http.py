@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -13,6 +14,7 @@ LONGEST_SAID: Final = 4000
 """Characters of a refusal."""
 WAITS_S: Final = 1.0
 """For an answer; a request that may be meant, and waits for room, is left then."""
+_AT_ONCE: Final = 16
 
 
 async def ask(paths: Paths, request: bytes, waits_s: float = WAITS_S) -> bytes:
@@ -46,3 +48,16 @@ def check(said: bytes, request: bytes) -> None:
             assert len(body) < LONGEST_SAID, (request[:300], len(body))
             text = json.dumps(json.loads(body), ensure_ascii=False)
             assert body.decode().strip().isprintable(), text
+
+
+async def bombard(paths: Paths, requests: Iterator[bytes], waits_s: float = WAITS_S) -> None:
+    """Send all of them, some at a time, but what would end the engine; each answer is checked."""
+
+    async def send() -> None:
+        for request in requests:
+            if b"/v1/stop" not in request:
+                check(await ask(paths, request, waits_s), request)
+
+    async with asyncio.TaskGroup() as senders:
+        for _ in range(_AT_ONCE):
+            senders.create_task(send())

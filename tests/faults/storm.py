@@ -30,11 +30,11 @@ from tests.endurance.clients import Ask, assert_same
 from tests.endurance.processes import family
 from tests.faults.mutations import damaged, mutations
 from tests.faults.processes import until
-from tests.faults.raw_http import ask, check, post
+from tests.faults.raw_http import bombard, post
 
 Pins: TypeAlias = dict[ModelName, DeviceId | None]
 
-HOSTILE: Final = 40
+HOSTILE: Final = 100
 """Requests at a time, and clients that leave."""
 FULL: Final = 3
 """Changes of pins on a full disk."""
@@ -232,9 +232,7 @@ class Storm:
 
     async def _send_damaged_requests(self) -> int:
         whole = [post("/v1/run", to_json(RunRequest(asked.model, asked.task))) for asked in self._asks]
-        for request in mutations(whole, self._random.randrange(1 << 30), HOSTILE):
-            if b"/v1/stop" not in request:
-                check(await ask(self._paths, request, UNENDING_S), request)
+        await bombard(self._paths, mutations(whole, self._random.randrange(1 << 30), HOSTILE), UNENDING_S)
         return HOSTILE
 
     async def _leave(self) -> int:

@@ -21,7 +21,7 @@ from engine.core.tasks import Embed
 from engine.paths import Paths
 from engine.scheduler.board import Patience
 from tests.faults.mutations import mutations
-from tests.faults.raw_http import LONGEST_SAID, ask, check, post
+from tests.faults.raw_http import LONGEST_SAID, ask, bombard, check, post
 from tests.runtime.live_engines import scripted_engine
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
@@ -70,17 +70,20 @@ async def test_damaged_bodies_are_answered_in_words(
     for path, body in BODIES:
         check(await ask(paths, post(path, json.dumps(body).encode())), path.encode())
     by_path = [sample.partition(b"\n")[2] for sample in samples]
-    for number, body in enumerate(mutations(by_path, seed=19, count=mutation_count)):
-        # The path of another body now and then: fields that belong elsewhere.
-        path = next(
-            (p for p, sample in BODIES if body[:12] == json.dumps(sample).encode()[:12]),
-            BODIES[number % len(BODIES)][0],
-        )
-        request = post(path, body)
-        check(await ask(paths, request), request)
+    await bombard(
+        paths, (_misplaced(*numbered) for numbered in enumerate(mutations(by_path, seed=19, count=mutation_count)))
+    )
 
     assert (await engine.hello()).protocol
     assert "Traceback" not in caplog.text
+
+
+def _misplaced(number: int, body: bytes) -> bytes:
+    """The request with that body, to another body's path now and then: fields that belong elsewhere."""
+    path = next(
+        (p for p, sample in BODIES if body[:12] == json.dumps(sample).encode()[:12]), BODIES[number % len(BODIES)][0]
+    )
+    return post(path, body)
 
 
 async def test_damaged_requests_are_answered_in_words(
@@ -95,10 +98,8 @@ async def test_damaged_requests_are_answered_in_words(
         b"POST /v1/quiet HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         b'd\r\n{"for_s":0.0}\r\n0\r\n\r\n',
     )
-    for request in mutations(samples, seed=20, count=mutation_count // 5):
-        if b"/v1/stop" not in request:
-            # Most are not whole, so that no answer comes until more does.
-            check(await ask(paths, request, waits_s=0.02), request)
+    # Most are not whole, so that no answer comes until more does.
+    await bombard(paths, mutations(samples, seed=20, count=mutation_count), waits_s=0.02)
 
     assert (await engine.hello()).protocol
     assert "Traceback" not in caplog.text
@@ -109,6 +110,7 @@ async def test_damaged_requests_are_answered_in_words(
     ("request_line", "said"),
     [
         ("GET /v1/records?limit=" + "9" * 5000, "limit must be a whole number of at most 18 digits"),
+        ("GET /v1/" + "9" * 5000, "9…: Not Found"),
         ("GET /v1/events?after=%00", "after must be a whole number"),
         ("GET /v1/models/" + "m" * 5000, "no model is named"),
         ("DELETE /v1/commands/" + "%1b%5b2J" * 10, "cancelled"),
