@@ -207,3 +207,14 @@ async def test_nothing_outlives_a_dead_engine_not_even_what_hangs(home: Paths, f
         await until(lambda: not state_of(server) and not state_of(worker))
     finally:
         end_all([server, worker])
+
+
+async def test_an_engine_whose_end_hangs_ends_all_the_same_and_says_so() -> None:
+    program = (
+        "import logging, threading; from engine.service.__main__ import _end_at_last; logging.basicConfig();"
+        "_end_at_last(0.01); threading.Event().wait()"
+    )
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=subprocess.PIPE)
+    _, said = await ended.communicate()
+    assert ended.returncode == 1
+    assert b"something hangs: the engine did not end in order" in said

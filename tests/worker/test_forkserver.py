@@ -239,3 +239,8 @@ async def spawn_at_last(server: WorkerSpawner, arena: Arena) -> WorkerHandle:
 async def test_the_engines_side_never_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'transformers', 'safetensors'}} & sys.modules.keys()))"
     assert (await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False)).returncode == 0
+
+
+async def test_the_kernel_ends_a_worker_before_the_engine_where_memory_is_short(worker: WorkerProcess) -> None:
+    assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text() == "500\n"
+    assert int(Path("/proc/self/oom_score_adj").read_text()) < 500
