@@ -1,7 +1,7 @@
 """Clients of all tasks at once, on GPUs too small for their models, while workers die and hang: every answer is the right one,
 nobody waits for ever, and nothing is left behind.
 
-Short in the suite; `--endurance-s 300` has the clients go on for so many seconds.
+Short in the suite; `--endurance-s 1800` has the clients go on for so many seconds. What it prints is for `docs/promises.md`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
 from engine.core.names import DeviceId, ModelName
 from engine.core.tasks import Classify, Embed, Generate, Rerank, Task, TaskKind
+from engine.runtime.history import HISTORY_RECORDS
 from engine.worker.synthetic import make
 from tests.endurance.clients import Ask, Crowd, assert_same
 from tests.endurance.processes import family, holding
@@ -86,7 +88,10 @@ def may_go_on(request: pytest.FixtureRequest) -> Callable[[int], bool]:
 
 
 async def test_a_crowd_gets_right_answers_while_models_switch_and_workers_die_and_hang(
-    engine: RemoteEngine, may_go_on: Callable[[int], bool]
+    engine: RemoteEngine,
+    may_go_on: Callable[[int], bool],
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pid = (await engine.hello()).pid
     asks = [
@@ -98,12 +103,21 @@ async def test_a_crowd_gets_right_answers_while_models_switch_and_workers_die_an
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run(CLIENTS))
         await crowd.until_ended(REQUESTS // 4)
-        before = holding(pid)
         losing = tasks.create_task(_lose_workers(engine, crowd))
         switching = tasks.create_task(_switch(engine, crowd))
+        if request.config.getoption("--endurance-s"):
+            await _until_all_is_kept(engine, crowd)
+        before = holding(pid)
 
     await until(engine, lambda now: all_devices_up(now) and not now.jobs and not _leases(now))
     after = holding(pid)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{dict(crowd.counts)}, {switching.result()} commands, {(await engine.records(1))[0].seq} records; the longest wait"
+            f" {crowd.longest_s:.1f} s; the engine {before.resident_kib >> 10} → {after.resident_kib >> 10} MiB, "
+            f"{before.descriptors} → {after.descriptors} descriptors;"
+            f" all processes {losing.result() >> 10} → {_own_kib(pid) >> 10} MiB\n"
+        )
     assert crowd.counts["answered"] > crowd.counts["left"] > 0
     assert switching.result() > 5
     assert crowd.counts["lost"] < REQUESTS // 4
@@ -114,6 +128,14 @@ async def test_a_crowd_gets_right_answers_while_models_switch_and_workers_die_an
     assert _own_kib(pid) < 1.1 * losing.result()
     for ask in asks:
         assert_same(await engine.result(ask.model, ask.task), ask)
+
+
+async def _until_all_is_kept(engine: RemoteEngine, crowd: Crowd) -> None:
+    """Of what the engine remembers of its past, it remembers no more from now on."""
+    while (await engine.records(1))[0].seq < HISTORY_RECORDS and await crowd.until_ended(
+        crowd.counts.total() + REQUESTS
+    ):
+        pass
 
 
 async def _switch(engine: RemoteEngine, crowd: Crowd) -> int:
