@@ -1,0 +1,1 @@
+"""What a fleet decides, on values alone: no clock, no network, nothing to wait for."""
