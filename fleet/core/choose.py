@@ -1,4 +1,4 @@
-"""Which box a request goes to: one that has its model ready, or the cheapest of the few that are asked what loading it would cost.
+"""Which box a request goes to: one that has its model ready, or the cheapest of a few that are asked what loading it would cost.
 
 The shorter of two random queues is nearly as good as the shortest of all (Mitzenmacher, "The power of two choices in randomized
 load balancing", 2001), and what is sent to many at once never herds to one. What a load costs only its box's engine knows
@@ -55,7 +55,8 @@ class Bid(Struct, frozen=True):
     """What loading the model would cost one box, in seconds."""
 
     box: BoxName
-    device: DeviceId
+    device: DeviceId | None
+    """None where it is ready, or being loaded: then there is nothing to do but to send it there."""
     wait_s: float
     """Until it can begin: for what runs on its victims, or on the device."""
     load_s: float
@@ -83,8 +84,7 @@ def choose(
     asked |= dict.fromkeys((*view.with_slab(model)[-1:], *view.homes(model)))
     if best is not None:
         asked |= dict.fromkeys(_strangers(view, random))
-    holding = {place.box for place in view.copies(model)}
-    boxes = [box for box in asked if box not in without and box not in holding and view.may_hold(box, model)]
+    boxes = [box for box in asked if box not in without and view.may_hold(box, model)]
     return Ask(tuple(boxes[:MOST_ASKED]), view.order(model), None if best is None else _ready(best, now_s))
 
 
@@ -94,13 +94,12 @@ def is_behind(place: Place, now_s: float) -> bool:
     return place.queue_s(now_s) > max(place.load_s, BEHIND_SERVICES * place.service_s)
 
 
-def bid_of(box: BoxName, plan: Plan, transfer_s: float = 0.0) -> Bid | None:
-    """The bid that a box's plan of one load is; None for a plan that loads nothing."""
-    load = plan.load
-    if load is None:
-        return None
+def bid_of(box: BoxName, plan: Plan, transfer_s: float = 0.0) -> Bid:
+    """The bid that a box's plan of one load is. `transfer_s` counts where the plan loads something."""
+    if plan.load is None:
+        return Bid(box, None, 0.0, 0.0, 0.0, effects=plan.effects)
     loss_s = sum(victim.loss_s or 0.0 for victim in plan.victims)
-    return Bid(box, load.device, plan.drains.p50_s, plan.predicted.p50_s, loss_s, transfer_s, plan.effects)
+    return Bid(box, plan.load.device, plan.drains.p50_s, plan.predicted.p50_s, loss_s, transfer_s, plan.effects)
 
 
 def price(bid: Bid) -> float:

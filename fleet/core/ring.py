@@ -40,7 +40,7 @@ class Ring:
         self._owners = array("L", [owner for _, owner in points])
 
     def homes(self, model: ModelName, count: int, may: Callable[[BoxName], bool]) -> tuple[BoxName, ...]:
-        """The first `count` homes of `model` among the boxes that `may` hold it, best first; fewer where there are not so many."""
+        """The first `count` homes of `model` among boxes that `may` hold it; fewer where there are no more."""
         found: dict[BoxName, None] = {}
         if self._points:
             for place in _places(model):

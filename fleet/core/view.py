@@ -36,6 +36,9 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[ModelName, Rule] = {}
 
 
+NO_RULES: Final = Rules()
+
+
 class Member(Struct, frozen=True):
     """What is known of a box for long: a change of it is a change of the fleet."""
 
@@ -99,7 +102,7 @@ class Place(Struct):
 class FleetView:
     """The index. `epoch` must differ from that of any earlier view, such as the millisecond in which the service began."""
 
-    def __init__(self, rules: Rules = Rules(), epoch: int = 0) -> None:
+    def __init__(self, rules: Rules = NO_RULES, epoch: int = 0) -> None:
         self.rules = rules
         self._epoch = epoch
         self._members: dict[BoxName, Member] = {}
