@@ -1,13 +1,14 @@
 """Which box a request goes to: one that has its model ready, or the cheapest of a few that are asked what loading it would cost.
 
 The shorter of two random queues is nearly as good as the shortest of all (Mitzenmacher, "The power of two choices in randomized
-load balancing", 2001), and what is sent to many at once never herds to one. What a load costs only its box's engine knows
-exactly, so nobody guesses it here: each that is asked plans the load, and the plan is its bid.
+load balancing", 2001), and many who choose so never herd. What a load costs only its box's engine knows exactly, so nobody
+guesses it here: each that is asked plans the load, and the plan is its bid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from random import Random
 from typing import Final, TypeAlias
 
@@ -18,13 +19,16 @@ from engine.core.plans import Plan
 from fleet.core.view import FleetView, Place
 
 MOST_ASKED: Final = 5
-"""Boxes that are asked for a bid at once."""
+"""Boxes that are asked for a bid."""
 STRANGERS: Final = 2
 """Of these, boxes that have nothing of the model, asked only where its copies are behind."""
 BEHIND_SERVICES: Final = 8.0
 """A copy is behind when its queue lasts longer than a load and than so many requests."""
 WORTH_WAITS: Final = 3.0
-"""One more copy may cost so many times what waiting for those that are behind does: others will use it, too."""
+"""One more copy may cost so many times what waiting for those that are behind does: later requests use it, too."""
+ENOUGH_LOADS: Final = 6.0
+"""A bid of the box that has the weights in RAM is taken unseen by others if it is at most so many of its loads: without them, the
+reading from disk alone takes about as long."""
 
 
 class Ready(Struct, frozen=True):
@@ -38,14 +42,15 @@ class Ready(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Ask these for a plan of loading it, side by side, and take the `cheapest`."""
+    """Ask boxes for a plan of loading it, and take the `cheapest`."""
 
-    boxes: tuple[BoxName, ...]
-    """The likeliest first, five at most; none where no box that is ready may hold it."""
+    rounds: tuple[tuple[BoxName, ...], ...]
+    """Those of a round side by side, and the next round only if no bid of the one before is `enough`. At most five boxes in all;
+    none where no open box may hold it."""
     order: tuple[BoxName, ...] = ()
     """The operator's order of preference."""
     instead: Ready | None = None
-    """The best copy, where all are behind: one more must be worth it."""
+    """The best copy, where all are behind: a further one, which the plan must leave it beside, has to be worth it."""
 
 
 Choice: TypeAlias = Ready | Ask
@@ -72,25 +77,24 @@ def choose(
     view: FleetView, model: ModelName, random: Random, now_s: float, without: frozenset[BoxName] = frozenset()
 ) -> Choice:
     """Where a request for `model` goes. `now_s`: on the fleet's steady clock. `without`: boxes that have just failed or refused
-    it."""
+    it. Total: where nobody may hold it, an `Ask` without rounds."""
     best: Place | None = None
     for places in _by_preference(view, model, without):
-        place = _shorter_of_two(places, random, now_s)
+        place = _better_of_two(places, random, now_s)
         if not is_behind(place, now_s):
             return _ready(place, now_s)
-        if best is None or place.wait_s(now_s) < best.wait_s(now_s):
+        if best is None or place.answered_s(now_s) < best.answered_s(now_s):
             best = place
-    asked = dict.fromkeys(box for box in view.order(model) if view.may_hold(box, model))
-    asked |= dict.fromkeys((*view.with_slab(model)[-1:], *view.homes(model)))
-    if best is not None:
-        asked |= dict.fromkeys(_strangers(view, random))
-    boxes = [box for box in asked if box not in without and view.may_hold(box, model)]
-    return Ask(tuple(boxes[:MOST_ASKED]), view.order(model), None if best is None else _ready(best, now_s))
+    return Ask(
+        _rounds(view, model, without, _strangers(view, random) if best is not None else ()),
+        view.order(model),
+        None if best is None else _ready(best, now_s),
+    )
 
 
 def is_behind(place: Place, now_s: float) -> bool:
-    """Whether so much waits there that one more copy may be worth its load. A load that is under way is not waited for longer by
-    having another."""
+    """Whether so much waits there that one more copy may be worth its load. A load that is under way would end no sooner for
+    another."""
     return place.queue_s(now_s) > max(place.load_s, BEHIND_SERVICES * place.service_s)
 
 
@@ -107,18 +111,23 @@ def price(bid: Bid) -> float:
     return bid.wait_s + bid.load_s + bid.loss_s + bid.transfer_s
 
 
+def enough(bid: Bid) -> bool:
+    """Whether the bid of a first round is so low that others, who lack the weights in RAM, need not be asked."""
+    return price(bid) <= ENOUGH_LOADS * bid.load_s or bid.device is None
+
+
 def cheapest(bids: Iterable[Bid], ask: Ask) -> tuple[Bid, ...]:
     """The bids worth taking, best first: the next is for when the plan of the first has changed. None: send it to `ask.instead`,
     or, without that, refuse it."""
-    limit_s = float("inf") if ask.instead is None else WORTH_WAITS * ask.instead.wait_s
-    worth = [bid for bid in bids if price(bid) < limit_s]
+    limit_s = inf if ask.instead is None else WORTH_WAITS * ask.instead.wait_s
     rank = {box: number for number, box in enumerate(ask.order)}
+    worth = [bid for bid in bids if price(bid) < limit_s]
     return tuple(sorted(worth, key=lambda bid: (rank.get(bid.box, len(rank)), price(bid), bid.box)))
 
 
 def submission_id(view: FleetView, model: ModelName) -> str:
-    """Under which a load of the model is submitted: the same for all who ask for it before something of it has changed, so that
-    a box does it once."""
+    """Under which a load of the model is submitted: the same for all who ask for it before anything of it has changed, so that
+    their box does it once."""
     return f"fleet:{model}:{view.epoch(model)}"
 
 
@@ -127,28 +136,38 @@ def _ready(place: Place, now_s: float) -> Ready:
 
 
 def _by_preference(view: FleetView, model: ModelName, without: frozenset[BoxName]) -> Iterable[Sequence[Place]]:
+    """Its copies, those on boxes that the operator prefers alike together, the most preferred first."""
     places = view.copies(model)
     if without:
         places = [place for place in places if place.box not in without]
-    if not places:
-        return ()
     order = view.order(model)
     if not order:
-        return (places,)
+        return (places,) if places else ()
     ranked: dict[int, list[Place]] = {}
     for place in places:
         ranked.setdefault(order.index(place.box) if place.box in order else len(order), []).append(place)
-    return (ranked[rank] for rank in sorted(ranked))
+    return [ranked[rank] for rank in sorted(ranked)]
 
 
-def _shorter_of_two(places: Sequence[Place], random: Random, now_s: float) -> Place:
-    count = len(places)
-    if count == 1:
+def _better_of_two(places: Sequence[Place], random: Random, now_s: float) -> Place:
+    if len(places) == 1:
         return places[0]
-    first = int(random.random() * count)
-    second = int(random.random() * (count - 1))
+    first = int(random.random() * len(places))
+    second = int(random.random() * (len(places) - 1))
     one, other = places[first], places[second + (second >= first)]
-    return other if other.wait_s(now_s) < one.wait_s(now_s) else one
+    return other if other.answered_s(now_s) < one.answered_s(now_s) else one
+
+
+def _rounds(
+    view: FleetView, model: ModelName, without: frozenset[BoxName], strangers: Sequence[BoxName]
+) -> tuple[tuple[BoxName, ...], ...]:
+    order = view.order(model)
+    with_slab = [box for box in view.with_slab(model) if box not in without and view.may_hold(box, model)][-1:]
+    likely = dict.fromkeys((*order, *with_slab, *view.homes(model, without), *strangers))
+    boxes = tuple(box for box in likely if box not in without and view.may_hold(box, model))[:MOST_ASKED]
+    if with_slab and not order and len(boxes) > 1:
+        return boxes[:1], boxes[1:]
+    return (boxes,) if boxes else ()
 
 
 def _strangers(view: FleetView, random: Random) -> list[BoxName]:

@@ -31,8 +31,8 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True):
     """The operator's word on the fleet."""
 
     order: tuple[BoxName, ...] = ()
-    """Boxes in order of preference: one is passed over for the next only while it is not ready, or far behind. Those that are not
-    named come last, all alike."""
+    """Boxes in order of preference, for copies that are ready and for loads: one is passed over for the next while it is not open,
+    refuses, or is behind. Those that are not named come last, all alike. A model that is ready stays where it is."""
     models: dict[ModelName, Rule] = {}
 
 
@@ -97,6 +97,10 @@ class Place(Struct):
     def wait_s(self, now_s: float) -> float:
         """The same, or until it is loaded, whichever is later."""
         return max(0.0, self.free_s - now_s, self.ready_s - now_s)
+
+    def answered_s(self, now_s: float) -> float:
+        """Seconds until a request that goes there now is expected to be answered: boxes differ in that, too."""
+        return self.wait_s(now_s) + self.service_s
 
 
 class FleetView:
@@ -209,9 +213,9 @@ class FleetView:
         rule = self.rules.models.get(model)
         return rule is None or rule.only is None or box in rule.only
 
-    def homes(self, model: ModelName) -> tuple[BoxName, ...]:
-        """The first three of its homes that may hold it now: where one is away, the next takes its place."""
-        return self._ring.homes(model, HOMES, lambda box: self.may_hold(box, model))
+    def homes(self, model: ModelName, without: frozenset[BoxName] = frozenset()) -> tuple[BoxName, ...]:
+        """The three boxes nearest to it that may hold it now: where a home is away, the next takes its place."""
+        return self._ring.homes(model, HOMES, lambda box: box not in without and self.may_hold(box, model))
 
     def order(self, model: ModelName) -> tuple[BoxName, ...]:
         """The operator's order of preference for it."""
