@@ -25,8 +25,8 @@ def digest_of(state: State) -> Digest:
 
 
 def member_of(state: State, is_open: bool) -> Member:
-    """Its GPU memory, all of it, since what others leave free changes by the second; and the models of its catalog that are not in
-    trouble and that would fit its largest GPU, or, where it has none, its CPU."""
+    """Its GPU memory, all of it, since what others leave free changes by the second; and the models of its catalog that are not
+    in trouble and that would fit its largest GPU, or, where it has none, its CPU."""
     gpus = [device.spec for device in state.devices.values() if device.spec.kind == "gpu"]
     holders = gpus or [device.spec for device in state.devices.values()]
     room_bytes = max((int(spec.fraction * spec.total_bytes) for spec in holders), default=0)

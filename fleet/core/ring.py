@@ -1,13 +1,13 @@
 """Homes: the boxes on whose disks a model's weights should lie, by a rendezvous hash that a binary search finds.
 
-A box owns points on a ring of 64 bits, as many as it has GPU memory, and a model has PROBES places there. How far a box is from a
-model is the least distance from one of the model's places to one of the box's points behind it, and the nearest boxes are the
+A box owns points on a ring of 64 bits, as many as it has GPU memory, and a model has PROBES places there. How far a box is from
+a model is the least distance from one of the model's places to one of the box's points behind it, and the nearest boxes are the
 model's homes. A distance depends on that box and that model alone: so a box that comes or goes moves only the homes that it gets
-or had, and the least of so many distances is nearly exponential with the number of points for its rate: so a box has homes by its
-bytes. These are the guarantees of a weighted rendezvous hash (Thaler and Ravishankar, "A name-based mapping scheme for
-rendezvous", 1996; -w / ln h by Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA 2005), which asks every box for
-every model: milliseconds for 5,000 boxes. The nearest on a ring take a binary search a place (Appleton and O'Reilly, "Multi-probe
-consistent hashing", 2015).
+or had. And the least of so many distances is nearly exponential, with the number of points for its rate: so a box has homes by
+its bytes. These are the guarantees of a weighted rendezvous hash (Thaler and Ravishankar, "A name-based mapping scheme for
+rendezvous", 1996; -w / ln h by Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA 2005), which asks every box
+for every model: milliseconds for 5,000 boxes. The nearest on a ring take a binary search a place (Appleton and O'Reilly,
+"Multi-probe consistent hashing", 2015).
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True):
     """The operator's word on the fleet."""
 
     order: tuple[BoxName, ...] = ()
-    """Boxes in order of preference, for copies that are ready and for loads: one is passed over for the next while it is not open,
-    refuses, or is behind. Those that are not named come last, all alike. A model that is ready stays where it is."""
+    """Boxes in order of preference, for copies that are ready and for loads: one is passed over for the next while it is not
+    open, refuses, or is behind. Those that are not named come last, all alike. A model that is ready stays where it is."""
     models: dict[ModelName, Rule] = {}
 
 
