@@ -79,8 +79,8 @@ def trace_demand(requests: Sequence[TraceRequest]) -> Demand:
 
 
 def pooled_bound(demand: Demand, gpus: int) -> float:
-    """The share of requests that find their model ready if all GPUs were one that knows the true rates. It keeps the most requested
-    models that fit, one copy each, which costs fewest switch seconds: what leaves costs its size, and so does what comes."""
+    """The share of requests that find their model ready if all GPUs were one that knows the true rates. It keeps the most
+    requested models that fit, one copy each, which costs fewest switch seconds: what leaves costs its size, as what comes."""
     room_gb, share = gpus * GPU_GB, 0.0
     for model, its_share in demand.popularity.items():
         if demand.sizes_gb[model] <= room_gb:

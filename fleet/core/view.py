@@ -103,6 +103,13 @@ class Place(Struct):
         return self.wait_s(now_s) + self.service_s
 
 
+class _Known(Struct):
+    """What a box told last."""
+
+    places: dict[tuple[ModelName, DeviceId], Place] = field(default_factory=dict)
+    slabs: frozenset[ModelName] = frozenset()
+
+
 class FleetView:
     """The index. `epoch` must differ from that of any earlier view, such as the millisecond in which the service began."""
 
@@ -111,77 +118,71 @@ class FleetView:
         self._epoch = epoch
         self._members: dict[BoxName, Member] = {}
         self._ring = Ring({})
-        self._known: dict[BoxName, dict[tuple[ModelName, DeviceId], Place]] = {}
-        self._slabs_of: dict[BoxName, frozenset[ModelName]] = {}
+        self._known: dict[BoxName, _Known] = {}
+        self._open: list[BoxName] = []
         self._copies: dict[ModelName, list[Place]] = {}
         self._slabs: dict[ModelName, list[BoxName]] = {}
-        self._open: list[BoxName] = []
         self._changes: dict[ModelName, int] = {}
 
     # ── what is told ──
 
     def join(self, members: Mapping[BoxName, Member]) -> None:
         """The fleet has these boxes from now on. What was known of one that has left is forgotten."""
-        for box in list(self._known):
-            if not (box in members and members[box].is_open):
-                self._hide(box)
+        before, self._members = self._members, dict(members)
+        for box in before.keys() | members.keys():
+            was_open = box in before and before[box].is_open
+            is_open = box in members and members[box].is_open
+            known = self._known.setdefault(box, _Known())
+            if was_open and not is_open:
+                self._hide(box, known)
+            elif is_open and not was_open:
+                self._show(box, known)
             if box not in members:
-                del self._known[box], self._slabs_of[box]
-        weights = {box: member.gpu_bytes for box, member in members.items()}
-        if weights != {box: member.gpu_bytes for box, member in self._members.items()}:
-            self._ring = Ring(weights)
-        shown = set(self._open)
-        self._members = dict(members)
+                del self._known[box]
         self._open = [box for box, member in members.items() if member.is_open]
-        for box in self._open:
-            if box not in shown:
-                self._show(box)
+        weights = {box: member.gpu_bytes for box, member in members.items()}
+        if weights != {box: member.gpu_bytes for box, member in before.items()}:
+            self._ring = Ring(weights)
 
     def heard(self, box: BoxName, digest: Digest, at_s: float) -> None:
         """`box` had this at that moment. A box that the fleet doesn't have is not listened to."""
         if box not in self._members:
             return
-        is_open = self._members[box].is_open
-        places = self._known.setdefault(box, {})
-        missing = {key for key, place in places.items() if place.since_s <= at_s}
+        is_open, known = self._members[box].is_open, self._known[box]
+        missing = {key for key, place in known.places.items() if place.since_s <= at_s}
         for copy in digest.copies:
             key = (copy.model, copy.device)
             missing.discard(key)
-            place = places.get(key)
+            place = known.places.get(key)
             if place is None:
-                place = places[key] = Place(box, copy.model, copy.device, since_s=at_s)
-                self._add(place, is_open)
-            place.service_s, place.load_s = copy.service_s, copy.load_s
-            place.free_s, place.ready_s = at_s + copy.wait_s, at_s + copy.loading_s
-            if place.sent:
-                place.sent = [one for one in place.sent if one[0] > at_s]
-                for sent_s, service_s in place.sent:
-                    place.free_s = max(place.free_s, sent_s) + service_s
+                place = known.places[key] = Place(box, copy.model, copy.device, since_s=at_s)
+                if is_open:
+                    self._add(place)
+            _update(place, copy, at_s)
         for key in missing:
-            self._drop(places.pop(key), is_open)
-        before = self._slabs_of.get(box, frozenset())
-        if digest.slabs != before:
-            self._slabs_of[box] = digest.slabs
+            place = known.places.pop(key)
             if is_open:
-                self._forget_slabs(box, before - digest.slabs)
-                self._note_slabs(box, digest.slabs - before)
-        elif box not in self._slabs_of:
-            self._slabs_of[box] = before
+                self._drop(place)
+        if is_open and digest.slabs != known.slabs:
+            self._forget_slabs(box, known.slabs - digest.slabs)
+            self._note_slabs(box, digest.slabs - known.slabs)
+        known.slabs = digest.slabs
 
     def sent(self, box: BoxName, model: ModelName, device: DeviceId, now_s: float) -> None:
         """A request went there: until the box tells of it itself, it counts as waiting."""
-        place = self._known.get(box, {}).get((model, device))
+        place = self._known[box].places.get((model, device)) if box in self._known else None
         if place is not None:
             place.sent.append((now_s, place.service_s))
             place.free_s = max(place.free_s, now_s) + place.service_s
 
     def begun(self, box: BoxName, copy: Copy, now_s: float) -> None:
         """The box was told to load the model: requests that come before it says so itself join that load."""
-        places = self._known.setdefault(box, {})
-        if (copy.model, copy.device) not in places:
-            place = Place(box, copy.model, copy.device, copy.service_s, copy.load_s, 0.0, now_s + copy.loading_s, now_s)
-            places[copy.model, copy.device] = place
-            self._add(place, box in self._members and self._members[box].is_open)
+        if box in self._known and (copy.model, copy.device) not in self._known[box].places:
+            place = Place(box, copy.model, copy.device, since_s=now_s)
+            _update(place, copy, now_s)
+            self._known[box].places[copy.model, copy.device] = place
+            if self._members[box].is_open:
+                self._add(place)
 
     def ended(self, model: ModelName) -> None:
         """A command for the model came to its end, well or not: the next one is another."""
@@ -194,8 +195,12 @@ class FleetView:
         return self._epoch + self._changes.get(model, 0)
 
     def copies(self, model: ModelName) -> Sequence[Place]:
-        """Its copies on boxes that may be sent requests."""
-        return self._copies.get(model, ())
+        """Its copies on open boxes, but for those where the operator does not want it any more."""
+        places = self._copies.get(model, ())
+        rule = self.rules.models.get(model)
+        if rule is None or rule.only is None:
+            return places
+        return [place for place in places if place.box in rule.only]
 
     def with_slab(self, model: ModelName) -> Sequence[BoxName]:
         """Open boxes that have its weights in RAM, the newest last."""
@@ -206,7 +211,7 @@ class FleetView:
         return self._open
 
     def may_hold(self, box: BoxName, model: ModelName) -> bool:
-        """Whether the box is open, its catalog has the model, and the operator lets it hold it."""
+        """Whether the model may be loaded there: the box is open, its catalog has it, and the operator lets it."""
         member = self._members.get(box)
         if member is None or not member.is_open or model not in member.models:
             return False
@@ -224,27 +229,24 @@ class FleetView:
 
     # ── the index ──
 
-    def _show(self, box: BoxName) -> None:
-        for place in self._known.setdefault(box, {}).values():
-            self._add(place, is_open=True)
-        self._note_slabs(box, self._slabs_of.setdefault(box, frozenset()))
+    def _show(self, box: BoxName, known: _Known) -> None:
+        for place in known.places.values():
+            self._add(place)
+        self._note_slabs(box, known.slabs)
 
-    def _hide(self, box: BoxName) -> None:
-        if self._members[box].is_open:
-            for place in self._known[box].values():
-                self._drop(place, is_open=True)
-            self._forget_slabs(box, self._slabs_of[box])
+    def _hide(self, box: BoxName, known: _Known) -> None:
+        for place in known.places.values():
+            self._drop(place)
+        self._forget_slabs(box, known.slabs)
 
-    def _add(self, place: Place, is_open: bool) -> None:
-        if is_open:
-            self._copies.setdefault(place.model, []).append(place)
-            self.ended(place.model)
+    def _add(self, place: Place) -> None:
+        self._copies.setdefault(place.model, []).append(place)
+        self.ended(place.model)
 
-    def _drop(self, place: Place, is_open: bool) -> None:
-        if is_open:
-            places = self._copies[place.model]
-            places[:] = [other for other in places if other is not place]
-            self.ended(place.model)
+    def _drop(self, place: Place) -> None:
+        places = self._copies[place.model]
+        places[:] = [other for other in places if other is not place]
+        self.ended(place.model)
 
     def _note_slabs(self, box: BoxName, models: frozenset[ModelName]) -> None:
         for model in models:
@@ -253,3 +255,13 @@ class FleetView:
     def _forget_slabs(self, box: BoxName, models: frozenset[ModelName]) -> None:
         for model in models:
             self._slabs[model].remove(box)
+
+
+def _update(place: Place, copy: Copy, at_s: float) -> None:
+    """What `copy` was at that moment, and behind it what has been sent since."""
+    place.service_s, place.load_s = copy.service_s, copy.load_s
+    place.free_s, place.ready_s = at_s + copy.wait_s, at_s + copy.loading_s
+    if place.sent:
+        place.sent = [one for one in place.sent if one[0] > at_s]
+        for sent_s, service_s in place.sent:
+            place.free_s = max(place.free_s, sent_s) + service_s
