@@ -23,9 +23,8 @@ from engine.recording.trace import read_trace
 
 QUICK: Final = ((8, 80, 20_000, 2), (40, 400, 20_000, 2))
 """GPUs, models, requests, seeds."""
-FULL: Final = ((8, 80, 100_000, 4), (40, 400, 100_000, 4), (10_000, 100_000, 1_000_000, 1))
+FULL: Final = ((8, 80, 100_000, 3), (40, 400, 100_000, 3), (10_000, 100_000, 1_000_000, 1))
 _TRACE_BOXES: Final = (3, 8)
-_EXPONENTS: Final = (0.8, 1.0, 1.2)
 _DAY_S: Final = 86_400.0
 _HEADING: Final = (
     "| fleet | rule | ready | ÷ pooled | switch s a request | citadel ÷ it | mean wait, s | p99, s | bids a request "
