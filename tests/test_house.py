@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from citadel_tui.cli.parser import COMMANDS, FAMILIES, module_of
 
 ROOT: Final = Path(__file__).parents[1]
-PACKAGES: Final = ("citadel", "engine", "citadel_tui")
+PACKAGES: Final = ("citadel", "engine", "fleet", "citadel_tui")
 MOST_LINES: Final = 400
 MOST_LINES_OF_A_FUNCTION: Final = 60
 MOST_MODULES_OF_A_FOLDER: Final = 40
@@ -68,7 +68,7 @@ class Module(NamedTuple):
 
     @property
     def layer(self) -> str:
-        """The package of `engine` that it is in; the modules right beneath `engine` are one layer, and so is the console."""
+        """The package of `engine` that it is in; the modules right beneath `engine` are one layer, and so are fleet and console."""
         parts = self.name.split(".")
         return parts[0] if parts[0] != "engine" or len(parts) < 3 else ".".join(parts[:2])
 
@@ -188,6 +188,18 @@ def test_what_comes_from_outside_is_read_at_the_door() -> None:
     )
     assert all(READS_OF_OUTSIDE.search((ROOT / door).read_text()) for door in DOORS), (
         "a door that reads nothing is none"
+    )
+
+
+def test_only_the_modules_named_for_it_import_ray() -> None:
+    """Who imports it waits seconds and may be ended by it; import-linter knows no names that merely begin alike."""
+    _none(
+        f"{module.where}: imports {name}"
+        for module in HOUSE
+        if not module.name.startswith("fleet.ray_")
+        for node in ast.walk(module.tree)
+        for name in _imported(node)
+        if name.split(".")[0] == "ray"
     )
 
 

@@ -23,7 +23,7 @@ from engine.defaults import DEFAULT_FILES, DEFAULTS_FOLDER
 
 ROOT: Final = Path(__file__).parents[1]
 PACKED: Final = (
-    *("citadel", "engine", "citadel_tui", "config", "docs"),
+    *("citadel", "engine", "fleet", "citadel_tui", "config", "docs"),
     *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt"),
 )
 BUILD: Final = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
