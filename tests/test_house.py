@@ -68,7 +68,7 @@ class Module(NamedTuple):
 
     @property
     def layer(self) -> str:
-        """The package of `engine` that it is in; the modules right beneath `engine` are one layer, and so are fleet and console."""
+        """The package of `engine` that it is in; the modules right beneath `engine` are one layer; so are fleet and console."""
         parts = self.name.split(".")
         return parts[0] if parts[0] != "engine" or len(parts) < 3 else ".".join(parts[:2])
 
