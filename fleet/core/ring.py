@@ -55,8 +55,8 @@ class Ring:
                 passed.add(owner)
                 if may(box := self._boxes[owner]):
                     found.append(box)
-                    if len(found) == count:
-                        return tuple(found)
+                if len(found) == count or len(passed) == len(self._boxes):
+                    return tuple(found)
         others = [box for n, box in enumerate(self._boxes) if n not in passed and may(box)]
         return (*found, *sorted(others, key=lambda box: _hashes(f"{model} {box}")[0])[: count - len(found)])
 
