@@ -59,6 +59,10 @@ class EngineUnreachable(EngineError):
     """No engine answers, or it stopped answering."""
 
 
+class OtherVersion(EngineUnreachable):
+    """An engine answers, and speaks another version of the protocol."""
+
+
 class ReadOnly(EngineError):
     """A client that may only watch asked for a change."""
 

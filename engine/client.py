@@ -16,6 +16,7 @@ from engine.api import (
     EngineUnreachable,
     Event,
     Hello,
+    OtherVersion,
     Snapshot,
 )
 from engine.core.catalog import CatalogChange
@@ -78,9 +79,16 @@ class RemoteEngine(EngineAPI):
     """`EngineAPI` for the engine that listens at `socket`."""
 
     def __init__(
-        self, socket: Path, *, read_only: bool = False, monotonic: Callable[[], float] = time.monotonic
+        self,
+        socket: Path,
+        *,
+        read_only: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+        answers_within_s: float = ANSWER_DEADLINE_S,
     ) -> None:
+        """`answers_within_s`: for calls that the engine answers from what it knows."""
         self._socket = socket
+        self._answers_within_s = answers_within_s
         self._monotonic = monotonic
         self._heard_s = monotonic()
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)} | ({MODE_HEADER: READ_ONLY} if read_only else {})
@@ -125,7 +133,7 @@ class RemoteEngine(EngineAPI):
         return proposed
 
     async def submit(self, submission: Submission) -> Answer:
-        body = await self._call("POST", "/v1/commands", submission, deadline_s=None)
+        body = await self._call("POST", "/v1/commands", submission, takes_long=True)
         answer: Answer = self._read(body, Answer)
         return answer
 
@@ -155,14 +163,14 @@ class RemoteEngine(EngineAPI):
         await self._call("POST", "/v1/keep-alive", KeepAliveRequest(model, seconds))
 
     async def reload(self) -> CatalogChange:
-        return self._read(await self._call("POST", "/v1/reload", deadline_s=None), CatalogChange)
+        return self._read(await self._call("POST", "/v1/reload", takes_long=True), CatalogChange)
 
     async def keep_quiet(self, for_s: float) -> float:
         body = await self._call("POST", "/v1/quiet", QuietRequest(for_s))
         return self._read(body, QuietReply).sample_s
 
     async def restart_worker(self, device: DeviceId) -> None:
-        await self._call("POST", f"/v1/workers/{quote(device, safe='')}/restart", deadline_s=None)
+        await self._call("POST", f"/v1/workers/{quote(device, safe='')}/restart", takes_long=True)
 
     async def stop(self, *, now: bool = False) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""
@@ -189,11 +197,10 @@ class RemoteEngine(EngineAPI):
                 " it is your engine, its log may say why: end it with `citadel stop`"
             ) from error
 
-    async def _call(
-        self, method: str, path: str, body: object = None, *, deadline_s: float | None = ANSWER_DEADLINE_S
-    ) -> bytes:
+    async def _call(self, method: str, path: str, body: object = None, *, takes_long: bool = False) -> bytes:
         encoded = b"" if body is None else _encoded(body)
         request = HttpRequest(method, path, encoded, self._headers)
+        deadline_s = None if takes_long else self._answers_within_s
         head, received = await exchange(self._socket, request, deadline_s, self._hear)
         if head.status != 200:
             raise error_in(received)
@@ -216,4 +223,4 @@ def _encoded(body: object) -> bytes:
 def _check_protocol(head: ResponseHead) -> None:
     theirs = head.headers.get(PROTOCOL_HEADER.lower(), "0")
     if not same_protocol(theirs):
-        raise EngineUnreachable(mismatch(str(PROTOCOL), theirs))
+        raise OtherVersion(mismatch(str(PROTOCOL), theirs))

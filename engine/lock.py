@@ -20,7 +20,6 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from engine.api import EngineError
 from engine.paths import Paths, make_folders, require_private
 
-_FILE: Final = "engine.lock"
 _MOST_BYTES: Final = 100
 _LOOK_S: Final = 0.01
 _ANSWERS_WITHIN_S: Final = 1.0
@@ -168,11 +167,14 @@ def answers(path: Path) -> bool:
 
 
 def _files(paths: Paths) -> tuple[Path, Path]:
-    return paths.state / _FILE, paths.run / _FILE
+    name = f"{paths.service}.lock"
+    return paths.state / name, paths.run / name
 
 
 def _running_words(paths: Paths) -> str:
     found = holder(paths) or Holder(0)
+    if paths.service == "fleet":
+        return f"the fleet's service is already running for {paths.state} (process {found.pid}); end that one first"
     if found.host == "script":
         return script_words(found)
     return f"an engine is already running for {paths.state} (process {found.pid}); {_WAYS_ON}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from engine.api import EngineError
 
@@ -21,7 +21,7 @@ class PathRefused(EngineError):
 
 @dataclass(frozen=True)
 class Paths:
-    """The three folders, and what is in them."""
+    """The three folders, and what is in them for an engine, or for a fleet's service beside it."""
 
     run: Path
     """The socket; only its owner may enter."""
@@ -29,14 +29,16 @@ class Paths:
     """What must outlive a restart: log, journal, what was recorded of demand and memory, benchmarks and screenshots."""
     cache: Path
     """What can be made again: prepared models."""
+    service: Literal["engine", "fleet"] = "engine"
+    """Whose socket, lock and log are meant."""
 
     @property
     def socket(self) -> Path:
-        return self.run / "engine.sock"
+        return self.run / f"{self.service}.sock"
 
     @property
     def log(self) -> Path:
-        return self.state / "engine.log"
+        return self.state / f"{self.service}.log"
 
     @property
     def journal(self) -> Path:
@@ -97,6 +99,23 @@ def find_paths(environment: Mapping[str, str]) -> Paths:
     return paths
 
 
+SOCKET_IN_SHELL: Final = (
+    'sh -c \'if [ -n "$CITADEL_HOME" ]; then echo "$CITADEL_HOME/run/engine.sock";'
+    ' else echo "/tmp/citadel-$(id -u)/engine.sock"; fi\''
+)
+"""`find_paths(...).socket` in the words of any shell: elsewhere `citadel` may lie where a login without a terminal finds none."""
+
+
+def fleet_paths(paths: Paths) -> Paths:
+    """Those of the fleet's service, which lives in the same folders as the user's engine."""
+    return replace(paths, service="fleet")
+
+
+def fleet_file(environment: Mapping[str, str]) -> Path:
+    """Which boxes are the user's fleet."""
+    return _own_folder(environment) / "fleet.yaml"
+
+
 def config_home(environment: Mapping[str, str]) -> Path:
     """The user's own settings: the console's, and the engine's when no project brings some."""
     return _xdg(environment, "XDG_CONFIG_HOME", ".config")
@@ -104,9 +123,12 @@ def config_home(environment: Mapping[str, str]) -> Path:
 
 def console_file(environment: Mapping[str, str]) -> Path:
     """What the console remembers, and its operator's keys."""
+    return _own_folder(environment) / "console.yaml"
+
+
+def _own_folder(environment: Mapping[str, str]) -> Path:
     home = environment.get("CITADEL_HOME")
-    folder = Path(home).expanduser().absolute() if home else config_home(environment)
-    return folder / "console.yaml"
+    return Path(home).expanduser().absolute() if home else config_home(environment)
 
 
 def make_folders(paths: Paths) -> None:

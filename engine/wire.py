@@ -13,6 +13,7 @@ from engine.api import (
     DeadlinePassed,
     EngineError,
     EngineUnreachable,
+    OtherVersion,
     Overloaded,
     ReadOnly,
     RunStopped,
@@ -99,7 +100,7 @@ _CLASSES: Final[dict[ProblemKind, type[EngineError]]] = {
     "deadline": DeadlinePassed,
     "stopped": RunStopped,
     "cannot-serve": CannotServe,
-    "protocol": EngineUnreachable,
+    "protocol": OtherVersion,
     "forbidden": EngineUnreachable,
     "bad-request": BadRequest,
 }

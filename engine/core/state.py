@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Dtype, Footprint, ModelSpec, Pin
-from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.names import BoxName, DeviceId, ModelName, is_cpu
 from engine.core.plans import Step
 from engine.core.policy import Policy
 from engine.core.prediction import INSTANT, Rates
@@ -152,6 +152,8 @@ class Slab(Struct, frozen=True):
     used_s: float
     ahead: str = ""
     """Why it was read before anybody waited for it, in words; empty when somebody did, and once it has been loaded from."""
+    box: BoxName = ""
+    """In whose RAM it lies; empty where there is only one box."""
 
 
 class RamTier(Struct, frozen=True, dict=True):
@@ -235,7 +237,8 @@ class State(Struct, frozen=True, dict=True):
         """The copies that stay when `model` leaves `device`: those that are ready on other GPUs, if it is there now."""
         if self.find(model, device) is None:
             return ()
-        return tuple(r for r in self.of(model) if r.stage == "ready" and r.device not in (device, CPU))
+        copies = (r for r in self.of(model) if r.stage == "ready" and r.device != device)
+        return tuple(copy for copy in copies if not is_cpu(copy.device))
 
     def is_pinned(self, resident: Resident) -> bool:
         """Whether its model's pin keeps it where it is: of several copies the one on the pin's device, else the oldest."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.forecast.costs import reading
 from engine.core.ledger import slab_in_use
-from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName, box_of, is_cpu
 from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
 from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
@@ -25,8 +25,8 @@ from engine.core.state import Resident, Situation, Slab, State
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
     """The slabs that count against the tier: all but those that a CPU resident runs from, which the CPU's budget pays for."""
-    on_cpu = {r.model for r in state.on(CPU)}
-    return tuple(s for s in state.ram.slabs if s.model not in on_cpu)
+    on_cpu = {(box_of(r.device), r.model) for r in state.residents if is_cpu(r.device)}
+    return tuple(s for s in state.ram.slabs if (s.box, s.model) not in on_cpu)
 
 
 BUDGET_STEP_BYTES: Final = 64 * MIB
