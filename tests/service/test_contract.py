@@ -32,6 +32,8 @@ from engine.core.proposals import Proposal, Undo
 from engine.core.records import Pinned, Switch
 from engine.core.tasks import Continuation, Embed, Generate, Message, RunResult, TextPart
 from engine.paths import Paths
+from tests.fleet.boxless import BOX, Boxless
+from tests.fleet.fleets import At, Line, fleet_of
 from tests.runtime.live_engines import scripted_engine
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
@@ -65,11 +67,25 @@ async def _real_over_the_socket(paths: Paths) -> AsyncIterator[EngineAPI]:
         yield await connect(paths)
 
 
+@contextlib.asynccontextmanager
+async def _fleet_of_a_box(paths: Paths) -> AsyncIterator[EngineAPI]:
+    async with _real(paths) as engine, fleet_of({BOX: Line(engine)}) as fleet:
+        yield Boxless(fleet)
+
+
+@contextlib.asynccontextmanager
+async def _fleet_over_sockets(paths: Paths) -> AsyncIterator[EngineAPI]:
+    async with _scripted_over_the_socket(paths), fleet_of({BOX: At(paths.socket)}) as fleet:
+        yield Boxless(fleet)
+
+
 _ENGINES: dict[str, Opener] = {
     "scripted engine": _scripted,
     "scripted engine over the socket": _scripted_over_the_socket,
     "engine on scripted workers": _real,
     "engine on scripted workers over the socket": _real_over_the_socket,
+    "fleet of an engine on scripted workers": _fleet_of_a_box,
+    "fleet of a scripted engine over the socket": _fleet_over_sockets,
 }
 
 

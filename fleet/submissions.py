@@ -1,0 +1,193 @@
+"""Commands on their way to boxes, each done once however often it is sent.
+
+An id belongs to the boxes that it was first sent to, and goes to no other. It is remembered while the service lives; a service
+that has started since finds it in the boxes' jobs and journals, where the answer of an engine that has ended since is, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from msgspec.structs import replace
+
+from engine.api import Answer, BadRequest, Changed, Declined, Done, EngineUnreachable
+from engine.core.commands import (
+    Command,
+    ForceCpu,
+    LeaveCpu,
+    Load,
+    Submission,
+    command_text,
+    fault_of_submission,
+    models_of,
+)
+from engine.core.names import BoxName
+from engine.core.plans import Plan, Refusal
+from engine.core.texts import in_brief
+from fleet.answers import answer_of, command_of, merged_answer, merged_plan
+from fleet.boxes import Box
+from fleet.history import FleetHistory
+from fleet.naming import effects_within
+from fleet.routing import Part, Route
+
+REMEMBERED: Final = 1000
+"""Ids; an engine remembers as many."""
+
+FindRoute: TypeAlias = Callable[[Command, str | None], Awaitable[Route | Refusal]]
+"""Which boxes a command goes to that was sent nowhere yet, if possible so that it does what was confirmed."""
+
+
+class _Sent:
+    """What boxes are sent under one id."""
+
+    def __init__(self, parts: Mapping[BoxName, Submission], begun: set[BoxName], *, in_order: bool) -> None:
+        self.parts: Final = parts
+        self.begun: Final = begun
+        """Those that may have it already."""
+        self.in_order: Final = in_order
+
+
+class FleetSubmissions:
+    """Sends commands to boxes, and remembers which."""
+
+    def __init__(self, boxes: Mapping[BoxName, Box], history: FleetHistory, find_route: FindRoute) -> None:
+        self._boxes: Final = boxes
+        self._history: Final = history
+        self._find_route: Final = find_route
+        self._known: Final[dict[str, tuple[Submission, asyncio.Task[_Sent | Answer]]]] = {}
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Raises BadRequest for one beyond a bound or under another's id, EngineUnreachable where nobody knows what it did."""
+        if fault := fault_of_submission(submission):
+            raise BadRequest(f"{fault}; nothing was done")
+        before = self._known.get(submission.id)
+        if before is None:
+            placing = asyncio.create_task(self._placed(submission), name=f"placing {submission.id}")
+            before = self._known[submission.id] = submission, placing
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
+        elif before[0] != submission:
+            raise BadRequest(_taken(submission.id, before[0].command))
+        try:
+            sent = await asyncio.shield(before[1])
+        finally:
+            if before[1].done() and (before[1].cancelled() or before[1].exception()):
+                self._known.pop(submission.id, None)  # nothing was sent: it may be tried anew
+        return await self._carried_out(submission, sent) if isinstance(sent, _Sent) else sent
+
+    async def cancel(self, submission_id: str) -> bool:
+        """Take it back on each box that has it. Raises EngineUnreachable."""
+
+        def has_it(box: Box) -> bool:
+            return box.snapshot is not None and any(job.id == submission_id for job in box.snapshot.jobs)
+
+        _, placing = self._known.get(submission_id, (None, None))
+        sent = placing.result() if placing and placing.done() and not placing.cancelled() else None
+        names = sent.begun if isinstance(sent, _Sent) else {name for name, box in self._boxes.items() if has_it(box)}
+        boxes = [self._boxes[name] for name in names if name in self._boxes]
+        return any([await box.ask(lambda link: link.cancel(submission_id)) for box in boxes])
+
+    async def plans(self, route: Route, *, now: bool) -> dict[BoxName, Plan | Refusal]:
+        """What each box would do. Raises EngineUnreachable."""
+
+        async def plan(part: Part) -> Plan | Refusal:
+            return await self._boxes[part.box].ask(lambda link: link.plan(part.command, now=now))
+
+        found = await asyncio.gather(*map(plan, route.parts))
+        return dict(zip((part.box for part in route.parts), found, strict=True))
+
+    # ── placing ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _placed(self, submission: Submission) -> _Sent | Answer:
+        """What to send to whom, or the answer where nothing is to be sent."""
+        under_way, ended = self._found_again(submission)
+        begun = under_way.keys() | ended.keys()
+        if begun and _stays_where_it_was(submission.command):
+            route: Route | Refusal = Route(tuple(Part(name, submission.command) for name in begun))
+        else:
+            route = await self._find_route(submission.command, submission.confirmed)
+        if isinstance(route, Refusal):
+            return Declined(route)
+        confirmed: dict[BoxName, str | None] = dict.fromkeys((part.box for part in route.parts), None)
+        if submission.confirmed is not None and len(confirmed) == 1:
+            confirmed = {name: effects_within(name, submission.confirmed) for name in confirmed}
+        elif submission.confirmed is not None:
+            plans = await self.plans(route, now=submission.now)
+            together = merged_plan(submission.command, plans)
+            if isinstance(together, Refusal):
+                return Declined(together)
+            if together.effects != submission.confirmed and not begun:
+                return Changed(together)
+            confirmed = {name: plan.effects for name, plan in plans.items() if isinstance(plan, Plan)}
+        parts = {
+            part.box: replace(submission, command=part.command, confirmed=confirmed[part.box]) for part in route.parts
+        }
+        return _Sent(parts | under_way | ended, set(begun), in_order=route.in_order)
+
+    def _found_again(self, submission: Submission) -> tuple[dict[BoxName, Submission], dict[BoxName, Submission]]:
+        """What a service that has gone since has sent under this id, as far as a box has it under way, and as far as one has
+        written down its end. Raises BadRequest where it was another command."""
+        under_way, ended = dict[BoxName, Submission](), dict[BoxName, Submission]()
+        for name, box in self._boxes.items():
+            for job in box.snapshot.jobs if box.snapshot is not None else ():
+                if job.id == submission.id:
+                    agreed = job.plan.effects if job.plan and submission.confirmed is not None else None
+                    under_way[name] = replace(submission, command=job.command, confirmed=agreed)
+        for name, entry in self._history.ended(submission.id).items():
+            ended[name] = replace(submission, command=command_of(entry))
+        for part in (*under_way.values(), *ended.values()):
+            if not set(models_of(part.command)) <= set(models_of(submission.command)):
+                raise BadRequest(_taken(submission.id, part.command))
+        return under_way, ended
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _carried_out(self, submission: Submission, sent: _Sent) -> Answer:
+        answers: dict[BoxName, Answer] = {}
+        if sent.in_order:
+            for name in sent.parts:
+                answers[name] = await self._send(name, sent)
+                if not isinstance(answers[name], Done):
+                    break
+        else:
+            said = await asyncio.gather(*(self._send(name, sent) for name in sent.parts), return_exceptions=True)
+            for name, answer in zip(sent.parts, said, strict=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                answers[name] = answer
+        return merged_answer(submission.command, answers)
+
+    async def _send(self, name: BoxName, sent: _Sent) -> Answer:
+        """The answer of one box. Raises EngineUnreachable, saying what is known then."""
+        part = sent.parts[name]
+        if (entry := self._history.ended(part.id).get(name)) is not None:
+            return answer_of(entry)
+        box, what = self._boxes.get(name), in_brief(command_text(part.command), 60)
+        if box is None:
+            raise EngineUnreachable(f"{name}, which was to do '{what}', is no box of the fleet any more")
+        if box.standing != "ready" and name not in sent.begun:
+            raise EngineUnreachable(f"{name} is {box.standing}: {box.why}; it was not sent '{what}'")
+        sent.begun.add(name)
+        try:
+            answer = await box.ask(lambda link: link.submit(part))
+        except EngineUnreachable as error:
+            raise EngineUnreachable(
+                f"{name} does not answer, and what came of '{what}' there is unknown; ask again, under the same id, when {name}"
+                f" is back: it is not done twice ({error})"
+            ) from error
+        await box.catch_up()
+        return answer
+
+
+def _stays_where_it_was(command: Command) -> bool:
+    """Whether it goes to the box that takes it cheapest, so that nobody could tell by itself which that was."""
+    return isinstance(command, Load | ForceCpu | LeaveCpu) and getattr(command, "device", None) is None
+
+
+def _taken(submission_id: str, command: Command) -> str:
+    return (
+        f"the id {in_brief(submission_id)} was given to another command, {in_brief(command_text(command))}; nothing was done."
+        " Send this one under an id of its own"
+    )
