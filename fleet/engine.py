@@ -33,6 +33,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 from engine.core.tasks import KIND_OF, RunEvent, Task, beyond_bounds
+from engine.runtime.ending import Ending
 from fleet.answers import merged_change, merged_plan
 from fleet.bids import plans_of, refusals
 from fleet.core.choose import Ask, bid_of, cheapest
@@ -48,6 +49,7 @@ _T = TypeVar("_T")
 
 NEWS_INTERVAL_S: Final = 0.25
 """Subscribers get the newest snapshot at most so often."""
+_DRAINS_S: Final = 60.0
 _STOPPED: Final = "the fleet's service was stopped; the engines of its boxes go on"
 
 ReadAgain: TypeAlias = Callable[[], Awaitable[None]]
@@ -65,10 +67,13 @@ class FleetEngine(EngineAPI):
         self._clock: Final = clock
         self._read_again: Final = read_again
         self._submissions: Final = FleetSubmissions(self._boxes, following.history, self._found_route)
-        self._runs: Final = FleetRuns(self._boxes, self._sight, clock.monotonic, random)
+        self._ending: Final = Ending(clock, _DRAINS_S, lambda: self._runs.count > 0)
+        self._runs: Final = FleetRuns(self._boxes, self._sight, clock.monotonic, random, self._ending.look_again)
 
     async def stop(self, *, now: bool = False) -> None:
-        """End the service, and no engine: what runs on the boxes goes on, though nobody hears of it here any more."""
+        """End the service, and no engine. Nothing new is taken, and requests that go through it have a minute, unless it is to
+        end `now`. Loads and commands go on on their boxes."""
+        await self._ending.drained(now=now)
         await self._following.end(_STOPPED)
 
     async def close(self) -> None:
@@ -143,7 +148,7 @@ class FleetEngine(EngineAPI):
     # ── doing ────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, submission: Submission) -> Answer:
-        self._following.refuse_if_ended()
+        self._refuse_if_closing()
         return await self._submissions.submit(replace(submission, command=renamed(submission.command, self._meant)))
 
     async def cancel(self, submission_id: str) -> bool:
@@ -151,7 +156,7 @@ class FleetEngine(EngineAPI):
         return await self._submissions.cancel(submission_id)
 
     def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
-        self._following.refuse_if_ended()
+        self._refuse_if_closing()
         model = self._meant(model)
         spec = self._following.models[model].spec
         if spec.task != KIND_OF[type(task)]:
@@ -222,6 +227,10 @@ class FleetEngine(EngineAPI):
         for name in (*agreed, *(bid.box for bid in bids), *likeliest):
             return name
         raise EngineUnreachable(f"no box says what it would do: {refusals(asked)}")
+
+    def _refuse_if_closing(self) -> None:
+        self._following.refuse_if_ended()
+        self._ending.refuse_if_begun()
 
     def _meant(self, name: str) -> ModelName:
         """Raises UnknownModel."""

@@ -49,15 +49,24 @@ class FleetRuns:
     """Requests that go through this service."""
 
     def __init__(
-        self, boxes: Mapping[BoxName, Box], sight: Sight, monotonic: Callable[[], float], random: Random
+        self,
+        boxes: Mapping[BoxName, Box],
+        sight: Sight,
+        monotonic: Callable[[], float],
+        random: Random,
+        on_end: Callable[[], None],
     ) -> None:
+        """`on_end` is called whenever a request has ended."""
         self._boxes: Final = boxes
         self._sight: Final = sight
         self._monotonic: Final = monotonic
         self._random: Final = random
+        self._on_end: Final = on_end
         self._loading: Final[dict[ModelName, asyncio.Task[BoxName]]] = {}
         self._held: Final[dict[int, _Held]] = {}
         self._numbers = 0
+        self.count = 0
+        """Requests that have not ended."""
 
     def held(self) -> list[RequestUnderWay]:
         """Requests that have no box yet, the oldest first."""
@@ -74,6 +83,16 @@ class FleetRuns:
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         """As `EngineAPI.run`, of a model that some box has. One that its box does not answer before the first part is sent to
         another, once; one that finds a full queue, to another box that has the model ready."""
+        self.count += 1
+        try:
+            async with aclosing(self._tried(model, task)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self.count -= 1
+            self._on_end()
+
+    async def _tried(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         without, has_retried, full = _NOBODY, False, None
         while True:
             try:

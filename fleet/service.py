@@ -1,0 +1,100 @@
+"""`python -m fleet.service`: the fleet's process. It listens at a socket of its own beside the engine's, logs to stderr, and ends on
+a signal or a client's stop; the engines go on."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from engine.api import PROTOCOL, EngineError, Hello
+from engine.clock import SystemClock
+from engine.lock import EngineLock, sole_engine
+from engine.paths import Paths, find_paths, fleet_file, fleet_paths
+from engine.prompt_loop import keep_loop_prompt
+from engine.service.serve import serve
+from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
+from engine.version import VERSION
+from fleet.engine import FleetEngine
+from fleet.following import Boxed, Following
+from fleet.links import NodeLink, link_over_ssh, link_to_socket
+from fleet.settings import BoxEntry, FleetSettings, load_fleet
+
+_log: Final = logging.getLogger("fleet")
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        own = find_paths(os.environ)
+        file = arguments.file or fleet_file(os.environ)
+        keep_loop_prompt()
+        with sole_engine(fleet_paths(own)) as lock:
+            asyncio.run(_run(file, own, lock))
+    except EngineError as error:
+        _log.error("%s", error)
+        return 1
+    return 0
+
+
+async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
+    clock = SystemClock()
+    settings, following = load_fleet(file), Following(clock)
+
+    async def read_again() -> None:
+        now = load_fleet(file)
+        following.adopt(_boxed(now, own), now.rules)
+
+    following.adopt(_boxed(settings, own), settings.rules)
+    hello = Hello(PROTOCOL, VERSION, socket.gethostname(), os.getpid(), clock.now(), str(file))
+    fleet = FleetEngine(hello, following, clock, Random(), read_again)
+    telling = asyncio.create_task(keep_telling(os.environ), name="telling the service manager")
+    try:
+        await following.met()
+        await serve(
+            fleet,
+            fleet_paths(own),
+            lock,
+            http=settings.http,
+            on_ready=partial(notify, os.environ, READY),
+            on_stopping=partial(notify, os.environ, STOPPING),
+        )
+    finally:
+        await fleet.stop(now=True)
+        telling.cancel()
+
+
+def _boxed(settings: FleetSettings, own: Paths) -> Sequence[Boxed]:
+    return [
+        Boxed(name, partial(_link, entry, own), entry.drained, entry.address) for name, entry in settings.boxes.items()
+    ]
+
+
+def _link(entry: BoxEntry, own: Paths) -> AbstractAsyncContextManager[NodeLink]:
+    if entry.ssh is not None:
+        return link_over_ssh(entry.ssh, own, entry.socket or "")
+    return link_to_socket(own.socket if entry.socket is None else Path(entry.socket))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fleet.service", description="Run the fleet's service.")
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", help="the fleet's settings, in the place of the user's own"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
