@@ -1,5 +1,5 @@
-"""`python -m fleet.service`: the fleet's process. It listens at a socket of its own beside the engine's, logs to stderr, and ends on
-a signal or a client's stop; the engines go on."""
+"""`python -m fleet.service`: the fleet's process. It listens at a socket of its own beside the engine's, logs to stderr, and ends
+on a signal or a client's stop; the engines go on."""
 
 from __future__ import annotations
 

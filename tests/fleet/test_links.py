@@ -26,7 +26,7 @@ from engine.api import (
 from engine.core.commands import Evict, Load, Submission
 from engine.core.insight.request_figures import Asker, RequestUnderWay
 from engine.core.plans import Plan, Refusal
-from engine.core.proposals import Rebalance, Undo
+from engine.core.proposals import Proposal, Rebalance, Undo
 from engine.core.tasks import Embed, Generate, RunResult, TextPart
 from engine.paths import Paths, find_paths
 from fleet.links import NodeLink, link_over_ssh, link_to_socket
@@ -112,9 +112,9 @@ async def test_a_command_can_be_taken_back(far: Far) -> None:
     assert await far.link.cancel("1") is False
 
 
-async def test_what_nothing_answers_is_refused_in_words(far: Far) -> None:
+async def test_what_answers_a_wish_is_proposed_and_what_nothing_answers_refused(far: Far) -> None:
     assert isinstance(await far.link.propose(Undo()), Refusal)
-    assert isinstance(await far.link.propose(Rebalance()), Refusal)
+    assert isinstance(await far.link.propose(Rebalance()), Proposal)
 
 
 async def test_a_run_gives_its_parts_and_then_its_result(far: Far) -> None:
