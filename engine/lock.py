@@ -56,7 +56,9 @@ class EngineLock:
         make_folders(self._paths)
         is_first = not self._held
         try:
-            if is_first and answers(self._paths.socket):  # an engine of an earlier version
+            if (
+                is_first and self._paths.service == "engine" and answers(self._paths.socket)
+            ):  # one of an earlier version
                 raise AlreadyRunning(f"an engine already listens at {self._paths.socket}; {_WAYS_ON}")
             for path in _files(self._paths):
                 if path not in self._held or not _is_there(path, self._held[path]):

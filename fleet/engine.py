@@ -129,9 +129,10 @@ class FleetEngine(EngineAPI):
             raise BadRequest(f"{fault}; nothing was planned")
         command = renamed(command, self._meant)
         route = await self._found_route(command)
-        return (
-            route if isinstance(route, Refusal) else merged_plan(command, await self._submissions.plans(route, now=now))
-        )
+        if isinstance(route, Refusal):
+            return route
+        planned = merged_plan(command, await self._submissions.plans(route, now=now))
+        return replace(planned, reasons=(*planned.reasons, *route.remarks)) if isinstance(planned, Plan) else planned
 
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._following.refuse_if_ended()

@@ -54,6 +54,8 @@ class Route(Struct, frozen=True):
     parts: tuple[Part, ...]
     in_order: bool = False
     """Whether each part begins once the one before is done, and not at all where that is not; else they are side by side."""
+    remarks: tuple[str, ...] = ()
+    """What the operator should know of it."""
 
 
 class Unrouted(Exception):
@@ -69,9 +71,9 @@ def to_be_bid(single: Single, known: Known) -> bool:
     """Whether it may go to any box, so that they have to be asked what it would cost them."""
     match single:
         case Load(model, None, also):
-            return also or not _boxes_with(model, known)
+            return also or not _here(model, known)
         case ForceCpu(model) | LeaveCpu(model):
-            return not _boxes_with(model, known)
+            return not _here(model, known)
         case _:
             return False
 
@@ -112,22 +114,26 @@ def within_of(command: Command, known: Known) -> Command:
 def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> Route:
     if single in chosen:
         return Route((Part(chosen[single], single),))
-    model, here = single.model, _boxes_with(single.model, known)
+    model, here = single.model, _here(single.model, known)
     match single:
         case Evict(device=None):
-            return Route(tuple(Part(box, single) for box in here or _first(model, known)))
+            boxes = _reachable(model, _everywhere(model, known), known)
+            return Route(tuple(Part(box, single) for box in boxes or _first(model, known)))
         case Load(device=str(device), also=True) | Evict(device=device) | SetPin(device=str(device)):
             assert device is not None
             box = box_meant(device, known)
             return Route((Part(box, replace(single, device=within_box(device))),))
         case Load(device=str(device), also=False) | Move(device=device):
             box = box_meant(device, known)
-            if box in here:  # a matter of that box alone: copies elsewhere stay
+            if box in _everywhere(model, known):  # a matter of that box alone: copies elsewhere stay
                 return Route((Part(box, replace(single, device=within_box(device))),))
             others = tuple(Part(other, Evict(model)) for other in here)
-            return Route((Part(box, Load(model, within_box(device))), *others), in_order=bool(others))
+            away = [other for other in _everywhere(model, known) if other not in here]
+            remarks = tuple(f"the copy on {other}, which does not answer, stays" for other in away)
+            return Route((Part(box, Load(model, within_box(device))), *others), bool(others), remarks)
         case SetPin():
-            boxes = [_oldest(model, here, known)] if here else [box for box in known.ready if _has(box, model, known)]
+            having = _reachable(model, _everywhere(model, known), known)
+            boxes = [_oldest(model, having, known)] if having else [b for b in known.ready if _has(b, model, known)]
             return Route(tuple(Part(box, single) for box in boxes))
         case Unpin():
             pinning = [box for box, state in known.states.items() if _is_pinned(model, state)]
@@ -165,12 +171,18 @@ def _batch(batch: Batch, routes: Iterable[tuple[Single, Route]]) -> Route:
     return Route(tuple(Part(box, replace(batch, commands=tuple(own))) for box, own in by_box.items()))
 
 
-def _boxes_with(model: ModelName, known: Known) -> list[BoxName]:
-    """Where it is or will be. Raises Unrouted where one of these can't be asked."""
-    return _reachable(model, [box for box, state in known.states.items() if state.places(model)], known)
+def _everywhere(model: ModelName, known: Known) -> list[BoxName]:
+    """Where it is or will be, as far as is known."""
+    return [box for box, state in known.states.items() if state.places(model)]
+
+
+def _here(model: ModelName, known: Known) -> list[BoxName]:
+    """The same of boxes that answer."""
+    return [box for box in _everywhere(model, known) if box in known.ready]
 
 
 def _reachable(model: ModelName, boxes: list[BoxName], known: Known) -> list[BoxName]:
+    """`boxes`. Raises Unrouted where one of these can't be asked."""
     if away := [box for box in boxes if box not in known.ready]:
         near = [on_box(box, name) for box in boxes if box in known.ready for name in known.states[box].places(model)]
         advice = f"name a device, as in {near[0]}, to leave it out" if near else f"try again when {away[0]} is back"

@@ -1,0 +1,129 @@
+"""The fleet's process, over engines behind real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from engine.api import EngineUnreachable
+from engine.client import RemoteEngine, connect
+from engine.core.commands import Load, Submission
+from engine.paths import Paths, find_paths, fleet_paths
+from tests.patience import Patience
+from tests.scripted_engine import ScriptedEngine
+from tests.service.serving import serving
+
+SMALL = "all-MiniLM-L6-v2"
+
+
+class Fleet(NamedTuple):
+    """Two engines, the file that names them, and where their fleet's service lives."""
+
+    engines: dict[str, ScriptedEngine]
+    file: Path
+    paths: Paths
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """A service, once it answers."""
+        environment = {**os.environ, "CITADEL_HOME": str(self.paths.run.parent)}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fleet.service", env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        patience = Patience()
+        while process.returncode is None and patience:
+            with contextlib.suppress(EngineUnreachable):
+                await connect(self.paths)
+                return process
+            await asyncio.sleep(0.02)
+        assert process.stderr is not None
+        raise AssertionError((await process.stderr.read()).decode())
+
+
+@pytest.fixture
+async def fleet(folder: Path) -> AsyncIterator[Fleet]:
+    home = folder / "here"
+    home.mkdir()
+    async with contextlib.AsyncExitStack() as stack:
+        engines, lines = {}, []
+        for name in ("box1", "box2"):
+            there = find_paths({"CITADEL_HOME": str(folder / name)})
+            engines[name] = ScriptedEngine()
+            await stack.enter_async_context(serving(engines[name], there))
+            lines.append(f"  {name}: {{socket: {there.socket}}}\n")
+        file = home / "fleet.yaml"
+        file.write_text(f"boxes:\n{''.join(lines)}")
+        yield Fleet(engines, file, fleet_paths(find_paths({"CITADEL_HOME": str(home)})))
+
+
+async def test_the_service_speaks_for_all_boxes_and_ends_in_order_without_ending_them(fleet: Fleet) -> None:
+    process = await fleet.start()
+    remote = RemoteEngine(fleet.paths.socket)
+    snapshot = await remote.snapshot()
+    assert {name: view.standing for name, view in snapshot.boxes.items()} == {"box1": "ready", "box2": "ready"}
+    assert snapshot.boxes["box1"].host == "scripted"
+    assert (await remote.embed(SMALL, ["a"])).vectors
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert not fleet.paths.socket.exists()
+    assert not any(engine.stopped for engine in fleet.engines.values())
+
+
+async def test_there_is_one_service_for_a_users_folders(fleet: Fleet) -> None:
+    first = await fleet.start()
+    environment = {**os.environ, "CITADEL_HOME": str(fleet.paths.run.parent)}
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fleet.service", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await second.communicate()
+    assert second.returncode == 1
+    assert b"the fleet's service is already running" in said
+    await RemoteEngine(fleet.paths.socket).stop()
+    assert await first.wait() == 0
+
+
+async def test_a_service_that_was_killed_and_started_anew_shows_what_the_first_did(fleet: Fleet) -> None:
+    first = await fleet.start()
+    remote = RemoteEngine(fleet.paths.socket)
+    await remote.submit(Submission("1", Load(SMALL, "box2/gpu1")))
+    before, records = await remote.snapshot(), await remote.records()
+    fleet.engines["box1"].add_notice("meanwhile")
+    first.kill()
+    await first.wait()
+    second = await fleet.start()
+    after = await remote.snapshot()
+    assert after.state.residents == before.state.residents
+    assert list(after.state.devices) == list(before.state.devices)
+    missed = [record for record in await remote.records() if record not in records]
+    assert [getattr(record.entry, "text", "") for record in missed] == ["box1: meanwhile"]
+    assert [len(engine.submissions) for engine in fleet.engines.values()] == [0, 1]
+    await remote.stop()
+    await second.wait()
+
+
+async def test_a_file_with_mistakes_starts_nothing_and_says_them(fleet: Fleet) -> None:
+    fleet.file.write_text("boxes: {a: {ssh: ''}}\n")
+    with pytest.raises(AssertionError, match="were refused"):
+        await fleet.start()
+
+
+async def test_reading_the_file_again_takes_up_boxes_and_drains(fleet: Fleet) -> None:
+    process = await fleet.start()
+    remote = RemoteEngine(fleet.paths.socket)
+    text = fleet.file.read_text()
+    fleet.file.write_text(text.replace("box1: {", "box1: {drained: true, "))
+    await remote.reload()
+    assert (await remote.snapshot()).boxes["box1"].drained
+    assert (await remote.embed(SMALL, ["a"])).device.startswith("box2/")
+    fleet.file.write_text("boxes:\n" + text.splitlines()[2] + "\n")
+    await remote.reload()
+    assert list((await remote.snapshot()).boxes) == ["box2"]
+    await remote.stop()
+    await process.wait()
