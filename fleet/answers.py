@@ -10,7 +10,7 @@ from engine.core.catalog import CatalogChange
 from engine.core.commands import Command
 from engine.core.names import BoxName
 from engine.core.plans import Plan, Refusal
-from engine.core.records import Ended, Pinned, Refused, Switch
+from engine.core.records import CommandEnd, Pinned, Refused, Switch
 from fleet.naming import on
 
 
@@ -49,7 +49,7 @@ def merged_answer(command: Command, answers: Mapping[BoxName, Answer]) -> Answer
     return Failed(reason)
 
 
-def answer_of(entry: Ended) -> Answer:
+def answer_of(entry: CommandEnd) -> Answer:
     """What was answered to the command whose end a journal tells."""
     match entry:
         case Switch(outcome="done"):
@@ -66,7 +66,7 @@ def answer_of(entry: Ended) -> Answer:
             assert_never(entry)
 
 
-def command_of(entry: Ended) -> Command:
+def command_of(entry: CommandEnd) -> Command:
     """The command whose end a journal tells."""
     return entry.refusal.command if isinstance(entry, Refused) else entry.plan.command
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.core.names import BoxName
-from engine.core.records import Ended, Entry, Notice, Pinned, Record, Refused, Residency, Switch
+from engine.core.records import CommandEnd, Entry, Notice, Pinned, Record, Refused, Residency, Switch
 from fleet.naming import record_on
 
 KEPT_RECORDS: Final = 1000
@@ -30,7 +30,7 @@ class FleetHistory:
         self._arrivals = 0
         self._last: Final[dict[BoxName, Record]] = {}
         """As the box numbers it."""
-        self._by_id: Final[dict[str, dict[BoxName, Ended]]] = {}
+        self._by_id: Final[dict[str, dict[BoxName, CommandEnd]]] = {}
         self._most = KEPT_RECORDS
 
     @property
@@ -54,7 +54,7 @@ class FleetHistory:
         """Those that came after so many had, in the order in which they came."""
         return (record for number, record in self._arrived if number > arrivals)
 
-    def ended(self, submission_id: str) -> dict[BoxName, Ended]:
+    def ended(self, submission_id: str) -> dict[BoxName, CommandEnd]:
         """What boxes have written down of a command's end, by their names for devices."""
         return self._by_id.get(submission_id, {})
 
@@ -102,7 +102,7 @@ class FleetHistory:
     def _noted(self, box: BoxName, record: Record) -> Record:
         """The record in the fleet's names."""
         self._last[box] = record
-        if isinstance(record.entry, Ended):
+        if isinstance(record.entry, CommandEnd):
             self._by_id.setdefault(record.entry.id, {})[box] = record.entry
             if len(self._by_id) > self._most:
                 del self._by_id[next(iter(self._by_id))]

@@ -125,7 +125,7 @@ class Residency(Struct, frozen=True, tag="residency"):
     pins: dict[ModelName, DeviceId | None]
 
 
-Ended: TypeAlias = Switch | Refused | Pinned
+CommandEnd: TypeAlias = Switch | Refused | Pinned
 """How a command ended."""
 Entry: TypeAlias = Switch | Refused | Pinned | Notice | Residency
 
