@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from array import array
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -180,7 +180,7 @@ class ScriptedEngine(EngineAPI):
         figures = self.request_figures
         return Snapshot(self._seq, self.now_s, self._state, self.jobs, budgets, figures, quiet, mono_s=self.mono_s)
 
-    async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen, told = -1, len(self._records) if after is None else after
         while True:
             if seen != self._seq:

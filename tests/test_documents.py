@@ -45,7 +45,8 @@ def _modules(text: str) -> list[str]:
     return [
         name
         for name in found
-        if not name.endswith(".json") and any((room / name.split(".")[0]).is_dir() for room in ROOMS)
+        if not name.endswith((".json", ".sock", ".yaml"))
+        and any((room / name.split(".")[0]).is_dir() for room in ROOMS)
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -165,7 +165,7 @@ class Engine(EngineAPI):
             sample_s=self._sample_s,
         )
 
-    async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         seen = self._history.last_seq if after is None else after
         while True:
             # Taken before the snapshot: a change that comes while a subscriber is slow to read must not be slept through.
