@@ -30,6 +30,7 @@ class Fleet(NamedTuple):
     engines: dict[str, ScriptedEngine]
     file: Path
     paths: Paths
+    started: list[asyncio.subprocess.Process]
 
     async def start(self) -> asyncio.subprocess.Process:
         """A service, once it answers."""
@@ -37,6 +38,7 @@ class Fleet(NamedTuple):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fleet.service", env=environment, stderr=asyncio.subprocess.PIPE
         )
+        self.started.append(process)
         patience = Patience()
         while process.returncode is None and patience:
             with contextlib.suppress(EngineUnreachable):
@@ -60,7 +62,12 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
             lines.append(f"  {name}: {{socket: {there.socket}}}\n")
         file = home / "fleet.yaml"
         file.write_text(f"boxes:\n{''.join(lines)}")
-        yield Fleet(engines, file, fleet_paths(find_paths({"CITADEL_HOME": str(home)})))
+        fleet = Fleet(engines, file, fleet_paths(find_paths({"CITADEL_HOME": str(home)})), [])
+        yield fleet
+        for process in fleet.started:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 async def test_the_service_speaks_for_all_boxes_and_ends_in_order_without_ending_them(fleet: Fleet) -> None:
