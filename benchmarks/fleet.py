@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument(
         "traces", nargs="*", type=Path, metavar="TRACE", help="lines of t_s,model,work: over 3 and 8 boxes too"
     )
-    parser.add_argument("--quick", action="store_true", help="two small fleets, half a minute; in full some 25 minutes")
+    parser.add_argument("--quick", action="store_true", help="two small fleets, half a minute; in full half an hour")
     arguments = parser.parse_args()
     sys.stdout.write(_HEADING + "\n|" + "---|" * (_HEADING.count("|") - 1) + "\n")
     if not arguments.traces:

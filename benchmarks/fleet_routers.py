@@ -161,6 +161,39 @@ class LeastConnections(Router):
         return best
 
 
+class LeastConnectionsOfBoxes(Router):
+    """The same among boxes, whose engines choose the GPU."""
+
+    name = "least connections, our engines"
+
+    def route(self, model: ModelName, now_s: float) -> Gpu:
+        boxes = list(self.boxes.boxes.values())
+        start = int(self.random.random() * len(boxes))
+        queues_s = ((sum(gpu.queue_s(now_s) for gpu in box.gpus), box) for box in boxes[start:] + boxes[:start])
+        best_s, best = next(queues_s)
+        for queue_s, box in queues_s:
+            if not best_s:
+                break
+            if queue_s < best_s:
+                best_s, best = queue_s, box
+        return self.boxes.place(best, model, now_s)
+
+
+class FirstHome(Router):
+    """The first of the model's homes that is not behind, with neither view nor bids; its engine chooses the GPU."""
+
+    name = "first home, our engines"
+
+    def setup(self) -> None:
+        super().setup()
+        ring = Ring({name: int(2 * GPU_GB * 1e9) for name in self.boxes.boxes})
+        self._homes = {model: ring.homes(model, HOMES, lambda _: True) for model in self.demand.popularity}
+
+    def route(self, model: ModelName, now_s: float) -> Gpu:
+        gpus = [self.boxes.place(self.boxes.boxes[home], model, now_s) for home in self._homes[model]]
+        return next((gpu for gpu in gpus if gpu.queue_s(now_s) <= _BEHIND_S), gpus[0])
+
+
 class BoundedHash(Router):
     """Consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2017), as HAProxy has it: from the model's own
     place on, the first whose load is below the bound."""
@@ -210,4 +243,14 @@ class RayServe(Router):
         return self._shorter(self.boxes.gpus, now_s)
 
 
-ROUTERS: Final = (Chosen, Chosen1s, Chosen5s, BoundedHash, RayServe, LeastConnections, AtRandom)
+ROUTERS: Final = (
+    Chosen,
+    Chosen1s,
+    Chosen5s,
+    FirstHome,
+    BoundedHash,
+    RayServe,
+    LeastConnectionsOfBoxes,
+    LeastConnections,
+    AtRandom,
+)
