@@ -102,7 +102,7 @@ class Action(Struct, frozen=True):
         if scene.lost is not None or scene.snapshot is None:
             return "there is no line to the engine"
         if self.verb is not None:
-            return verbs.why_not(self.verb, scene.snapshot.state, models)
+            return verbs.why_not(self.verb, scene.snapshot, models)
         nothing = isinstance(self.wish, Undo) and not scene.snapshot.state.changes
         return "there is nothing to take back" if nothing else ""
 
@@ -183,4 +183,4 @@ def with_keys(keys: Mapping[str, str]) -> Registry:
 
 def choices_of(action: Action, scene: Scene, models: Models) -> tuple[WayChosen, ...]:
     """The ways to carry `action` out for `models` on what is known now."""
-    return verbs.choices(action.verb, scene.snapshot.state, models) if action.verb and scene.snapshot else ()
+    return verbs.choices(action.verb, scene.snapshot, models) if action.verb and scene.snapshot else ()

@@ -39,7 +39,7 @@ from engine.core.commands import (
     Unpin,
     singles_of,
 )
-from engine.core.names import CPU, DeviceId, ModelName
+from engine.core.names import CPU, DeviceId, ModelName, is_cpu
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 from engine.core.state import State
 from engine.paths import find_paths
@@ -162,8 +162,8 @@ def placing(state: State, model: ModelName) -> Command:
         loads = (Load(model, first), *(Load(model, device, also=True) for device in others))
         return Batch(f"load {model} on {len(loads)} devices", loads)
     pin = state.models[model].pin
-    if pin is not None and pin.device == CPU:
-        return ForceCpu(model)
+    if pin is not None and pin.device is not None and is_cpu(pin.device):
+        return ForceCpu(model) if pin.device == CPU else SetPin(model, pin.device)
     return Load(model, first)
 
 

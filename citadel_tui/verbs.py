@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.api import Snapshot
 from engine.core.commands import (
     Batch,
     Command,
@@ -21,8 +22,7 @@ from engine.core.commands import (
     Unpin,
     command_text,
 )
-from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.state import State
+from engine.core.names import CPU, DeviceId, ModelName, box_of, is_cpu, on_box
 
 Models: TypeAlias = tuple[ModelName, ...]
 
@@ -46,15 +46,15 @@ class WayChosen(Struct, frozen=True):
 class Verb(Struct, frozen=True):
     """What can be done to a model."""
 
-    why_not: Callable[[State, ModelName], str]
+    why_not: Callable[[Snapshot, ModelName], str]
     """Why it can't be done now, in words; empty when it can."""
-    ways: Callable[[State, ModelName], tuple[Way, ...]]
+    ways: Callable[[Snapshot, ModelName], tuple[Way, ...]]
     """The likeliest first."""
 
 
-def why_not(verb: Verb, state: State, models: Models) -> str:
+def why_not(verb: Verb, now: Snapshot, models: Models) -> str:
     """Why `verb` can be done for none of `models`; empty when it can for some of them."""
-    reasons = [verb.why_not(state, model) for model in models if model in state.models]
+    reasons = [verb.why_not(now, model) for model in models if model in now.state.models]
     if not reasons:
         return "no model is selected"
     if "" in reasons:
@@ -62,12 +62,12 @@ def why_not(verb: Verb, state: State, models: Models) -> str:
     return reasons[0] if len(models) == 1 else f"for none of the {len(models)} marked models: {reasons[0]}"
 
 
-def choices(verb: Verb, state: State, models: Models) -> tuple[WayChosen, ...]:
+def choices(verb: Verb, now: Snapshot, models: Models) -> tuple[WayChosen, ...]:
     """The ways to carry `verb` out; for several models each way takes those of them that have it."""
-    able = [model for model in models if model in state.models and not verb.why_not(state, model)]
+    able = [model for model in models if model in now.state.models and not verb.why_not(now, model)]
     ways: dict[str, list[Single]] = {}
     for model in able:
-        for way in verb.ways(state, model):
+        for way in verb.ways(now, model):
             ways.setdefault(way.label, []).append(way.command)
     return tuple(WayChosen(label, _together(commands, len(models)), len(commands)) for label, commands in ways.items())
 
@@ -80,67 +80,77 @@ def _together(commands: list[Single], asked: int) -> Command:
     return Batch(command_text(replace(commands[0], model=count)), tuple(commands))
 
 
-def _why_not_load(state: State, model: ModelName) -> str:
-    trouble = state.models[model].trouble
-    ready = [r.device for r in state.of(model) if r.stage == "ready"]
-    if ready and not _also(state, model):
-        return f"{model} is on {' and '.join(ready)} already{'; it can be moved' if _move(state, model) else ''}"
+def _why_not_load(now: Snapshot, model: ModelName) -> str:
+    trouble = now.state.models[model].trouble
+    ready = [r.device for r in now.state.of(model) if r.stage == "ready"]
+    if ready and not _also(now, model):
+        return f"{model} is on {' and '.join(ready)} already{'; it can be moved' if _move(now, model) else ''}"
     return f"{model} can't be loaded: {trouble}" if trouble else ""
 
 
-def _why_not_evict(state: State, model: ModelName) -> str:
-    return "" if state.of(model) else f"{model} is on no device"
+def _why_not_evict(now: Snapshot, model: ModelName) -> str:
+    return "" if now.state.of(model) else f"{model} is on no device"
 
 
-def _why_not_move(state: State, model: ModelName) -> str:
-    return _why_not_evict(state, model) or ("" if _move(state, model) else "there is no other device")
+def _why_not_move(now: Snapshot, model: ModelName) -> str:
+    return _why_not_evict(now, model) or ("" if _move(now, model) else "there is no other device")
 
 
-def _placeable(state: State) -> list[DeviceId]:
-    return [device for device, known in state.devices.items() if known.reading.health == "ok"]
+def _placeable(now: Snapshot) -> list[DeviceId]:
+    closed = {name for name, box in now.boxes.items() if box.drained or box.standing != "ready"}
+    well = (device for device, known in now.state.devices.items() if known.reading.health == "ok")
+    return [device for device in well if box_of(device) not in closed]
 
 
-def _also(state: State, model: ModelName) -> tuple[Way, ...]:
+def _also(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
     """One more copy, of a model that is ready on GPUs."""
-    here = {r.device for r in state.of(model)}
-    if not here or CPU in here:
+    here = {r.device for r in now.state.of(model)}
+    if not here or any(map(is_cpu, here)):
         return ()
-    free = (device for device in _placeable(state) if device not in (*here, CPU))
+    free = (device for device in _placeable(now) if device not in here and not is_cpu(device))
     return tuple(Way(f"also on {device}", Load(model, device, also=True)) for device in free)
 
 
-def _load(state: State, model: ModelName) -> tuple[Way, ...]:
-    if any(r.stage == "ready" for r in state.of(model)):
-        return _also(state, model)
-    devices = _placeable(state)
+def _load(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
+    if any(r.stage == "ready" for r in now.state.of(model)):
+        return _also(now, model)
+    devices = _placeable(now)
     best = (Way("auto: the cheapest device", Load(model)),) if len(devices) > 1 else ()
     return best + tuple(Way(device, Load(model, device)) for device in devices)
 
 
-def _evict(state: State, model: ModelName) -> tuple[Way, ...]:
-    here = [r.device for r in state.of(model) if r.stage == "ready"]
+def _evict(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
+    here = [r.device for r in now.state.of(model) if r.stage == "ready"]
     if len(here) < 2:
         return (Way("evict", Evict(model)),)
     return (*(Way(f"from {device}", Evict(model, device)) for device in here), Way("from all of them", Evict(model)))
 
 
-def _pin(state: State, model: ModelName) -> tuple[Way, ...]:
-    return (Way("pin", SetPin(model)) if state.models[model].pin is None else Way("unpin", Unpin(model)),)
+def _pin(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
+    return (Way("pin", SetPin(model)) if now.state.models[model].pin is None else Way("unpin", Unpin(model)),)
 
 
-def _cpu(state: State, model: ModelName) -> tuple[Way, ...]:
-    pin = state.models[model].pin
-    if pin is not None and pin.device == CPU:
+def _cpu(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
+    pin = now.state.models[model].pin
+    if pin is not None and pin.device is not None and is_cpu(pin.device):
         return (Way("back to a GPU", LeaveCpu(model)),)
-    return (Way("run on the CPU", ForceCpu(model)),)
+    if not now.boxes:
+        return (Way("run on the CPU", ForceCpu(model)),)
+    return tuple(Way(f"run on {cpu}", SetPin(model, cpu)) for cpu in _cpus(now, model))
 
 
-def _move(state: State, model: ModelName) -> tuple[Way, ...]:
-    here = {r.device for r in state.of(model)}
-    return tuple(Way(device, Move(model, device)) for device in _placeable(state) if device not in here)
+def _cpus(now: Snapshot, model: ModelName) -> list[DeviceId]:
+    """Of a fleet, the CPUs of the boxes where the model is; where it is nowhere, all that take it."""
+    here = dict.fromkeys(on_box(box_of(r.device), CPU) for r in now.state.of(model))
+    return [cpu for cpu in here if cpu in now.state.devices] or [d for d in _placeable(now) if is_cpu(d)]
 
 
-def _always(state: State, model: ModelName) -> str:
+def _move(now: Snapshot, model: ModelName) -> tuple[Way, ...]:
+    here = {r.device for r in now.state.of(model)}
+    return tuple(Way(device, Move(model, device)) for device in _placeable(now) if device not in here)
+
+
+def _always(now: Snapshot, model: ModelName) -> str:
     return ""
 
 

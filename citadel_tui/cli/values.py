@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from engine.core.names import is_device_id
+from engine.core.names import is_box_name, is_device_id
 from engine.core.serialization import Undecodable, converted
 from engine.core.sizes import parse_bytes
 
@@ -95,9 +95,12 @@ def budgets(text: str) -> tuple[int, ...]:
 
 
 def device(text: str) -> str:
-    """A device's name."""
-    if not is_device_id(text):
-        raise ArgumentTypeError(f"{text!r} is not a device; write cpu, gpu0, gpu1, … as `citadel status` shows them")
+    """A device's name, in a fleet with its box's."""
+    box, slash, within = text.rpartition("/")
+    if not is_device_id(within) or (slash and not is_box_name(box)):
+        raise ArgumentTypeError(
+            f"{text!r} is not a device; write cpu, gpu0, gpu1, … as `citadel status` shows them, in a fleet box2/gpu0"
+        )
     return text
 
 

@@ -111,7 +111,7 @@ class Dashboard(Screen[None]):
         self._find = Input(
             id="find",
             placeholder="parts of names, state:ready on:gpu0 pin:",
-            restrict=r"[A-Za-z0-9._: -]*",
+            restrict=r"[A-Za-z0-9._:/ -]*",
             compact=True,
         )
         self._alerts = AlertLine(glyphs, next(a.key_text for a in actions if a.id == "alerts"))

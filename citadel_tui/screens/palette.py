@@ -19,7 +19,7 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Span
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
-from engine.core.commands import Command, command_text
+from engine.core.commands import Command, Load, command_text
 from engine.core.names import DeviceId
 from engine.core.proposals import Drain, Pack, Wish
 
@@ -27,6 +27,9 @@ Picked: TypeAlias = Command | Wish | WorkerOf | DeviceId | Action | CatalogDeed
 """A command to carry out, what the engine is to propose, the worker to restart, the device whose page is to open, an action
 without a model, or what is to be done about the catalog."""
 _LISTED_OTHERWISE: Final = ("device", "palette")
+_MOST_DEVICES: Final = 64
+"""Of a large fleet not each model on each device is listed: the key of the verb asks where."""
+_ON_NO_DEVICE: Final = ("evict", "pin")
 
 
 class Palette(Modal[Picked]):
@@ -43,7 +46,7 @@ class Palette(Modal[Picked]):
         super().__init__(glyphs)
         self._offered = _offered(scene, models)
         self._list: RowList[str] = RowList(glyphs)
-        self._typed: Final = Input(restrict=r"[A-Za-z0-9._ -]*", compact=True)
+        self._typed: Final = Input(restrict=r"[A-Za-z0-9._/ -]*", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes=f"{self.look} -narrow"):
@@ -90,13 +93,16 @@ def _offered(scene: Scene, models: Models) -> dict[str, Picked]:
         return actions
     state = scene.snapshot.state
     singly: tuple[Models, ...] = tuple((model,) for model in state.models)
+    listed = tuple(action for action in VERBS if len(state.devices) <= _MOST_DEVICES or action.id in _ON_NO_DEVICE)
     commands: dict[str, Picked] = {
         command_text(choice.command): choice.command
         for group in ((models, *singly) if len(models) > 1 else singly)
-        for action in VERBS
+        for action in listed
         if not action.why_not(scene, group)
         for choice in choices_of(action, scene, group)
     }
+    if listed != VERBS and not BY_ID["load"].why_not(scene, tuple(state.models)):
+        commands = {**{command_text(Load(model)): Load(model) for model in state.models}, **commands}
     devices: dict[str, Picked] = {f"{BY_ID['device'].word.casefold()} {device}": device for device in state.devices}
     if BY_ID["rebalance"].why_not(scene, ()):  # nothing may be changed from here now
         return {**commands, **devices, **actions}

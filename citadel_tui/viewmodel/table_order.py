@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 
 from citadel_tui.viewmodel.dashboard.rows import ModelRow
+from engine.core.names import box_of, is_cpu, within_box
 
 SortKey: TypeAlias = Literal[
     "catalog",
@@ -32,6 +33,9 @@ SortKey: TypeAlias = Literal[
 ]
 
 _Value: TypeAlias = tuple[float, str]
+_TIERS: Final = ("ram", "disk")
+_DIGITS: Final = 32
+"""As long as a box's name may be."""
 
 
 class Sorting(Struct, frozen=True):
@@ -78,10 +82,17 @@ def _text(value: str) -> _Value | None:
 
 
 def _place(row: ModelRow) -> _Value:
-    """GPUs by their number, then the CPU, then the tiers."""
+    """GPUs by their number, then the CPU, of one box after the other; then the tiers."""
     first = row.places[0]
-    number = re.fullmatch(r"gpu(\d+)", first)
-    return (float(number[1]), "") if number else (1000 + ("cpu", "ram", "disk").index(first), "")
+    if first in _TIERS:
+        return (_TIERS.index(first) + 1, "")
+    box, device = _by_number(box_of(first)), within_box(first)
+    return (0, f"{box} {'~' if is_cpu(device) else _by_number(device)}")
+
+
+def _by_number(name: str) -> str:
+    """For an order in which box2 comes before box10."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(_DIGITS), name)
 
 
 _ORDERS: Final[dict[SortKey, _Order]] = {

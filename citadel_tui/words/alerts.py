@@ -10,12 +10,13 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from citadel_tui.words.boxes import held_text, standing_words
 from citadel_tui.words.figures import age_text, clock_text, count_text
-from citadel_tui.words.health import shown_reading
+from citadel_tui.words.health import cause_of, shown_reading
 from engine.api import Hello, Snapshot
 from engine.core.commands import command_text
 from engine.core.devices import Reading, condition, worker_of
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import DeviceId, ModelName, box_of
 from engine.core.records import Notice, Record, Switch
 from engine.core.sizes import format_size
 
@@ -49,8 +50,10 @@ def alerts(
     began = next((n for n, record in enumerate(records) if record.entry.at_s >= hello.started_at_s), len(records))
     told = _Told(records[:began], records[began:], hello.started_at_s, since_s)
     loads = tuple(_failing(records[began:]))
+    boxes = tuple(_boxes(snapshot, told.lasting))
     devices = tuple(_devices(snapshot, later_s, told.lasting))
     present = (
+        *boxes,
         *devices,
         *_leaks(snapshot),
         *(alert for alert in loads if alert.until_s is None),
@@ -72,6 +75,21 @@ def alert_text(alert: Alert) -> str:
     return "  ".join((" to ".join(times), alert.text)) if times else alert.text
 
 
+# ── boxes of a fleet that are not heard ──────────────────────────────────────────────────────────────────────────
+
+
+def _boxes(snapshot: Snapshot, lasting: dict[str, Alert]) -> Iterator[Alert]:
+    """One for each, which stands for all of its devices."""
+    for name, box in snapshot.boxes.items():
+        if box.standing == "ready":
+            continue
+        # What was told of it and what is known of it is the same trouble.
+        begun = lasting.pop(cause_of(name), None)
+        text = f"{name} is {standing_words(box, snapshot.at_s)}; on it: {held_text(snapshot, name)}"
+        severity: Severity = "warning" if box.standing == "silent" else "error"
+        yield Alert(f"{cause_of(name)} {box.heard_s}", text, severity, begun.at_s if begun else box.heard_s or None)
+
+
 # ── what devices say of themselves ────────────────────────────────────────────────────────────────
 
 
@@ -79,7 +97,7 @@ def _devices(snapshot: Snapshot, later_s: float, lasting: dict[str, Alert]) -> I
     groups: dict[str, list[tuple[DeviceId, Reading]]] = defaultdict(list)
     for name in snapshot.state.devices:
         reading = shown_reading(snapshot, name, later_s)
-        if reading.health not in ("ok", "starting"):
+        if reading.health not in ("ok", "starting") and reading.cause != cause_of(box_of(name)):
             groups[_cause(reading)].append((name, reading))
     for cause, ill in groups.items():
         (_, reading), several = ill[0], len(ill) > 1

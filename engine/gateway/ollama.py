@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import fields, replace
 
 from engine.answers import TextSoFar
-from engine.core.names import CPU
+from engine.core.names import is_cpu
 from engine.core.state import ModelState, State, leaves_at_s
 from engine.core.tasks import Embed, Ended, Generate, Message, RunResult, TextPart
 from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_tokens, quoted, still, vectors_in, written
@@ -278,7 +278,7 @@ def loaded_of(state: State) -> dict[str, list[Loaded]]:
                 tag.details,
                 tag.digest,
                 expires_at=_NEVER if until_s is None else datetime.fromtimestamp(until_s, UTC),
-                size_vram=0 if resident.device == CPU else size,
+                size_vram=0 if is_cpu(resident.device) else size,
                 device=resident.device,
                 since=datetime.fromtimestamp(resident.since_s, UTC),
             )

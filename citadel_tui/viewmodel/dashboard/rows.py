@@ -1,5 +1,5 @@
 """The model table's facts: one row a model, whatever it is doing and wherever it rests; a row as text, and the words that rows
-are filtered by: parts of names, and `state:ready`, `on:gpu0`, `pin:`, `task:embedding`."""
+are filtered by: parts of names, and `state:ready`, `on:gpu0`, `on:box2`, `pin:`, `task:embedding`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
 from engine.core.insight.request_figures import RequestFigures
-from engine.core.names import ModelName
+from engine.core.names import ModelName, box_of, within_box
 from engine.core.records import Switch
 from engine.core.sizes import mib
 from engine.core.state import ModelState, Resident
@@ -194,11 +194,12 @@ def _times_text(row: ModelRow) -> str:
 
 _FACETS: Final[dict[str, Callable[[ModelRow], tuple[str, ...]]]] = {
     "state": lambda row: (row.state,),
-    "on": lambda row: row.places,
-    "pin": lambda row: (row.pin,),
+    "on": lambda row: tuple(name for place in row.places for name in _names(place)),
+    "pin": lambda row: _names(row.pin),
     "task": lambda row: (row.task,),
     "dtype": lambda row: (row.dtype,),
 }
+
 FACETS: Final = ", ".join(f"{name}:" for name in _FACETS)
 
 
@@ -227,6 +228,11 @@ def admits(wanted: Filter, row: ModelRow) -> bool:
     return all(part in name for part in wanted.names) and all(
         any(_begins(text.casefold(), value) for text in _FACETS[facet](row)) for facet, value in wanted.facets
     )
+
+
+def _names(place: str) -> tuple[str, ...]:
+    """All that a place may be asked for by: the whole, its box, and what that calls it."""
+    return place, box_of(place), within_box(place)
 
 
 def _begins(text: str, value: str) -> bool:

@@ -12,7 +12,7 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import ago_text, range_text
 from engine.core.ledger import slab_in_use
-from engine.core.names import CPU, ModelName
+from engine.core.names import ModelName, is_cpu
 from engine.core.planning.ram_tier import slabs_to_drop, tier_slabs
 from engine.core.prediction import predict
 from engine.core.sizes import format_size, mib
@@ -82,7 +82,7 @@ def _why(state: State, slab: Slab) -> str:
         return "is damaged: it goes once nobody runs on its bytes any more"
     if slab.stage != "kept":
         return f"is being read ahead: {slab.ahead}" if slab.ahead else "is being read from disk"
-    if any(r.device == CPU for r in state.of(slab.model)):
+    if any(is_cpu(r.device) for r in state.of(slab.model)):
         return f"no bytes move for a run on the CPU; {asked}"
     if slab_in_use(state, slab.model):
         return "stays: a load copies from it now"

@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.core.commands import models_of
 from engine.core.forecast.costs import tier_of
 from engine.core.models import Pin
-from engine.core.names import CPU, ModelName
+from engine.core.names import ModelName, is_cpu
 from engine.core.plans import EvictStep, LoadStep, PinStep, Plan, Step, Tier, UnpinStep
 from engine.core.records import Entry, Notice, Pinned, Record, Refused, Switch
 from engine.core.state import Demand, Resident, State
@@ -79,7 +79,7 @@ def why_on_cpu(records: Sequence[Record], model: ModelName) -> str:
         if not isinstance(entry, Switch) or entry.outcome != "done":
             continue
         if any(load.model == model for load in entry.plan.loads):
-            fell_back = entry.origin != "operator" and any(load.device == CPU for load in entry.plan.loads)
+            fell_back = entry.origin != "operator" and any(is_cpu(load.device) for load in entry.plan.loads)
             return "; ".join(entry.plan.reasons) if fell_back else ""
     return ""
 
