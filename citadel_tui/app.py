@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from shlex import join
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec.structs import replace
@@ -90,6 +91,7 @@ class CitadelApp(App[int]):
         now: Callable[[], float] = time.time,
         recall: Recall | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        program: tuple[str, ...] = ("citadel",),
     ) -> None:
         # Textual chooses how to leave colours out before it knows the theme, and paints black on black.
         super().__init__(driver_class=TerminalDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -107,7 +109,8 @@ class CitadelApp(App[int]):
         actions = with_keys(settings.keys)
         self.set_keymap({action.id: keys_of(action) for action in actions if action.id in settings.keys})
         self._dashboard = Dashboard(look.glyphs, actions, settings, first=first)
-        self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs)
+        self._program = program
+        self._sharing = Sharing(self, self._say_on_top, self.link, look.glyphs, program)
         self._typed = TypeAhead(self, partial(super().on_event), self.say)
         self._commands = Commands(self, self.link, self._dashboard, actions, look.glyphs, self._sharing, self._typed)
         self._quit_key = next(action.key for action in actions if action.id == "quit")
@@ -304,7 +307,8 @@ class CitadelApp(App[int]):
         self._sharing.take_picture()
 
     def action_leave(self) -> None:
-        self._leave(0, self.GOODBYE)
+        elsewhere = f"The engines go on and their models stay. `{join(self._program)}` comes back to them."
+        self._leave(0, self.GOODBYE if self._program == ("citadel",) else elsewhere)
 
     def _leave(self, status: int, message: str | None = None) -> None:
         self.run_worker(self._put_back_and_exit(status, message), name="leaving", exit_on_error=False)

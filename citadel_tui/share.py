@@ -54,11 +54,20 @@ _ESC: Final = "\x1b"
 class Sharing:
     """Copies what is selected, and takes pictures."""
 
-    def __init__(self, app: App[int], say: Callable[[StatusMessage], None], link: Link, glyphs: Glyphs) -> None:
+    def __init__(
+        self,
+        app: App[int],
+        say: Callable[[StatusMessage], None],
+        link: Link,
+        glyphs: Glyphs,
+        program: tuple[str, ...],
+    ) -> None:
+        """`program`: what is typed before a command."""
         self._app = app
         self._say = say
         self._link = link
         self._glyphs = glyphs
+        self._program = program
 
     @property
     def label(self) -> Label:
@@ -82,7 +91,7 @@ class Sharing:
         if record is not None:
             self.copy_line(command_of(record))
         elif snapshot and models:
-            self.copy("\n".join(command_line(placing(snapshot.state, model)) for model in models))
+            self.copy("\n".join(command_line(placing(snapshot.state, model), self._program) for model in models))
         else:
             self._say(StatusMessage("Command: no model is selected", "warn"))
 
@@ -91,7 +100,7 @@ class Sharing:
         if command is None:
             self._say(StatusMessage("Command: there is none that would do this", "warn"))
         else:
-            self.copy(command_line(command, now=now))
+            self.copy(command_line(command, self._program, now=now))
 
     def copy(self, text: str) -> None:
         """As much of `text` as a terminal takes; all of a short one stands in the status line too."""
@@ -147,10 +156,10 @@ def command_of(record: Record) -> Command | None:
             assert_never(record.entry)
 
 
-def command_line(command: Command, *, now: bool = False) -> str:
+def command_line(command: Command, program: tuple[str, ...] = ("citadel",), *, now: bool = False) -> str:
     """What to type in a shell; several commands are carried out as long as each succeeds."""
     return " && ".join(
-        join(["citadel", *_words(single), *(["--now"] if now and not isinstance(single, SetPin | Unpin) else [])])
+        join([*program, *_words(single), *(["--now"] if now and not isinstance(single, SetPin | Unpin) else [])])
         for single in singles_of(command)
     )
 

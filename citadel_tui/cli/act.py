@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from msgspec import Struct
 
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, check_device
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -192,8 +192,10 @@ def run(arguments: VerbArguments) -> int:
 async def _act(arguments: VerbArguments) -> Exit:
     command = arguments.command()
     async with at_hand(arguments) as engine:
+        snapshot = await engine.snapshot()
+        check_device(snapshot, device_of(command))
         planned = await engine.plan(command, now=arguments.now)
-        teller = Teller(label=labels((await engine.snapshot()).state), agreed=arguments.yes, json=arguments.json)
+        teller = Teller(label=labels(snapshot.state), agreed=arguments.yes, json=arguments.json)
         if isinstance(planned, Refusal):
             return teller.answered(Declined(planned))
         if planned.joins:
@@ -203,6 +205,15 @@ async def _act(arguments: VerbArguments) -> Exit:
         elif not teller.is_agreed(planned):
             return Exit.NOT_CONFIRMED
         return await carried_out(engine, planned, teller, now=arguments.now)
+
+
+def device_of(command: Command) -> DeviceId | None:
+    """The device that the command names."""
+    match command:
+        case Load(device=named) | Evict(device=named) | SetPin(device=named) | Move(device=named):
+            return named
+        case _:
+            return None
 
 
 async def carried_out(engine: RemoteEngine, plan: Plan, teller: Teller, *, now: bool) -> Exit:

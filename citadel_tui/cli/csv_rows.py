@@ -32,10 +32,10 @@ def write_device_rows(file: TextIO, at_s: float, devices: Sequence[DeviceStatus]
     """A row a device, marked with the time of the sample."""
     rows = csv.writer(file, lineterminator="\n")
     if heading:
-        rows.writerow(("at_s", *DEVICE_COLUMNS, "residents", "uuid", "bus_id"))
+        rows.writerow(("at_s", *DEVICE_COLUMNS, "residents", "uuid", "bus_id", "box"))
     for device in devices:
         figures = (getattr(device, column) for column in DEVICE_COLUMNS)
-        rows.writerow((round(at_s, 3), *figures, " ".join(device.residents), device.uuid, device.bus_id))
+        rows.writerow((round(at_s, 3), *figures, " ".join(device.residents), device.uuid, device.bus_id, device.box))
 
 
 _MODEL_COLUMNS: Final = (

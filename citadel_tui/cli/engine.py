@@ -12,12 +12,13 @@ from typing import Any
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments
+from citadel_tui.words.boxes import no_fleet_text, unknown_device
 from citadel_tui.words.setup import folder_text
-from engine.api import EngineAPI, EngineUnreachable, Snapshot, Updated
+from engine.api import EngineAPI, EngineError, EngineUnreachable, Snapshot, Updated
 from engine.client import RemoteEngine, connect
 from engine.core.commands import models_of
-from engine.core.names import ModelName
-from engine.paths import Paths, find_paths
+from engine.core.names import DeviceId, ModelName, box_of
+from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from engine.transport import NoEngine
 
 
@@ -25,10 +26,50 @@ def our_paths() -> Paths:
     return find_paths(os.environ)
 
 
+def engine_paths(arguments: Arguments) -> Paths:
+    """Those of the engine that is meant, which lives here: the user's own, or the fleet's service."""
+    return fleet_paths(our_paths()) if arguments.fleet else our_paths()
+
+
+async def reached(arguments: Arguments) -> RemoteEngine:
+    """The engine that is meant: here, of the fleet, or on another machine. Raises EngineUnreachable when none runs there."""
+    if arguments.host is not None:
+        return await _far_engine(arguments.host, read_only=arguments.read_only)
+    try:
+        return await connect(engine_paths(arguments), read_only=arguments.read_only)
+    except NoEngine as error:
+        if arguments.fleet:
+            raise NoEngine(no_fleet_text(fleet_file(os.environ))) from error
+        raise
+
+
+class _FarEngine(RemoteEngine):
+    """Whoever lets go of it ends what leads to it."""
+
+    def __init__(self, socket: Path, way: contextlib.AsyncExitStack, *, read_only: bool) -> None:
+        super().__init__(socket, read_only=read_only)
+        self._way = way
+
+    async def close(self) -> None:
+        await self._way.aclose()
+
+
+async def _far_engine(host: str, *, read_only: bool) -> RemoteEngine:
+    from engine.ssh_forward import forwarded
+
+    async with contextlib.AsyncExitStack() as way:
+        socket = await way.enter_async_context(forwarded(host, our_paths()))
+        try:
+            await RemoteEngine(socket).hello()
+        except NoEngine:
+            raise NoEngine(f"no engine runs on {host}; start it there: ssh -t {host} citadel") from None
+        return _FarEngine(socket, way.pop_all(), read_only=read_only)
+
+
 @contextlib.asynccontextmanager
 async def attached(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
     """The engine that runs. Raises EngineUnreachable when none does."""
-    engine = await connect(our_paths(), read_only=arguments.read_only)
+    engine = await reached(arguments)
     try:
         yield engine
     finally:
@@ -37,10 +78,12 @@ async def attached(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
 
 @contextlib.asynccontextmanager
 async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
-    """The engine that runs, or a new one, with devices that have finished starting."""
+    """The engine that runs, or a new one, with devices that have finished starting. Of a fleet none is waited for: while one box
+    starts, the others take what comes."""
     await start_if_missing(arguments)
     async with attached(arguments) as engine:
-        await _devices_started(engine)
+        if not arguments.fleet:
+            await _devices_started(engine)
         yield engine
 
 
@@ -48,7 +91,7 @@ async def at_hand(arguments: Arguments) -> AsyncIterator[RemoteEngine]:
 async def if_running(arguments: Arguments) -> AsyncIterator[RemoteEngine | None]:
     """The engine that runs; None when none does."""
     try:
-        engine = await connect(our_paths(), read_only=arguments.read_only)
+        engine = await reached(arguments)
     except NoEngine:
         yield None
         return
@@ -64,6 +107,13 @@ async def folder_in_use(arguments: Arguments) -> Path | None:
         return Path((await engine.hello()).config) if engine is not None else arguments.config
 
 
+def check_device(snapshot: Snapshot, device: DeviceId | None) -> None:
+    """Raises EngineError for a device of a fleet that there is not, with what may have been meant; an engine that has no boxes
+    refuses its own."""
+    if device is not None and (snapshot.boxes or box_of(device)) and (words := unknown_device(snapshot, device)):
+        raise EngineError(words)
+
+
 def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
     """Carry out `work`, which asks the model for something. Ctrl+C leaves: the connection ends, and with it the run."""
     try:
@@ -74,7 +124,9 @@ def request(model: ModelName, work: Coroutine[Any, Any, Exit]) -> Exit:
 
 
 async def start_if_missing(arguments: Arguments) -> None:
-    """Start an engine unless one answers; `--config` is for that one. Raises EngineError."""
+    """Start an engine unless one answers; `--config` is for that one. None is started elsewhere. Raises EngineError."""
+    if arguments.is_elsewhere:
+        return
     paths = our_paths()
     try:
         hello = await (await connect(paths)).hello()

@@ -8,12 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from citadel_tui.cli.engine import our_paths
+from citadel_tui.cli.engine import attached, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.cli.status_report import STATUS_VERSION, DeviceStatus, device_statuses
 from citadel_tui.text import clean
 from citadel_tui.words.figures import moment_text
+from engine.api import EngineError
 from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
@@ -43,6 +45,8 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def run(arguments: GpusArguments) -> int:
+    if arguments.is_elsewhere:
+        return asyncio.run(_show_elsewhere(arguments))
     if arguments.forget:
         return _forget(arguments)
     report = asyncio.run(_report(arguments))
@@ -81,6 +85,35 @@ async def _report(arguments: GpusArguments) -> GpusReport:
         show("copying to the cards and back …" if arguments.measure else "asking the driver …")
         where = (arguments.config, os.environ, Path.cwd(), our_paths())
         return await list_gpus(*where, measure_at_s=time.time() if arguments.measure else None)
+
+
+async def _show_elsewhere(arguments: GpusArguments) -> Exit:
+    """What engines elsewhere tell of their GPUs; only on the spot can a driver be asked."""
+    if arguments.forget or arguments.measure:
+        raise EngineError("cards are measured and forgotten on their own machine: run `citadel gpus` there")
+    async with attached(arguments) as engine:
+        snapshot = await engine.snapshot()
+    gpus = [gpu for gpu in device_statuses(snapshot) if snapshot.state.devices[gpu.id].spec.kind == "gpu"]
+    if arguments.json:
+        print(to_json({"version": STATUS_VERSION, "at_s": snapshot.at_s, "gpus": gpus}).decode())
+    else:
+        print("\n\n".join(_told_of(gpu) for gpu in gpus) or "no engine there has a GPU")
+    return Exit.DONE if all(gpu.health == "ok" for gpu in gpus) else Exit.FAILED
+
+
+def _told_of(gpu: DeviceStatus) -> str:
+    copies = gpu.copy_bytes_per_s
+    facts = {
+        "health": gpu.health + (f": {clean(gpu.reason)}" if gpu.reason else ""),
+        "uuid": clean(gpu.uuid or ""),
+        "PCI bus": clean(gpu.bus_id or ""),
+        "memory": format_size(gpu.total_bytes),
+        "driver": clean(gpu.driver),
+        "copying": "" if copies is None else f"{_gbps(copies)} to it, the fastest that a load has seen",
+    }
+    return "\n".join(
+        [f"{gpu.id}  {clean(gpu.title)}", *(f"  {key:<12}{value}" for key, value in facts.items() if value)]
+    )
 
 
 def gpus_text(report: GpusReport) -> str:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "serve": "run the engine in the foreground",
     "keys": "the keys that let applications in over HTTP",
     "service": "have systemd run the engine, or no longer",
+    "fleet": "the console over several boxes, or any command that speaks to an engine: citadel fleet status",
     "stop": "end the engine in order; its models leave memory",
     "restart-worker": "end a device's worker and start another; its models come back",
     "doctor": "what stands between a model and a GPU here, and what to do about it",
@@ -76,6 +77,13 @@ FAMILIES: Final = {
 """Commands that share most of what they do, and the module that holds them together; those that set up the program itself, and
 those that show what has been."""
 
+SPEAK_TO_AN_ENGINE: Final = (
+    *("status", "requests", "log", "timeline", "gpus", "monitor", "record", "why"),
+    *("load", "evict", "pin", "unpin", "cpu", "move", "plan", "rebalance", "drain", "pack", "undo", "restart-worker"),
+    *("embed", "generate", "rerank", "classify", "completion"),
+)
+"""Commands that do the same wherever their engine is: in a fleet, or on another machine."""
+
 _CONFIG_HELP: Final = "folder of gpu_allocation.yaml, for an engine that must be started"
 EXIT_STATUSES: Final = "0 done, 1 failed, 2 no engine or wrong usage, 3 refused, 4 not confirmed, 130 interrupted"
 _EPILOG: Final = f"""\
@@ -91,6 +99,22 @@ class Arguments(Struct, frozen=True, kw_only=True):
     """Folder of gpu_allocation.yaml, for an engine that must be started."""
     read_only: bool = False
     mouse: bool = True
+    fleet: bool = False
+    """Whether the engine that is meant is the fleet's."""
+    host: str | None = None
+    """The machine whose engine is meant, as ssh calls it; None for this one."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another engine is meant than this user's own, here."""
+        return self.fleet or self.host is not None
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What is typed before a command for the same engine."""
+        if self.host is not None:
+            return ("citadel", "--host", self.host)
+        return ("citadel", "fleet") if self.fleet else ("citadel",)
 
 
 _Arguments = TypeVar("_Arguments", bound=Arguments)
@@ -110,6 +134,8 @@ class CommandParser(ArgumentParser):
     name = ""
     declare: Callable[[CommandParser], None] | None = None
     """Adds its arguments."""
+    is_repeated: bool = False
+    """Whether it is listed elsewhere, too, and described there."""
 
     def carried_out_by(self, run: Callable[[_Arguments], int], arguments: type[_Arguments]) -> None:
         """Have `run` called with the arguments; a field whose option this command lacks keeps its default."""
@@ -150,18 +176,30 @@ class CommandParser(ArgumentParser):
 
 
 def add_command(
-    commands: _SubParsersAction[CommandParser], name: str, purpose: str, declare: Callable[[CommandParser], None]
-) -> None:
-    """List a command; `declare` adds its arguments when it is asked for."""
+    commands: _SubParsersAction[CommandParser],
+    name: str,
+    purpose: str,
+    declare: Callable[[CommandParser], None],
+    *,
+    starts: bool = True,
+) -> CommandParser:
+    """List a command; `declare` adds its arguments when it is asked for. `starts`: it may have to do with an engine's start."""
 
     def declare_all(command: CommandParser) -> None:
-        if name != "help":  # which is the same whatever is configured
+        if starts and name != "help":  # which is the same whatever is configured
             command.add_argument("--config", type=Path, metavar="DIR", default=SUPPRESS, help=_CONFIG_HELP)
         declare(command)
 
     command = commands.add_parser(name, help=purpose, description=purpose)
     command.name = name
     command.declare = declare_all
+    return command
+
+
+def add_speaking(commands: _SubParsersAction[CommandParser]) -> None:
+    """List the commands that speak to an engine, again, for one that they won't start."""
+    for name in SPEAK_TO_AN_ENGINE:
+        add_command(commands, name, COMMANDS[name], _declare, starts=False).is_repeated = True
 
 
 def parse(argv: Sequence[str] | None) -> Invocation:
@@ -171,6 +209,9 @@ def parse(argv: Sequence[str] | None) -> Invocation:
     if given.command is None:
         parser.name = "console"
         _declare(parser)
+    elif given.host is not None and given.command not in SPEAK_TO_AN_ENGINE:
+        there = f"run it there: ssh {given.host} citadel {given.command}"
+        parser.error(f"{given.command} does not go by --host, which is for what speaks to an engine alone; {there}")
     read: Callable[[Namespace], Invocation] = given.read if given.command else parser.get_default("read")
     return read(given)
 
@@ -210,10 +251,13 @@ def _parser() -> CommandParser:
     parser.add_argument("--config", type=Path, metavar="DIR", help=_CONFIG_HELP)
     parser.add_argument("--read-only", action="store_true", help="watch, and change nothing")
     parser.add_argument("--no-mouse", action="store_false", dest="mouse", help="leave the mouse to the terminal")
+    parser.add_argument(
+        "--host", metavar="HOST", help="for the engine of another machine, over ssh, instead of the one that is here"
+    )
     parser.add_argument("--version", action="version", version=f"citadel {VERSION}", help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name, purpose in COMMANDS.items():
-        add_command(commands, name, purpose, _declare)
+        add_command(commands, name, purpose, _declare, starts=name != "fleet")
     return parser
 
 

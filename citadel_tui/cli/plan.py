@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments, add_verb
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.act import VERB_ARGUMENTS, VerbArguments, add_verb, device_of
+from citadel_tui.cli.engine import at_hand, check_device
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.parser import COMMANDS, CommandParser, add_command
 from citadel_tui.words.labels import labels
@@ -32,8 +32,10 @@ def run(arguments: VerbArguments) -> int:
 
 async def _preview(arguments: VerbArguments) -> Exit:
     async with at_hand(arguments) as engine:
-        planned = await engine.plan(arguments.command(), now=arguments.now)
-        label = labels((await engine.snapshot()).state)
+        command, snapshot = arguments.command(), await engine.snapshot()
+        check_device(snapshot, device_of(command))
+        planned = await engine.plan(command, now=arguments.now)
+    label = labels(snapshot.state)
     if arguments.json:
         print(to_json(planned).decode())
     elif isinstance(planned, Plan):

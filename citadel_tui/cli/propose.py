@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from citadel_tui.cli.act import Teller, carried_out
-from citadel_tui.cli.engine import at_hand
+from citadel_tui.cli.engine import at_hand, check_device
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -63,6 +63,8 @@ def run(arguments: ProposeArguments) -> int:
 
 async def _propose(arguments: ProposeArguments) -> Exit:
     async with at_hand(arguments) as engine:
+        if isinstance(arguments.wish, Drain | Pack):
+            check_device(await engine.snapshot(), arguments.wish.device)
         proposed = await _proposed(engine, arguments)
         if arguments.json and not arguments.yes:
             print(to_json(proposed).decode())

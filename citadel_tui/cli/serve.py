@@ -9,7 +9,7 @@ import sys
 from functools import reduce
 from pathlib import Path
 
-from citadel_tui.cli.engine import attached, our_paths, restored
+from citadel_tui.cli.engine import attached, check_device, our_paths, restored
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed, progress, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
@@ -125,6 +125,7 @@ async def _restarted(arguments: RestartArguments) -> Exit:
     where = arguments.device
     async with attached(arguments) as engine:
         before = await engine.snapshot()
+        check_device(before, where)
         words = restart_words(before.state, where, labels(before.state))
         if words and not arguments.yes:
             tell(f"another worker for {where} needs your yes:")

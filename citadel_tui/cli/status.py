@@ -32,6 +32,7 @@ from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.alerts import KEPT_RECORDS, Alert, alert_text, silence_text
 from citadel_tui.words.bench import quiet_text
+from citadel_tui.words.boxes import banners_of, fleet_text, standing_words
 from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
@@ -40,6 +41,7 @@ from engine.api import EngineAPI, EngineUnreachable
 from engine.core.commands import command_text
 from engine.core.devices import STALE_S, Neighbour
 from engine.core.insight.request_figures import RequestFigures
+from engine.core.names import within_box
 from engine.core.serialization import to_json
 from engine.core.sizes import format_size
 from engine.core.tasks import unit_of_work
@@ -152,7 +154,8 @@ def _size(heading: str, worth: int, size_bytes: Callable[[DeviceStatus], int | N
 
 _BAR: Final = _DeviceColumn(TableColumn("", 1), lambda device: _bar(device))
 _COLUMNS: Final = (
-    _DeviceColumn(TableColumn("DEVICE"), lambda d: d.id),
+    _DeviceColumn(TableColumn("BOX"), lambda d: d.box, lambda d: d.box),
+    _DeviceColumn(TableColumn("DEVICE"), lambda d: within_box(d.id)),
     _DeviceColumn(TableColumn("HEALTH"), lambda d: _health(d)),
     _figure("MODELS", 5, lambda d: mib_text(d.models_bytes)),
     _size("CONTEXT", 2, lambda d: d.context_bytes),
@@ -257,12 +260,14 @@ def _alert(alert: Alert) -> str:
 
 def _head(shown: StatusReport) -> str:
     engine, ram = shown.engine, shown.ram
+    of_what = f"{fleet_text(shown.boxes)}, its service" if shown.boxes else "engine"
     lines = [
-        f"engine {clean(engine.version)} on {clean(engine.host)}, process {engine.pid}, "
+        f"{of_what} {clean(engine.version)} on {clean(engine.host)}, process {engine.pid}, "
         f"up {age_text(shown.at_s - engine.started_at_s)}"
     ]
-    if engine.banner:
-        lines.append(clean(engine.banner))
+    words = {name: standing_words(box, shown.at_s) for name, box in shown.boxes.items()}
+    lines += [f"{name}: {told}" for name, told in words.items() if told]
+    lines += map(clean, banners_of(engine, shown.boxes))
     if shown.quiet_sample_s is not None:
         lines.append(quiet_text(shown.quiet_sample_s))
     if on_defaults := defaults_text(engine.config):

@@ -11,11 +11,12 @@ from citadel_tui.viewmodel.memory_map import occupancy
 from citadel_tui.words.alerts import RECENT_S, Alert, alerts
 from citadel_tui.words.health import age_s_of, shown_reading
 from engine.api import Hello, JobView, Snapshot
+from engine.core.boxes import BoxView
 from engine.core.commands import Command
 from engine.core.devices import Health, Neighbour
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Dtype, Pin, RunRange
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import BoxName, DeviceId, ModelName, box_of
 from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName, Record
 from engine.core.state import DeviceState, ModelState, Resident, Stage, leaves_at_s
@@ -66,6 +67,8 @@ class DeviceStatus(Struct, frozen=True):
     performance_state: int | None
     driver: str
     """The versions of the driver and of CUDA; empty for what is no card."""
+    box: BoxName
+    """Whose it is in a fleet; empty where there is only one."""
 
 
 class ResidentStatus(Struct, frozen=True):
@@ -127,6 +130,8 @@ class StatusReport(Struct, frozen=True):
     """Seconds between two readings of a device while a benchmark has the engine keep quiet; None when nobody does."""
     alerts: list[Alert]
     """What lasts, then what is over."""
+    boxes: dict[BoxName, BoxView]
+    """Of a fleet, in the operator's order; empty where one engine speaks for itself."""
 
 
 class Unavailable(Struct, frozen=True):
@@ -153,6 +158,7 @@ def status_report(hello: Hello, snapshot: Snapshot, records: Sequence[Record]) -
         jobs=[_job(job) for job in snapshot.jobs],
         quiet_sample_s=snapshot.quiet_sample_s,
         alerts=list(alerts(hello, snapshot, records, snapshot.at_s - RECENT_S)),
+        boxes=snapshot.boxes,
     )
 
 
@@ -196,6 +202,7 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
         fan_percent=reading.fan_percent,
         performance_state=reading.performance_state,
         driver=reading.driver,
+        box=box_of(spec.id),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from citadel_tui.text import clean
@@ -52,11 +53,10 @@ def held_text(snapshot: Snapshot, box: BoxName) -> str:
     return _listed([clean(model) for model in here]) if here else "no model"
 
 
-def banners_of(hello: Hello | None, snapshot: Snapshot | None) -> Iterator[str]:
+def banners_of(hello: Hello | None, boxes: dict[BoxName, BoxView]) -> Iterator[str]:
     """What every screen must say of the engine; in a fleet of each box, those together that say the same."""
     if hello is not None and hello.banner:
         yield hello.banner
-    boxes = snapshot.boxes if snapshot is not None else {}
     for banner in dict.fromkeys(box.banner for box in boxes.values() if box.banner):
         those = [name for name, box in boxes.items() if box.banner == banner]
         yield banner if len(those) == len(boxes) else f"{_listed(those)}: {banner}"
@@ -97,3 +97,16 @@ def _listed(names: list[str], last: str = "and") -> str:
     if len(names) > _NAMED:
         return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "none"
+
+
+# ── where there is none ───────────────────────────────────────────────────────────────────────────
+
+
+def no_fleet_text(file: Path) -> str:
+    """Why nobody answers for a fleet, and what to do: there is no file yet that says which boxes it has, or nobody serves it."""
+    if file.exists():
+        return f"the fleet's service does not run; `citadel fleet serve` starts it, on the boxes that {file} lists"
+    return (
+        f"there is no fleet: {file} lists its boxes and does not exist. Write one, a line for each box with what ssh calls it, "
+        "such as\n  boxes:\n    box1: {}\n    box2: {ssh: alice@box2}\nthen run `citadel fleet serve`"
+    )

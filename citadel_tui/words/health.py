@@ -31,7 +31,7 @@ def shown_reading(snapshot: Snapshot, device: DeviceId, later_s: float = 0.0) ->
     reading, age_s = snapshot.state.devices[device].reading, age_s_of(snapshot, device, later_s)
     name = box_of(device)
     if (box := snapshot.boxes.get(name)) is not None and box.standing != "ready":
-        return replace(reading, health="stale", reason=f"{name} is {box.standing}", cause=cause_of(name))
+        return replace(reading, health="stale", reason="", cause=cause_of(name))
     most_s = max(STALE_S, (snapshot.quiet_sample_s or snapshot.sample_s) + _TWO_LATE_S)
     if reading.health != "ok" or reading.mono_s is None or age_s is None or age_s < most_s:
         return reading

@@ -106,5 +106,5 @@ def test_of_a_hundred_boxes_a_few_are_named() -> None:
 
 def test_what_all_boxes_must_say_is_said_once() -> None:
     virtual = replace(READY, banner="the GPUs are virtual")
-    assert list(banners_of(HELLO, snapshot(box1=virtual, box2=virtual, box3=virtual))) == ["the GPUs are virtual"]
-    assert list(banners_of(HELLO, snapshot(box1=virtual))) == ["box1: the GPUs are virtual"]
+    assert list(banners_of(HELLO, snapshot(box1=virtual, box2=virtual, box3=virtual).boxes)) == ["the GPUs are virtual"]
+    assert list(banners_of(HELLO, snapshot(box1=virtual).boxes)) == ["box1: the GPUs are virtual"]

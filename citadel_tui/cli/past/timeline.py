@@ -14,11 +14,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from citadel_tui.cli.engine import if_running, our_paths
+from citadel_tui.cli.engine import attached, if_running, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.timeline.chronicle import Edge, Failure, Period, Stay
+from citadel_tui.timeline.chronicle import Chronicle, Edge, Failure, Period, Stay, take_up
 from citadel_tui.timeline.recorded import recorded_past
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.model_colours import ModelColours
@@ -120,7 +120,10 @@ def _colours(moment: Moment) -> ModelColours:
 
 
 async def _moment_now(arguments: TimelineArguments, now_s: float) -> Moment:
-    """From the files, and from the engine where one runs. Raises EngineError where there is neither."""
+    """From the files, and from the engine where one runs; of one elsewhere, from what it has at hand. Raises EngineError where
+    there is neither."""
+    if arguments.is_elsewhere:
+        return await _moment_elsewhere(arguments, now_s)
     paths = our_paths()
     snapshot: Snapshot | None = None
     async with if_running(arguments) as engine:
@@ -137,6 +140,15 @@ async def _moment_now(arguments: TimelineArguments, now_s: float) -> Moment:
             f"{paths.journal} holds no record of an engine; start one with `citadel`, and use it for a while"
         )
     return Moment(past, now_s, now_s if snapshot else past.until_s, snapshot)
+
+
+async def _moment_elsewhere(arguments: TimelineArguments, now_s: float) -> Moment:
+    past = Chronicle()
+    async with attached(arguments) as engine:
+        take_up(past, await engine.records(_MOST), (await engine.hello()).started_at_s)
+        snapshot = await engine.snapshot()
+    past.showed(snapshot)
+    return Moment(past, now_s, now_s, snapshot)
 
 
 def _report(moment: Moment, from_s: float, to_s: float) -> _Report:

@@ -49,10 +49,10 @@ def _script(shell: str) -> str:
     import shtab
 
     parser = whole_parser()
-    for action in _actions(parser):
+    for program, action in _actions(parser):
         match _meant_by(action):
             case "models" | "devices" as names:
-                action.complete = shtab.cmd(f"citadel completion {names} 2>/dev/null")  # type: ignore[attr-defined]
+                action.complete = shtab.cmd(f"{program} completion {names} 2>/dev/null")  # type: ignore[attr-defined]
             case "file":
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             case "folder":
@@ -60,11 +60,11 @@ def _script(shell: str) -> str:
     return shtab.complete(parser, shell)
 
 
-def _actions(parser: ArgumentParser) -> Iterator[Action]:
-    """Those of all commands."""
-    yield from parser._actions
-    for command in commands_of(parser).values():
-        yield from _actions(command)
+def _actions(parser: ArgumentParser, program: str = "citadel") -> Iterator[tuple[str, Action]]:
+    """Those of all commands, each with what is typed to ask the engine that its command speaks to."""
+    yield from ((program, action) for action in parser._actions)
+    for name, command in commands_of(parser).items():
+        yield from _actions(command, "citadel fleet" if name == "fleet" else program)
 
 
 def _meant_by(action: Action) -> Literal["models", "devices", "file", "folder"] | None:
@@ -86,9 +86,11 @@ async def _names(arguments: CompletionArguments) -> list[str]:
             state = (await engine.snapshot()).state
             return list(state.models if arguments.what == "models" else state.devices)
     except EngineUnreachable:
-        if arguments.what == "devices":
+        if arguments.what == "devices" and not arguments.is_elsewhere:
             return [CPU]
     except EngineError:
+        return []
+    if arguments.is_elsewhere:
         return []
     try:
         return [model.name for model in models_of_catalog(arguments.config)]

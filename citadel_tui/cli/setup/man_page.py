@@ -46,7 +46,8 @@ def _command(command: ArgumentParser) -> Iterator[str]:
     yield _usage(command)
     yield from _options(command)
     for part in commands_of(command).values():
-        yield from _command(part)
+        if not part.is_repeated:
+            yield from _command(part)
 
 
 def _usage(parser: ArgumentParser) -> str:
