@@ -1,23 +1,45 @@
-"""`citadel` without a command: the console, over the engine that runs or a new one, over a fleet, or over another machine's."""
+"""`citadel` without a command: the console, over the engine that runs or a new one, or over another machine's. `citadel fleet`: the
+console over several boxes, every command that speaks to an engine, over all of them, and the service that these talk to."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from functools import partial
 from shlex import join
+from typing import Final
 
-from citadel_tui.cli.engine import our_paths, reached, start_if_missing
+from citadel_tui.cli.engine import engine_paths, our_paths, reached, start_if_missing
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell, why_no_console
-from citadel_tui.cli.parser import Arguments, CommandParser
-from engine.client import RemoteEngine
+from citadel_tui.cli.parser import Arguments, CommandParser, add_command, add_speaking
+from citadel_tui.words.boxes import no_fleet_text
+from engine.paths import fleet_file
+from engine.process import end_engine
+from engine.transport import NoEngine
+
+_SERVICE: Final = ("-P", "-m", "fleet.service")
+"""What Python runs; `-P` keeps a folder named fleet in the working folder from being taken for ours."""
+
+
+class StopFleetArguments(Arguments, frozen=True, kw_only=True):
+    now: bool
 
 
 def add_arguments(command: CommandParser) -> None:
-    command.carried_out_by(run, Arguments)
+    command.carried_out_by(_run, Arguments)
+    if command.name == "fleet":
+        command.set_defaults(fleet=True)
+        actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
+        add_command(actions, "serve", "run the fleet's service in the foreground", _add_serve, starts=False)
+        add_command(
+            actions, "stop", "end the fleet's service; its boxes and their models stay", _add_stop, starts=False
+        )
+        add_speaking(actions)
 
 
-def run(arguments: Arguments) -> int:
+def _run(arguments: Arguments) -> int:
     program = join(arguments.program)
     if why_not := why_no_console():
         tell(
@@ -40,7 +62,33 @@ def run(arguments: Arguments) -> int:
 async def _look(arguments: Arguments) -> None:
     """See to it that an engine answers, while errors still go to the shell. Raises EngineError."""
     if arguments.is_elsewhere or arguments.read_only:
-        engine: RemoteEngine = await reached(arguments)
-        await engine.close()
+        await (await reached(arguments)).close()
     else:
         await start_if_missing(arguments)
+
+
+# ── the fleet's service ───────────────────────────────────────────────────────────────────────────
+
+
+def _add_serve(command: CommandParser) -> None:
+    command.carried_out_by(_serve, Arguments)
+
+
+def _serve(_: Arguments) -> int:
+    """Become the service, as `citadel serve` becomes the engine."""
+    if not fleet_file(os.environ).exists():
+        raise NoEngine(no_fleet_text(fleet_file(os.environ)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *_SERVICE])
+
+
+def _add_stop(command: CommandParser) -> None:
+    command.add_argument("--now", action="store_true", help="end the requests that run, don't wait for them")
+    command.carried_out_by(_stop, StopFleetArguments)
+
+
+def _stop(arguments: StopFleetArguments) -> int:
+    asyncio.run(end_engine(engine_paths(arguments), now=arguments.now, tell=tell))
+    print("the fleet's service has ended; its boxes and their models stay")
+    return Exit.DONE

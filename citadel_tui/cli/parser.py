@@ -68,6 +68,7 @@ FAMILIES: Final = {
     **dict.fromkeys(("load", "evict", "pin", "unpin", "cpu", "move"), "act"),
     **dict.fromkeys(("rebalance", "drain", "pack", "undo"), "propose"),
     **dict.fromkeys(("stop", "restart-worker"), "serve"),
+    "fleet": "console",
     "pull": "prepare",
     **{name: f"setup.{name}" for name in ("init", "completion", "service")},
     "timeline": "past.timeline",

@@ -87,7 +87,7 @@ def _boxes(snapshot: Snapshot, lasting: dict[str, Alert]) -> Iterator[Alert]:
         begun = lasting.pop(cause_of(name), None)
         text = f"{name} is {standing_words(box, snapshot.at_s)}; on it: {held_text(snapshot, name)}"
         severity: Severity = "warning" if box.standing == "silent" else "error"
-        yield Alert(f"{cause_of(name)} {box.heard_s}", text, severity, begun.at_s if begun else box.heard_s or None)
+        yield Alert(f"{cause_of(name)} {box.heard_s:.0f}", text, severity, begun.at_s if begun else box.heard_s or None)
 
 
 # ── what devices say of themselves ────────────────────────────────────────────────────────────────
