@@ -101,6 +101,8 @@ class Action(Struct, frozen=True):
             return "this console is read-only"
         if scene.lost is not None or scene.snapshot is None:
             return "there is no line to the engine"
+        if self.acts and scene.snapshot.boxes:
+            return "this is done on one box, in its own console"
         if self.verb is not None:
             return verbs.why_not(self.verb, scene.snapshot, models)
         nothing = isinstance(self.wish, Undo) and not scene.snapshot.state.changes

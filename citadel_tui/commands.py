@@ -27,9 +27,9 @@ from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.words.plans import restart_words
-from engine.api import EngineError, JobView
+from engine.api import EngineError, JobView, Snapshot
 from engine.core.commands import Command, command_text
-from engine.core.names import DeviceId, ModelName
+from engine.core.names import DeviceId, ModelName, box_of, within_box
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish, wish_text
 from engine.core.records import Record
@@ -159,10 +159,22 @@ class Commands:
         scene = self._link.scene()
         if device == TIER:
             self._open(TierDetails(scene, self._glyphs))
+        elif scene.snapshot is not None and scene.snapshot.boxes and not box_of(device):
+            self._ask_which_box(scene.snapshot, device)
         elif scene.snapshot is None or device not in scene.snapshot.state.devices:
             self.say(StatusMessage(f"Device: there is no {device}", "warn"))
         else:
             self._open(DeviceDetails(scene, device, self._glyphs), self._wish)
+
+    def _ask_which_box(self, snapshot: Snapshot, device: DeviceId) -> None:
+        """A digit stands for a device of each box."""
+        from citadel_tui.screens.picker import DevicePicker
+
+        there = [name for name in snapshot.state.devices if within_box(name) == device]
+        if there:
+            self._open(DevicePicker(f"{device}: of which box?", there, snapshot, self._glyphs), self._take)
+        else:
+            self.say(StatusMessage(f"Device: no box has a {device}", "warn"))
 
     def _open_model(self, model: ModelName) -> None:
         from citadel_tui.screens.pages import ModelDetails

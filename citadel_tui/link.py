@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, assert_never
 
 from citadel_tui.flow import StatusMessage
 from citadel_tui.timeline.chronicle import Chronicle, take_up
-from citadel_tui.viewmodel.history import GraphHistory, with_snapshot
+from citadel_tui.viewmodel.history import BUCKET_S, GraphHistory, with_snapshot
 from citadel_tui.viewmodel.model_colours import ModelColours
 from citadel_tui.viewmodel.scene import Lost, Scene
 from citadel_tui.words.alerts import KEPT_RECORDS, Alert, gone_with
@@ -63,6 +63,7 @@ class Link:
         self._colours = ModelColours()
         self._past = Chronicle()
         self._past_is_whole = False
+        self._looked: tuple[Snapshot | None, int] = (None, 0)
         self._pause_s = FIRST_PAUSE_S
         self._connected = asyncio.Event()
         self.connections = 0
@@ -113,10 +114,17 @@ class Link:
 
     def remember(self) -> None:
         """Add what goes on now to the history; while nothing is heard nothing is known, and nothing is added."""
-        if self._snapshot is not None and not self.scene().stale:
+        if self._snapshot is not None and not self.scene().stale and self._has_news(self._snapshot):
             self._history = with_snapshot(self._history, self._snapshot, self._now())
             if not self._past_is_whole:
                 self._past.showed(self._snapshot)
+
+    def _has_news(self, snapshot: Snapshot) -> bool:
+        """Whether it was not looked at yet, or time has moved the history on since."""
+        look = (snapshot, int(self._now() // BUCKET_S))
+        is_new = self._looked[0] is not snapshot or self._looked[1] != look[1]
+        self._looked = look
+        return is_new
 
     def take_past(self, past: Chronicle, *, whole: bool = False) -> None:
         """A longer past than what came over the line. One that is not `whole` must end with a record that the engine has at hand,
@@ -126,6 +134,7 @@ class Link:
             for record in after or ():
                 past.record(record)
             self._past, self._past_is_whole = past, whole
+            self._looked = (None, 0)
 
     async def run(self) -> None:
         """Follow the engine until cancelled, reconnecting with growing pauses."""
@@ -193,6 +202,7 @@ class Link:
         after = _after(self._past.last, self._records)
         if after is None:
             self._past, after, is_new = Chronicle(), self._records, True
+            self._looked = (None, 0)
         if is_new:
             take_up(self._past, after, hello.started_at_s)
         else:

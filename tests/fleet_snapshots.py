@@ -79,6 +79,6 @@ def busy_places(boxes: int, gpus: int, models: int) -> dict[ModelName, tuple[Dev
     places: dict[ModelName, list[DeviceId]] = {}
     for at in range(boxes * gpus):
         device = on_box(f"box{at // gpus + 1}", f"gpu{at % gpus}")
-        for model in {names[(2 * at + more) % len(names)] for more in (0, 1)}:
+        for model in dict.fromkeys(names[(2 * at + more) % len(names)] for more in (0, 1)):
             places.setdefault(model, []).append(device)
     return {model: tuple(where) for model, where in places.items()}

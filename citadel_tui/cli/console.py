@@ -1,5 +1,5 @@
-"""`citadel` without a command: the console, over the engine that runs or a new one, or over another machine's. `citadel fleet`: the
-console over several boxes, every command that speaks to an engine, over all of them, and the service that these talk to."""
+"""`citadel` without a command: the console, over the engine that runs or a new one, or over another machine's. `citadel fleet`:
+the console over several boxes, every command that speaks to an engine, over all of them, and the service that these talk to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from functools import partial
 from shlex import join
 from typing import Final
 
-from citadel_tui.cli.engine import engine_paths, our_paths, reached, start_if_missing
+from citadel_tui.cli.engine import attached, engine_paths, our_paths, reached, start_if_missing
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell, why_no_console
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command, add_speaking
-from citadel_tui.words.boxes import no_fleet_text
+from citadel_tui.text import clean
+from citadel_tui.words.boxes import fleet_text, no_fleet_text
+from engine.core.catalog import catalog_change_text
 from engine.paths import fleet_file
 from engine.process import end_engine
 from engine.transport import NoEngine
@@ -32,6 +34,8 @@ def add_arguments(command: CommandParser) -> None:
     if command.name == "fleet":
         command.set_defaults(fleet=True)
         actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
+        about = "take up what fleet.yaml says now, as `drained: true`, and the catalogs of all boxes"
+        add_command(actions, "reload", about, _add_reload, starts=False)
         add_command(actions, "serve", "run the fleet's service in the foreground", _add_serve, starts=False)
         add_command(
             actions, "stop", "end the fleet's service; its boxes and their models stay", _add_stop, starts=False
@@ -81,6 +85,22 @@ def _serve(_: Arguments) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *_SERVICE])
+
+
+def _add_reload(command: CommandParser) -> None:
+    command.carried_out_by(_reload, Arguments)
+
+
+def _reload(arguments: Arguments) -> int:
+    return asyncio.run(_taken_up(arguments))
+
+
+async def _taken_up(arguments: Arguments) -> Exit:
+    async with attached(arguments) as engine:
+        change = await engine.reload()
+        boxes = (await engine.snapshot()).boxes
+    print(f"{fleet_text(boxes)}; {clean(catalog_change_text(change))}")
+    return Exit.DONE
 
 
 def _add_stop(command: CommandParser) -> None:

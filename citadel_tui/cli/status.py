@@ -22,7 +22,6 @@ from citadel_tui.cli.status_report import (
     DeviceStatus,
     JobStatus,
     ModelStatus,
-    RamStatus,
     ResidentStatus,
     StatusReport,
     Unavailable,
@@ -32,7 +31,7 @@ from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.alerts import KEPT_RECORDS, Alert, alert_text, silence_text
 from citadel_tui.words.bench import quiet_text
-from citadel_tui.words.boxes import banners_of, fleet_text, standing_words
+from citadel_tui.words.boxes import UNHEARD, banners_of, fleet_text, is_heard, standing_words
 from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
@@ -293,17 +292,17 @@ def _models(shown: StatusReport, size: Size) -> Iterator[Block]:
     if not shown.models:
         yield text_block(clean(no_models_text(shown.engine.config)), size)
         return
-    rows = [_model_cells(model, shown.ram, shown.at_s) for model in shown.models]
+    rows = [_model_cells(model, shown) for model in shown.models]
     table = table_block(_MODEL_COLUMNS, rows, size, "models")
     troubled = "\n".join(f"{clean(model.name)}: {clean(model.trouble)}" for model in shown.models if model.trouble)
     yield replace(table, lines=(*table.lines, *text_block(troubled, size).lines))
 
 
-def _model_cells(model: ModelStatus, ram: RamStatus, now_s: float) -> list[str]:
-    states = [_state(place, now_s) for place in model.places]
+def _model_cells(model: ModelStatus, shown: StatusReport) -> list[str]:
+    states = [_state(place, shown.at_s) if is_heard(shown.boxes, place.device) else UNHEARD for place in model.places]
     return [
         model_label(model.name, synthetic=model.synthetic),
-        ", ".join(place.device for place in model.places) or ("ram" if model.name in ram.kept else "disk"),
+        ", ".join(place.device for place in model.places) or ("ram" if model.name in shown.ram.kept else "disk"),
         ", ".join(states) or "resting",
         mib_text(model.weights_bytes + model.workspace_bytes),
         "-" if model.pin is None else model.pin.device or "yes",

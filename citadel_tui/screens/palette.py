@@ -106,7 +106,9 @@ def _offered(scene: Scene, models: Models) -> dict[str, Picked]:
     devices: dict[str, Picked] = {f"{BY_ID['device'].word.casefold()} {device}": device for device in state.devices}
     if BY_ID["rebalance"].why_not(scene, ()):  # nothing may be changed from here now
         return {**commands, **devices, **actions}
-    return {**commands, **devices, **_wishes(scene), **actions, **{deed.value: deed for deed in CatalogDeed}}
+    # Each box of a fleet has a catalog of its own.
+    deeds: dict[str, Picked] = {} if scene.snapshot.boxes else {deed.value: deed for deed in CatalogDeed}
+    return {**commands, **devices, **_wishes(scene), **actions, **deeds}
 
 
 def _wishes(scene: Scene) -> dict[str, Picked]:

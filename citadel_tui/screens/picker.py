@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -65,6 +65,14 @@ class Picker(Picking[Command]):
         super().__init__(title, rows, glyphs, "-narrow")
 
 
+class DevicePicker(Picking[DeviceId]):
+    """Ends with the device picked."""
+
+    def __init__(self, title: str, devices: Sequence[DeviceId], snapshot: Snapshot, glyphs: Glyphs) -> None:
+        width = max(map(len, devices)) + 1
+        super().__init__(title, {name: _room(name, width, snapshot) for name in devices}, glyphs, "-narrow")
+
+
 def _device(choice: WayChosen) -> DeviceId | None:
     """Whose room is told."""
     first = singles_of(choice.command)[0]
@@ -76,7 +84,11 @@ def _line(choice: WayChosen, snapshot: Snapshot, width: int) -> Line:
     device = _device(choice)
     if device is None or device not in snapshot.state.devices:
         return (Span("  "), Span(f"{choice.label}{count}"))
+    return (*_room(device, width, snapshot, choice.label), Span(count))
+
+
+def _room(device: DeviceId, width: int, snapshot: Snapshot, label: str = "") -> Line:
     parts = occupancy(snapshot, device)
     free = max(parts.budget_bytes - parts.charged_bytes, 0)
     room = f"{format_size(free)} free of a budget of {format_size(parts.budget_bytes)}"
-    return (Span("  "), Span(left(choice.label, width)), Span(room, "dim"), Span(count))
+    return (Span("  "), Span(left(label or device, width)), Span(room, "dim"))

@@ -143,7 +143,7 @@ class TimelinePage(Modal[None]):
     def _count(self) -> int:
         """How many columns there are."""
         devices = devices_of(self._scene.past, self._scene.snapshot)
-        return max(self._lanes.size.width - label_width(devices), 1)
+        return max(self._lanes.size.width - label_width(devices, self._lanes.size.width), 1)
 
 
 class _PickedEdge(SceneView):

@@ -70,11 +70,14 @@ def _highest(
     tracks: Mapping[DeviceId, Track], steps: int, figures: Mapping[DeviceId, int | None]
 ) -> dict[DeviceId, Track]:
     """The tracks with the highest of each bucket, one more look included."""
-    moved = ((name, _moved_on(tracks.get(name, ()), steps), figure) for name, figure in figures.items())
-    return {
-        name: (*track[:-1], max((value for value in (track[-1], figure) if value is not None), default=None))
-        for name, track, figure in moved
-    }
+    return {name: _with_highest(_moved_on(tracks.get(name, ()), steps), figure) for name, figure in figures.items()}
+
+
+def _with_highest(track: Track, figure: int | None) -> Track:
+    # Of hundreds of devices few are at their highest: the others' tracks stay what they are.
+    if figure is None or ((newest := track[-1]) is not None and newest >= figure):
+        return track
+    return (*track[:-1], figure)
 
 
 def _told(
@@ -91,7 +94,7 @@ def _came(before: Mapping[ModelName, int], name: ModelName, total: int) -> int:
 
 def _moved_on(track: Track, steps: int) -> Track:
     """With `steps` new buckets, of which nothing is known yet; a track that only begins has the newest one."""
-    return (*track, *(None,) * steps)[-KEPT:] or (None,)
+    return track if track and steps <= 0 else (*track, *(None,) * steps)[-KEPT:] or (None,)
 
 
 def _counted(track: Track, came: int) -> Track:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import Struct
@@ -101,6 +103,30 @@ def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:
         context_bytes=context,
         external_bytes=external,
         unused_bytes=taken + context - ours,
+    )
+
+
+def together(devices: Sequence[Occupancy]) -> Occupancy:
+    """Several devices of one kind as if they were one: their models side by side, and one part for each other kind."""
+    models = (s for parts in devices for s in parts.inside if s.model)
+    sizes = Counter[SegmentKind]()
+    for parts in devices:
+        for segment in (*parts.inside, *parts.outside):
+            sizes[segment.kind] += 0 if segment.model else segment.size_bytes
+
+    def of(*kinds: SegmentKind) -> tuple[Segment, ...]:
+        return tuple(part for kind in kinds for part in _unless_empty(kind, sizes[kind]))
+
+    return Occupancy(
+        inside=(*models, *of("leaked", "room")),
+        outside=of("spare", "context", "external"),
+        charged_bytes=sum(parts.charged_bytes for parts in devices),
+        budget_bytes=sum(parts.budget_bytes for parts in devices),
+        total_bytes=sum(parts.total_bytes for parts in devices),
+        leaked_bytes=sum(parts.leaked_bytes for parts in devices),
+        context_bytes=sum(parts.context_bytes for parts in devices),
+        external_bytes=sum(parts.external_bytes for parts in devices),
+        unused_bytes=sum(parts.unused_bytes for parts in devices),
     )
 
 

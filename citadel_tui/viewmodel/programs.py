@@ -7,11 +7,13 @@ from typing import Final, NamedTuple
 
 from citadel_tui.viewmodel.dashboard.strips import rule_line
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.place_names import places_text
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut_middle, left, right, width_of
 from citadel_tui.viewmodel.trouble import has_figures
 from citadel_tui.words.figures import age_text
 from engine.core.devices import Neighbour
+from engine.core.names import box_of
 from engine.core.sizes import mib
 from engine.core.state import DeviceState
 
@@ -32,14 +34,15 @@ class Program(NamedTuple):
 
 def programs(devices: Iterable[DeviceState]) -> list[Program]:
     """Each process on a card once for that card, the largest first."""
-    found: dict[tuple[str, int], Program] = {}
+    found: dict[tuple[str, str, int], Program] = {}
     for known in devices:
         if not known.spec.on_card or not has_figures(known.reading):
             continue
         for process in known.reading.neighbours:
-            before = found.get((known.spec.backing, process.pid))
+            card = (box_of(known.spec.id), known.spec.backing, process.pid)
+            before = found.get(card)
             names = f"{before.devices} {known.spec.id}" if before else known.spec.id
-            found[known.spec.backing, process.pid] = Program(names, process)
+            found[card] = Program(names, process)
     return sorted(found.values(), key=lambda program: (-(program.process.used_bytes or 0), program.process.pid))
 
 
@@ -62,7 +65,9 @@ def program_lines(
 
 def _line(program: Program, now_s: float, paper: Paper, *, with_device: bool) -> Line:
     process = program.process
-    device = left(f" {program.devices}", _DEVICE, paper.glyphs.ellipsis) if with_device else ""
+    device = ""
+    if with_device:
+        device = left(f" {places_text(program.devices, _DEVICE - 1, paper.glyphs.ellipsis)}", _DEVICE)
     user = left(paper.text(process.user) or paper.glyphs.nothing, _USER, paper.glyphs.ellipsis)
     size = paper.glyphs.nothing if process.used_bytes is None else str(mib(process.used_bytes))
     time = paper.glyphs.nothing if process.started_s is None else age_text(now_s - process.started_s)

@@ -17,6 +17,7 @@ from citadel_tui.viewmodel.dashboard.strips import rule_line
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.log import movement_line
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, wrapped
 from citadel_tui.viewmodel.time_columns import View, column_text
@@ -29,15 +30,20 @@ from engine.core.state import Resident
 
 _LABEL: Final = 7
 """Least cells before the columns."""
+_MORE: Final = 5
+"""Of these, those for how many rows of a lane are not shown."""
+_LABEL_SHARE: Final = 8
+"""A device's name takes at most this part of the width: an eighth."""
 EDGE_ROWS: Final = 3
 """Of what is said of an edge: the mark below its column, and two lines."""
 _LEAST_TEXT: Final = 12
 """Cells from which on a failure says why."""
 
 
-def label_width(devices: Iterable[DeviceId]) -> int:
-    """Cells before the columns."""
-    return max((len(device) + 5 for device in devices), default=_LABEL)
+def label_width(devices: Iterable[DeviceId], width: int) -> int:
+    """Cells before the columns, on paper of that width."""
+    longest = max((len(device) for device in devices), default=_LABEL - _MORE)
+    return min(longest, max(width // _LABEL_SHARE, _LABEL)) + _MORE
 
 
 def devices_of(chronicle: Chronicle, snapshot: Snapshot | None) -> tuple[DeviceId, ...]:
@@ -78,7 +84,7 @@ class _Bar(NamedTuple):
 
 def lanes(moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper) -> list[list[Line]]:
     """For each device its rows, at least one, each as wide as the paper."""
-    label = label_width(devices)
+    label = label_width(devices, paper.width)
     columns = view.columns(moment.now_s, max(paper.width - label, 0))
     canvas = _Canvas(moment, columns, view.column_s, paper)
     bars: dict[DeviceId, list[_Bar]] = {device: [] for device in devices}
@@ -91,7 +97,7 @@ def lanes(moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper)
         first, *others = _side_by_side(bars[device])
         top = canvas.row(first, [edge.at_s for edge in troubles if device in edge.devices])
         rows = [top, *(canvas.row(row) for row in others)]
-        names = [f" {device}", *("" for _ in others)]
+        names = [f" {place_text(device, label - _MORE, paper.glyphs.ellipsis)}", *("" for _ in others)]
         drawn.append([(Span(left(name, label), "strong"), *row) for name, row in zip(names, rows, strict=True)])
     return drawn
 
@@ -265,7 +271,7 @@ def timeline_lines(
     moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper, *, rows: int | None = None, note: str = ""
 ) -> tuple[Line, ...]:
     """The rule, which says what is shown, and the lanes; where there are at most `rows` for these, what hides is said."""
-    label = label_width(devices)
+    label = label_width(devices, paper.width)
     columns = view.columns(moment.now_s, max(paper.width - label, 0))
     drawn = lanes(moment, devices, view, paper)
     fitting = drawn if rows is None else _fitting(drawn, rows, label)
@@ -326,7 +332,7 @@ def edges_of(moment: Moment) -> list[Edge]:
 
 def edge_lines(edge: Edge, moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper) -> tuple[Line, ...]:
     """A mark below the edge's column, and what happened then, in up to two lines."""
-    label = label_width(devices)
+    label = label_width(devices, paper.width)
     columns = view.columns(moment.now_s, max(paper.width - label, 0))
     at = int(edge.at_s // view.column_s)
     pointer = (Span(" " * (label + at - columns.start)), Span(paper.glyphs.pointer, "key")) if at in columns else ()

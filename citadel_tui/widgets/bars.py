@@ -12,6 +12,8 @@ from textual.message import Message
 
 from citadel_tui.settings.settings import ConsoleSettings, Graphs
 from citadel_tui.viewmodel.dashboard.device_rows import device_rows, next_window
+from citadel_tui.viewmodel.dashboard.fleet_rows import Fleet, fleet_rows
+from citadel_tui.viewmodel.dashboard.row_layout import Painted, Rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.over_time import panel_lines
@@ -20,6 +22,7 @@ from citadel_tui.viewmodel.programs import programs_panel, programs_wants
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.scene_view import SceneView
+from engine.api import Snapshot
 
 _ALL: Final = 1_000_000
 
@@ -37,13 +40,19 @@ class DeviceBars(SceneView):
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(glyphs)
         self._wanted = 0
+        self._hides = False
         self._first: int | None = None
-        """The GPU that the window begins with, when they are unfolded."""
+        """The GPU that the window begins with, when they are unfolded; in a fleet the row."""
+        self._ids: tuple[str, ...] = ()
+        """Of what each line tells."""
+        self._painted: Painted = {}
+        self._fleet: Fleet | None = None
+        """Of the newest snapshot."""
 
     @property
     def wants(self) -> int:
         """The rows that all devices would fill, with the reasons of those in trouble."""
-        return max(self._wanted, len(self.lines))
+        return self._wanted
 
     @property
     def is_unfolded(self) -> bool:
@@ -51,34 +60,63 @@ class DeviceBars(SceneView):
 
     def turn(self) -> bool:
         """Unfold the devices, go on to the next of them, or fold them again after the last. False when all are shown."""
-        if self.scene is None or self.scene.snapshot is None or len(self.lines) >= self._wanted:
+        if self.scene is None or self.scene.snapshot is None or not self._hides:
             return False
-        devices = tuple(self.scene.snapshot.state.devices.values())
-        self._first = 0 if self._first is None else next_window(devices, self.size.height, self._first)
-        self.refresh(layout=True)
-        self.paint()
+        self._unfold(0 if self._first is None else self._next(self.scene.snapshot, self._first))
         return True
+
+    def _next(self, snapshot: Snapshot, first: int) -> int | None:
+        if snapshot.boxes:
+            return self._fleet_of(snapshot).next_window(self.size.height, first)
+        return next_window(tuple(snapshot.state.devices.values()), self.size.height, first)
 
     def fold(self) -> None:
         """As few rows as before."""
-        self._first = None
+        self._unfold(None)
+
+    def _unfold(self, first: int | None) -> None:
+        self._first = first
         self.refresh(layout=True)
         self.paint()
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
-        whole = device_rows(scene, paper, _ALL)
-        if len(whole) != self._wanted:
-            self._wanted = len(whole)
+        snapshot = scene.snapshot
+        rows = self._of_fleet(scene, snapshot, paper) if snapshot and snapshot.boxes else self._of_one_box(scene, paper)
+        self._ids = rows.ids
+        return rows.lines
+
+    def _of_one_box(self, scene: Scene, paper: Paper) -> Rows:
+        whole = device_rows(scene, paper, _ALL, None, self._painted)
+        self._want(len(whole.lines))
+        self._hides = 0 < self.size.height < len(whole.lines)
+        return device_rows(scene, paper, self.size.height, self._first, self._painted) if self._hides else whole
+
+    def _of_fleet(self, scene: Scene, snapshot: Snapshot, paper: Paper) -> Rows:
+        fleet = self._fleet_of(snapshot)
+        self._want(fleet.wants(_ALL if self.is_unfolded else self.app.size.height // 2))
+        most = self.size.height or self._wanted
+        self._hides = most < fleet.height
+        return fleet_rows(scene, fleet, paper, most, self._first, self._painted)
+
+    def _fleet_of(self, snapshot: Snapshot) -> Fleet:
+        if self._fleet is None or self._fleet.snapshot is not snapshot:
+            self._fleet = Fleet(snapshot)
+        return self._fleet
+
+    def _want(self, rows: int) -> None:
+        if rows != self._wanted:
+            self._wanted = rows
             self.refresh(layout=True)
-        if len(whole) <= self.size.height or not self.size.height:
-            return whole
-        return device_rows(scene, paper, self.size.height, self._first)
 
     def on_click(self, event: events.Click) -> None:
         row = self.index_at(event.y)
-        name = self.lines[row][0].text.strip() if row < len(self.lines) else ""
-        known = self.scene.snapshot.state.devices if self.scene and self.scene.snapshot else {}
-        if event.chain == 2 and (name in known or name == TIER):
+        name = self._ids[row] if row < len(self._ids) else ""
+        snapshot = self.scene.snapshot if self.scene else None
+        if event.chain != 2 or snapshot is None:
+            return
+        if name in snapshot.boxes:
+            self._unfold(self._fleet_of(snapshot).first_of(name) if self._hides else None)
+        elif name in snapshot.state.devices or name == TIER:
             self.post_message(self.Opened(name))
 
 

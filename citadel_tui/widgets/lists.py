@@ -34,6 +34,7 @@ class ModelTable(RowList[str]):
         """The filter words, as they were typed."""
         self._marked: dict[str, None] = {}
         self._layout: TableLayout = layout_for(0, 0)
+        self._drawn: dict[str, Line] = {}
 
     @property
     def under_cursor(self) -> Models:
@@ -97,10 +98,20 @@ class ModelTable(RowList[str]):
         wanted = parse_filter(self.wanted)
         rows = sorted_rows([row for row in known if admits(wanted, row)], self.sorting)
         self._forget_marks_of_the_gone(known)
-        self._layout = layout_for(width, max((len(row.name) + 2 for row in known), default=0))
+        before = self._layout
+        longest_place = max((len(row.where) for row in known if "/" in row.where), default=0)
+        self._layout = layout_for(width, max((len(row.name) + 2 for row in known), default=0), longest_place)
         head = (self._rule(rows, len(known), wanted, width), head_line(self._layout, self.sorting, self.glyphs))
-        lines = {row.name: model_line(row, self._layout, self.glyphs, marked=row.name in self._marked) for row in rows}
-        self.show_rows(head, lines)
+        if self._layout != before:
+            self._drawn.clear()
+        seen = self.in_view
+        self._drawn = {row.name: self._line(row, is_seen=at in seen) for at, row in enumerate(rows)}
+        self.show_rows(head, self._drawn)
+
+    def _line(self, row: ModelRow, *, is_seen: bool) -> Line:
+        # One that is scrolled away is worked out again when it comes into view, which is a reason to paint.
+        drawn = None if is_seen else self._drawn.get(row.name)
+        return drawn or model_line(row, self._layout, self.glyphs, marked=row.name in self._marked)
 
     def on_resize(self) -> None:
         self._scroll_to_cursor()

@@ -23,6 +23,7 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
 from citadel_tui.widgets.scene_view import SceneView
 from citadel_tui.words.alerts import RECENT_S, Alert
+from citadel_tui.words.boxes import banners_of
 from citadel_tui.words.setup import no_models_text
 from engine.core.commands import command_text
 
@@ -34,10 +35,8 @@ class HeaderLine(SceneView):
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         header = header_line(scene, paper)
-        banner = scene.hello.banner if scene.hello else ""
-        if not banner:
-            return (header,)
-        return (header, paper.filled((Span(f" {paper.text(banner)}", "banner"),)))
+        banners = banners_of(scene.hello, scene.snapshot.boxes if scene.snapshot else {})
+        return (header, *(paper.filled((Span(f" {paper.text(banner)}", "banner"),)) for banner in banners))
 
 
 class FooterKeys(SceneView):

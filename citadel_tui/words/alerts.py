@@ -85,7 +85,8 @@ def _boxes(snapshot: Snapshot, lasting: dict[str, Alert]) -> Iterator[Alert]:
             continue
         # What was told of it and what is known of it is the same trouble.
         begun = lasting.pop(cause_of(name), None)
-        text = f"{name} is {standing_words(box, snapshot.at_s)}; on it: {held_text(snapshot, name)}"
+        held = f"; on it: {held_text(snapshot, name)}" if box.heard_s else ""
+        text = f"{name} is {standing_words(box, None)}{held}"
         severity: Severity = "warning" if box.standing == "silent" else "error"
         yield Alert(f"{cause_of(name)} {box.heard_s:.0f}", text, severity, begun.at_s if begun else box.heard_s or None)
 

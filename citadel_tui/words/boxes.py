@@ -30,21 +30,38 @@ def fleet_text(boxes: dict[BoxName, BoxView]) -> str:
     )
 
 
+def fleet_in_brief(boxes: dict[BoxName, BoxView]) -> str:
+    """ "3 boxes, 1 not ready"."""
+    away = sum(box.standing != "ready" for box in boxes.values())
+    return count_text(len(boxes), "box", "boxes") + (f", {away} not ready" if away else "")
+
+
 def _of_several(standing: BoxStanding) -> str:
     return "of another version" if standing == "other version" else standing
 
 
-def standing_words(box: BoxView, now_s: float) -> str:
-    """How it stands, and since when where it is not ready: "silent since 14:02:05". Empty for one that is ready and takes what
-    comes."""
+def standing_words(box: BoxView, now_s: float | None) -> str:
+    """How it stands, and since when where it is not ready: "silent since 14:02:05"; without that where the time is None, since it
+    stands beside. Empty for one that is ready and takes what comes."""
     match box.standing:
         case "ready":
             return "drained: it takes nothing new" if box.drained else ""
         case "silent" | "unreachable":
-            told = f"{box.standing} since {moment_text(box.heard_s, now_s)}" if box.heard_s else "never heard yet"
+            since = "" if now_s is None else f" since {moment_text(box.heard_s, now_s)}"
+            told = f"{box.standing}{since if box.heard_s else ', never heard yet'}"
         case "other version":
             told = f"of another version{f' ({clean(box.version)})' if box.version else ''}"
     return told + (f": {clean(box.why)}" if box.why else "")
+
+
+UNHEARD: Final = "unheard"
+"""Of a model whose box is not heard: it may no longer be there."""
+
+
+def is_heard(boxes: dict[BoxName, BoxView], device: DeviceId) -> bool:
+    """Whether what is known of the device is of now, as far as its box goes."""
+    box = boxes.get(box_of(device))
+    return box is None or box.standing == "ready"
 
 
 def held_text(snapshot: Snapshot, box: BoxName) -> str:
@@ -55,11 +72,12 @@ def held_text(snapshot: Snapshot, box: BoxName) -> str:
 
 def banners_of(hello: Hello | None, boxes: dict[BoxName, BoxView]) -> Iterator[str]:
     """What every screen must say of the engine; in a fleet of each box, those together that say the same."""
-    if hello is not None and hello.banner:
+    if hello is not None and hello.banner and not boxes:
         yield hello.banner
+    heard = [name for name, box in boxes.items() if box.host]
     for banner in dict.fromkeys(box.banner for box in boxes.values() if box.banner):
         those = [name for name, box in boxes.items() if box.banner == banner]
-        yield banner if len(those) == len(boxes) else f"{_listed(those)}: {banner}"
+        yield banner if those == heard else f"{_listed(those)}: {banner}"
 
 
 # ── which one was meant ───────────────────────────────────────────────────────────────────────────

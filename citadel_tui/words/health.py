@@ -28,12 +28,14 @@ def age_s_of(snapshot: Snapshot, device: DeviceId, later_s: float = 0.0) -> floa
 def shown_reading(snapshot: Snapshot, device: DeviceId, later_s: float = 0.0) -> Reading:
     """The device's reading as it is to be shown `later_s` after the snapshot: stale when the next one has failed to come, and
     whatever it said when its box is not heard."""
-    reading, age_s = snapshot.state.devices[device].reading, age_s_of(snapshot, device, later_s)
-    name = box_of(device)
-    if (box := snapshot.boxes.get(name)) is not None and box.standing != "ready":
+    reading = snapshot.state.devices[device].reading
+    if snapshot.boxes and (box := snapshot.boxes.get(name := box_of(device))) is not None and box.standing != "ready":
         return replace(reading, health="stale", reason="", cause=cause_of(name))
+    if reading.health != "ok" or reading.mono_s is None:
+        return reading
+    age_s = age_s_of(snapshot, device, later_s)
     most_s = max(STALE_S, (snapshot.quiet_sample_s or snapshot.sample_s) + _TWO_LATE_S)
-    if reading.health != "ok" or reading.mono_s is None or age_s is None or age_s < most_s:
+    if age_s is None or age_s < most_s:
         return reading
     return replace(reading, health="stale", reason="it has not been read since")
 

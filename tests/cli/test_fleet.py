@@ -18,7 +18,7 @@ from engine.core.commands import Load, SetPin
 from engine.core.names import CPU
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from tests.cli.conftest import Citadel
-from tests.fleet_snapshots import SILENT, ScriptedFleet
+from tests.fleet_snapshots import DRAINED, SILENT, ScriptedFleet
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
@@ -43,7 +43,7 @@ async def test_status_has_the_box_in_its_table_its_csv_and_its_json(citadel: Cit
     assert list(report["boxes"]) == ["box1", "box2", "box3"]
     assert report["boxes"]["box3"]["standing"] == "silent"
     assert report["devices"][0]["box"] == "box1"
-    assert [alert["text"].split(" since ")[0] for alert in report["alerts"]] == ["box3 is silent"]
+    assert [alert["text"].partition(":")[0] for alert in report["alerts"]] == ["box3 is silent"]
 
 
 async def test_a_model_is_loaded_on_a_box(citadel: Citadel, fleet: ScriptedFleet) -> None:
@@ -104,6 +104,24 @@ async def test_where_no_service_runs_the_words_say_how_to_begin(citadel: Citadel
         "the fleet's service does not run; `citadel fleet serve` starts it" in (await citadel("fleet", "load", "x")).err
     )
     assert (await citadel("status")).status == 0
+
+
+async def test_the_fleets_file_is_read_again(citadel: Citadel, fleet: ScriptedFleet) -> None:
+    fleet.set_boxes(box2=DRAINED)
+    ran = await citadel("fleet", "reload")
+    assert (ran.status, fleet.reloads) == (0, 1)
+    assert ran.out.startswith("fleet of 3 boxes, 1 silent, 1 drained; ")
+    fleet.catalog_mistake = "fleet.yaml: boxes.box9: there is no such box"
+    assert (await citadel("fleet", "reload")).status == 1
+
+
+async def test_models_on_a_box_that_is_not_heard_are_not_said_to_be_ready(
+    citadel: Citadel, fleet: ScriptedFleet
+) -> None:
+    states = {line.split()[0]: line for line in (await citadel("fleet", "status", "--plain")).out.splitlines() if line}
+    assert "box3/cpu" in states["e5-small"]
+    assert " unheard " in states["e5-small"]
+    assert " ready " in states["bge-base"]
 
 
 async def test_the_service_is_ended(citadel: Citadel, fleet: ScriptedFleet) -> None:

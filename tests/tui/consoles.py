@@ -102,12 +102,22 @@ class Console:
 
 @asynccontextmanager
 async def open_console(
-    engine: EngineAPI, *, line: Line | None = None, size: tuple[int, int] = (80, 24), read_only: bool = False
+    engine: EngineAPI,
+    *,
+    line: Line | None = None,
+    size: tuple[int, int] = (80, 24),
+    read_only: bool = False,
+    program: tuple[str, ...] = ("citadel",),
 ) -> AsyncIterator[Console]:
     """A console that shows the engine's newest snapshot."""
     found = line or Line(engine)
     app = CitadelApp(
-        found.connect, Look(UNICODE, "citadel"), read_only=read_only, now=lambda: NOON_S, monotonic=lambda: NOON_S
+        found.connect,
+        Look(UNICODE, "citadel"),
+        read_only=read_only,
+        now=lambda: NOON_S,
+        monotonic=lambda: NOON_S,
+        program=program,
     )
     async with app.run_test(size=size, notifications=True) as pilot:
         console = Console(pilot, app)

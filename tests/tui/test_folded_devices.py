@@ -19,7 +19,7 @@ from tests.tui.consoles import open_console
 
 def rows(state: State, most: int, width: int = 100, first: int | None = None) -> list[str]:
     scene = Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state)))
-    lines = device_rows(scene, Paper(width, UNICODE), most, first)
+    lines = device_rows(scene, Paper(width, UNICODE), most, first).lines
     assert all(width_of(line) == width for line in lines)
     return ["".join(span.text for span in line) for line in lines]
 

@@ -80,7 +80,7 @@ def test_the_graph_in_a_row_is_of_how_busy_the_device_was_or_else_of_how_full() 
 
 
 def row_graph(scene: Scene, row: int) -> str:
-    text = "".join(span.text for span in device_rows(scene, Paper(100, UNICODE), 20)[row])
+    text = "".join(span.text for span in device_rows(scene, Paper(100, UNICODE), 20).lines[row])
     return text.partition(UNICODE.start)[0].removeprefix(f" gpu{row} ").rstrip(" ").lstrip()
 
 

@@ -91,7 +91,7 @@ def test_a_bar_takes_exactly_the_cells_that_it_is_given(
 def test_every_row_of_bars_is_as_wide_as_the_screen(
     found: list[Resident], external: int, width: int, glyphs: Glyphs
 ) -> None:
-    rows = device_rows(Scene(START_S, snapshot=snapshot_with(found, 0, external, 0)), Paper(width, glyphs), 20)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_with(found, 0, external, 0)), Paper(width, glyphs), 20).lines
     assert {width_of(row) for row in rows} == {width}
 
 
@@ -116,7 +116,7 @@ def test_a_lost_device_says_so_in_words_and_since_when_instead_of_a_bar() -> Non
     state = lost_gpu1()
     rows = device_rows(
         Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(160, UNICODE), 20
-    )
+    ).lines
     text, since = "".join(span.text for span in rows[1]), f"lost since {clock_text(START_S - 12)}"
     assert since in text
     assert "–/– MiB" in text
@@ -129,5 +129,5 @@ def test_an_ascii_terminal_gets_ascii_bars(width: int) -> None:
     state = scripted_state()
     rows = device_rows(
         Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(width, ASCII), 20
-    )
+    ).lines
     assert all(span.text.isascii() for row in rows for span in row)

@@ -69,7 +69,9 @@ def page(snapshot: Snapshot, width: int = 80, glyphs: Glyphs = UNICODE) -> list[
 
 
 def row(snapshot: Snapshot, width: int, glyphs: Glyphs = UNICODE) -> str:
-    return "".join(span.text for span in device_rows(Scene(START_S, snapshot=snapshot), Paper(width, glyphs), 20)[0])
+    return "".join(
+        span.text for span in device_rows(Scene(START_S, snapshot=snapshot), Paper(width, glyphs), 20).lines[0]
+    )
 
 
 def summed_in_row(text: str) -> int:
@@ -173,7 +175,7 @@ def test_a_device_that_is_silent_shows_words_and_no_figure(health: Health, width
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_stale_device_keeps_its_figures_greyed_and_says_how_old_they_are(width: int) -> None:
     reading = Reading("stale", "the driver has not answered for 2 s", 300 * MIB, 300 * MIB, at_s=START_S - 12)
-    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(width, UNICODE), 20)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(width, UNICODE), 20).lines
     text = "".join(span.text for span in rows[0])
     assert re.search(r"✗ (stale )?12s +▐", text)
     assert "▒300" in text
@@ -188,7 +190,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
     state = State({**devices, "cpu": state.devices["cpu"]}, state.models, state.ram)
     rows = device_rows(
         Scene(START_S, snapshot=Snapshot(1, START_S, state, budgets=scripted_budgets(state))), Paper(80, UNICODE), 20
-    )
+    ).lines
     texts = ["".join(span.text for span in row) for row in rows]
     assert sum("different versions" in text for text in texts) == 1
     assert [text[1:5] for text in texts] == ["gpu0", "gpu1", "    ", "cpu ", "ram "]
@@ -196,7 +198,7 @@ def test_a_reason_that_all_cards_share_stands_once() -> None:
 
 def test_a_reason_that_is_too_long_names_the_key_of_the_page_that_has_it_whole() -> None:
     reading = Reading("failed", "a reason of many words " * 20, at_s=START_S)
-    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(60, UNICODE), 20)
+    rows = device_rows(Scene(START_S, snapshot=snapshot_of(reading)), Paper(60, UNICODE), 20).lines
     assert "".join(span.text for span in rows[2]).rstrip().endswith("… (key 0 shows all)")
     assert "a reason of many words " * 2 in " ".join(line.strip() for line in page(snapshot_of(reading), 200))
 

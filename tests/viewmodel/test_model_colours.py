@@ -52,7 +52,7 @@ async def test_bars_table_and_log_agree() -> None:
     scene = Scene(START_S, None, snapshot, records, colours=colours)
     paper = Paper(160, UNICODE, colours)
     wanted = colours.block("phi-3-mini")
-    bars = device_rows(scene, paper, 20)
+    bars = device_rows(scene, paper, 20).lines
     assert any(span.text == UNICODE.edge and span.role == wanted for span in bars[0])
     assert {row.block for row in model_rows(scene, UNICODE) if row.name == "phi-3-mini"} == {wanted}
     log = log_lines(records, paper)

@@ -38,7 +38,7 @@ def holding(**sizes_mib: int) -> Snapshot:
 
 
 def first_row(snapshot: Snapshot, width: int = 80) -> str:
-    lines = device_rows(Scene(START_S, snapshot=snapshot), Paper(width, UNICODE), 20)
+    lines = device_rows(Scene(START_S, snapshot=snapshot), Paper(width, UNICODE), 20).lines
     return "".join(span.text for span in lines[0])
 
 

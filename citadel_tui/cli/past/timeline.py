@@ -108,7 +108,7 @@ def run(arguments: TimelineArguments) -> int:
 def _lines(moment: Moment, from_s: float, to_s: float, paper: Paper) -> tuple[Line, ...]:
     """The lanes in the shortest columns that hold it all, and what the marks mean."""
     devices = devices_of(moment.chronicle, moment.snapshot)
-    count = paper.width - label_width(devices)
+    count = paper.width - label_width(devices, paper.width)
     column_s = next((s for s in COLUMN_SECONDS if (to_s - from_s) / s <= count - 1), COLUMN_SECONDS[-1])
     view = View(column_s, int(to_s // column_s))
     return (*timeline_lines(moment, devices, view, paper), *legend_lines(paper))

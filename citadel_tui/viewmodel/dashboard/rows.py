@@ -11,6 +11,7 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
+from citadel_tui.words.boxes import UNHEARD, is_heard
 from citadel_tui.words.figures import count_text, idle_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import latency_text, rate_text
@@ -122,6 +123,8 @@ def _state(
     snapshot: Snapshot, model: ModelState, residents: tuple[Resident, ...], jobs: tuple[JobView, ...]
 ) -> tuple[str, Role]:
     """A word for what happens to it now, the most telling one first."""
+    if residents and not any(is_heard(snapshot.boxes, resident.device) for resident in residents):
+        return UNHEARD, "warn"
     moving = next((r for r in residents if r.stage != "ready"), None)
     if moving is not None:
         return _moving(moving, jobs)

@@ -12,9 +12,10 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut, justify, width_of
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut, justify, width_of
 from citadel_tui.words.alerts import silence_text, under_way
 from citadel_tui.words.bench import MEASURED, quiet_text
+from citadel_tui.words.boxes import fleet_in_brief, fleet_text
 from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
 from engine.api import JobView
 from engine.bench.statistics import nearest_rank
@@ -49,9 +50,14 @@ def _header_parts(scene: Scene, glyphs: Glyphs) -> Iterator[tuple[Span, ...]]:
         yield Span(quiet_text(shown.quiet_sample_s), "warn"), Span(MEASURED, "warn")
     if scene.read_only:
         yield (Span("read-only", "warn"),)
+    if shown is not None and shown.boxes:
+        is_whole = all(box.standing == "ready" for box in shown.boxes.values())
+        role: Role = "dim" if is_whole else "warn"
+        yield Span(fleet_text(shown.boxes), role), Span(fleet_in_brief(shown.boxes), role)
     if scene.hello is not None and not scene.stale:
-        yield (Span(f"engine up {_up(scene)}", "dim"),)
-    if shown is not None:
+        what = "service" if shown is not None and shown.boxes else "engine"
+        yield (Span(f"{what} up {_up(scene)}", "dim"),)
+    if shown is not None and not shown.boxes:
         gpus = sum(device.spec.kind == "gpu" for device in shown.state.devices.values())
         yield (Span(count_text(gpus, "GPU", "GPUs"), "dim"),)
 

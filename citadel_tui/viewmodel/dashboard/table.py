@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from citadel_tui.viewmodel.dashboard.rows import ModelRow
 from citadel_tui.viewmodel.glyphs import Glyphs
+from citadel_tui.viewmodel.place_names import place_text, places_text
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut_middle, left, right
 from citadel_tui.viewmodel.table_order import Sorting, SortKey
 from citadel_tui.words.figures import idle_text, seconds_text
@@ -30,6 +31,8 @@ class Column(Struct, frozen=True):
     role: Callable[[ModelRow], Role] = lambda _: "text"
     words: bool = False
     """Whether it holds words, which start at the left; figures end at the right."""
+    fit: Callable[[str, int, str], str] = left
+    """Its text in so many cells, with an ellipsis; words alone."""
     most: int = 0
     """Of the cells that are free once names have what they need, it takes some until it is so wide."""
 
@@ -39,14 +42,15 @@ _NAME_FIRST: Final = 40
 """Names of up to so many cells are whole before there is a column that not every screen has."""
 _EVERY_SCREEN: Final = 76
 """Columns for screens of this width or less are on wider ones in any case."""
+_PLACE_MOST: Final = 24
 _MARK: Final = 2
 """Cells before a name: the cursor's mark, and the model's colour or that it is marked."""
 
 COLUMNS: Final = (
-    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True, most=14),
+    Column("WHERE", 9, 0, lambda r: r.where, "where", words=True, fit=places_text, most=14),
     Column("STATE", 8, 0, lambda r: r.state, "state", lambda r: r.state_role, words=True),
     Column("MiB", 5, 0, lambda r: str(r.size_mib), "size"),
-    Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True),
+    Column("PIN", 4, 0, lambda r: r.pin, "pin", lambda _: "strong", words=True, fit=place_text),
     Column("TASK", 10, 120, lambda r: r.task, "task", lambda _: "dim", words=True),
     Column("DTYPE", 8, 120, lambda r: r.dtype, "dtype", lambda _: "dim", words=True),
     Column("SOURCE", 14, 150, lambda r: r.source, "source", lambda _: "dim", words=True, most=32),
@@ -77,9 +81,10 @@ class TableLayout(Struct, frozen=True):
     """Cells left over, which part what the catalog says from what moves."""
 
 
-def layout_for(width: int, longest_name: int) -> TableLayout:
+def layout_for(width: int, longest_name: int, longest_place: int = 0) -> TableLayout:
     """The columns for a screen of `width` cells whose longest name takes `longest_name`: those that every screen has, then,
-    while names stay whole, the others by their worth. Cells that are left go to names first, and then to what may be long."""
+    while names stay whole, the others by their worth. Cells that are left go to names first, and then to what may be long; a
+    fleet's places are longer than those of one box."""
     wanted = min(max(longest_name, _NAME_MIN), _NAME_FIRST)
     free = width - _MARK
     chosen: list[Column] = []
@@ -93,7 +98,8 @@ def layout_for(width: int, longest_name: int) -> TableLayout:
     columns = []
     for column in COLUMNS:
         if column in chosen:
-            more = min(max(column.most - column.width, 0), free)
+            most = max(column.most, min(longest_place, _PLACE_MOST)) if column.sort == "where" else column.most
+            more = min(max(most - column.width, 0), free)
             columns.append(replace(column, width=column.width + more))
             free -= more
     return TableLayout(tuple(columns), names, free)
@@ -148,7 +154,11 @@ def _before(column: Column, layout: TableLayout) -> str:
 
 
 def _aligned(column: Column, text: str, ellipsis: str) -> str:
-    return left(text, column.width, ellipsis) if column.words else right(text, column.width, ellipsis)
+    return (
+        left(column.fit(text, column.width, ellipsis), column.width)
+        if column.words
+        else right(text, column.width, ellipsis)
+    )
 
 
 def _rate(per_minute: float) -> str:

@@ -15,9 +15,10 @@ from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, right
 from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
+from citadel_tui.words.boxes import standing_words
 from engine.api import Snapshot
 from engine.core.devices import DeviceSpec, Reading
-from engine.core.names import DeviceId
+from engine.core.names import DeviceId, box_of
 from engine.core.sizes import format_size, mib
 from engine.core.state import DeviceState, Resident
 
@@ -43,6 +44,7 @@ def device_lines(scene: Scene, device: DeviceId, paper: Paper) -> tuple[Line, ..
 
 def _facts(known: DeviceState, scene: Scene, paper: Paper) -> tuple[Line, ...]:
     facts: dict[str, tuple[str, Role]] = {
+        "box": _box(known.spec.id, scene),
         "what it is": (f"{known.spec.title}, {_backing(known.spec)}", "text"),
         "card": (_card(known.spec), "text"),
         "health": (_health(known, scene, paper.glyphs), health_role(known.reading)),
@@ -57,6 +59,17 @@ def _facts(known: DeviceState, scene: Scene, paper: Paper) -> tuple[Line, ...]:
         if value
         for line in fact(name, paper.text(value), paper.width, _LABEL, role)
     )
+
+
+def _box(device: DeviceId, scene: Scene) -> tuple[str, Role]:
+    """Whose it is in a fleet, and how that stands; empty where there is only one."""
+    name = box_of(device)
+    view = scene.snapshot.boxes.get(name) if scene.snapshot else None
+    if view is None:
+        return name, "text"
+    host = f", {view.host}" if view.host not in ("", name) else ""
+    words = standing_words(view, scene.now_s)
+    return f"{name}{host}" + (f": {words}" if words else ""), "text" if view.standing == "ready" else "bad"
 
 
 def _backing(spec: DeviceSpec) -> str:

@@ -9,6 +9,7 @@ from citadel_tui.viewmodel.log import log_lines
 from citadel_tui.viewmodel.over_time import demand_lines
 from citadel_tui.viewmodel.pages.switch import switch_lines
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.scene import Scene, loads
 from citadel_tui.viewmodel.spans import Line, Span, wrapped
@@ -104,7 +105,7 @@ def _now_lines(scene: Scene, state: ModelState, residents: tuple[Resident, ...],
         left = leaves_in_text(scene.snapshot.state, (resident,), scene.now_s) if scene.snapshot else ""
         idle = f", leaves in {left} if nobody asks for it" if left else ""
         text = f"{resident.stage} for {age_text(scene.now_s - resident.since_s)}, leases: {resident.leases}{idle}"
-        lines.extend(fact(resident.device, text, paper.width, _LABEL))
+        lines.extend(fact(place_text(resident.device, _LABEL), text, paper.width, _LABEL))
     if not residents:
         lines.extend(fact("where", "on no device", paper.width, _LABEL))
     for job in scene.jobs_of(state.spec.name):

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.prose import fact, section, sentences
 from citadel_tui.viewmodel.spans import Line, Role, Span, left, right, width_of
 from citadel_tui.words.plans import (
@@ -21,14 +22,18 @@ from citadel_tui.words.plans import (
     proposal_words,
     refusal_words,
 )
+from engine.core.names import box_of
 from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Proposal
 
 _WHAT: Final = 8
 _WHERE: Final = 11
+_WHERE_MOST: Final = 26
 _SIZE: Final = 9
 _DEVICE: Final = 6
+_DEVICE_OF_BOX: Final = 14
 _PLACES: Final = 14
+_PLACES_OF_BOXES: Final = 27
 _BELOW_A_GAIN: Final = 2
 _BELOW_A_ROOM: Final = 7
 _ROLES: Final[dict[str, Role]] = {"loads": "good", "pins": "strong"}
@@ -82,19 +87,26 @@ def refusal_lines(refusal: Refusal, paper: Paper) -> tuple[Line, ...]:
 def step_lines(words: PlanWords, paper: Paper) -> tuple[Line, ...]:
     """A step's facts in columns, how it is done behind them or, where that is too narrow, below."""
     longest = _longest((step.model for step in words.steps), paper.glyphs)
-    names = min(longest, max(paper.width - _WHAT - _WHERE - _SIZE, 10))
-    return tuple(line for step in words.steps for line in _step(step, names, paper))
+    where = max((min(len(step.where) + 1, _WHERE_MOST) for step in words.steps if "/" in step.where), default=_WHERE)
+    names = min(longest, max(paper.width - _WHAT - where - _SIZE, 10))
+    return tuple(line for step in words.steps for line in _step(step, names, where, paper))
 
 
-def _step(step: StepWords, names: int, paper: Paper) -> tuple[Line, ...]:
+def _step(step: StepWords, names: int, where: int, paper: Paper) -> tuple[Line, ...]:
     facts: Line = (
         Span(left(f" {step.what}", _WHAT), _ROLES.get(step.what, "leaving")),
         Span(left(paper.text(step.model), names, paper.glyphs.ellipsis), "strong"),
-        Span(f" {left(step.where, _WHERE - 1)}{right(step.size, _SIZE)}"),
+        Span(f" {left(_where(step.where, where - 1), where - 1)}{right(step.size, _SIZE)}"),
     )
     if width_of(facts) + len(step.how) + 2 <= paper.width:
         return ((*facts, Span(f"  {step.how}")),)
     return (facts, (Span(" " * _WHAT), Span(step.how, "dim")))
+
+
+def _where(text: str, width: int) -> str:
+    """ "on box2/gpu0", in at most `width` cells."""
+    before, _, place = text.rpartition(" ")
+    return f"{before} {place_text(place, width - len(before) - 1)}" if "/" in place else text
 
 
 def _takes(words: PlanWords, width: int) -> tuple[Line, ...]:
@@ -105,12 +117,15 @@ def _takes(words: PlanWords, width: int) -> tuple[Line, ...]:
 
 def _gain(gain: GainWords, names: int, paper: Paper) -> tuple[Line, ...]:
     places = f"{gain.source} {paper.glyphs.arrow} {gain.target}"
+    if "/" in places:
+        each = (_PLACES_OF_BOXES - len(paper.glyphs.arrow) - 2) // 2
+        places = f"{place_text(gain.source, each)} {paper.glyphs.arrow} {place_text(gain.target, each)}"
     which: Line = (
         Span(
             f" {left(paper.text(gain.model), min(names, max(paper.width - _PLACES - 3, 10)), paper.glyphs.ellipsis)}",
             "strong",
         ),
-        Span(f"  {left(places, _PLACES)}"),
+        Span(f"  {left(places, max(_PLACES, len(places)))}"),
     )
     worth: Line = (
         Span(f" gains {right(gain.gains, 8)}", "warn" if gain.gains.startswith("-") else "good"),
@@ -123,14 +138,19 @@ def _gain(gain: GainWords, names: int, paper: Paper) -> tuple[Line, ...]:
 
 def _room(room: RoomWords, paper: Paper) -> tuple[Line, ...]:
     short = f", {room.short}" if room.short else ""
-    device = Span(f" {left(room.device, _DEVICE)}", "strong")
+    device = Span(f" {_device(room.device)}", "strong")
     figures = (device, Span(f"{right(room.free, _SIZE)} {room.of}"), Span(short, "bad"))
     return (figures, *(fact("", paper.text(room.note), paper.width, _BELOW_A_ROOM, "dim") if room.note else ()))
 
 
+def _device(device: str) -> str:
+    size = _DEVICE_OF_BOX if box_of(device) else _DEVICE
+    return left(place_text(device, size - 1), size)
+
+
 def _blocker(blocker: BlockerWords, paper: Paper) -> Line:
     name = left(paper.text(blocker.model), min(24, max(paper.width - 40, 10)), paper.glyphs.ellipsis)
-    facts = f" {left(blocker.device, _DEVICE)}{right(blocker.size, _SIZE)}  "
+    facts = f" {_device(blocker.device)}{right(blocker.size, _SIZE)}  "
     return (Span(f" {name}", "strong"), Span(facts), Span(blocker.why, "warn"))
 
 

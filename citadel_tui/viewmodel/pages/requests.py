@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut_middle, left, right
 from citadel_tui.words.figures import age_text
@@ -15,6 +16,7 @@ from citadel_tui.words.requests import so_far_text, under_way_text, where_text
 from engine.core.insight.request_figures import RequestsUnderWay, RequestUnderWay
 
 _WHERE: Final = 7
+_WHERE_MOST: Final = 14
 _AGE: Final = 5
 _LEAST_NAME: Final = 8
 
@@ -26,6 +28,7 @@ class _Columns(NamedTuple):
     who: int
     model: int
     so_far: int
+    where: int
 
 
 def request_lines(
@@ -40,7 +43,7 @@ def request_lines(
     told = Span(f" {paper.text(why_old)}", "warn") if why_old else Span(f" {under_way_text(listed)}", "dim")
     columns = _columns(listed, paper.width)
     titles = f"{right('N', columns.number)} {left('WHO', columns.who)} {left('MODEL', columns.model)}"
-    titles += f" {left('WHERE', _WHERE)} {right('AGE', _AGE)}  SO FAR"
+    titles += f" {left('WHERE', columns.where)} {right('AGE', _AGE)}  SO FAR"
     rows = {request.number: paper.filled(_row(request, columns, scene, paper)) for request in listed.requests}
     return (paper.filled((told,)), paper.filled((Span(titles, "head"),))), rows
 
@@ -49,8 +52,10 @@ def _columns(listed: RequestsUnderWay, width: int) -> _Columns:
     """A figure that grows moves nothing: a text's column has room for all of its tokens."""
     number = 2 + max((len(str(request.number)) for request in listed.requests), default=1)
     so_far = max((len(so_far_text(replace(r, parts=r.work))) for r in listed.requests), default=0)
-    room = max(width - number - _WHERE - _AGE - so_far - 6, 2 * _LEAST_NAME)
-    return _Columns(number, room - room // 2, room // 2, so_far)
+    longest = max((len(where_text(request)) for request in listed.requests), default=0)
+    where = min(max(longest, _WHERE), _WHERE_MOST)
+    room = max(width - number - where - _AGE - so_far - 6, 2 * _LEAST_NAME)
+    return _Columns(number, room - room // 2, room // 2, so_far, where)
 
 
 def _row(request: RequestUnderWay, columns: _Columns, scene: Scene, paper: Paper) -> Line:
@@ -58,7 +63,8 @@ def _row(request: RequestUnderWay, columns: _Columns, scene: Scene, paper: Paper
     mark = f" {paper.glyphs.synthetic}" if _is_synthetic(request, scene) else ""
     name = cut_middle(paper.text(request.model), columns.model - cell_len(mark), ellipsis)
     who = left(cut_middle(paper.text(request.asker.text), columns.who, ellipsis), columns.who)
-    facts = f"{left(where_text(request), _WHERE)} {right(age_text(request.age_s), _AGE)}  {so_far_text(request)}"
+    where = left(place_text(where_text(request), columns.where, ellipsis), columns.where)
+    facts = f"{where} {right(age_text(request.age_s), _AGE)}  {so_far_text(request)}"
     return (
         Span(f"{right(str(request.number), columns.number)} "),
         Span(f"{who} ", "strong"),

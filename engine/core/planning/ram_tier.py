@@ -25,8 +25,9 @@ from engine.core.state import Resident, Situation, Slab, State
 
 def tier_slabs(state: State) -> tuple[Slab, ...]:
     """The slabs that count against the tier: all but those that a CPU resident runs from, which the CPU's budget pays for."""
-    on_cpu = {(box_of(r.device), r.model) for r in state.residents if is_cpu(r.device)}
-    return tuple(s for s in state.ram.slabs if (s.box, s.model) not in on_cpu)
+    return tuple(
+        s for s in state.ram.slabs if not any(is_cpu(r.device) and box_of(r.device) == s.box for r in state.of(s.model))
+    )
 
 
 BUDGET_STEP_BYTES: Final = 64 * MIB
