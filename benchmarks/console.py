@@ -32,6 +32,8 @@ from tests.pty.terminal import ANSWERS, Terminal, terminal
 
 _SIZES: Final = ((80, 24), (160, 50))
 _CARDS: Final = (2, 8)
+_BOXES: Final = 100
+_CARDS_OF_A_BOX: Final = 4
 _SETTLE_S: Final = 4.0
 _SAMPLE_KEYS: Final = 16
 _QUIET_S: Final = 0.1
@@ -78,6 +80,8 @@ RIVALS: Final = (
     Program("nvtop", ("nvtop", "-d", "10"), (b"\x1b[B", b"\x1b[A")),
     Program("gpustat -i 1", ("gpustat", "-i", "1"), None),
 )
+_FLEET: Final = Program("citadel fleet", (sys.executable, "-m", "citadel_tui", "fleet"), (b"j", b"k"))
+"""Over so many boxes."""
 _CITADEL: Final = Program("citadel", (sys.executable, "-m", "citadel_tui"), (b"j", b"k"))
 
 
@@ -94,6 +98,12 @@ def measure(seconds: float, repeats: int) -> ConsoleCosts:
                 sys.stdout.write(f"{_line(costs[-1])}\n")
                 sys.stdout.flush()
             once_s = once_s or _once(environment, repeats)
+    for mode in modes:
+        with _steered(mode, _CARDS_OF_A_BOX, _BOXES) as environment:
+            for size in _SIZES:
+                costs.append(_cost(_FLEET, _BOXES * _CARDS_OF_A_BOX, size, mode, environment, seconds))
+                sys.stdout.write(f"{_line(costs[-1])}\n")
+                sys.stdout.flush()
     missing = tuple(p.name for p in RIVALS if p.name not in {other.name for other in found})
     return ConsoleCosts(this_machine(()), seconds, tuple(costs), once_s, missing)
 
@@ -104,12 +114,12 @@ def _which(command: str) -> str | None:
 
 
 @contextmanager
-def _steered(mode: Mode, cards: int) -> Iterator[dict[str, str]]:
+def _steered(mode: Mode, cards: int, boxes: int = 0) -> Iterator[dict[str, str]]:
     """The environment in which Citadel finds the steered engine, and the others the steered cards."""
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         script = Path(folder) / "nvml"
         environment = {**os.environ, "CITADEL_HOME": folder, "NO_COLOR": "", "COLORTERM": ""}
-        command = (sys.executable, "-m", "benchmarks.steered", mode, str(cards), folder)
+        command = (sys.executable, "-m", "benchmarks.steered", mode, str(cards), folder, str(boxes))
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as steering:
             assert steering.stdout is not None
             if steering.stdout.readline().strip() != READY:
