@@ -92,7 +92,10 @@ class Server:
                     return
 
     def _accept(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 2)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 2)
+        except ConnectionError:  # it has gone without having heard all that was said to it
+            return False
         if not message:
             return False
         request = from_msgpack(message, ToServer)
@@ -145,7 +148,7 @@ class Server:
     def _tell(self, message: FromServer) -> None:
         try:
             self._control.send(to_msgpack(message))
-        except BrokenPipeError:
+        except ConnectionError:
             return  # the engine has gone; the closed control socket ends the loop next
 
 

@@ -38,6 +38,7 @@ HOSTILE: Final = 100
 """Requests at a time, and clients that leave."""
 FULL: Final = 3
 """Changes of pins on a full disk."""
+LONGEST_TOLD: Final = 2000
 UNENDING_S: Final = 0.02
 """Waited for an answer to a request that may not be whole."""
 
@@ -120,8 +121,11 @@ class Storm:
             self.told.append(f"{self._kind}: pinned {pins}, wanted {self._pins}")
         self._pins = [pins]
         log = self._paths.log.read_text(errors="replace")
-        self.traces[self._kind] += log.count("Traceback", min(self._log_read, len(log)))
+        new = log[self._log_read :] if self._log_read <= len(log) else log
         self._log_read = len(log)
+        if found := new.count("Traceback"):
+            self.traces[self._kind] += found
+            self.told.append(f"{self._kind}: {new[new.index('Traceback') :][:LONGEST_TOLD]}")
 
     async def _pins_now(self) -> Pins:
         models = (await self._engine.snapshot()).state.models

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,7 @@ from engine.worker import protocol
 from engine.worker.client import WorkerDied
 from engine.worker.forkserver import ForkServer
 from engine.worker.protocol import WorkerConfig
+from engine.worker.server import Server
 from tests.faults.processes import PROGRAM, children_of, end_all, freeze, state_of, until
 
 MINILM = "all-MiniLM-L6-v2"
@@ -218,3 +220,12 @@ async def test_an_engine_whose_end_hangs_ends_all_the_same_and_says_so() -> None
     _, said = await ended.communicate()
     assert ended.returncode == 1
     assert b"something hangs: the engine did not end in order" in said
+
+
+def test_a_fork_server_ends_whose_engine_died_without_having_heard_all_of_it() -> None:
+    engine, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    serving = Server(server)
+    with server:
+        server.send(b"unheard")
+        engine.close()
+        serving.serve()
