@@ -25,7 +25,7 @@ from citadel_tui.viewmodel.dashboard.row_budget import Part, Wants, shared_rows
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.bars import DeviceBars, OtherPrograms, OverTime
-from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.lines import LINE_CLASSES, LineView
 from citadel_tui.widgets.lists import ModelTable, SwitchLog
 from citadel_tui.widgets.rows import RowList
 from citadel_tui.widgets.strips import AlertLine, FooterKeys, HeaderLine, StatusLine, Welcome
@@ -76,6 +76,7 @@ class Dashboard(Screen[None]):
     """Shows the scene; hands to the app what it can't do itself."""
 
     AUTO_FOCUS = "ModelTable"
+    COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(keys_of(a), f"act({a.id!r})", a.word, id=a.id) for a in ACTIONS if a.id not in _OTHERS),
         *(Binding(device[-1], f"device({device!r})", BY_ID["device"].word) for device in DEVICE_IDS),

@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
+from citadel_tui.widgets.lines import LINE_CLASSES
 from citadel_tui.widgets.too_small import TooSmall
 
 _T = TypeVar("_T")
@@ -21,6 +22,7 @@ _PICTURE: Final = Binding("S", "app.picture", show=False, id="picture")
 class Modal(ModalScreen["_T | None"], Generic[_T]):
     """Ends with a result, or with None when the operator backs out."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False), _PICTURE]
 
     def __init__(self, glyphs: Glyphs) -> None:

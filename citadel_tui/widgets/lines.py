@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import ClassVar, get_args
+from typing import Final, Literal, get_args
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,6 +15,10 @@ from textual.strip import Strip
 
 from citadel_tui.text import clean
 from citadel_tui.viewmodel.spans import Line, Role, greyed
+
+LINE_CLASSES: Final = {*(f"line--{role}" for role in get_args(Role)), "line--cursor"}
+"""What a screen of line views has as component classes: Textual works such styles out for each that has them, again and again, so
+they are the screen's and not each view's."""
 
 
 class LineView(ScrollView, can_focus=False):
@@ -30,7 +34,6 @@ class LineView(ScrollView, can_focus=False):
     DEFAULT_CSS = """
     LineView { height: auto; scrollbar-size: 0 0; background: transparent; }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"line--{role}" for role in get_args(Role)), "line--cursor"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,15 +102,20 @@ class LineView(ScrollView, can_focus=False):
     def _strip(self, y: int) -> Strip:
         index = self.index_at(y)
         line = self._lines[index] if index < len(self._lines) else ()
+        paper = self.rich_style
         segments = [
-            Segment(_safe("".join(span.text for span in spans)), self.style_of(role, index))
+            Segment(_safe("".join(span.text for span in spans)), paper + self.style_of(role, index))
             for role, spans in groupby(line, key=lambda span: span.role)
         ]
-        return Strip(segments).adjust_cell_length(self.size.width, self.style_of("text", index))
+        return Strip(segments).adjust_cell_length(self.size.width, paper + self.style_of("text", index))
 
     def style_of(self, role: Role, index: int) -> Style:
-        """How `role` looks in the line `index`."""
-        return self.get_component_rich_style(f"line--{role}")
+        """How `role` looks in the line `index`, on the view's own colours."""
+        return self.look_of(role)
+
+    def look_of(self, name: Role | Literal["cursor"]) -> Style:
+        """What the style sheet says of a role, or of the row under the cursor."""
+        return self.screen.get_component_rich_style(f"line--{name}", partial=True)
 
 
 def _safe(text: str) -> str:

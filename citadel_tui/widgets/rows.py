@@ -138,7 +138,7 @@ class RowList(LineView, Generic[Key], can_focus=True):
         style = super().style_of(role, index)
         if not self.has_focus or not self._keys or index != len(self._head) + self._at:
             return style
-        cursor = self.get_component_rich_style("line--cursor")
+        cursor = self.look_of("cursor")
         # Where the cursor's row is shown reversed, colours of its own would make it a patchwork.
         return cursor if cursor.reverse else style + Style(bgcolor=cursor.bgcolor)
 

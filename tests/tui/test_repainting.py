@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import App, ComposeResult
 from textual.geometry import Region
+from textual.screen import Screen
 
 from citadel_tui.viewmodel.spans import Line, Span
-from citadel_tui.widgets.lines import LineView
+from citadel_tui.widgets.lines import LINE_CLASSES, LineView
 
 
 class Watched(LineView):
@@ -21,11 +24,18 @@ class Watched(LineView):
         return super().refresh(*regions, **how)
 
 
-class OneView(App[None]):
-    CSS_PATH = "../../citadel_tui/citadel.tcss"
+class Bare(Screen[None]):
+    COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
 
     def compose(self) -> ComposeResult:
         yield Watched()
+
+
+class OneView(App[None]):
+    CSS_PATH = "../../citadel_tui/citadel.tcss"
+
+    def get_default_screen(self) -> Bare:
+        return Bare()
 
 
 def row(*texts: str) -> Line:
@@ -40,7 +50,7 @@ async def test_of_the_lines_only_those_that_changed_are_painted_again() -> None:
         app.register_theme(theme)
     app.theme = "citadel"
     async with app.run_test(size=(40, 10)) as pilot:
-        view = app.query_one(Watched)
+        view = app.screen.query_one(Watched)
         view.show([row("one ", "1"), row("two ", "2")])
         await pilot.pause()
         view.painted.clear()
