@@ -1,4 +1,5 @@
-"""Keys and pasted text are handed on one by one, the next once everything that the one before set in motion is done.
+"""Keys and pasted text are handed on one by one, the next once everything that the one before set in motion is done, unless that
+one only moves about in a list or is text in a line.
 
 Textual hands a key to whatever has the focus when it arrives, and the page that the key before opens has it only later. Of `l`
 and enter in one read, as a slow line delivers them, both would go to the dashboard, and a model's page would open over the
@@ -67,8 +68,20 @@ class TypeAhead:
         while self._top is not None:
             await self._until(lambda: bool(self._waiting))
             if self._waiting and self._top is not None:
-                await self._hand_on(self._waiting.popleft())
-                await self._settle()
+                typed = self._waiting.popleft()
+                stays = self._stays(typed)
+                await self._hand_on(typed)
+                if not stays:
+                    await self._settle()
+
+    def _stays(self, typed: Typed) -> bool:
+        """Whether it is for the widget that has the focus alone, as what moves about in a list: nothing follows from that."""
+        focused = self._app.focused
+        return (
+            isinstance(typed, events.Key)
+            and focused is not None
+            and focused.check_consume_key(typed.key, typed.character)
+        )
 
     @property
     def _top(self) -> Screen[object] | None:
@@ -92,7 +105,7 @@ class TypeAhead:
         while quiet < _TURNS and self._top is screen:
             await asyncio.sleep(0)
             way = (screen.focused or screen).ancestors_with_self
-            quiet = 0 if any(pump.message_queue_size or pump._next_callbacks for pump in way) else quiet + 1
+            quiet = 0 if any(pump.message_queue_size for pump in way) else quiet + 1
 
     async def _answered(self) -> bool:
         """Whether what the next page is made of came in time."""

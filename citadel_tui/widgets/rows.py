@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from rich.style import Style
 from textual import events
@@ -18,18 +18,22 @@ from citadel_tui.widgets.lines import LineView
 
 Key = TypeVar("Key", bound=Hashable)
 
+_MOVES: Final = {
+    "up": "move(-1)",
+    "k": "move(-1)",
+    "down": "move(1)",
+    "j": "move(1)",
+    "pageup": "page(-1)",
+    "pagedown": "page(1)",
+    "home": "move(-100000)",
+    "end": "move(100000)",
+}
+
 
 class RowList(LineView, Generic[Key], can_focus=True):
     """Rows by key, each beginning with a span whose first cell the cursor's mark takes."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "move(-100000)", show=False),
-        Binding("end", "move(100000)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(key, action, show=False) for key, action in _MOVES.items()]
     mark_unfocused: ClassVar[bool] = True
     """Whether the cursor is seen while another widget has the keys."""
 
@@ -104,6 +108,10 @@ class RowList(LineView, Generic[Key], can_focus=True):
         """Move the cursor to the row of `key`, if there is one."""
         if key in self._keys:
             self._put(self._keys.index(key))
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether the key only moves about here."""
+        return key in _MOVES
 
     def action_move(self, rows: int) -> None:
         self._put(self._at + rows)
