@@ -117,6 +117,7 @@ class CitadelApp(App[int]):
         self._unpainted = Unpainted()
         self._paints = False
         self._frame_lost = False
+        self._shown_since_tick = False
 
     @property
     def settings(self) -> ConsoleSettings:
@@ -171,11 +172,16 @@ class CitadelApp(App[int]):
             await self.link.changed.wait()
             self.link.changed.clear()
             self._show()
+            self._shown_since_tick = True
             await asyncio.sleep(HAND_OVER_S)
 
     def _tick(self) -> None:
-        """Move the clock with the seconds."""
-        self._show()
+        """Move the clock with the seconds, and all that grows older, unless that has been shown since the last."""
+        if self._shown_since_tick:
+            self._dashboard.show_clock(self.link.scene())
+        else:
+            self._show()
+        self._shown_since_tick = False
         if self._frame_lost:
             self._frame_lost = False
             self.action_repaint()

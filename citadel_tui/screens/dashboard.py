@@ -197,6 +197,10 @@ class Dashboard(Screen[None]):
         for view in views:
             view.show_scene(scene)
 
+    def show_clock(self, scene: Scene) -> None:
+        """Show the time alone; whatever else there is was shown within the last second."""
+        self._header.show_scene(scene)
+
     def say(self, message: StatusMessage) -> None:
         """Show a line until it has been seen."""
         self._status.say(message)

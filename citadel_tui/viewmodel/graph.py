@@ -9,13 +9,16 @@ from citadel_tui.viewmodel.paper import Paper
 
 def graph(values: Sequence[float | None], top: float, paper: Paper, height: int) -> tuple[str, ...]:
     """`height` rows of `width` cells, from the highest. `top` fills a column; what is over zero is seen; None is blank."""
+    levels, steps = paper.glyphs.levels, len(paper.glyphs.levels) - 1
     shown = [None] * (paper.width - len(values)) + list(values[-paper.width :])
-    steps = len(paper.glyphs.levels) - 1
-    filled = [_steps(value, top, height * steps) for value in shown]
-    return tuple(
-        "".join(paper.glyphs.levels[max(min(column - below * steps, steps), 0)] for column in filled)
-        for below in reversed(range(height))
-    )
+    columns = (_column(_steps(value, top, height * steps), levels, height) for value in shown)
+    return tuple(map("".join, zip(*columns, strict=True)))[::-1]
+
+
+def _column(filled: int, levels: str, height: int) -> str:
+    """Its cells, from the lowest."""
+    whole, part = divmod(filled, len(levels) - 1)
+    return f"{levels[-1] * whole}{levels[part] if part else ''}".ljust(height, levels[0])
 
 
 def _steps(value: float | None, top: float, most: int) -> int:
