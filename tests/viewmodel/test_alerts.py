@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from citadel_tui.viewmodel.dashboard.alerts import alert_line, alert_lines, unseen
+from citadel_tui.viewmodel.dashboard.alerts import alert_line, alert_lines, alerts_of, unseen
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.words.alerts import Alert, alerts, gone_with, lasting_of
 from engine.api import PROTOCOL, Hello, JobView, Snapshot
 from engine.core.commands import Load
@@ -139,6 +140,14 @@ def test_figures_that_fail_to_come_are_one_alert_for_all_that_have_none() -> Non
     quiet = with_readings(gpu0=read, gpu1=read, cpu=read)
     assert found(on=quiet, later_s=2.9) == ()
     assert texts(found(on=quiet, later_s=3.0)) == ["gpu0, gpu1, cpu are stale: it has not been read since"]
+
+
+def test_what_an_engine_has_not_told_since_its_last_sign_of_life_is_no_alert_of_its_devices() -> None:
+    read = Reading("ok", "", 0, 0, mono_s=0.0)
+    scene = Scene(START_S, HELLO, with_readings(gpu0=read, gpu1=read), silent_s=60.0, snapshot_age_s=62.9)
+    assert alerts_of(scene, START_S - 60) == ()
+    [alert] = alerts_of(replace(scene, silent_s=59.5), START_S - 60)
+    assert alert.text == "gpu0, gpu1 are stale: it has not been read since"
 
 
 def test_a_benchmark_that_has_devices_read_seldom_is_no_reason_for_one() -> None:

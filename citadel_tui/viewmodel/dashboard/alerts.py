@@ -20,7 +20,9 @@ def alerts_of(scene: Scene, since_s: float) -> tuple[Alert, ...]:
     over = tuple(alert for alert in (scene.gone,) if alert is not None and (alert.until_s or 0.0) >= since_s)
     if scene.snapshot is None or scene.hello is None:
         return over
-    return (*alerts(scene.hello, scene.snapshot, scene.records, since_s, scene.snapshot_age_s), *over)
+    # Until the engine's last sign of life: what it has not told since is its own silence, and no device's.
+    later_s = max(scene.snapshot_age_s - scene.silent_s, 0.0)
+    return (*alerts(scene.hello, scene.snapshot, scene.records, since_s, later_s), *over)
 
 
 def unseen(found: Sequence[Alert], seen: frozenset[str]) -> tuple[Alert, ...]:
