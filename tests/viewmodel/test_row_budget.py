@@ -68,8 +68,13 @@ def test_unfolded_devices_leave_two_models_and_the_rule_of_the_log() -> None:
 
 def test_a_part_that_would_have_too_few_rows_to_be_of_use_has_none() -> None:
     assert shared_rows(12, Wants(devices=4, models=42, log=100, lower=8, lower_least=4), 12)["lower"] == 0
-    assert shared_rows(30, Wants(devices=4, models=6, log=3, lower=8, lower_least=4), 15)["lower"] == 8
+    assert shared_rows(21, Wants(devices=4, models=6, log=3, lower=8, lower_least=4), 15)["lower"] == 8
     assert shared_rows(22, Wants(devices=12, models=42, log=3, programs=8), 11)["programs"] == 0
+
+
+def test_what_nobody_wants_makes_the_graphs_higher_and_the_log_longer_where_there_are_none() -> None:
+    assert shared_rows(30, Wants(devices=4, models=6, log=3, lower=8, lower_least=4), 15)["lower"] == 17
+    assert shared_rows(30, Wants(devices=4, models=6, log=3), 15)["log"] == 20
 
 
 def test_the_timeline_has_all_its_rows_or_none_and_comes_before_further_models() -> None:

@@ -37,7 +37,7 @@ class Wants(Struct, frozen=True):
 
 
 def shared_rows(rows: int, wants: Wants, half: int) -> dict[Part, int]:
-    """All of `rows` given out. The log has what nobody else wants: it is blank there only when all that there is is shown.
+    """All of `rows` given out. What nobody wants makes the graphs higher; where there are none, the log is blank there.
 
     Devices come first, as far as `half` of the screen; then models; then the log. But whatever there is has a few rows before
     that.
@@ -58,7 +58,7 @@ def shared_rows(rows: int, wants: Wants, half: int) -> dict[Part, int]:
         if given[part] + more >= least.get(part, 0):
             given[part] += more
             left -= more
-    given["log"] += left
+    given["lower" if given["lower"] else "log"] += left
     return given
 
 
