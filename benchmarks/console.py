@@ -3,11 +3,13 @@
 Every program runs in a pseudo terminal of its own, one after another, at each size. It is looked at from outside: bytes
 that it writes, processor time of it and its children, the moment of its first paint, and the time from a key to the next
 byte. The engine and the stand-in for NVIDIA's library that the rivals read are steered by one process (`benchmarks.steered`).
+Python finds bytecode of all of them, as of whatever was installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import subprocess
@@ -36,6 +38,8 @@ _BOXES: Final = 100
 _CARDS_OF_A_BOX: Final = 4
 _SETTLE_S: Final = 4.0
 _SAMPLE_KEYS: Final = 16
+_ROOT: Final = Path(__file__).parent.parent
+_PACKAGES: Final = ("citadel_tui", "engine")
 _QUIET_S: Final = 0.1
 """So long nothing is written: the first paint is complete."""
 
@@ -88,6 +92,8 @@ _CITADEL: Final = Program("citadel", (sys.executable, "-m", "citadel_tui"), (b"j
 def measure(seconds: float, repeats: int) -> ConsoleCosts:
     """All programs at all sizes, changing and still, and what prints once."""
     found = [replace(p, command=(path, *p.command[1:])) for p in RIVALS if (path := _which(p.command[0]))]
+    for package in _PACKAGES:
+        compileall.compile_dir(_ROOT / package, quiet=1)
     costs: list[Cost] = []
     once_s: dict[str, float] = {}
     modes: tuple[Mode, ...] = ("changing", "still")
@@ -118,7 +124,8 @@ def _steered(mode: Mode, cards: int, boxes: int = 0) -> Iterator[dict[str, str]]
     """The environment in which Citadel finds the steered engine, and the others the steered cards."""
     with tempfile.TemporaryDirectory(prefix="citadel-bench-") as folder:
         script = Path(folder) / "nvml"
-        environment = {**os.environ, "CITADEL_HOME": folder, "NO_COLOR": "", "COLORTERM": ""}
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**inherited, "CITADEL_HOME": folder, "NO_COLOR": "", "COLORTERM": ""}
         command = (sys.executable, "-m", "benchmarks.steered", mode, str(cards), folder, str(boxes))
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as steering:
             assert steering.stdout is not None

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from benchmarks.asked import Sample
 from benchmarks.heartbeat import Beat, heartbeat
-from engine.bench.statistics import nearest_rank
+from engine.core.ranks import nearest_rank
 from engine.paths import Paths
 from engine.worker.client import WorkerProcess
 from tests.runtime.live_engines import scripted_engine

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from statistics import median
 
-from engine.bench.statistics import nearest_rank
+from engine.core.ranks import nearest_rank
 
 
 def say_timings(what: str, seconds: Sequence[float]) -> None:

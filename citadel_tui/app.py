@@ -6,7 +6,6 @@ It never blocks on the engine: the link and every command are workers of the app
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -39,6 +38,7 @@ from citadel_tui.terminal.driver import TerminalDriver
 from citadel_tui.theme import THEMES, Look, colours_of
 from citadel_tui.timeline.chronicle import Chronicle
 from citadel_tui.type_ahead import TypeAhead
+from citadel_tui.uncollected import uncollected
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.too_small import LEAST_COLUMNS, LEAST_ROWS
@@ -271,17 +271,14 @@ class CitadelApp(App[int]):
 
     async def _recalled(self, recall: Recall) -> None:
         await self.link.connection_after(0)
-        gc.disable()  # else the collector goes through all that is read, and no key is heard meanwhile
         try:
-            past = await asyncio.to_thread(recall)
+            with uncollected():
+                past = await asyncio.to_thread(recall)
         except OSError as error:
             self.say(
                 StatusMessage(f"{error.filename} can't be read: {error.strerror}; the timeline begins here", "warn")
             )
             return
-        finally:
-            gc.freeze()
-            gc.enable()
         self.link.take_past(past, whole=self.PAST_IS_WHOLE)
         self._show()
 

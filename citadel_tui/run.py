@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Protocol
@@ -14,6 +13,7 @@ from citadel_tui.link import Connect
 from citadel_tui.settings.file import load_settings_file, save_settings_file
 from citadel_tui.settings.settings import ConsoleSettings
 from citadel_tui.theme import Look, look_for
+from citadel_tui.uncollected import uncollected
 from engine.paths import console_file, find_paths
 
 
@@ -29,10 +29,10 @@ def run_console(connect: Connect, *, read_only: bool, mouse: bool = True, make: 
     """Run the console until the operator leaves; its exit status. `connect` is called again to reconnect."""
     loaded = load_settings_file(console_file(os.environ))
     look = look_for(os.environ, sys.stdout.encoding or "", loaded.settings.colours)
-    app = make(connect, look, read_only=read_only, settings=loaded.settings, first=loaded.first)
+    with uncollected():
+        app = make(connect, look, read_only=read_only, settings=loaded.settings, first=loaded.first)
     if loaded.complaint:
         app.say(StatusMessage(loaded.complaint, "warn"))
-    gc.freeze()  # else the collector goes through all that was imported, for up to 40 ms in which no key is heard
     app.run(mouse=mouse)
     if app.crash is not None:
         sys.stderr.write(f"{crash_text(app.crash, write_trace(app.crash, find_paths(os.environ).state))}\n")

@@ -8,18 +8,22 @@ import os
 import sys
 from functools import partial
 from shlex import join
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from citadel_tui.cli.engine import attached, engine_paths, our_paths, reached, start_if_missing
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell, why_no_console
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command, add_speaking
 from citadel_tui.text import clean
+from citadel_tui.uncollected import uncollected
 from citadel_tui.words.boxes import fleet_text, no_fleet_text
 from engine.core.catalog import catalog_change_text
 from engine.paths import fleet_file
 from engine.process import end_engine
 from engine.transport import NoEngine
+
+if TYPE_CHECKING:
+    from citadel_tui.timeline.chronicle import Chronicle
 
 _SERVICE: Final = ("-P", "-m", "fleet.service")
 """What Python runs; `-P` keeps a folder named fleet in the working folder from being taken for ours."""
@@ -52,15 +56,21 @@ def _run(arguments: Arguments) -> int:
         )
         return Exit.NO_ENGINE
     asyncio.run(_look(arguments))
-    from citadel_tui.app import CitadelApp
-    from citadel_tui.run import run_console
-    from citadel_tui.timeline.recorded import recorded_past
+    with uncollected():
+        from citadel_tui.app import CitadelApp
+        from citadel_tui.run import run_console
 
     # What is recorded here is this machine's past.
-    recall = None if arguments.is_elsewhere else partial(recorded_past, our_paths())
+    recall = None if arguments.is_elsewhere else _recorded
     make = partial(CitadelApp, recall=recall, program=arguments.program)
     attach = partial(reached, arguments)
     return run_console(attach, read_only=arguments.read_only, mouse=arguments.mouse, make=make)
+
+
+def _recorded() -> Chronicle:
+    from citadel_tui.timeline.recorded import recorded_past
+
+    return recorded_past(our_paths())
 
 
 async def _look(arguments: Arguments) -> None:

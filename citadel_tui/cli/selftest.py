@@ -20,9 +20,9 @@ from citadel_tui.words.labels import labels
 from engine.api import Done, EngineAPI, EngineError, Updated, why_not_done
 from engine.bench.put_back import put_back
 from engine.core.commands import Command, Evict, ForceCpu, Load, Move, Submission, command_text
-from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.models import ModelSpec
 from engine.core.names import CPU, DeviceId
+from engine.core.records import SWITCH_TARGET_S
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
 from engine.core.tasks import RunResult, TaskResult, Vectors, sample_task

@@ -17,7 +17,6 @@ from engine.core.devices import Health, Neighbour
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Dtype, Pin, RunRange
 from engine.core.names import BoxName, DeviceId, ModelName, box_of
-from engine.core.planning.ram_tier import tier_slabs
 from engine.core.records import PhaseName, Record
 from engine.core.state import DeviceState, ModelState, Resident, Stage, leaves_at_s
 from engine.core.tasks import TaskKind
@@ -151,9 +150,9 @@ def status_report(hello: Hello, snapshot: Snapshot, records: Sequence[Record]) -
         models=[_model(snapshot, model) for model in state.models.values()],
         ram=RamStatus(
             state.ram.budget_bytes,
-            sum(slab.size_bytes for slab in tier_slabs(state)),
+            sum(slab.size_bytes for slab in state.tier_slabs),
             state.ram.max_models,
-            [slab.model for slab in tier_slabs(state) if slab.stage == "kept"],
+            [slab.model for slab in state.tier_slabs if slab.stage == "kept"],
         ),
         jobs=[_job(job) for job in snapshot.jobs],
         quiet_sample_s=snapshot.quiet_sample_s,

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from engine.api import Snapshot
 from engine.core.names import DeviceId, ModelName
-from engine.core.planning.ram_tier import tier_slabs
 
 BUCKET_S: Final = 10
 KEPT: Final = 360
@@ -54,7 +53,7 @@ def with_snapshot(history: GraphHistory, snapshot: Snapshot, now_s: float) -> Gr
     came = {name: _came(history.totals, name, total) for name, total in totals.items()}
     known = {name for name, count in came.items() if count} | (history.requests.keys() & totals.keys())
     readings = {name: device.reading for name, device in snapshot.state.devices.items()}
-    tier_bytes = sum(slab.size_bytes for slab in tier_slabs(snapshot.state))
+    tier_bytes = sum(slab.size_bytes for slab in snapshot.state.tier_slabs)
     return GraphHistory(
         bucket,
         _highest(history.memory, steps, {**{n: r.used_bytes for n, r in readings.items()}, TIER: tier_bytes}),

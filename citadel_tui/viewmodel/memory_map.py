@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from engine.api import Snapshot
 from engine.core.names import DeviceId, ModelName
-from engine.core.planning.ram_tier import tier_slabs
 from engine.core.sizes import mib
 from engine.core.state import Resident, State
 
@@ -133,8 +132,7 @@ def together(devices: Sequence[Occupancy]) -> Occupancy:
 def tier_occupancy(state: State) -> Occupancy:
     """The parts of the RAM tier, which is all budget."""
     slabs = tuple(
-        Segment("held" if s.stage == "kept" else "ghost", s.size_bytes, s.model, s.size_bytes)
-        for s in tier_slabs(state)
+        Segment("held" if s.stage == "kept" else "ghost", s.size_bytes, s.model, s.size_bytes) for s in state.tier_slabs
     )
     taken = sum(s.size_bytes for s in slabs)
     room = _unless_empty("room", max(state.ram.budget_bytes - taken, 0))

@@ -17,8 +17,8 @@ from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut, justify, width_of
 from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
-from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.names import DeviceId
+from engine.core.records import SWITCH_TARGET_S
 from engine.core.sizes import mib
 
 _BLOCK: Final = 38

@@ -29,15 +29,6 @@ def start_text(about: BenchSubject) -> str:
     return f"{about.tier}, for {clean(about.leaving)}" if about.leaving else about.tier
 
 
-MEASURED: Final = "benchmark"
-"""Where there is no room for `quiet_text`."""
-
-
-def quiet_text(sample_s: float) -> str:
-    """That somebody measures, and what the engine does for it."""
-    return f"{MEASURED}: sampling every {sample_s:g} s"
-
-
 def leaving_text(resident: Resident, label: Label) -> str:
     """Who has to leave meanwhile, and what it waits for."""
     wait = f", after {running_text(resident.leases)}" if resident.leases else ""

@@ -14,6 +14,14 @@ from engine.core.names import BoxName, DeviceId, box_of
 _TWO_LATE_S: Final = 2.0
 """Beside the pause between two readings: whoever reads seldom is not told so by each figure."""
 
+MEASURED: Final = "benchmark"
+"""Where there is no room for `quiet_text`."""
+
+
+def quiet_text(sample_s: float) -> str:
+    """That somebody measures, and what the engine does for it."""
+    return f"{MEASURED}: sampling every {sample_s:g} s"
+
 
 def age_s_of(snapshot: Snapshot, device: DeviceId, later_s: float = 0.0) -> float | None:
     """Seconds since the device last gave figures, `later_s` after the snapshot; None where it never did. By the wall clock where

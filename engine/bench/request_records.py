@@ -12,8 +12,8 @@ from typing import Final, Literal, TextIO, TypeAlias
 
 from msgspec import Struct
 
-from engine.bench.statistics import nearest_rank
 from engine.core.names import DeviceId, ModelName
+from engine.core.ranks import nearest_rank
 from engine.core.tasks import WorkUnit
 from engine.recording.host_facts import HostFacts
 

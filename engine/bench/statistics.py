@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from random import Random
 from statistics import median
 from typing import Final
 
 from msgspec import Struct
+
+from engine.core.ranks import nearest_rank
 
 RESAMPLES: Final = 4000
 CONFIDENCE: Final = 0.95
@@ -46,13 +47,6 @@ def spread(values: Sequence[float]) -> Spread:
     if not values:
         raise ValueError("no values, no spread")
     return Spread(len(values), median(values), nearest_rank(values, 0.95), max(values))
-
-
-def nearest_rank(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that at least `share` of them, over 0 to 1, do not exceed. Raises ValueError without one."""
-    if not values:
-        raise ValueError("no values, no rank")
-    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def change_of_median(before: Sequence[float], after: Sequence[float]) -> MedianChange:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -15,6 +15,10 @@ from engine.core.prediction import Prediction
 PhaseName: TypeAlias = Literal["queue", "drain", "evict", "settle", "prepare", "read", "copy", "bind", "warm"]
 SwitchOutcome: TypeAlias = Literal["done", "failed", "cancelled"]
 """How an accepted command ended."""
+
+
+SWITCH_TARGET_S: Final = 2.0
+"""A switch is to take less."""
 
 
 class Phases(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.models import Dtype, Footprint, ModelSpec, Pin
-from engine.core.names import BoxName, DeviceId, ModelName, is_cpu
+from engine.core.names import BoxName, DeviceId, ModelName, box_of, is_cpu
 from engine.core.plans import Step
 from engine.core.policy import Policy
 from engine.core.prediction import INSTANT, Rates
@@ -248,6 +248,15 @@ class State(Struct, frozen=True, dict=True):
         staying = [r for r in self.of(resident.model) if r.stage not in ("draining", "leaving")]
         kept = next((r.device for r in staying if r.device == pin.device), staying[0].device if staying else None)
         return kept in (None, resident.device)
+
+    @cached_property
+    def tier_slabs(self) -> tuple[Slab, ...]:
+        """Those that count against the RAM tier: all but those that a CPU resident runs from, which the CPU's budget pays for."""
+        return tuple(
+            slab
+            for slab in self.ram.slabs
+            if not any(is_cpu(r.device) and box_of(r.device) == slab.box for r in self.of(slab.model))
+        )
 
     @cached_property
     def _by_device(self) -> dict[DeviceId, tuple[Resident, ...]]:

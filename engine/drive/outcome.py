@@ -9,9 +9,10 @@ from statistics import mean
 from msgspec import Struct
 
 from engine.bench.request_records import RequestRound, RequestSeries, RequestSubject, RequestTimes
-from engine.bench.statistics import Spread, nearest_rank, spread
+from engine.bench.statistics import Spread, spread
 from engine.core.insight.fullest import Fullest
 from engine.core.names import CPU, DeviceId
+from engine.core.ranks import nearest_rank
 from engine.core.records import Switch
 from engine.core.state import State
 from engine.core.tasks import unit_of_work

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.bench.statistics import spread
 from engine.core.insight.fullest import Fullest
-from engine.core.insight.reference_box import SWITCH_TARGET_S
+from engine.core.records import SWITCH_TARGET_S
 from engine.core.sizes import format_size
 from engine.results.figures import could_have_filled, fallbacks, is_prepared, monitoring, pressure, to_gpus
 from engine.results.recorded import ReportRecords

@@ -70,7 +70,7 @@ class TimedOutcome(Struct, frozen=True):
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:
     """None of nothing. A curve runs from the shortest to the longest, so each of its points is the value nearest to its place;
-    a figure that is held against a target takes the rank that is never too low, `bench.statistics.nearest_rank`."""
+    a figure that is held against a target takes the rank that is never too low, `core.ranks.nearest_rank`."""
     if not seconds:
         return None
     ordered = sorted(seconds)

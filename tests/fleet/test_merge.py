@@ -8,7 +8,6 @@ from engine.api import Snapshot
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.models import Pin
 from engine.core.names import DeviceId, ModelName
-from engine.core.planning.ram_tier import tier_slabs
 from engine.core.state import Change, Resident, Slab, State
 from fleet.merge import Merge
 from tests.scripted_plans import START_S, scripted_budgets, scripted_state
@@ -114,7 +113,7 @@ def test_tiers_add_up_and_each_slab_says_whose_it_is() -> None:
     merged = _merged(_said(kept), _said(on_cpu)).state
     assert merged.ram.budget_bytes == 2 * state.ram.budget_bytes
     assert [slab.box for slab in merged.ram.slabs] == ["box1", "box2"]
-    assert [slab.box for slab in tier_slabs(merged)] == ["box1"]  # that of box2 belongs to its CPU
+    assert [slab.box for slab in merged.tier_slabs] == ["box1"]  # that of box2 belongs to its CPU
 
 
 def test_counts_of_requests_add_up_and_times_are_those_of_the_box_that_answered_most() -> None:

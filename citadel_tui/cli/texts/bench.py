@@ -34,7 +34,7 @@ from engine.bench.compare import BenchComparison, Compared
 from engine.bench.measure import Progress
 from engine.bench.records import BenchResult, Repeat, Series
 from engine.bench.statistics import histogram, spread
-from engine.core.insight.reference_box import SWITCH_TARGET_S
+from engine.core.records import SWITCH_TARGET_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

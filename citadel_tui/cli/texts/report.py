@@ -18,7 +18,6 @@ from engine.core.insight.reference_box import (
     BUDGET_BYTES,
     BUS_BYTES_PER_S,
     DISK_BYTES_PER_S,
-    SWITCH_TARGET_S,
     ReferenceRow,
     reference_table,
 )
@@ -26,7 +25,7 @@ from engine.core.names import CPU
 from engine.core.planning.eviction import eviction_policy
 from engine.core.plans import Tier
 from engine.core.policy import Balancing, Policy
-from engine.core.records import Switch
+from engine.core.records import SWITCH_TARGET_S, Switch
 from engine.core.sizes import format_size
 from engine.results.criteria import criteria
 from engine.results.figures import (

@@ -24,7 +24,6 @@ from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from citadel_tui.words.figures import age_text, count_text
 from engine.api import Snapshot
 from engine.core.devices import Reading
-from engine.core.planning.ram_tier import tier_slabs
 from engine.core.sizes import mib
 from engine.core.state import DeviceState, State
 
@@ -137,7 +136,7 @@ def device_row(known: DeviceState, scene: Scene, snapshot: Snapshot, paper: Pape
 
 def tier_row(scene: Scene, state: State, paper: Paper) -> Row:
     """In a fleet all boxes' tiers: a slab rests in one of them."""
-    kept = f"{len(tier_slabs(state))}/{state.ram.max_models} kept"
+    kept = f"{len(state.tier_slabs)}/{state.ram.max_models} kept"
     title = title_text("RAM tier" if paper.width < SHARES_FROM else f"RAM tier, {kept}", paper)
     past = _past(scene.history.memory.get("ram", ()), state.ram.budget_bytes, paper)
     parts = tier_occupancy(state)

@@ -14,14 +14,13 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, justify, width_of
 from citadel_tui.words.alerts import silence_text, under_way
-from citadel_tui.words.bench import MEASURED, quiet_text
 from citadel_tui.words.boxes import fleet_in_brief, fleet_text
 from citadel_tui.words.figures import age_text, clock_text, count_text, seconds_text
+from citadel_tui.words.health import MEASURED, quiet_text
 from engine.api import JobView
-from engine.bench.statistics import nearest_rank
 from engine.core.commands import command_text, models_of
-from engine.core.insight.reference_box import SWITCH_TARGET_S
-from engine.core.records import Switch
+from engine.core.ranks import nearest_rank
+from engine.core.records import SWITCH_TARGET_S, Switch
 
 _GAP: Final = Span("   ", "dim")
 

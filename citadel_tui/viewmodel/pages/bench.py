@@ -20,8 +20,8 @@ from engine.bench.measure import Progress, Schedule
 from engine.bench.records import BenchResult, BenchSubject, FromTier, Omission, Series
 from engine.bench.run import Chosen, gpus_of
 from engine.bench.statistics import histogram, spread
-from engine.core.insight.reference_box import SWITCH_TARGET_S
 from engine.core.names import ModelName
+from engine.core.records import SWITCH_TARGET_S
 from engine.core.state import State
 
 THRESHOLD: Final = 0.1

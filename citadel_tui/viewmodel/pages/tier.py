@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.spans import Line, Span, left, right
 from citadel_tui.words.figures import ago_text, range_text
 from engine.core.ledger import slab_in_use
 from engine.core.names import ModelName, is_cpu
-from engine.core.planning.ram_tier import slabs_to_drop, tier_slabs
+from engine.core.planning.ram_tier import slabs_to_drop
 from engine.core.prediction import predict
 from engine.core.sizes import format_size, mib
 from engine.core.state import Situation, Slab, State
@@ -28,7 +28,7 @@ def tier_lines(scene: Scene, paper: Paper) -> tuple[Line, ...]:
     if scene.snapshot is None or scene.hello is None:
         return fact("RAM tier", "nothing is known yet", paper.width, _LABEL, "warn")
     state = scene.snapshot.state
-    kept = tier_slabs(state)
+    kept = state.tier_slabs
     order = _leaving_order(Situation(state, scene.hello.policy, scene.now_s))
     last = len(order)
     ranked = sorted(kept, key=lambda slab: order.index(slab.model) if slab.model in order else last)

@@ -15,11 +15,10 @@ from engine.core.ledger import budget
 from engine.core.models import NF4_BLOCK, NF4_SCALE_BLOCK, SCALE_BYTES, WEIGHT_ONLY, Dtype
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
+from engine.core.records import SWITCH_TARGET_S
 from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
 
-SWITCH_TARGET_S: Final = 2.0
-"""A switch is to take less."""
 BUS_BYTES_PER_S: Final = 3.2e9
 """PCIe 3.0 with 4 lanes, from page-locked memory: 3.94 GB/s of line rate, less the headers of its packets."""
 DISK_BYTES_PER_S: Final = 0.5e9

@@ -14,21 +14,13 @@ from msgspec.structs import replace
 from engine.core import ledger
 from engine.core.forecast.costs import reading
 from engine.core.ledger import slab_in_use
-from engine.core.names import CPU, DeviceId, ModelName, box_of, is_cpu
+from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.eviction import Leaver, WriteBack, eviction_policy
 from engine.core.planning.knapsack_cover import Need
 from engine.core.plans import EvictStep, LoadStep
 from engine.core.prediction import Prediction, learn, predict
 from engine.core.sizes import MIB
 from engine.core.state import Resident, Situation, Slab, State
-
-
-def tier_slabs(state: State) -> tuple[Slab, ...]:
-    """The slabs that count against the tier: all but those that a CPU resident runs from, which the CPU's budget pays for."""
-    return tuple(
-        s for s in state.ram.slabs if not any(is_cpu(r.device) and box_of(r.device) == s.box for r in state.of(s.model))
-    )
-
 
 BUDGET_STEP_BYTES: Final = 64 * MIB
 """Of a budget that the host bounds: what is available moves all the time, and each new budget is a new state for everybody."""
@@ -39,7 +31,7 @@ def within_host(state: State, left_bytes: int) -> State:
     ram = state.ram
     if ram.most_bytes is None:
         return state
-    there_bytes = sum(slab.size_bytes for slab in tier_slabs(state)) + left_bytes
+    there_bytes = sum(slab.size_bytes for slab in state.tier_slabs) + left_bytes
     in_steps = max(0, there_bytes) // BUDGET_STEP_BYTES * BUDGET_STEP_BYTES
     budget_bytes = ram.most_bytes if there_bytes >= ram.most_bytes else in_steps
     return state if budget_bytes == ram.budget_bytes else replace(state, ram=replace(ram, budget_bytes=budget_bytes))
@@ -62,7 +54,7 @@ def slabs_to_drop(
     # leaves. So no demand, however high, keeps a copy above a slab that is all there is of its model in memory: the policy
     # decides among the copies first, and among the rest only about what is missing then.
     state = situation.state
-    counted = tier_slabs(state)
+    counted = state.tier_slabs
     need = excess(state, counted, coming_bytes)
     if need.is_met:  # nearly always, and this is asked after every message
         return ()
@@ -77,7 +69,7 @@ def slabs_to_drop(
 
 def has_room(state: State, coming_bytes: int) -> bool:
     """Whether the tier can hold its limits with `coming_bytes` more, letting go of what it may."""
-    return excess(state, [s for s in tier_slabs(state) if not _is_idle(state, s)], coming_bytes).is_met
+    return excess(state, [s for s in state.tier_slabs if not _is_idle(state, s)], coming_bytes).is_met
 
 
 def excess(state: State, slabs: Sequence[Slab], coming_bytes: int = 0) -> Need:
