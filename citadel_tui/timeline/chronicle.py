@@ -244,7 +244,8 @@ class Chronicle:
                 self._open[place] = self._used(self._open[place], Period(before_s, at_s))
 
     def _used(self, stay: Stay, use: Period) -> Stay:
-        use = Period(max(use.from_s, stay.ready_s), use.until_s)
+        # Nobody used it before it was ready, though a clock that was set back by little may say so.
+        use = Period(max(use.from_s, stay.ready_s), max(use.until_s, stay.ready_s))
         last = stay.uses[-1] if stay.uses else None
         if last is not None and use.from_s - last.until_s <= max(_PAUSE_S, (use.until_s - stay.ready_s) / _USES):
             return replace(stay, uses=(*stay.uses[:-1], Period(last.from_s, max(use.until_s, last.until_s))))
