@@ -1,4 +1,4 @@
-"""The engine from another process: `EngineAPI` over the Unix socket, one connection a call."""
+"""The engine from another process: `EngineAPI` over HTTP, one connection a call, by its Unix socket or another way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,16 @@ from engine.core.tasks import RunEvent, RunResult, Task
 from engine.core.texts import fault_of_text
 from engine.lock import Holder, holder, script_words
 from engine.paths import Paths
-from engine.transport import ANSWER_DEADLINE_S, HttpRequest, NoEngine, ResponseHead, exchange, stream
+from engine.transport import (
+    ANSWER_DEADLINE_S,
+    HttpRequest,
+    NoEngine,
+    ResponseHead,
+    Transport,
+    UnixSocket,
+    exchange,
+    stream,
+)
 from engine.wire import (
     MAX_RESULT_BYTES,
     MODE_HEADER,
@@ -75,19 +84,19 @@ def _why_unheard(found: Holder) -> str:
     )
 
 
-class RemoteEngine(EngineAPI):
-    """`EngineAPI` for the engine that listens at `socket`."""
+class EngineClient(EngineAPI):
+    """`EngineAPI` for the engine that `transport` leads to."""
 
     def __init__(
         self,
-        socket: Path,
+        transport: Transport,
         *,
         read_only: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         answers_within_s: float = ANSWER_DEADLINE_S,
     ) -> None:
         """`answers_within_s`: for calls that the engine answers from what it knows."""
-        self._socket = socket
+        self._transport = transport
         self._answers_within_s = answers_within_s
         self._monotonic = monotonic
         self._heard_s = monotonic()
@@ -108,7 +117,7 @@ class RemoteEngine(EngineAPI):
 
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         request = HttpRequest("GET", "/v1/events" + ("" if after is None else f"?after={after}"), headers=self._headers)
-        async with stream(self._socket, request, hear=self._hear) as (head, lines):
+        async with stream(self._transport, request, hear=self._hear) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
@@ -143,7 +152,7 @@ class RemoteEngine(EngineAPI):
 
     async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
         request = HttpRequest("POST", "/v1/run", _encoded(RunRequest(model, task)), self._headers)
-        async with stream(self._socket, request, MAX_RESULT_BYTES) as (head, lines):
+        async with stream(self._transport, request, MAX_RESULT_BYTES) as (head, lines):
             if head.status != 200:
                 raise error_in(b"".join([line async for line in lines]))
             _check_protocol(head)
@@ -175,7 +184,7 @@ class RemoteEngine(EngineAPI):
     async def stop(self, *, now: bool = False) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""
         request = HttpRequest("POST", f"/v1/stop{_now(now)}", headers=self._headers)
-        head, body = await exchange(self._socket, request, None)
+        head, body = await exchange(self._transport, request, None)
         if head.status != 200:
             raise error_in(body)
 
@@ -193,19 +202,35 @@ class RemoteEngine(EngineAPI):
             return from_json(said, kind)
         except Undecodable as error:
             raise EngineUnreachable(
-                f"what listens at {self._socket} answered what this client can't read ({error}); nothing more is asked of it. If"
-                " it is your engine, its log may say why: end it with `citadel stop`"
+                f"what listens {self._transport.where} answered what this client can't read ({error}); nothing more is asked of"
+                " it. If it is your engine, its log may say why: end it with `citadel stop`"
             ) from error
 
     async def _call(self, method: str, path: str, body: object = None, *, takes_long: bool = False) -> bytes:
         encoded = b"" if body is None else _encoded(body)
         request = HttpRequest(method, path, encoded, self._headers)
         deadline_s = None if takes_long else self._answers_within_s
-        head, received = await exchange(self._socket, request, deadline_s, self._hear)
+        head, received = await exchange(self._transport, request, deadline_s, self._hear)
         if head.status != 200:
             raise error_in(received)
         _check_protocol(head)
         return received
+
+
+class RemoteEngine(EngineClient):
+    """The engine that listens at `socket`."""
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        read_only: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+        answers_within_s: float = ANSWER_DEADLINE_S,
+    ) -> None:
+        super().__init__(
+            UnixSocket(socket), read_only=read_only, monotonic=monotonic, answers_within_s=answers_within_s
+        )
 
 
 def _now(now: bool) -> str:

@@ -1,5 +1,5 @@
-"""HTTP over the engine's Unix socket, as little of it as one client of one server needs. Nothing is said before it is certain
-that the socket's folder and whoever answers there are this user's.
+"""HTTP to an engine, as little of it as one client of one server needs, over its Unix socket or whatever else carries bytes
+there. Over the socket nothing is said before it is certain that its folder and whoever answers there are this user's.
 
 It speaks HTTP/1.0, one connection a call, so that a body ends where the connection does. A full HTTP client costs 0.15 s of
 imports, most of what `citadel status` may take; this costs nothing beside asyncio.
@@ -12,6 +12,7 @@ import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
@@ -91,23 +92,58 @@ class ResponseHead:
     headers: Mapping[str, str]
 
 
+class AnswerReader(asyncio.StreamReader):
+    """Notes that something has come as the loop takes it from the socket. A process that stood still takes what has come
+    meanwhile before its timers run: then nobody mistakes its own standing still for the engine's."""
+
+    def __init__(self, longest_line: int, hear: Callable[[], None]) -> None:
+        super().__init__(longest_line)
+        self._hear = hear
+        self.has_heard = False
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        self.has_heard = True
+        self._hear()
+        super().feed_data(data)
+
+
+class Transport(Protocol):
+    """A way to an engine."""
+
+    @property
+    def where(self) -> str:
+        """For the words "the engine … does not answer"."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it does not."""
+        ...
+
+    def connect(self, request: bytes, reader: asyncio.StreamReader) -> AbstractAsyncContextManager[None]:
+        """Send the request, and feed `reader` with what comes back until that ends or the block is left, which tells the engine
+        that nobody listens any more. Raises EngineUnreachable, which may also be what the reader ends with."""
+        ...
+
+
 async def exchange(
-    socket: Path, request: HttpRequest, deadline_s: float | None, hear: Callable[[], None] = lambda: None
+    transport: Transport, request: HttpRequest, deadline_s: float | None, hear: Callable[[], None] = lambda: None
 ) -> tuple[ResponseHead, bytes]:
     """One request and its whole answer; without a deadline as long as the engine lives. `hear` as for a stream. Raises
     EngineUnreachable."""
     if deadline_s is None:
-        return await _while_alive(socket, _exchange(socket, request, hear))
+        return await _while_alive(transport, _exchange(transport, request, hear))
     try:
         async with asyncio.timeout(deadline_s):
-            return await _exchange(socket, request, hear)
+            return await _exchange(transport, request, hear)
     except TimeoutError:
-        raise _hangs(socket, deadline_s) from None
+        raise _hangs(transport, deadline_s) from None
 
 
-async def _exchange(socket: Path, request: HttpRequest, hear: Callable[[], None]) -> tuple[ResponseHead, bytes]:
-    async with _open(socket, request, hear=hear) as connection:
-        head, body = await connection.head(), await _body(connection.reader)
+async def _exchange(transport: Transport, request: HttpRequest, hear: Callable[[], None]) -> tuple[ResponseHead, bytes]:
+    reader = AnswerReader(MAX_BODY_BYTES, hear)
+    async with transport.connect(request.encode(), reader):
+        head, body = await _head(reader), await _body(reader)
     announced = head.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > _MOST_DIGITS:
         raise EngineUnreachable(_NO_ANSWER)
@@ -131,7 +167,7 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
 
 @contextlib.asynccontextmanager
 async def stream(
-    socket: Path,
+    transport: Transport,
     request: HttpRequest,
     longest_line: int = MAX_BODY_BYTES,
     hear: Callable[[], None] = lambda: None,
@@ -139,30 +175,31 @@ async def stream(
     """A response whose lines come as time goes by, none of more than `longest_line` bytes. Its head may take long, too, as long
     as the engine lives. `hear` is called whenever something has come, blank lines too, before whatever else was due then. Raises
     EngineUnreachable."""
-    async with _open(socket, request, longest_line, hear) as connection:
-        yield await _while_alive(socket, connection.head()), _lines(connection.reader)
+    reader = AnswerReader(longest_line, hear)
+    async with transport.connect(request.encode(), reader):
+        yield await _while_alive(transport, _head(reader)), _lines(reader)
 
 
-async def _while_alive(socket: Path, work: Coroutine[Any, Any, _T]) -> _T:
+async def _while_alive(transport: Transport, work: Coroutine[Any, Any, _T]) -> _T:
     """What comes of `work`, which the engine may take long for while it answers others. Raises EngineHangs once it does not."""
     waiting = asyncio.ensure_future(work)
     try:
         while True:
             await asyncio.wait({waiting}, timeout=_LOOK_S)
-            is_silent = not waiting.done() and await _is_silent(socket)
+            is_silent = not waiting.done() and await _is_silent(transport)
             if waiting.done():
                 return waiting.result()
             if is_silent:
-                raise _hangs(socket, _SILENCE_LIMIT_S)
+                raise _hangs(transport, _SILENCE_LIMIT_S)
     finally:
         waiting.cancel()
 
 
-async def _is_silent(socket: Path) -> bool:
+async def _is_silent(transport: Transport) -> bool:
     """Whether whoever listens gives no sign of life. Any answer is one; a socket that has gone tells nothing of the engine."""
     for _look in range(_LOOKS):
         try:
-            await exchange(socket, HttpRequest("GET", "/v1/hello"), _SILENCE_LIMIT_S / _LOOKS)
+            await exchange(transport, HttpRequest("GET", "/v1/hello"), _SILENCE_LIMIT_S / _LOOKS)
         except EngineHangs:
             continue
         except EngineUnreachable:
@@ -171,22 +208,21 @@ async def _is_silent(socket: Path) -> bool:
     return True
 
 
-class _Reader(asyncio.StreamReader):
-    """Notes that something has come as the loop takes it from the socket. A process that stood still takes what has come
-    meanwhile before its timers run: then nobody mistakes its own standing still for the engine's."""
+async def _head(reader: AnswerReader) -> ResponseHead:
+    """Raises EngineUnreachable."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status_line, *lines = head.rstrip().split("\r\n")
+        _version, status, *_reason = status_line.split(" ")
+        pairs = (line.partition(":") for line in lines)
+        return ResponseHead(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
+    except (OSError, asyncio.IncompleteReadError):
+        raise EngineUnreachable("the engine ended the connection without an answer; its log says why") from None
+    except (ValueError, asyncio.LimitOverrunError):
+        raise EngineUnreachable(_NO_ANSWER) from None
 
-    def __init__(self, longest_line: int, hear: Callable[[], None]) -> None:
-        super().__init__(longest_line)
-        self._hear = hear
-        self.has_heard = False
 
-    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
-        self.has_heard = True
-        self._hear()
-        super().feed_data(data)
-
-
-async def _lines(reader: _Reader) -> AsyncIterator[bytes]:
+async def _lines(reader: AnswerReader) -> AsyncIterator[bytes]:
     """Lines until the connection ends, the blank ones that keep it alive left out. Raises EngineUnreachable on silence."""
     while True:
         reader.has_heard = False
@@ -209,33 +245,43 @@ async def _lines(reader: _Reader) -> AsyncIterator[bytes]:
             yield line
 
 
-@contextlib.asynccontextmanager
-async def _open(
-    socket: Path,
-    request: HttpRequest,
-    longest_line: int = MAX_BODY_BYTES,
-    hear: Callable[[], None] = lambda: None,
-) -> AsyncIterator[_Connection]:
-    """A connection to this user's engine, over which `request` goes; leaving closes it. Raises EngineUnreachable, PathRefused."""
-    _require_own_folder(socket)
-    loop, reader = asyncio.get_running_loop(), _Reader(longest_line, hear)
-    try:
-        transport, protocol = await loop.create_unix_connection(
-            lambda: asyncio.StreamReaderProtocol(reader), str(socket)
-        )
-    except OSError as error:
-        raise _unreachable(socket, error) from None
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-    try:
-        # The folder may have been another one when it was looked at; the kernel knows who listens.
-        if (uid := peer_of(writer.get_extra_info("socket")).uid) != os.getuid():
-            raise EngineUnreachable(
-                f"who answers at {socket} is user {uid}, not you ({os.getuid()}): nothing was said to them. "
-                "Remove the folder, or set CITADEL_HOME to another"
+class UnixSocket:
+    """The way to this user's engine on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Final = path
+
+    @property
+    def where(self) -> str:
+        return f"at {self._path}"
+
+    @property
+    def remedy(self) -> str:
+        return "look at its log, or end it with `citadel stop`"
+
+    @contextlib.asynccontextmanager
+    async def connect(self, request: bytes, reader: asyncio.StreamReader) -> AsyncIterator[None]:
+        """Raises EngineUnreachable, PathRefused."""
+        _require_own_folder(self._path)
+        loop = asyncio.get_running_loop()
+        try:
+            transport, protocol = await loop.create_unix_connection(
+                lambda: asyncio.StreamReaderProtocol(reader), str(self._path)
             )
-        yield _Connection(request, reader, writer)
-    finally:
-        writer.close()
+        except OSError as error:
+            raise _unreachable(self._path, error) from None
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        try:
+            # The folder may have been another one when it was looked at; the kernel knows who listens.
+            if (uid := peer_of(writer.get_extra_info("socket")).uid) != os.getuid():
+                raise EngineUnreachable(
+                    f"who answers at {self._path} is user {uid}, not you ({os.getuid()}): nothing was said to them. "
+                    "Remove the folder, or set CITADEL_HOME to another"
+                )
+            writer.write(request)
+            yield
+        finally:
+            writer.close()
 
 
 def _require_own_folder(socket: Path) -> None:
@@ -244,34 +290,8 @@ def _require_own_folder(socket: Path) -> None:
         require_private(socket.parent)
 
 
-class _Connection:
-    """One request, and what comes back."""
-
-    def __init__(self, request: HttpRequest, reader: _Reader, writer: asyncio.StreamWriter) -> None:
-        self._request: Final = request
-        self.reader: Final = reader
-        self._writer: Final = writer
-
-    async def head(self) -> ResponseHead:
-        """Send the request, and read the head of the answer. Raises EngineUnreachable."""
-        try:
-            self._writer.write(self._request.encode())
-            await self._writer.drain()
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status_line, *lines = head.rstrip().split("\r\n")
-            _version, status, *_reason = status_line.split(" ")
-            pairs = (line.partition(":") for line in lines)
-            return ResponseHead(int(status), {name.strip().lower(): value.strip() for name, _colon, value in pairs})
-        except (OSError, asyncio.IncompleteReadError):
-            raise EngineUnreachable("the engine ended the connection without an answer; its log says why") from None
-        except (ValueError, asyncio.LimitOverrunError):
-            raise EngineUnreachable(_NO_ANSWER) from None
-
-
-def _hangs(socket: Path, for_s: float) -> EngineHangs:
-    return EngineHangs(
-        f"the engine at {socket} has not answered for {for_s:g} s; look at its log, or end it with `citadel stop`"
-    )
+def _hangs(transport: Transport, for_s: float) -> EngineHangs:
+    return EngineHangs(f"the engine {transport.where} has not answered for {for_s:g} s; {transport.remedy}")
 
 
 def _unreachable(socket: Path, error: OSError) -> EngineUnreachable:

@@ -17,14 +17,14 @@ from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
 from engine.service.gate import foreign
-from engine.transport import HttpRequest, exchange, peer_of
+from engine.transport import HttpRequest, UnixSocket, exchange, peer_of
 from engine.wire import STATUS, ErrorBody, error_in, problem_of
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
 
 async def _error(socket: Path, request: HttpRequest) -> tuple[int, str]:
-    head, body = await exchange(socket, request, 5)
+    head, body = await exchange(UnixSocket(socket), request, 5)
     return head.status, msgspec.json.decode(body, type=ErrorBody).error.message
 
 
@@ -65,7 +65,9 @@ async def test_a_client_of_another_version_is_told_both_versions(remote: RemoteE
 async def test_a_client_of_another_version_can_still_stop_the_engine(
     scripted: ScriptedEngine, remote: RemoteEngine, paths: Paths
 ) -> None:
-    head, _body = await exchange(paths.socket, HttpRequest("POST", "/v1/stop", headers={"Citadel-Protocol": "99"}), 5)
+    head, _body = await exchange(
+        UnixSocket(paths.socket), HttpRequest("POST", "/v1/stop", headers={"Citadel-Protocol": "99"}), 5
+    )
     assert head.status == 200
     assert scripted.stopped
 
