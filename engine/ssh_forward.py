@@ -191,14 +191,14 @@ async def _started(*arguments: str, output: int = asyncio.subprocess.DEVNULL) ->
             stdout=output,
             stderr=pipe,
             start_new_session=True,  # Ctrl+C in the terminal is for us, not for it
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     except OSError as error:
         raise EngineUnreachable(f"ssh can't be started here: {error.strerror}; install an OpenSSH client") from None
     return _Ssh(process)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Also where that is killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

@@ -1,11 +1,15 @@
-"""Ray as it must be run for a fleet of a few boxes: its settings, its ports, its command lines.
-
-Kept apart: imports no ray, so that who only starts it, or looks at it, does not wait for that.
-"""
+"""Ray as it must be run for a fleet of a few boxes: its settings, its ports, its command line, and what is refused before
+anything starts. Imports no ray: who only starts it, or looks at it, need not wait, and a driver's settings must come first."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import platform
+import stat
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -13,18 +17,24 @@ from msgspec import Struct
 
 from engine.api import EngineError
 from engine.core.names import BoxName
-from engine.paths import Paths
+from engine.core.serialization import Undecodable, from_json, to_readable_json
+from engine.paths import Paths, make_folders, require_private
+from engine.whole_file import read_whole, write_whole
 
 RAY_VERSION: Final = "2.60.0"
 """The one that was tested; all boxes need the same."""
 RESOURCE: Final = "citadel:{box}"
 """What a box's own raylet alone has, and the name of its agent."""
 FIRST_PORT: Final = 26400
-WORKER_PORTS: Final = 40
-"""For agents and drivers; one after the other has a few of them."""
+"""Of the head's control store; a box uses so many from its first on:"""
+PORTS: Final = 50
+INSTALL: Final = "{python} -m pip install ray=={ray}"
 
-_TEMPORARY_BYTES: Final = 40
-"""Of the path of Ray's temporary folder: its sockets lie 65 bytes deeper, and a socket's path may have 107."""
+_FIRST_WORKER: Final = 10
+_DEEPEST: Final = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+"""What Ray puts behind its temporary folder for a socket, whose path may have 107 bytes."""
+_SOCKET_BYTES: Final = 107
+_MOST_BYTES: Final = 1 << 16
 _STORE_BYTES: Final = 80_000_000
 """The least that Ray's object store may have; nothing of ours needs it."""
 
@@ -52,6 +62,10 @@ class Membership(Struct, frozen=True):
         """Whether nobody else can reach it."""
         return ipaddress.ip_address(self.address).is_loopback
 
+    @property
+    def ports(self) -> range:
+        return range(self.first_port, self.first_port + PORTS)
+
 
 class RayFolder:
     """Where a box keeps what its Ray needs; nobody else may enter."""
@@ -68,6 +82,98 @@ class RayFolder:
         self.store: Final = self.path / "gcs"
         """What the head's control store knows; of the head alone."""
         self.temporary: Final = paths.run / "ray"
+
+    def read(self) -> Membership | None:
+        """This box's part; None where it is in no fleet's Ray. Raises FleetRefused for what can't be read."""
+        try:
+            return from_json(read_whole(self.membership, _MOST_BYTES), Membership)
+        except FileNotFoundError:
+            return None
+        except (OSError, Undecodable) as error:
+            raise FleetRefused(
+                f"{self.membership} can't be read ({error}); `citadel fleet leave` and join anew"
+            ) from error
+
+    def write(self, membership: Membership) -> None:
+        """Raises OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(self.membership, to_readable_json(membership))
+
+
+def versions() -> dict[str, str]:
+    """What all boxes must have alike; of Ray nothing where it is not installed. Loads none of it."""
+    try:
+        installed = version("ray")
+    except PackageNotFoundError:
+        installed = ""
+    return {"ray": installed, "python": platform.python_version()}
+
+
+def wrong_versions(theirs: dict[str, str], whose: str, python: str = sys.executable) -> Iterator[str]:
+    """Why a box's Ray would not do beside this box's, in words."""
+    if theirs.get("ray") != RAY_VERSION:
+        found = theirs.get("ray") or "none"
+        install = INSTALL.format(python=python, ray=RAY_VERSION)
+        yield f"{whose} needs Ray {RAY_VERSION} and has {found}: install it there with `{install}`"
+    if theirs.get("python") != platform.python_version():
+        yield f"{whose} has Python {theirs.get('python')}, this box {platform.python_version()}: Ray takes equal ones alone"
+
+
+def check_address(address: str) -> None:
+    """Raises FleetRefused for one that is none, or that the world may reach: who gets in can run programs."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        raise FleetRefused(
+            f"{address} is no IP address; give the one by which the other boxes reach this one"
+        ) from None
+    if found.is_global or found.is_unspecified or found.is_multicast:
+        raise FleetRefused(
+            f"{address} can be reached from everywhere; give a private one, as of a home network or of WireGuard"
+        )
+
+
+def checked_membership(paths: Paths) -> Membership:
+    """This box's part in a fleet's Ray, once nothing is known that would keep it from running, or open it to others. Raises
+    FleetRefused."""
+    folder = RayFolder(paths)
+    membership = folder.read()
+    if membership is None:
+        raise FleetRefused(
+            "this box is in no fleet's Ray; `citadel fleet init` begins one, `citadel fleet add` on its head joins"
+        )
+    if wrong := next(wrong_versions(versions(), "this box"), ""):
+        raise FleetRefused(wrong)
+    check_address(membership.address)
+    require_private(folder.path)
+    for secret in (folder.token, folder.key, folder.certificate, folder.ca):
+        _check_secret(secret)
+    if len(os.fsencode(folder.temporary)) + len(_DEEPEST) > _SOCKET_BYTES:
+        raise FleetRefused(
+            f"{folder.temporary} is too long for Ray's sockets; set CITADEL_HOME to a folder with a shorter path"
+        )
+    make_folders(paths)
+    return membership
+
+
+def _check_secret(file: Path) -> None:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise FleetRefused(
+            f"Ray is not started without {file}: {error.strerror}. `citadel fleet add` gives a box its own"
+        ) from None
+    if stat.S_IMODE(found.st_mode) & 0o077 or not found.st_size:
+        raise FleetRefused(
+            f"Ray is not started: {file} is empty or open to other users. Close it with: chmod 600 {file}"
+        )
+
+
+def become_driver(paths: Paths) -> Membership:
+    """Give this process what a driver of Ray's needs; ray must not have been imported yet. Raises FleetRefused."""
+    membership = checked_membership(paths)
+    os.environ |= environment(membership, RayFolder(paths))
+    return membership
 
 
 def environment(membership: Membership, folder: RayFolder) -> dict[str, str]:
@@ -99,7 +205,7 @@ def environment(membership: Membership, folder: RayFolder) -> dict[str, str]:
     }
 
 
-def start_command(ray: Path, membership: Membership, folder: RayFolder) -> list[str]:
+def start_command(membership: Membership, folder: RayFolder) -> list[str]:
     """`ray start` for a box: in the foreground, with fixed ports."""
     first = membership.first_port
     role = (
@@ -114,11 +220,11 @@ def start_command(ray: Path, membership: Membership, folder: RayFolder) -> list[
         "dashboard-agent-grpc-port": first + 4,
         "dashboard-agent-listen-port": first + 5,
         "metrics-export-port": first + 6,
-        "min-worker-port": first + 10,
-        "max-worker-port": first + 9 + WORKER_PORTS,
+        "min-worker-port": first + _FIRST_WORKER,
+        "max-worker-port": first + PORTS - 1,
     }
     return [
-        *(str(ray), "start", "--block", *role),
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", *role),
         *(f"--{name}={port}" for name, port in ports.items()),
         f"--node-ip-address={membership.address}",
         f'--resources={{"{RESOURCE.format(box=membership.box)}":1}}',

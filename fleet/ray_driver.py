@@ -4,6 +4,7 @@ would hold up while its head does not answer."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -15,12 +16,24 @@ from ray.exceptions import RayError
 from engine.api import EngineUnreachable
 from engine.core.names import BoxName
 from fleet.ray_agent import Agent
-from fleet.ray_cluster import RESOURCE
+from fleet.ray_cluster import RESOURCE, Membership
 
 NAMESPACE: Final = "citadel"
 _SHARE: Final = 0.001
 _AT_ONCE: Final = 1000
 """Requests that an agent carries side by side."""
+
+
+def attach(membership: Membership) -> None:
+    """Make this process, which has `become_driver`'s settings, a driver of the fleet's Ray by this box's raylet. Raises what Ray
+    raises, after some time."""
+    ray.init(
+        address=membership.head,
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _node_ip_address=membership.address,
+    )
 
 
 class RayDriver:

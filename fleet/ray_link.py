@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from functools import cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ from engine.client import EngineClient
 from engine.core.names import BoxName
 from fleet.links import ANSWERS_WITHIN_S, NodeLink
 from fleet.ray_agent import LAST, LOST, MORE
-from fleet.ray_driver import RayDriver
+from fleet.ray_cluster import Membership
+from fleet.ray_driver import RayDriver, attach
 
 _log: Final = logging.getLogger(__name__)
 
@@ -30,9 +32,15 @@ class RayLink(EngineClient):
 
 
 @contextlib.asynccontextmanager
-async def link_over_ray(box: BoxName, driver: RayDriver, socket: str = "") -> AsyncIterator[NodeLink]:
-    """The engine of a box where Ray runs."""
-    yield RayLink(box, driver, socket)
+async def link_over_ray(box: BoxName, membership: Membership, socket: str = "") -> AsyncIterator[NodeLink]:
+    """The engine of a box whose Ray, as this box's own, has joined the fleet's."""
+    yield RayLink(box, _driver(membership), socket)
+
+
+@cache
+def _driver(membership: Membership) -> RayDriver:
+    """The one of this process."""
+    return RayDriver(partial(attach, membership))
 
 
 class _ByAgent:

@@ -18,6 +18,7 @@ from typing import Final
 
 from engine.api import PROTOCOL, EngineError, Hello
 from engine.clock import SystemClock
+from engine.core.names import BoxName
 from engine.lock import EngineLock, sole_engine
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from engine.prompt_loop import keep_loop_prompt
@@ -27,6 +28,7 @@ from engine.version import VERSION
 from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
 from fleet.links import NodeLink, link_over_ssh, link_to_socket
+from fleet.ray_cluster import become_driver
 from fleet.settings import BoxEntry, FleetSettings, load_fleet
 
 _log: Final = logging.getLogger("fleet")
@@ -78,11 +80,19 @@ async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
 
 def _boxed(settings: FleetSettings, own: Paths) -> Sequence[Boxed]:
     return [
-        Boxed(name, partial(_link, entry, own), entry.drained, entry.address) for name, entry in settings.boxes.items()
+        Boxed(name, partial(_link, name, entry, own), entry.drained, entry.address)
+        for name, entry in settings.boxes.items()
     ]
 
 
-def _link(entry: BoxEntry, own: Paths) -> AbstractAsyncContextManager[NodeLink]:
+def _link(name: BoxName, entry: BoxEntry, own: Paths) -> AbstractAsyncContextManager[NodeLink]:
+    """Raises FleetRefused for a box beyond Ray where this one has none."""
+    if entry.ray is not None:
+        membership = become_driver(own)
+        # Only now: it is imported where a box is reached by it, and reads its settings once.
+        from fleet.ray_link import link_over_ray
+
+        return link_over_ray(name, membership, entry.socket or "")
     if entry.ssh is not None:
         return link_over_ssh(entry.ssh, own, entry.socket or "")
     return link_to_socket(own.socket if entry.socket is None else Path(entry.socket))

@@ -35,7 +35,7 @@ SocketPath = Annotated[
 
 
 class BoxEntry(Struct, frozen=True):
-    """A box of the file. With neither `ssh` nor `socket` it is this user's own engine on this machine."""
+    """A box of the file. With none of `ssh`, `ray` and `socket` it is this user's own engine on this machine."""
 
     ssh: HostName | None = None
     """The machine, as the user's ssh knows it."""
@@ -43,11 +43,18 @@ class BoxEntry(Struct, frozen=True):
     """Of its engine, where that is not in its usual place."""
     drained: bool = False
     """Whether it is to take nothing new."""
+    ray: HostName | None = None
+    """The machine, as the user's ssh knows it, whose engine is reached through Ray; by ssh it is only set up and looked at."""
+
+    @property
+    def engine(self) -> str:
+        """Two boxes with the same would be one engine twice."""
+        return f"{self.ssh or self.ray or ''} {self.socket or ''}".strip()
 
     @property
     def address(self) -> str:
-        """Two boxes with one address would be one engine twice."""
-        return f"{self.ssh or ''} {self.socket or ''}".strip()
+        """By which way to which engine."""
+        return f"{'ray ' if self.ray else ''}{self.engine}"
 
 
 class FleetSettings(Struct, frozen=True):
@@ -99,17 +106,21 @@ def _wrong_boxes(boxes: Mapping[Any, Any], at: Place) -> Iterator[Problem]:
     if not boxes:
         yield Problem(at, "the fleet has no box", _EXAMPLE)
     yield from _given_twice(boxes, at)
-    addresses: dict[str, object] = {}
+    engines: dict[str, object] = {}
     for name, entry in boxes.items():
         if not (isinstance(name, str) and is_box_name(name)):
             yield Problem(at, f"{given(name)} as a box's name", BOX_NAME_RULE)
         found = list(differences({} if entry is None else entry, BoxEntry, at.child(name)))
         yield from found
         if not found:
-            address = converted(without_nulls(entry or {}), BoxEntry).address
-            if address in addresses:
-                yield Problem(at.child(name), f"it is the same engine as {addresses[address]}", "another ssh or socket")
-            addresses.setdefault(address, name)
+            box = converted(without_nulls(entry or {}), BoxEntry)
+            if box.ssh and box.ray:
+                yield Problem(at.child(name), "it has two ways", "ssh alone, or ray alone")
+            if box.engine in engines:
+                yield Problem(
+                    at.child(name), f"it is the same engine as {engines[box.engine]}", "another ssh or socket"
+                )
+            engines.setdefault(box.engine, name)
 
 
 def _wrong_models(models: Mapping[Any, Any], boxes: Collection[Any], at: Place) -> Iterator[Problem]:

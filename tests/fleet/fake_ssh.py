@@ -1,5 +1,5 @@
-"""Stands for `ssh` on a test's PATH, for hosts that are folders of this machine beneath $FAKE_HOSTS: CITADEL_HOME there is the
-folder. Forwards one Unix socket to another, or runs a command; says what OpenSSH says where it can do neither."""
+"""Stands for `ssh` on a test's PATH, for hosts that are folders of this machine beneath $FAKE_HOSTS, which is CITADEL_HOME and
+HOME there. Forwards one Unix socket to another, or runs a command; says what OpenSSH says where it can do neither."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"ssh: Could not resolve hostname {host}: Name or service not known\n")
         return 255
     if command:
-        return subprocess.run(["sh", "-c", *command], env={**os.environ, "CITADEL_HOME": str(home)}).returncode
+        return subprocess.run(
+            ["sh", "-c", *command], env={**os.environ, "CITADEL_HOME": str(home), "HOME": str(home)}
+        ).returncode
     (home / "ssh.pid").write_text(f"{os.getpid()}\n")
     near, _, far = options[options.index("-L") + 1].partition(":")
     asyncio.run(_forward(near, far))

@@ -34,6 +34,16 @@ def test_boxes_come_in_the_order_of_the_file_with_how_each_is_reached(tmp_path: 
     assert settings.rules == Rules()
 
 
+def test_a_box_has_one_way_and_is_one_engine_by_whatever_way(tmp_path: Path) -> None:
+    assert _load(tmp_path, "boxes: {a: {}, b: {ray: b}}\n").boxes["b"] == BoxEntry(ray="b")
+    assert BoxEntry(ray="b").address != BoxEntry(ssh="b").address
+    said = "boxes: {a: {ssh: x, ray: x}, b: {ray: c}, c: {ssh: c}}\n"
+    assert [problem.partition(";")[0] for problem in _problems(tmp_path, said)] == [
+        "fleet.yaml: boxes.a: it has two ways",
+        "fleet.yaml: boxes.c: it is the same engine as b",
+    ]
+
+
 def test_order_and_what_may_be_where_are_the_operators(tmp_path: Path) -> None:
     said = "boxes: {a: {}, b: {ssh: b}}\norder: [b, a]\nmodels:\n  phi-3-mini: {only: [b]}\n  bge-base: {order: [a]}\n"
     settings = _load(tmp_path, said)
@@ -54,7 +64,7 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
         "'Box1' is given as a box's name; allowed: 1 to 32 of a-z 0-9 - starting with a letter",
         "boxes.b.ssh: '-oProxyCommand=x' is given; allowed: what ssh calls the machine",
         "boxes.c.socket: 'run/engine.sock' is given; allowed: the absolute path",
-        "boxes.d.drainde: there is no such key; allowed: ssh, socket, drained; did you mean drained?",
+        "boxes.d.drainde: there is no such key; allowed: ssh, socket, drained, ray; did you mean drained?",
         "order: there is no box e; allowed: Box1, b, c, d",
         "order: b is given more than once",
         "'no name' is given as a model's name",
