@@ -22,7 +22,7 @@ from fleet.ray_cluster import RayFolder, checked_membership, environment, start_
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 15.0
 _WELL_S: Final = 60.0
-"""Who ran for so long was well: the next one is started at once."""
+"""Who ran for so long was well: the next one is started soon."""
 _ENDS_WITHIN_S: Final = 15.0
 
 _log: Final = logging.getLogger("fleet.ray")
@@ -49,8 +49,10 @@ async def _keep_running() -> None:
     while not ending.is_set():
         since_s = time.monotonic()
         await _run_once(ending)
-        pause_s = _FIRST_PAUSE_S if time.monotonic() - since_s > _WELL_S else min(2 * pause_s, _LONGEST_PAUSE_S)
-        await _either(ending, asyncio.sleep(0 if ending.is_set() else pause_s))
+        if time.monotonic() - since_s > _WELL_S:
+            pause_s = _FIRST_PAUSE_S
+        await _either(ending, asyncio.sleep(pause_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 async def _run_once(ending: asyncio.Event) -> None:

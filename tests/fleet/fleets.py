@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from engine.api import PROTOCOL, EngineAPI, EngineUnreachable, Event, Hello, Snapshot
 from engine.clock import Clock, SystemClock
@@ -146,6 +146,12 @@ class Line:
             await asyncio.gather(asked, broken, return_exceptions=True)
 
 
+class Reached(Protocol):
+    """A box of a fleet."""
+
+    def open(self) -> AbstractAsyncContextManager[NodeLink]: ...
+
+
 class At(NamedTuple):
     """A box whose engine listens at a socket."""
 
@@ -160,7 +166,7 @@ async def _nothing() -> None: ...
 
 @contextlib.asynccontextmanager
 async def fleet_of(
-    lines: Mapping[BoxName, Line | At], clock: Clock | None = None, rules: Rules | None = None, seed: int = 1
+    lines: Mapping[BoxName, Reached], clock: Clock | None = None, rules: Rules | None = None, seed: int = 1
 ) -> AsyncIterator[FleetEngine]:
     """A fleet of these boxes, in this order, that has heard each of them that answers."""
     clock = clock or SystemClock()

@@ -19,7 +19,6 @@ from fleet.operations import main
 from fleet.ray_cluster import (
     FIRST_PORT,
     RAY_VERSION,
-    FleetRefused,
     Membership,
     RayFolder,
     check_address,

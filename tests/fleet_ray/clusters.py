@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import socket
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psutil
 import ray
 from ray.cluster_utils import Cluster
 
 from engine.paths import Paths, find_paths
-from fleet.ray_driver import NAMESPACE, RayDriver
+from fleet.links import NodeLink
+from fleet.ray_cluster import Membership
+from fleet.ray_driver import RayDriver, attach
 from fleet.ray_link import RayLink
 
 NAMES: Final = ("box1", "box2", "box3")
 _SMALL: Final = {"num_cpus": 0, "object_store_memory": 80_000_000}
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 class Boxes:
     """A head and three raylets, one for each box; engines are the tests' own, at `paths`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder: Final = folder
-        self.driver: Final = RayDriver(self._attach)
+    def __init__(self, folder: Path, head: Membership) -> None:
+        self.folder: Final = folder
+        """Of the head, as its CITADEL_HOME."""
+        self.head: Final = head
+        self.driver: Final = RayDriver(partial(attach, head))
         self._raylets: Final[dict[str, Any]] = {}
 
     def __enter__(self) -> Boxes:
         # A port of its own choice would be another one after a restart.
-        head = {**_SMALL, "gcs_server_port": _free_port(), "include_dashboard": False, "no_monitor": True}
+        head = {**_SMALL, "gcs_server_port": self.head.first_port, "include_dashboard": False, "no_monitor": True}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for box in NAMES:
             self.start_raylet(box)
@@ -47,13 +48,9 @@ class Boxes:
         ray.shutdown()
         self._cluster.shutdown()
 
-    @property
-    def address(self) -> str:
-        return str(self._cluster.address)
-
     def paths(self, box: str) -> Paths:
         """Of the engine of `box`."""
-        return find_paths({"CITADEL_HOME": str(self._folder / box)})
+        return find_paths({"CITADEL_HOME": str(self.folder / box)})
 
     def link(self, box: str) -> RayLink:
         return RayLink(box, self.driver, str(self.paths(box).socket))
@@ -81,5 +78,13 @@ class Boxes:
         connections = (each for child in children for each in child.net_connections("tcp"))
         return [(str(each.laddr.ip), int(each.laddr.port)) for each in connections if each.status == psutil.CONN_LISTEN]
 
-    def _attach(self) -> None:
-        ray.init(address=self.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+
+class RayLine(NamedTuple):
+    """A box for a fleet of tests."""
+
+    boxes: Boxes
+    box: str
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[NodeLink]:
+        yield self.boxes.link(self.box)

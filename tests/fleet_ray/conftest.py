@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,22 +13,39 @@ from typing import Final
 import pytest
 
 from engine.paths import find_paths
-from fleet.ray_cluster import Membership, RayFolder, environment
+from fleet.certificates import make_authority, make_certificate
+from fleet.ray_cluster import Membership, RayFolder, become_driver
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def begun(home: Path, box: str = "head") -> Membership:
+    """A head on loopback, with a token and certificates."""
+    folder, port = RayFolder(find_paths({"CITADEL_HOME": str(home)})), _free_port()
+    folder.path.mkdir(mode=0o700, parents=True)
+    folder.token.write_text(secrets.token_hex(32))
+    folder.token.chmod(0o600)
+    make_authority(folder.ca, folder.ca_key)
+    make_certificate("127.0.0.1", folder.certificate, folder.key, (folder.ca, folder.ca_key))
+    membership = Membership(box, "127.0.0.1", f"127.0.0.1:{port}", port)
+    folder.write(membership)
+    return membership
+
 
 if not os.environ.get("FLEET_RAY"):  # by `make fleet`: it takes the extra, and half a minute for the cluster alone
     collect_ignore_glob = ["test_*.py"]
 else:
-    # Before any import of ray, which reads these once.
     _FOLDER: Final = tempfile.TemporaryDirectory(prefix="fleet-")
-    _RAY: Final = RayFolder(find_paths({"CITADEL_HOME": _FOLDER.name}))
-    _RAY.path.mkdir(parents=True)
-    _RAY.token.write_text(secrets.token_hex(32))
-    _RAY.token.chmod(0o600)
-    os.environ |= environment(Membership("head", "127.0.0.1", "127.0.0.1:26400"), _RAY) | {"RAY_USE_TLS": "0"}
+    begun(Path(_FOLDER.name))
+    # Before any import of ray, which reads its settings once.
+    _HEAD: Final = become_driver(find_paths({"CITADEL_HOME": _FOLDER.name}))
 
     from tests.fleet_ray.clusters import Boxes
 
     @pytest.fixture(scope="session")
     def boxes() -> Iterator[Boxes]:
-        with Boxes(Path(_FOLDER.name)) as made:
+        with Boxes(Path(_FOLDER.name), _HEAD) as made:
             yield made

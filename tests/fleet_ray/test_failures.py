@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from engine.api import Done, EngineUnreachable, Hello, Updated
+from engine.api import Done, EngineUnreachable, Hello, Snapshot, Updated
 from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
 from engine.core.records import Switch
@@ -22,8 +22,10 @@ from engine.core.state import State
 from engine.core.tasks import Generate
 from engine.paths import Paths
 from engine.transport import NoEngine
+from tests.fleet import fleets
+from tests.fleet.fleets import fleet_of
 from tests.fleet_ray import far_driver
-from tests.fleet_ray.clusters import NAMES, Boxes
+from tests.fleet_ray.clusters import NAMES, Boxes, RayLine
 from tests.runtime.live_engines import Box, scripted_engine
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
@@ -66,6 +68,10 @@ async def refused(question: Callable[[], Awaitable[object]]) -> str:
             return str(error)
 
 
+def all_stand(standing: str) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: {box.standing for box in snapshot.boxes.values()} == {standing}
+
+
 async def until(box: Box, holds: Callable[[State], bool]) -> None:
     async for event in box.engine.events():
         if isinstance(event, Updated) and holds(event.snapshot.state):
@@ -103,7 +109,7 @@ async def test_a_run_whose_fleet_service_is_killed_ends_at_the_engine(boxes: Box
     async with served(boxes.paths("box1")) as box:
         await boxes.link("box1").submit(Submission("fleet-1", Load(WRITER, "gpu0")))
         box.spawner.workers["gpu0"].may_finish.clear()
-        service = await far_driver.started(boxes.address, str(boxes.paths("box1").socket), WRITER)
+        service = await far_driver.started(str(boxes.folder), str(boxes.paths("box1").socket), WRITER)
         assert any(resident.leases for resident in (await box.engine.snapshot()).state.of(WRITER))
         service.kill()
         await service.wait()
@@ -132,16 +138,17 @@ async def test_an_engine_that_is_killed_is_told_in_its_own_words_and_its_agent_f
 
 
 async def test_a_box_whose_raylet_is_killed_holds_up_nobody_and_comes_back_by_its_name(boxes: Boxes) -> None:
-    async with engines(boxes, *NAMES):
-        links = {box: boxes.link(box) for box in NAMES}
-        for link in links.values():
-            await answered(link.hello)
+    async with engines(boxes, *NAMES), fleet_of({box: RayLine(boxes, box) for box in NAMES}) as fleet:
+        await fleets.until(fleet, all_stand("ready"))
         boxes.kill_raylet("box3")
-        assert re.search("of box3 does not answer|on box3 has not answered", await refused(links["box3"].hello))
-        await links["box1"].embed(MODEL, ["a"])
-        await links["box2"].embed(MODEL, ["a"])
+        known = await fleets.until(fleet, lambda snapshot: snapshot.boxes["box3"].standing != "ready")
+        assert {known.boxes[box].standing for box in ("box1", "box2")} == {"ready"}
+        assert len(known.state.devices) == 3 * len(NAMES)  # what it said last is still shown
+        for model in (MODEL, "e5-small"):
+            assert (await fleet.embed(model, ["a"])).device.startswith(("box1/", "box2/"))
+        await fleets.until(fleet, lambda snapshot: snapshot.boxes["box3"].standing == "unreachable")
         boxes.start_raylet("box3")
-        assert isinstance(await answered(links["box3"].hello), Hello)
+        await fleets.until(fleet, all_stand("ready"))
 
 
 async def test_no_request_fails_while_the_control_store_is_killed_and_started_again(boxes: Boxes) -> None:
@@ -169,7 +176,7 @@ async def test_no_request_fails_while_the_control_store_is_killed_and_started_ag
 async def test_who_has_no_token_or_another_is_not_let_in(boxes: Boxes, token: str | None) -> None:
     environment = {name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")}
     given = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    program = f"import ray; ray.init(address={boxes.address!r}, log_to_driver=False); print('let in')"
+    program = f"import ray; ray.init(address={boxes.head.head!r}, log_to_driver=False); print('let in')"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program), env=environment | given, stdout=PIPE, stderr=STDOUT
     )
