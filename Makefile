@@ -11,6 +11,7 @@
 #   make standin      the tests that need a card, and those of its troubles, on a stand-in for two cards (tests/standin);
 #                     with PASCAL=1 on two GT 1030, by the torch that knows them
 #   make clients      OpenAI's, Ollama's, Cohere's and other clients, Prometheus and a storm of requests against a served engine
+#   make fleet        boxes that are reached through Ray, with a real cluster on this machine alone; two minutes
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make run STANDIN=1  the console on the stand-in's two cards of 6 GiB, which are host RAM, with an engine of its own
 #   make clean        remove .venv, .venv-standin* and everything else that can be made again
@@ -33,7 +34,7 @@ STANDIN_VENV := .venv-standin$(if $(filter 1,$(PASCAL)),-pascal)
 STANDIN ?= 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench screenshots gpu-check standin clients clean
+.PHONY: run test check bench screenshots gpu-check standin clients fleet clean
 .ONESHELL:
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
@@ -92,6 +93,10 @@ clients: .venv/.stamp-dev .venv-clients/.stamp
 	@CITADEL_PYTHON="$(CURDIR)/.venv/bin/python" .venv-clients/bin/python -m pytest \
 	    -c tests/clients/pytest.ini --rootdir tests/clients --confcutdir tests/clients tests/clients $(ARGS)
 
+# On loopback alone, with a token and certificates of its own; the cluster ends with the tests.
+fleet: .venv/.stamp-dev .venv/.fleet
+	@FLEET_RAY=1 .venv/bin/python -m pytest --numprocesses 0 tests/fleet_ray $(ARGS)
+
 clean:
 	@rm -rf .venv .venv-clients .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -131,6 +136,12 @@ INSTALL_dev := install 'Citadel and what its tests need' -e '.[dev]'
 	rm .venv/.unfinished
 	if [ '$(PASCAL)' = 1 ]; then touch .venv/.pascal; else rm -f .venv/.pascal; fi
 	printf %s '$(MADE)' > $@
+
+# An extra that only these tests need.
+.venv/.fleet: .venv/.stamp-dev
+	@.venv/bin/python tools/install.py Ray -e '.[fleet]' -c .venv/constraints.txt \
+	    || { echo 'fleet: pip could not install Ray; its reason is above' >&2; exit 1; }
+	touch $@
 
 # Clients pin what they need against each other, not against the engine: they ask over HTTP.
 .venv-clients/.stamp: tests/clients/requirements.txt

@@ -17,7 +17,7 @@ from engine.paths import find_paths
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
-HEAVY = {"torch", "transformers", "pynvml"}
+HEAVY = {"torch", "transformers", "pynvml", "ray"}
 CORE = Path(engine.core.__path__[0])
 
 
@@ -49,8 +49,14 @@ def test_the_consoles_process_never_imports_what_only_workers_need(module: str) 
     assert not _imported_by(f"import {module}") & (HEAVY | {"aiohttp"})
 
 
-@pytest.mark.parametrize("module", ["engine.runtime.engine", "engine.service.__main__"])
-def test_the_engines_process_never_imports_torch(module: str) -> None:
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("engine.runtime.engine", "engine.service.__main__"),
+        *("fleet.service", "fleet.operations", "fleet.joining", "fleet.ray_agent", "fleet.ray_node"),
+    ],
+)
+def test_no_service_and_no_agent_imports_torch_and_ray_comes_with_the_first_box_beyond_it(module: str) -> None:
     assert not _imported_by(f"import {module}") & HEAVY
 
 

@@ -14,6 +14,7 @@ from citadel_tui.cli.engine import attached, engine_paths, our_paths, reached, s
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import tell, why_no_console
 from citadel_tui.cli.parser import Arguments, CommandParser, add_command, add_speaking
+from citadel_tui.cli.setup.fleet import add_setup
 from citadel_tui.text import clean
 from citadel_tui.uncollected import uncollected
 from citadel_tui.words.boxes import fleet_text, no_fleet_text
@@ -44,6 +45,7 @@ def add_arguments(command: CommandParser) -> None:
         add_command(
             actions, "stop", "end the fleet's service; its boxes and their models stay", _add_stop, starts=False
         )
+        add_setup(actions)
         add_speaking(actions)
 
 

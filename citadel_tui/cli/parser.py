@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -176,8 +176,11 @@ class CommandParser(ArgumentParser):
         self.error(f"there is no command {typed!r}; {hint}")
 
 
+SubCommands: TypeAlias = "_SubParsersAction[CommandParser]"
+
+
 def add_command(
-    commands: _SubParsersAction[CommandParser],
+    commands: SubCommands,
     name: str,
     purpose: str,
     declare: Callable[[CommandParser], None],
@@ -197,7 +200,7 @@ def add_command(
     return command
 
 
-def add_speaking(commands: _SubParsersAction[CommandParser]) -> None:
+def add_speaking(commands: SubCommands) -> None:
     """List the commands that speak to an engine, again, for one that they won't start."""
     for name in SPEAK_TO_AN_ENGINE:
         add_command(commands, name, COMMANDS[name], _declare, starts=False).is_repeated = True

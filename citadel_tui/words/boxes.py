@@ -126,5 +126,6 @@ def no_fleet_text(file: Path) -> str:
         return f"the fleet's service does not run; `citadel fleet serve` starts it, on the boxes that {file} lists"
     return (
         f"there is no fleet: {file} lists its boxes and does not exist. Write one, a line for each box with what ssh calls it, "
-        "such as\n  boxes:\n    box1: {}\n    box2: {ssh: alice@box2}\nthen run `citadel fleet serve`"
+        "such as\n  boxes:\n    box1: {}\n    box2: {ssh: alice@box2}\nthen run `citadel fleet serve`;"
+        " `citadel fleet init` begins one on Ray"
     )

@@ -236,3 +236,21 @@ def test_ray_is_not_started_without_its_secrets(
     change(fleet.here)
     with pytest.raises(EngineError, match=words):
         checked_membership(find_paths(os.environ))
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["init", "--address", "8.8.8.8"], "8.8.8.8 can be reached from everywhere"),
+        (["add", "box2", "far", "--python=/no/python"], "boxes are added where `citadel fleet init` was"),
+        (["leave", "box2"], "has no box box2; it has box1"),
+        (["doctor"], "it is in no fleet's Ray; boxes are reached by sockets and ssh"),
+        (["node"], "this box is in no fleet's Ray"),
+    ],
+)
+def test_the_commands_are_citadels(fleet: Fleet, words: list[str], answer: str) -> None:
+    fleet_file(os.environ).parent.mkdir()
+    fleet_file(os.environ).write_text("boxes:\n  box1: {}\n")
+    command = [sys.executable, "-m", "citadel_tui", "fleet", *words]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer in ran.stdout + ran.stderr
