@@ -63,6 +63,10 @@ class Membership(Struct, frozen=True):
         return ipaddress.ip_address(self.address).is_loopback
 
     @property
+    def raylet_port(self) -> int:
+        return self.first_port + 1
+
+    @property
     def ports(self) -> range:
         return range(self.first_port, self.first_port + PORTS)
 
@@ -214,7 +218,7 @@ def start_command(membership: Membership, folder: RayFolder) -> list[str]:
         else [f"--address={membership.head}"]
     )
     ports = {
-        "node-manager-port": first + 1,
+        "node-manager-port": membership.raylet_port,
         "object-manager-port": first + 2,
         "runtime-env-agent-port": first + 3,
         "dashboard-agent-grpc-port": first + 4,

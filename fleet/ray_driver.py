@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -20,13 +21,17 @@ from fleet.ray_cluster import RESOURCE, Membership
 
 NAMESPACE: Final = "citadel"
 _SHARE: Final = 0.001
+_LISTENS_WITHIN_S: Final = 2.0
 _AT_ONCE: Final = 1000
 """Requests that an agent carries side by side."""
 
 
 def attach(membership: Membership) -> None:
     """Make this process, which has `become_driver`'s settings, a driver of the fleet's Ray by this box's raylet. Raises what Ray
-    raises, after some time."""
+    raises, after some time, and OSError at once where either does not listen: it would be waited for."""
+    head, port = membership.head.rsplit(":", 1)
+    for address in ((head, int(port)), (membership.address, membership.raylet_port)):
+        socket.create_connection(address, _LISTENS_WITHIN_S).close()
     ray.init(
         address=membership.head,
         namespace=NAMESPACE,
@@ -43,11 +48,11 @@ class RayDriver:
         self._attach: Final = attach
         self._one_at_a_time: Final = ThreadPoolExecutor(1, "ray")
 
-    async def agent(self, box: BoxName, socket: str) -> ActorHandle[Any]:
-        """The agent of `box`: the one that is there, or a new one. Raises EngineUnreachable, RayError."""
-        return await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, self._found, box, socket)
+    async def agent(self, box: BoxName, engine: str) -> ActorHandle[Any]:
+        """The agent of `box`: the one that is there, or a new one for that socket. Raises EngineUnreachable, RayError."""
+        return await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, self._found, box, engine)
 
-    def _found(self, box: BoxName, socket: str) -> ActorHandle[Any]:
+    def _found(self, box: BoxName, engine: str) -> ActorHandle[Any]:
         try:
             if not ray.is_initialized():
                 self._attach()
@@ -60,5 +65,5 @@ class RayDriver:
         # A call that broke off is never made again by Ray: whether it may be is for its caller to know.
         again = {"max_restarts": -1, "max_task_retries": 0}
         placed = {"num_cpus": 0, "resources": {name: _SHARE}, "max_concurrency": _AT_ONCE}
-        made: ActorHandle[Any] = ray.remote(Agent).options(**kept, **again, **placed).remote(socket)
+        made: ActorHandle[Any] = ray.remote(Agent).options(**kept, **again, **placed).remote(engine)
         return made

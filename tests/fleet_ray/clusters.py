@@ -34,8 +34,9 @@ class Boxes:
         self._raylets: Final[dict[str, Any]] = {}
 
     def __enter__(self) -> Boxes:
-        # A port of its own choice would be another one after a restart.
-        head = {**_SMALL, "gcs_server_port": self.head.first_port, "include_dashboard": False, "no_monitor": True}
+        # Ports of its own choice would be others after a restart.
+        ports = {"gcs_server_port": self.head.first_port, "node_manager_port": self.head.raylet_port}
+        head = {**_SMALL, **ports, "include_dashboard": False, "no_monitor": True}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for box in NAMES:
             self.start_raylet(box)
