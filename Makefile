@@ -12,6 +12,7 @@
 #                     with PASCAL=1 on two GT 1030, by the torch that knows them
 #   make clients      OpenAI's, Ollama's, Cohere's and other clients, Prometheus and a storm of requests against a served engine
 #   make fleet        boxes that are reached through Ray, with a real cluster on this machine alone; two minutes
+#   make fleet-net    the same between network namespaces: links are cut, power goes; takes root, three minutes
 #   make run PASCAL=1 the same with the last torch for cards before Turing, such as the GT 1030; it stays until PASCAL=0
 #   make run STANDIN=1  the console on the stand-in's two cards of 6 GiB, which are host RAM, with an engine of its own
 #   make clean        remove .venv, .venv-standin* and everything else that can be made again
@@ -34,7 +35,7 @@ STANDIN_VENV := .venv-standin$(if $(filter 1,$(PASCAL)),-pascal)
 STANDIN ?= 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench screenshots gpu-check standin clients fleet clean
+.PHONY: run test check bench screenshots gpu-check standin clients fleet fleet-net clean
 .ONESHELL:
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
@@ -96,6 +97,11 @@ clients: .venv/.stamp-dev .venv-clients/.stamp
 # On loopback alone, with a token and certificates of its own; the cluster ends with the tests.
 fleet: .venv/.stamp-dev .venv/.fleet
 	@FLEET_RAY=1 .venv/bin/python -m pytest --numprocesses 0 tests/fleet_ray $(ARGS)
+
+fleet-net: .venv/.stamp-dev .venv/.fleet
+	@[ "$$(id -u)" = 0 ] || { echo 'fleet-net: network namespaces take root' >&2; exit 1; }
+	FLEET_RAY=1 FLEET_NET=1 .venv/bin/python -m pytest --numprocesses 0 -o log_cli=true -o log_cli_level=INFO \
+	    tests/fleet_ray/test_network.py $(ARGS)
 
 clean:
 	@rm -rf .venv .venv-clients .venv-standin .venv-standin-pascal build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

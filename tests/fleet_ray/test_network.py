@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Network(NamedTuple):
-    """The hosts, and their fleet as its service shows it. How long things took is logged: `-o log_cli=true -o log_level=INFO`."""
+    """The hosts, and their fleet as its service shows it. How long things took is logged."""
 
     hosts: Hosts
     fleet: RemoteEngine
