@@ -118,7 +118,7 @@ class Chosen(Router):
 
     def tell(self, box: Box, is_open: bool, now_s: float) -> None:
         """The box has fallen silent, or is back."""
-        self._members[box.name] = replace(self._members[box.name], is_open=is_open)
+        self._members[box.name] = replace(self._members[box.name], is_ready=is_open)
         self.view.join(self._members)
         if is_open:
             self.view.heard(box.name, self.boxes.digest(box, now_s), now_s)

@@ -30,13 +30,14 @@ from engine.core.insight.request_figures import LISTED_REQUESTS, RequestsUnderWa
 from engine.core.model_names import model_meant, unknown_model
 from engine.core.names import BoxName, DeviceId, ModelName, within_box
 from engine.core.plans import Plan, Refusal
-from engine.core.proposals import Proposal, Wish
+from engine.core.proposals import Drain, Proposal, Wish
 from engine.core.records import Record
 from engine.core.tasks import KIND_OF, RunEvent, Task, beyond_bounds
 from engine.runtime.ending import Ending
 from fleet.answers import merged_change, merged_plan
 from fleet.bids import plans_of, refusals
 from fleet.core.choose import Ask, bid_of, cheapest
+from fleet.draining import drain_proposed
 from fleet.following import Following
 from fleet.links import NodeLink
 from fleet.naming import on
@@ -137,6 +138,8 @@ class FleetEngine(EngineAPI):
     async def propose(self, wish: Wish) -> Proposal | Refusal:
         self._following.refuse_if_ended()
         known = self._sight.known
+        if isinstance(wish, Drain) and (box := self._boxes.get(wish.device)) is not None:
+            return await drain_proposed(box, self._boxes, self._sight, self.plan)
         try:
             wishes = wishes_of(wish, known)
         except Unrouted as unrouted:

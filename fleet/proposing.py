@@ -26,7 +26,7 @@ def wishes_of(wish: Wish, known: Known) -> dict[BoxName, Wish]:
                 raise Unrouted("there is nothing to take back")
             return {max(changed, key=lambda box: changed[box][-1].at_s): wish}
         case Rebalance() | Pack():
-            return dict.fromkeys(known.ready, wish)
+            return {box: wish for box in known.ready if box not in known.drained}
 
 
 def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Known) -> Proposal | Refusal:

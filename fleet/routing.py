@@ -6,7 +6,7 @@ is only to be loaded somewhere may go to any box, and is put out to bid (`bidder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 from msgspec import Struct
@@ -39,6 +39,8 @@ class Known(Struct, frozen=True):
     """Of each box that was ever heard, in the operator's order, as the box calls its devices."""
     ready: Sequence[BoxName]
     """Those that may be asked now."""
+    drained: Collection[BoxName] = ()
+    """Those where nothing may be loaded any more."""
 
 
 class Part(Struct, frozen=True):
@@ -103,6 +105,16 @@ def box_meant(device: DeviceId, known: Known) -> BoxName:
     raise Unrouted(f"there is no device {device}", f"the devices are {devices or 'none that is known yet'}")
 
 
+def _open_box(device: DeviceId, known: Known) -> BoxName:
+    """The box of a device on which something is to be loaded. Raises Unrouted."""
+    box = box_meant(device, known)
+    if box in known.drained:
+        raise Unrouted(
+            f"{box} is drained: it takes nothing new", f"`citadel fleet undrain {box}` first, or another box"
+        )
+    return box
+
+
 def within_of(command: Command, known: Known) -> Command:
     """The command as the boxes of its devices call them."""
     for single in singles_of(command):
@@ -119,12 +131,14 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
         case Evict(device=None):
             boxes = _reachable(model, _everywhere(model, known), known)
             return Route(tuple(Part(box, single) for box in boxes or _first(model, known)))
-        case Load(device=str(device), also=True) | Evict(device=device) | SetPin(device=str(device)):
+        case Evict(device=device):
             assert device is not None
-            box = box_meant(device, known)
+            return Route((Part(box_meant(device, known), replace(single, device=within_box(device))),))
+        case Load(device=str(device), also=True) | SetPin(device=str(device)):
+            box = _open_box(device, known)
             return Route((Part(box, replace(single, device=within_box(device))),))
         case Load(device=str(device), also=False) | Move(device=device):
-            box = box_meant(device, known)
+            box = _open_box(device, known)
             if box in _everywhere(model, known):  # a matter of that box alone: copies elsewhere stay
                 return Route((Part(box, replace(single, device=within_box(device))),))
             others = tuple(Part(other, Evict(model)) for other in here)

@@ -28,13 +28,14 @@ class Sight:
     def known(self) -> Known:
         """All boxes that were ever heard."""
         states = {name: box.snapshot.state for name, box in self._boxes.items() if box.snapshot is not None}
-        return Known(states, [name for name in states if self._boxes[name].standing == "ready"])
+        ready = [name for name in states if self._boxes[name].standing == "ready"]
+        return Known(states, ready, [name for name in states if self._boxes[name].drained])
 
     def stood(self, box: Box) -> None:
         """It came, went, or is drained; or its catalog may have changed."""
         members = {name: known for name, known in self._members.items() if name in self._boxes}
         if box.snapshot is not None and box.name in self._boxes:
-            members[box.name] = member_of(box.snapshot.state, box.is_open)
+            members[box.name] = member_of(box.snapshot.state, is_ready=box.standing == "ready", is_drained=box.drained)
         if members != self._members:
             self._members = members
             self.view.join(members)
@@ -51,7 +52,8 @@ class Sight:
         boxes = [name for name in self.view.open_boxes if rule is None or rule.only is None or name in rule.only]
         return [name for name in boxes if (said := self._boxes[name].snapshot) and model in said.state.models]
 
-    def bidders(self, model: ModelName) -> list[BoxName]:
+    def bidders(self, model: ModelName, without: frozenset[BoxName] = frozenset()) -> list[BoxName]:
         """The boxes that are asked what a command for the model would cost them, five at most, the likeliest first."""
-        likely = (*self.view.with_slab(model)[-1:], *self.view.homes(model), *self.having(model))
-        return list(dict.fromkeys(likely))[:MOST_ASKED]
+        with_slab = [box for box in self.view.with_slab(model) if box in self.view.open_boxes]
+        likely = (*with_slab[-1:], *self.view.homes(model, without), *self.having(model))
+        return [box for box in dict.fromkeys(likely) if box not in without][:MOST_ASKED]

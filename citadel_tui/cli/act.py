@@ -219,7 +219,7 @@ def device_of(command: Command) -> DeviceId | None:
 async def carried_out(engine: RemoteEngine, plan: Plan, teller: Teller, *, now: bool) -> Exit:
     """Have the agreed `plan` carried out, `now` with the end of the runs that are in its way. Asks again when it has changed
     meanwhile, unless everything was agreed to."""
-    while isinstance(answer := await _submitted(engine, plan, now=now), Changed):
+    while isinstance(answer := await submitted(engine, plan, now=now), Changed):
         tell("the plan has changed in the meantime; nothing was done yet")
         plan = answer.plan
         if not teller.is_agreed(plan):
@@ -227,7 +227,7 @@ async def carried_out(engine: RemoteEngine, plan: Plan, teller: Teller, *, now: 
     return teller.answered(answer)
 
 
-async def _submitted(engine: RemoteEngine, plan: Plan, *, now: bool) -> Answer:
+async def submitted(engine: RemoteEngine, plan: Plan, *, now: bool) -> Answer:
     """The answer; an interrupted wait takes the command back."""
     submission = Submission(str(uuid.uuid4()), plan.command, confirmed=plan.effects, now=now)
     watching = asyncio.create_task(_show_progress(engine, submission.id))

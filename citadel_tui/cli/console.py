@@ -41,6 +41,7 @@ def add_arguments(command: CommandParser) -> None:
         actions = command.add_subparsers(title="commands", metavar="COMMAND", dest="action")
         about = "take up what fleet.yaml says now, as `drained: true`, and the catalogs of all boxes"
         add_command(actions, "reload", about, _add_reload, starts=False)
+        add_command(actions, "undrain", "let a drained box take what comes again", _add_undrain, starts=False)
         add_command(actions, "serve", "run the fleet's service in the foreground", _add_serve, starts=False)
         add_command(
             actions, "stop", "end the fleet's service; its boxes and their models stay", _add_stop, starts=False
@@ -113,6 +114,12 @@ async def _taken_up(arguments: Arguments) -> Exit:
         boxes = (await engine.snapshot()).boxes
     print(f"{fleet_text(boxes)}; {clean(catalog_change_text(change))}")
     return Exit.DONE
+
+
+def _add_undrain(command: CommandParser) -> None:
+    from citadel_tui.cli.drain_box import add_undrain  # only now: it reads YAML
+
+    add_undrain(command)
 
 
 def _add_stop(command: CommandParser) -> None:

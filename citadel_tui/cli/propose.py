@@ -11,11 +11,12 @@ from citadel_tui.cli.engine import at_hand, check_device
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import agreed
 from citadel_tui.cli.parser import Arguments, CommandParser
-from citadel_tui.cli.values import device
+from citadel_tui.cli.values import device, device_or_box
 from citadel_tui.words.labels import labels
 from citadel_tui.words.plans import proposal_text
 from engine.api import Declined, Done
 from engine.client import RemoteEngine
+from engine.core.names import is_device_id, within_box
 from engine.core.plans import Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 from engine.core.serialization import to_json
@@ -35,7 +36,10 @@ def add_arguments(command: CommandParser) -> None:
         case "rebalance":
             command.set_defaults(wish=Rebalance())
         case "drain":
-            command.add_argument("wish", type=_drain, metavar="device")
+            about = (
+                "gpu0, gpu1, …; in a fleet box2/gpu0, or box2 for all that the box has, which then takes nothing new"
+            )
+            command.add_argument("wish", type=_drain, metavar="device", help=about)
         case "pack":
             about = "the one that is cheapest to free when left out"
             command.add_argument("wish", type=_pack, default=Pack(), metavar="device", nargs="?", help=about)
@@ -50,7 +54,7 @@ def add_arguments(command: CommandParser) -> None:
 
 
 def _drain(text: str) -> Drain:
-    return Drain(device(text))
+    return Drain(device_or_box(text))
 
 
 def _pack(text: str) -> Pack:
@@ -63,6 +67,11 @@ def run(arguments: ProposeArguments) -> int:
 
 async def _propose(arguments: ProposeArguments) -> Exit:
     async with at_hand(arguments) as engine:
+        if isinstance(arguments.wish, Drain) and not is_device_id(within_box(arguments.wish.device)):
+            from citadel_tui.cli.drain_box import drain_box  # only now: it reads YAML
+
+            box = arguments.wish.device
+            return await drain_box(engine, box, yes=arguments.yes, now=arguments.now, json=arguments.json)
         if isinstance(arguments.wish, Drain | Pack):
             check_device(await engine.snapshot(), arguments.wish.device)
         proposed = await _proposed(engine, arguments)

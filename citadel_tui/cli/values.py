@@ -104,6 +104,11 @@ def device(text: str) -> str:
     return text
 
 
+def device_or_box(text: str) -> str:
+    """A device's name, or that of a fleet's box."""
+    return text if is_box_name(text) else device(text)
+
+
 def generated_demand(text: str) -> GeneratedDemand:
     """What `--generated` asks for."""
     try:

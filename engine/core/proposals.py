@@ -19,6 +19,7 @@ class Drain(Struct, frozen=True, tag="drain"):
     """Take everything off `device`, to other devices as far as that pays."""
 
     device: DeviceId
+    """In a fleet also a box's name: its commands are then carried out one by one, and the box is told to take nothing new."""
 
 
 class Pack(Struct, frozen=True, tag="pack"):

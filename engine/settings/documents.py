@@ -36,13 +36,12 @@ def read_json(path: Path, problems: list[Problem]) -> object:
 
 def json_in(text: str, file: str, problems: list[Problem]) -> object:
     """The document that `text` is, which stands in `file`; None after adding to `problems` when it is none."""
-    try:
-        document = _parse_json(text)
-        _check_size(document)
-    except _BadSyntax as error:
-        problems.append(Problem(Place(file), str(error)))
-        return None
-    return document
+    return _in(text, file, _parse_json, problems)
+
+
+def yaml_in(text: str, file: str, problems: list[Problem]) -> object:
+    """The document that `text` is, which stands in `file`; None after adding to `problems` when it is none."""
+    return _in(text, file, _parse_yaml, problems)
 
 
 def without_nulls(document: object) -> object:
@@ -103,6 +102,16 @@ def _read(path: Path, most_bytes: int, parse: Callable[[str], object], problems:
         what = "the file is nested too deeply"
     problems.append(Problem(Place(path.name), what))
     return None
+
+
+def _in(text: str, file: str, parse: Callable[[str], object], problems: list[Problem]) -> object:
+    try:
+        document = parse(text)
+        _check_size(document)
+    except _BadSyntax as error:
+        problems.append(Problem(Place(file), str(error)))
+        return None
+    return document
 
 
 def _parse_json(text: str) -> object:

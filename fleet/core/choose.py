@@ -140,6 +140,8 @@ def _by_preference(view: FleetView, model: ModelName, without: frozenset[BoxName
     places = view.copies(model)
     if without:
         places = [place for place in places if place.box not in without]
+    if view.drained_boxes:
+        places = _undrained(places, view.drained_boxes)
     order = view.order(model)
     if not order:
         return (places,) if places else ()
@@ -147,6 +149,14 @@ def _by_preference(view: FleetView, model: ModelName, without: frozenset[BoxName
     for place in places:
         ranked.setdefault(order.index(place.box) if place.box in order else len(order), []).append(place)
     return [ranked[rank] for rank in sorted(ranked)]
+
+
+def _undrained(places: Sequence[Place], drained: frozenset[BoxName]) -> Sequence[Place]:
+    """The copies on boxes that are not drained; while none of these is ready, those that are ready on drained ones."""
+    staying = [place for place in places if place.box not in drained]
+    if any(place.is_ready for place in staying):
+        return staying
+    return [place for place in places if place.box in drained and place.is_ready] or places
 
 
 def _better_of_two(places: Sequence[Place], random: Random, now_s: float) -> Place:

@@ -8,23 +8,24 @@ from typing import Final
 
 from engine.core.forecast.costs import load_step, load_time, loss_s
 from engine.core.forecast.run_costs import drain_s, queue_s
-from engine.core.names import ModelName
+from engine.core.names import BoxName, ModelName
 from engine.core.state import Resident, State
 from fleet.core.view import Copy, Digest, FleetView, Member
 
-_COMING: Final = ("pending", "loading")
+COMING: Final = ("pending", "loading")
+"""Stages of a copy that is about to be ready."""
 
 
 def digest_of(state: State) -> Digest:
     """Its copies that are ready or coming, and the slabs in its RAM tier that are whole. Devices are named as the box does."""
-    staying = [resident for resident in state.residents if resident.stage in ("ready", *_COMING)]
+    staying = [resident for resident in state.residents if resident.stage in ("ready", *COMING)]
     return Digest(
         tuple(_copy(state, resident) for resident in staying),
         frozenset(slab.model for slab in state.ram.slabs if slab.stage == "kept"),
     )
 
 
-def member_of(state: State, is_open: bool) -> Member:
+def member_of(state: State, *, is_ready: bool, is_drained: bool) -> Member:
     """Its GPU memory, all of it, since what others leave free changes by the second; and the models of its catalog that are not
     in trouble and that would fit its largest GPU, or, where it has none, its CPU."""
     gpus = [device.spec for device in state.devices.values() if device.spec.kind == "gpu"]
@@ -33,24 +34,26 @@ def member_of(state: State, is_open: bool) -> Member:
     models = frozenset(
         name for name, known in state.models.items() if not known.trouble and known.footprint.total_bytes <= room_bytes
     )
-    return Member(sum(spec.total_bytes for spec in gpus), models, is_open)
+    return Member(sum(spec.total_bytes for spec in gpus), models, is_ready, is_drained)
 
 
-def drain_order(view: FleetView, state: State) -> tuple[ModelName, ...]:
-    """The models that a box whose state this is leaves without a copy on any open box, once the view has it closed: those first
-    whose absence is expected to cost most, so that a drain that is broken off has done the most that it could. Each is then
-    chosen a box for like any other load."""
+def drain_order(view: FleetView, box: BoxName, state: State) -> dict[ModelName, float]:
+    """The models that would be on no open box without `box`, whose state this is, and the seconds that the absence of each is
+    expected to cost: those first that cost most, so that a drain that is broken off has done the most that it could. Each is
+    then chosen a box for like any other load."""
+    closed = view.drained_boxes | {box}
     lost_s: dict[ModelName, float] = {}
     for resident in state.residents:
-        if resident.stage in ("ready", *_COMING) and not view.copies(resident.model):
-            lost_s[resident.model] = max(lost_s.get(resident.model, 0.0), loss_s(state, resident))
-    return tuple(sorted(lost_s, key=lambda model: (-lost_s[model], model)))
+        model = resident.model
+        if resident.stage in ("ready", *COMING) and all(place.box in closed for place in view.copies(model)):
+            lost_s[model] = max(lost_s.get(model, 0.0), loss_s(state, resident))
+    return {model: lost_s[model] for model in sorted(lost_s, key=lambda model: (-lost_s[model], model))}
 
 
 def _copy(state: State, resident: Resident) -> Copy:
     model, device = resident.model, resident.device
     loading_s = 0.0
-    if resident.stage in _COMING:
+    if resident.stage in COMING:
         loading_s = load_step(state, model, device).predicted.p50_s * (1.0 - (resident.progress or 0.0))
     return Copy(
         model,

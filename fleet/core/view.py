@@ -1,8 +1,9 @@
 """What a fleet knows of its boxes, as an index by model: who has a copy, who has the slab in RAM, who may hold it.
 
 One box's news changes what that box said before and nothing else, so that keeping the view costs as much as a box has models,
-and choosing nothing that grows with the fleet. Only boxes that may be sent requests are in the index: those that fell silent, or
-that the operator drains, leave it with all that they have, and come back with it. Seconds are those of the fleet's steady clock.
+and choosing nothing that grows with the fleet. Only boxes that may be sent requests are in the index: those that fell silent
+leave it with all that they have, and come back with it. The copies on a box that the operator drains answer until there are
+others, and nothing is loaded there. Seconds are those of the fleet's steady clock.
 """
 
 from __future__ import annotations
@@ -45,8 +46,15 @@ class Member(Struct, frozen=True):
     gpu_bytes: int
     models: frozenset[ModelName]
     """Its catalog. Boxes with the same one may share the object."""
-    is_open: bool = True
-    """Whether it may be sent requests: its standing is ready and it is not drained."""
+    is_ready: bool = True
+    """Whether it may be sent requests: its standing is ready."""
+    is_drained: bool = False
+    """Whether nothing may be loaded there any more."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether models may be loaded there."""
+        return self.is_ready and not self.is_drained
 
 
 class Copy(Struct, frozen=True):
@@ -85,6 +93,8 @@ class Place(Struct):
     """When its queue is expected to have ended."""
     ready_s: float = 0.0
     """When its load is expected to have ended."""
+    is_ready: bool = True
+    """Whether it had, by its box's last word."""
     since_s: float = 0.0
     """When it came into the view."""
     sent: list[tuple[float, float]] = field(default_factory=list)
@@ -120,6 +130,7 @@ class FleetView:
         self._ring = Ring({})
         self._known: dict[BoxName, _Known] = {}
         self._open: list[BoxName] = []
+        self._drained: frozenset[BoxName] = frozenset()
         self._copies: dict[ModelName, list[Place]] = {}
         self._slabs: dict[ModelName, list[BoxName]] = {}
         self._changes: dict[ModelName, int] = {}
@@ -130,16 +141,17 @@ class FleetView:
         """The fleet has these boxes from now on. What was known of one that has left is forgotten."""
         before, self._members = self._members, dict(members)
         for box in before.keys() | members.keys():
-            was_open = box in before and before[box].is_open
-            is_open = box in members and members[box].is_open
+            was_ready = box in before and before[box].is_ready
+            is_ready = box in members and members[box].is_ready
             known = self._known.setdefault(box, _Known())
-            if was_open and not is_open:
+            if was_ready and not is_ready:
                 self._hide(box, known)
-            elif is_open and not was_open:
+            elif is_ready and not was_ready:
                 self._show(box, known)
             if box not in members:
                 del self._known[box]
         self._open = [box for box, member in members.items() if member.is_open]
+        self._drained = frozenset(box for box, member in members.items() if member.is_ready and member.is_drained)
         weights = {box: member.gpu_bytes for box, member in members.items()}
         if weights != {box: member.gpu_bytes for box, member in before.items()}:
             self._ring = Ring(weights)
@@ -148,7 +160,7 @@ class FleetView:
         """`box` had this at that moment. A box that the fleet doesn't have is not listened to."""
         if box not in self._members:
             return
-        is_open, known = self._members[box].is_open, self._known[box]
+        is_ready, known = self._members[box].is_ready, self._known[box]
         missing = {key for key, place in known.places.items() if place.since_s <= at_s}
         for copy in digest.copies:
             key = (copy.model, copy.device)
@@ -156,14 +168,14 @@ class FleetView:
             place = known.places.get(key)
             if place is None:
                 place = known.places[key] = Place(box, copy.model, copy.device, since_s=at_s)
-                if is_open:
+                if is_ready:
                     self._add(place)
             _update(place, copy, at_s)
         for key in missing:
             place = known.places.pop(key)
-            if is_open:
+            if is_ready:
                 self._drop(place)
-        if is_open and digest.slabs != known.slabs:
+        if is_ready and digest.slabs != known.slabs:
             self._forget_slabs(box, known.slabs - digest.slabs)
             self._note_slabs(box, digest.slabs - known.slabs)
         known.slabs = digest.slabs
@@ -181,7 +193,7 @@ class FleetView:
             place = Place(box, copy.model, copy.device, since_s=now_s)
             _update(place, copy, now_s)
             self._known[box].places[copy.model, copy.device] = place
-            if self._members[box].is_open:
+            if self._members[box].is_ready:
                 self._add(place)
 
     def ended(self, model: ModelName) -> None:
@@ -195,7 +207,7 @@ class FleetView:
         return self._epoch + self._changes.get(model, 0)
 
     def copies(self, model: ModelName) -> Sequence[Place]:
-        """Its copies on open boxes, but for those where the operator does not want it any more."""
+        """Its copies on boxes that are ready, but for those where the operator does not want it any more."""
         places = self._copies.get(model, ())
         rule = self.rules.models.get(model)
         if rule is None or rule.only is None:
@@ -203,12 +215,18 @@ class FleetView:
         return [place for place in places if place.box in rule.only]
 
     def with_slab(self, model: ModelName) -> Sequence[BoxName]:
-        """Open boxes that have its weights in RAM, the newest last."""
+        """Boxes that are ready and have its weights in RAM, the newest last."""
         return self._slabs.get(model, ())
 
     @property
     def open_boxes(self) -> Sequence[BoxName]:
+        """Where models may be loaded."""
         return self._open
+
+    @property
+    def drained_boxes(self) -> frozenset[BoxName]:
+        """Those that are ready and whose copies answer only until there are others."""
+        return self._drained
 
     def may_hold(self, box: BoxName, model: ModelName) -> bool:
         """Whether the model may be loaded there: the box is open, its catalog has it, and the operator lets it."""
@@ -261,6 +279,7 @@ def _update(place: Place, copy: Copy, at_s: float) -> None:
     """What `copy` was at that moment, and behind it what has been sent since."""
     place.service_s, place.load_s = copy.service_s, copy.load_s
     place.free_s, place.ready_s = at_s + copy.wait_s, at_s + copy.loading_s
+    place.is_ready = copy.loading_s <= 0.0
     if place.sent:
         place.sent = [one for one in place.sent if one[0] > at_s]
         for sent_s, service_s in place.sent:

@@ -146,12 +146,26 @@ def test_a_closed_box_is_left_out_with_all_that_it_has_and_comes_back_with_it() 
     view.heard("a", Digest((copy("m1"),), frozenset({"m2"})), 0.0)
     members = {box: Member(8 * GIB, MODELS) for box in ("a", "b")}
 
-    view.join({**members, "a": replace(members["a"], is_open=False)})
+    view.join({**members, "a": replace(members["a"], is_ready=False)})
     view.heard("a", Digest((copy("m1"), copy("m3")), frozenset({"m2"})), 1.0)
     assert [asked(chosen(view, model)) for model in ("m1", "m2", "m3")] == [["b"]] * 3
     view.join(members)
     assert [chosen(view, model, now_s=1.0) for model in ("m1", "m3")] == [Ready("a", "gpu0")] * 2
     assert chosen(view, "m2") == Ask((("a",), ("b",)))
+
+
+def test_a_drained_box_answers_until_a_copy_elsewhere_is_ready_and_is_asked_for_nothing() -> None:
+    view = view_of("a", "b")
+    view.heard("a", Digest((copy("m1"), copy("m2", wait_s=0.9)), frozenset({"m3"})), 0.0)
+    view.join({"a": Member(8 * GIB, MODELS, is_drained=True), "b": Member(8 * GIB, MODELS)})
+
+    assert chosen(view) == Ready("a", "gpu0")
+    assert asked(chosen(view, "m2")) == asked(chosen(view, "m3")) == ["b"]
+    view.heard("b", Digest((copy("m1", loading_s=2.0),)), 0.0)
+    assert {choose(view, "m1", Random(seed), 9.0) for seed in range(20)} == {Ready("a", "gpu0")}, "it takes long"
+    view.heard("b", Digest((copy("m1", wait_s=0.25),)), 2.0)
+    assert {choose(view, "m1", Random(seed), 2.0) for seed in range(20)} == {Ready("b", "gpu0", 0.25)}
+    assert chosen(view, now_s=2.0, without="b") == Ready("a", "gpu0")
 
 
 def test_what_a_box_that_left_the_fleet_had_is_forgotten() -> None:

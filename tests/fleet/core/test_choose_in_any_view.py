@@ -24,6 +24,7 @@ members = st.builds(
     st.integers(0, 48).map(lambda gib: gib * GIB),
     st.frozensets(models),
     st.booleans(),
+    st.booleans(),
 )
 copies = st.builds(Copy, models, st.sampled_from(["gpu0", "gpu1", "cpu"]), seconds, seconds, seconds, seconds)
 digests = st.builds(Digest, st.lists(copies, unique_by=lambda c: (c.model, c.device)).map(tuple), st.frozensets(models))
@@ -64,7 +65,7 @@ def test_a_choice_is_of_open_boxes_that_may_take_it_and_at_most_five(
 
     found = [choice.box] if isinstance(choice, Ready) else [box for boxes in choice.rounds for box in boxes]
     assert len(found) == len(set(found)) <= 5
-    assert all(members[box].is_open and box not in without and (only is None or box in only) for box in found)
+    assert all(members[box].is_ready and box not in without and (only is None or box in only) for box in found)
     if isinstance(choice, Ask):
         assert all(choice.rounds)
         may = [b for b, m in members.items() if m.is_open and model in m.models and b not in without]
