@@ -64,6 +64,8 @@ class Box:
         self._hello: Hello | None = None
         self._heard_s: float | None = None
         """Its last sign of life, on our steady clock."""
+        self._went_s = 0.0
+        """The same by the wall clock, noted once when it ceased to be ready: worked out anew it would not stay the same."""
         self._standing: BoxStanding = "unreachable"
         self._why = "it has not answered yet"
         self._tried: Final = asyncio.Event()
@@ -93,17 +95,17 @@ class Box:
 
     def view(self) -> BoxView:
         """As screens show it, now."""
-        silent_s = self._silent_s()
-        hello = self._hello
+        silent_s, hello = self._silent_s() or 0.0, self._hello
         return BoxView(
             self._standing,
             self._why,
-            0.0 if silent_s is None else self._clock.now() - silent_s,
-            silent_s or 0.0,
+            self._clock.now() - silent_s if self._standing == "ready" else self._went_s,
+            silent_s,
             hello.host if hello else "",
             hello.version if hello else "",
             hello.banner if hello else "",
             self.drained,
+            hello.started_at_s if hello else 0.0,
         )
 
     def look(self) -> None:
@@ -225,6 +227,8 @@ class Box:
 
     def _stand(self, standing: BoxStanding, why: str) -> None:
         is_news = standing != self._standing
+        if is_news and self._standing == "ready":
+            self._went_s = self._clock.now() - (self._silent_s() or 0.0)
         self._standing, self._why = standing, why
         if standing == "ready":
             if self._lost is None:

@@ -88,7 +88,8 @@ class FleetEngine(EngineAPI):
         said = [(name, box.hello) for name, box in self._boxes.items() if box.hello is not None]
         banners = dict.fromkeys(hello.banner for _name, hello in said if hello.banner)
         policy = said[0][1].policy if said else self._hello.policy
-        return replace(self._hello, banner="; ".join(banners), policy=policy)
+        since_s = min((hello.started_at_s for _name, hello in said), default=self._hello.started_at_s)
+        return replace(self._hello, banner="; ".join(banners), policy=policy, boxes_since_s=since_s)
 
     async def snapshot(self) -> Snapshot:
         self._following.refuse_if_ended()

@@ -11,7 +11,7 @@ from engine.api import Recorded, Updated
 def session_past(session: Session) -> Chronicle:
     """From what the engine had recorded before to the end of the session."""
     past = Chronicle()
-    take_up(past, session.head.records, session.head.hello.started_at_s)
+    take_up(past, session.head.records, session.head.hello.since_s)
     for number in range(len(session.lines)):
         match session.event(number):
             case Updated(snapshot=snapshot):

@@ -4,7 +4,7 @@ both times. One cause is one alert, whoever suffers from it; what an earlier eng
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -14,9 +14,11 @@ from citadel_tui.words.boxes import held_text, standing_words
 from citadel_tui.words.figures import age_text, clock_text, count_text
 from citadel_tui.words.health import cause_of, shown_reading
 from engine.api import Hello, Snapshot
+from engine.core.boxes import BoxView
 from engine.core.commands import command_text
 from engine.core.devices import Reading, condition, worker_of
-from engine.core.names import DeviceId, ModelName, box_of
+from engine.core.names import BoxName, DeviceId, ModelName, box_of
+from engine.core.plans import EvictStep, LoadStep
 from engine.core.records import Notice, Record, Switch
 from engine.core.sizes import format_size
 
@@ -46,10 +48,9 @@ def alerts(
     hello: Hello, snapshot: Snapshot, records: Sequence[Record], since_s: float, later_s: float = 0.0
 ) -> tuple[Alert, ...]:
     """`later_s` after the snapshot: what lasts, or happened to this engine since `since_s`; then what is over, newest first."""
-    # By their order and not by their times: a clock that was put back makes no record one of an earlier engine.
-    began = next((n for n, record in enumerate(records) if record.entry.at_s >= hello.started_at_s), len(records))
-    told = _Told(records[:began], records[began:], hello.started_at_s, since_s)
-    loads = tuple(_failing(records[began:]))
+    earlier, later = _lives(hello, snapshot.boxes, records)
+    told = _Told(earlier, later, since_s)
+    loads = tuple(_failing(later))
     boxes = tuple(_boxes(snapshot, told.lasting))
     devices = tuple(_devices(snapshot, later_s, told.lasting))
     present = (
@@ -62,6 +63,36 @@ def alerts(
     )
     over = [alert for alert in (*told.over, *loads) if alert.until_s is not None and alert.until_s >= since_s]
     return (*present, *sorted(over, key=lambda alert: -(alert.until_s or 0.0)))
+
+
+def _lives(
+    hello: Hello, boxes: Mapping[BoxName, BoxView], records: Sequence[Record]
+) -> tuple[dict[float, list[Record]], Sequence[Record]]:
+    """What engines told that have ended since, by when the next one started; and what those told that run."""
+    earlier, later, begun = defaultdict[float, list[Record]](list), list[Record](), set[BoxName]()
+    for record in records:
+        name = _box_told_by(record) if boxes else ""
+        started_s = boxes[name].started_at_s if name in boxes else hello.since_s
+        # By their order and not by their times alone: a clock that was put back makes no record one of an earlier engine.
+        if name in begun or record.entry.at_s >= started_s:
+            begun.add(name)
+            later.append(record)
+        else:
+            earlier[started_s].append(record)
+    return earlier, later
+
+
+def _box_told_by(record: Record) -> BoxName:
+    """Empty where it does not say."""
+    match record.entry:
+        case Notice(device=str(device)):
+            return box_of(device)
+        case Notice(text=text):
+            return text.partition(":")[0]
+        case Switch(plan=plan):
+            return next((box_of(step.device) for step in plan.steps if isinstance(step, LoadStep | EvictStep)), "")
+        case _:
+            return ""
 
 
 def lasting_of(found: Iterable[Alert]) -> tuple[Alert, ...]:
@@ -136,15 +167,17 @@ def _leaks(snapshot: Snapshot) -> Iterator[Alert]:
 class _Told:
     """The engine's own words: what it said to begin and to end, and what only happened."""
 
-    def __init__(self, earlier: Sequence[Record], later: Sequence[Record], started_s: float, since_s: float) -> None:
+    def __init__(self, earlier: Mapping[float, Sequence[Record]], later: Sequence[Record], since_s: float) -> None:
+        """`earlier`: of engines that have ended, by when the next one started."""
         self.lasting: dict[str, Alert] = {}
         """By condition."""
         self.happened: list[Alert] = []
         self.over: list[Alert] = []
-        self._hear(earlier, since_s)
-        for alert in (*self.lasting.values(), *self.happened):
-            self.over.append(replace(alert, text=f"an earlier engine said: {alert.text}", until_s=started_s))
-        self.lasting, self.happened = {}, []
+        for started_s, records in earlier.items():
+            self._hear(records, since_s)
+            for alert in (*self.lasting.values(), *self.happened):
+                self.over.append(replace(alert, text=f"an earlier engine said: {alert.text}", until_s=started_s))
+            self.lasting, self.happened = {}, []
         self._hear(later, since_s)
         self.happened.reverse()
 

@@ -29,3 +29,5 @@ class BoxView(Struct, frozen=True):
     """What every screen must say of its engine: that its GPUs are virtual."""
     drained: bool = False
     """The operator has it take nothing new."""
+    started_at_s: float = 0.0
+    """When its engine started, seconds since the epoch; 0 before it was heard for the first time."""

@@ -28,10 +28,15 @@ class HandClock:
 
     def __init__(self) -> None:
         self.now_s = 1_800_000_000.0
+        self._back_s = 0.0
         self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
 
     def now(self) -> float:
-        return self.now_s
+        return self.now_s - self._back_s
+
+    def set_back(self, seconds: float) -> None:
+        """The wall clock is, and the steady one knows nothing of it."""
+        self._back_s += seconds
 
     def monotonic(self) -> float:
         return self.now_s - 1_799_999_000.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api import EngineUnreachable
 from engine.core.boxes import BoxView
@@ -74,6 +75,33 @@ async def test_a_box_that_is_off_from_the_start_has_no_devices_yet_and_is_asked_
         lines["box2"].mend()
         await clock.pass_by(3.0)
         assert {box_of(device) for device in (await fleet.snapshot()).state.devices} == {"box1", "box2"}
+
+
+async def test_when_a_box_was_last_heard_stays_the_same_while_it_is_away() -> None:
+    clock = HandClock()
+    lines = scripted_lines(2, clock)
+    async with fleet_of(lines, clock) as fleet:
+        heard_s = clock.now()
+        lines["box2"].silence()
+        await clock.pass_by(3.5)
+        assert (await _box(fleet, "box2")).heard_s == heard_s
+        clock.set_back(3600.0)
+        await clock.pass_by(1.0)
+        assert (await _box(fleet, "box2")).heard_s == heard_s
+        lines["box2"].cut("no route to host")
+        await settled()
+        seen = await _box(fleet, "box2")
+        assert (seen.standing, seen.heard_s) == ("unreachable", heard_s)
+
+
+async def test_a_service_tells_since_when_the_engines_of_its_boxes_run() -> None:
+    lines = scripted_lines(2)
+    async with fleet_of(lines) as fleet:
+        started_s = (await engine_of(lines["box1"]).hello()).started_at_s
+        hello = await fleet.hello()
+        assert hello.boxes_since_s == hello.since_s == started_s
+        assert (await _box(fleet, "box2")).started_at_s == started_s
+        assert replace(hello, pid=2, started_at_s=started_s + 9).follows(hello)
 
 
 async def test_a_box_of_another_version_is_shown_as_that_and_sent_nothing() -> None:

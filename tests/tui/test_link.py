@@ -14,6 +14,7 @@ from citadel_tui.words.alerts import KEPT_RECORDS
 from engine.api import EngineUnreachable, Hello
 from engine.core.commands import Load, Submission
 from engine.core.records import Notice
+from tests.fleet_snapshots import ScriptedFleet
 from tests.scripted_engine import ScriptedEngine
 from tests.tui.consoles import NOON_S, Line
 
@@ -35,6 +36,16 @@ class Restarted(ScriptedEngine):
 
     async def hello(self) -> Hello:
         hello = await super().hello()
+        return replace(hello, pid=4243, started_at_s=NOON_S + 9) if self.lives > 1 else hello
+
+
+class RestartedService(ScriptedFleet):
+    """A fleet's, that was started again while its boxes' engines went on."""
+
+    lives = 1
+
+    async def hello(self) -> Hello:
+        hello = replace(await super().hello(), boxes_since_s=NOON_S - 600)
         return replace(hello, pid=4243, started_at_s=NOON_S + 9) if self.lives > 1 else hello
 
 
@@ -174,6 +185,27 @@ async def test_what_went_with_an_engine_in_whose_place_another_comes_is_told_wit
         assert (gone.at_s, gone.until_s) == (NOON_S, NOON_S + 9)
         engine.release()
         await loading
+
+
+async def test_a_fleets_service_that_another_one_follows_is_no_engine_that_went() -> None:
+    fleet, pauses = RestartedService(), Pauses()
+    fleet.add_notice("box1: before")
+    async with running(Line(fleet), pauses) as link:
+        await until(link, lambda: link.scene().snapshot)
+        link.remember()
+        await fleet.stop()
+        await until(link, lambda: link.scene().lost)
+        fleet.lives, fleet.stopped = 2, False
+        fleet.add_notice("box1: meanwhile")
+        await pauses.end()
+        await until(link, lambda: not link.scene().lost)
+        scene = link.scene()
+        assert scene.gone is None
+        assert scene.hello is not None
+        assert scene.hello.pid == 4243
+        assert [getattr(record.entry, "text", "") for record in scene.records] == ["box1: before", "box1: meanwhile"]
+        assert not scene.past.gaps
+        assert [edge.kind for edge in scene.past.edges].count("start") <= 1
 
 
 async def test_it_reconnects_with_growing_pauses_and_starts_over_with_short_ones() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.api import Answer, EngineUnreachable, Hello
 from engine.core.commands import Submission
 from tests.scripted_engine import ScriptedEngine
-from tests.tui.consoles import Console, open_console
+from tests.tui.consoles import NOON_S, Console, open_console
 
 
 class Dropping(ScriptedEngine):
@@ -19,10 +19,11 @@ class Dropping(ScriptedEngine):
         super().__init__()
         self.sent: list[str] = []
         self.is_another = False
+        self.boxes_since_s: float | None = None
         self._working: asyncio.Task[Answer] | None = None
 
     async def hello(self) -> Hello:
-        hello = await super().hello()
+        hello = replace(await super().hello(), boxes_since_s=self.boxes_since_s)
         return replace(hello, pid=hello.pid + 1) if self.is_another else hello
 
     async def submit(self, submission: Submission) -> Answer:
@@ -72,6 +73,17 @@ async def test_an_engine_that_took_the_others_place_is_not_asked_to_do_it() -> N
         engine.is_another, engine.stopped = True, False
         await console.sees("the engine that had it has ended, and another one runs")
         assert len(engine.sent) == 1
+
+
+async def test_another_service_of_the_same_fleet_is_asked_since_its_boxes_know() -> None:
+    engine = Dropping()
+    engine.boxes_since_s = NOON_S
+    async with open_console(engine) as console:
+        await lose_the_answer(console, engine)
+        engine.is_another, engine.stopped = True, False
+        await console.sees("load e5-small: done in 0.20 s")
+        assert len(engine.sent) == 2
+        assert len(set(engine.sent)) == len(engine.submissions) == 1
 
 
 async def test_a_command_that_is_lost_alone_is_tried_twice_and_then_said() -> None:

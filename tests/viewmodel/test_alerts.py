@@ -10,6 +10,7 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.words.alerts import Alert, alerts, gone_with, lasting_of
 from engine.api import PROTOCOL, Hello, JobView, Snapshot
+from engine.core.boxes import BoxView
 from engine.core.commands import Load
 from engine.core.devices import DRIVER, Reading
 from engine.core.insight.request_figures import RequestFigures
@@ -128,6 +129,21 @@ def test_nothing_of_an_earlier_engine_is_told_as_present() -> None:
         ("an earlier engine said: gpu0 is lost: it fell off the bus", 1, 10),
         ("an earlier engine said: the worker was killed", 2, 10),
     ]
+
+
+def test_of_a_fleet_each_boxs_own_engine_counts_and_not_its_service() -> None:
+    boxes = {"box1": BoxView("ready", started_at_s=START_S), "box2": BoxView("ready", started_at_s=START_S + 10)}
+    of_boxes = replace(snapshot(), boxes=boxes)
+    service = replace(HELLO, started_at_s=START_S + 99, boxes_since_s=START_S)
+    told = found(
+        began(1, "box1: the disk is full", "box1: files"),
+        replace(began(2, "box2/gpu0 is lost", "box2: gpu0"), device="box2/gpu0"),
+        began(11, "box2: the disk is full", "box2: files"),
+        on=of_boxes,
+        hello=service,
+    )
+    assert texts(lasting_of(told)) == ["box1: the disk is full", "box2: the disk is full"]
+    assert over(told) == [("an earlier engine said: box2/gpu0 is lost", 2, 10)]
 
 
 def test_a_wall_clock_that_is_put_back_makes_no_trouble_one_of_an_earlier_engine() -> None:

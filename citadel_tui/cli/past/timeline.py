@@ -145,7 +145,7 @@ async def _moment_now(arguments: TimelineArguments, now_s: float) -> Moment:
 async def _moment_elsewhere(arguments: TimelineArguments, now_s: float) -> Moment:
     past = Chronicle()
     async with attached(arguments) as engine:
-        take_up(past, await engine.records(_MOST), (await engine.hello()).started_at_s)
+        take_up(past, await engine.records(_MOST), (await engine.hello()).since_s)
         snapshot = await engine.snapshot()
     past.showed(snapshot)
     return Moment(past, now_s, now_s, snapshot)
