@@ -1,0 +1,56 @@
+"""How often a fleet's snapshots come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from engine.api import Snapshot, Updated
+from engine.core.serialization import to_json
+from fleet.engine import news_interval_s
+from tests.fleet.fleets import HandClock, Line, fleet_of, settled
+from tests.fleet_snapshots import boxes_of, busy_places, fleet_state
+from tests.scripted_engine import ScriptedEngine
+from tests.scripted_plans import scripted_state
+from tests.tui.busy_engines import with_models
+
+
+async def _snapshots_in(seconds: float, models: int) -> int:
+    """How many come, of boxes with so many models where something changes twenty times a second."""
+    clock = HandClock()
+    engine = ScriptedEngine(with_models(scripted_state(), models))
+    async with fleet_of({"box1": Line(engine, clock), "box2": Line(ScriptedEngine(), clock)}, clock) as fleet:
+        came = 0
+
+        async def count() -> None:
+            nonlocal came
+            async with contextlib.aclosing(fleet.events()) as events:
+                async for event in events:
+                    came += isinstance(event, Updated)
+
+        counting = asyncio.create_task(count())
+        await settled()
+        for _ in range(round(seconds * 20)):
+            engine.add_notice("news")
+            await settled()
+            await clock.pass_by(0.05)
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
+        return came
+
+
+@pytest.mark.parametrize(("models", "least", "most"), [(4, 18, 21), (800, 9, 11), (3000, 5, 6)])
+async def test_the_larger_a_snapshot_the_fewer_come_yet_one_a_second(models: int, least: int, most: int) -> None:
+    assert least <= await _snapshots_in(5.0, models) <= most
+
+
+@pytest.mark.parametrize(("boxes", "gpus", "models"), [(3, 2, 20), (10, 4, 50), (100, 4, 200)])
+def test_a_second_of_snapshots_is_at_most_as_many_bytes_as_cost_a_reader_a_hundredth_of_a_core(
+    boxes: int, gpus: int, models: int
+) -> None:
+    state = fleet_state(boxes, gpus, models, busy_places(boxes, gpus, models))
+    snapshot = Snapshot(1, 1.0, state, boxes=boxes_of(state))
+    bytes_per_s = len(to_json(Updated(snapshot))) / news_interval_s(snapshot)
+    assert bytes_per_s < 1_100_000
