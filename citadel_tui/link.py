@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, assert_never
 
 from citadel_tui.flow import StatusMessage
+from citadel_tui.lives import follows, since_s
 from citadel_tui.timeline.chronicle import Chronicle, take_up
 from citadel_tui.viewmodel.history import BUCKET_S, GraphHistory, with_snapshot
 from citadel_tui.viewmodel.model_colours import ModelColours
@@ -154,7 +155,7 @@ class Link:
             self._meet(hello)
             # Before the events, which begin after the last of these: a record that comes between the two calls is not missed.
             self._records = await api.records(KEPT_RECORDS)
-            self._tell_past(hello, is_new=before is None or not hello.follows(before))
+            self._tell_past(hello, is_new=before is None or not follows(hello, before))
             self._be_connected(api)
             async for event in api.events(after=self._records[-1].seq if self._records else 0):
                 self._take(event)
@@ -167,7 +168,7 @@ class Link:
     def _meet(self, hello: Hello) -> None:
         """Note who answers; and when that is another engine, what has gone with the one before it."""
         before, self._hello = self._hello, hello
-        if before is not None and self._snapshot is not None and not hello.follows(before):
+        if before is not None and self._snapshot is not None and not follows(hello, before):
             ended_s = self._now() - (self._monotonic() - self._heard_s)
             text = f"the engine (process {before.pid}) went, and {gone_with(self._snapshot)}"
             self._gone = Alert(f"engine {before.pid} {before.started_at_s}", text, "error", ended_s, hello.started_at_s)
@@ -204,7 +205,7 @@ class Link:
             self._past, after, is_new = Chronicle(), self._records, True
             self._looked = (None, 0)
         if is_new:
-            take_up(self._past, after, hello.since_s)
+            take_up(self._past, after, since_s(hello))
         else:
             for record in after:
                 self._past.record(record)
@@ -259,7 +260,7 @@ class ReliableEngine:
             self._say(StatusMessage(f"{what}: the line broke; asking again when it is back", "warn"))
             engine, refused = await self._link.connection_after(connection), False
             now = self._link.hello
-            if asked is None or now is None or not now.follows(asked):
+            if asked is None or now is None or not follows(now, asked):
                 raise EngineUnreachable(
                     "the engine that had it has ended, and another one runs; the log shows what became of it"
                 )

@@ -115,19 +115,7 @@ class Hello(Struct, frozen=True):
     policy: Policy = Policy()
     """What it decides by."""
     boxes_since_s: float | None = None
-    """When the oldest of the engines started that a fleet's service speaks for. These go on when that ends, and the next one
-    tells the same. None for an engine, which speaks for itself."""
-
-    @property
-    def since_s(self) -> float:
-        """Since when what it tells may still be so: what was told before, an engine that has ended had told."""
-        return self.started_at_s if self.boxes_since_s is None else self.boxes_since_s
-
-    def follows(self, other: Hello) -> bool:
-        """Whether this one knows all that `other` did: the same engine, or a fleet's service after another."""
-        if self.boxes_since_s is not None and other.boxes_since_s is not None:
-            return True
-        return (self.host, self.pid, self.started_at_s) == (other.host, other.pid, other.started_at_s)
+    """When the oldest engine started that a fleet's service speaks for; these go on without it. None for an engine."""
 
 
 class JobView(Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from citadel_tui.lives import since_s as told_since_s
 from citadel_tui.words.boxes import held_text, standing_words
 from citadel_tui.words.figures import age_text, clock_text, count_text
 from citadel_tui.words.health import cause_of, shown_reading
@@ -72,7 +73,7 @@ def _lives(
     earlier, later, begun = defaultdict[float, list[Record]](list), list[Record](), set[BoxName]()
     for record in records:
         name = _box_told_by(record) if boxes else ""
-        started_s = boxes[name].started_at_s if name in boxes else hello.since_s
+        started_s = boxes[name].started_at_s if name in boxes else told_since_s(hello)
         # By their order and not by their times alone: a clock that was put back makes no record one of an earlier engine.
         if name in begun or record.entry.at_s >= started_s:
             begun.add(name)

@@ -18,6 +18,7 @@ from citadel_tui.cli.engine import attached, if_running, our_paths
 from citadel_tui.cli.entry import Exit
 from citadel_tui.cli.output import can_draw, tell
 from citadel_tui.cli.parser import Arguments, CommandParser
+from citadel_tui.lives import since_s
 from citadel_tui.timeline.chronicle import Chronicle, Edge, Failure, Period, Stay, take_up
 from citadel_tui.timeline.recorded import recorded_past
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE
@@ -145,7 +146,7 @@ async def _moment_now(arguments: TimelineArguments, now_s: float) -> Moment:
 async def _moment_elsewhere(arguments: TimelineArguments, now_s: float) -> Moment:
     past = Chronicle()
     async with attached(arguments) as engine:
-        take_up(past, await engine.records(_MOST), (await engine.hello()).since_s)
+        take_up(past, await engine.records(_MOST), since_s(await engine.hello()))
         snapshot = await engine.snapshot()
     past.showed(snapshot)
     return Moment(past, now_s, now_s, snapshot)
