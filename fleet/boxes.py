@@ -117,6 +117,11 @@ class Box:
             else:
                 self._stand("silent", "it gives no sign of life")
 
+    @property
+    def has_tried(self) -> bool:
+        """Whether it has answered, or failed to, at least once."""
+        return self._tried.is_set()
+
     async def tried(self) -> None:
         """Wait until it has answered, or failed to, for the first time."""
         await self._tried.wait()

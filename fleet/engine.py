@@ -75,7 +75,7 @@ class FleetEngine(EngineAPI):
         self._read_again: Final = read_again
         self._submissions: Final = FleetSubmissions(self._boxes, following.history, self._found_route)
         self._ending: Final = Ending(clock, _DRAINS_S, lambda: self._runs.count > 0)
-        self._runs: Final = FleetRuns(self._boxes, self._sight, clock.monotonic, random, self._ending.look_again)
+        self._runs: Final = FleetRuns(following, clock.monotonic, random, self._ending.look_again)
 
     async def stop(self, *, now: bool = False) -> None:
         """End the service, and no engine. Nothing new is taken, and requests that go through it have a minute, unless it is to
@@ -161,6 +161,7 @@ class FleetEngine(EngineAPI):
 
     async def submit(self, submission: Submission) -> Answer:
         self._refuse_if_closing()
+        await self._following.met()
         return await self._submissions.submit(replace(submission, command=renamed(submission.command, self._meant)))
 
     async def cancel(self, submission_id: str) -> bool:

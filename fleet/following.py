@@ -23,7 +23,9 @@ from fleet.sight import Sight
 _LOOK_S: Final = 0.5
 """Between two looks at who has fallen silent."""
 FIRST_ANSWERS_S: Final = 1.5
-"""What boxes have for their first answer before the fleet is shown without them."""
+"""What boxes have for their first answer before anything is decided without them."""
+_NO_MORE_S: Final = 0.3
+"""In so long none has answered: then the fleet is shown without those that have not."""
 
 
 class Boxed(Struct, frozen=True):
@@ -52,6 +54,7 @@ class Following:
         self._tasks: Final[dict[BoxName, asyncio.Task[None]]] = {}
         self._addresses: Final[dict[BoxName, str]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._meeting: asyncio.Task[None] | None = None
         self._seq = 0
         self._shown: Snapshot | None = None
         self._ended = ""
@@ -77,27 +80,44 @@ class Following:
                 self._tasks[one.name] = asyncio.create_task(box.follow(), name=f"following {one.name}")
         if self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="looking who is silent")
+            self._meeting = asyncio.create_task(self._meet(), name="the first answers")
         self._merge.reorder(tuple(self.boxes))
         for box in self.boxes.values():
             self.sight.stood(box)
         self.wake()
 
     async def met(self) -> None:
-        """Wait until each box has answered or failed to, a while at most."""
+        """Wait until each box has answered or failed to, a while from the start at most: until then something may be under way,
+        or ready, that nobody knows of yet."""
+        if self._meeting is not None:
+            await asyncio.wait({self._meeting})
+
+    @property
+    def has_met(self) -> bool:
+        return self._meeting is not None and self._meeting.done()
+
+    async def shown(self) -> None:
+        """Wait until the boxes that answer have done so. One that says nothing is not waited for once the others have."""
+        met = asyncio.create_task(self.met())
+        answered = -1
+        while not met.done() and not 0 < answered == self._tried():
+            answered = self._tried()
+            await _first_of(met, asyncio.ensure_future(self._clock.sleep(_NO_MORE_S)))
+        met.cancel()
+
+    def _tried(self) -> int:
+        return sum(box.has_tried for box in self.boxes.values())
+
+    async def _meet(self) -> None:
         everybody = asyncio.gather(*(box.tried() for box in self.boxes.values()))
-        patience = asyncio.ensure_future(self._clock.sleep(FIRST_ANSWERS_S))
-        waits: set[asyncio.Future[Any]] = {everybody, patience}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await _first_of(everybody, asyncio.ensure_future(self._clock.sleep(FIRST_ANSWERS_S)))
+        everybody.cancel()
+        await asyncio.gather(everybody, return_exceptions=True)
 
     async def end(self, why: str) -> None:
         """Let all of them go; nothing is answered any more."""
         self._ended = self._ended or why
-        tasks = [*self._tasks.values(), *filter(None, [self._looking])]
+        tasks = [*self._tasks.values(), *filter(None, [self._looking, self._meeting])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,3 +182,12 @@ class Following:
         self.sight.stood(box)
         self._dirty.add(box.name)
         self.wake()
+
+
+async def _first_of(awaited: asyncio.Future[Any], patience: asyncio.Future[None]) -> None:
+    """Wait for `awaited`, and no longer than `patience`, which ends with this."""
+    try:
+        await asyncio.wait({awaited, patience}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        patience.cancel()
+        await asyncio.gather(patience, return_exceptions=True)

@@ -8,7 +8,7 @@ room, falls back to the CPU or refuses by its own rules.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from random import Random
 from typing import Final
@@ -22,8 +22,8 @@ from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task
 from fleet.bids import Asked, plans_of, refusals
 from fleet.boxes import Box
 from fleet.core.choose import Ask, Bid, bid_of, cheapest, choose, enough, submission_id
+from fleet.following import Following
 from fleet.naming import on
-from fleet.sight import Sight
 
 _NOBODY: Final = frozenset[BoxName]()
 
@@ -50,15 +50,15 @@ class FleetRuns:
 
     def __init__(
         self,
-        boxes: Mapping[BoxName, Box],
-        sight: Sight,
+        following: Following,
         monotonic: Callable[[], float],
         random: Random,
         on_end: Callable[[], None],
     ) -> None:
         """`on_end` is called whenever a request has ended."""
-        self._boxes: Final = boxes
-        self._sight: Final = sight
+        self._following: Final = following
+        self._boxes: Final = following.boxes
+        self._sight: Final = following.sight
         self._monotonic: Final = monotonic
         self._random: Final = random
         self._on_end: Final = on_end
@@ -124,13 +124,15 @@ class FleetRuns:
 
     async def _placed(self, model: ModelName, task: Task, without: frozenset[BoxName], full: Overloaded | None) -> Box:
         """The box to send it to. Raises RunStopped, EngineUnreachable, and `full` where no other copy is ready."""
-        now_s = self._monotonic()
-        choice = choose(self._sight.view, model, self._random, now_s, without)
+        choice = choose(self._sight.view, model, self._random, self._monotonic(), without)
+        if isinstance(choice, Ask) and not self._following.has_met:  # it may be ready on a box that is yet to answer
+            await self._following.met()
+            choice = choose(self._sight.view, model, self._random, self._monotonic(), without)
         if isinstance(choice, Ask):
             if full is not None:
                 raise full
             return self._boxes[await self._waited_for(model, task, choice, without)]
-        self._sight.view.sent(choice.box, model, choice.device, now_s)
+        self._sight.view.sent(choice.box, model, choice.device, self._monotonic())
         return self._boxes[choice.box]
 
     async def _waited_for(self, model: ModelName, task: Task, ask: Ask, without: frozenset[BoxName]) -> BoxName:

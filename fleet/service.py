@@ -9,12 +9,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from engine.api import PROTOCOL, EngineError, Hello
 from engine.clock import SystemClock
@@ -22,7 +22,6 @@ from engine.core.names import BoxName
 from engine.lock import EngineLock, sole_engine
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from engine.prompt_loop import keep_loop_prompt
-from engine.service.serve import serve
 from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
 from engine.version import VERSION
 from fleet.engine import FleetEngine
@@ -42,7 +41,6 @@ def main() -> int:
     try:
         own = find_paths(os.environ)
         file = arguments.file or fleet_file(os.environ)
-        keep_loop_prompt()
         with sole_engine(fleet_paths(own)) as lock:
             asyncio.run(_run(file, own, lock))
     except EngineError as error:
@@ -64,7 +62,9 @@ async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
     fleet = FleetEngine(hello, following, clock, Random(), read_again)
     telling = asyncio.create_task(keep_telling(os.environ), name="telling the service manager")
     try:
-        await following.met()
+        serve = await asyncio.to_thread(_server)
+        keep_loop_prompt()
+        await following.shown()
         await serve(
             fleet,
             fleet_paths(own),
@@ -76,6 +76,12 @@ async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
     finally:
         await fleet.stop(now=True)
         telling.cancel()
+
+
+def _server() -> Callable[..., Coroutine[Any, Any, None]]:
+    from engine.service.serve import serve  # half of what a start takes, for which boxes are on their way meanwhile
+
+    return serve
 
 
 def _boxed(settings: FleetSettings, own: Paths) -> Sequence[Boxed]:

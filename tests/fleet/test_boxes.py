@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
-from engine.api import EngineUnreachable
+from engine.api import PROTOCOL, Done, EngineUnreachable, Hello
 from engine.core.boxes import BoxView
 from engine.core.commands import Load, Submission
 from engine.core.names import box_of
+from fleet.core.view import Rules
 from fleet.engine import FleetEngine
-from tests.fleet.fleets import HandClock, engine_of, fleet_of, scripted_lines, settled
+from fleet.following import Boxed, Following
+from tests.fleet.fleets import HandClock, Line, engine_of, fleet_of, scripted_lines, settled
 
 SMALL = "all-MiniLM-L6-v2"
 
@@ -161,3 +164,75 @@ async def test_an_engine_that_restarted_is_followed_from_where_its_journal_was_l
         await clock.pass_by(2.0)
         texts = [getattr(record.entry, "text", "") for record in await fleet.records()]
         assert texts == ["box1: before", "box1: meanwhile"]
+
+
+# ── from the service's start ─────────────────────────────────────────────────────────────────────
+
+
+async def _started(lines: dict[str, Line], clock: HandClock) -> Following:
+    following = Following(clock)
+    following.adopt([Boxed(name, line.open) for name, line in lines.items()], Rules())
+    await settled()
+    return following
+
+
+async def test_a_fleet_is_shown_once_all_have_answered() -> None:
+    clock = HandClock()
+    following = await _started(scripted_lines(3, clock), clock)
+    await following.shown()
+    assert {box.standing for box in following.boxes.values()} == {"ready"}
+    assert following.has_met
+    await following.end("")
+
+
+async def test_a_box_that_says_nothing_is_not_waited_for_once_the_others_have_answered() -> None:
+    clock = HandClock()
+    lines = scripted_lines(3, clock)
+    lines["box2"].silence()
+    following = await _started(lines, clock)
+    shown = asyncio.create_task(following.shown())
+    await settled()
+    assert not shown.done()
+    await clock.pass_by(0.6)
+    assert shown.done()
+    assert [name for name, box in following.boxes.items() if box.standing == "ready"] == ["box1", "box3"]
+    assert not following.has_met
+    await clock.pass_by(1.0)
+    assert following.has_met
+    await following.end("")
+
+
+async def test_where_none_answers_the_fleet_is_shown_all_the_same() -> None:
+    clock = HandClock()
+    lines = scripted_lines(2, clock)
+    for line in lines.values():
+        line.silence()
+    following = await _started(lines, clock)
+    shown = asyncio.create_task(following.shown())
+    await clock.pass_by(1.4)
+    assert not shown.done()
+    await clock.pass_by(0.2)
+    assert shown.done()
+    await following.end("")
+
+
+async def test_nothing_is_loaded_before_a_box_that_may_have_it_has_answered() -> None:
+    clock = HandClock()
+    lines = scripted_lines(2, clock)
+    await engine_of(lines["box2"]).submit(Submission("before", Load(SMALL, "gpu1")))
+    lines["box2"].silence()
+    following = await _started(lines, clock)
+    hello = Hello(PROTOCOL, "0", "here", 1, clock.now(), "")
+    fleet = FleetEngine(hello, following, clock, Random(1), _nothing)
+    asked = asyncio.create_task(fleet.embed(SMALL, ["a"]))
+    sent = asyncio.create_task(fleet.submit(Submission("before", Load(SMALL))))
+    await clock.pass_by(1.0)
+    lines["box2"].mend()
+    await settled()
+    assert (await asked).device == "box2/gpu1"
+    assert isinstance(await sent, Done)
+    assert engine_of(lines["box1"]).submissions == []
+    await fleet.stop(now=True)
+
+
+async def _nothing() -> None: ...
