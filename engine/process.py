@@ -39,10 +39,10 @@ class StartFailed(EngineError):
 
 
 async def ensure_engine(
-    paths: Paths, config: Path, program: Sequence[str] = ENGINE_PROGRAM
+    paths: Paths, config: Path | None, program: Sequence[str] = ENGINE_PROGRAM
 ) -> Literal["attached", "started"]:
-    """See to it that an engine answers at `paths`; `config` counts only when one must be started. Raises StartFailed,
-    AlreadyRunning for a script's own engine."""
+    """See to it that an engine answers at `paths`; `config` counts only when one must be started, and is None for a program that
+    knows where its own is. Raises StartFailed, AlreadyRunning for a script's own engine."""
     try:
         await (await connect(paths)).close()
     except NoEngine:
@@ -135,12 +135,12 @@ async def _kill(paths: Paths, found: Holder | None, why: str, tell: Callable[[st
 # ── its start ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _start(paths: Paths, config: Path, program: Sequence[str]) -> Literal["attached", "started"]:
+async def _start(paths: Paths, config: Path | None, program: Sequence[str]) -> Literal["attached", "started"]:
     make_folders(paths)
     written_bytes = _trim_log(paths.log)
     receiving, sending = os.pipe()
     try:
-        pid = _spawn(paths.log, [*program, "--config", str(config)], sending)
+        pid = _spawn(paths.log, [*program, *(() if config is None else ("--config", str(config)))], sending)
     finally:
         os.close(sending)
     # Read until the pipe's end: an engine that dies without a word closes it too, so nobody waits for a timeout to learn that.

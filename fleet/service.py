@@ -22,8 +22,10 @@ from engine.core.names import BoxName
 from engine.lock import EngineLock, sole_engine
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from engine.prompt_loop import keep_loop_prompt
+from engine.service.start_report import reporter
 from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
 from engine.version import VERSION
+from engine.wire import StartReport
 from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
 from fleet.links import NodeLink, link_over_ssh, link_to_socket
@@ -38,18 +40,24 @@ def main() -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    tell = reporter(arguments.report_fd)
     try:
         own = find_paths(os.environ)
         file = arguments.file or fleet_file(os.environ)
         with sole_engine(fleet_paths(own)) as lock:
-            asyncio.run(_run(file, own, lock))
+            asyncio.run(_run(file, own, lock, lambda: tell(StartReport(ready=True))))
     except EngineError as error:
         _log.error("%s", error)
+        tell(StartReport(ready=False, message=str(error)))
         return 1
     return 0
 
 
-async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
+async def _run(file: Path, own: Paths, lock: EngineLock, tell_starter: Callable[[], None]) -> None:
+    def on_ready() -> None:
+        tell_starter()
+        notify(os.environ, READY)
+
     clock = SystemClock()
     settings, following = load_fleet(file), Following(clock)
 
@@ -70,7 +78,7 @@ async def _run(file: Path, own: Paths, lock: EngineLock) -> None:
             fleet_paths(own),
             lock,
             http=settings.http,
-            on_ready=partial(notify, os.environ, READY),
+            on_ready=on_ready,
             on_stopping=partial(notify, os.environ, STOPPING),
         )
     finally:
@@ -109,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--file", type=Path, metavar="FILE", help="the fleet's settings, in the place of the user's own"
     )
+    parser.add_argument("--report-fd", type=int, metavar="N", help="descriptor to report the start's success on")
     return parser
 
 

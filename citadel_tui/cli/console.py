@@ -18,9 +18,10 @@ from citadel_tui.cli.setup.fleet import add_setup
 from citadel_tui.text import clean
 from citadel_tui.uncollected import uncollected
 from citadel_tui.words.boxes import fleet_text, no_fleet_text
+from engine.client import connect
 from engine.core.catalog import catalog_change_text
-from engine.paths import fleet_file
-from engine.process import end_engine
+from engine.paths import fleet_file, fleet_paths
+from engine.process import end_engine, ensure_engine
 from engine.transport import NoEngine
 
 if TYPE_CHECKING:
@@ -78,10 +79,25 @@ def _recorded() -> Chronicle:
 
 async def _look(arguments: Arguments) -> None:
     """See to it that an engine answers, while errors still go to the shell. Raises EngineError."""
-    if arguments.is_elsewhere or arguments.read_only:
+    if arguments.fleet and not arguments.read_only:
+        await _start_fleet_if_missing()
+    elif arguments.is_elsewhere or arguments.read_only:
         await (await reached(arguments)).close()
     else:
         await start_if_missing(arguments)
+
+
+async def _start_fleet_if_missing() -> None:
+    """Raises EngineError, also where no file lists the boxes."""
+    paths, file = fleet_paths(our_paths()), fleet_file(os.environ)
+    try:
+        await (await connect(paths)).close()
+    except NoEngine as error:
+        if not file.exists():
+            raise NoEngine(no_fleet_text(file)) from error
+        tell(f"starting the fleet's service on the boxes that {file} lists …")
+        if await ensure_engine(paths, None, _SERVICE) == "started":
+            tell("the fleet's service runs, and goes on when you leave; end it with `citadel fleet stop`")
 
 
 # ── the fleet's service ───────────────────────────────────────────────────────────────────────────

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from engine.api import EngineError
-from engine.core.serialization import to_json
 from engine.lock import EngineLock, sole_engine
 from engine.paths import Paths, find_paths
 from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import started
 from engine.service.serve import serve
+from engine.service.start_report import reporter
 from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
 from engine.wire import StartReport
 
@@ -33,7 +33,7 @@ def main() -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    tell = _reporter(arguments.report_fd)
+    tell = reporter(arguments.report_fd)
     try:
         paths = find_paths(os.environ)
         keep_loop_prompt()
@@ -84,18 +84,6 @@ def _end_at_last(after_s: float) -> None:
     watch = threading.Timer(after_s, end)
     watch.daemon = True
     watch.start()
-
-
-def _reporter(descriptor: int | None) -> Callable[[StartReport], None]:
-    """Writes the first report to the descriptor and closes it; says nothing when nobody gave one."""
-    listeners = [] if descriptor is None else [descriptor]
-
-    def tell(report: StartReport) -> None:
-        while listeners:
-            with open(listeners.pop(), "wb") as pipe:
-                pipe.write(to_json(report))
-
-    return tell
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,7 +17,9 @@ from engine.api import EngineUnreachable
 from engine.client import RemoteEngine, connect
 from engine.core.commands import Load, Submission
 from engine.paths import Paths, find_paths, fleet_paths
+from engine.process import wait_until_gone
 from tests.patience import Patience
+from tests.pty.terminal import ANSWERS, terminal
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
@@ -134,3 +136,29 @@ async def test_reading_the_file_again_takes_up_boxes_and_drains(fleet: Fleet) ->
     assert list((await remote.snapshot()).boxes) == ["box2"]
     await remote.stop()
     await process.wait()
+
+
+def _look(fleet: Fleet, *seen: str) -> None:
+    """The console over the fleet, until it has shown that."""
+    home = str(fleet.paths.run.parent)
+    with terminal(sys.executable, "-m", "citadel_tui", "fleet", size=(100, 30), CITADEL_HOME=home) as term:
+        term.answers = ANSWERS
+        for text in seen:
+            term.until(text)
+
+
+async def test_the_console_starts_the_service_where_none_runs_and_leaves_it_running(fleet: Fleet) -> None:
+    await asyncio.to_thread(_look, fleet, "starting the fleet's service on the boxes that", "fleet of 2 boxes")
+    remote = RemoteEngine(fleet.paths.socket)
+    pid = (await remote.hello()).pid
+    await asyncio.to_thread(_look, fleet, "fleet of 2 boxes")
+    assert (await remote.hello()).pid == pid
+    await remote.stop()
+    await wait_until_gone(fleet.paths)
+
+
+async def test_a_service_that_can_t_start_says_why_to_whoever_started_it(fleet: Fleet) -> None:
+    fleet.file.write_text("boxes: {a: {ssh: ''}}\n")
+    await asyncio.to_thread(_look, fleet, "were refused; nothing was started")
+    fleet.file.unlink()
+    await asyncio.to_thread(_look, fleet, "there is no fleet:")
