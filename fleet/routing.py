@@ -105,9 +105,8 @@ def box_meant(device: DeviceId, known: Known) -> BoxName:
     raise Unrouted(f"there is no device {device}", f"the devices are {devices or 'none that is known yet'}")
 
 
-def _open_box(device: DeviceId, known: Known) -> BoxName:
-    """The box of a device on which something is to be loaded. Raises Unrouted."""
-    box = box_meant(device, known)
+def _open(box: BoxName, known: Known) -> BoxName:
+    """The box, on which something is to be loaded. Raises Unrouted."""
     if box in known.drained:
         raise Unrouted(
             f"{box} is drained: it takes nothing new", f"`citadel fleet undrain {box}` first, or another box"
@@ -135,10 +134,10 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
             assert device is not None
             return Route((Part(box_meant(device, known), replace(single, device=within_box(device))),))
         case Load(device=str(device), also=True) | SetPin(device=str(device)):
-            box = _open_box(device, known)
+            box = _open(box_meant(device, known), known)
             return Route((Part(box, replace(single, device=within_box(device))),))
         case Load(device=str(device), also=False) | Move(device=device):
-            box = _open_box(device, known)
+            box = _open(box_meant(device, known), known)
             if box in _everywhere(model, known):  # a matter of that box alone: copies elsewhere stay
                 return Route((Part(box, replace(single, device=within_box(device))),))
             others = tuple(Part(other, Evict(model)) for other in here)
@@ -152,11 +151,13 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
         case Unpin():
             pinning = [box for box, state in known.states.items() if _is_pinned(model, state)]
             return Route(tuple(Part(box, single) for box in _reachable(model, pinning, known) or _first(model, known)))
-        case Load() | ForceCpu():
+        case Load():
             return Route((Part(_oldest(model, here, known), single),))
+        case ForceCpu():
+            return Route((Part(_open(_oldest(model, here, known), known), single),))
         case LeaveCpu():
             on_cpu = [box for box in here if any(is_cpu(name) for name in known.states[box].places(model))]
-            return Route((Part(_oldest(model, on_cpu or here, known), single),))
+            return Route((Part(_open(_oldest(model, on_cpu or here, known), known), single),))
         case _:
             assert_never(single)
 

@@ -193,6 +193,11 @@ async def test_nothing_is_loaded_on_a_drained_box_even_by_name(citadel: Citadel,
     ran = await citadel("fleet", "load", SMALL, "--on", "box2/gpu0", "--yes")
     assert ran.status == 3
     assert "box2 is drained: it takes nothing new" in ran.err
+    await engine_of(fleet.lines["box2"]).submit(Submission("its own", Load(SMALL, "gpu0")))
+    await until(fleet.engine, lambda now: any(one.device == "box2/gpu0" for one in now.state.residents))
+    for command in (("cpu", SMALL), ("cpu", SMALL, "--back"), ("move", SMALL, "box2/gpu1")):
+        assert "box2 is drained: it takes nothing new" in (await citadel("fleet", *command, "-y")).err
+    assert (await citadel("fleet", "load", SMALL, "-y")).out == f"{SMALL} is there already\n"
     await fleet.load(SMALL, "box1/gpu0")
     assert (await citadel("fleet", "evict", SMALL, "-y")).status == 0
     assert Evict(SMALL) in [one.command for one in engine_of(fleet.lines["box1"]).submissions]
