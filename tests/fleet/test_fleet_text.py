@@ -1,0 +1,37 @@
+"""fleet.yaml as `citadel fleet add` and `leave` change it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.whole_file import only_writer
+from fleet.fleet_text import put_in, take_out
+from fleet.ray_cluster import FleetRefused
+from fleet.settings import BoxEntry, load_fleet
+
+TEXT = "# ours\nboxes:  # in order\n  attic: {}  # the loud one\norder: [attic]\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(TEXT)
+    path.chmod(0o640)
+    return path
+
+
+def test_a_box_is_put_in_and_taken_out_and_all_else_stays(file: Path) -> None:
+    put_in(file, "box2", "ann@box2")
+    assert load_fleet(file).boxes == {"box2": BoxEntry(ray="ann@box2"), "attic": BoxEntry()}
+    take_out(file, "box2")
+    assert file.read_text() == TEXT
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in file.parent.iterdir()] == ["fleet.yaml"]
+
+
+def test_it_is_left_alone_while_somebody_else_changes_it(file: Path) -> None:
+    with only_writer(file.parent), pytest.raises(FleetRefused, match="somebody else is changing"):
+        put_in(file, "box2", "box2")
+    assert file.read_text() == TEXT
