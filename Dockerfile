@@ -4,6 +4,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY citadel ./citadel
 COPY engine ./engine
+COPY fleet ./fleet
 COPY citadel_tui ./citadel_tui
 COPY config ./config
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
