@@ -1,7 +1,9 @@
-"""One to sixteen cards, four to four hundred models, at five sizes, as the text of the painted screen: where each row goes.
-Colours are in the pictures of the other files."""
+"""One, two, eight, sixteen cards, each with 4, 40, 400 models, at five sizes, as the text of the painted screen: where each row
+goes. Colours are in the pictures of the other files."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
@@ -9,12 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from tests.tui.consoles import open_console
 from tests.tui.crowded_engines import crowded_engine
 
-SCREENS = (
-    *((1, 4, (80, 24)), (1, 4, (160, 50)), (1, 40, (100, 30)), (1, 400, (237, 63))),
-    *((2, 4, (160, 50)), (2, 40, (80, 24)), (2, 400, (120, 40))),
-    *((8, 4, (80, 24)), (8, 4, (237, 63)), (8, 40, (80, 24)), (8, 40, (160, 50)), (8, 400, (100, 30))),
-    *((16, 4, (80, 24)), (16, 40, (120, 40)), (16, 40, (237, 63)), (16, 400, (80, 24)), (16, 400, (160, 50))),
-)
+SCREENS = tuple(product((1, 2, 8, 16), (4, 40, 400), ((80, 24), (100, 30), (120, 40), (160, 50), (237, 63))))
 
 
 @pytest.mark.parametrize(
