@@ -90,8 +90,11 @@ async def test_sixty_clients_that_hang_up_keep_nobody_waiting(paths: Paths) -> N
         worker = box.spawner.workers["gpu0"]
         worker.may_finish.clear()
 
+        # Seen once for all of them: whoever looked later might see the first ones gone already.
+        seen = asyncio.create_task(until(box, lambda state: sum(r.leases for r in state.of(MINILM)) == 60))
+
         async def all_run() -> None:
-            await until(box, lambda state: sum(r.leases for r in state.of(MINILM)) == 60)
+            await seen
 
         await asyncio.gather(*(hang_up_after(paths, MINILM, Embed(("a",)), all_run) for _ in range(60)))
 
