@@ -16,16 +16,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from engine.api import PROTOCOL, EngineError, Hello
+from engine.api import PROTOCOL, Hello
 from engine.clock import SystemClock
 from engine.core.names import BoxName
-from engine.lock import EngineLock, sole_engine
+from engine.lock import EngineLock
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
 from engine.prompt_loop import keep_loop_prompt
-from engine.service.start_report import reporter
-from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
+from engine.service.process import run_service
+from engine.service.systemd import READY, STOPPING, keep_telling, notify
 from engine.version import VERSION
-from engine.wire import StartReport
 from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
 from fleet.links import NodeLink, link_over_ssh, link_to_socket
@@ -37,23 +36,13 @@ _log: Final = logging.getLogger("fleet")
 
 def main() -> int:
     arguments = _parser().parse_args()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    tell = reporter(arguments.report_fd)
-    try:
-        own = find_paths(os.environ)
-        file = arguments.file or fleet_file(os.environ)
-        with sole_engine(fleet_paths(own)) as lock:
-            asyncio.run(_run(file, own, lock, lambda: tell(StartReport(ready=True))))
-    except EngineError as error:
-        _log.error("%s", error)
-        tell(StartReport(ready=False, message=str(error)))
-        return 1
-    return 0
+    file = arguments.file or fleet_file(os.environ)
+    return run_service(_log, arguments.report_fd, lambda: fleet_paths(find_paths(os.environ)), partial(_run, file))
 
 
-async def _run(file: Path, own: Paths, lock: EngineLock, tell_starter: Callable[[], None]) -> None:
+async def _run(file: Path, paths: Paths, lock: EngineLock, tell_starter: Callable[[], None]) -> None:
+    own = find_paths(os.environ)
+
     def on_ready() -> None:
         tell_starter()
         notify(os.environ, READY)
@@ -75,7 +64,7 @@ async def _run(file: Path, own: Paths, lock: EngineLock, tell_starter: Callable[
         await following.shown()
         await serve(
             fleet,
-            fleet_paths(own),
+            paths,
             lock,
             http=settings.http,
             on_ready=on_ready,

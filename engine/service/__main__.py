@@ -9,18 +9,18 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from engine.api import EngineError
-from engine.lock import EngineLock, sole_engine
+from engine.lock import EngineLock
 from engine.paths import Paths, find_paths
 from engine.prompt_loop import keep_loop_prompt
 from engine.runtime.start import started
+from engine.service.process import run_service
 from engine.service.serve import serve
-from engine.service.start_report import reporter
-from engine.service.systemd import READY, STOPPING, keep_telling, log_format, notify
-from engine.wire import StartReport
+from engine.service.systemd import READY, STOPPING, keep_telling, notify
 
 _ENDS_WITHIN_S: Final = 30.0
 """Once nothing runs any more, or is waited for."""
@@ -30,23 +30,12 @@ _log: Final = logging.getLogger("engine")
 
 def main() -> int:
     arguments = _parser().parse_args()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(log_format(os.environ, sys.stderr.fileno()))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    tell = reporter(arguments.report_fd)
-    try:
-        paths = find_paths(os.environ)
-        keep_loop_prompt()
-        with sole_engine(paths) as lock:
-            asyncio.run(_run(arguments.config, paths, lock, lambda: tell(StartReport(ready=True))))
-    except EngineError as error:
-        _log.error("%s", error)
-        tell(StartReport(ready=False, message=str(error)))
-        return 1
-    return 0
+    return run_service(_log, arguments.report_fd, lambda: find_paths(os.environ), partial(_run, arguments.config))
 
 
 async def _run(config: Path, paths: Paths, lock: EngineLock, tell_starter: Callable[[], None]) -> None:
+    keep_loop_prompt()
+
     def on_ready() -> None:
         tell_starter()
         notify(os.environ, READY)
