@@ -17,6 +17,7 @@ from engine.child_environment import child_environment
 from engine.paths import find_paths
 from engine.service.systemd import READY, log_format, notify
 from engine.ssh_forward import end_with_parent
+from fleet.listening import listening
 from fleet.ray_cluster import RayFolder, checked_membership, environment, start_command
 
 _FIRST_PAUSE_S: Final = 1.0
@@ -59,6 +60,11 @@ async def _run_once(ending: asyncio.Event) -> None:
     """Ray from its start to its end, or to ours."""
     paths = find_paths(os.environ)
     membership, folder = checked_membership(paths), RayFolder(paths)
+    if busy := sorted({each.port for each in listening() if each.port in membership.ports}):
+        # Ray would take its own failure for a bug of its own.
+        taken = ", ".join(map(str, busy))
+        _log.error("Ray is not started: somebody listens on %s, where it would; end them. It is tried again", taken)
+        return
     given = child_environment(os.environ, **environment(membership, folder))
     process = await asyncio.create_subprocess_exec(
         *start_command(membership, folder), env=given, start_new_session=True, preexec_fn=end_with_parent

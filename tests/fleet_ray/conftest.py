@@ -14,17 +14,31 @@ import pytest
 
 from engine.paths import find_paths
 from fleet.certificates import make_authority, make_certificate
-from fleet.ray_cluster import Membership, RayFolder, become_driver
+from fleet.ray_cluster import PORTS, Membership, RayFolder, become_driver
+
+_BELOW: Final = 32_000
+"""From 32,768 on the kernel gives ports to whoever connects: one that was free may be somebody's a moment later."""
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def _first_free_port() -> int:
+    """The first of as many as a box's Ray takes, none of which anybody has."""
+    first = next(first for first in range(12_000 + secrets.randbelow(15_000), _BELOW, PORTS) if _are_free(first))
+    assert first + PORTS <= _BELOW
+    return first
+
+
+def _are_free(first: int) -> bool:
+    try:
+        for port in range(first, first + PORTS):
+            socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def begun(home: Path, box: str = "head") -> Membership:
     """A head on loopback, with a token and certificates."""
-    folder, port = RayFolder(find_paths({"CITADEL_HOME": str(home)})), _free_port()
+    folder, port = RayFolder(find_paths({"CITADEL_HOME": str(home)})), _first_free_port()
     folder.path.mkdir(mode=0o700, parents=True)
     folder.token.write_text(secrets.token_hex(32))
     folder.token.chmod(0o600)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -103,3 +104,25 @@ async def test_ray_on_a_box_comes_back_when_it_is_killed_and_ends_with_its_super
     process.terminate()
     assert await process.wait() == 0
     await until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
+
+
+async def test_where_somebody_has_its_ports_ray_waits_and_says_so(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = begun(home)
+    with socket.create_server(("127.0.0.1", head.raylet_port)):
+        process = await started("fleet.ray_node", home)
+        said = ""
+
+        def has_said() -> bool:
+            nonlocal said
+            said += capfd.readouterr().err
+            return "Ray is not started" in said
+
+        await until(has_said)
+        assert f"somebody listens on {head.raylet_port}, where it would" in said
+        assert process.returncode is None
+        assert not psutil.Process(process.pid).children()
+    await until(lambda: any(each.port == head.first_port for each in listening()))
+    process.terminate()
+    assert await process.wait() == 0
