@@ -77,6 +77,12 @@ async def answering(paths: Paths, process: Process) -> RemoteEngine:
     raise AssertionError(f"the engine has ended: {process.returncode}")
 
 
+async def started(engine: RemoteEngine) -> None:
+    """Wait for all workers: on a busy machine that takes longer than a request is patient."""
+    while not all(known.worker_pid for known in (await engine.snapshot()).state.devices.values()):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
 async def tier(engine: RemoteEngine, holds: Callable[[int], bool]) -> None:
     """Wait for such a budget of the RAM tier; the test's own timeout is the limit."""
     while not holds((await engine.snapshot()).state.ram.budget_bytes):  # noqa: ASYNC110 - the engine reads limits each second
@@ -100,6 +106,7 @@ async def test_first_loads_in_little_memory_are_done_or_refused_and_the_budgets_
     with (home.run / "said").open("wb") as said:
         process = await asyncio.create_subprocess_exec("sh", "-c", join, stderr=said)
     engine = await answering(home, process)
+    await started(engine)
     assert await asked(engine, MINILM) == "1 vectors"
     full_bytes = (await engine.snapshot()).state.ram.most_bytes or 0
     await tier(engine, lambda budget_bytes: budget_bytes == full_bytes)
