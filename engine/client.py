@@ -31,6 +31,7 @@ from engine.core.tasks import RunEvent, RunResult, Task
 from engine.core.texts import fault_of_text
 from engine.lock import Holder, holder, script_words
 from engine.paths import Paths
+from engine.slab_peer import SlabFetched, SlabOffer, SlabPeer
 from engine.transport import (
     ANSWER_DEADLINE_S,
     HttpRequest,
@@ -48,6 +49,7 @@ from engine.wire import (
     READ_ONLY,
     CancelReply,
     KeepAliveRequest,
+    OfferRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -84,8 +86,8 @@ def _why_unheard(found: Holder) -> str:
     )
 
 
-class EngineClient(EngineAPI):
-    """`EngineAPI` for the engine that `transport` leads to."""
+class EngineClient(EngineAPI, SlabPeer):
+    """`EngineAPI` for the engine that `transport` leads to, and what other machines' engines are to it."""
 
     def __init__(
         self,
@@ -180,6 +182,14 @@ class EngineClient(EngineAPI):
 
     async def restart_worker(self, device: DeviceId) -> None:
         await self._call("POST", f"/v1/workers/{quote(device, safe='')}/restart", takes_long=True)
+
+    async def offer_slab(self, model: ModelName, host: str, ports: tuple[int, ...]) -> SlabOffer:
+        asked = OfferRequest(host, ports)
+        return self._read(await self._call("POST", f"/v1/slabs/{quote(model, safe='')}/offer", asked), SlabOffer)
+
+    async def fetch_slab(self, model: ModelName, offer: SlabOffer) -> SlabFetched:
+        body = await self._call("POST", f"/v1/slabs/{quote(model, safe='')}/fetch", offer, takes_long=True)
+        return self._read(body, SlabFetched)
 
     async def stop(self, *, now: bool = False) -> None:
         """Also ends an engine that speaks another version: this is how one gets rid of it."""

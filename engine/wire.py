@@ -43,6 +43,13 @@ class RunRequest(Struct, frozen=True):
     task: Task
 
 
+class OfferRequest(Struct, frozen=True):
+    """Where a slab is to be offered."""
+
+    host: str
+    ports: tuple[Annotated[int, Meta(ge=0, le=65535)], ...]
+
+
 class KeepAliveRequest(Struct, frozen=True):
     model: ModelName
     seconds: Annotated[float, Meta(ge=0)] | None

@@ -57,6 +57,8 @@ class Box:
         self.ahead_s = 0.0
         """How far our steady clock is ahead of the box's own."""
         self.snapshot: Snapshot | None = None
+        self.reached_at = ""
+        """Its IP address for other boxes, as far as that is known."""
         self._open_link: Final = open_link
         self._clock: Final = clock
         self._heard: Final = heard
@@ -193,7 +195,7 @@ class Box:
         if hello.protocol != PROTOCOL:
             raise OtherVersion(mismatch(str(PROTOCOL), str(hello.protocol)))
         kept = await link.records(KEPT_RECORDS)
-        self._hello = hello
+        self._hello, self.reached_at = hello, await link.reached_at()
         self._heard.connected(self, kept)
         is_first = True
         async with contextlib.aclosing(link.events(kept[-1].seq if kept else 0)) as events:

@@ -36,7 +36,7 @@ from engine.core.tasks import KIND_OF, RunEvent, Task, beyond_bounds
 from engine.runtime.ending import Ending
 from fleet.answers import merged_change, merged_plan
 from fleet.bids import plans_of, refusals
-from fleet.core.choose import Ask, bid_of, cheapest
+from fleet.core.choose import Ask, cheapest
 from fleet.draining import drain_proposed
 from fleet.following import Following
 from fleet.links import NodeLink
@@ -44,6 +44,7 @@ from fleet.naming import on
 from fleet.proposing import proposed, wishes_of
 from fleet.routing import Route, Unrouted, box_meant, routed, to_be_bid
 from fleet.runs import FleetRuns
+from fleet.slabs import Slabs
 from fleet.submissions import FleetSubmissions
 
 _T = TypeVar("_T")
@@ -73,9 +74,10 @@ class FleetEngine(EngineAPI):
         self._sight: Final = following.sight
         self._clock: Final = clock
         self._read_again: Final = read_again
-        self._submissions: Final = FleetSubmissions(self._boxes, following.history, self._found_route)
+        self._slabs: Final = Slabs(self._boxes, clock.monotonic)
+        self._submissions: Final = FleetSubmissions(self._boxes, following.history, self._slabs, self._found_route)
         self._ending: Final = Ending(clock, _DRAINS_S, lambda: self._runs.count > 0)
-        self._runs: Final = FleetRuns(following, clock.monotonic, random, self._ending.look_again)
+        self._runs: Final = FleetRuns(following, self._slabs, clock.monotonic, random, self._ending.look_again)
 
     async def stop(self, *, now: bool = False) -> None:
         """End the service, and no engine. Nothing new is taken, and requests that go through it have a minute, unless it is to
@@ -235,7 +237,7 @@ class FleetEngine(EngineAPI):
         plans = {name: plan for name, plan in asked.items() if isinstance(plan, Plan)}
         agreed = [name for name, plan in plans.items() if on(name, plan).effects == confirmed]
         order = self._sight.view.order(single.model)
-        bids = cheapest([bid_of(name, plan) for name, plan in plans.items()], Ask((), order))
+        bids = cheapest([self._slabs.bid(name, plan) for name, plan in plans.items()], Ask((), order))
         likeliest = [name for name, found in asked.items() if isinstance(found, Refusal)]
         for name in (*agreed, *(bid.box for bid in bids), *likeliest):
             return name

@@ -19,13 +19,15 @@ from engine.core.proposals import Proposal, Wish
 from engine.core.records import Record
 from engine.core.tasks import RunEvent, Task
 from engine.paths import Paths
+from engine.slab_peer import SlabPeer
 from engine.ssh_forward import forwarded
 
+LOOPBACK: Final = "127.0.0.1"
 ANSWERS_WITHIN_S: Final = 3.0
 """A box that takes longer for what it knows is taken for one that hangs."""
 
 
-class NodeLink(Protocol):
+class NodeLink(SlabPeer, Protocol):
     """`EngineAPI` of one box, as it calls its models and devices, but for what a fleet makes of `run` itself and for `stop`: a
     fleet ends no engine. Every method may raise EngineError, and EngineUnreachable, OtherVersion among it, when the box does not
     answer; one may be called again at any time, and finds the box again when that is back. How each may end is said in
@@ -34,6 +36,10 @@ class NodeLink(Protocol):
     @property
     def silent_s(self) -> float:
         """Since the box's last sign of life: one a second while its events are followed."""
+        ...
+
+    async def reached_at(self) -> str:
+        """The box's IP address for other boxes, at which it offers slabs; empty where none is known."""
         ...
 
     async def hello(self) -> Hello: ...
@@ -74,16 +80,20 @@ class OpenLink(Protocol):
 
 
 class SocketLink(RemoteEngine):
-    """The engine behind a socket of this machine."""
+    """The engine behind a socket of this machine, of the one that other boxes reach at `address`."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, address: str = "") -> None:
         super().__init__(socket, answers_within_s=ANSWERS_WITHIN_S)
+        self._address: Final = address
+
+    async def reached_at(self) -> str:
+        return self._address
 
 
 @contextlib.asynccontextmanager
-async def link_to_socket(socket: Path) -> AsyncIterator[NodeLink]:
-    """An engine of this machine."""
-    yield SocketLink(socket)
+async def link_to_socket(socket: Path, address: str = LOOPBACK) -> AsyncIterator[NodeLink]:
+    """An engine of this machine, which has `address` where other boxes reach it."""
+    yield SocketLink(socket, address)
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,8 @@ RESOURCE: Final = "citadel:{box}"
 FIRST_PORT: Final = 26400
 """Of the head's control store; a box uses so many from its first on:"""
 PORTS: Final = 50
+SLAB_PORTS: Final = range(FIRST_PORT + 7, FIRST_PORT + 10)
+"""Of these, at the first that is free, a box's engine gives prepared slabs to other boxes."""
 INSTALL: Final = "{python} -m pip install ray=={ray}"
 
 _FIRST_WORKER: Final = 10

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
@@ -52,6 +53,10 @@ class RayDriver:
         """The agent of `box`: the one that is there, or a new one for that socket. Raises EngineUnreachable, RayError."""
         return await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, self._found, box, engine)
 
+    async def address(self, box: BoxName) -> str:
+        """Where the raylet of `box` is; empty where Ray knows of none that lives."""
+        return await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, _address, RESOURCE.format(box=box))
+
     def _found(self, box: BoxName, engine: str) -> ActorHandle[Any]:
         try:
             if not ray.is_initialized():
@@ -67,3 +72,10 @@ class RayDriver:
         placed = {"num_cpus": 0, "resources": {name: _SHARE}, "max_concurrency": _AT_ONCE}
         made: ActorHandle[Any] = ray.remote(Agent).options(**kept, **again, **placed).remote(engine)
         return made
+
+
+def _address(resource: str) -> str:
+    with suppress(RayError):
+        alive = [node for node in ray.nodes() if node["Alive"] and resource in node["Resources"]]
+        return next((str(node["NodeManagerAddress"]) for node in alive), "")
+    return ""

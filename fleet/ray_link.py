@@ -29,6 +29,11 @@ class RayLink(EngineClient):
 
     def __init__(self, box: BoxName, driver: RayDriver, socket: str = "") -> None:
         super().__init__(_ByAgent(box, driver, socket), answers_within_s=ANSWERS_WITHIN_S)
+        self._box: Final = box
+        self._driver: Final = driver
+
+    async def reached_at(self) -> str:
+        return await self._driver.address(self._box)
 
 
 @contextlib.asynccontextmanager

@@ -21,9 +21,10 @@ from engine.core.plans import Plan
 from engine.core.tasks import KIND_OF, RunEvent, RunResult, Task
 from fleet.bids import Asked, plans_of, refusals
 from fleet.boxes import Box
-from fleet.core.choose import Ask, Bid, bid_of, cheapest, choose, enough, submission_id
+from fleet.core.choose import Ask, Bid, cheapest, choose, enough, submission_id
 from fleet.following import Following
 from fleet.naming import on
+from fleet.slabs import Slabs
 
 _NOBODY: Final = frozenset[BoxName]()
 
@@ -51,6 +52,7 @@ class FleetRuns:
     def __init__(
         self,
         following: Following,
+        slabs: Slabs,
         monotonic: Callable[[], float],
         random: Random,
         on_end: Callable[[], None],
@@ -59,6 +61,7 @@ class FleetRuns:
         self._following: Final = following
         self._boxes: Final = following.boxes
         self._sight: Final = following.sight
+        self._slabs: Final = slabs
         self._monotonic: Final = monotonic
         self._random: Final = random
         self._on_end: Final = on_end
@@ -155,15 +158,14 @@ class FleetRuns:
     async def _load(self, model: ModelName, ask: Ask, without: frozenset[BoxName]) -> BoxName:
         """A box that has it ready, or that is left to see to that itself. Raises EngineUnreachable."""
         asked: Asked = {}
+        bids: list[Bid] = []
         command = Load(model, also=ask.instead is not None)
         for round_ in ask.rounds:
-            found = await plans_of(self._boxes, round_, command)
-            asked |= found
-            bids = [bid_of(name, plan) for name, plan in found.items() if isinstance(plan, Plan)]
+            asked |= await plans_of(self._boxes, round_, command)
+            bids = [self._slabs.bid(name, plan) for name, plan in asked.items() if isinstance(plan, Plan)]
             if any(map(enough, bids)):
                 break
-        every = [bid_of(name, plan) for name, plan in asked.items() if isinstance(plan, Plan)]
-        for bid in cheapest(every, ask):
+        for bid in cheapest(bids, ask):
             if bid.device is None or await self._is_done(bid, command):
                 return bid.box
         if ask.instead is not None:
@@ -181,6 +183,7 @@ class FleetRuns:
         view, model = self._sight.view, command.model
         submission = Submission(submission_id(view, model), command, "request", bid.effects)
         try:
+            await self._slabs.bring(model, bid.box)
             answer = await self._boxes[bid.box].ask(lambda link: link.submit(submission))
             await self._boxes[bid.box].catch_up()
         except EngineError:

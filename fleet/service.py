@@ -27,8 +27,8 @@ from engine.service.systemd import READY, STOPPING, keep_telling, notify
 from engine.version import VERSION
 from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
-from fleet.links import NodeLink, link_over_ssh, link_to_socket
-from fleet.ray_cluster import become_driver
+from fleet.links import LOOPBACK, NodeLink, link_over_ssh, link_to_socket
+from fleet.ray_cluster import RayFolder, become_driver
 from fleet.settings import BoxEntry, FleetSettings, load_fleet
 
 _log: Final = logging.getLogger("fleet")
@@ -98,7 +98,9 @@ def _link(name: BoxName, entry: BoxEntry, own: Paths) -> AbstractAsyncContextMan
         return link_over_ray(name, membership, entry.socket or "")
     if entry.ssh is not None:
         return link_over_ssh(entry.ssh, own, entry.socket or "")
-    return link_to_socket(own.socket if entry.socket is None else Path(entry.socket))
+    in_ray = RayFolder(own).read()
+    socket = own.socket if entry.socket is None else Path(entry.socket)
+    return link_to_socket(socket, LOOPBACK if in_ray is None else in_ray.address)
 
 
 def _parser() -> argparse.ArgumentParser:

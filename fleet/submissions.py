@@ -12,16 +12,19 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from engine.api import Answer, BadRequest, Changed, Declined, Done, EngineUnreachable
+from engine.api import Answer, BadRequest, Cancelled, Changed, Declined, Done, EngineUnreachable
 from engine.core.commands import (
     Command,
     ForceCpu,
     LeaveCpu,
     Load,
+    Move,
+    Single,
     Submission,
     command_text,
     fault_of_submission,
     models_of,
+    singles_of,
 )
 from engine.core.names import BoxName
 from engine.core.plans import Plan, Refusal
@@ -31,6 +34,7 @@ from fleet.boxes import Box
 from fleet.history import FleetHistory
 from fleet.naming import effects_within
 from fleet.routing import Part, Route
+from fleet.slabs import Slabs
 
 REMEMBERED: Final = 1000
 """Ids; an engine remembers as many."""
@@ -47,13 +51,20 @@ class _Sent:
         self.begun: Final = begun
         """Those that may have it already."""
         self.in_order: Final = in_order
+        self.carrying: asyncio.Task[Answer] | None = None
+        """Goes on when whoever sent it waits no more."""
+        self.bringing: Final[set[asyncio.Task[None]]] = set()
+        """Slabs on their way to boxes, before these are sent anything."""
 
 
 class FleetSubmissions:
     """Sends commands to boxes, and remembers which."""
 
-    def __init__(self, boxes: Mapping[BoxName, Box], history: FleetHistory, find_route: FindRoute) -> None:
+    def __init__(
+        self, boxes: Mapping[BoxName, Box], history: FleetHistory, slabs: Slabs, find_route: FindRoute
+    ) -> None:
         self._boxes: Final = boxes
+        self._slabs: Final = slabs
         self._history: Final = history
         self._find_route: Final = find_route
         self._known: Final[dict[str, tuple[Submission, asyncio.Task[_Sent | Answer]]]] = {}
@@ -75,7 +86,14 @@ class FleetSubmissions:
         finally:
             if before[1].done() and (before[1].cancelled() or before[1].exception()):
                 self._known.pop(submission.id, None)  # nothing was sent: it may be tried anew
-        return await self._carried_out(submission, sent) if isinstance(sent, _Sent) else sent
+        if not isinstance(sent, _Sent):
+            return sent
+        if sent.carrying is None or sent.carrying.done():
+            sent.carrying = asyncio.create_task(
+                self._carried_out(submission, sent), name=f"carrying {submission.id} out"
+            )
+            sent.carrying.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(sent.carrying)
 
     async def cancel(self, submission_id: str) -> bool:
         """Take it back on each box that has it. Raises EngineUnreachable."""
@@ -85,6 +103,8 @@ class FleetSubmissions:
 
         _, placing = self._known.get(submission_id, (None, None))
         sent = placing.result() if placing and placing.done() and not placing.cancelled() else None
+        if isinstance(sent, _Sent) and sent.bringing:
+            return any([bringing.cancel() for bringing in sent.bringing])
         names = sent.begun if isinstance(sent, _Sent) else {name for name, box in self._boxes.items() if has_it(box)}
         boxes = [self._boxes[name] for name in names if name in self._boxes]
         return any([await box.ask(lambda link: link.cancel(submission_id)) for box in boxes])
@@ -93,7 +113,8 @@ class FleetSubmissions:
         """What each box would do. Raises EngineUnreachable."""
 
         async def plan(part: Part) -> Plan | Refusal:
-            return await self._boxes[part.box].ask(lambda link: link.plan(part.command, now=now))
+            planned = await self._boxes[part.box].ask(lambda link: link.plan(part.command, now=now))
+            return self._slabs.told(part.box, planned) if isinstance(planned, Plan) else planned
 
         found = await asyncio.gather(*map(plan, route.parts))
         return dict(zip((part.box for part in route.parts), found, strict=True))
@@ -169,6 +190,8 @@ class FleetSubmissions:
             raise EngineUnreachable(f"{name}, which was to do '{what}', is no box of the fleet any more")
         if box.standing != "ready" and name not in sent.begun:
             raise EngineUnreachable(f"{name} is {box.standing}: {box.why}; it was not sent '{what}'")
+        if name not in sent.begun and not await self._has_brought(name, sent):
+            return Cancelled(f"'{what}' was taken back while {name} fetched what it needs; what came of that is kept")
         sent.begun.add(name)
         try:
             answer = await box.ask(lambda link: link.submit(part))
@@ -179,6 +202,26 @@ class FleetSubmissions:
             ) from error
         await box.catch_up()
         return answer
+
+    async def _has_brought(self, name: BoxName, sent: _Sent) -> bool:
+        """Have what the box is to load fetched first, where that is worth it; whether nobody took the command back meanwhile.
+        Raises EngineUnreachable."""
+        for model in {one.model: one for one in singles_of(sent.parts[name].command) if _is_load(one)}:
+            bringing = asyncio.create_task(self._slabs.bring(model, name), name=f"bringing {model} to {name}")
+            sent.bringing.add(bringing)
+            try:
+                await asyncio.wait({bringing})
+            finally:
+                bringing.cancel()
+                sent.bringing.discard(bringing)
+            if bringing.cancelled():
+                return False
+            bringing.result()
+        return True
+
+
+def _is_load(single: Single) -> bool:
+    return isinstance(single, Load | Move | ForceCpu | LeaveCpu)
 
 
 def _stays_where_it_was(command: Command) -> bool:

@@ -52,6 +52,7 @@ from engine.runtime.initial_state import (
 )
 from engine.runtime.recorder import Pace, Recorder
 from engine.runtime.sampler import Sampler
+from engine.runtime.slab_exchange import SlabExchange
 from engine.runtime.slab_store import SlabStore
 from engine.scheduler.board import Patience, QueueBounds
 from engine.scheduler.messages import Submit
@@ -82,6 +83,8 @@ class Started(Struct, frozen=True):
 
     engine: Engine
     settings: Settings
+    exchange: SlabExchange
+    """Its slabs', with other machines; to be closed when it ends."""
 
 
 async def start_engine(config: Path, environment: Mapping[str, str]) -> Engine:
@@ -139,9 +142,10 @@ async def started(config: Path, environment: Mapping[str, str]) -> Started:
     )
     reader = CardReader(probe, uuids)
     sampler = Sampler({spec.id: spec for spec in specs}, reader, clock, settings.monitoring.sample_s)
-    engine.start(make_executor, sampler, CatalogReader(settings, specs, paths.cache, read_settings))
+    catalog = CatalogReader(settings, specs, paths.cache, read_settings)
+    engine.start(make_executor, sampler, catalog)
     _preload(engine, settings)
-    return Started(engine, settings)
+    return Started(engine, settings, SlabExchange(catalog, paths.cache, engine.post, engine.note, clock))
 
 
 def _keep_inventory(path: Path, cards: Recollection) -> str:

@@ -99,6 +99,12 @@ class ModelMended(Struct, frozen=True):
     """What its sources say of it now."""
 
 
+class SlabCame(Struct, frozen=True):
+    """The model's prepared slab is in its place: it came from another machine."""
+
+    model: ModelName
+
+
 class CatalogRead(Struct, frozen=True):
     """The catalog was read again: which models it has, in its order, and what the sources say of those that are new in it, that
     it says something else of, or that were in trouble."""
@@ -287,6 +293,7 @@ Message: TypeAlias = (
     | KeepQuiet
     | PageCacheSeen
     | ModelMended
+    | SlabCame
     | CatalogRead
     | SlabReport
     | DeviceReport

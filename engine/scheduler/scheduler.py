@@ -46,6 +46,7 @@ from engine.scheduler.messages import (
     RunOutOfMemory,
     SignOfLife,
     SlabAdvanced,
+    SlabCame,
     SlabFailed,
     SlabNotWrittenBack,
     SlabOpened,
@@ -208,6 +209,8 @@ class Scheduler:
                 self._board.quiet_until_s = self._board.now.mono_s + min(for_s, LONGEST_QUIET_S)
             case ModelMended(known):
                 self._mend(known)
+            case SlabCame(model):
+                self._slab_came(model)
             case CatalogRead():
                 self._catalog.read(message)
             case Tick():
@@ -219,6 +222,10 @@ class Scheduler:
         if before := self.state.models.get(known.spec.name):
             kept = replace(known, pin=before.pin, demand=before.demand, run_rates=before.run_rates)
             self._board.know_model(replace(kept, queueing=before.queueing, keep_alive_s=before.keep_alive_s))
+
+    def _slab_came(self, model: ModelName) -> None:
+        if known := self.state.models.get(model):
+            self._board.know_model(replace(known, prepared=True))
 
     def _take_slab_report(self, report: SlabReport) -> None:
         if isinstance(report, SlabRead):

@@ -46,13 +46,15 @@ async def _run(config: Path, paths: Paths, lock: EngineLock, tell_starter: Calla
 
     begun = await started(config, os.environ)
     engine = begun.engine
+    http, slabs = begun.settings.http, begun.exchange
     serving = asyncio.create_task(
-        serve(engine, paths, lock, http=begun.settings.http, on_ready=on_ready, on_stopping=on_stopping), name="serving"
+        serve(engine, paths, lock, http=http, slabs=slabs, on_ready=on_ready, on_stopping=on_stopping), name="serving"
     )
     living = asyncio.create_task(engine.ended(), name="living")
     telling = asyncio.create_task(keep_telling(os.environ), name="telling the service manager")
     await asyncio.wait((serving, living), return_when=asyncio.FIRST_COMPLETED)
     telling.cancel()
+    await slabs.close()
     if living.done() and not serving.done() and (defect := living.exception()):
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -17,11 +17,13 @@ from engine.core.tasks import RunEvent
 from engine.core.texts import in_brief
 from engine.gateway.door import Gateway
 from engine.service.gate import gate, mark_protocol
+from engine.slab_peer import SlabOffer, SlabPeer
 from engine.wire import (
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
     CancelReply,
     KeepAliveRequest,
+    OfferRequest,
     QuietReply,
     QuietRequest,
     RunFailed,
@@ -96,8 +98,10 @@ Stop: TypeAlias = Callable[[bool], asyncio.Future[None]]
 """Asks the serving process to end, at once or when what runs has ended; done when the engine has stopped."""
 
 
-def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: bool) -> web.Application:
-    """The engine's routes behind the gate."""
+def application(
+    engine: EngineAPI, gateway: Gateway, stop: Stop, slabs: SlabPeer | None, *, read_only: bool
+) -> web.Application:
+    """The engine's routes behind the gate. Without `slabs` it carries none."""
     app = web.Application(middlewares=[gate(read_only=read_only)], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(mark_protocol)
     routes = Routes(engine, stop)
@@ -122,6 +126,14 @@ def application(engine: EngineAPI, gateway: Gateway, stop: Stop, *, read_only: b
             *gateway.routes(MAX_BODY_BYTES),
         ]
     )
+    if slabs is not None:
+        carried = _SlabRoutes(slabs)
+        app.add_routes(
+            [
+                web.post("/v1/slabs/{model}/offer", carried.offer),
+                web.post("/v1/slabs/{model}/fetch", carried.fetch),
+            ]
+        )
     return app
 
 
@@ -192,6 +204,21 @@ class Routes:
     async def stop(self, request: web.Request) -> web.Response:
         await asyncio.shield(self._stop("now" in request.query))
         return _json({})
+
+
+class _SlabRoutes:
+    """Handlers of slabs that go from machine to machine."""
+
+    def __init__(self, slabs: SlabPeer) -> None:
+        self._slabs: Final = slabs
+
+    async def offer(self, request: web.Request) -> web.Response:
+        asked = from_json(await request.read(), OfferRequest)
+        return _json(await self._slabs.offer_slab(request.match_info["model"], asked.host, asked.ports))
+
+    async def fetch(self, request: web.Request) -> web.Response:
+        offer = from_json(await request.read(), SlabOffer)
+        return _json(await self._slabs.fetch_slab(request.match_info["model"], offer))
 
 
 def _json(answer: object) -> web.Response:

@@ -21,6 +21,7 @@ from engine.service.listener import Listener
 from engine.service.own_socket import OwnSocket
 from engine.service.routes import application
 from engine.settings.schema import HttpSettings
+from engine.slab_peer import SlabPeer
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _LAST_ANSWERS_S: Final = 2.0
@@ -36,11 +37,12 @@ async def serve(
     *,
     read_only: bool = False,
     http: HttpSettings | None = None,
+    slabs: SlabPeer | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer at `paths.socket`, and where `http` says, until a signal or a client's stop; then stop `engine`: it answers
-    until its runs have ended, or until a second signal or a client's stop at once. SIGHUP has it read its catalog again.
+    """Answer at `paths.socket`, of `slabs` too, and where `http` says, until a signal or a client's stop; then stop `engine`: it
+    answers until its runs have ended, or until a second signal or a client's stop at once. SIGHUP has it read its catalog again.
     `lock` is held. Raises AlreadyRunning, DoorRefused."""
     loop = asyncio.get_running_loop()
     asked, hurry, stopped = asyncio.Event(), asyncio.Event(), loop.create_future()
@@ -60,7 +62,7 @@ async def serve(
         stop(now=asked.is_set())
 
     gateway = Gateway(engine)
-    runner = _runner(application(engine, gateway, stop, read_only=read_only))
+    runner = _runner(application(engine, gateway, stop, slabs, read_only=read_only))
     await runner.setup()
     own = OwnSocket(paths.socket, runner, lock)
     door: Listener | None = None

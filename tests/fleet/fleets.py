@@ -70,6 +70,8 @@ class Line:
     def __init__(self, engine: EngineAPI, clock: Clock | None = None) -> None:
         self.engine = engine
         self.protocol = PROTOCOL
+        self.address = ""
+        """Where other boxes reach it."""
         self.calls: list[str] = []
         """What was asked, in order."""
         self._clock = clock or SystemClock()
@@ -102,6 +104,9 @@ class Line:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[NodeLink]:
         yield self
+
+    async def reached_at(self) -> str:
+        return self.address
 
     async def hello(self) -> Hello:
         hello = await self._asked("hello", self.engine.hello())

@@ -32,6 +32,7 @@ from engine.paths import Paths, find_paths
 from fleet.links import NodeLink, link_over_ssh, link_to_socket
 from tests.patience import Patience
 from tests.scripted_engine import ScriptedEngine
+from tests.scripted_slabs import TICKET, CarryingEngine
 from tests.service.serving import serving
 
 SMALL, LARGE = "all-MiniLM-L6-v2", "phi-3-mini"
@@ -54,7 +55,7 @@ _LINKS: dict[str, Opener] = {"a socket": _to_a_socket, "a socket over ssh": _ove
 class Far(NamedTuple):
     """An engine, and the link to it."""
 
-    engine: ScriptedEngine
+    engine: CarryingEngine
     link: NodeLink
     paths: Paths
 
@@ -63,7 +64,7 @@ class Far(NamedTuple):
 async def far(request: pytest.FixtureRequest, paths: Paths, hosts: Path) -> AsyncIterator[Far]:
     there = find_paths({"CITADEL_HOME": str(hosts / "box2")})
     async with contextlib.AsyncExitStack() as stack:
-        engine = ScriptedEngine()
+        engine = CarryingEngine({SMALL})
         await stack.enter_async_context(serving(engine, there))
         yield Far(engine, await stack.enter_async_context(_LINKS[request.param](paths, there)), there)
 
@@ -146,6 +147,27 @@ async def test_the_rest_of_the_engine_is_passed_through(far: Far) -> None:
     assert await far.link.keep_quiet(30) == 10
     await far.link.restart_worker("gpu0")
     assert far.engine.restarted == ["gpu0"]
+
+
+async def test_slabs_are_offered_and_fetched_and_what_there_is_not_is_refused(far: Far) -> None:
+    offer = await far.link.offer_slab(SMALL, "127.0.0.1", (0, 26407))
+    assert (offer.host, offer.ticket) == ("127.0.0.1", TICKET)
+    assert far.engine.offered == [(SMALL, "127.0.0.1", (0, 26407))]
+    with pytest.raises(EngineError, match="phi-3-mini is not prepared here"):
+        await far.link.offer_slab(LARGE, "127.0.0.1", (0,))
+    fetched = await far.link.fetch_slab(LARGE, offer)
+    assert fetched.came_bytes == far.engine.state.models[LARGE].footprint.weights_bytes
+    assert far.engine.state.models[LARGE].prepared
+    assert await far.link.reached_at() in ("127.0.0.1", "")
+
+
+async def test_whoever_waits_no_more_for_a_slab_has_it_fetched_no_more(far: Far) -> None:
+    far.engine.is_slow = True
+    offer = await far.link.offer_slab(SMALL, "127.0.0.1", (0,))
+    fetching = asyncio.create_task(far.link.fetch_slab(LARGE, offer))
+    await far.engine.until(lambda: bool(far.engine.fetched))
+    fetching.cancel()
+    await far.engine.until(lambda: far.engine.given_up == [LARGE])
 
 
 async def test_an_engine_that_goes_ends_its_events_and_answers_no_more_and_is_found_when_it_is_back(far: Far) -> None:

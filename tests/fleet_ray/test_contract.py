@@ -10,9 +10,10 @@ import pytest
 
 from engine.api import EngineAPI
 from tests.fleet import test_links
-from tests.fleet.test_links import Far
+from tests.fleet.test_links import SMALL, Far
 from tests.fleet_ray.clusters import Boxes
 from tests.scripted_engine import ScriptedEngine
+from tests.scripted_slabs import CarryingEngine
 from tests.service import test_contract
 from tests.service.serving import serving
 
@@ -35,6 +36,12 @@ async def api(boxes: Boxes) -> AsyncIterator[EngineAPI]:
 
 @pytest.fixture
 async def far(boxes: Boxes) -> AsyncIterator[Far]:
-    engine, paths = ScriptedEngine(), boxes.paths("box2")
+    engine, paths = CarryingEngine({SMALL}), boxes.paths("box2")
     async with serving(engine, paths):
         yield Far(engine, boxes.link("box2"), paths)
+
+
+async def test_where_a_box_is_reached_is_known_from_ray(boxes: Boxes) -> None:
+    await boxes.link("box1").hello()  # from then on this process is a driver
+    assert await boxes.link("box1").reached_at() == "127.0.0.1"
+    assert await boxes.link("box9").reached_at() == ""

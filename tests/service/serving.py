@@ -11,6 +11,7 @@ from engine.client import RemoteEngine
 from engine.lock import sole_engine
 from engine.paths import Paths
 from engine.service.serve import serve
+from tests.scripted_slabs import CarryingEngine
 
 
 @contextlib.asynccontextmanager
@@ -33,4 +34,5 @@ async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task
 
 async def _serve(engine: EngineAPI, paths: Paths, ready: asyncio.Event) -> None:
     with sole_engine(paths) as lock:
-        await serve(engine, paths, lock, on_ready=ready.set)
+        slabs = engine if isinstance(engine, CarryingEngine) else None
+        await serve(engine, paths, lock, slabs=slabs, on_ready=ready.set)

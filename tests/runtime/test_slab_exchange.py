@@ -1,0 +1,215 @@
+"""Two engines' exchanges: what one has prepared the other has afterwards, its scheduler told, and nobody listens for longer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from engine.api import EngineError, UnknownModel
+from engine.core.models import Footprint, ModelSpec
+from engine.core.names import ModelName
+from engine.core.state import ModelState
+from engine.runtime import slab_exchange
+from engine.runtime.initial_state import ModelLook
+from engine.runtime.slab_exchange import OFFERED_S, SlabExchange
+from engine.scheduler.messages import Message, SlabCame
+from engine.slab_peer import SlabFetched
+from engine.weights.errors import WeightsError
+from engine.weights.integrity import verify_checksum
+from engine.weights.layout import TensorFacts, place
+from engine.weights.slab import SlabContents, open_prepared, write_prepared
+from engine.weights.sources import Source, prepared_folder
+from tests.fleet.fleets import HandClock, settled
+from tests.weights.checkpoints import write_checkpoint
+
+HERE = "127.0.0.1"
+MODEL = "m"
+NUMBERS = np.arange(1000, dtype=np.float32)
+
+
+class Box(NamedTuple):
+    """An engine's exchange, and what it said."""
+
+    exchange: SlabExchange
+    folder: Path
+    posted: list[Message]
+    notes: list[str]
+
+
+def box(at: Path, clock: HandClock) -> Box:
+    checkpoint = write_checkpoint(at / "checkpoint")
+    spec = ModelSpec(MODEL, (f"path:{checkpoint}",), "embedding")
+    source = Source(spec.sources[0], checkpoint)
+    posted: list[Message] = []
+    notes: list[str] = []
+
+    class Files:
+        def look(self, model: ModelName) -> ModelLook | None:
+            if model == "broken":
+                return ModelLook(ModelState(spec, Footprint(0, 0), trouble="its files are gone"), None)
+            return ModelLook(ModelState(spec, Footprint(4000, 0)), source) if model == MODEL else None
+
+    def note(level: str, text: str) -> None:
+        notes.append(f"{level}: {text}")
+
+    exchange = SlabExchange(Files(), at / "cache", posted.append, note, clock)
+    return Box(exchange, prepared_folder(spec, source, at / "cache"), posted, notes)
+
+
+def prepare(made: Box) -> None:
+    facts = TensorFacts("a", "parameter", "F32", NUMBERS.shape, (1,), NUMBERS.nbytes)
+    contents = SlabContents("BertModel", "path:/x", place([facts]), ())
+    checkpoint = made.folder.parents[2] / "checkpoint"
+    write_prepared(made.folder, checkpoint, contents, lambda _: memoryview(NUMBERS.tobytes()), lambda _: None)
+
+
+class Two(NamedTuple):
+    donor: Box
+    other: Box
+    clock: HandClock
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[Two]:
+    clock = HandClock()
+    boxes = Two(box(tmp_path / "box1", clock), box(tmp_path / "box2", clock), clock)
+    prepare(boxes.donor)
+    yield boxes
+    await boxes.donor.exchange.close()
+    await boxes.other.exchange.close()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection((HERE, port), timeout=20).close()
+        return True
+    return False
+
+
+async def test_what_one_has_prepared_the_other_has_afterwards(two: Two) -> None:
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    fetched = await two.other.exchange.fetch_slab(MODEL, offer)
+    assert fetched.came_bytes == sum(file.size_bytes for file in offer.files)
+    verify_checksum(open_prepared(two.other.folder), lambda _: None)
+    assert two.other.posted == [SlabCame(MODEL)]
+    assert [note[:47] for note in two.other.notes] == ["info: the slab of m was fetched from 127.0.0.1:"]
+    assert (await two.other.exchange.fetch_slab(MODEL, offer)).came_bytes == 0
+    assert len(two.other.notes) == 1
+
+
+async def test_nobody_listens_once_nothing_is_on_offer_any_more(two: Two) -> None:
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    again = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    assert again.port == offer.port
+    assert again.ticket != offer.ticket
+    assert listens(offer.port)
+    await settled()
+    await two.clock.pass_by(OFFERED_S - 1)
+    assert listens(offer.port)
+    while listens(offer.port):
+        await two.clock.pass_by(1)
+        await asyncio.sleep(0.01)  # its end is waited for in a thread
+    assert (await two.donor.exchange.offer_slab(MODEL, HERE, (0,))).port != 0
+
+
+async def test_the_first_free_port_is_taken_and_where_none_is_it_is_said(two: Two) -> None:
+    with socket.create_server((HERE, 0)) as taken:
+        busy = int(taken.getsockname()[1])
+        with pytest.raises(
+            EngineError, match=f"nothing can listen at 127.0.0.1 to give slabs away .port {busy}: Address"
+        ):
+            await two.donor.exchange.offer_slab(MODEL, HERE, (busy,))
+        assert (await two.donor.exchange.offer_slab(MODEL, HERE, (busy, 0))).port != busy
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "words"),
+    [
+        (MODEL, EngineError, "m is not offered: .* is not a whole prepared model"),
+        ("nobody", UnknownModel, "the catalog has no nobody"),
+        ("broken", EngineError, "broken can't be loaded here: its files are gone"),
+    ],
+)
+async def test_what_is_not_prepared_here_is_not_offered(
+    two: Two, model: ModelName, kind: type[EngineError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        await two.other.exchange.offer_slab(model, HERE, (0,))
+    assert two.other.exchange._servers == {}
+
+
+async def test_a_fetch_that_fails_says_why_and_the_scheduler_hears_nothing(two: Two) -> None:
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    with pytest.raises(EngineError, match=r"m is not fetched: 127\.0\.0\.1 has m in float16"):
+        await two.other.exchange.fetch_slab(MODEL, replace(offer, dtype="float16"))
+    assert not two.other.posted
+    assert not two.other.notes
+
+
+class Held:
+    """A fetch that lasts until a test ends it, or somebody stops it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.has_begun = threading.Event()
+        self.was_stopped = threading.Event()
+        self.may_end = threading.Event()
+
+    def fetch(self, *arguments: object) -> SlabFetched:
+        self.begun += 1
+        self.has_begun.set()
+        stop = arguments[-1]
+        assert isinstance(stop, threading.Event)
+        while not self.may_end.wait(0.01):
+            if stop.is_set():
+                self.was_stopped.set()
+                raise WeightsError("fetching was taken back")
+        return SlabFetched(1, 0.1)
+
+
+async def test_who_wants_the_same_slab_waits_for_one_fetch_which_ends_with_the_last(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    first, second = (asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer)) for _ in range(2))
+    await asyncio.to_thread(held.has_begun.wait)
+    first.cancel()
+    await asyncio.wait({first})
+    assert not second.done()
+    held.may_end.set()
+    assert (await second).came_bytes == 1
+    assert (held.begun, held.was_stopped.is_set()) == (1, False)
+
+
+async def test_a_fetch_that_nobody_waits_for_is_stopped(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held()
+    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    only = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
+    await asyncio.to_thread(held.has_begun.wait)
+    only.cancel()
+    await asyncio.to_thread(held.was_stopped.wait)
+    assert not two.other.posted
+
+
+async def test_the_end_stops_what_is_under_way(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held()
+    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    waiting = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
+    await asyncio.to_thread(held.has_begun.wait)
+    await two.other.exchange.close()
+    assert held.was_stopped.is_set()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
