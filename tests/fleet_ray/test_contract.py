@@ -41,7 +41,7 @@ async def far(boxes: Boxes) -> AsyncIterator[Far]:
         yield Far(engine, boxes.link("box2"), paths)
 
 
-async def test_where_a_box_is_reached_is_known_from_ray(boxes: Boxes) -> None:
-    await boxes.link("box1").hello()  # from then on this process is a driver
+async def test_where_a_box_is_reached_is_known_from_ray(far: Far, boxes: Boxes) -> None:
+    await far.link.hello()  # from then on this process is a driver
     assert await boxes.link("box1").reached_at() == "127.0.0.1"
     assert await boxes.link("box9").reached_at() == ""
