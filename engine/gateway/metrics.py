@@ -1,6 +1,7 @@
 """What Prometheus scrapes: the newest snapshot as gauges, and what has happened since the start as counters and histograms.
 
-Labels are devices and models of the catalog, and words of a fixed set: nothing that a request could make up.
+Labels are devices, boxes and models of the catalog, and words of a fixed set: nothing that a request could make up. No two
+samples have the same: Prometheus would refuse all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from engine.api import EngineAPI, Hello, Recorded, Snapshot
 from engine.core.ledger import charged
+from engine.core.names import box_of
 from engine.core.plans import EvictStep
 from engine.core.records import Entry, Notice, Refused, Switch
 from engine.core.state import DeviceState, leaves_at_s
@@ -98,6 +100,7 @@ class _Now(Collector):
         info.add_metric([], {"version": hello.version, "policy": hello.policy.eviction, "banner": hello.banner})
         yield info
         yield _gauge("citadel_start_time_seconds", "When it started.", hello.started_at_s)
+        yield from _boxes(snapshot)
         yield from _devices(snapshot)
         yield from _models(snapshot)
         yield from _requests(snapshot)
@@ -107,6 +110,21 @@ class _Now(Collector):
 
 def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, value=value)
+
+
+def _boxes(snapshot: Snapshot) -> Iterator[Metric]:
+    """Of a fleet."""
+    if not snapshot.boxes:
+        return
+    ready = GaugeMetricFamily("citadel_box_ready", "Whether a box of the fleet is sent requests.", labels=["box"])
+    silent = GaugeMetricFamily("citadel_box_silent_seconds", "Since a box's last sign of life.", labels=["box"])
+    drained = GaugeMetricFamily("citadel_box_drained", "Whether a box takes nothing new.", labels=["box"])
+    for name, box in snapshot.boxes.items():
+        ready.add_metric([name], float(box.standing == "ready"))
+        drained.add_metric([name], float(box.drained))
+        if box.heard_s:
+            silent.add_metric([name], box.silent_s)
+    yield from (ready, silent, drained)
 
 
 def _devices(snapshot: Snapshot) -> Iterator[Metric]:
@@ -148,7 +166,9 @@ def _models(snapshot: Snapshot) -> Iterator[Metric]:
     trouble = GaugeMetricFamily("citadel_model_trouble", "Whether a model can't be loaded.", labels=["model"])
     for resident in snapshot.state.residents:
         place = [resident.model, resident.device]
-        ready.add_metric(place, float(resident.stage == "ready"))
+        box = snapshot.boxes.get(box_of(resident.device))
+        is_heard = box is None or box.standing == "ready"
+        ready.add_metric(place, float(resident.stage == "ready" and is_heard))
         leases.add_metric(place, resident.leases)
         if (at_s := leaves_at_s(snapshot.state, resident)) is not None:
             leaves.add_metric(place, at_s)
@@ -187,9 +207,10 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _ram(snapshot: Snapshot) -> Iterator[Metric]:
     ram = snapshot.state.ram
-    slabs = GaugeMetricFamily("citadel_ram_tier_slab_bytes", "Weights kept in the RAM tier.", labels=["model", "stage"])
+    labels = ["model", "stage", *(["box"] if snapshot.boxes else [])]
+    slabs = GaugeMetricFamily("citadel_ram_tier_slab_bytes", "Weights kept in the RAM tier.", labels=labels)
     for slab in ram.slabs:
-        slabs.add_metric([slab.model, slab.stage], slab.size_bytes)
+        slabs.add_metric([slab.model, slab.stage, slab.box][: len(labels)], slab.size_bytes)
     yield slabs
     yield _gauge("citadel_ram_tier_budget_bytes", "What the RAM tier may hold.", ram.budget_bytes)
     yield _gauge("citadel_ram_tier_models_limit", "How many models it may hold.", ram.max_models)

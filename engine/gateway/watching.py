@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from engine.api import EngineAPI, EngineError, Snapshot
 from engine.core.devices import condition
+from engine.core.names import box_of
 from engine.core.serialization import to_json
 from engine.gateway.metrics import CONTENT_TYPE, Metrics
 
@@ -63,12 +64,17 @@ class WatchRoutes:
 
 
 def _troubles(snapshot: Snapshot) -> tuple[str, ...]:
-    """One device that is well is enough; one whose worker does not answer is too much, since requests are held up there."""
+    """One device that is well is enough; one whose worker does not answer is too much, since requests are held up there, but not
+    in a fleet, whose other boxes go on. Boxes that are not heard are told as such."""
     readings = {device: known.reading for device, known in snapshot.state.devices.items()}
     bad = {device: reading for device, reading in readings.items() if reading.health != "ok"}
     hang = {device: reading for device, reading in bad.items() if reading.health == "not answering"}
-    told = bad if len(bad) == len(readings) else hang
-    return tuple(f"{device} {condition(reading.health)}: {reading.reason}" for device, reading in told.items())
+    away = {name: f"{name} is {box.standing}: {box.why}" for name, box in snapshot.boxes.items() if box.why}
+    if len(bad) < len(readings):
+        bad, away = {} if snapshot.boxes else hang, {}
+    heard = {device: reading for device, reading in bad.items() if box_of(device) not in away}
+    told = (f"{device} {condition(reading.health)}: {reading.reason}" for device, reading in heard.items())
+    return *away.values(), *told
 
 
 def _answer(health: Health, status: int) -> web.Response:
