@@ -6,12 +6,14 @@ Whoever speaks to both engines has the one offer a slab and the other fetch it; 
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Protocol
 
 from msgspec import Struct
 
 from engine.core.models import Dtype
 from engine.core.names import ModelName
+from engine.core.texts import in_brief
 
 
 class OfferedFile(Struct, frozen=True):
@@ -42,6 +44,17 @@ class SlabFetched(Struct, frozen=True):
     came_bytes: int
     """Over the line: 0 when it was there, less than the folder has when a fetch before had begun it."""
     seconds: float
+
+
+def fault_of_address(host: str) -> str:
+    """Why machines of one owner should not reach each other there, in words; empty where they may."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return f"{in_brief(host, 60)} is no IP address; give the one by which the other boxes reach this one"
+    if found.is_global or found.is_unspecified or found.is_multicast:
+        return f"{host} can be reached from everywhere; give a private one, as of a home network or of WireGuard"
+    return ""
 
 
 class SlabPeer(Protocol):

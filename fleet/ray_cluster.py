@@ -19,6 +19,7 @@ from engine.api import EngineError
 from engine.core.names import BoxName
 from engine.core.serialization import Undecodable, from_json, to_readable_json
 from engine.paths import Paths, make_folders, require_private
+from engine.slab_peer import fault_of_address
 from engine.whole_file import read_whole, write_whole
 
 RAY_VERSION: Final = "2.60.0"
@@ -127,16 +128,8 @@ def wrong_versions(theirs: dict[str, str], whose: str, python: str = sys.executa
 
 def check_address(address: str) -> None:
     """Raises FleetRefused for one that is none, or that the world may reach: who gets in can run programs."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        raise FleetRefused(
-            f"{address} is no IP address; give the one by which the other boxes reach this one"
-        ) from None
-    if found.is_global or found.is_unspecified or found.is_multicast:
-        raise FleetRefused(
-            f"{address} can be reached from everywhere; give a private one, as of a home network or of WireGuard"
-        )
+    if fault := fault_of_address(address):
+        raise FleetRefused(fault)
 
 
 def checked_membership(paths: Paths) -> Membership:

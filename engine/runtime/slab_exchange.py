@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from engine.api import EngineError, UnknownModel
+from engine.api import BadRequest, CannotServe, UnknownModel
 from engine.clock import Clock
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
@@ -18,7 +18,7 @@ from engine.runtime.initial_state import ModelLook
 from engine.runtime.listed_models import Note
 from engine.runtime.slab_store import in_thread
 from engine.scheduler.messages import Message, SlabCame
-from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer, SlabPeer
+from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer, SlabPeer, fault_of_address
 from engine.weights.errors import WeightsError
 from engine.weights.slab import open_prepared
 from engine.weights.slab_fetch import fetch_slab
@@ -71,7 +71,7 @@ class SlabExchange(SlabPeer):
         try:
             offer = await asyncio.to_thread(self._offered, model, host, ports)
         except WeightsError as error:
-            raise EngineError(f"{model} is not offered: {error}") from error
+            raise CannotServe(f"{model} is not offered: {error}") from error
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch(), name="offers of slabs")
         return offer
@@ -103,6 +103,8 @@ class SlabExchange(SlabPeer):
     # ── offering ─────────────────────────────────────────────────────────────────────────────────
 
     def _offered(self, model: ModelName, host: str, ports: tuple[int, ...]) -> SlabOffer:
+        if fault := fault_of_address(host):
+            raise BadRequest(f"{model} is not offered there: {fault}")
         place = self._place(model)
         prepared = open_prepared(place.folder)
         paths = sorted(path for path in place.folder.rglob("*") if path.is_file())
@@ -112,7 +114,7 @@ class SlabExchange(SlabPeer):
         return SlabOffer(host, server.port, server.offer(paths), files, prepared.layout_id, place.spec.dtype, recipe)
 
     def _server(self, host: str, ports: tuple[int, ...]) -> SlabServer:
-        """The one that listens there. Raises EngineError."""
+        """The one that listens there. Raises CannotServe."""
         if (known := self._servers.get(host)) is not None:
             return known
         why = "no port was given"
@@ -121,7 +123,7 @@ class SlabExchange(SlabPeer):
                 return self._servers.setdefault(host, SlabServer(host, port, OFFERED_S, self._clock.monotonic))
             except (OSError, OverflowError) as error:
                 why = f"port {port}: {getattr(error, 'strerror', None) or error}"
-        raise EngineError(f"nothing can listen at {host} to give slabs away ({why}); end what has its ports")
+        raise CannotServe(f"nothing can listen at {host} to give slabs away ({why}); end what has its ports")
 
     async def _watch(self) -> None:
         while self._servers:
@@ -145,7 +147,7 @@ class SlabExchange(SlabPeer):
         try:
             fetched = await in_thread(fetch, stop)
         except WeightsError as error:
-            raise EngineError(f"{model} is not fetched: {error}") from error
+            raise CannotServe(f"{model} is not fetched: {error}") from error
         self._post(SlabCame(model))
         if fetched.came_bytes:
             came, took = format_size(fetched.came_bytes), f"{fetched.seconds:.1f} s"
@@ -153,11 +155,11 @@ class SlabExchange(SlabPeer):
         return fetched
 
     def _place(self, model: ModelName) -> _Place:
-        """Raises EngineError, WeightsError."""
+        """Raises UnknownModel, CannotServe, WeightsError."""
         look = self._files.look(model)
         if look is None:
             raise UnknownModel(f"the catalog has no {model}")
         if look.source is None:
-            raise EngineError(f"{model} can't be loaded here: {look.state.trouble}")
+            raise CannotServe(f"{model} can't be loaded here: {look.state.trouble}")
         spec = look.state.spec
         return _Place(spec, look.source, prepared_folder(spec, look.source, self._cache))

@@ -26,7 +26,7 @@ from engine.core.models import ModelSpec
 from engine.core.serialization import Undecodable, from_sealed_json
 from engine.core.sizes import format_size
 from engine.core.texts import in_brief
-from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer
+from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer, fault_of_address
 from engine.weights.checkpoint_json import lies_within
 from engine.weights.errors import BadCheckpoint, DiskFull, NotWritable, ReadStopped, WeightsError
 from engine.weights.layout import LAYOUT_FILE, SLAB_FILE, Layout, header_bytes
@@ -82,6 +82,8 @@ def fetch_slab(
 
 def _check_offer(spec: ModelSpec, source: Source, offer: SlabOffer) -> None:
     """Raises OfferRefused."""
+    if fault := fault_of_address(offer.host):
+        raise OfferRefused(f"nothing is fetched from there: {fault}")
     recipe = source.folder.name if source.synthetic_kind is not None else ""
     if offer.dtype != spec.dtype or offer.recipe != recipe:
         raise OfferRefused(

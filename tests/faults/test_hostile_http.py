@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from engine.api import PROTOCOL, EngineAPI, EngineError
 from engine.client import RemoteEngine
+from engine.clock import SystemClock
 from engine.core.commands import Load, Submission
 from engine.core.serialization import to_json
 from engine.core.tasks import Embed
@@ -23,6 +24,7 @@ from engine.scheduler.board import Patience
 from tests.faults.mutations import mutations
 from tests.faults.raw_http import LONGEST_SAID, ask, bombard, check, post
 from tests.runtime.live_engines import scripted_engine
+from tests.runtime.slab_boxes import slab_box
 from tests.scripted_engine import ScriptedEngine
 from tests.service.serving import serving
 
@@ -46,6 +48,9 @@ BODIES: Final[tuple[tuple[str, object], ...]] = (
     ("/api/generate", {"model": WRITER, "prompt": "a", "options": {"num_predict": 4, "stop": ["x"]}, "stream": False}),
     ("/api/chat", {"model": WRITER, "messages": [{"role": "user", "content": "a"}], "options": {"num_predict": 4}}),
     ("/api/show", {"model": SMALL}),
+    ("/v1/slabs/m/offer", {"host": "127.0.0.1", "ports": [0, 26407]}),
+    ("/v1/slabs/m/fetch", {"host": "127.0.0.1", "port": 1, "ticket": "5" * 64, "files": [{"name": "layout.json",
+     "size_bytes": 9}, {"name": "slab.safetensors", "size_bytes": 7}], "layout_id": "0" * 64, "dtype": "float32", "recipe": ""}),
 )  # fmt: skip
 
 
@@ -59,8 +64,10 @@ def paths() -> Iterator[Paths]:
 async def engine(paths: Paths) -> AsyncIterator[EngineAPI]:
     paths.journal.mkdir(parents=True)
     patience = replace(Patience(), queue_s=0.2, in_use_s=0.1)
-    async with scripted_engine(paths.journal, patience=patience) as box, serving(box.engine, paths):
+    slabs = slab_box(paths.run.parent / "slabs", SystemClock()).exchange
+    async with scripted_engine(paths.journal, patience=patience) as box, serving(box.engine, paths, slabs):
         yield RemoteEngine(paths.socket)
+    await slabs.close()
 
 
 async def test_damaged_bodies_are_answered_in_words(

@@ -10,66 +10,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from engine.api import EngineError, UnknownModel
-from engine.core.models import Footprint, ModelSpec
 from engine.core.names import ModelName
-from engine.core.state import ModelState
 from engine.runtime import slab_exchange
-from engine.runtime.initial_state import ModelLook
-from engine.runtime.slab_exchange import OFFERED_S, SlabExchange
-from engine.scheduler.messages import Message, SlabCame
+from engine.runtime.slab_exchange import OFFERED_S
+from engine.scheduler.messages import SlabCame
 from engine.slab_peer import SlabFetched
 from engine.weights.errors import WeightsError
 from engine.weights.integrity import verify_checksum
-from engine.weights.layout import TensorFacts, place
-from engine.weights.slab import SlabContents, open_prepared, write_prepared
-from engine.weights.sources import Source, prepared_folder
+from engine.weights.slab import open_prepared
 from tests.fleet.fleets import HandClock, settled
-from tests.weights.checkpoints import write_checkpoint
+from tests.runtime.slab_boxes import MODEL, Box, prepare, slab_box
 
 HERE = "127.0.0.1"
-MODEL = "m"
-NUMBERS = np.arange(1000, dtype=np.float32)
-
-
-class Box(NamedTuple):
-    """An engine's exchange, and what it said."""
-
-    exchange: SlabExchange
-    folder: Path
-    posted: list[Message]
-    notes: list[str]
-
-
-def box(at: Path, clock: HandClock) -> Box:
-    checkpoint = write_checkpoint(at / "checkpoint")
-    spec = ModelSpec(MODEL, (f"path:{checkpoint}",), "embedding")
-    source = Source(spec.sources[0], checkpoint)
-    posted: list[Message] = []
-    notes: list[str] = []
-
-    class Files:
-        def look(self, model: ModelName) -> ModelLook | None:
-            if model == "broken":
-                return ModelLook(ModelState(spec, Footprint(0, 0), trouble="its files are gone"), None)
-            return ModelLook(ModelState(spec, Footprint(4000, 0)), source) if model == MODEL else None
-
-    def note(level: str, text: str) -> None:
-        notes.append(f"{level}: {text}")
-
-    exchange = SlabExchange(Files(), at / "cache", posted.append, note, clock)
-    return Box(exchange, prepared_folder(spec, source, at / "cache"), posted, notes)
-
-
-def prepare(made: Box) -> None:
-    facts = TensorFacts("a", "parameter", "F32", NUMBERS.shape, (1,), NUMBERS.nbytes)
-    contents = SlabContents("BertModel", "path:/x", place([facts]), ())
-    checkpoint = made.folder.parents[2] / "checkpoint"
-    write_prepared(made.folder, checkpoint, contents, lambda _: memoryview(NUMBERS.tobytes()), lambda _: None)
 
 
 class Two(NamedTuple):
@@ -81,7 +37,7 @@ class Two(NamedTuple):
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
     clock = HandClock()
-    boxes = Two(box(tmp_path / "box1", clock), box(tmp_path / "box2", clock), clock)
+    boxes = Two(slab_box(tmp_path / "box1", clock), slab_box(tmp_path / "box2", clock), clock)
     prepare(boxes.donor)
     yield boxes
     await boxes.donor.exchange.close()
@@ -129,6 +85,15 @@ async def test_the_first_free_port_is_taken_and_where_none_is_it_is_said(two: Tw
         ):
             await two.donor.exchange.offer_slab(MODEL, HERE, (busy,))
         assert (await two.donor.exchange.offer_slab(MODEL, HERE, (busy, 0))).port != busy
+
+
+@pytest.mark.parametrize("host", ["", "box1.example", "0.0.0.0", "8.8.8.8", "::", "224.0.0.1"])
+async def test_nothing_is_offered_or_fetched_where_strangers_are(two: Two, host: str) -> None:
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    with pytest.raises(EngineError, match=r"m is not offered there: .*(no IP address|reached from everywhere)"):
+        await two.donor.exchange.offer_slab(MODEL, host, (0,))
+    with pytest.raises(EngineError, match=r"nothing is fetched from there: .*(no IP address|reached from everywhere)"):
+        await two.other.exchange.fetch_slab(MODEL, replace(offer, host=host))
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,17 @@ from engine.client import RemoteEngine
 from engine.lock import sole_engine
 from engine.paths import Paths
 from engine.service.serve import serve
+from engine.slab_peer import SlabPeer
 from tests.scripted_slabs import CarryingEngine
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve `engine` while inside; leaving stops it."""
+async def serving(engine: EngineAPI, paths: Paths, slabs: SlabPeer | None = None) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve `engine`, and `slabs` or what it is of them itself, while inside; leaving stops it."""
     ready = asyncio.Event()
-    service = asyncio.create_task(_serve(engine, paths, ready))
+    if slabs is None and isinstance(engine, CarryingEngine):
+        slabs = engine
+    service = asyncio.create_task(_serve(engine, paths, slabs, ready))
     started = asyncio.create_task(ready.wait())
     await asyncio.wait({service, started}, return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
@@ -32,7 +35,6 @@ async def serving(engine: EngineAPI, paths: Paths) -> AsyncIterator[asyncio.Task
         await service
 
 
-async def _serve(engine: EngineAPI, paths: Paths, ready: asyncio.Event) -> None:
+async def _serve(engine: EngineAPI, paths: Paths, slabs: SlabPeer | None, ready: asyncio.Event) -> None:
     with sole_engine(paths) as lock:
-        slabs = engine if isinstance(engine, CarryingEngine) else None
         await serve(engine, paths, lock, slabs=slabs, on_ready=ready.set)

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from engine.weights.slab import Prepared, SlabContents, open_prepared, write_pre
 from engine.weights.slab_fetch import OfferRefused, fetch_slab
 from engine.weights.slab_server import MOST_READERS, SlabServer
 from engine.weights.sources import Source, prepared_folder
+from tests.faults.mutations import mutations
 from tests.patience import Patience
 from tests.weights.checkpoints import write_checkpoint
 
@@ -314,6 +315,20 @@ def test_without_the_ticket_nothing_is_given(boxes: Boxes) -> None:
     assert _status(boxes.server.port, f"/{ticket}/0") == 200
     for path in ("/", f"/{'0' * 64}/0", f"/{ticket}/99", f"/{ticket}/../0", f"/{ticket}/-1", f"/{ticket}"):
         assert _status(boxes.server.port, path) == 404, path
+
+
+def test_requests_that_are_none_end_their_own_connections_and_no_more(boxes: Boxes) -> None:
+    samples = (
+        f"GET /{boxes.offer.ticket}/0 HTTP/1.1\r\nHost: a\r\nRange: bytes=3-\r\nConnection: close\r\n\r\n".encode(),
+        b"POST /a HTTP/1.0\r\nContent-Length: 5\r\n\r\nabcde",
+    )
+    for request in mutations(samples, seed=21, count=200):
+        with suppress(OSError), socket.create_connection((HERE, boxes.server.port), timeout=20) as stranger:
+            stranger.sendall(request)
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(1 << 16):
+                pass
+    assert boxes.other.fetch(boxes.offer) > 0
 
 
 def test_a_range_begins_where_it_was_asked_to(boxes: Boxes) -> None:
