@@ -74,7 +74,7 @@ class FleetEngine(EngineAPI):
         self._sight: Final = following.sight
         self._clock: Final = clock
         self._read_again: Final = read_again
-        self._slabs: Final = Slabs(self._boxes, clock.monotonic)
+        self._slabs: Final = Slabs(self._boxes, clock.monotonic, following.wake)
         self._submissions: Final = FleetSubmissions(self._boxes, following.history, self._slabs, self._found_route)
         self._ending: Final = Ending(clock, _DRAINS_S, lambda: self._runs.count > 0)
         self._runs: Final = FleetRuns(following, self._slabs, clock.monotonic, random, self._ending.look_again)
@@ -101,7 +101,8 @@ class FleetEngine(EngineAPI):
 
     async def snapshot(self) -> Snapshot:
         self._following.refuse_if_ended()
-        return self._following.snapshot()
+        told, waiting = self._following.snapshot(), self._slabs.jobs()
+        return replace(told, jobs=(*told.jobs, *waiting)) if waiting else told
 
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         history = self._following.history

@@ -183,7 +183,7 @@ class FleetRuns:
         view, model = self._sight.view, command.model
         submission = Submission(submission_id(view, model), command, "request", bid.effects)
         try:
-            await self._slabs.bring(model, bid.box)
+            await self._slabs.bring(model, bid.box, submission)
             answer = await self._boxes[bid.box].ask(lambda link: link.submit(submission))
             await self._boxes[bid.box].catch_up()
         except EngineError:

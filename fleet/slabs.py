@@ -14,7 +14,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api import EngineError
+from engine.api import EngineError, JobView
+from engine.core.commands import Submission
 from engine.core.forecast.costs import load_time, reading, tier_of
 from engine.core.names import BoxName, ModelName
 from engine.core.plans import LoadStep, Plan
@@ -23,6 +24,7 @@ from engine.core.sizes import format_size
 from engine.core.state import ModelState, State
 from fleet.boxes import Box
 from fleet.core.choose import Bid, bid_of
+from fleet.naming import on
 from fleet.ray_cluster import SLAB_PORTS
 
 _LINE_GUESS: Final = Rates(guess_bytes_per_s=100e6, overhead_s=0.2)
@@ -45,11 +47,25 @@ class Carriage(Struct, frozen=True):
     """Of preparing it."""
 
 
+class _Bringing(Struct, frozen=True, eq=False):
+    """A slab on its way, and for whom."""
+
+    submission: Submission
+    """As the box calls its devices."""
+    box: BoxName
+    carriage: Carriage
+    began_s: float
+    """On the steady clock."""
+
+
 class Slabs:
     """Of all boxes of a fleet."""
 
-    def __init__(self, boxes: Mapping[BoxName, Box], monotonic: Callable[[], float]) -> None:
+    def __init__(self, boxes: Mapping[BoxName, Box], monotonic: Callable[[], float], wake: Callable[[], None]) -> None:
+        """`wake` is called when something is under way that was not, or is no more."""
         self._boxes: Final = boxes
+        self._wake: Final = wake
+        self._under_way: Final[list[_Bringing]] = []
         self._monotonic: Final = monotonic
         self._rates: Final[dict[tuple[BoxName, BoxName], Rates]] = {}
         """From a box to another."""
@@ -93,13 +109,36 @@ class Slabs:
         with_carriage = replace(load, predicted=carriage.takes + load.predicted)
         return replace(_with_load(plan, with_carriage), reasons=(*plan.reasons, why))
 
-    async def bring(self, model: ModelName, box: BoxName) -> None:
-        """Have the slab there, if it is worth it; what fails is logged, and left to be prepared. Raises EngineUnreachable where
-        `box` is not ready any more."""
+    def jobs(self) -> tuple[JobView, ...]:
+        """The commands that wait for a slab: their boxes do not know of them yet."""
+        return tuple(map(self._job, self._under_way))
+
+    async def bring(self, model: ModelName, box: BoxName, submission: Submission) -> None:
+        """Have the slab there before `submission`, if it is worth it; what fails is logged, and left to be prepared. Raises
+        EngineUnreachable where `box` is not ready any more."""
         if (carriage := self.worth_fetching(model, box)) is None:
             return
+        bringing = _Bringing(submission, box, carriage, self._monotonic())
+        self._under_way.append(bringing)
+        self._wake()
+        try:
+            await self._brought(bringing)
+        finally:
+            self._under_way.remove(bringing)
+            self._wake()
+
+    def _job(self, bringing: _Bringing) -> JobView:
+        carriage, elapsed_s = bringing.carriage, self._monotonic() - bringing.began_s
+        left_s = max(0.0, carriage.takes.p50_s - elapsed_s)
+        waits = f"its prepared weights, {format_size(carriage.size_bytes)} that come from {carriage.donor}"
+        how_long = f", {left_s:.0f} s more" if left_s >= 1 else ""
+        sent = bringing.submission
+        job = JobView(sent.id, sent.command, sent.origin, None, "queue", elapsed_s)
+        return replace(on(bringing.box, job), waiting_for=waits + how_long)
+
+    async def _brought(self, bringing: _Bringing) -> None:
+        carriage, box, model = bringing.carriage, bringing.box, bringing.carriage.model
         line = carriage.donor, box
-        began_s = self._monotonic()
         try:
             donor = self._boxes[carriage.donor]
             offer = await donor.ask(lambda link: link.offer_slab(model, donor.reached_at, _ports(donor.reached_at)))
@@ -110,7 +149,7 @@ class Slabs:
             self._boxes[box].link()
             return
         if fetched.came_bytes:
-            self._rates[line] = learn(self._line(*line), fetched.came_bytes, self._monotonic() - began_s)
+            self._rates[line] = learn(self._line(*line), fetched.came_bytes, self._monotonic() - bringing.began_s)
         await self._boxes[box].catch_up()
 
     def _fetched(self, box: BoxName, plan: Plan) -> tuple[Carriage, LoadStep] | None:

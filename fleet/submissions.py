@@ -207,7 +207,9 @@ class FleetSubmissions:
         """Have what the box is to load fetched first, where that is worth it; whether nobody took the command back meanwhile.
         Raises EngineUnreachable."""
         for model in {one.model: one for one in singles_of(sent.parts[name].command) if _is_load(one)}:
-            bringing = asyncio.create_task(self._slabs.bring(model, name), name=f"bringing {model} to {name}")
+            bringing = asyncio.create_task(
+                self._slabs.bring(model, name, sent.parts[name]), name=f"bringing {model} to {name}"
+            )
             sent.bringing.add(bringing)
             try:
                 await asyncio.wait({bringing})

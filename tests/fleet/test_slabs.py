@@ -173,6 +173,24 @@ async def test_a_command_taken_back_while_its_slab_comes_is_not_carried_out() ->
         assert not await fleet.cancel("1")
 
 
+async def test_what_waits_for_a_slab_is_seen_with_how_long_it_will() -> None:
+    clock = HandClock()
+    lines = lines_of(TWO, "box1")
+    engine = engine_of(lines["box2"])
+    engine.is_slow = True
+    async with fleet_of(lines, clock, ON_BOX2) as fleet:
+        generating = asyncio.create_task(fleet.generate(LARGE, "Once", 2))
+        await engine.until(lambda: bool(engine.fetched))
+        await clock.pass_by(1.4)
+        (job,) = (await fleet.snapshot()).jobs
+        assert (job.command, job.origin, job.phase) == (Load(LARGE), "request", "queue")
+        assert job.waiting_for == "its prepared weights, 400 MiB that come from box1, 3 s more"
+        engine.is_slow = False
+        engine.add_notice("it has come")
+        await generating
+        assert not (await fleet.snapshot()).jobs
+
+
 async def test_a_command_whose_sender_has_left_while_its_slab_comes_is_carried_out() -> None:
     lines = lines_of(TWO, "box1")
     engine = engine_of(lines["box2"])
