@@ -35,3 +35,17 @@ def test_it_is_left_alone_while_somebody_else_changes_it(file: Path) -> None:
     with only_writer(file.parent), pytest.raises(FleetRefused, match="somebody else is changing"):
         put_in(file, "box2", "box2")
     assert file.read_text() == TEXT
+
+
+def test_the_only_box_is_not_taken_out(file: Path) -> None:
+    with pytest.raises(FleetRefused, match="attic is the only box of"):
+        take_out(file, "attic")
+    assert file.read_text() == TEXT
+
+
+def test_a_file_that_only_a_person_should_change_is_left_with_what_to_do(file: Path) -> None:
+    before = "boxes:\n  attic: {ssh: &lan ann@lan}\n  box2: {ssh: *lan, socket: /srv/engine.sock}\n"
+    file.write_text(before)
+    with pytest.raises(FleetRefused, match=r"left as it is: it is written in another way .*; take attic out yourself"):
+        take_out(file, "attic")
+    assert file.read_text() == before
