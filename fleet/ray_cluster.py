@@ -29,8 +29,10 @@ RESOURCE: Final = "citadel:{box}"
 FIRST_PORT: Final = 26400
 """Of the head's control store; a box uses so many from its first on:"""
 PORTS: Final = 50
-SLAB_PORTS: Final = range(FIRST_PORT + 7, FIRST_PORT + 10)
-"""Of these, at the first that is free, a box's engine gives prepared slabs to other boxes."""
+_OF_SLABS: Final = range(7, 10)
+SLAB_PORTS: Final = tuple(FIRST_PORT + place for place in _OF_SLABS)
+"""At the first of these that is free, a box's engine gives prepared slabs to other boxes: the box's firewall knows them, and Ray
+never has them."""
 INSTALL: Final = "{python} -m pip install ray=={ray}"
 
 _FIRST_WORKER: Final = 10
@@ -70,8 +72,9 @@ class Membership(Struct, frozen=True):
         return self.first_port + 1
 
     @property
-    def ports(self) -> range:
-        return range(self.first_port, self.first_port + PORTS)
+    def ports(self) -> tuple[int, ...]:
+        """Where Ray may listen on this box."""
+        return tuple(self.first_port + place for place in range(PORTS) if place not in _OF_SLABS)
 
 
 class RayFolder:

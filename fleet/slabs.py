@@ -204,7 +204,7 @@ def _with_load(plan: Plan, load: LoadStep) -> Plan:
 
 def _ports(address: str) -> tuple[int, ...]:
     """Between machines those that the fleet's firewalls know."""
-    return (0,) if _is_loopback(address) else tuple(SLAB_PORTS)
+    return (0,) if _is_loopback(address) else SLAB_PORTS
 
 
 def _is_loopback(address: str) -> bool:

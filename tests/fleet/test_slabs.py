@@ -13,8 +13,9 @@ from engine.core.commands import Load, Submission
 from engine.core.names import BoxName
 from engine.core.plans import Plan
 from engine.core.sizes import MIB
+from engine.paths import find_paths
 from fleet.core.view import Rule, Rules
-from fleet.ray_cluster import SLAB_PORTS
+from fleet.ray_cluster import SLAB_PORTS, Membership, RayFolder, start_command
 from tests.fleet.fleets import HandClock, Line, fleet_of, settled, until
 from tests.scripted_slabs import FROM_DISK_S, PREPARING_S, CarryingEngine
 
@@ -45,7 +46,7 @@ async def test_a_load_on_a_box_that_has_it_not_prepared_fetches_it_first() -> No
     async with fleet_of(lines) as fleet:
         answer = await fleet.submit(Submission("1", Load(LARGE, "box2/gpu0")))
     assert isinstance(answer, Done)
-    assert engine_of(lines["box1"]).offered == [(LARGE, "10.0.0.1", tuple(SLAB_PORTS))]
+    assert engine_of(lines["box1"]).offered == [(LARGE, "10.0.0.1", SLAB_PORTS)]
     assert engine_of(lines["box2"]).fetched == [(LARGE, "10.0.0.1:4242")]
     assert answer.plan.load is not None
     assert answer.plan.load.tier == "disk"
@@ -241,3 +242,15 @@ async def test_a_prepared_model_is_not_fetched() -> None:
         assert isinstance(answer, Done)
         assert answer.plan.predicted.p50_s == FROM_DISK_S
     assert not engine_of(lines["box1"]).offered
+
+
+def test_rays_and_slabs_have_ports_of_their_own() -> None:
+    ports = Membership("box1", "10.0.0.1", "10.0.0.1:26400").ports
+    assert len(ports) == 47
+    assert not set(ports) & set(SLAB_PORTS)
+    assert set(SLAB_PORTS) < set(range(26400, 26450))
+    said = start_command(
+        Membership("box1", "10.0.0.1", "10.0.0.1:26400"), RayFolder(find_paths({"CITADEL_HOME": "/x"}))
+    )
+    assert {port for port in ports if f"={port}" in " ".join(said)} >= {26400, 26401, 26410, 26449}
+    assert not any(str(port) in " ".join(said) for port in SLAB_PORTS)
