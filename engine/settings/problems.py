@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api import EngineError
+from engine.api import BadRequest
 from engine.core.near_misses import nearest
 
 
@@ -44,8 +44,9 @@ class Problem(Struct, frozen=True):
         return f"{where}{self.what}{allowed}{hint}"
 
 
-class SettingsError(EngineError):
-    """The configuration can't be used. Nothing was started with it."""
+class SettingsError(BadRequest):
+    """The configuration can't be used. Nothing was started with it, nor changed: its writer's mistake, and no failure of an
+    engine."""
 
     def __init__(self, headline: str, problems: Iterable[Problem] = ()) -> None:
         self.problems = tuple(problems)

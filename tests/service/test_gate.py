@@ -13,10 +13,12 @@ import pytest
 
 from engine.api import PROTOCOL, CannotServe, EngineError, EngineUnreachable, ReadOnly, Snapshot, UnknownModel
 from engine.client import RemoteEngine, connect
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Load, Submission
 from engine.core.plans import Plan
 from engine.paths import Paths
 from engine.service.gate import foreign
+from engine.settings.problems import SettingsError
 from engine.transport import HttpRequest, UnixSocket, exchange, peer_of
 from engine.wire import STATUS, ErrorBody, error_in, problem_of
 from tests.scripted_engine import ScriptedEngine
@@ -140,3 +142,13 @@ def test_an_error_arrives_as_what_it_was(kind: type[EngineError]) -> None:
     arrived = error_in(msgspec.json.encode(ErrorBody(problem_of(kind("gpu1 is full")))))
     assert type(arrived) is kind
     assert str(arrived) == "gpu1 is full"
+
+
+async def test_a_mistake_in_a_file_of_the_operators_is_no_failure_of_the_engine(paths: Paths) -> None:
+    class Mistaken(ScriptedEngine):
+        async def reload(self) -> CatalogChange:
+            raise SettingsError("The catalog was refused; nothing was changed.")
+
+    async with serving(Mistaken(), paths):
+        told = await _error(paths.socket, HttpRequest("POST", "/v1/reload"))
+    assert told == (400, "The catalog was refused; nothing was changed.")
