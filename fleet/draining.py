@@ -15,11 +15,12 @@ from engine.core.proposals import Drain, Gain, Proposal
 from engine.core.state import Resident
 from fleet.bids import plans_of, refusals
 from fleet.boxes import Box
-from fleet.core.choose import Ask, bid_of, cheapest
+from fleet.core.choose import Ask, Bid, cheapest
 from fleet.core.digest import COMING, drain_order
 from fleet.sight import Sight
 
 PlanOf: TypeAlias = Callable[[Command], Awaitable[Plan | Refusal]]
+BidOf: TypeAlias = Callable[[BoxName, Plan], Bid]
 
 
 class _Step(Struct, frozen=True):
@@ -34,14 +35,16 @@ class _Stays(Exception):
     """The model can't leave now; says why."""
 
 
-async def drain_proposed(box: Box, boxes: Mapping[BoxName, Box], sight: Sight, plan_of: PlanOf) -> Proposal:
+async def drain_proposed(
+    box: Box, boxes: Mapping[BoxName, Box], sight: Sight, plan_of: PlanOf, bid_of: BidOf
+) -> Proposal:
     """A command for each model that can leave, those first whose absence would cost most; and, as reasons, what stays and why.
     Each is to be submitted by itself, and the rest proposed anew after it, since the next one's room depends on it."""
     steps, reasons = list[_Step](), list[str]()
     if box.standing != "ready":
         reasons.append(f"{box.name} is {box.standing} ({box.why}): what is on it stays there")
     else:
-        for model, step in _Draft(box, boxes, sight, plan_of).steps():
+        for model, step in _Draft(box, boxes, sight, plan_of, bid_of).steps():
             try:
                 steps.append(await step)
             except _Stays as stays:
@@ -55,11 +58,12 @@ async def drain_proposed(box: Box, boxes: Mapping[BoxName, Box], sight: Sight, p
 class _Draft:
     """The copies of a box that answers, one after the other."""
 
-    def __init__(self, box: Box, boxes: Mapping[BoxName, Box], sight: Sight, plan_of: PlanOf) -> None:
+    def __init__(self, box: Box, boxes: Mapping[BoxName, Box], sight: Sight, plan_of: PlanOf, bid_of: BidOf) -> None:
         self._box = box
         self._boxes = boxes
         self._sight = sight
         self._plan_of = plan_of
+        self._bid_of = bid_of
 
     def steps(self) -> Iterator[tuple[ModelName, Awaitable[_Step]]]:
         """What is done with each."""
@@ -82,7 +86,7 @@ class _Draft:
         plans = {name: plan for name, plan in asked.items() if isinstance(plan, Plan) and plan.load is not None}
         if not plans:
             raise _Stays(refusals(asked) or "it is about to be elsewhere")
-        bids = [bid_of(name, plan) for name, plan in plans.items()]
+        bids = [self._bid_of(name, plan) for name, plan in plans.items()]
         worth = [bid for bid in bids if bid.loss_s < lost_s or not plans[bid.box].victims]
         for bid in cheapest(worth, Ask((), view.order(model))):
             assert bid.device is not None  # its plan has a load

@@ -150,7 +150,7 @@ class FleetEngine(EngineAPI):
         self._following.refuse_if_ended()
         known = self._sight.known
         if isinstance(wish, Drain) and (box := self._boxes.get(wish.device)) is not None:
-            return await drain_proposed(box, self._boxes, self._sight, self.plan)
+            return await drain_proposed(box, self._boxes, self._sight, self.plan, self._slabs.bid)
         try:
             wishes = wishes_of(wish, known)
         except Unrouted as unrouted:

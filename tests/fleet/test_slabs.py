@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.api import Cancelled, Done, EngineUnreachable, Snapshot
-from engine.core.commands import Load, Submission
+from engine.core.commands import Load, Move, Submission
 from engine.core.names import BoxName
 from engine.core.plans import Plan
+from engine.core.proposals import Drain, Proposal
 from engine.core.sizes import MIB
 from engine.paths import find_paths
 from fleet.core.view import Rule, Rules
@@ -242,6 +243,15 @@ async def test_a_prepared_model_is_not_fetched() -> None:
         assert isinstance(answer, Done)
         assert answer.plan.predicted.p50_s == FROM_DISK_S
     assert not engine_of(lines["box1"]).offered
+
+
+async def test_a_drain_goes_where_the_slab_is_fetched_sooner_than_prepared() -> None:
+    lines = lines_of({"box1": "10.0.0.1", "box2": "", "box3": "10.0.0.3"}, "box1")
+    async with fleet_of(lines) as fleet:
+        await fleet.submit(Submission("1", Load(LARGE, "box1/gpu0")))
+        proposed = await fleet.propose(Drain("box1"))
+    assert isinstance(proposed, Proposal)
+    assert proposed.command.commands == (Move(LARGE, "box3/gpu0"),)
 
 
 def test_rays_and_slabs_have_ports_of_their_own() -> None:
