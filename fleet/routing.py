@@ -143,7 +143,12 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
             others = tuple(Part(other, Evict(model)) for other in here)
             away = [other for other in _everywhere(model, known) if other not in here]
             remarks = tuple(f"the copy on {other}, which does not answer, stays" for other in away)
-            return Route((Part(box, Load(model, within_box(device))), *others), bool(others), remarks)
+            coming: Command = Load(model, within_box(device))
+            pinned = [other for other in here if _is_pinned(model, known.states[other])]
+            if pinned and not _is_pinned(model, known.states[box]):
+                coming = Batch(f"{command_text(coming)}, and its pin", (coming, SetPin(model)))
+                remarks = (f"the pin that it has on {' and '.join(pinned)} goes along", *remarks)
+            return Route((Part(box, coming), *others), bool(others), remarks)
         case SetPin():
             having = _reachable(model, _everywhere(model, known), known)
             boxes = [_oldest(model, having, known)] if having else [b for b in known.ready if _has(b, model, known)]

@@ -110,6 +110,21 @@ async def test_a_move_within_a_box_leaves_copies_elsewhere_alone() -> None:
         assert await _devices(fleet, SMALL) == ["box1/gpu1", "box2/gpu0"]
 
 
+async def test_a_pin_goes_along_to_another_box() -> None:
+    lines = scripted_lines()
+    async with fleet_of(lines) as fleet:
+        await _do(fleet, SetPin(SMALL, "box1/gpu0"))
+        planned = await fleet.plan(Move(SMALL, "box2/gpu1"))
+        assert isinstance(planned, Plan)
+        assert "the pin that it has on box1 goes along" in planned.reasons
+        answer = await fleet.submit(Submission("move", Move(SMALL, "box2/gpu1"), confirmed=planned.effects))
+        assert isinstance(answer, Done)
+        assert [resident.device for resident in engine_of(lines["box2"]).state.of(SMALL)] == ["gpu1"]
+        assert engine_of(lines["box2"]).state.models[SMALL].pin == Pin()
+        assert not engine_of(lines["box1"]).state.of(SMALL)
+        assert engine_of(lines["box1"]).state.models[SMALL].pin is None
+
+
 async def test_a_pin_of_a_model_that_is_nowhere_holds_wherever_it_comes() -> None:
     lines = scripted_lines()
     async with fleet_of(lines) as fleet:
