@@ -143,10 +143,11 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
             others = tuple(Part(other, Evict(model)) for other in here)
             away = [other for other in _everywhere(model, known) if other not in here]
             remarks = tuple(f"the copy on {other}, which does not answer, stays" for other in away)
-            coming: Command = Load(model, within_box(device))
+            load = Load(model, within_box(device))
+            coming: Command = load
             pinned = [other for other in here if _is_pinned(model, known.states[other])]
             if pinned and not _is_pinned(model, known.states[box]):
-                coming = Batch(f"{command_text(coming)}, and its pin", (coming, SetPin(model)))
+                coming = Batch(f"{command_text(load)}, and its pin", (load, SetPin(model)))
                 remarks = (f"the pin that it has on {' and '.join(pinned)} goes along", *remarks)
             return Route((Part(box, coming), *others), bool(others), remarks)
         case SetPin():
