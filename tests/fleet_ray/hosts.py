@@ -19,7 +19,7 @@ _PREFIX: Final = "citadel"
 
 
 def can_be_made() -> bool:
-    return os.getuid() == 0 and all(shutil.which(program) for program in ("ip", "unshare"))
+    return os.getuid() == 0 and all(shutil.which(program) for program in ("ip", "tc", "unshare"))
 
 
 class Hosts:
@@ -83,6 +83,15 @@ class Hosts:
             )
         self._processes.append(process)
         return process
+
+    async def run(self, number: int, *command: str) -> asyncio.subprocess.Process:
+        """A program of the tests on that host."""
+        return await self._started(number, sys.executable, "-m", *command)
+
+    def slow_down(self, number: int, megabits_per_s: int) -> None:
+        """What comes to the host passes a line of that speed."""
+        line = f"port{number} root tbf rate {megabits_per_s}mbit burst 64kb latency 200ms"
+        subprocess.run(["tc", "-n", f"{_PREFIX}-switch", "qdisc", "add", "dev", *line.split()], check=True)
 
     def power_off(self, number: int) -> None:
         """All of its Ray ends without a word."""

@@ -17,8 +17,14 @@ import pytest
 from engine.api import EngineUnreachable, Updated
 from engine.client import RemoteEngine
 from engine.core.commands import Load, Submission
+from engine.core.serialization import from_json
 from engine.paths import find_paths, fleet_paths
+from engine.slab_peer import SlabOffer
+from engine.weights.integrity import verify_checksum
+from engine.weights.layout import SLAB_FILE
+from engine.weights.slab import open_prepared
 from tests.fleet_ray import hosts
+from tests.fleet_ray.carried import NUMBERS
 from tests.fleet_ray.hosts import Hosts
 from tests.fleet_ray.test_service import home as home  # a fixture
 from tests.patience import Patience
@@ -99,6 +105,33 @@ async def test_a_link_that_is_cut_holds_up_nobody_and_its_box_comes_back(network
     await mended
     network.hosts.mend(3)
     await network.stands("box3", "ready")
+
+
+async def test_a_slab_on_its_way_over_a_link_that_is_cut_goes_on_where_it_was(home: Path) -> None:
+    async with Hosts(home, 2) as made:
+        made.slow_down(2, 40)
+        donor = await made.run(1, "tests.fleet_ray.carried", "offer", str(home), hosts.address(1))
+        while not (home / "offer.json").exists():
+            assert donor.returncode is None
+            await asyncio.sleep(0.1)
+        fetching = await made.run(2, "tests.fleet_ray.carried", "fetch", str(home))
+        while _there_bytes(home / "cache" / "fetched") < NUMBERS.nbytes / 4:
+            assert fetching.returncode is None
+            await asyncio.sleep(0.05)
+        made.cut(2)
+        await asyncio.sleep(5)
+        assert NUMBERS.nbytes / 4 <= _there_bytes(home / "cache" / "fetched") < NUMBERS.nbytes
+        made.mend(2)
+        assert await fetching.wait() == 0
+        came_bytes, seconds = (home / "box2.log").read_text().split()[-2:]
+        _log.info("%s bytes came in %s s, 5 of these without a link", came_bytes, seconds)
+        offered = from_json((home / "offer.json").read_bytes(), SlabOffer)
+        assert int(came_bytes) == sum(file.size_bytes for file in offered.files)
+        verify_checksum(open_prepared(home / "cache" / "prepared" / "m"), lambda _: None)
+
+
+def _there_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(SLAB_FILE))
 
 
 async def test_a_box_whose_power_goes_holds_up_nobody_and_comes_back(network: Network) -> None:
