@@ -21,6 +21,8 @@ _SHARE_OF_FILES: Final = 0.75
 _ASKS_WITHIN_S: Final = 30.0
 """Who has not sent the head of a request for so long, at most twice as long, is let go."""
 _BACKLOG: Final = 1024
+_PARTS_WITHIN_S: Final = 1.0
+_MOST_PARTING: Final = 256
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n"
     b"Connection: close\r\n\r\nToo many connections are open; try again shortly.\n"
@@ -47,6 +49,8 @@ class Listener:
         self._most: Final = most or int(raise_file_limit() * _SHARE_OF_FILES)
         self._asks_within_s: Final = asks_within_s
         self._asked: set[RequestHandler] = set()
+        self._parting: Final[set[asyncio.Transport]] = set()
+        """Those that were told that there are too many."""
         self._stack: Final = contextlib.AsyncExitStack()
         runner.app.middlewares.insert(0, self._note)
 
@@ -72,7 +76,7 @@ class Listener:
     def _let_in(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None  # set up before anything listens
-        return server() if len(server.connections) < self._most else _Full()
+        return server() if len(server.connections) < self._most else _Full(self._parting)
 
     @web.middleware
     async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -92,9 +96,25 @@ class Listener:
 
 
 class _Full(asyncio.Protocol):
-    """Says so, and hangs up."""
+    """Says so, and hangs up: a moment later, since who is hung up on before what it sends was read hears of a reset alone. Where
+    many part so already, at once."""
+
+    def __init__(self, parting: set[asyncio.Transport]) -> None:
+        self._parting: Final = parting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         transport.write(_FULL)
-        transport.close()
+        if len(self._parting) < _MOST_PARTING:
+            self._parting.add(transport)
+            transport.write_eof()
+            asyncio.get_running_loop().call_later(_PARTS_WITHIN_S, transport.close)
+        else:
+            transport.close()
+
+    def eof_received(self) -> None:
+        """It has heard; that closes the connection."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._parting.discard(self._transport)

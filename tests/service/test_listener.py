@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 
+import pytest
 from aiohttp import web
 
 from engine.service.listener import Listener
@@ -81,9 +82,29 @@ async def test_one_too_many_is_told_so_and_gets_in_once_another_has_gone() -> No
         status = b""
         while b" 200 " not in status:  # until the listener has seen that the second one left
             async with Caller.at(port) as newcomer:
-                with contextlib.suppress(ConnectionError):  # hung up on before its question was read
-                    status = await newcomer.ask()
+                status = await newcomer.ask()
         assert b" 200 " in await first.ask()
+
+
+async def test_one_too_many_that_has_sent_its_question_hears_the_answer_and_no_reset() -> None:
+    async with listening(most=1) as port, Caller.at(port) as first:
+        assert b" 200 " in await first.ask()
+        with socket.create_connection(("127.0.0.1", port)) as refused:
+            refused.sendall(ASKED)  # by the kernel's word alone: the listener's loop stands still until now
+            assert (await asyncio.to_thread(_all_of, refused)).startswith(b"HTTP/1.1 503 ")
+        assert b" 200 " in await first.ask()
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+async def test_of_very_many_too_many_most_are_hung_up_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.service.listener._MOST_PARTING", 0)
+    async with listening(most=1) as port, Caller.at(port) as first:
+        assert b" 200 " in await first.ask()
+        async with Caller.at(port) as refused:
+            assert (await refused.reader.read()).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_who_asks_for_nothing_is_let_go_and_who_has_asked_stays() -> None:
