@@ -197,6 +197,9 @@ def environment(membership: Membership, folder: RayFolder) -> dict[str, str]:
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "1000",
         "RAY_health_check_failure_threshold": "4",
+        # Each box asks whether it was given up, upon which its Ray ends itself and is started anew. By itself it says nothing on
+        # an idle line, and hears of a cut only when the head's TCP tries again, which may be as long after it as it took.
+        "RAY_raylet_liveness_self_check_interval_ms": "2000",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_metrics_collection": "0",
         # It would kill agents where models fill the memory, as they should.
