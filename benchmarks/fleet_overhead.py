@@ -23,7 +23,7 @@ from typing import Final
 
 from engine.api import EngineError, EngineUnreachable, Snapshot, Updated
 from engine.child_environment import child_environment
-from engine.client import RemoteEngine, connect
+from engine.client import EngineClient, RemoteEngine, connect
 from engine.core.commands import Load, Submission
 from engine.core.names import BoxName, box_of
 from engine.paths import Paths, find_paths, fleet_paths
@@ -43,16 +43,16 @@ def main() -> int:
 
 async def _measured(rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder, contextlib.ExitStack() as stack:
-        homes = {name: _paths(Path(folder, name)) for name in ("box1", "box2")}
-        processes = {name: stack.enter_context(_engine(paths)) for name, paths in homes.items()}
+        homes = {name: paths_of(Path(folder, name)) for name in ("box1", "box2")}
+        processes = {name: stack.enter_context(engine(paths)) for name, paths in homes.items()}
         for paths in homes.values():
-            await _answering(paths)
+            await answering(paths)
         here = Path(folder, "here")
         _write_file(here, homes)
-        stack.enter_context(_process(here, "fleet.service"))
-        fleet = await _answering(fleet_paths(_paths(here)))
+        stack.enter_context(process(here, "fleet.service"))
+        fleet = await answering(fleet_paths(paths_of(here)))
         await fleet.submit(Submission("load", Load(MODEL, "box1/gpu0")))
-        await _compared(RemoteEngine(homes["box1"].socket), fleet, rounds)
+        await compared({"direct": RemoteEngine(homes["box1"].socket), "through the fleet": fleet}, rounds)
         await _with_a_death(fleet, homes, processes, stack)
 
 
@@ -62,24 +62,27 @@ def _write_file(here: Path, homes: dict[BoxName, Paths]) -> None:
     (here / "fleet.yaml").write_text(f"boxes:\n{''.join(lines)}")
 
 
-async def _compared(direct: RemoteEngine, fleet: RemoteEngine, rounds: int) -> None:
-    ways = {"direct": direct, "fleet": fleet}
-    _say("| call | direct, ms min / p50 | through the fleet | ratio min / p50 |\n|---|--:|--:|--:|\n")
-    calls: dict[str, Callable[[RemoteEngine], Awaitable[object]]] = {
+async def compared(ways: dict[str, EngineClient], rounds: int) -> None:
+    """Ask `rounds` times on each of two ways, in turn. Say how long that took, in milliseconds, and the second's over the
+    first's."""
+    first, second = ways
+    say(f"| call | {first}, ms min / p50 | {second} | ratio min / p50 |\n|---|--:|--:|--:|\n")
+    calls: dict[str, Callable[[EngineClient], Awaitable[object]]] = {
         "hello": lambda engine: engine.hello(),
+        "snapshot": lambda engine: engine.snapshot(),
         "embed": lambda engine: engine.embed(MODEL, TEXTS),
     }
     for name, call in calls.items():
         took: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(rounds + 10):
-            for way, engine in ways.items():
+            for way, asked in ways.items():
                 began_s = time.perf_counter()
-                await call(engine)
+                await call(asked)
                 if number >= 10:
                     took[way].append(1000 * (time.perf_counter() - began_s))
-        one, other = took["direct"], took["fleet"]
+        one, other = took[first], took[second]
         ratio = f"{min(other) / min(one):.2f} / {median(other) / median(one):.2f}"
-        _say(f"| {name} | {min(one):.2f} / {median(one):.2f} | {min(other):.2f} / {median(other):.2f} | {ratio} |\n")
+        say(f"| {name} | {min(one):.2f} / {median(one):.2f} | {min(other):.2f} / {median(other):.2f} | {ratio} |\n")
 
 
 async def _with_a_death(
@@ -92,19 +95,19 @@ async def _with_a_death(
     began_s = time.perf_counter()
     processes[was].send_signal(signal.SIGKILL)
     answer = await fleet.embed(MODEL, TEXTS)
-    _say(f"\n{was}'s engine killed: the next request was answered on {answer.device} after {_since(began_s)}\n")
+    say(f"\n{was}'s engine killed: the next request was answered on {answer.device} after {_since(began_s)}\n")
     seen = await _shown(fleet, lambda snapshot: snapshot.boxes[was].standing == "unreachable")
-    _say(f"{was} is shown {seen.boxes[was].standing} after {_since(began_s)}: {seen.boxes[was].why}\n")
+    say(f"{was} is shown {seen.boxes[was].standing} after {_since(began_s)}: {seen.boxes[was].why}\n")
     processes[was].wait()
     began_s = time.perf_counter()
-    stack.enter_context(_engine(homes[was]))
-    await _answering(homes[was])
-    _say(f"{was}'s engine answers again after {_since(began_s)}, and ")
+    stack.enter_context(engine(homes[was]))
+    await answering(homes[was])
+    say(f"{was}'s engine answers again after {_since(began_s)}, and ")
     await _shown(fleet, lambda snapshot: snapshot.boxes[was].standing == "ready")
-    _say(f"the fleet has it ready after {_since(began_s)}; ")
+    say(f"the fleet has it ready after {_since(began_s)}; ")
     back = await _shown(fleet, lambda s: any(r.stage == "ready" and box_of(r.device) == was for r in s.state.of(MODEL)))
     devices = ", ".join(resident.device for resident in back.state.of(MODEL))
-    _say(f"{MODEL} is on {devices} after {_since(began_s)}\n")
+    say(f"{MODEL} is on {devices} after {_since(began_s)}\n")
 
 
 async def _shown(fleet: RemoteEngine, met: Callable[[Snapshot], bool]) -> Snapshot:
@@ -115,32 +118,32 @@ async def _shown(fleet: RemoteEngine, met: Callable[[Snapshot], bool]) -> Snapsh
     raise AssertionError("the fleet ended")
 
 
-def _paths(home: Path) -> Paths:
+def paths_of(home: Path) -> Paths:
     return find_paths({"CITADEL_HOME": str(home)})
 
 
-def _engine(paths: Paths) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    return _process(paths.run.parent, "engine.service", "--config", str(CONFIG))
+def engine(paths: Paths) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    return process(paths.run.parent, "engine.service", "--config", str(CONFIG))
 
 
 @contextlib.contextmanager
-def _process(home: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(home: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     home.mkdir(exist_ok=True)
     with open(home / "log", "ab") as log:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *arguments],
             env=child_environment(os.environ, CITADEL_HOME=str(home)),
             stdout=log,
             stderr=log,
         )
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
-        process.wait()
+        started.terminate()
+        started.wait()
 
 
-async def _answering(paths: Paths) -> RemoteEngine:
+async def answering(paths: Paths) -> RemoteEngine:
     began_s = time.monotonic()
     while time.monotonic() - began_s < _STARTS_WITHIN_S:
         with contextlib.suppress(EngineUnreachable):
@@ -153,7 +156,7 @@ def _since(began_s: float) -> str:
     return f"{time.perf_counter() - began_s:.2f} s"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
