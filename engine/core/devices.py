@@ -12,7 +12,7 @@ Health: TypeAlias = Literal["ok", "starting", "stale", "lost", "unsupported", "f
 """`ok` is the only state in which a model may be placed on the device. `not answering`: its worker gives no sign of life."""
 
 
-class DeviceSpec(Struct, frozen=True):
+class DeviceSpec(Struct, frozen=True, gc=False):
     """A place that can execute a model."""
 
     id: DeviceId
@@ -53,7 +53,7 @@ class Neighbour(Struct, frozen=True):
     """When it was started, seconds since the epoch."""
 
 
-class Reading(Struct, frozen=True):
+class Reading(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the device said of itself, and when. A missing figure is None, never 0."""
 
     health: Health

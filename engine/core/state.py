@@ -19,7 +19,7 @@ Stage: TypeAlias = Literal["pending", "loading", "ready", "draining", "leaving"]
 `draining`: to leave, still rescuable. `leaving`: committed; charged until the device shows the bytes free."""
 
 
-class Resident(Struct, frozen=True):
+class Resident(Struct, frozen=True, omit_defaults=True, gc=False):
     """A model on a device, or on its way to or from it."""
 
     model: ModelName
@@ -114,7 +114,7 @@ class ModelState(Struct, frozen=True):
         return self.source.startswith("synthetic:")
 
 
-class DeviceState(Struct, frozen=True):
+class DeviceState(Struct, frozen=True, omit_defaults=True, gc=False):
     """A device and what is known of it now."""
 
     spec: DeviceSpec
