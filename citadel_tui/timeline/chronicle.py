@@ -8,7 +8,7 @@ claims to be later happened just before. Of the past only so much is kept.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -124,7 +124,7 @@ class Chronicle:
             self._switched(record, entry)
         elif isinstance(entry, Residency):
             at_s = self._residency_s = self._at(entry.at_s)
-            self._hold({(device, model): at_s for model, device in entry.residents}, at_s)
+            self._hold({(device, model): None for model, device in entry.residents}, at_s, lambda _: at_s)
         elif isinstance(entry, Notice) and entry.device is not None and entry.level != "info":
             at_s = self._at(entry.at_s)
             self._troubled(entry.device, at_s)
@@ -136,20 +136,21 @@ class Chronicle:
         uses = {(device.id, model) for device in sample.devices for model in device.answered}
         at_s = self._at(sample.at_s)
         if self._residency_s is None:
-            self._hold(dict.fromkeys(held, at_s), at_s)
+            self._hold(held, at_s, lambda _: at_s)
         else:
-            self._hold({place: stay.ready_s for place, stay in self._open.items() if place in held}, at_s)
+            self._hold({place: None for place in self._open if place in held}, at_s, lambda _: at_s)
         self._look(at_s, held, uses)
 
     def showed(self, snapshot: Snapshot) -> None:
         """What the engine shows now."""
         at_s = self._at(snapshot.at_s)
-        there = [r for r in snapshot.state.residents if r.stage in ("ready", "draining")]
+        there = {(r.device, r.model): r for r in snapshot.state.residents if r.stage in ("ready", "draining")}
         seen_s = self.looks[-1].until_s if self.looks else float("-inf")
         if self._residency_s is None or at_s >= self._residency_s:
-            self._hold({(r.device, r.model): min(max(r.since_s, seen_s), at_s) for r in there}, at_s)
-        uses = {(r.device, r.model) for r in there if answered(r, seen_s if self.looks else at_s)}
-        self._look(at_s, {(r.device, r.model): r.footprint.total_bytes for r in there}, uses)
+            self._hold(there, at_s, lambda place: min(max(there[place].since_s, seen_s), at_s))
+        since_s = seen_s if self.looks else at_s
+        uses = [place for place, r in there.items() if answered(r, since_s)]
+        self._look(at_s, {place: r.footprint.total_bytes for place, r in there.items()}, uses)
 
     def started(self, at_s: float) -> None:
         """An engine has started: what was resident before ended with the one before it, whose last word came last."""
@@ -200,12 +201,15 @@ class Chronicle:
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────
 
-    def _hold(self, ready: Mapping[Place, float], at_s: float) -> None:
-        """These are there, with the time since when if they are new; all others are gone."""
-        for place in [place for place in self._open if place not in ready]:
+    def _hold(self, there: Mapping[Place, object], at_s: float, since_s: Callable[[Place], float]) -> None:
+        """These are there, since when where they are new; all others are gone."""
+        if there.keys() == self._open.keys():
+            return
+        for place in [place for place in self._open if place not in there]:
             self._end(place, at_s, "gone")
-        for place, ready_s in ready.items():
+        for place in there:
             if place not in self._open:
+                ready_s = since_s(place)
                 loaded = self._loaded.pop(place, None)
                 known = loaded is not None and abs(ready_s - loaded.ready_s) <= _TOGETHER_S
                 self._open[place] = loaded if loaded and known else Stay(place[1], place[0], ready_s)
@@ -236,8 +240,8 @@ class Chronicle:
         else:
             self.looks.append(Period(at_s, at_s))
         for place, size_bytes in sizes.items():
-            if place in self._open and self._open[place].size_bytes != size_bytes:
-                self._open[place] = replace(self._open[place], size_bytes=size_bytes)
+            if (stay := self._open.get(place)) is not None and stay.size_bytes != size_bytes:
+                self._open[place] = replace(stay, size_bytes=size_bytes)
                 self.version += 1
         for place in uses:
             if place in self._open:

@@ -69,14 +69,16 @@ def _highest(
     tracks: Mapping[DeviceId, Track], steps: int, figures: Mapping[DeviceId, int | None]
 ) -> dict[DeviceId, Track]:
     """The tracks with the highest of each bucket, one more look included."""
-    return {name: _with_highest(_moved_on(tracks.get(name, ()), steps), figure) for name, figure in figures.items()}
-
-
-def _with_highest(track: Track, figure: int | None) -> Track:
-    # Of hundreds of devices few are at their highest: the others' tracks stay what they are.
-    if figure is None or ((newest := track[-1]) is not None and newest >= figure):
-        return track
-    return (*track[:-1], figure)
+    found: dict[DeviceId, Track] = {}
+    for name, figure in figures.items():
+        track = tracks.get(name, ())
+        if steps > 0 or not track:
+            track = _moved_on(track, steps)
+        # Of hundreds of devices few are at their highest: the others' tracks stay what they are.
+        if figure is not None and ((newest := track[-1]) is None or newest < figure):
+            track = (*track[:-1], figure)
+        found[name] = track
+    return found
 
 
 def _told(

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from citadel_tui.viewmodel.dashboard.strips import rule_line
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.place_names import places_text
-from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line, Span, cut_middle, left, right, width_of
 from citadel_tui.viewmodel.trouble import has_figures
 from citadel_tui.words.figures import age_text
@@ -77,17 +76,15 @@ def _line(program: Program, now_s: float, paper: Paper, *, with_device: bool) ->
     return (Span(facts), Span(cut_middle(command, room, paper.glyphs.ellipsis), "strong"))
 
 
-def programs_wants(scene: Scene) -> int:
+def programs_wants(found: Sequence[Program]) -> int:
     """Rows that the panel would fill: the rule, the titles and its programs; none where there are none."""
-    count = len(programs(scene.snapshot.state.devices.values())) if scene.snapshot else 0
-    return count and count + 2
+    return len(found) and len(found) + 2
 
 
-def programs_panel(scene: Scene, paper: Paper, rows: int) -> tuple[Line, ...]:
+def programs_panel(found: Sequence[Program], now_s: float, paper: Paper, rows: int) -> tuple[Line, ...]:
     """The panel of the dashboard, in at most `rows` rows."""
-    if scene.snapshot is None or not rows:
+    if not rows:
         return ()
-    found = programs(scene.snapshot.state.devices.values())
     head = rule_line("OTHER PROGRAMS", (Span(f"{len(found)} on cards", "dim"),), "", paper)
-    lines = program_lines(found, scene.now_s, paper, with_device=True, most=max(rows - 2, 1))
+    lines = program_lines(found, now_s, paper, with_device=True, most=max(rows - 2, 1))
     return (head, *(paper.filled(line) for line in lines))

@@ -53,6 +53,12 @@ def devices_of(chronicle: Chronicle, snapshot: Snapshot | None) -> tuple[DeviceI
     return (*known, *sorted(past - set(known)))
 
 
+def loads_of(snapshot: Snapshot | None) -> tuple[Resident, ...]:
+    """What is on its way: of residents all that the past doesn't tell."""
+    residents = snapshot.state.residents if snapshot else ()
+    return tuple(resident for resident in residents if resident.stage in ("pending", "loading"))
+
+
 # ── lanes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -82,24 +88,39 @@ class _Bar(NamedTuple):
     shown: Stay | Failure | Resident
 
 
-def lanes(moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper) -> list[list[Line]]:
-    """For each device its rows, at least one, each as wide as the paper."""
+class _Lane(NamedTuple):
+    """A device's bars in as many rows as it takes, and the times of its troubles, before anything is drawn."""
+
+    device: DeviceId
+    rows: list[list[_Bar]]
+    troubles: list[float]
+
+
+def lanes(
+    moment: Moment, devices: Sequence[DeviceId], view: View, paper: Paper, most: int | None = None
+) -> list[list[Line]]:
+    """For each device its rows, at least one, each as wide as the paper; where there are at most `most` rows, of those devices
+    that they are given to. The others' are not drawn."""
     label = label_width(devices, paper.width)
     columns = view.columns(moment.now_s, max(paper.width - label, 0))
-    canvas = _Canvas(moment, columns, view.column_s, paper)
+    known = _lanes(moment, devices, columns, view.column_s)
+    fitting = [(lane, len(lane.rows)) for lane in known] if most is None else _fitting(known, most)
+    canvas = _Canvas(moment, columns, view.column_s, paper, label)
+    return [canvas.lane(lane, kept) for lane, kept in fitting]
+
+
+def _lanes(moment: Moment, devices: Sequence[DeviceId], columns: range, column_s: int) -> list[_Lane]:
+    """One for each device, with at least one row."""
     bars: dict[DeviceId, list[_Bar]] = {device: [] for device in devices}
-    for device, bar in _bars(moment, columns, view.column_s):
+    for device, bar in _bars(moment, columns, column_s):
         if device in bars:
             bars[device].append(bar)
-    troubles = [edge for edge in moment.chronicle.edges if edge.kind == "trouble"]
-    drawn = []
-    for device in devices:
-        first, *others = _side_by_side(bars[device])
-        top = canvas.row(first, [edge.at_s for edge in troubles if device in edge.devices])
-        rows = [top, *(canvas.row(row) for row in others)]
-        names = [f" {place_text(device, label - _MORE, paper.glyphs.ellipsis)}", *("" for _ in others)]
-        drawn.append([(Span(left(name, label), "strong"), *row) for name, row in zip(names, rows, strict=True)])
-    return drawn
+    troubles: dict[DeviceId, list[float]] = {}
+    for edge in moment.chronicle.edges:
+        if edge.kind == "trouble" and columns.start * column_s <= edge.at_s <= moment.now_s:
+            for device in edge.devices:
+                troubles.setdefault(device, []).append(edge.at_s)
+    return [_Lane(device, _side_by_side(bars[device]), troubles.get(device, [])) for device in devices]
 
 
 def _bars(moment: Moment, columns: range, column_s: int) -> Iterator[tuple[DeviceId, _Bar]]:
@@ -120,8 +141,8 @@ def _bars(moment: Moment, columns: range, column_s: int) -> Iterator[tuple[Devic
     for failed in moment.chronicle.failures:
         if begin_s <= failed.at_s <= end_s:
             yield failed.device, _Bar(failed.came_s, failed.at_s, 0, failed)
-    for resident in moment.snapshot.state.residents if moment.snapshot else ():
-        if resident.stage in ("pending", "loading") and moment.known_until_s >= begin_s:
+    for resident in loads_of(moment.snapshot):
+        if moment.known_until_s >= begin_s:
             since_s, size_bytes = min(resident.since_s, moment.now_s), resident.footprint.total_bytes
             yield resident.device, _Bar(since_s, max(moment.known_until_s, since_s), size_bytes, resident)
 
@@ -148,7 +169,9 @@ class _Cell(NamedTuple):
 class _Canvas:
     """Draws rows on columns of time."""
 
-    def __init__(self, moment: Moment, columns: range, column_s: int, paper: Paper) -> None:
+    def __init__(self, moment: Moment, columns: range, column_s: int, paper: Paper, label: int) -> None:
+        """`label`: cells before the columns."""
+        self._label = label
         self._now_s = moment.now_s
         self._columns = columns
         self._column_s = column_s
@@ -159,7 +182,20 @@ class _Canvas:
         self._out: Final = _Cell(paper.glyphs.out, "leaving")
         self._bad: Final = _Cell("!", "bad")
 
-    def row(self, bars: Sequence[_Bar], troubles: Sequence[float] = ()) -> Line:
+    def lane(self, lane: _Lane, kept: int) -> list[Line]:
+        """So many of its rows, behind the device's name; the last says how many are not shown."""
+        hidden = len(lane.rows) - kept
+        drawn: list[Line] = []
+        for number, row in enumerate(lane.rows[:kept], 1):
+            name = (
+                f" {place_text(lane.device, self._label - _MORE, self._paper.glyphs.ellipsis)}" if number == 1 else ""
+            )
+            more = f"+{hidden} " if hidden and number == kept else ""
+            cells = self._row(row, lane.troubles if number == 1 else ())
+            drawn.append((Span(left(name, self._label - len(more)) + more, "strong"), *cells))
+        return drawn
+
+    def _row(self, bars: Sequence[_Bar], troubles: Sequence[float] = ()) -> Line:
         """The bars, oldest first, then the marks of what ended them or went wrong, which nothing hides, then why."""
         cells = list(self._blank)
         marks = {self._column(at_s): self._bad for at_s in troubles if at_s <= self._now_s}
@@ -273,14 +309,13 @@ def timeline_lines(
     """The rule, which says what is shown, and the lanes; where there are at most `rows` for these, what hides is said."""
     label = label_width(devices, paper.width)
     columns = view.columns(moment.now_s, max(paper.width - label, 0))
-    drawn = lanes(moment, devices, view, paper)
-    fitting = drawn if rows is None else _fitting(drawn, rows, label)
-    hidden = len(drawn) - len(fitting)
+    drawn = lanes(moment, devices, view, paper, rows)
+    hidden = len(devices) - len(drawn)
     told = _when(moment, columns, view) + (f"; {count_text(hidden, 'device', 'devices')} more" if hidden else "")
     head = rule_line("TIMELINE", (Span(told, "dim"),), note, paper)
     if moment.chronicle.since_s is None:
         return (head, paper.filled((Span(" nothing is known of the past yet", "dim"),)))
-    return (head, *(paper.filled(line) for lane in fitting for line in lane))
+    return (head, *(paper.filled(line) for lane in drawn for line in lane))
 
 
 def _when(moment: Moment, columns: range, view: View) -> str:
@@ -292,34 +327,19 @@ def _when(moment: Moment, columns: range, view: View) -> str:
     return f"{texts[0]} to {texts[1]}, a column is {column_text(view.column_s)}"
 
 
-def _fitting(drawn: Sequence[list[Line]], rows: int, label: int) -> list[list[Line]]:
-    """One row for each lane, those first in which anything was, then more for each as long as there are some; a lane says how
-    many of its rows are not shown."""
-    by_worth = sorted(range(len(drawn)), key=lambda number: not any(_is_lived_in(line) for line in drawn[number]))
-    shown = [drawn[number] for number in sorted(by_worth[: max(rows, 0)])]
+def _fitting(lanes: Sequence[_Lane], rows: int) -> list[tuple[_Lane, int]]:
+    """Which lanes are shown, and how many rows of each: one, of those first in which anything was, then more for each as long as
+    there are some."""
+    by_worth = sorted(range(len(lanes)), key=lambda number: not (lanes[number].rows[0] or lanes[number].troubles))
+    shown = [lanes[number] for number in sorted(by_worth[: max(rows, 0)])]
     given = [1] * len(shown)
     spare = rows - len(shown)
-    for _ in range(max(map(len, shown), default=0)):
+    for _ in range(max((len(lane.rows) for lane in shown), default=0)):
         for number, lane in enumerate(shown):
-            if spare > 0 and given[number] < len(lane):
+            if spare > 0 and given[number] < len(lane.rows):
                 given[number] += 1
                 spare -= 1
-    return [_cut_lane(lane, kept, label) for lane, kept in zip(shown, given, strict=True)]
-
-
-def _is_lived_in(row: Line) -> bool:
-    """Whether anything but free budget is in it."""
-    return any(span.role not in ("room", "text") for span in row[1:])
-
-
-def _cut_lane(lane: list[Line], kept: int, label: int) -> list[Line]:
-    hidden = len(lane) - kept
-    if not hidden:
-        return lane
-    *above, last = lane[:kept]
-    more = f"+{hidden} "
-    name = left(last[0].text.rstrip(), label - len(more))
-    return [*above, (Span(name + more, "strong"), *last[1:])]
+    return list(zip(shown, given, strict=True))
 
 
 # ── an edge ───────────────────────────────────────────────────────────────────────────────────────

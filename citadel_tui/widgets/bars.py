@@ -18,7 +18,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.history import TIER
 from citadel_tui.viewmodel.over_time import panel_lines
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.programs import programs_panel, programs_wants
+from citadel_tui.viewmodel.programs import Program, programs, programs_panel, programs_wants
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.widgets.scene_view import SceneView
@@ -127,21 +127,25 @@ _PROGRAMS_MOST: Final = 8
 class OtherPrograms(SceneView):
     """What other programs hold on the cards, where the screen is wide enough to say it without a key."""
 
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__(glyphs)
+        self._found: list[Program] = []
+        """In the newest scene."""
+
     @property
     def wants(self) -> int:
         """The rows that they would fill."""
-        if self.scene is None or self.size.width < _PROGRAMS_FROM:
-            return 0
-        return min(programs_wants(self.scene), _PROGRAMS_MOST)
+        return min(programs_wants(self._found), _PROGRAMS_MOST) if self.size.width >= _PROGRAMS_FROM else 0
 
     def show_scene(self, scene: Scene) -> None:
         before = self.wants
+        self._found = programs(scene.snapshot.state.devices.values()) if scene.snapshot else []
         super().show_scene(scene)
         if self.wants != before:
             self.refresh(layout=True)
 
     def lines_for(self, scene: Scene, paper: Paper) -> tuple[Line, ...]:
-        return programs_panel(scene, paper, self.size.height)
+        return programs_panel(self._found, scene.now_s, paper, self.size.height)
 
 
 _FROM_WIDTH: Final = 120

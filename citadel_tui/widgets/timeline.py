@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Line
 from citadel_tui.viewmodel.time_columns import View
-from citadel_tui.viewmodel.timeline import devices_of, moment_of, timeline_lines
+from citadel_tui.viewmodel.timeline import devices_of, loads_of, moment_of, timeline_lines
 from citadel_tui.widgets.scene_view import SceneView
 
 
@@ -48,7 +48,7 @@ class Lanes(SceneView):
         moment = moment_of(scene)
         known_until = int(moment.known_until_s // self.view.column_s)
         now = int(scene.now_s // self.view.column_s)
-        loads = tuple((r.model, r.device, r.stage) for r in scene.snapshot.state.residents) if scene.snapshot else ()
+        loads = tuple((r.model, r.device, r.stage) for r in loads_of(scene.snapshot))
         drawn = (id(scene.past), scene.past.version, now, known_until, loads, self.view, self.most_rows, paper)
         if drawn == self._drawn:
             return self.lines
