@@ -1,5 +1,5 @@
-"""The terminal, as Textual drives it, but for two things: a line that drops must not keep the console from ending, and a slow
-one carries only what the terminal doesn't show yet.
+"""The terminal, as Textual drives it, but for three things: a line that drops must not keep the console from ending, a slow one
+carries only what the terminal doesn't show yet, and while nothing is typed nobody wakes to see whether something is.
 
 Textual writes from a thread of its own, behind a queue of thirty. An error ends that thread; the queue fills, and the app waits
 for room in it forever. And Textual writes a changed row again from its widget's left edge, each piece with all its colours.
@@ -11,10 +11,12 @@ import os
 from io import TextIOWrapper
 from typing import IO, TYPE_CHECKING, Final, cast
 
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 from citadel_tui.terminal.frames import frame_of
 from citadel_tui.terminal.shown import Shown
+from citadel_tui.terminal.typed import read_typed
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -65,6 +67,8 @@ class TerminalDriver(LinuxDriver):
         assert self._file is not None, "a terminal is there"
         self._file = cast(TextIOWrapper, TerminalLine(self._file))
         self._shown = Shown()
+        self._end_seen, self._end_told = os.pipe()
+        """Holds a byte while no more is to be read."""
         self._held = ""
 
     def write(self, data: str) -> None:
@@ -84,6 +88,14 @@ class TerminalDriver(LinuxDriver):
             if new := self._shown.turn_to(frame):
                 super().write(f"{self._held}{new}")
                 self._held = ""
+
+    def run_input_thread(self) -> None:
+        read_typed(self.fileno, self._end_seen, XTermParser(self._debug), self.process_message)
+
+    def disable_input(self) -> None:
+        os.write(self._end_told, b"\0")
+        super().disable_input()  # waits for the thread
+        os.read(self._end_seen, 1)
 
     def _sigcont_application(self, *_: object) -> None:
         """Take the terminal back after ctrl+z, and only then.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from citadel_tui.viewmodel.dashboard.strips import rule_line, timed_loads
 from citadel_tui.viewmodel.graph import graph
-from citadel_tui.viewmodel.history import BUCKET_S, TIER, Track
+from citadel_tui.viewmodel.history import BUCKET_S, TIER
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section
 from citadel_tui.viewmodel.scene import Scene
@@ -43,9 +43,9 @@ def panel_lines(scene: Scene, paper: Paper, rows: int) -> tuple[Line, ...]:
     if scene.snapshot is None:
         return ()
     count = max(paper.width // (_BLOCK + _GAP), 1)
-    tracks = _tracks(scene, scene.snapshot)
-    blocks = [*(_memory(scene.snapshot, name, track) for name, track in tracks[: count - 1]), _switches(scene)]
-    more = len(tracks) - (len(blocks) - 1)
+    names = (*scene.snapshot.state.devices, TIER)
+    blocks = [*(_memory(scene, scene.snapshot, name) for name in names[: count - 1]), _switches(scene)]
+    more = len(names) - (len(blocks) - 1)
     told = f"a column: {BUCKET_S} s or a switch" + (f"; {more} more: keys 0-9 t" if more > 0 else "")
     head = rule_line("OVER TIME", (Span(told, "dim"),), "", paper)
     return (head, *_side_by_side(blocks, paper, rows))
@@ -69,10 +69,9 @@ def sensor_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]
 
 def memory_lines(scene: Scene, name: DeviceId, paper: Paper) -> tuple[Line, ...]:
     """The section of a page that shows the memory of the device `name`, or of the RAM tier; none before there is a past."""
-    track = scene.history.memory.get(name, ())
-    if scene.snapshot is None or len(track) < _PAST:
+    if scene.snapshot is None or len(scene.history.memory.get(name, ())) < _PAST:
         return ()
-    block = _memory(scene.snapshot, name, track)
+    block = _memory(scene, scene.snapshot, name)
     return section(f"Memory over time, a column is {BUCKET_S} s", _drawn(block, paper, _PAGE_ROWS))
 
 
@@ -86,12 +85,8 @@ def demand_lines(scene: Scene, name: str, paper: Paper) -> tuple[Line, ...]:
     return section(f"Demand over time, a column is {BUCKET_S} s", _drawn(block, paper, _PAGE_ROWS))
 
 
-def _tracks(scene: Scene, snapshot: Snapshot) -> list[tuple[DeviceId, Track]]:
-    """Of the devices in their order, the RAM tier last."""
-    return [(name, scene.history.memory.get(name, ())) for name in (*snapshot.state.devices, TIER)]
-
-
-def _memory(snapshot: Snapshot, name: DeviceId, track: Track) -> _Block:
+def _memory(scene: Scene, snapshot: Snapshot, name: DeviceId) -> _Block:
+    track = scene.history.memory.get(name, ())
     known = snapshot.state.devices.get(name)
     total = known.spec.total_bytes if known else snapshot.state.ram.budget_bytes
     most = max((value for value in track if value is not None), default=None)
