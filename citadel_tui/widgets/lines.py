@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Final, Literal, get_args
 
@@ -10,6 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.screen import Screen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -115,7 +117,12 @@ class LineView(ScrollView, can_focus=False):
 
     def look_of(self, name: Role | Literal["cursor"]) -> Style:
         """What the style sheet says of a role, or of the row under the cursor."""
-        return self.screen.get_component_rich_style(f"line--{name}", partial=True)
+        return self._own_screen.get_component_rich_style(f"line--{name}", partial=True)
+
+    @cached_property
+    def _own_screen(self) -> Screen[object]:
+        """It stays on the one that it was put on: Textual looks for it among all that lie around, for each piece of text."""
+        return self.screen
 
 
 def _safe(text: str) -> str:

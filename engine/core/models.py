@@ -82,7 +82,7 @@ class RunRange(Struct, frozen=True):
     most_bytes: int
 
 
-class Footprint(Struct, frozen=True, gc=False):
+class Footprint(Struct, frozen=True, omit_defaults=True, gc=False):
     """Bytes that a model needs on a device."""
 
     weights_bytes: int

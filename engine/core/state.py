@@ -267,10 +267,10 @@ class State(Struct, frozen=True, dict=True):
 
     @cached_property
     def _by_model(self) -> dict[ModelName, tuple[Resident, ...]]:
-        models: dict[ModelName, tuple[Resident, ...]] = {}
+        models: dict[ModelName, list[Resident]] = {}
         for resident in self.residents:
-            models[resident.model] = (*models.get(resident.model, ()), resident)
-        return models
+            models.setdefault(resident.model, []).append(resident)
+        return {model: tuple(residents) for model, residents in models.items()}
 
 
 class Situation(Struct, frozen=True):

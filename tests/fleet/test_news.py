@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
 
 from engine.api import Snapshot, Updated
-from engine.core.serialization import to_json
+from engine.core.serialization import from_json, to_json
 from fleet.engine import news_interval_s
 from tests.fleet.fleets import HandClock, Line, fleet_of, settled
 from tests.fleet_snapshots import boxes_of, busy_places, fleet_state
@@ -54,3 +55,16 @@ def test_a_second_of_snapshots_is_at_most_as_many_bytes_as_cost_a_reader_a_hundr
     snapshot = Snapshot(1, 1.0, state, boxes=boxes_of(state))
     bytes_per_s = len(to_json(Updated(snapshot))) / news_interval_s(snapshot)
     assert bytes_per_s < 1_100_000
+
+
+def test_a_snapshot_says_nothing_that_every_reader_knows_and_is_not_searched_for_cycles() -> None:
+    state = fleet_state(100, 4, 40, busy_places(100, 4, 40))
+    said = to_json(Updated(Snapshot(1, 1.0, state, boxes=boxes_of(state))))
+    items = len(state.devices) + len(state.models) + len(state.residents)
+    assert len(said) < 400 * items
+    # Beside the few that a device and a resident are made of: their names, numbers and empty tuples are not looked at anyway.
+    gc.collect()
+    before = len(gc.get_objects())
+    read = from_json(said, Updated)
+    assert len(gc.get_objects()) - before < 2 * items
+    assert read.snapshot.state == state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from citadel_tui.timeline.chronicle import Chronicle, Period, Stay, take_up
+from citadel_tui.timeline.chronicle import Chronicle, Period, Place, Stay, take_up
 from engine.api import Snapshot
 from engine.core.records import Notice, Record, Residency
 from engine.core.state import Resident
@@ -196,3 +196,18 @@ def test_when_a_load_began_is_known_whichever_of_its_records_comes_first() -> No
         for record in night.records if early else reversed(night.records):
             chronicle.record(record)
         assert [stay.came_s for stay in chronicle.stays] == [BEGAN_S + 56], early
+
+
+def test_since_when_is_worked_out_for_those_that_come_alone() -> None:
+    chronicle = Chronicle()
+    asked: list[Place] = []
+
+    def since_s(place: Place) -> float:
+        asked.append(place)
+        return BEGAN_S
+
+    there = {("gpu0", BGE): None}
+    for second, more in enumerate(({}, {}, {("gpu1", E5): None}, {})):
+        there |= more
+        chronicle._hold(there, BEGAN_S + second, since_s)
+    assert asked == [("gpu0", BGE), ("gpu1", E5)]

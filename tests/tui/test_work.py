@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from textual.css.stylesheet import Stylesheet
@@ -12,6 +13,8 @@ from textual.css.stylesheet import Stylesheet
 from citadel_tui.app import CitadelApp
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.type_ahead import TypeAhead
+from citadel_tui.widgets import bars
+from citadel_tui.widgets.lines import LineView
 from citadel_tui.widgets.strips import HeaderLine
 from tests.pty.moving_figures import moved
 from tests.tui.busy_engines import busy_engine
@@ -61,6 +64,23 @@ async def test_what_was_shown_within_the_second_is_not_worked_out_again_for_the_
         assert counted - before == Counter(lines_for=1)
         console.app._tick()
         assert counted - before == Counter(lines_for=2, show_scene=1)
+
+
+async def test_other_programs_are_looked_for_once_a_scene_and_a_views_screen_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = Mock(return_value=[])
+    monkeypatch.setattr(bars, "programs", looked)
+    async with open_console(await busy_engine(), size=(160, 50)) as console:
+        console.app._show()
+        looked.reset_mock()
+        console.app._show()
+        assert looked.call_count == 1
+        views = list(console.app.query(LineView))
+        before = [view.look_of("dim") for view in views]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(LineView, "screen", None)
+            assert [view.look_of("dim") for view in views] == before
 
 
 async def test_a_key_that_only_moves_about_is_waited_for_by_none(calls: Callable[[type, str], Counter[str]]) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from citadel_tui.timeline.chronicle import Chronicle
+from citadel_tui.viewmodel import timeline
 from citadel_tui.viewmodel.glyphs import ASCII, UNICODE, Glyphs
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line, width_of
 from citadel_tui.viewmodel.time_columns import COLUMN_SECONDS, View
 from citadel_tui.viewmodel.timeline import Moment, devices_of, edge_lines, edge_text, edges_of, lanes, timeline_lines
+from engine.api import Snapshot
 from engine.core.names import DeviceId
 from engine.core.records import Record, Residency
+from tests.fleet_snapshots import busy_places, fleet_state
 from tests.timeline.night import BEGAN_S, BGE, E5, PHI, Night
 from tests.timeline.night_engine import NOW, whole_night
 
@@ -265,3 +269,15 @@ def test_no_view_goes_beyond_the_present_and_at_the_present_it_follows(
 def test_a_moment_is_brought_into_sight(column_s: int, ago: float, count: int) -> None:
     view = View(column_s).showing(BEGAN_S - ago, BEGAN_S, count)
     assert int((BEGAN_S - ago) // column_s) in view.columns(BEGAN_S, count)
+
+
+@pytest.mark.parametrize("most", [0, 1, 8])
+def test_only_lanes_that_are_shown_are_drawn(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    snapshot = Snapshot(1, BEGAN_S, fleet_state(100, 4, 40, busy_places(100, 4, 40)))
+    chronicle = Chronicle()
+    chronicle.showed(snapshot)
+    devices = devices_of(chronicle, snapshot)
+    draw = Mock(side_effect=timeline._Canvas._row, autospec=True)
+    monkeypatch.setattr(timeline._Canvas, "_row", lambda *given: draw(*given))
+    shown = lanes(Moment(chronicle, BEGAN_S + 1, BEGAN_S + 1, snapshot), devices, View(), Paper(160, UNICODE), most)
+    assert draw.call_count == sum(map(len, shown)) == most
