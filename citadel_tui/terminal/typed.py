@@ -1,4 +1,7 @@
-"""What is typed, read where it comes: in a thread that sleeps until there is something."""
+"""What is typed, read where it comes: in a thread that sleeps until there is something.
+
+Kept apart: it needs no app and no terminal, and is tested without either.
+"""
 
 from __future__ import annotations
 
