@@ -26,13 +26,17 @@ def read_typed(terminal: int, end: int, parser: XTermParser, hand_on: Callable[[
     """
     decode = getincrementaldecoder("utf-8")().decode
     while True:
-        is_unfinished = parser._timeout_time is not None
+        # Textual's own field: should it go by another name one day, this looks as often as Textual does.
+        is_unfinished = getattr(parser, "_timeout_time", 0.0) is not None
         ready, _, _ = select.select([terminal, end], [], [], _LOOK_S if is_unfinished else None)
         if end in ready:
             return
-        # An empty text would be the end of all typing for the parser; half a character is one, too.
-        if terminal in ready and (text := decode(os.read(terminal, _PIECE_BYTES))):
-            for message in parser.feed(text):
-                hand_on(message)
+        if terminal in ready:
+            if not (came := os.read(terminal, _PIECE_BYTES)):
+                return  # whoever typed has gone
+            # An empty text, as half a character is one, would be the end of all typing for the parser.
+            if text := decode(came):
+                for message in parser.feed(text):
+                    hand_on(message)
         for message in parser.tick():
             hand_on(message)

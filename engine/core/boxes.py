@@ -11,7 +11,7 @@ BoxStanding: TypeAlias = Literal["ready", "silent", "unreachable", "other versio
 shown of it carries that age. `other version`: its engine speaks another protocol, so that nothing is known of it."""
 
 
-class BoxView(Struct, frozen=True, omit_defaults=True, gc=False):
+class BoxView(Struct, frozen=True, gc=False):
     """A machine of a fleet, and how its engine was last heard."""
 
     standing: BoxStanding

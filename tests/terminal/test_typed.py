@@ -84,3 +84,15 @@ def test_half_a_character_waits_for_the_other_half() -> None:
         message = handed.get(timeout=10)
     assert isinstance(message, Key)
     assert message.character == "é"
+
+
+def test_where_whoever_typed_has_gone_it_ends() -> None:
+    terminal, keyboard = os.pipe()
+    end, ender = os.pipe()
+    os.write(keyboard, b"a")
+    os.close(keyboard)
+    handed: Queue[Message] = Queue()
+    read_typed(terminal, end, XTermParser(), handed.put)
+    assert key(handed) == "a"
+    for descriptor in (terminal, end, ender):
+        os.close(descriptor)
