@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import yaml
+from msgspec.structs import replace
 
+from engine.core.boxes import BoxView
 from engine.core.insight.request_figures import RequestFigures
 from engine.gateway.metrics import Metrics
 from tests.scripted_engine import ScriptedEngine
@@ -17,9 +19,12 @@ FIGURE = re.compile(r"\bcitadel_\w+")
 
 
 async def figures_that_there_are() -> set[str]:
+    """Of an engine, and of a fleet."""
     engine = ScriptedEngine()
     engine.set_requests({"all-MiniLM-L6-v2": RequestFigures(p50_s=0.1)})
-    text = Metrics().text(await engine.hello(), await engine.snapshot()).decode()
+    hello, alone = await engine.hello(), await engine.snapshot()
+    among_boxes = replace(alone, boxes={"box1": BoxView("ready", heard_s=1.0)})
+    text = "".join(Metrics().text(hello, snapshot).decode() for snapshot in (alone, among_boxes))
     families = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     histograms = {
         f"{name}_{part}" for name, kind in families if kind == "histogram" for part in ("bucket", "count", "sum")
