@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from engine.api import EngineError
@@ -81,6 +82,9 @@ async def _run_once(ending: asyncio.Event) -> None:
             process.kill()
             await process.wait()
     _log.info("Ray has ended with status %s", process.returncode)
+    # Its own helpers notice only after a minute that it is gone, and keep its ports until then.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _either(ending: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
