@@ -64,12 +64,15 @@ class SlabExchange(SlabPeer):
         self._clock: Final = clock
         self._servers: Final[dict[str, SlabServer]] = {}
         """By the address at which they listen."""
+        self._listening: Final = asyncio.Lock()
+        """Held while one is opened, closed or given something to offer."""
         self._watching: asyncio.Task[None] | None = None
         self._fetches: Final[dict[ModelName, _Fetch]] = {}
 
     async def offer_slab(self, model: ModelName, host: str, ports: tuple[int, ...]) -> SlabOffer:
         try:
-            offer = await asyncio.to_thread(self._offered, model, host, ports)
+            async with self._listening:
+                offer = await asyncio.to_thread(self._offered, model, host, ports)
         except WeightsError as error:
             raise CannotServe(f"{model} is not offered: {error}") from error
         if self._watching is None or self._watching.done():
@@ -78,7 +81,9 @@ class SlabExchange(SlabPeer):
 
     async def fetch_slab(self, model: ModelName, offer: SlabOffer) -> SlabFetched:
         """Whoever asks for the same model meanwhile waits for the same fetch; it ends when all have left."""
-        fetch = self._fetches.get(model)
+        while (fetch := self._fetches.get(model)) is not None and not fetch.waiting:  # all have left it, and it ends
+            await asyncio.wait({fetch.task})
+            await asyncio.sleep(0)
         if fetch is None:
             fetch = self._fetches[model] = _Fetch(
                 asyncio.create_task(self._fetch(model, offer), name=f"fetching {model}")
@@ -120,16 +125,19 @@ class SlabExchange(SlabPeer):
         why = "no port was given"
         for port in ports:
             try:
-                return self._servers.setdefault(host, SlabServer(host, port, OFFERED_S, self._clock.monotonic))
+                server = self._servers[host] = SlabServer(host, port, OFFERED_S, self._clock.monotonic)
             except (OSError, OverflowError) as error:
                 why = f"port {port}: {getattr(error, 'strerror', None) or error}"
+            else:
+                return server
         raise CannotServe(f"nothing can listen at {host} to give slabs away ({why}); end what has its ports")
 
     async def _watch(self) -> None:
         while self._servers:
             await self._clock.sleep(OFFERED_S / 4)
-            idle = [host for host, server in self._servers.items() if server.is_idle()]
-            await asyncio.to_thread(self._close_servers, idle)
+            async with self._listening:
+                idle = [host for host, server in self._servers.items() if server.is_idle()]
+                await asyncio.to_thread(self._close_servers, idle)
 
     def _close_servers(self, hosts: list[str]) -> None:
         for host in hosts:

@@ -168,6 +168,30 @@ async def test_a_fetch_that_nobody_waits_for_is_stopped(two: Two, monkeypatch: p
     assert not two.other.posted
 
 
+async def test_who_comes_while_a_fetch_ends_that_all_have_left_has_one_of_its_own(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+    offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
+    only = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
+    await asyncio.to_thread(held.has_begun.wait)
+    only.cancel()
+    await asyncio.wait({only})
+    another = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
+    await asyncio.to_thread(held.was_stopped.wait)
+    held.may_end.set()
+    assert (await another).came_bytes == 1
+    assert held.begun == 2
+
+
+async def test_offers_that_are_made_at_once_have_one_server(two: Two) -> None:
+    offers = await asyncio.gather(*(two.donor.exchange.offer_slab(MODEL, HERE, (0,)) for _ in range(8)))
+    assert len({offer.port for offer in offers}) == 1
+    assert len({offer.ticket for offer in offers}) == 8
+    assert [thread.name for thread in threading.enumerate()].count("slabs") == 1
+
+
 async def test_the_end_stops_what_is_under_way(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held()
     monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
