@@ -38,9 +38,14 @@ class OwnUse(Struct, frozen=True):
 
 
 def settled_external(
-    previous: GpuSample, current: GpuSample, our_bytes: int | None, our_pids: Collection[int]
+    previous: GpuSample,
+    current: GpuSample,
+    our_bytes: int | None,
+    our_pids: Collection[int],
+    said_bytes: int | None = None,
 ) -> int | None:
-    """Bytes in use on the card that are not ours; None while that can't be said, and what was said last still holds.
+    """Bytes in use on the card that are not ours; None while that can't be said, and `said_bytes`, what was said last, still
+    holds.
 
     Nothing is said unless memory stood still from `previous` to `current`: while a process comes or goes, its bytes are for
     a moment in the card's figure and in no list, and would look like somebody else's. `our_bytes` is what our processes held
@@ -54,9 +59,14 @@ def settled_external(
     if abs(now.used_bytes - before.used_bytes) > SETTLED_WITHIN_BYTES:
         return None
     listed_bytes = _listed_between(previous, current, our_pids)
-    if our_bytes is None and not listed_bytes:
+    if our_bytes is not None:
+        return max(0, now.used_bytes - max(our_bytes, listed_bytes))
+    if not listed_bytes:
         return None
-    return max(0, now.used_bytes - max(our_bytes or 0, listed_bytes))
+    # The list may be of either reading's moment, and the little that moved between them be ours: what was said is doubted only
+    # where neither reading has room for it.
+    least_bytes, most_bytes = (max(0, held - listed_bytes) for held in sorted((before.used_bytes, now.used_bytes)))
+    return least_bytes if said_bytes is None else min(max(said_bytes, least_bytes), most_bytes)
 
 
 def _listed_between(previous: GpuSample, current: GpuSample, our_pids: Collection[int]) -> int:
@@ -128,7 +138,8 @@ class CardReader:
             return
         certain = all(device in still for device in self._on(sample.uuid))
         our_bytes = self._our_bytes(sample.uuid, own) if certain else None
-        settled = settled_external(before, sample, our_bytes, self._our_pids)
+        said_bytes = self._external.get(sample.uuid)
+        settled = settled_external(before, sample, our_bytes, self._our_pids, said_bytes)
         # Otherwise the last settled figure stands: budgets follow it, and a spike while one of our own loads is under way would
         # take room from models as if somebody else had come.
         if settled is not None:

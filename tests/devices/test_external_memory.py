@@ -67,6 +67,28 @@ def test_memory_of_a_process_that_exits_between_two_queries_never_looks_like_oth
     assert said == [1 * GIB, None, 1 * GIB]
 
 
+@pytest.mark.parametrize("first, then", [(0, 10), (10, 0), (10, 10)])
+@pytest.mark.parametrize("said_mib", [0, 5, 300])
+def test_a_little_that_moved_beside_the_list_may_be_ours(first: int, then: int, said_mib: int) -> None:
+    """Our worker takes or gives back 10 MiB between the two readings, of which the list may know or not."""
+    ours_mib = 1000
+    listed = ((OURS, ours_mib * MIB),)
+    before = _sample(1, (ours_mib + said_mib + first) * MIB, *listed, listed_at_s=1)
+    now = _sample(2, (ours_mib + said_mib + then) * MIB, *listed, listed_at_s=1)
+    told = settled_external(before, now, None, {OURS}, said_mib * MIB)
+    assert told == (said_mib + min(first, then)) * MIB
+
+
+@pytest.mark.parametrize("said_mib, told_mib", [(None, 200), (0, 200), (205, 205), (900, 210)])
+def test_what_was_said_of_others_is_kept_where_either_reading_has_room_for_it(
+    said_mib: int | None, told_mib: int
+) -> None:
+    before = _sample(1, 1200 * MIB, (OURS, 1000 * MIB), listed_at_s=1)
+    now = _sample(2, 1210 * MIB, (OURS, 1000 * MIB), listed_at_s=1)
+    said_bytes = None if said_mib is None else said_mib * MIB
+    assert settled_external(before, now, None, {OURS}, said_bytes) == told_mib * MIB
+
+
 @pytest.mark.parametrize("moved_bytes", [SETTLED_WITHIN_BYTES + 1, -SETTLED_WITHIN_BYTES - 1])
 def test_nothing_is_said_while_memory_moves(moved_bytes: int) -> None:
     assert settled_external(_sample(1, 3 * GIB), _sample(2, 3 * GIB + moved_bytes), 0, set()) is None
