@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import psutil
 import ray
 from ray.cluster_utils import Cluster
+from ray.exceptions import RayError
 
 from engine.paths import Paths, find_paths
 from fleet.links import NodeLink
@@ -64,6 +66,16 @@ class Boxes:
 
     async def kill_agent(self, box: str) -> None:
         ray.kill(await self.driver.agent(box, str(self.paths(box).socket)), no_restart=False)
+
+    async def agents_answer(self) -> None:
+        """Returns once that of each box does."""
+        for box in NAMES:
+            while True:
+                with contextlib.suppress(RayError):
+                    agent = await self.driver.agent(box, str(self.paths(box).socket))
+                    await agent.leave.remote(b"what nobody asked for")
+                    break
+                await asyncio.sleep(0.1)
 
     def kill_control_store(self) -> None:
         self._cluster.head_node.kill_gcs_server()

@@ -60,6 +60,12 @@ else:
     from tests.fleet_ray.clusters import Boxes
 
     @pytest.fixture(scope="session")
-    def boxes() -> Iterator[Boxes]:
+    def cluster() -> Iterator[Boxes]:
         with Boxes(Path(_FOLDER.name), _HEAD) as made:
             yield made
+
+    @pytest.fixture
+    async def boxes(cluster: Boxes) -> Boxes:
+        """All of them up: Ray may take longer to start an agent than a question waits for its answer."""
+        await cluster.agents_answer()
+        return cluster
