@@ -67,7 +67,7 @@ def test_memory_of_a_process_that_exits_between_two_queries_never_looks_like_oth
     assert said == [1 * GIB, None, 1 * GIB]
 
 
-@pytest.mark.parametrize("first, then", [(0, 10), (10, 0), (10, 10)])
+@pytest.mark.parametrize(("first", "then"), [(0, 10), (10, 0), (10, 10)])
 @pytest.mark.parametrize("said_mib", [0, 5, 300])
 def test_a_little_that_moved_beside_the_list_may_be_ours(first: int, then: int, said_mib: int) -> None:
     """Our worker takes or gives back 10 MiB between the two readings, of which the list may know or not."""
@@ -79,7 +79,7 @@ def test_a_little_that_moved_beside_the_list_may_be_ours(first: int, then: int, 
     assert told == (said_mib + min(first, then)) * MIB
 
 
-@pytest.mark.parametrize("said_mib, told_mib", [(None, 200), (0, 200), (205, 205), (900, 210)])
+@pytest.mark.parametrize(("said_mib", "told_mib"), [(None, 200), (0, 200), (205, 205), (900, 210)])
 def test_what_was_said_of_others_is_kept_where_either_reading_has_room_for_it(
     said_mib: int | None, told_mib: int
 ) -> None:

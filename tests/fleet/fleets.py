@@ -23,47 +23,6 @@ from tests.scripted_engine import ScriptedEngine
 _T = TypeVar("_T")
 
 
-class HandClock:
-    """Time that a test moves; who sleeps is woken when that has passed."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_800_000_000.0
-        self._back_s = 0.0
-        self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> float:
-        return self.now_s - self._back_s
-
-    def set_back(self, seconds: float) -> None:
-        """The wall clock is, and the steady one knows nothing of it."""
-        self._back_s += seconds
-
-    def monotonic(self) -> float:
-        return self.now_s - 1_799_999_000.0
-
-    async def sleep(self, seconds: float) -> None:
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleeping.append((self.now_s + seconds, woken))
-        await woken
-
-    async def pass_by(self, seconds: float) -> None:
-        """So much time passes, and whoever wakes meanwhile gets to do what it does."""
-        until_s = self.now_s + seconds
-        while due := sorted((at for at in self._sleeping if at[0] <= until_s), key=lambda at: at[0]):
-            self.now_s = max(self.now_s, due[0][0])
-            self._sleeping.remove(due[0])
-            if not due[0][1].done():
-                due[0][1].set_result(None)
-            await settled()
-        self.now_s = until_s
-
-
-async def settled() -> None:
-    """Everything that can happen without time or news has happened."""
-    for _turn in range(50):
-        await asyncio.sleep(0)
-
-
 class Line:
     """A link to an engine of this process; `silence`, `cut` and `mend` are what a test does to it."""
 

@@ -14,7 +14,8 @@ from engine.core.names import box_of
 from fleet.core.view import Rules
 from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
-from tests.fleet.fleets import HandClock, Line, engine_of, fleet_of, scripted_lines, settled
+from tests.fleet.fleets import Line, engine_of, fleet_of, scripted_lines
+from tests.hand_clock import HandClock, settled
 
 SMALL = "all-MiniLM-L6-v2"
 

@@ -11,8 +11,9 @@ import pytest
 from engine.api import Snapshot, Updated
 from engine.core.serialization import from_json, to_json
 from fleet.engine import news_interval_s
-from tests.fleet.fleets import HandClock, Line, fleet_of, settled
+from tests.fleet.fleets import Line, fleet_of
 from tests.fleet_snapshots import boxes_of, busy_places, fleet_state
+from tests.hand_clock import HandClock, settled
 from tests.scripted_engine import ScriptedEngine
 from tests.scripted_plans import scripted_state
 from tests.tui.busy_engines import with_models

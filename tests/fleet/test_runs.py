@@ -14,7 +14,8 @@ from engine.core.commands import Load, SetPin, Submission
 from engine.core.insight.request_figures import Asker, RequestUnderWay
 from engine.core.names import ModelName, box_of
 from engine.core.tasks import Embed, Generate, RunEvent, Task, TextPart
-from tests.fleet.fleets import HandClock, Line, engine_of, fleet_of, scripted_lines, settled
+from tests.fleet.fleets import Line, engine_of, fleet_of, scripted_lines
+from tests.hand_clock import HandClock, settled
 from tests.scripted_engine import ScriptedEngine
 
 SMALL, LARGE, OTHER_LARGE = "all-MiniLM-L6-v2", "phi-3-mini", "bge-base"

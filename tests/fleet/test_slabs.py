@@ -17,7 +17,8 @@ from engine.core.sizes import MIB
 from engine.paths import find_paths
 from fleet.core.view import Rule, Rules
 from fleet.ray_cluster import SLAB_PORTS, Membership, RayFolder, start_command
-from tests.fleet.fleets import HandClock, Line, fleet_of, settled, until
+from tests.fleet.fleets import Line, fleet_of, until
+from tests.hand_clock import HandClock, settled
 from tests.scripted_slabs import FROM_DISK_S, PREPARING_S, CarryingEngine
 
 LARGE = "phi-3-mini"

@@ -15,7 +15,8 @@ from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo
 from engine.core.records import Switch
 from fleet.core.view import Rule, Rules
 from fleet.engine import FleetEngine
-from tests.fleet.fleets import HandClock, Line, engine_of, fleet_of, scripted_lines, settled
+from tests.fleet.fleets import Line, engine_of, fleet_of, scripted_lines
+from tests.hand_clock import HandClock, settled
 from tests.scripted_engine import ScriptedEngine
 
 SMALL, LARGE, OTHER_LARGE = "all-MiniLM-L6-v2", "phi-3-mini", "bge-base"

@@ -17,35 +17,11 @@ from engine.runtime.workers import Running
 from engine.scheduler.messages import LeaseAsked, LeaseEnded, Message
 from engine.settings.schema import RequestDeadlines
 from engine.worker.protocol import Failure, Reply, RunEnded
+from tests.hand_clock import HandClock
 
 GENERATION_S: Final = 600.0
 ANSWER: Final = RunEnded(1, Continuation("abc", 3), device_s=0.5)
 LEFT: Final = Failure(1, "left", "nobody waited for it any more")
-
-
-class HeldClock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> float:
-        return self.passed_s
-
-    def monotonic(self) -> float:
-        return self.passed_s
-
-    async def sleep(self, seconds: float) -> None:
-        awake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.passed_s + seconds, awake))
-        await awake
-
-    def go_on(self, seconds: float) -> None:
-        self.passed_s += seconds
-        for until_s, awake in self._sleepers:
-            if until_s <= self.passed_s and not awake.done():
-                awake.set_result(None)
 
 
 class OnWorker(Struct, eq=False):
@@ -63,7 +39,7 @@ class Desk:
     """Where requests come to: it notes what is posted, and plays the scheduler and the workers as the test says."""
 
     def __init__(self) -> None:
-        self.clock = HeldClock()
+        self.clock = HandClock()
         self.posted: list[Message] = []
         self.on_workers: list[OnWorker] = []
         """Runs in the order in which they began."""

@@ -23,49 +23,9 @@ from engine.weights.shared_memory import Region
 from engine.weights.sources import resolve
 from engine.worker.client import WorkerDied
 from engine.worker.protocol import ArenaSize, Ping, Pong, Reply, Request, WorkerConfig, WorkerNews
+from tests.hand_clock import HandClock
 
 GPU0 = WorkerConfig("gpu0", "ram", 0, ArenaSize(0))
-
-
-class HeldClock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-        self._slept = asyncio.Event()
-
-    def now(self) -> float:
-        return self._now_s
-
-    def monotonic(self) -> float:
-        return self._now_s
-
-    async def sleep(self, seconds: float) -> None:
-        sleeper = self._now_s + seconds, asyncio.get_running_loop().create_future()
-        self._sleepers.append(sleeper)
-        self._slept.set()
-        try:
-            await sleeper[1]
-        finally:
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
-
-    async def passes(self, seconds: float) -> None:
-        """So much at once; returns when whoever was woken sleeps again."""
-        self._now_s += seconds
-        due = [sleeper for at_s, sleeper in self._sleepers if at_s <= self._now_s]
-        self._sleepers = [(at_s, sleeper) for at_s, sleeper in self._sleepers if at_s > self._now_s]
-        self._slept.clear()
-        for sleeper in due:
-            sleeper.set_result(None)
-        if due:
-            await self._slept.wait()
-
-    async def is_slept_by_somebody(self) -> None:
-        while not self._sleepers:
-            self._slept.clear()
-            await self._slept.wait()
 
 
 class Sleeper:
@@ -131,52 +91,52 @@ class Listener:
 
 
 async def test_a_worker_that_answers_is_silent_for_no_time() -> None:
-    clock, listener = HeldClock(), Listener()
+    clock, listener = HandClock(), Listener()
     async with listening(Sleeper(), count(1), clock, listener):
-        await clock.is_slept_by_somebody()
+        await clock.somebody_sleeps()
         for _ in range(3):
-            await clock.passes(PING_S)
+            await clock.jumps_over_a_sleep(PING_S)
     assert listener.heard == [(0.0, {})] * 3
 
 
 async def test_silence_is_counted_until_the_worker_answers_again() -> None:
-    clock, listener, worker = HeldClock(), Listener(), Sleeper()
+    clock, listener, worker = HandClock(), Listener(), Sleeper()
     async with listening(worker, count(1), clock, listener):
-        await clock.is_slept_by_somebody()
-        await clock.passes(PING_S)
+        await clock.somebody_sleeps()
+        await clock.jumps_over_a_sleep(PING_S)
         worker.falls_asleep()
         for _ in range(4):
-            await clock.passes(PING_S)
+            await clock.jumps_over_a_sleep(PING_S)
         worker.wakes_up()
-        await clock.passes(PING_S)
+        await clock.jumps_over_a_sleep(PING_S)
     # The ping that was out when it fell silent had been answered.
     assert [silent_s for silent_s, _ in listener.heard] == [0.0, 0.0, 1.0, 2.0, 3.0, 0.0]
 
 
 async def test_a_machine_that_stood_still_is_no_silence_of_the_worker() -> None:
-    clock, listener, worker = HeldClock(), Listener(), Sleeper()
+    clock, listener, worker = HandClock(), Listener(), Sleeper()
     worker.falls_asleep()
     async with listening(worker, count(1), clock, listener):
-        await clock.is_slept_by_somebody()
-        await clock.passes(3600.0)
+        await clock.somebody_sleeps()
+        await clock.jumps_over_a_sleep(3600.0)
     assert [silent_s for silent_s, _ in listener.heard] == [2.0]
 
 
 async def test_a_step_ages_with_the_time_that_passes_here_and_anew_for_each_step() -> None:
-    clock, listener, worker = HeldClock(), Listener(), Sleeper()
+    clock, listener, worker = HandClock(), Listener(), Sleeper()
     async with listening(worker, count(1), clock, listener):
-        await clock.is_slept_by_somebody()
+        await clock.somebody_sleeps()
         # Its age is what the worker says, but no more than has passed: here it claims an hour within a second.
         for step_s in (0.4, 1.4, 3600.0, 0.1):
             worker.steps = {"m": step_s}
-            await clock.passes(PING_S)
-            await clock.passes(PING_S)
+            await clock.jumps_over_a_sleep(PING_S)
+            await clock.jumps_over_a_sleep(PING_S)
     ages = [steps.get("m", 0.0) for _, steps in listener.heard]
     assert ages == pytest.approx([0.0, 0.4, 0.4, 1.4, 1.4, 2.4, 3.4, 0.1])
 
 
 async def test_a_device_s_signs_of_life_are_posted_from_its_birth_to_its_death() -> None:
-    clock, worker = HeldClock(), Sleeper()
+    clock, worker = HandClock(), Sleeper()
     posted: asyncio.Queue[Message] = asyncio.Queue()
 
     class Spawner:
@@ -188,10 +148,10 @@ async def test_a_device_s_signs_of_life_are_posted_from_its_birth_to_its_death()
     workers = Workers({"gpu0": GPU0}, Spawner(), clock, posted.put_nowait)
     keeping = asyncio.create_task(workers.keep("gpu0", 0.0))
     assert await posted.get() == WorkerUp("gpu0", 4711)
-    await clock.is_slept_by_somebody()
+    await clock.somebody_sleeps()
     worker.falls_asleep()
     for silent_s in (0.0, 1.0):
-        await clock.passes(PING_S)
+        await clock.jumps_over_a_sleep(PING_S)
         assert await posted.get() == SignOfLife("gpu0", silent_s)
     worker.kill()
     assert await posted.get() == WorkerDown("gpu0", "was killed by SIGKILL")
@@ -200,7 +160,7 @@ async def test_a_device_s_signs_of_life_are_posted_from_its_birth_to_its_death()
 
 
 async def test_a_worker_that_never_says_it_is_ready_is_given_up() -> None:
-    clock = HeldClock()
+    clock = HandClock()
     posted: asyncio.Queue[Message] = asyncio.Queue()
     given_up = asyncio.Event()
 
@@ -216,8 +176,8 @@ async def test_a_worker_that_never_says_it_is_ready_is_given_up() -> None:
 
     workers = Workers({"gpu0": GPU0}, Spawner(), clock, posted.put_nowait)
     keeping = asyncio.create_task(workers.keep("gpu0", 0.0))
-    await clock.is_slept_by_somebody()
-    passing = asyncio.create_task(clock.passes(START_DEADLINE_S))
+    await clock.somebody_sleeps()
+    passing = asyncio.create_task(clock.jumps_over_a_sleep(START_DEADLINE_S))
     assert await posted.get() == WorkerDown("gpu0", "did not start: it was not ready within 180 s")
     await keeping
     await given_up.wait()
@@ -225,7 +185,7 @@ async def test_a_worker_that_never_says_it_is_ready_is_given_up() -> None:
 
 
 async def test_a_worker_that_hangs_while_it_prepares_ends_the_fetch_in_words(tmp_path: Path) -> None:
-    clock, worker = HeldClock(), Sleeper()
+    clock, worker = HandClock(), Sleeper()
 
     class Spawner:
         async def spawn(self, config: WorkerConfig) -> Sleeper:
@@ -238,10 +198,10 @@ async def test_a_worker_that_hangs_while_it_prepares_ends_the_fetch_in_words(tmp
     source = resolve(spec, tmp_path)
     store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), Spawner(), clock, not_answering_s=3.0)
     fetching = asyncio.create_task(store.fetch("m", Deaf()))
-    await clock.is_slept_by_somebody()
+    await clock.somebody_sleeps()
     for _ in range(3):
         assert not fetching.done()
-        passing = asyncio.create_task(clock.passes(PING_S))
+        passing = asyncio.create_task(clock.jumps_over_a_sleep(PING_S))
         await asyncio.wait({passing, fetching}, return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(PassingFailure, match="the worker that prepared m gave no sign of life for 3 s and was ended"):
         await fetching

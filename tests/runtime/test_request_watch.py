@@ -15,46 +15,10 @@ from engine.core.insight.request_figures import TIMES_S, Asker, RequestFigures
 from engine.core.records import Notice
 from engine.core.tasks import Continuation, Embed, Generate, RunEvent, RunResult, TextPart
 from engine.runtime.request_watch import Begin, Granted, RequestWatch
+from tests.hand_clock import HandClock
 from tests.runtime.live_engines import Box, scripted_engine
 
 MINILM, PHI = "all-MiniLM-L6-v2", "phi-3-mini"
-
-
-class HandClock:
-    """Time passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-        self.slept = asyncio.Event()
-        """Set when somebody begins to sleep."""
-
-    def now(self) -> float:
-        return self.passed_s
-
-    def monotonic(self) -> float:
-        return self.passed_s
-
-    async def sleep(self, seconds: float) -> None:
-        over = asyncio.Event()
-        self._sleepers.append((self.passed_s + seconds, over))
-        self.slept.set()
-        await over.wait()
-
-    async def pass_(self, seconds: float) -> None:
-        """Second by second; after each, whoever slept has gone to sleep again, or rests for good."""
-        for _ in range(round(seconds)):
-            self.passed_s += 1.0
-            due = [over for until_s, over in self._sleepers if until_s <= self.passed_s]
-            self._sleepers = [(until_s, over) for until_s, over in self._sleepers if until_s > self.passed_s]
-            for over in due:
-                over.set()
-            for _ in range(5):
-                await asyncio.sleep(0)
-
-    @property
-    def is_slept_on(self) -> bool:
-        return bool(self._sleepers)
 
 
 def run_of(*parts: str, error: EngineError | None = None) -> Begin:
@@ -185,18 +149,18 @@ async def test_figures_are_renewed_while_they_change_and_no_longer() -> None:
     clock, told = HandClock(), list[float]()
     watch = RequestWatch(clock)
     async with renewing(watch, told, clock):
-        await clock.pass_(5)
-        assert not clock.is_slept_on  # nothing was asked: nothing is looked at
+        await clock.pass_by(5)
+        assert not clock.is_slept_by_somebody  # nothing was asked: nothing is looked at
         async for _ in watch.follow("m", Generate("a"), Asker(), run_of("a", "b")):
             pass
-        await clock.slept.wait()
-        await clock.pass_(TIMES_S / 2)
+        await clock.somebody_sleeps()
+        await clock.pass_by(TIMES_S / 2)
         # the rate sinks for a minute, and then stands still
         assert told[:3] == [6.0, 7.0, 8.0]
         assert told[-1] <= 70.0
-        await clock.pass_(TIMES_S)
+        await clock.pass_by(TIMES_S)
         assert told[-1] == 5.0 + TIMES_S  # the times are of nobody any more
-        assert not clock.is_slept_on
+        assert not clock.is_slept_by_somebody
 
 
 async def test_nothing_is_renewed_while_the_engine_keeps_quiet() -> None:
@@ -205,8 +169,8 @@ async def test_nothing_is_renewed_while_the_engine_keeps_quiet() -> None:
     async with renewing(watch, told, clock, quiet=True):
         async for _ in watch.follow("m", Generate("a"), Asker(), run_of("a")):
             pass
-        await clock.slept.wait()
-        await clock.pass_(30)
+        await clock.somebody_sleeps()
+        await clock.pass_by(30)
     assert told == []
 
 

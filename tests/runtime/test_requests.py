@@ -30,11 +30,11 @@ async def test_a_request_that_waits_too_long_for_its_model_is_told_what_it_waite
     desk = Desk()
     request = desk.ask()
     await turns()
-    desk.clock.go_on(GENERATION_S - 1)
+    desk.clock.jumps(GENERATION_S - 1)
     await turns()
     assert not request.done()
 
-    desk.clock.go_on(1)
+    desk.clock.jumps(1)
     with pytest.raises(
         DeadlinePassed, match="within 600 s and was given up: it waited for a place; load it beforehand"
     ):
@@ -46,7 +46,7 @@ async def test_a_run_that_takes_too_long_is_given_up_at_once_and_its_lease_ends_
     desk = Desk()
     request = desk.ask()
     run = await desk.granted("gpu1")
-    desk.clock.go_on(GENERATION_S)
+    desk.clock.jumps(GENERATION_S)
 
     with pytest.raises(DeadlinePassed, match=r"it ran on gpu1, .*requests\.deadline_s\.generation"):
         await request
@@ -61,7 +61,7 @@ async def test_each_task_has_a_deadline_of_its_own() -> None:
     desk = Desk()
     rows, text = desk.ask(Embed(("a",))), desk.ask()
     await turns()
-    desk.clock.go_on(120)
+    desk.clock.jumps(120)
 
     with pytest.raises(DeadlinePassed, match="within 120 s"):
         await rows
@@ -78,7 +78,7 @@ async def test_the_deadline_frees_the_device_though_the_client_does_not_take_wha
     run = await desk.granted()
     run.say(TextPart(0, "x"))
     await first
-    desk.clock.go_on(GENERATION_S)
+    desk.clock.jumps(GENERATION_S)
     await turns()
 
     assert run.times_left == 1
@@ -94,7 +94,7 @@ async def test_a_deadline_in_the_turn_in_which_the_lease_is_granted_is_kept() ->
     desk = Desk()
     request = desk.ask()
     await turns()
-    desk.clock.go_on(GENERATION_S)
+    desk.clock.jumps(GENERATION_S)
     desk.runs.granted(1, "gpu0")
     await turns()
     for run in desk.on_workers:
@@ -115,7 +115,7 @@ async def test_no_attempt_begins_after_the_deadline() -> None:
     await first
     run.reply.set_exception(WorkerDied("killed by SIGKILL"))
     await turns()
-    desk.clock.go_on(GENERATION_S)
+    desk.clock.jumps(GENERATION_S)
     await turns()
 
     with pytest.raises(DeadlinePassed):

@@ -114,7 +114,7 @@ def _act(desk: Desk, requests: list[asyncio.Task[list[RunEvent]]], action: str, 
         case "leave" if requests:
             requests[number % len(requests)].cancel()
         case "a minute":
-            desk.clock.go_on(60)
+            desk.clock.jumps(60)
         case "say" if run:
             run.say(TextPart(number, "x"))
         case "answer" if run:

@@ -22,7 +22,7 @@ from engine.slab_peer import SlabFetched
 from engine.weights.errors import WeightsError
 from engine.weights.integrity import verify_checksum
 from engine.weights.slab import open_prepared
-from tests.fleet.fleets import HandClock, settled
+from tests.hand_clock import HandClock, settled
 from tests.runtime.slab_boxes import MODEL, Box, prepare, slab_box
 
 HERE = "127.0.0.1"
