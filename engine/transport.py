@@ -177,7 +177,7 @@ async def stream(
     EngineUnreachable."""
     reader = AnswerReader(longest_line, hear)
     async with transport.connect(request.encode(), reader):
-        yield await _while_alive(transport, _head(reader)), _lines(reader)
+        yield await _while_alive(transport, _head(reader)), _lines(transport, reader)
 
 
 async def _while_alive(transport: Transport, work: Coroutine[Any, Any, _T]) -> _T:
@@ -222,7 +222,7 @@ async def _head(reader: AnswerReader) -> ResponseHead:
         raise EngineUnreachable(_NO_ANSWER) from None
 
 
-async def _lines(reader: AnswerReader) -> AsyncIterator[bytes]:
+async def _lines(transport: Transport, reader: AnswerReader) -> AsyncIterator[bytes]:
     """Lines until the connection ends, the blank ones that keep it alive left out. Raises EngineUnreachable on silence."""
     while True:
         reader.has_heard = False
@@ -232,9 +232,7 @@ async def _lines(reader: AnswerReader) -> AsyncIterator[bytes]:
         except TimeoutError:
             if reader.has_heard:
                 continue
-            raise EngineHangs(
-                f"the engine has said nothing for {_SILENCE_LIMIT_S:g} s; end it with `citadel stop`"
-            ) from None
+            raise _hangs(transport, _SILENCE_LIMIT_S) from None
         except ValueError:  # of asyncio: longer than the reader's limit
             raise EngineUnreachable(f"{_NO_ANSWER}: a line of it does not end") from None
         except OSError:
@@ -250,6 +248,8 @@ class UnixSocket:
 
     def __init__(self, path: Path) -> None:
         self._path: Final = path
+        self._pid = 0
+        """Who listened when we last connected."""
 
     @property
     def where(self) -> str:
@@ -257,6 +257,11 @@ class UnixSocket:
 
     @property
     def remedy(self) -> str:
+        if _is_stopped(self._pid):
+            return (
+                f"its process, {self._pid}, is stopped (as by Ctrl+Z): `kill -CONT {self._pid}` lets it go on, or end it with"
+                " `citadel stop`"
+            )
         return "look at its log, or end it with `citadel stop`"
 
     @contextlib.asynccontextmanager
@@ -273,7 +278,8 @@ class UnixSocket:
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             # The folder may have been another one when it was looked at; the kernel knows who listens.
-            if (uid := peer_of(writer.get_extra_info("socket")).uid) != os.getuid():
+            self._pid, uid = peer_of(writer.get_extra_info("socket"))
+            if uid != os.getuid():
                 raise EngineUnreachable(
                     f"who answers at {self._path} is user {uid}, not you ({os.getuid()}): nothing was said to them. "
                     "Remove the folder, or set CITADEL_HOME to another"
@@ -288,6 +294,13 @@ def _require_own_folder(socket: Path) -> None:
     """Raises PathRefused; one that is not there is for whoever connects to find."""
     if os.path.lexists(socket.parent):
         require_private(socket.parent)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether the process is there, and does nothing until it gets SIGCONT."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in (b"T", b"t")
+    return False
 
 
 def _hangs(transport: Transport, for_s: float) -> EngineHangs:

@@ -63,8 +63,11 @@ async def test_nobody_waits_for_a_frozen_engine_without_end(engine: int, home: P
             client.reload(),
             client.restart_worker("gpu0"),
         ):
-            with pytest.raises(EngineHangs, match=r"has not answered for .* end it with `citadel stop`"):
+            with pytest.raises(EngineHangs, match=r"has not answered for .* end it with `citadel stop`") as hangs:
                 await call
+            assert f"its process, {engine}, is stopped (as by Ctrl+Z): `kill -CONT {engine}` lets it go on" in str(
+                hangs.value
+            )
 
 
 async def test_a_run_that_takes_long_is_waited_for_while_the_engine_answers_others(engine: int, home: Paths) -> None:
