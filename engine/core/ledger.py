@@ -21,6 +21,8 @@ class LedgerError(Exception):
     """A transition that the lifecycle or a budget forbids."""
 
 
+_FOR_EVER_S: Final = 100 * 365 * 86_400.0
+
 _ALLOWED_NEXT: Final[dict[Stage, frozenset[Stage]]] = {
     "pending": frozenset({"loading"}),
     "loading": frozenset({"ready", "leaving"}),
@@ -187,8 +189,10 @@ def set_pin(state: State, model: ModelName, pin: Pin | None) -> State:
 
 
 def set_keep_alive(state: State, model: ModelName, seconds: float | None) -> State:
-    """How long the model may be idle on a device; None for as long as it likes."""
-    return replace(state, models={**state.models, model: replace(state.models[model], keep_alive_s=seconds)})
+    """How long the model may be idle on a device; None for as long as it likes, which more than a century is, too:
+    clients write it so, and no calendar has that date."""
+    kept_s = None if seconds is None or seconds > _FOR_EVER_S else seconds
+    return replace(state, models={**state.models, model: replace(state.models[model], keep_alive_s=kept_s)})
 
 
 def put_slab(state: State, slab: Slab) -> State:

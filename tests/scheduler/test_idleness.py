@@ -53,6 +53,13 @@ def test_a_model_leaves_once_it_has_been_idle_for_as_long_as_it_may_be_and_then_
     assert world.state.ram.find("a") is None, "it is not read ahead again"
 
 
+def test_more_than_a_century_is_for_ever() -> None:
+    world = idle_world()
+    world.send(KeepAlive("a", 60))
+    world.send(KeepAlive("a", 1e300))
+    assert leaves_at_s(world.state, world.state.residents[0]) is None
+
+
 def test_a_request_begins_the_time_anew_and_none_leaves_while_something_runs() -> None:
     world = idle_world()
     world.send(KeepAlive("a", 60))
