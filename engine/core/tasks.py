@@ -103,7 +103,7 @@ class Generate(Struct, frozen=True, tag="generate"):
     """Which chat template, of a model that has several by name."""
     sample: bool = False
     """Draw, with the checkpoint's own temperature, top_p, top_k and min_p where none are given here. Each of these alone asks
-    for it, too; temperature 0 never draws."""
+    for it, too; temperature 0, or next to it, never draws."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -133,7 +133,7 @@ class Generate(Struct, frozen=True, tag="generate"):
     @property
     def draws(self) -> bool:
         """Whether tokens are drawn by chance."""
-        if self.temperature == 0:
+        if self.temperature is not None and self.temperature < _COLDEST:
             return False
         return self.sample or any(x is not None for x in (self.temperature, self.top_p, self.top_k, self.min_p))
 
@@ -177,6 +177,8 @@ KIND_OF: Final[dict[type[Task], TaskKind]] = {
 MOST_ROWS: Final = 1 << 16
 MOST_CHARACTERS: Final = 16 << 20
 """Of all texts of a request together: what a body may have, whoever asks."""
+MOST_NUMBER: Final = (1 << 31) - 1
+"""Of a token, or of dimensions, on either side of zero: far more than any model has."""
 MOST_WRITTEN: Final = 1 << 20
 MOST_STOPS: Final = 64
 
@@ -187,6 +189,8 @@ def beyond_bounds(task: Task) -> str:
         case Embed():
             rows, texts = task.work, (*task.texts, task.prompt or "", task.prompt_text or "")
             tokens = sum(map(len, task.tokens))
+            if _largest_number(task) > MOST_NUMBER:
+                return f"a token, and dimensions, is a number of at most {MOST_NUMBER}; this one is beyond that"
         case Rerank():
             rows, texts, tokens = task.work, (task.query, *task.documents), 0
         case Classify():
@@ -202,6 +206,11 @@ def beyond_bounds(task: Task) -> str:
     if (characters := max(tokens, sum(map(len, texts)))) > MOST_CHARACTERS:
         return f"the texts of a request have at most {MOST_CHARACTERS} characters, or tokens, together; these have {characters}"
     return ""
+
+
+def _largest_number(task: Embed) -> int:
+    """On either side of zero. Asked of each row as a whole: there may be millions of tokens."""
+    return max(abs(task.dimensions or 0), *(max(max(row), -min(row)) for row in task.tokens if row), 0)
 
 
 def _texts_of(task: Generate) -> tuple[str, ...]:
@@ -235,14 +244,21 @@ def _figures(task: Generate) -> tuple[tuple[str, float | None, Callable[[float],
         ("top_p", task.top_p, lambda x: 0 < x <= 1, "above 0 and at most 1"),
         ("top_k", task.top_k, lambda x: 0 <= x < _LARGEST_COUNT, "0 or more; 0 means all tokens"),
         ("min_p", task.min_p, lambda x: 0 <= x <= 1, "from 0 to 1"),
-        ("repetition_penalty", task.repetition_penalty, lambda x: 0 < x < inf, "above 0; 1 is none"),
+        ("repetition_penalty", task.repetition_penalty, _is_repetition, "from 0.000001 to 1000000; 1 is none"),
         ("presence_penalty", task.presence_penalty, lambda x: -_PENALTY <= x <= _PENALTY, "from -2 to 2; 0 is none"),
         ("frequency_penalty", task.frequency_penalty, lambda x: -_PENALTY <= x <= _PENALTY, "from -2 to 2; 0 is none"),
         ("seed", task.seed, lambda x: 0 <= x < _SEEDS, "a whole number from 0 to 2^64 - 1"),
     )
 
 
+def _is_repetition(x: float) -> bool:
+    """Scores are multiplied and divided by it, and must stay numbers."""
+    return 1e-6 <= x <= 1e6
+
+
 _PENALTY: Final = 2.0
+_COLDEST: Final = 1e-20
+"""The scores of a model, divided by less, are no numbers any more."""
 _LARGEST_COUNT: Final = 1 << 31
 _SEEDS: Final = 1 << 64
 

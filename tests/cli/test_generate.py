@@ -57,7 +57,7 @@ async def test_the_answer_comes_as_json_too(citadel: Citadel, engine: ScriptedEn
         (("--top-p", "0"), "top_p must be above 0 and at most 1, not 0.0"),
         (("--top-k", "-3"), "top_k must be 0 or more"),
         (("--min-p", "1.5"), "min_p must be from 0 to 1"),
-        (("--repetition-penalty", "0"), "repetition_penalty must be above 0"),
+        (("--repetition-penalty", "0"), "repetition_penalty must be from"),
         (("--seed", "-1"), "seed must be a whole number from 0"),
         (("--stop", ""), "a stop string is empty"),
         (("--raw", "--system", "x"), "--raw asks for none"),

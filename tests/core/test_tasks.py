@@ -65,6 +65,7 @@ def test_a_task_travels_as_it_is(task: Task) -> None:
         ({"temperature": float("inf")}, "temperature must be"),
         ({"top_p": float("nan")}, "top_p must be"),
         ({"seed": 1 << 64}, "seed must be"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty must be from 0.000001 to 1000000"),
         ({"stop": ("a", "")}, "a stop string is empty"),
         ({"template": "rag"}, "a raw prompt has none"),
         ({"prompt": ()}, "at least one message"),

@@ -19,7 +19,7 @@ from engine.core.commands import (
     Submission,
     Unpin,
 )
-from engine.core.tasks import MOST_CHARACTERS, MOST_ROWS, Embed, Generate
+from engine.core.tasks import MOST_CHARACTERS, MOST_NUMBER, MOST_ROWS, Embed, Generate
 from engine.paths import Paths
 from engine.runtime.submissions import MOST_UNDER_WAY, Submissions
 from tests.service.test_contract import SMALL, _real, _real_over_the_socket
@@ -93,6 +93,13 @@ async def test_a_name_of_a_million_characters_is_unknown_in_one_short_sentence(a
 async def test_requests_have_bounds_too(api: EngineAPI) -> None:
     with pytest.raises(Unfit, match=f"at most {MOST_ROWS} texts, this one has {MOST_ROWS + 1}"):
         await api.result(SMALL, Embed(("",) * (MOST_ROWS + 1)))
+    for beyond in (
+        Embed((), tokens=((1,), (1 << 70,))),
+        Embed((), tokens=((-(1 << 70),),)),
+        Embed(("",), dimensions=1 << 80),
+    ):
+        with pytest.raises(Unfit, match=f"number of at most {MOST_NUMBER}"):
+            await api.result(SMALL, beyond)
     with pytest.raises(Unfit, match="max_tokens is at most 1048576"):
         await api.result("phi-3-mini", Generate("a", 1 << 40))
 

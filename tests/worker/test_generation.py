@@ -57,6 +57,13 @@ def test_each_family_writes_what_transformers_writes(family: str, tmp_path: Path
         assert (result.text, result.seed) == (text, 11)
 
 
+@pytest.mark.parametrize("temperature", [1e-308, 1e-45, 1e-20])
+def test_next_to_no_temperature_writes_what_none_does(folder: Path, temperature: float) -> None:
+    runner = generator(folder)
+    cold = written(runner, Generate(PROMPT, 12, temperature=temperature))
+    assert cold.text == written(runner, Generate(PROMPT, 12, temperature=0)).text
+
+
 def test_a_draw_takes_nothing_from_the_generator_that_all_of_torch_shares(folder: Path) -> None:
     runner = generator(folder)
     torch.manual_seed(5)
