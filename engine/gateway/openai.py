@@ -7,9 +7,9 @@ ignored: an application that asks for JSON and gets prose has been lied to.
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.answers import TextSoFar, ranked
 from engine.api import CannotServe
@@ -56,10 +56,19 @@ class ContentPart(Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
-class ChatMessage(Struct, frozen=True):
+_None: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
+
+
+class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True):
     role: str
     content: str | list[ContentPart]
     name: str | None = None
+    # What answers have, and clients send back with them: here it never holds anything.
+    refusal: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: _None = None
+    annotations: _None = None
 
     @property
     def text(self) -> str:
@@ -158,17 +167,21 @@ _NO_SCORES: Final = Unsupported("scores of tokens are not kept; ask without", (F
 _ONE: Final = Unsupported("one answer a request; send several requests, which run together", (1,))
 _NOTHING_KEPT: Final = Unsupported("nothing is kept of a request", (False, {}))
 _ANY_TIER: Final = Unsupported("there is one tier", ("auto", "default"))
-_IDENTITY: Final = "requests are known by their key"
 _ONLY_TEXT: Final = Unsupported("models here write text", (["text"],))
+_BY_KEY: Final = Unsupported("requests are known by their key: give each user one of their own (citadel keys add NAME)")
 
-NOT_FOR_EMBEDDINGS: Final[dict[str, Unsupported]] = {}
+NOT_FOR_EMBEDDINGS: Final = {"user": _BY_KEY}
 NOT_FOR_TEXTS: Final = {
+    "user": _BY_KEY,
     "n": _ONE,
     "logit_bias": Unsupported("tokens can't be favoured one by one", ({},)),
     "logprobs": _NO_SCORES,
 }
 NOT_FOR_CHATS: Final = {
     **NOT_FOR_TEXTS,
+    "safety_identifier": _BY_KEY,
+    "prompt_cache_key": _NOTHING_KEPT,
+    "prompt_cache_retention": _NOTHING_KEPT,
     "tools": _NO_TOOLS,
     "tool_choice": Unsupported("models here call nothing", ("none", "auto")),
     "parallel_tool_calls": Unsupported("models here call nothing", (True, False)),

@@ -122,6 +122,9 @@ _CHAT: dict[str, Any] = {"model": PHI, "messages": HELLO}
         ({"response_format": {"type": "json_object"}}, "response_format", "a form can't be forced on a text"),
         ({"logprobs": True}, "logprobs", "scores of tokens are not kept"),
         ({"n": 2}, "n", "send several requests"),
+        ({"user": "joe"}, "user", "requests are known by their key"),
+        ({"safety_identifier": "joe"}, "safety_identifier", "requests are known by their key"),
+        ({"prompt_cache_key": "a"}, "prompt_cache_key", "nothing is kept of a request"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "one by one"),
         ({"max_tokes": 5}, "max_tokes", "did you mean max_tokens?"),
         ({"temperature": "hot"}, "temperature", "Expected `float | null`, got `str`"),
@@ -129,6 +132,8 @@ _CHAT: dict[str, Any] = {"model": PHI, "messages": HELLO}
         ({"messages": []}, None, "at least one message"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
         ({"messages": [{"role": "user"}]}, "messages", "content"),
+        ({"messages": [{"role": "tool", "content": "3", "tool_call_id": "a"}]}, "messages", "`tool_call_id`"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages", "tool_calls"),
         ({"stream_options": {"x": 1}}, "stream_options", "unknown field `x`"),
     ],
 )
@@ -153,6 +158,7 @@ async def test_what_cannot_be_honoured_is_refused_by_its_name(
         {"n": 1},
         {"logit_bias": None},
         {"store": False},
+        {"messages": [{"role": "assistant", "content": "a", "refusal": None, "tool_calls": None, "annotations": []}]},
     ],
 )
 async def test_what_asks_for_nothing_is_let_pass(door: Door, harmless: dict[str, Any]) -> None:
