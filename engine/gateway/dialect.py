@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from engine.api import CannotServe
 from engine.core.near_misses import nearest
-from engine.core.serialization import Undecodable, converted, from_json
+from engine.core.serialization import Undecodable, converted, from_json, to_json
 from engine.core.tasks import Continuation, LabelScores, RunResult, Scores, TextTokens, Vectors
 
 USUAL_TOKENS: Final = 256
 """How much is written where a request does not say; OpenAI writes as much as fits, which holds up everybody else."""
+FIGURES_A_TURN: Final = 1 << 15
+"""Made JSON of in one turn of the loop: some milliseconds."""
 FACT_PREFIX: Final = "Citadel-"
 """Of the headers that say how a request fared."""
 _T = TypeVar("_T", bound=Struct)
@@ -95,6 +98,22 @@ def vectors_in(ran: RunResult) -> Vectors:
     if not isinstance(ran.result, Vectors):
         raise CannotServe(f"{ran.model} made no vectors")
     return ran.result
+
+
+async def rows_as_json(made: Vectors, said: Callable[[int, bytes], object]) -> list[Raw]:
+    """What `said` makes of each row, from its number and figures, as JSON; in many turns of the loop, since millions of figures
+    take seconds."""
+    width, encoded = 4 * made.dimensions, []
+    for number, start in enumerate(range(0, len(made.figures), width)):
+        encoded.append(Raw(to_json(said(number, made.figures[start : start + width]))))
+        if (number + 1) % max(1, FIGURES_A_TURN // made.dimensions) == 0:
+            await asyncio.sleep(0)
+    return encoded
+
+
+def figures_in(row: bytes) -> list[float]:
+    """A row as numbers."""
+    return Vectors(len(row) // 4, row).rows()[0]
 
 
 def written(ran: RunResult) -> Continuation:

@@ -10,14 +10,25 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import fields, replace
 
 from engine.answers import TextSoFar
 from engine.core.names import is_cpu
 from engine.core.state import ModelState, State, leaves_at_s
 from engine.core.tasks import Embed, Ended, Generate, Message, RunResult, TextPart
-from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_tokens, quoted, still, vectors_in, written
+from engine.gateway.dialect import (
+    USUAL_TOKENS,
+    BadBody,
+    Unsupported,
+    figures_in,
+    kept_tokens,
+    quoted,
+    rows_as_json,
+    still,
+    vectors_in,
+    written,
+)
 from engine.version import VERSION
 
 _SPAN: Final = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -228,7 +239,8 @@ class Vector(Struct, frozen=True):
 
 class VectorRows(Struct, frozen=True):
     model: str
-    embeddings: list[list[float]]
+    embeddings: list[Raw]
+    """A list of figures each."""
     total_duration: int
     load_duration: int
     prompt_eval_count: int
@@ -301,9 +313,9 @@ def shown_of(known: ModelState) -> Shown:
     return Shown(_details(known), [capability[spec.task]], about)
 
 
-def rows_of(ran: RunResult) -> VectorRows:
+async def rows_of(ran: RunResult) -> VectorRows:
     """Raises CannotServe for a run that made no vectors."""
-    rows = vectors_in(ran).rows()
+    rows = await rows_as_json(vectors_in(ran), lambda _, row: figures_in(row))
     return VectorRows(ran.model, rows, _ns(ran.seconds), _ns(ran.loaded_s or 0.0), kept_tokens(ran))
 
 

@@ -88,7 +88,7 @@ class OllamaRoutes:
             return await self._without_prompt(body, is_chat=False)
         await self._keep_alive(body)
         ran = await self._engine.result(body.model, task)
-        return _answer(rows_of(ran), ran)
+        return _answer(await rows_of(ran), ran)
 
     async def embedding(self, request: web.Request) -> web.Response:
         body = read_body(await request.read(), OneEmbeddingBody, {})

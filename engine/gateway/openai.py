@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from engine.answers import TextSoFar, ranked
 from engine.api import CannotServe
@@ -25,7 +25,17 @@ from engine.core.tasks import (
     Scores,
     TextPart,
 )
-from engine.gateway.dialect import USUAL_TOKENS, BadBody, Unsupported, kept_tokens, still, vectors_in, written
+from engine.gateway.dialect import (
+    USUAL_TOKENS,
+    BadBody,
+    Unsupported,
+    figures_in,
+    kept_tokens,
+    rows_as_json,
+    still,
+    vectors_in,
+    written,
+)
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────
 
@@ -243,7 +253,8 @@ class Embedding(Struct, frozen=True):
 
 
 class EmbeddingList(Struct, frozen=True):
-    data: list[Embedding]
+    data: list[Raw]
+    """An `Embedding` each."""
     model: str
     usage: Usage
     object: Literal["list"] = "list"
@@ -309,15 +320,12 @@ def model_list(state: State, started_s: float) -> ModelList:
     return ModelList([ModelCard(model, int(started_s)) for model in state.models])
 
 
-def embeddings_of(ran: RunResult, body: EmbeddingsBody) -> EmbeddingList:
+async def embeddings_of(ran: RunResult, body: EmbeddingsBody) -> EmbeddingList:
     """Vectors as figures or as bytes. Raises CannotServe for a run that made none."""
-    made = vectors_in(ran)
-    if body.encoding_format == "base64":
-        width = 4 * made.dimensions
-        starts = range(0, len(made.figures), width)
-        data = [Embedding(n, made.figures[start : start + width]) for n, start in enumerate(starts)]
-    else:
-        data = [Embedding(n, row) for n, row in enumerate(made.rows())]
+    as_bytes = body.encoding_format == "base64"
+    data = await rows_as_json(
+        vectors_in(ran), lambda number, row: Embedding(number, row if as_bytes else figures_in(row))
+    )
     tokens = kept_tokens(ran)
     return EmbeddingList(data, ran.model, Usage(tokens, tokens))
 

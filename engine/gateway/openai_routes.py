@@ -72,7 +72,7 @@ class OpenAIRoutes:
     async def embeddings(self, request: web.Request) -> web.Response:
         body = read_body(await request.read(), EmbeddingsBody, NOT_FOR_EMBEDDINGS)
         ran = await self._engine.result(body.model, body.asked())
-        return _answer(embeddings_of(ran, body), ran)
+        return _answer(await embeddings_of(ran, body), ran)
 
     async def rerank(self, request: web.Request) -> web.Response:
         body = read_body(await request.read(), RerankBody, NOT_FOR_RANKING)

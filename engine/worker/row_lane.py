@@ -17,11 +17,13 @@ from msgspec import Struct
 
 from engine.core.models import Limits
 from engine.core.tasks import TaskResult
-from engine.worker.errors import Left, NotResident, OutOfMemory
+from engine.worker.errors import BadRequest, Left, NotResident, OutOfMemory
 from engine.worker.lanes import Asked, Turn
 from engine.worker.row_batches import BatchTimes, Bounds, RowQueue, WaitingRows
 from engine.worker.running import Measurement, RunMemory, RunOutcome, in_parts, once_more
 
+MOST_FIGURES: Final = 24 << 20
+"""Of an answer: it must fit into a frame, also as text, and whoever passes it on has nobody else wait long for that."""
 Row = TypeVar("Row")
 R_contra = TypeVar("R_contra", contravariant=True)
 
@@ -79,6 +81,11 @@ class _Request(WaitingRows):
         self.rows: Final = read.rows
         self.error: Exception | None = None
         self._result: Final = read.result
+        if len(read.rows) * width > MOST_FIGURES:
+            raise BadRequest(
+                f"{len(read.rows)} rows of {width} figures are more than the {MOST_FIGURES} that one answer may have; send at"
+                f" most {MOST_FIGURES // width} at once"
+            )
         self._figures: Final = torch.empty((len(read.rows), width))
         self._open = len(read.rows)
         self._at_once = 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from array import array
 from typing import Any
 
 import pytest
 
-from engine.core.tasks import Embed, Generate, Message, Rerank
+from engine.core.tasks import Embed, Generate, Message, Rerank, Vectors
+from engine.gateway.dialect import FIGURES_A_TURN, figures_in, rows_as_json
 from tests.gateway.calls import Door, with_judge
 from tests.scripted_engine import ScriptedEngine
 
@@ -43,6 +45,23 @@ async def test_one_text_is_a_list_of_one_and_dimensions_are_passed_on(scripted: 
     answer = await door.post("/v1/embeddings", {"model": MINILM, "input": "a", "dimensions": 2, "user": None})
     assert len(answer.body["data"]) == 1
     assert scripted.asked == [Embed(("a",), dimensions=2)]
+
+
+async def test_others_are_served_while_millions_of_figures_become_json() -> None:
+    made = Vectors(4, array("f", range(4)).tobytes() * FIGURES_A_TURN)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    serving = asyncio.create_task(others())
+    rows = await rows_as_json(made, lambda _, row: figures_in(row))
+    serving.cancel()
+    assert [bytes(row) for row in rows] == [b"[0.0,1.0,2.0,3.0]"] * FIGURES_A_TURN
+    assert turns >= 4
 
 
 async def test_a_chat_is_answered_with_its_end_and_usage(scripted: ScriptedEngine, door: Door) -> None:

@@ -42,11 +42,11 @@ class ScriptedMemory(HostRuns):
 class ByHand:
     """Reads a text as a row of as many tokens as it has characters, and makes the sum of their numbers of it."""
 
-    width: Final = 1
     suits_company: Final = True
 
     def __init__(self, limits: Limits, memory: HostRuns | None = None, room: int = 1000) -> None:
         """There is memory for batches of `room` tokens, padding included."""
+        self.width = 1
         self.limits: Final = limits
         self.memory: Final = memory or HostRuns()
         self.is_reading: Final[Queue[Embed]] = Queue()

@@ -16,7 +16,7 @@ from engine.core.models import Limits
 from engine.core.tasks import Embed
 from engine.worker.errors import BadRequest, Left, NotResident, OutOfMemory
 from engine.worker.lanes import Turn
-from engine.worker.row_lane import RowLane
+from engine.worker.row_lane import MOST_FIGURES, RowLane
 from tests.worker.by_hand import NO_ANSWER, UNREADABLE, ByHand, ScriptedMemory, summed, sums
 from tests.worker.lanes import Answer, ask
 
@@ -56,6 +56,14 @@ def test_a_request_that_comes_alone_runs_at_once_and_alone(model: ByHand, lane: 
     answer = ask(lane, one("abc"))
     assert model.run() == ["abc"]
     assert is_right(answer, one("abc"))
+
+
+def test_more_figures_than_an_answer_may_have_are_refused_before_any_batch(model: ByHand, lane: RowLane) -> None:
+    model.width = MOST_FIGURES // 2
+    refused = ask(lane, Embed(("a", "b", "c")))
+    with pytest.raises(BadRequest, match="send at most 2 at once"):
+        refused.result()
+    assert model.is_idle()
 
 
 def test_what_came_during_a_batch_shares_the_next(model: ByHand, lane: RowLane) -> None:
