@@ -19,6 +19,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from engine.api import EngineError
 from engine.paths import Paths, make_folders, require_private
+from engine.whole_file import only_files
 
 _MOST_BYTES: Final = 100
 _LOOK_S: Final = 0.01
@@ -94,7 +95,7 @@ class EngineLock:
         """A descriptor of the file, with the lock."""
         while True:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                descriptor = only_files(str(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             except OSError as error:
                 raise EngineError(f"{path} can't be opened: {error.strerror}; {_ANOTHER_HOME}") from error
             try:
@@ -202,8 +203,8 @@ def _lock(descriptor: int) -> bool:
 
 def _holder(path: Path) -> Holder | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
+        descriptor = only_files(str(path), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # what can't be opened so is no lock of ours
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

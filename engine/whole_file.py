@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,20 @@ FOR_ALL: Final = 0o666
 """As the user's umask has it."""
 
 
+def only_files(path: str, flags: int) -> int:
+    """The opener of what may be a file and nothing else, and is made for its owner. Raises OSError for anything else in its
+    place: a pipe that nobody writes to, or a device without an end, would be read for ever."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, FOR_OWNER)
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder `open` says it better
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return descriptor
+
+
 def read_whole(path: Path, most_bytes: int) -> bytes:
     """All of the file. Raises OSError, with EFBIG where it is larger than any such file is."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=only_files) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than any such file is, {most_bytes} bytes", str(path))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine.whole_file import FOR_ALL, only_writer, put_aside, write_whole
+from engine.whole_file import FOR_ALL, only_writer, put_aside, read_whole, write_whole
 
 
 def test_the_new_file_takes_the_place_of_the_old_one_and_who_reads_the_old_one_goes_on(tmp_path: Path) -> None:
@@ -64,6 +65,13 @@ def test_it_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_returns
     write_whole(tmp_path / "file", b"new")
 
     assert done == ["sync of the file", "replace", "sync of the folder"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_would_be_read_for_ever_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(path := tmp_path / "kept.json")
+    with pytest.raises(OSError, match="it is no file"):
+        read_whole(path, 100)
 
 
 def test_a_file_that_can_not_be_understood_is_kept_under_another_name(tmp_path: Path) -> None:

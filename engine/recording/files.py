@@ -14,6 +14,7 @@ import aiofiles
 from msgspec import Struct
 
 from engine.core.serialization import Undecodable, from_sealed_json
+from engine.whole_file import only_files
 
 TAIL_BYTES: Final = 4 << 20
 """Longer than any line that is written here."""
@@ -67,7 +68,7 @@ class RotatedFile:
             self._drop_torn_line()
             self._rotate_if_full()
             self._may_be_torn = True
-            async with aiofiles.open(self.path, "ab") as file:
+            async with aiofiles.open(self.path, "ab", opener=only_files) as file:
                 await file.write(lines if await file.tell() else self._heading + lines)
             self._may_be_torn = False
         except OSError as error:
@@ -76,7 +77,7 @@ class RotatedFile:
     def _drop_torn_line(self) -> None:
         if not self._may_be_torn or not self.path.exists():
             return
-        with self.path.open("r+b") as file:
+        with open(self.path, "r+b", opener=only_files) as file:
             tail = _tail(file, TAIL_BYTES)
             torn_bytes = len(tail) - tail.rfind(b"\n") - 1
             if torn_bytes:
@@ -99,7 +100,8 @@ def kept_paths(folder: Path, name: str) -> list[Path]:
 
 def whole_lines(path: Path) -> list[bytes]:
     """The lines of `path` that were written to their end. Raises OSError."""
-    return path.read_bytes().split(b"\n")[:-1]
+    with open(path, "rb", opener=only_files) as file:
+        return file.read().split(b"\n")[:-1]
 
 
 _Value = TypeVar("_Value")
@@ -146,7 +148,7 @@ def newest_lines(folder: Path, name: str, most_bytes: int) -> list[bytes]:
     found: list[bytes] = []
     left_bytes = most_bytes
     for path in reversed(kept_paths(folder, name)):
-        with path.open("rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             size_bytes = os.fstat(file.fileno()).st_size
             file.seek(max(size_bytes - left_bytes, 0))
             lines = file.read(left_bytes).split(b"\n")[:-1]
@@ -167,7 +169,7 @@ def of_lines(path: Path, troubles: Sequence[str]) -> str:
 
 def last_lines(path: Path) -> list[bytes]:
     """The last whole lines of `path`, as many as `LOOKED_BACK_BYTES` hold, without reading the rest. Raises OSError."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=only_files) as file:
         return _tail(file, LOOKED_BACK_BYTES).split(b"\n")[:-1]
 
 

@@ -14,6 +14,7 @@ from engine.weights.block_sums import block_sum
 from engine.weights.errors import BadCheckpoint, DamagedSlab, ReadStopped
 from engine.weights.layout import BLOCK_BYTES
 from engine.weights.shared_memory import Region, SparseMemory, Touching
+from engine.whole_file import only_files
 
 READ_PIECE_BYTES: Final = 8 * BLOCK_BYTES
 """Told at once: large enough for the disk, small enough that a stop is heard soon."""
@@ -68,7 +69,7 @@ class Arena:
         try:
             with (
                 self._touching.paused(),  # touching clears pages at the speed of memory, which the read and its copies need
-                path.open("rb", buffering=0) as file,
+                open(path, "rb", buffering=0, opener=only_files) as file,
                 memoryview(self._memory.mapping) as whole,
             ):
                 done = 0

@@ -21,7 +21,7 @@ from engine.core.texts import in_brief, quoted
 from engine.weights.checkpoint_json import MOST_JSON_BYTES, lies_within
 from engine.weights.errors import BadCheckpoint
 from engine.weights.formats import instead_of_weights
-from engine.whole_file import read_whole
+from engine.whole_file import only_files, read_whole
 
 _KEPT: Final = re.compile(r"embed|(^|\.)(wte|wpe|shared|lm_head|relative_attention_bias|DenseReluDense\.wo)\.")
 """Tables that rows are looked up in, output heads, and T5's `wo`, which transformers keeps in float32."""
@@ -92,7 +92,7 @@ def read_header(path: Path) -> Header:
     """The header of the safetensors file `path`, checked against the file's size. Raises BadCheckpoint."""
     try:
         file_bytes = path.stat().st_size
-        with path.open("rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             beginning = file.read(LENGTH_PREFIX_BYTES)
             if beginning == _LFS_POINTER:
                 raise BadCheckpoint(f"{path} is a pointer of Git LFS, not the weights; `git lfs pull` fetches them")

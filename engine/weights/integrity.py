@@ -15,6 +15,7 @@ from engine.weights.layout import LAYOUT_FILE
 from engine.weights.shared_memory import Region
 from engine.weights.slab import Prepared, is_current
 from engine.weights.source_files import HASH_PIECE_BYTES
+from engine.whole_file import only_files
 
 SlabCondition: TypeAlias = Literal["whole", "altered", "damaged", "replaced"]
 """`altered`: the bytes in memory are others, those of the file are right. `damaged`: the file's are wrong too. `replaced`: the
@@ -48,7 +49,7 @@ def verify_checksum(prepared: Prepared, on_progress: Callable[[float], None]) ->
     """Read the whole slab from the disk and compare it with its checksum. Raises BadCheckpoint when a byte differs."""
     digest = hashlib.sha256()
     try:
-        with prepared.slab_path.open("rb") as file:
+        with open(prepared.slab_path, "rb", opener=only_files) as file:
             # else the bytes would come from the page cache, which says nothing about the disk
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             file.seek(prepared.data_offset)

@@ -8,13 +8,15 @@ import os
 from pathlib import Path
 from typing import Final
 
+from engine.whole_file import only_files
+
 MOSTLY: Final = 0.9
 """A file of which so much is cached is read as if all were."""
 
 
 def cached_share(path: Path) -> float:
     """How much of the file the page cache holds, 0 to 1, as `mincore` says. Raises OSError; an empty file has no share."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapping:
+    with open(path, "rb", opener=only_files) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapping:
         pages = (ctypes.c_ubyte * -(-len(mapping) // mmap.PAGESIZE))()
         start = ctypes.c_char.from_buffer(mapping)
         try:

@@ -29,6 +29,7 @@ from engine.weights.layout import (
 )
 from engine.weights.source_files import companions, hashing
 from engine.weights.workplace import publish, workplace
+from engine.whole_file import only_files
 
 
 class Prepared(Struct, frozen=True):
@@ -64,7 +65,7 @@ def open_prepared(folder: Path) -> Prepared:
     """The prepared folder, its sizes checked against its layout. Raises BadCheckpoint when it is missing or damaged."""
     slab_path = folder / SLAB_FILE
     try:
-        with (folder / LAYOUT_FILE).open("rb") as file:
+        with open(folder / LAYOUT_FILE, "rb", opener=only_files) as file:
             written, stamp = file.read(), _stamp(os.fstat(file.fileno()))
         version = from_json(written, _Version).format_version
         if version != LAYOUT_VERSION:

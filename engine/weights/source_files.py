@@ -19,7 +19,7 @@ from engine.weights.checkpoint_json import MOST_JSON_BYTES, lies_within
 from engine.weights.errors import BadCheckpoint, ReadStopped
 from engine.weights.header import checkpoint_files
 from engine.weights.sentence_files import MODULES_FILE
-from engine.whole_file import read_whole
+from engine.whole_file import only_files, read_whole
 
 HASH_PIECE_BYTES: Final = 8 << 20
 
@@ -86,7 +86,7 @@ def sha256_of(path: Path, on_read: Callable[[int], None]) -> str:
     BadCheckpoint when it can't be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=only_files) as file:
             while piece := file.read(HASH_PIECE_BYTES):
                 digest.update(piece)
                 on_read(len(piece))

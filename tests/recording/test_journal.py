@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.core.records import Notice, Record
 from engine.core.serialization import to_json
-from engine.recording.files import Bounds, NotWritten
+from engine.recording.files import Bounds, NotWritten, RotatedFile
 from engine.recording.journal import CURRENT, Journal
 
 
@@ -99,10 +101,23 @@ async def test_lines_of_before_there_were_checksums_are_read(tmp_path: Path) -> 
     assert [record.seq for record in Journal(tmp_path, Bounds(1 << 20, 3)).read_back().records] == [7, 8]
 
 
-def test_a_file_that_cannot_be_read_costs_that_file(tmp_path: Path) -> None:
-    (tmp_path / CURRENT).mkdir()
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (os.mkfifo, "it is no file"),
+        (lambda p: p.symlink_to("/dev/zero"), "it is no file"),
+    ],
+    ids=["folder", "pipe", "device"],
+)
+async def test_a_file_that_cannot_be_read_costs_that_file(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    make(tmp_path / CURRENT)
 
     records, warning = Journal(tmp_path, Bounds(1 << 20, 3)).read_back()
 
     assert records == []
-    assert "journal.jsonl can't be read: Is a directory" in warning
+    assert f"journal.jsonl can't be read: {why}" in warning
+    with pytest.raises(NotWritten, match="can't be written"):
+        await RotatedFile(tmp_path, CURRENT, Bounds(1 << 20, 3)).append(b"{}\n")

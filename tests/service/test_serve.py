@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from engine.api import EngineUnreachable
+from engine.api import EngineError, EngineUnreachable
 from engine.client import RemoteEngine, connect
 from engine.core.catalog import CatalogChange
 from engine.lock import AlreadyRunning, holder, sole_engine
@@ -114,6 +114,14 @@ async def test_after_a_stop_nobody_answers_and_it_says_how_to_go_on(paths: Paths
         await RemoteEngine(paths.socket).stop()
     with pytest.raises(EngineUnreachable, match="start one with `citadel`"):
         await connect(paths)
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_refused_and_nobody_waits_for_it(paths: Paths) -> None:
+    make_folders(paths)
+    os.mkfifo(paths.state / "engine.lock")
+    assert holder(paths) is None
+    with pytest.raises(EngineError, match=r"engine\.lock can't be opened: it is no file"), sole_engine(paths):
+        pass
 
 
 def test_only_one_engine_holds_the_lock_and_it_says_who(paths: Paths) -> None:
