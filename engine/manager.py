@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from pathlib import Path
@@ -17,17 +17,7 @@ from typing import Any, Self, TypeAlias, TypeVar, Unpack
 from msgspec import Struct
 
 from engine.answers import ClassifiedText, Embeddings, Generation, RankedDocument, TextSoFar
-from engine.api import (
-    Cancelled,
-    Changed,
-    Declined,
-    Done,
-    EngineAPI,
-    EngineError,
-    Failed,
-    generation_of,
-    generation_task,
-)
+from engine.api import Cancelled, Changed, Declined, Done, EngineAPI, EngineError, Failed, Unfit, generation_of
 from engine.client import connect
 from engine.core.catalog import CatalogChange
 from engine.core.commands import Load, Submission
@@ -35,7 +25,22 @@ from engine.core.ledger import charged
 from engine.core.model_names import model_meant
 from engine.core.models import Dtype
 from engine.core.names import DeviceId, ModelName
-from engine.core.tasks import EmbedOptions, GenerateSettings, Message, RunEvent, RunResult, Task, TaskKind, TextPart
+from engine.core.serialization import Undecodable, converted
+from engine.core.tasks import (
+    Classify,
+    Embed,
+    EmbedOptions,
+    Generate,
+    GenerateSettings,
+    Message,
+    Rerank,
+    RunEvent,
+    RunResult,
+    Task,
+    TaskKind,
+    TextPart,
+)
+from engine.core.texts import in_brief, quoted
 from engine.lock import AlreadyRunning, EngineLock
 from engine.own_models import NewModel, OwnModels
 from engine.paths import find_paths
@@ -45,6 +50,7 @@ from engine.settings import find_config_folder
 from engine.transport import NoEngine
 
 _T = TypeVar("_T")
+_Asked = TypeVar("_Asked", bound=Task)
 
 
 class Utilization(Struct, frozen=True):
@@ -134,6 +140,7 @@ class GPUManager:
     """
 
     def __init__(self, config: Path | str | None = None) -> None:
+        self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="citadel", daemon=True)
         self._thread.start()
@@ -150,6 +157,8 @@ class GPUManager:
 
         Raises EngineError with the reason when no device can take it.
         """
+        if not isinstance(preferred_gpu, int | None):
+            raise Unfit(f"preferred_gpu is the number of a GPU, such as 0, not {quoted(preferred_gpu)}")
         devices = [f"gpu{preferred_gpu}"] if preferred_gpu is not None else []
         for device in (*devices, None):
             answer = self._wait(self._engine.submit(Submission(uuid.uuid4().hex, Load(name, device))))
@@ -170,6 +179,8 @@ class GPUManager:
 
         Raises EngineError, also for a text that is too long where `truncate` is not asked for.
         """
+        texts = _listed(texts)
+        _task(name, Embed, texts=texts, **options)
         return EmbeddedTexts(self._wait(self._engine.embed(name, texts, **options)))
 
     def generate(
@@ -181,7 +192,8 @@ class GPUManager:
     ) -> Generation:
         """What the model writes after a text, or answers in a conversation, loading it when needed; why it ended, and how
         many tokens were read and written. Raises EngineError, also for a prompt that leaves no room for `max_tokens`."""
-        return self._wait(self._engine.generate(name, prompt, max_tokens, **settings))
+        task = _task(name, Generate, prompt=prompt, max_tokens=max_tokens, **settings)
+        return generation_of(self._wait(self._engine.result(name, task)))
 
     def stream(
         self,
@@ -192,7 +204,7 @@ class GPUManager:
     ) -> TextBeingWritten:
         """The same, piece by piece as the model writes: `for piece in manager.stream(…)`. Raises EngineError, also while it is
         iterated, and where the run had to begin anew for want of room and wrote something else then."""
-        task = generation_task(name, prompt, max_tokens, **settings)
+        task = _task(name, Generate, prompt=prompt, max_tokens=max_tokens, **settings)
         return TextBeingWritten(_pieces(name, lambda heard: self._start(self._hear(name, task, heard)).cancel))
 
     def rerank(
@@ -202,6 +214,8 @@ class GPUManager:
 
         A document that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
         """
+        documents = _listed(documents)
+        _task(name, Rerank, query=query, documents=documents, truncate=truncate)
         return self._wait(self._engine.rerank(name, query, documents, top, truncate)).ranked
 
     def classify(self, name: ModelName, texts: list[str], truncate: bool = False) -> tuple[ClassifiedText, ...]:
@@ -209,6 +223,8 @@ class GPUManager:
 
         A text that is longer than the model reads is refused, or cut with `truncate`. Raises EngineError.
         """
+        texts = _listed(texts)
+        _task(name, Classify, texts=texts, truncate=truncate)
         return self._wait(self._engine.classify(name, texts, truncate)).texts
 
     def add_model(
@@ -246,7 +262,7 @@ class GPUManager:
 
     def close(self) -> None:
         """Let the engine go. Texts that are still being written end."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._pid == os.getpid():
             self._wait(self._leave_streams())
             self._wait(self._engine.close())
             self._lock.release()
@@ -298,7 +314,13 @@ class GPUManager:
             waiting.cancel()  # who is interrupted leaves: a request that nobody waits for ends
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Begin it on the loop. Raises EngineError when that has ended."""
+        """Begin it on the loop. Raises EngineError when that has ended, or is another process's."""
+        if self._pid != os.getpid():
+            work.close()
+            raise EngineError(
+                f"this manager is of process {self._pid}, from which this one was forked; only that one can use it. For several"
+                " processes run `citadel serve`, and make a GPUManager in each"
+            )
         if self._loop.is_closed():
             work.close()
             raise EngineError("this manager was closed; make another one")
@@ -308,6 +330,24 @@ class GPUManager:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _listed(texts: Iterable[str]) -> list[str]:
+    """Strings of other libraries become Python's own. Raises Unfit for a text in the place of several."""
+    if isinstance(texts, str | bytes):
+        raise Unfit(f"texts come as a list, also one alone: [{quoted(texts)}]")
+    return [str(text) if isinstance(text, str) else text for text in texts]
+
+
+def _task(name: ModelName, kind: type[_Asked], **given: object) -> _Asked:
+    """Of what a script gives: each of the kind that a worker takes, which would end with anything else. Raises Unfit."""
+    if unknown := given.keys() - set(kind.__struct_fields__):
+        raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
+    try:
+        converted(name, str)
+        return converted(given, kind)
+    except Undecodable as error:
+        raise Unfit(f"{in_brief(str(name))} was asked for what can't be meant: {error}") from error
 
 
 def _pieces(name: ModelName, begin: Callable[[Heard], Callable[[], object]]) -> Generator[str, None, Generation]:
