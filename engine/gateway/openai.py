@@ -14,17 +14,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from engine.answers import TextSoFar, ranked
 from engine.api import CannotServe
 from engine.core.state import State
-from engine.core.tasks import (
-    Continuation,
-    Embed,
-    Ended,
-    Generate,
-    Message,
-    Rerank,
-    RunResult,
-    Scores,
-    TextPart,
-)
+from engine.core.tasks import Continuation, Embed, Ended, Generate, Message, Rerank, RunResult, Scores, TextPart
 from engine.gateway.dialect import (
     USUAL_TOKENS,
     BadBody,
