@@ -24,7 +24,7 @@ from engine.gateway.keys import KeyFile
 from engine.gateway.metrics import Metrics
 from engine.gateway.ollama_routes import OllamaRoutes
 from engine.gateway.openai_routes import OpenAIRoutes
-from engine.gateway.problems import Fault, dialect_of, fault_of, response_of
+from engine.gateway.problems import Fault, dialect_of, fault_of, response_of, unpacked_words
 from engine.gateway.watching import WatchRoutes
 from engine.settings.schema import HttpSettings
 
@@ -156,6 +156,8 @@ async def answered(request: web.Request, handler: Handler, max_body_bytes: int) 
         return await handler(request)
     except (EngineError, BadBody) as error:
         return response_of(fault_of(error), dialect)
+    except web.RequestPayloadError as error:
+        return response_of(Fault(400, "invalid_request_error", unpacked_words(called, error), "bad_body"), dialect)
     except web.HTTPRequestEntityTooLarge:
         most = format_size(max_body_bytes)
         return response_of(

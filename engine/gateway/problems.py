@@ -20,6 +20,7 @@ from engine.api import (
     UnknownModel,
 )
 from engine.core.serialization import to_json
+from engine.core.texts import in_brief
 from engine.gateway.dialect import BadBody
 
 Dialect: TypeAlias = Literal["openai", "ollama", "cohere"]
@@ -98,6 +99,12 @@ def response_of(fault: Fault, dialect: Dialect) -> web.Response:
     headers = {} if fault.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(fault.retry_after_s)))}
     body = to_json(body_of(fault, dialect))
     return web.Response(body=body, status=fault.status, content_type="application/json", headers=headers)
+
+
+def unpacked_words(called: str, error: web.RequestPayloadError) -> str:
+    """Of a body that is not packed, or cut into pieces, in the way that its headers say."""
+    why = " ".join(str(error).split())
+    return f"the body of {called} does not come as its headers say: {in_brief(why)}"
 
 
 def dialect_of(path: str) -> Dialect:

@@ -19,6 +19,7 @@ from engine.api import ASKER, PROTOCOL, EngineError
 from engine.core.insight.request_figures import Asker
 from engine.core.serialization import Undecodable, to_json
 from engine.core.texts import in_brief
+from engine.gateway.problems import unpacked_words
 from engine.transport import Peer, peer_of
 from engine.wire import (
     MODE_HEADER,
@@ -123,6 +124,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem_response(
             WireProblem("bad-request", f"the body of {called} can't be read: {error}; nothing was done")
         )
+    except web.RequestPayloadError as error:
+        return problem_response(WireProblem("bad-request", f"{unpacked_words(called, error)}; nothing was done"))
     except web.HTTPException as error:
         problem = WireProblem("bad-request", f"{called}: {error.reason}")
         response = problem_response(problem)

@@ -112,11 +112,11 @@ def _http_log() -> logging.Logger:
 
 def _in_a_line(record: logging.LogRecord) -> bool:
     fault = record.exc_info[1] if record.exc_info else None
-    if isinstance(fault, HttpProcessingError):
+    if isinstance(fault, HttpProcessingError | web.RequestPayloadError):
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args, record.exc_info = (
             "a request that is no HTTP was refused: %s",
-            (in_brief(fault.message),),
+            (in_brief(" ".join(str(fault).split())),),
             None,
         )
     return True

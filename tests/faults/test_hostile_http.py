@@ -93,6 +93,19 @@ def _misplaced(number: int, body: bytes) -> bytes:
     return post(path, body)
 
 
+@pytest.mark.parametrize("path", ["/v1/run", "/v1/embeddings", "/api/chat", "/v2/rerank"])
+async def test_a_body_that_is_not_packed_as_it_says_is_answered_in_words(
+    engine: EngineAPI, paths: Paths, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = post(path, b"{}").replace(b"Host:", b"Content-Encoding: gzip\r\nHost:")
+    answer = await ask(paths, request)
+
+    check(answer, request)
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert f"the body of POST {path} does not come as its headers say" in answer.decode()
+    assert "Traceback" not in caplog.text
+
+
 async def test_damaged_requests_are_answered_in_words(
     engine: EngineAPI, paths: Paths, mutation_count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
