@@ -37,10 +37,14 @@ def clear(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
 def drain(board: Board, job: Job, steps: Sequence[EvictStep]) -> None:
     """Begin to let them go: nobody gets a new lease, unless that rescues them."""
     for step in steps:
-        if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
+        resident = board.state.find(step.model, step.device)
+        if resident is None or resident.stage not in ("ready", "draining"):
+            continue
+        if resident.stage == "ready":
             board.apply(ledger.start_draining, step.model, step.device, board.now.wall_s)
-            if job.insists or step.at_once:
-                board.apply(ledger.give_up, step.model, step.device)
+            job.drains |= {(step.model, step.device)}
+        if job.insists or step.at_once:
+            board.apply(ledger.give_up, step.model, step.device)
 
 
 def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
@@ -67,7 +71,8 @@ def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
                     raise Withdrawn(f"a request for {step.model} came while it was leaving; it stays on {step.device}")
     except (Broken, Withdrawn):
         for step in steps:
-            if (resident := board.state.find(step.model, step.device)) and resident.stage == "draining":
+            resident = board.state.find(step.model, step.device)
+            if resident and resident.stage == "draining" and (step.model, step.device) in job.drains:
                 board.apply(ledger.rescue, step.model, step.device, board.now.wall_s)
         raise
     job.waiting_for = ""

@@ -37,6 +37,8 @@ class Job(Struct, eq=False):
     """Victims so far, to bring back when it comes to nothing."""
     mishap: str = ""
     """What went wrong on the way without ending it, such as a worker that had to be started again."""
+    drains: frozenset[tuple[ModelName, DeviceId]] = frozenset()
+    """Whom it was the one to send away, and so may call back."""
     ends_runs_on: tuple[EvictStep, ...] = ()
     """Whose runs are in its way now, and are to be ended."""
     insists: bool = False

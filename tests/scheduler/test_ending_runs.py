@@ -44,6 +44,27 @@ def test_an_eviction_that_is_to_be_now_ends_the_runs_with_a_sentence() -> None:
     assert world.where() == {}
 
 
+def test_an_eviction_that_is_to_be_now_ends_the_runs_that_an_earlier_one_waits_for() -> None:
+    world, lease = in_use()
+    patient, hasty = world.submit(Evict("a")), world.submit(Evict("a"), now=True)
+    assert list(world.stopped) == [lease]
+    world.settle()
+    assert [type(world.answers[name]) for name in (patient, hasty)] == [Done, Done]
+    assert world.where() == {}
+
+
+def test_an_eviction_of_what_leaves_already_is_done_when_it_has_left_and_calls_nobody_back() -> None:
+    world, lease = in_use()
+    first, second, third = world.submit(Evict("a")), world.submit(Evict("a")), world.submit(Evict("a"))
+    world.withdraw(third)
+    assert world.where() == {"a": "gpu0 draining"}
+    assert second not in world.answers
+    world.give_back(lease)
+    world.settle()
+    assert [type(world.answers[name]) for name in (first, second, third)] == [Done, Done, Cancelled]
+    assert world.where() == {}
+
+
 def test_a_load_that_is_to_be_now_takes_the_place_of_a_model_in_use() -> None:
     world, lease = in_use()
     refused = world.submit(Load("b"))

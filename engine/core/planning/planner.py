@@ -207,7 +207,8 @@ class _Planner:
             return self._nothing(f"{model} is not on {device or 'any device'}")
         if blockers := tuple(b for b in under_way(self._state, model) if device in (None, b.device)):
             return self._refuse(f"{model} is being loaded", blockers=blockers, advice=("cancel the load first",))
-        departures = [departure(self._state, r) for r in leaving if r.stage == "ready"]
+        # One that drains already may take long, or be rescued: whoever wants it gone waits for that, or ends what it waits for.
+        departures = [departure(self._state, r) for r in leaving if r.stage in ("ready", "draining")]
         steps: list[Step] = [*with_write_backs(self._situation, departures, None)]
         pin = self._state.models[model].pin
         if pin is not None and (self._is_last(leaving) or pin.device == device):
