@@ -12,7 +12,7 @@ from engine.core.plans import Plan, Refusal
 from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo, Wish
 from fleet.answers import merged_plan
 from fleet.naming import on
-from fleet.routing import Known, Unrouted, box_meant
+from fleet.routing import Known, Unrouted, box_meant, takes_back
 
 
 def wishes_of(wish: Wish, known: Known) -> dict[BoxName, Wish]:
@@ -24,22 +24,24 @@ def wishes_of(wish: Wish, known: Known) -> dict[BoxName, Wish]:
             changed = {box: known.states[box].changes for box in known.ready if known.states[box].changes}
             if not changed:
                 raise Unrouted("there is nothing to take back")
-            return {max(changed, key=lambda box: changed[box][-1].at_s): wish}
+            newest = max(changed, key=lambda box: changed[box][-1].at_s)  # says why nothing is left to take back, if so
+            return dict.fromkeys(takes_back(known) or (newest,), wish)
         case Rebalance() | Pack():
             return {box: wish for box in known.ready if box not in known.drained}
 
 
 def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Known) -> Proposal | Refusal:
     """What they propose together; of several devices that could be packed free, the one that is soonest. A box that has nothing
-    to propose leaves the others theirs; if none has anything, the first says why."""
+    to propose leaves the others theirs, but for a change that they made together; if none has anything, the first says why."""
     offers = {box: _offer(box, one, known) for box, one in said.items() if isinstance(one, Proposal)}
     refused = [on(box, one) for box, one in said.items() if isinstance(one, Refusal)]
-    if not offers:
+    if not offers or (isinstance(wish, Undo) and refused):
         return refused[0] if refused else Refusal(Batch("", ()), "no box answers")
     if isinstance(wish, Pack) or len(offers) == 1:
         return replace(min(offers.values(), key=lambda one: one.plan.predicted.p50_s), wish=wish)
     commands = tuple(one for offer in offers.values() for one in offer.command.commands)
-    batch = Batch(next(iter(offers.values())).command.title, commands)
+    first = next(iter(offers.values())).command
+    batch = Batch(first.title, commands, first.undoes)
     if len(commands) > MOST_COMMANDS:
         return Refusal(batch, f"the boxes propose {len(commands)} commands, and a batch has {MOST_COMMANDS} at most")
     plan = merged_plan(batch, {box: one.plan for box, one in said.items() if isinstance(one, Proposal)})

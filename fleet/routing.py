@@ -28,7 +28,8 @@ from engine.core.commands import (
 )
 from engine.core.names import BoxName, DeviceId, ModelName, box_of, is_cpu, on_box, within_box
 from engine.core.plans import Refusal
-from engine.core.state import State
+from engine.core.proposing.undo import taken_back
+from engine.core.state import Change, State
 from fleet.naming import within
 
 
@@ -86,7 +87,7 @@ def routed(command: Command, known: Known, chosen: Mapping[Single, BoxName]) -> 
         if not isinstance(command, Batch):
             return _single(command, known, chosen)
         if command.undoes is not None:
-            return Route((Part(_box_of_change(command.undoes, known), within_of(command, known)),))
+            return _undo(command, command.undoes, known)
         return _batch(command, [(one, _single(one, known, chosen)) for one in command.commands])
     except Unrouted as unrouted:
         return Refusal(command, unrouted.reason, advice=unrouted.advice)
@@ -228,6 +229,29 @@ def _has(box: BoxName, model: ModelName, known: Known) -> bool:
 
 def _is_pinned(model: ModelName, state: State) -> bool:
     return model in state.models and state.models[model].pin is not None
+
+
+def takes_back(known: Known) -> dict[BoxName, Batch]:
+    """What undoes the newest change of which something is left, on each box that had a part in it and answers, as the box calls
+    its devices; boxes that only give something up come last."""
+    newest = dict[BoxName, tuple[Change, Batch]]()
+    for box in known.ready:
+        changes = reversed(known.states[box].changes)
+        backs = ((change, taken_back(known.states[box], change).batch) for change in changes)
+        if found := next(((change, batch) for change, batch in backs if batch.commands), None):
+            newest[box] = found
+    last = max((change for change, _batch in newest.values()), key=lambda change: change.at_s, default=None)
+    batches = {box: batch for box, (change, batch) in newest.items() if last is not None and change.id == last.id}
+    return dict(sorted(batches.items(), key=lambda one: all(isinstance(c, Evict | Unpin) for c in one[1].commands)))
+
+
+def _undo(batch: Batch, change_id: str, known: Known) -> Route:
+    """One change may be several boxes': each takes its own part back. Raises Unrouted."""
+    parts = {box: own for box, own in takes_back(known).items() if own.undoes == change_id}
+    if len(parts) > 1:
+        return Route(tuple(Part(box, own) for box, own in parts.items()), in_order=True)
+    box = next(iter(parts), None) or _box_of_change(change_id, known)
+    return Route((Part(box, within_of(batch, known)),))
 
 
 def _box_of_change(change_id: str, known: Known) -> BoxName:

@@ -334,6 +334,44 @@ async def test_undo_takes_back_the_newest_change_of_any_box() -> None:
         assert len(left) == 1
 
 
+async def _undo(fleet: FleetEngine, submission_id: str) -> Answer:
+    proposed = await fleet.propose(Undo())
+    assert isinstance(proposed, Proposal)
+    return await fleet.submit(Submission(submission_id, proposed.command, confirmed=proposed.plan.effects))
+
+
+@pytest.mark.parametrize(("before", "after"), [("box1", "box2"), ("box2", "box1")])
+async def test_undo_of_a_load_that_took_a_model_from_another_box_brings_it_back_there(
+    before: BoxName, after: BoxName
+) -> None:
+    async with fleet_of(scripted_lines()) as fleet:
+        await _do(fleet, Load(SMALL, f"{before}/gpu1"), Load(SMALL, f"{after}/gpu0"))
+        assert await _devices(fleet, SMALL) == [f"{after}/gpu0"]
+        assert isinstance(await _undo(fleet, "undo"), Done)
+        assert await _devices(fleet, SMALL) == [f"{before}/gpu1"]
+        assert isinstance(await _undo(fleet, "undo the first as well"), Done)
+        assert await _devices(fleet, SMALL) == []
+
+
+async def test_undo_of_what_several_boxes_did_has_each_take_back_its_own() -> None:
+    lines = scripted_lines()
+    async with fleet_of(lines) as fleet:
+        await _do(fleet, Load(SMALL, "box1/gpu0"), SetPin(SMALL), SetPin(SMALL, "box3/gpu1"), Unpin(SMALL))
+        assert isinstance(await _undo(fleet, "undo"), Done)
+        pins = {name: (await engine_of(line).snapshot()).state.models[SMALL].pin for name, line in lines.items()}
+        assert pins == {"box1": Pin(None), "box2": None, "box3": Pin("gpu1")}
+
+
+async def test_a_change_that_one_of_its_boxes_can_t_take_back_is_left_as_it_is_by_all() -> None:
+    async with fleet_of(scripted_lines()) as fleet:
+        await _do(fleet, Load(LARGE, "box2/gpu0"), Load(LARGE, "box1/gpu0"))
+        for gpu, model in (("gpu0", OTHER_LARGE), ("gpu1", SMALL)):
+            await fleet.submit(Submission(f"request {gpu}", Load(model, f"box2/{gpu}"), "request"))
+        refused = await fleet.propose(Undo())
+        assert isinstance(refused, Refusal), refused
+        assert await _devices(fleet, LARGE) == ["box1/gpu0"]
+
+
 async def test_a_drain_concerns_the_device_of_its_box() -> None:
     async with fleet_of(scripted_lines()) as fleet:
         await _do(fleet, Load(SMALL, "box2/gpu0"), Load(SMALL, "box1/gpu0", also=True))
