@@ -46,6 +46,9 @@ class Heard(Protocol):
     def stood(self, box: Box) -> None:
         """Its standing is another."""
 
+    def twin(self, box: Box) -> BoxName | None:
+        """Another box that is heard and whose engine is the same."""
+
 
 class Box:
     """A machine of the fleet, as it was last heard."""
@@ -194,12 +197,21 @@ class Box:
         hello = await link.hello()
         if hello.protocol != PROTOCOL:
             raise OtherVersion(mismatch(str(PROTOCOL), str(hello.protocol)))
+        if hello.boxes_since_s is not None:
+            raise EngineUnreachable(
+                f"a fleet's service answers there, by {hello.config}; a box is an engine, give its own socket"
+            )
         kept = await link.records(KEPT_RECORDS)
         self._hello, self.reached_at = hello, await link.reached_at()
-        self._heard.connected(self, kept)
         is_first = True
         async with contextlib.aclosing(link.events(kept[-1].seq if kept else 0)) as events:
             async for event in events:
+                if is_first:
+                    if (twin := self._heard.twin(self)) is not None:
+                        raise EngineUnreachable(
+                            f"it is the same engine as {twin}, by another way; take one of the two out of fleet.yaml"
+                        )
+                    self._heard.connected(self, kept)
                 match event:
                     case Updated(snapshot):
                         self._take(snapshot, is_first=is_first)

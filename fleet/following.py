@@ -183,6 +183,15 @@ class Following:
         self._dirty.add(box.name)
         self.wake()
 
+    def twin(self, box: Box) -> BoxName | None:
+        heard = (other for other in self.boxes.values() if other is not box and other.standing in ("ready", "silent"))
+        return next((other.name for other in heard if _engine(other) == _engine(box)), None)
+
+
+def _engine(box: Box) -> tuple[str, int, float] | None:
+    """What no two engines have in common."""
+    return None if box.hello is None else (box.hello.host, box.hello.pid, box.hello.started_at_s)
+
 
 async def _first_of(awaited: asyncio.Future[Any], patience: asyncio.Future[None]) -> None:
     """Wait for `awaited`, and no longer than `patience`, which ends with this."""

@@ -107,7 +107,7 @@ class ScriptedEngine(EngineAPI):
         """Whether somebody measures."""
         self.config = "/etc/citadel"
         self.banner = "the GPUs are virtual, in host RAM"
-        self.config = "/etc/citadel"
+        self.pid = 4242
         self.request_figures: dict[ModelName, RequestFigures] = {}
         """What snapshots say of requests."""
         self.under_way: tuple[RequestUnderWay, ...] = ()
@@ -171,7 +171,7 @@ class ScriptedEngine(EngineAPI):
 
     async def hello(self) -> Hello:
         self._check_running()
-        return Hello(PROTOCOL, "0.1.0", "scripted", 4242, START_S, self.config, self.banner)
+        return Hello(PROTOCOL, "0.1.0", "scripted", self.pid, START_S, self.config, self.banner)
 
     async def snapshot(self) -> Snapshot:
         self._check_running()

@@ -117,6 +117,37 @@ async def test_a_box_of_another_version_is_shown_as_that_and_sent_nothing() -> N
             fleet._boxes["box1"].link()
 
 
+async def test_two_boxes_that_are_one_engine_are_shown_as_one() -> None:
+    clock = HandClock()
+    line, (other, third) = scripted_lines(1, clock)["box1"], scripted_lines(2, clock).values()
+    engine_of(line).add_notice("said once")
+    async with fleet_of({"box1": line, "again": Line(line.engine, clock), "box2": other}, clock) as fleet:
+        seen = await fleet.snapshot()
+        assert {box_of(device) for device in seen.state.devices} == {"box1", "box2"}
+        assert (
+            seen.boxes["again"].why
+            == "it is the same engine as box1, by another way; take one of the two out of fleet.yaml"
+        )
+        assert len(await fleet.records()) == 1
+        line.cut()
+        await settled()
+        line.engine = third.engine  # now they are two
+        line.mend()
+        await clock.pass_by(5.0)
+        assert {box.standing for box in (await fleet.snapshot()).boxes.values()} == {"ready"}
+
+
+async def test_a_fleets_service_is_no_box() -> None:
+    clock = HandClock()
+    async with fleet_of(scripted_lines(2, clock), clock) as inner:
+        async with fleet_of({"box1": Line(inner, clock), "box2": scripted_lines(1, clock)["box1"]}, clock) as fleet:
+            seen = await fleet.snapshot()
+            assert {box_of(device) for device in seen.state.devices} == {"box2"}
+            assert seen.boxes["box1"].why == (
+                "a fleet's service answers there, by /etc/citadel/fleet.yaml; a box is an engine, give its own socket"
+            )
+
+
 async def test_a_request_that_waits_for_a_box_is_let_go_when_that_falls_silent() -> None:
     clock = HandClock()
     lines = scripted_lines(1, clock)

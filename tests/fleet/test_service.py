@@ -60,6 +60,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
         for name in ("box1", "box2"):
             there = find_paths({"CITADEL_HOME": str(folder / name)})
             engines[name] = ScriptedEngine()
+            engines[name].pid = len(engines)
             await stack.enter_async_context(serving(engines[name], there))
             lines.append(f"  {name}: {{socket: {there.socket}}}\n")
         file = home / "fleet.yaml"

@@ -46,8 +46,10 @@ async def served(paths: Paths) -> AsyncIterator[Box]:
 @contextlib.asynccontextmanager
 async def engines(boxes: Boxes, *names: str) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        for name in names:
-            await stack.enter_async_context(serving(ScriptedEngine(), boxes.paths(name)))
+        for number, name in enumerate(names):
+            engine = ScriptedEngine()
+            engine.pid = number
+            await stack.enter_async_context(serving(engine, boxes.paths(name)))
         yield
 
 

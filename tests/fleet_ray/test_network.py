@@ -76,7 +76,9 @@ async def network(home: Path) -> AsyncIterator[Network]:
         made = await stack.enter_async_context(Hosts(home, 3))
         for number in (2, 3):
             there = find_paths({"CITADEL_HOME": str(made.home(number))})
-            await stack.enter_async_context(serving(ScriptedEngine(), there))
+            engine = ScriptedEngine()
+            engine.pid = number
+            await stack.enter_async_context(serving(engine, there))
         lines = "".join(f"  {box}: {{ray: {box}}}\n" for box in BOXES)
         (made.home(1) / "fleet.yaml").write_text(f"boxes:\n{lines}")
         for number in (1, 2, 3):

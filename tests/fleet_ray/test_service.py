@@ -60,7 +60,8 @@ async def test_a_service_that_is_killed_and_started_again_shows_the_same_fleet(b
     (boxes.folder / "fleet.yaml").write_text(f"boxes:\n{''.join(entries)}")
     async with contextlib.AsyncExitStack() as stack:
         engines = [ScriptedEngine() for _ in NAMES]
-        for box, engine in zip(NAMES, engines, strict=True):
+        for number, (box, engine) in enumerate(zip(NAMES, engines, strict=True)):
+            engine.pid = number
             await stack.enter_async_context(serving(engine, boxes.paths(box)))
         first = await started("fleet.service", boxes.folder)
         before = await seen(boxes)
