@@ -312,6 +312,8 @@ def _unreachable(socket: Path, error: OSError) -> EngineUnreachable:
     match error:
         case FileNotFoundError():
             return NoEngine(f"no engine is running; {start} (there is no {socket})")
+        case ConnectionRefusedError() if not socket.is_socket():
+            return NoEngine(f"no engine is running; {start} (what lies at {socket} is no socket)")
         case ConnectionRefusedError():
             return NoEngine(f"no engine is running; {start} (the one that listened at {socket} has gone)")
         case PermissionError():

@@ -60,8 +60,8 @@ _BYTES_AN_ITEM: Final = 600
 _DRAINS_S: Final = 60.0
 _STOPPED: Final = "the fleet's service was stopped; the engines of its boxes go on"
 
-ReadAgain: TypeAlias = Callable[[], Awaitable[None]]
-"""Takes up what the fleet's own file says now. Raises EngineError for mistakes in it."""
+ReadAgain: TypeAlias = Callable[[], Awaitable[tuple[str, ...]]]
+"""Takes up what the fleet's own file says now; what of it does not hold yet, in words. Raises EngineError for mistakes in it."""
 
 
 class FleetEngine(EngineAPI):
@@ -198,8 +198,9 @@ class FleetEngine(EngineAPI):
     async def reload(self) -> CatalogChange:
         """Of the fleet's own file, too: boxes that were added or left out, drained ones, what may be where."""
         self._following.refuse_if_ended()
-        await self._read_again()
-        return merged_change(await self._of_all(lambda _box: True, lambda link: link.reload()))
+        remarks = await self._read_again()
+        change = merged_change(await self._of_all(lambda _box: True, lambda link: link.reload()))
+        return replace(change, remarks=(*change.remarks, *remarks, *self._following.remarks()))
 
     async def keep_quiet(self, for_s: float) -> float:
         self._following.refuse_if_ended()

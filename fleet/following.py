@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from engine.api import EngineUnreachable, Snapshot
 from engine.clock import Clock
+from engine.core.model_names import unknown_model
 from engine.core.names import BoxName, ModelName
 from engine.core.records import Record
 from engine.core.state import ModelState
@@ -148,6 +149,14 @@ class Following:
     def models(self) -> Mapping[ModelName, ModelState]:
         """All that any box has, each once."""
         return self.snapshot().state.models
+
+    def remarks(self) -> tuple[str, ...]:
+        """What the operator's rules say of models that there are not, in words; once all boxes have told of theirs."""
+        if any(box.snapshot is None for box in self.boxes.values()):
+            return ()
+        specs = {model: known.spec for model, known in self.models.items()}
+        unknown = [model for model in self.sight.view.rules.models if model not in specs]
+        return tuple(f"models in fleet.yaml: {unknown_model(specs, model)}" for model in unknown)
 
     def wake(self) -> None:
         """Something is otherwise than it was."""

@@ -31,6 +31,11 @@ from fleet.links import LOOPBACK, NodeLink, link_over_ssh, link_to_socket
 from fleet.ray_cluster import RayFolder, become_driver
 from fleet.settings import BoxEntry, FleetSettings, load_fleet
 
+_OTHER_DOOR: Final = (
+    "http in fleet.yaml is not what the service began with, and holds from its next start: `citadel fleet stop`, then start"
+    " it again"
+)
+
 _log: Final = logging.getLogger("fleet")
 
 
@@ -50,9 +55,10 @@ async def _run(file: Path, paths: Paths, lock: EngineLock, tell_starter: Callabl
     clock = SystemClock()
     settings, following = load_fleet(file), Following(clock)
 
-    async def read_again() -> None:
+    async def read_again() -> tuple[str, ...]:
         now = load_fleet(file)
         following.adopt(_boxed(now, own), now.rules)
+        return () if now.http == settings.http else (_OTHER_DOOR,)
 
     following.adopt(_boxed(settings, own), settings.rules)
     hello = Hello(PROTOCOL, VERSION, socket.gethostname(), os.getpid(), clock.now(), str(file))
@@ -62,6 +68,8 @@ async def _run(file: Path, paths: Paths, lock: EngineLock, tell_starter: Callabl
         serve = await asyncio.to_thread(_server)
         keep_loop_prompt()
         await following.shown()
+        for remark in following.remarks():
+            _log.warning("%s", remark)
         await serve(
             fleet,
             paths,

@@ -69,9 +69,9 @@ class FleetSettings(Struct, frozen=True):
 class _Rest(Struct, frozen=True):
     """The file but for what is named by the operator."""
 
-    boxes: dict[str, Any] | None = None
+    boxes: dict[Any, Any] | None = None
     order: tuple[str, ...] = ()
-    models: dict[str, Any] | None = None
+    models: dict[Any, Any] | None = None
     http: HttpSettings = HttpSettings()
 
 

@@ -129,6 +129,8 @@ async def _taken_up(arguments: Arguments) -> Exit:
         change = await engine.reload()
         boxes = (await engine.snapshot()).boxes
     print(f"{fleet_text(boxes)}; {clean(catalog_change_text(change))}")
+    for remark in change.remarks:
+        tell(remark)
     return Exit.DONE
 
 

@@ -39,6 +39,8 @@ def allowed(expected: Any) -> str:  # noqa: ANN401
         return str(choices[0]) if len(choices) == 1 else f"one of {', '.join(map(str, choices))}"
     if get_origin(expected) is tuple:
         return "a list"
+    if get_origin(expected) is dict:
+        return "a table"
     if isinstance(expected, type) and issubclass(expected, Struct):
         return f"a table with {', '.join(field.encode_name for field in fields(expected))}"
     return _WORDS.get(expected, str(expected))

@@ -60,10 +60,11 @@ async def fleet() -> AsyncIterator[Fleet]:
     file.write_text(FILE)
     following = Following(clock)
 
-    async def read_again() -> None:
+    async def read_again() -> tuple[str, ...]:
         settings = load_fleet(file)
         boxes = [Boxed(name, lines[name].open, entry.drained) for name, entry in settings.boxes.items()]
         following.adopt(boxes, settings.rules)
+        return ()
 
     await read_again()
     hello = Hello(PROTOCOL, "0", "here", 1, clock.now(), str(file))

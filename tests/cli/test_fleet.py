@@ -14,6 +14,7 @@ import pytest
 import engine.ssh_forward
 from citadel_tui.cli.parser import SPEAK_TO_AN_ENGINE, parse
 from engine.api import EngineUnreachable
+from engine.core.catalog import CatalogChange
 from engine.core.commands import Load, SetPin
 from engine.core.names import CPU
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths
@@ -111,6 +112,8 @@ async def test_the_fleets_file_is_read_again(citadel: Citadel, fleet: ScriptedFl
     ran = await citadel("fleet", "reload")
     assert (ran.status, fleet.reloads) == (0, 1)
     assert ran.out.startswith("fleet of 3 boxes, 1 silent, 1 drained; ")
+    fleet.catalog_change = CatalogChange(remarks=("models in fleet.yaml: no model is named bge-bass",))
+    assert "no model is named bge-bass" in (await citadel("fleet", "reload")).err
     fleet.catalog_mistake = "fleet.yaml: boxes.box9: there is no such box"
     assert (await citadel("fleet", "reload")).status == 1
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,17 @@ async def test_nothing_is_said_in_a_folder_of_another_user(home: Paths, monkeypa
                 with pytest.raises(PathRefused, match=r"belongs to user \d+, not to you \(23456\)"):
                     await call
     assert heard == b""
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+async def test_what_lies_in_the_place_of_a_socket_is_told_from_an_engine_that_has_gone(
+    home: Paths, make: Callable[[Path], None]
+) -> None:
+    make(home.socket)
+    with pytest.raises(
+        EngineUnreachable, match=r"no engine is running; .* \(what lies at .*engine.sock is no socket\)"
+    ):
+        await ask(home)
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o710])

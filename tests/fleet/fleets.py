@@ -70,7 +70,7 @@ class Line:
         return self.address
 
     async def hello(self) -> Hello:
-        hello = await self._asked("hello", self.engine.hello())
+        hello: Hello = await self._asked("hello", self.engine.hello())
         return replace(hello, protocol=self.protocol, pid=id(self.engine))  # all scripted ones say the same
 
     async def events(self, after: int | None = None) -> AsyncGenerator[Event, None]:
@@ -130,7 +130,8 @@ class At(NamedTuple):
         return link_to_socket(self.socket)
 
 
-async def _nothing() -> None: ...
+async def _nothing() -> tuple[str, ...]:
+    return ()
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from fleet.engine import FleetEngine
 from fleet.following import Boxed, Following
 from tests.fleet.fleets import Line, engine_of, fleet_of, scripted_lines
 from tests.hand_clock import HandClock, settled
+from tests.scripted_engine import ScriptedEngine
 
 SMALL = "all-MiniLM-L6-v2"
 
@@ -140,7 +141,8 @@ async def test_two_boxes_that_are_one_engine_are_shown_as_one() -> None:
 async def test_a_fleets_service_is_no_box() -> None:
     clock = HandClock()
     async with fleet_of(scripted_lines(2, clock), clock) as inner:
-        async with fleet_of({"box1": Line(inner, clock), "box2": scripted_lines(1, clock)["box1"]}, clock) as fleet:
+        lines = {"box1": Line(inner, clock), "box2": Line(ScriptedEngine(), clock)}
+        async with fleet_of(lines, clock) as fleet:
             seen = await fleet.snapshot()
             assert {box_of(device) for device in seen.state.devices} == {"box2"}
             assert seen.boxes["box1"].why == (
@@ -267,4 +269,5 @@ async def test_nothing_is_loaded_before_a_box_that_may_have_it_has_answered() ->
     await fleet.stop(now=True)
 
 
-async def _nothing() -> None: ...
+async def _nothing() -> tuple[str, ...]:
+    return ()

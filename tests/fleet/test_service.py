@@ -139,6 +139,22 @@ async def test_reading_the_file_again_takes_up_boxes_and_drains(fleet: Fleet) ->
     await process.wait()
 
 
+async def test_reading_the_file_again_says_what_of_it_does_not_hold(fleet: Fleet) -> None:
+    process = await fleet.start()
+    remote = RemoteEngine(fleet.paths.socket)
+    text = fleet.file.read_text()
+    fleet.file.write_text(f"{text}models:\n  bge-bass: {{only: [box1]}}\n  bge-base: {{only: [box1]}}\n")
+    (unknown,) = (await remote.reload()).remarks
+    assert unknown.startswith("models in fleet.yaml: no model is named bge-bass (did you mean bge-base?)")
+    fleet.file.write_text(f"{text}http: {{listen: '127.0.0.1:1'}}\n")
+    (door,) = (await remote.reload()).remarks
+    assert door.startswith("http in fleet.yaml is not what the service began with, and holds from its next start")
+    fleet.file.write_text(text)
+    assert (await remote.reload()).remarks == ()
+    await remote.stop()
+    await process.wait()
+
+
 def _look(fleet: Fleet, *seen: str) -> None:
     """The console over the fleet, until it has shown that."""
     home = str(fleet.paths.run.parent)

@@ -80,8 +80,9 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     ("said", "words"),
     [
         ("", "boxes: the fleet has no box"),
-        ("boxes: 3", "boxes: 3 is given"),
-        ("boxes: [a, b]", "boxes: a list is given"),
+        ("boxes: 3", "boxes: 3 is given; allowed: a table"),
+        ("boxes: [a, b]", "boxes: a list is given; allowed: a table"),
+        ("boxes: {1: {}}", "boxes: 1 is given as a box's name; allowed: 1 to 32 of a-z"),
         ("- a", "a list is given"),
         ("boxes: {a: {}, b: {}}", "boxes.b: it is the same engine as a"),
         ("boxes: {a: {}, a: {ssh: b}}", "boxes.a: the key is given more than once"),
