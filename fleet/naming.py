@@ -34,8 +34,13 @@ def on(box: BoxName, said: _T) -> _T:
     def named(device: DeviceId) -> DeviceId:
         return on_box(box, device)
 
-    renamed: _T = _renamed(said, named, lambda text: _DEVICE_IN_WORDS.sub(lambda found: named(found[0]), text))
+    renamed: _T = _renamed(said, named, lambda text: words_on(box, text))
     return renamed
+
+
+def words_on(box: BoxName, text: str) -> str:
+    """Words of `box`, for the fleet."""
+    return _DEVICE_IN_WORDS.sub(lambda found: on_box(box, found[0]), text)
 
 
 def within(box: BoxName, asked: _T) -> _T:

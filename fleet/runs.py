@@ -23,7 +23,7 @@ from fleet.bids import Asked, plans_of, refusals
 from fleet.boxes import Box
 from fleet.core.choose import Ask, Bid, cheapest, choose, enough, submission_id
 from fleet.following import Following
-from fleet.naming import on
+from fleet.naming import on, words_on
 from fleet.slabs import Slabs
 
 _NOBODY: Final = frozenset[BoxName]()
@@ -121,6 +121,9 @@ class FleetRuns:
                 if has_begun:
                     raise
                 full = error if full is None or error.retry_after_s < full.retry_after_s else full
+            except EngineError as error:
+                error.args = (words_on(box.name, str(error)),)
+                raise
             without |= {box.name}
 
     # ── a box for it ─────────────────────────────────────────────────────────────────────────────

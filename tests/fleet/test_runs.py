@@ -165,6 +165,19 @@ async def test_where_nobody_has_room_a_box_is_left_to_say_so_itself() -> None:
             await fleet.embed("e5-small", ["a"])
 
 
+async def test_what_a_box_says_of_a_request_names_its_devices_as_the_fleet_does() -> None:
+    class Failing(ScriptedEngine):
+        async def run(self, model: ModelName, task: Task) -> AsyncGenerator[RunEvent, None]:
+            raise Unfit(f"{model} on gpu0: it has no chat template")
+            yield TextPart(0, "")
+
+    lines = {"box1": Line(Failing())}
+    async with fleet_of(lines) as fleet:
+        await fleet.submit(Submission("1", Load(SMALL, "box1/gpu0")))
+        with pytest.raises(Unfit, match=f"^{SMALL} on box1/gpu0: it has no chat template$"):
+            await fleet.embed(SMALL, ["a"])
+
+
 async def test_closing_a_request_closes_it_on_its_box() -> None:
     lines = scripted_lines(1)
     async with fleet_of(lines) as fleet:
