@@ -42,6 +42,8 @@ class Known(Struct, frozen=True):
     """Those that may be asked now."""
     drained: Collection[BoxName] = ()
     """Those where nothing may be loaded any more."""
+    only: Mapping[ModelName, Collection[BoxName]] = {}
+    """The boxes that may hold a model, where not all may."""
 
 
 class Part(Struct, frozen=True):
@@ -106,6 +108,27 @@ def box_meant(device: DeviceId, known: Known) -> BoxName:
     raise Unrouted(f"there is no device {device}", f"the devices are {devices or 'none that is known yet'}")
 
 
+def _having(model: ModelName, device: DeviceId, known: Known) -> BoxName:
+    """The box of a device, whose catalog has the model. Raises Unrouted."""
+    box = box_meant(device, known)
+    if not _has(box, model, known):
+        others = ", ".join(other for other in known.states if _has(other, model, known))
+        raise Unrouted(f"the catalog of {box} has no {model}", f"put it there, or name a device of {others}")
+    return box
+
+
+def _taking(model: ModelName, device: DeviceId, known: Known) -> BoxName:
+    """The box of a device to which the model is to come. Raises Unrouted."""
+    box, only = _open(_having(model, device, known), known), known.only.get(model)
+    if only is not None and box not in only and not known.states[box].places(model):
+        allowed = ", ".join(only)
+        raise Unrouted(
+            f"fleet.yaml lets only {allowed} hold {model}",
+            f"name a device of {allowed}, or say otherwise there and `citadel fleet reload`",
+        )
+    return box
+
+
 def _open(box: BoxName, known: Known) -> BoxName:
     """The box, on which something is to be loaded. Raises Unrouted."""
     if box in known.drained:
@@ -133,12 +156,12 @@ def _single(single: Single, known: Known, chosen: Mapping[Single, BoxName]) -> R
             return Route(tuple(Part(box, single) for box in boxes or _first(model, known)))
         case Evict(device=device):
             assert device is not None
-            return Route((Part(box_meant(device, known), replace(single, device=within_box(device))),))
+            return Route((Part(_having(model, device, known), replace(single, device=within_box(device))),))
         case Load(device=str(device), also=True) | SetPin(device=str(device)):
-            box = _open(box_meant(device, known), known)
+            box = _taking(model, device, known)
             return Route((Part(box, replace(single, device=within_box(device))),))
         case Load(device=str(device), also=False) | Move(device=device):
-            box = _open(box_meant(device, known), known)
+            box = _taking(model, device, known)
             if box in _everywhere(model, known):  # a matter of that box alone: copies elsewhere stay
                 return Route((Part(box, replace(single, device=within_box(device))),))
             others = tuple(Part(other, Evict(model)) for other in here)

@@ -29,7 +29,8 @@ class Sight:
         """All boxes that were ever heard."""
         states = {name: box.snapshot.state for name, box in self._boxes.items() if box.snapshot is not None}
         ready = [name for name in states if self._boxes[name].standing == "ready"]
-        return Known(states, ready, [name for name in states if self._boxes[name].drained])
+        only = {model: rule.only for model, rule in self.view.rules.models.items() if rule.only is not None}
+        return Known(states, ready, [name for name in states if self._boxes[name].drained], only)
 
     def stood(self, box: Box) -> None:
         """It came, went, or is drained; or its catalog may have changed."""

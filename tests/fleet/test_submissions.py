@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api import Answer, BadRequest, Changed, Declined, Done, EngineUnreachable, Failed
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Submission, Unpin
@@ -169,8 +170,24 @@ async def test_a_model_goes_to_no_box_that_may_not_hold_it() -> None:
     rules = Rules(models={SMALL: Rule(only=("box3",))})
     lines = scripted_lines()
     async with fleet_of(lines, rules=rules) as fleet:
+        for command in (Load(SMALL, "box1/gpu0"), Load(SMALL, "box1/gpu0", also=True), SetPin(SMALL, "box2/gpu1")):
+            refused = await fleet.plan(command)
+            assert isinstance(refused, Refusal)
+            assert refused.reason == f"fleet.yaml lets only box3 hold {SMALL}"
         await _do(fleet, Load(SMALL))
         assert await _devices(fleet, SMALL) in (["box3/gpu0"], ["box3/gpu1"])
+
+
+async def test_a_box_whose_catalog_has_not_the_model_is_named_with_those_that_have() -> None:
+    lines = scripted_lines()
+    box2 = engine_of(lines["box2"])
+    box2.set_state(replace(box2.state, models={m: one for m, one in box2.state.models.items() if m != SMALL}))
+    async with fleet_of(lines) as fleet:
+        for command in (Load(SMALL, "box2/gpu0"), Evict(SMALL, "box2/gpu0"), SetPin(SMALL, "box2/gpu0")):
+            refused = await fleet.plan(command)
+            assert isinstance(refused, Refusal)
+            assert refused.reason == f"the catalog of box2 has no {SMALL}"
+            assert refused.advice == ("put it there, or name a device of box1, box3",)
 
 
 # ── batches ──────────────────────────────────────────────────────────────────────────────────────
