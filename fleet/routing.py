@@ -271,10 +271,9 @@ def takes_back(known: Known) -> dict[BoxName, Batch]:
 def _undo(batch: Batch, change_id: str, known: Known) -> Route:
     """One change may be several boxes': each takes its own part back. Raises Unrouted."""
     parts = {box: own for box, own in takes_back(known).items() if own.undoes == change_id}
-    if len(parts) > 1:
+    if parts:
         return Route(tuple(Part(box, own) for box, own in parts.items()), in_order=True)
-    box = next(iter(parts), None) or _box_of_change(change_id, known)
-    return Route((Part(box, within_of(batch, known)),))
+    return Route((Part(_box_of_change(change_id, known), within_of(batch, known)),))
 
 
 def _box_of_change(change_id: str, known: Known) -> BoxName:

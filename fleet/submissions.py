@@ -7,7 +7,7 @@ that has started since finds it in the boxes' jobs and journals, where the answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from engine.api import Answer, BadRequest, Cancelled, Changed, Declined, Done, EngineUnreachable
 from engine.core.commands import (
     Command,
+    Evict,
     ForceCpu,
     LeaveCpu,
     Load,
@@ -26,8 +27,9 @@ from engine.core.commands import (
     models_of,
     singles_of,
 )
-from engine.core.names import BoxName
-from engine.core.plans import Plan, Refusal
+from engine.core.names import BoxName, ModelName
+from engine.core.plans import EvictStep, Plan, Refusal
+from engine.core.records import Switch
 from engine.core.texts import in_brief
 from fleet.answers import answer_of, command_of, merged_answer, merged_plan
 from fleet.boxes import Box
@@ -125,14 +127,15 @@ class FleetSubmissions:
         """What to send to whom, or the answer where nothing is to be sent."""
         under_way, ended = self._found_again(submission)
         begun = under_way.keys() | ended.keys()
+        sent = _Sent(under_way | ended, set(begun), in_order=False)
         if begun and _stays_where_it_was(submission.command):
-            route: Route | Refusal = Route(tuple(Part(name, submission.command) for name in begun))
-        else:
-            route = await self._find_route(submission.command, submission.confirmed)
-        if isinstance(route, Refusal):
-            return Declined(route)
+            return sent
+        route = await self._find_route(submission.command, submission.confirmed)
+        if isinstance(route, Refusal):  # of what was done already there may be nothing left to do
+            return sent if begun else Declined(route)
+        route = self._with_the_rest(route, submission, begun)
         confirmed: dict[BoxName, str | None] = dict.fromkeys((part.box for part in route.parts), None)
-        if submission.confirmed is not None and len(confirmed) == 1:
+        if submission.confirmed is not None and len(confirmed) == 1 and begun <= confirmed.keys():
             confirmed = {name: effects_within(name, submission.confirmed) for name in confirmed}
         elif submission.confirmed is not None:
             plans = await self.plans(route, now=submission.now)
@@ -162,6 +165,34 @@ class FleetSubmissions:
             if not set(models_of(part.command)) <= set(models_of(submission.command)):
                 raise BadRequest(_taken(submission.id, part.command))
         return under_way, ended
+
+    def _with_the_rest(self, route: Route, submission: Submission, begun: Set[BoxName]) -> Route:
+        """The route of a command that a service which has gone had sent to `begun`, with what it had yet to do: once a model is
+        where it was to come, nothing but its age tells that a copy elsewhere was to leave for it."""
+        if len(route.parts) != 1 or route.parts[0].box not in begun:
+            return route
+        name, single = route.parts[0].box, route.parts[0].command
+        if not isinstance(single, Load | Move) or getattr(single, "also", False):
+            return route
+        came_s = self._came_to_the_box_s(name, submission.id, single.model)
+        old = [
+            Part(other, Evict(single.model))
+            for other, box in self._boxes.items()
+            if other != name and box.standing == "ready" and box.snapshot is not None
+            if any(one.since_s < came_s for one in box.snapshot.state.of(single.model))
+        ]
+        return replace(route, parts=(*route.parts, *old), in_order=True)
+
+    def _came_to_the_box_s(self, name: BoxName, submission_id: str, model: ModelName) -> float:
+        """When the command came that has brought the model to the box, seconds since the epoch; 0 where it was there before."""
+        entry, told = self._history.ended(submission_id).get(name), self._boxes[name].snapshot
+        plan, came_s = entry.plan if isinstance(entry, Switch) else None, entry.at_s if entry is not None else 0.0
+        for job in told.jobs if told is not None else ():
+            if job.id == submission_id and told is not None:
+                plan, came_s = job.plan, told.at_s - job.elapsed_s
+        load = next((step for step in plan.loads if step.model == model), None) if plan is not None else None
+        moves = plan is not None and any(isinstance(step, EvictStep) and step.model == model for step in plan.steps)
+        return 0.0 if load is None or load.stays or moves else came_s
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 

@@ -324,6 +324,64 @@ async def test_a_service_that_started_anew_finds_how_a_command_ended_in_a_journa
         assert await _devices(anew, SMALL) == []
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_a_service_that_started_anew_has_the_rest_of_a_command_done(*, has_ended: bool) -> None:
+    lines = scripted_lines()
+    box1, box2 = engine_of(lines["box1"]), engine_of(lines["box2"])
+    submission = Submission("1", Load(SMALL, "box2/gpu0"))
+    await box1.submit(Submission("0", Load(SMALL, "gpu0")))
+    box2.now_s += 10
+    box2.hold()
+    sent_by_the_first = asyncio.create_task(box2.submit(Submission("1", Load(SMALL, "gpu0"))))
+    await box2.until(lambda: bool(box2.jobs))
+    if has_ended:
+        box2.release()
+        await sent_by_the_first
+    async with fleet_of(lines) as anew:
+        again = asyncio.create_task(anew.submit(submission))
+        await settled()
+        box2.release()
+        assert isinstance(await again, Done)
+        assert await _devices(anew, SMALL) == ["box2/gpu0"]
+        box1.now_s += 20
+        assert isinstance(await anew.submit(Submission("2", Load(SMALL, "box1/gpu1", also=True))), Done)
+    async with fleet_of(lines) as third:
+        assert isinstance(await third.submit(submission), Done)
+        assert await _devices(third, SMALL) == ["box1/gpu1", "box2/gpu0"]
+    await sent_by_the_first
+
+
+async def test_a_service_that_started_anew_finds_what_an_undo_has_done() -> None:
+    lines = scripted_lines()
+    async with fleet_of(lines) as first:
+        await _do(first, Load(SMALL, "box1/gpu0"), Load(SMALL, "box2/gpu0"))
+        proposed = await first.propose(Undo())
+        assert isinstance(proposed, Proposal)
+        submission = Submission("undo", proposed.command, confirmed=proposed.plan.effects)
+        before = await first.submit(submission)
+    async with fleet_of(lines) as anew:
+        after = await anew.submit(submission)
+        assert isinstance(before, Done)
+        assert isinstance(after, Done)
+        assert await _devices(anew, SMALL) == ["box1/gpu0"]
+
+
+async def test_a_service_that_started_anew_has_the_rest_of_an_undo_done() -> None:
+    lines = scripted_lines()
+    async with fleet_of(lines) as first:
+        await _do(first, Load(SMALL, "box1/gpu0"), Load(SMALL, "box2/gpu0"))
+        proposed = await first.propose(Undo())
+        assert isinstance(proposed, Proposal)
+    submission = Submission("undo", proposed.command, confirmed=proposed.plan.effects)
+    box1 = engine_of(lines["box1"])
+    own = await box1.propose(Undo())
+    assert isinstance(own, Proposal)
+    await box1.submit(Submission("undo", own.command, confirmed=own.plan.effects))
+    async with fleet_of(lines) as anew:
+        assert isinstance(await anew.submit(submission), Done)
+        assert await _devices(anew, SMALL) == ["box1/gpu0"]
+
+
 async def test_a_command_can_be_taken_back_wherever_it_is() -> None:
     lines = scripted_lines()
     box3 = engine_of(lines["box3"])
