@@ -64,7 +64,7 @@ def _measured(folder: Path, size_bytes: int, rounds: int) -> None:
 
         def fetch() -> None:
             cache = folder / f"cache{next(fetches)}"
-            fetch_slab(spec, source, cache / "prepared" / "m", offer, cache, threading.Event())
+            fetch_slab(spec, source, cache / "prepared" / "m", offer, threading.Event())
 
         def copy() -> None:
             target[:] = numbers

@@ -150,7 +150,7 @@ class SlabExchange(SlabPeer):
 
         def fetch() -> SlabFetched:
             place = self._place(model)
-            return fetch_slab(place.spec, place.source, place.folder, offer, self._cache, stop)
+            return fetch_slab(place.spec, place.source, place.folder, offer, stop)
 
         try:
             fetched = await in_thread(fetch, stop)

@@ -28,8 +28,8 @@ from engine.weights.layout import (
     is_sound,
 )
 from engine.weights.source_files import companions, hashing
-from engine.weights.workplace import publish, workplace
 from engine.whole_file import only_files
+from engine.weights.workplace import clear, publish, workplace
 
 
 class Prepared(Struct, frozen=True):
@@ -118,7 +118,13 @@ def write_prepared(
                 raise DiskFull(_disk_full(folder, needed_bytes, free_bytes)) from error
             raise
         publish(temporary, folder)
+    clear(parts_folder(folder))
     return open_prepared(folder)
+
+
+def parts_folder(folder: Path) -> Path:
+    """Where what came of fetching a prepared folder is kept until it is whole: where it can be renamed from."""
+    return folder.parent.parent / "fetched" / folder.name
 
 
 class _Sums(NamedTuple):

@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from io import FileIO
 from pathlib import Path
@@ -30,13 +30,11 @@ from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer, fault_of_addre
 from engine.weights.checkpoint_json import lies_within
 from engine.weights.errors import BadCheckpoint, DiskFull, NotWritable, ReadStopped, WeightsError
 from engine.weights.layout import LAYOUT_FILE, SLAB_FILE, Layout, header_bytes
-from engine.weights.slab import open_prepared
+from engine.weights.slab import open_prepared, parts_folder
 from engine.weights.source_files import hashing, reads
 from engine.weights.sources import Source
-from engine.weights.workplace import publish
+from engine.weights.workplace import clear, publish
 
-PARTS_FOLDER: Final = "fetched"
-"""Beside the folder of the prepared ones: `publish` renames."""
 TRIES: Final = 3
 """In a row that bring nothing; the first comes at once, the others after a pause."""
 MOST_FILES: Final = 1000
@@ -45,22 +43,22 @@ MOST_BESIDE_BYTES: Final = 2 << 30
 _MOST_LAYOUT_BYTES: Final = 256 << 20
 _CONNECTS_WITHIN_S: Final = 3.0
 _PIECE_BYTES: Final = 1 << 20
+_KEPT_S: Final = 7 * 86400.0
+"""What came of a fetch that nobody has gone on with for so long goes when another model is fetched."""
 
 
 class OfferRefused(WeightsError):
     """What another machine offers is not this machine's model, or not what it was said to be."""
 
 
-def fetch_slab(
-    spec: ModelSpec, source: Source, folder: Path, offer: SlabOffer, cache: Path, stop: threading.Event
-) -> SlabFetched:
+def fetch_slab(spec: ModelSpec, source: Source, folder: Path, offer: SlabOffer, stop: threading.Event) -> SlabFetched:
     """Have the prepared folder of the model, whose source here is `source`, in its place. Blocks for as long as it takes: call it
     in a thread. Raises WeightsError, as OfferRefused, DiskFull, NotWritable, or ReadStopped once `stop` is set."""
     began_s = time.monotonic()
     if _is_whole(folder):
         return SlabFetched(0, 0.0)
     _check_offer(spec, source, offer)
-    with _in_words(spec, folder), _held(cache / PARTS_FOLDER / folder.name, offer) as part:
+    with _in_words(spec, folder), _held(folder, offer) as part:
         fetching = _Fetching(offer, part, stop)
         fetching.check_room()
         layout = fetching.layout()
@@ -266,10 +264,12 @@ def _is_whole(folder: Path) -> bool:
 
 
 @contextmanager
-def _held(parts: Path, offer: SlabOffer) -> Iterator[Path]:
+def _held(folder: Path, offer: SlabOffer) -> Iterator[Path]:
     """The folder of what came of this offer, while nobody else fetches the model; what came of others, and of one that was
-    refused, goes. Raises WeightsError."""
+    refused, goes, and so does what nobody goes on with of other models. Raises WeightsError."""
+    parts = parts_folder(folder)
     parts.mkdir(parents=True, exist_ok=True)
+    _clear_forgotten(parts)
     held = os.open(parts, os.O_RDONLY | os.O_DIRECTORY)
     part = parts / offer.layout_id
     try:
@@ -287,6 +287,15 @@ def _held(parts: Path, offer: SlabOffer) -> Iterator[Path]:
         raise
     finally:
         os.close(held)
+
+
+def _clear_forgotten(parts: Path) -> None:
+    """What came of other models than that of `parts`, and will not be taken up again."""
+    for other in set(parts.parent.iterdir()) - {parts}:
+        with suppress(FileNotFoundError):  # whoever fetches it is done
+            changed_s = max(path.lstat().st_mtime for path in (other, *other.rglob("*")))
+            if time.time() - changed_s > _KEPT_S:
+                clear(other)
 
 
 @contextmanager

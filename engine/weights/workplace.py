@@ -71,17 +71,22 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def clear(folder: Path) -> None:
+    """Have the folder gone, unless somebody holds it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        if _try_to_hold(descriptor):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
 def _clear_abandoned(parent: Path) -> None:
     for path in parent.glob(".*.*"):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            continue
-        try:
-            if _try_to_hold(descriptor):
-                shutil.rmtree(path, ignore_errors=True)
-        finally:
-            os.close(descriptor)
+        clear(path)
 
 
 def _try_to_hold(descriptor: int) -> bool:

@@ -43,7 +43,7 @@ def fetch(folder: Path) -> None:
     spec, source = ModelSpec("m", ("path:x",), "embedding"), Source("path:x", folder / "checkpoint")
     said = from_json((folder / "offer.json").read_bytes(), SlabOffer)
     cache = folder / "cache"
-    fetched = fetch_slab(spec, source, cache / "prepared" / "m", said, cache, threading.Event())
+    fetched = fetch_slab(spec, source, cache / "prepared" / "m", said, threading.Event())
     sys.stdout.write(f"{fetched.came_bytes} {fetched.seconds:.1f}\n")
 
 

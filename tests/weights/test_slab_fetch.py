@@ -61,7 +61,7 @@ class Machine(NamedTuple):
         return write_prepared(self.folder, self.source.folder, contents, value, lambda _: None)
 
     def fetch(self, offer: SlabOffer, stop: threading.Event = NEVER) -> int:
-        return fetch_slab(self.spec, self.source, self.folder, offer, self.cache, stop).came_bytes
+        return fetch_slab(self.spec, self.source, self.folder, offer, stop).came_bytes
 
     @property
     def kept(self) -> list[Path]:
@@ -268,6 +268,25 @@ def test_taken_back_it_ends_and_what_came_is_kept(boxes: Boxes) -> None:
         boxes.other.fetch(replace(boxes.offer, port=port), stop)
     assert boxes.other.kept
     assert not boxes.other.folder.exists()
+
+
+def test_what_came_of_a_fetch_goes_once_the_model_is_prepared_here(boxes: Boxes) -> None:
+    with line(boxes.server.port, lambda _number, _answer: None) as port, pytest.raises(WeightsError):
+        boxes.other.fetch(replace(boxes.offer, port=port))
+    assert boxes.other.kept
+    boxes.other.prepare()
+    assert not boxes.other.kept
+
+
+def test_what_nobody_has_gone_on_with_for_a_week_goes_when_another_model_is_fetched(boxes: Boxes) -> None:
+    for name, days in (("gone", 8), ("young", 6)):
+        part = boxes.other.cache / "fetched" / name / ("0" * 64) / "slab.safetensors"
+        part.parent.mkdir(parents=True)
+        part.touch()
+        for path in (part, part.parent, part.parent.parent):
+            os.utime(path, times=(time.time() - days * 86400,) * 2)
+    boxes.other.fetch(boxes.offer)
+    assert [path.parent.parent.name for path in boxes.other.kept] == ["young"]
 
 
 def test_no_room_is_said_before_anything_comes(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
