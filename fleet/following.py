@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from msgspec import Struct
 
@@ -39,11 +39,18 @@ class Boxed(Struct, frozen=True):
     """One with another address is another box."""
 
 
+class _Boxes(dict[BoxName, Box]):
+    """By their names; whoever waited while one left the fleet is told that it has."""
+
+    def __missing__(self, name: BoxName) -> NoReturn:
+        raise EngineUnreachable(f"{name} is no box of the fleet any more")
+
+
 class Following:
     """All boxes in the operator's order, from `adopt` to `end`."""
 
     def __init__(self, clock: Clock, rules: Rules = Rules()) -> None:  # noqa: B008 - frozen
-        self.boxes: Final[dict[BoxName, Box]] = {}
+        self.boxes: Final = _Boxes()
         self.history: Final = FleetHistory()
         self.sight: Final = Sight(self.boxes, rules, int(clock.now() * 1000), clock.monotonic)
         self.changed = asyncio.Event()

@@ -130,20 +130,22 @@ class At(NamedTuple):
         return link_to_socket(self.socket)
 
 
-async def _nothing() -> tuple[str, ...]:
-    return ()
-
-
 @contextlib.asynccontextmanager
 async def fleet_of(
     lines: Mapping[BoxName, Reached], clock: Clock | None = None, rules: Rules | None = None, seed: int = 1
 ) -> AsyncIterator[FleetEngine]:
-    """A fleet of these boxes, in this order, that has heard each of them that answers."""
+    """A fleet of these boxes, in this order, that has heard each of them that answers; it is reloaded with those that are there
+    then."""
     clock = clock or SystemClock()
     following = Following(clock)
-    following.adopt([Boxed(name, line.open) for name, line in lines.items()], rules or Rules())
+
+    async def read_again() -> tuple[str, ...]:
+        following.adopt([Boxed(name, line.open) for name, line in lines.items()], rules or Rules())
+        return ()
+
+    await read_again()
     hello = Hello(PROTOCOL, "0", "fleet-host", 1, clock.now(), "/etc/citadel/fleet.yaml")
-    fleet = FleetEngine(hello, following, clock, Random(seed), _nothing)
+    fleet = FleetEngine(hello, following, clock, Random(seed), read_again)
     await following.met()
     try:
         yield fleet

@@ -225,6 +225,22 @@ async def test_a_box_that_goes_while_it_fetches_ends_the_wait() -> None:
             await loading
 
 
+async def test_a_box_that_leaves_the_fleet_while_it_fetches_is_told_as_that() -> None:
+    lines = lines_of(TWO, "box1")
+    box2 = engine_of(lines["box2"])
+    box2.is_slow = True
+    async with fleet_of(lines) as fleet:
+        loading = asyncio.create_task(fleet.submit(Submission("1", Load(LARGE, "box2/gpu0"))))
+        await box2.until(lambda: bool(box2.fetched))
+        del lines["box2"]
+        await fleet.reload()
+        box2.is_slow = False
+        box2.add_notice("it has come")
+        with pytest.raises(EngineUnreachable, match=r"^box2 is no box of the fleet any more$"):
+            await loading
+    assert not box2.submissions
+
+
 async def test_another_box_s_model_in_another_dtype_is_another_one() -> None:
     lines = lines_of(TWO, "box1")
     state = engine_of(lines["box1"]).state
