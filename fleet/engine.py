@@ -129,7 +129,9 @@ class FleetEngine(EngineAPI):
         said, _failed = await self._ask(self._sight.known.ready, lambda _name, link: link.requests())
         held = self._runs.held()
         listed = [replace(one, number=self._number(0, one.number)) for one in held]
-        listed += [self._listed(name, one) for name, theirs in said.items() for one in theirs.requests]
+        for place, name in enumerate(self._boxes, 1):  # those that are boxes still
+            theirs = said[name].requests if name in said else ()
+            listed += [_listed(name, one, self._number(place, one.number)) for one in theirs]
         listed.sort(key=lambda one: -one.age_s)
         return RequestsUnderWay(
             tuple(listed[:LISTED_REQUESTS]), len(held) + sum(theirs.count for theirs in said.values())
@@ -187,7 +189,7 @@ class FleetEngine(EngineAPI):
         if place == 0:
             return replace(self._runs.stop_held(theirs), number=number)
         box = tuple(self._boxes.values())[place - 1]
-        return self._listed(box.name, await box.ask(lambda link: link.cancel_request(theirs)))
+        return _listed(box.name, await box.ask(lambda link: link.cancel_request(theirs)), number)
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         """On each box that has the model and answers."""
@@ -294,17 +296,18 @@ class FleetEngine(EngineAPI):
         """One that no other request has: a box's own, with the box's place in it; 0 is the service's."""
         return theirs * (len(self._boxes) + 1) + place
 
-    def _listed(self, name: BoxName, one: RequestUnderWay) -> RequestUnderWay:
-        """A request of a box; where it has no device yet, who asks says which box it waits for."""
-        one = on(name, replace(one, number=self._number(tuple(self._boxes).index(name) + 1, one.number)))
-        if one.device is not None:
-            return one
-        asker = one.asker
-        if asker.key:
-            return replace(one, asker=replace(asker, key=f"{name}: {asker.key}"))
-        if asker.user:
-            return replace(one, asker=replace(asker, process=f"{name}: {asker.process}"))
-        return replace(one, asker=replace(asker, address=f"{name} {asker.address}".strip()))
+
+def _listed(name: BoxName, one: RequestUnderWay, number: int) -> RequestUnderWay:
+    """A request of a box; where it has no device yet, who asks says which box it waits for."""
+    one = on(name, replace(one, number=number))
+    if one.device is not None:
+        return one
+    asker = one.asker
+    if asker.key:
+        return replace(one, asker=replace(asker, key=f"{name}: {asker.key}"))
+    if asker.user:
+        return replace(one, asker=replace(asker, process=f"{name}: {asker.process}"))
+    return replace(one, asker=replace(asker, address=f"{name} {asker.address}".strip()))
 
 
 def news_interval_s(snapshot: Snapshot) -> float:

@@ -225,6 +225,21 @@ async def test_requests_of_all_boxes_have_numbers_of_their_own_by_which_they_are
             await fleet.cancel_request(3000)
 
 
+async def test_requests_of_a_box_that_leaves_the_fleet_while_it_is_asked_are_left_out() -> None:
+    lines = scripted_lines(2, HandClock())
+    for line in lines.values():
+        engine_of(line).under_way = (RequestUnderWay(1, Asker(), SMALL, "embedding", 1, 2.0, "gpu0"),)
+    async with fleet_of(lines) as fleet:
+        leaving = lines["box2"]
+        leaving.silence()
+        asked = asyncio.create_task(fleet.requests())
+        await settled()
+        del lines["box2"]
+        await fleet.reload()
+        leaving.mend()
+        assert [one.device for one in (await asked).requests] == ["box1/gpu0"]
+
+
 async def test_what_can_t_be_meant_is_refused_before_any_box_is_asked() -> None:
     lines = scripted_lines(1)
     async with fleet_of(lines) as fleet:
