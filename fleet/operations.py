@@ -13,12 +13,13 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from engine.api import EngineError, EngineUnreachable
 from engine.client import RemoteEngine
+from engine.core.boxes import BoxView
 from engine.core.names import BOX_NAME_RULE, BoxName, is_box_name
 from engine.paths import Paths, find_paths, fleet_file, fleet_paths, make_folders
 from engine.version import VERSION
@@ -156,8 +157,11 @@ def _doctor(arguments: argparse.Namespace, paths: Paths) -> int:
         _tell(
             f"  {own.box}, {'the head' if own.is_head else f'whose head is {own.head}'}; Ray's unit is {facts.ray_unit}"
         )
+    seen = _seen(paths) if boxes else {}
     for name, entry in boxes.items():
         _tell(f"{name}: {_way(entry)}")
+        if name in seen and seen[name].standing != "ready":
+            problems += _tell_all(name, [f"it is {seen[name].standing}: {seen[name].why}"])
         if entry.ray is not None and own is not None:
             try:
                 facts = FarBox(entry.ray, arguments.python).look(own.address)
@@ -199,6 +203,17 @@ def _wrong(facts: Facts, whose: str) -> Iterator[str]:
         yield f"its clock and this box's are {apart_s:.0f} s apart; have both kept by NTP: journals are put in order by them"
     if not facts.runs:
         yield f"Ray does not run, its unit is {facts.ray_unit}; `journalctl --user -u {units.RAY_UNIT}` there may say why"
+
+
+def _seen(paths: Paths) -> Mapping[BoxName, BoxView]:
+    """How the boxes stand, by the fleet's service."""
+    try:
+        return asyncio.run(RemoteEngine(fleet_paths(paths).socket).snapshot()).boxes
+    except EngineUnreachable:
+        _tell(
+            "the fleet's service does not answer, so that it is not known which boxes do; `citadel fleet serve` starts it"
+        )
+        return {}
 
 
 def _unit_words(unit: str, wanted: bool) -> Iterator[str]:

@@ -155,6 +155,30 @@ async def test_reading_the_file_again_says_what_of_it_does_not_hold(fleet: Fleet
     await process.wait()
 
 
+async def test_the_doctor_says_which_boxes_the_service_does_not_hear(fleet: Fleet) -> None:
+    away = fleet.file.parent / "away" / "engine.sock"
+    fleet.file.write_text(f"{fleet.file.read_text()}  box3: {{socket: {away}}}\n")
+    status, said = await _doctor(fleet)
+    assert (status, "the fleet's service does not answer, so that it is not known which boxes do" in said) == (0, True)
+    process = await fleet.start()
+    status, said = await _doctor(fleet)
+    assert status == 1
+    assert [line for line in said.splitlines() if "!" in line] == [
+        "  ! box3: it is unreachable: no engine is running; start one with `citadel` or `citadel serve`"
+        f" (there is no {away})"
+    ]
+    await RemoteEngine(fleet.paths.socket).stop()
+    await process.wait()
+
+
+async def _doctor(fleet: Fleet) -> tuple[int | None, str]:
+    words = (sys.executable, "-m", "fleet.operations", "doctor")
+    environ = {**os.environ, "CITADEL_HOME": str(fleet.file.parent)}
+    process = await asyncio.create_subprocess_exec(*words, env=environ, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
 def _look(fleet: Fleet, *seen: str) -> None:
     """The console over the fleet, until it has shown that."""
     home = str(fleet.paths.run.parent)
