@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -37,8 +37,10 @@ def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Know
     refused = [on(box, one) for box, one in said.items() if isinstance(one, Refusal)]
     if not offers or (isinstance(wish, Undo) and refused):
         return refused[0] if refused else Refusal(Batch("", ()), "no box answers")
+    left = tuple(_left_to_take_back(next(iter(offers.values())).command, known))
     if isinstance(wish, Pack) or len(offers) == 1:
-        return replace(min(offers.values(), key=lambda one: one.plan.predicted.p50_s), wish=wish)
+        best = min(offers.values(), key=lambda one: one.plan.predicted.p50_s)
+        return replace(best, wish=wish, reasons=(*best.reasons, *left))
     commands = tuple(one for offer in offers.values() for one in offer.command.commands)
     first = next(iter(offers.values())).command
     batch = Batch(first.title, commands, first.undoes)
@@ -48,7 +50,14 @@ def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Know
     assert isinstance(plan, Plan)
     gains = tuple(gain for offer in offers.values() for gain in offer.gains)
     reasons = tuple(f"{box}: {reason}" for box, offer in offers.items() for reason in offer.reasons)
-    return Proposal(wish, batch, plan, gains, reasons)
+    return Proposal(wish, batch, plan, gains, (*reasons, *left))
+
+
+def _left_to_take_back(batch: Batch, known: Known) -> Iterator[str]:
+    """The part in a change of boxes that can't be asked to take it back, in words."""
+    for box, state in known.states.items():
+        if box not in known.ready and any(change.id == batch.undoes for change in state.changes):
+            yield f"what {box} did of it stays, since {box} does not answer; undo again when it is back"
 
 
 def _offer(box: BoxName, made: Proposal, known: Known) -> Proposal:

@@ -447,6 +447,29 @@ async def test_a_change_that_one_of_its_boxes_can_t_take_back_is_left_as_it_is_b
         assert await _devices(fleet, LARGE) == ["box1/gpu0"]
 
 
+async def test_what_a_box_that_is_away_did_is_taken_back_when_it_is_back() -> None:
+    clock = HandClock()
+    lines = scripted_lines(2, clock)
+    async with fleet_of(lines, clock) as fleet:
+        await _do(fleet, Load(SMALL, "box1/gpu0"))
+        for line in lines.values():
+            engine_of(line).now_s += 10
+        await _do(fleet, Load(SMALL, "box2/gpu0"))
+        lines["box2"].cut()
+        await settled()
+        proposed = await fleet.propose(Undo())
+        assert isinstance(proposed, Proposal)
+        assert proposed.reasons == (
+            "what box2 did of it stays, since box2 does not answer; undo again when it is back",
+        )
+        assert isinstance(await _undo(fleet, "undo"), Done)
+        lines["box2"].mend()
+        await clock.pass_by(5.0)
+        assert await _devices(fleet, SMALL) == ["box1/gpu0", "box2/gpu0"]
+        assert isinstance(await _undo(fleet, "undo again"), Done)
+        assert await _devices(fleet, SMALL) == ["box1/gpu0"]
+
+
 async def test_a_drain_concerns_the_device_of_its_box() -> None:
     async with fleet_of(scripted_lines()) as fleet:
         await _do(fleet, Load(SMALL, "box2/gpu0"), Load(SMALL, "box1/gpu0", also=True))
