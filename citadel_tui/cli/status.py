@@ -30,13 +30,14 @@ from citadel_tui.cli.status_report import (
 from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.alerts import KEPT_RECORDS, Alert, alert_text, silence_text
-from citadel_tui.words.boxes import UNHEARD, banners_of, fleet_text, is_heard, standing_words
+from citadel_tui.words.boxes import UNHEARD, banners_of, fleet_text, standing_words
 from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
 from citadel_tui.words.health import quiet_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
 from citadel_tui.words.setup import defaults_text, no_models_text
 from engine.api import EngineAPI, EngineUnreachable
+from engine.core.boxes import is_heard
 from engine.core.commands import command_text
 from engine.core.devices import STALE_S, Neighbour
 from engine.core.insight.request_figures import RequestFigures

@@ -64,7 +64,7 @@ async def _why(arguments: WhyArguments) -> Exit:
     if arguments.json:
         print(to_json(_Answer(explained, asked_now, figures)).decode())
         return Exit.DONE
-    print(explanation_text(explained, asked_now, snapshot.at_s, labels(snapshot.state)))
+    print(explanation_text(explained, asked_now, snapshot, labels(snapshot.state)))
     if figures is not None:
         print(f"\nits requests: {faring_text(figures, known[model].spec.task)}")
     return Exit.DONE

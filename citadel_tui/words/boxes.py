@@ -58,12 +58,6 @@ UNHEARD: Final = "unheard"
 """Of a model whose box is not heard: it may no longer be there."""
 
 
-def is_heard(boxes: dict[BoxName, BoxView], device: DeviceId) -> bool:
-    """Whether what is known of the device is of now, as far as its box goes."""
-    box = boxes.get(box_of(device))
-    return box is None or box.standing == "ready"
-
-
 def held_text(snapshot: Snapshot, box: BoxName) -> str:
     """Which models were on the box when it was last heard."""
     here = dict.fromkeys(r.model for r in snapshot.state.residents if box_of(r.device) == box)

@@ -7,9 +7,12 @@ import time
 from typing import Final, assert_never
 
 from citadel_tui.text import clean
+from citadel_tui.words.boxes import UNHEARD
 from citadel_tui.words.figures import age_text, count_text, range_text, seconds_text
 from citadel_tui.words.labels import ASKED_BY, Label
 from citadel_tui.words.plans import done_text, plan_text, refusal_text, refused_text, room_line, room_words
+from engine.api import Snapshot
+from engine.core.boxes import is_heard
 from engine.core.insight.why import Decision, Explanation, Part
 from engine.core.plans import EvictStep, Plan, Refusal
 from engine.core.records import Entry, Notice, Phases, Pinned, Record, Refused, Residency, Switch
@@ -75,11 +78,11 @@ def phases_text(phases: Phases) -> str:
 # ── an explanation ────────────────────────────────────────────────────────────────────────────────
 
 
-def explanation_text(explained: Explanation, asked_now: Plan | Refusal, now_s: float, label: Label) -> str:
+def explanation_text(explained: Explanation, asked_now: Plan | Refusal, snapshot: Snapshot, label: Label) -> str:
     """All of it, in paragraphs: how things are, the decisions that led there, and what a load would do now."""
     next_ = plan_text(asked_now, label) if isinstance(asked_now, Plan) else refusal_text(asked_now, label)
     asked = "if it were loaded now:\n" + _indented(next_)
-    return "\n\n".join([_standing(explained, now_s, label), *decisions(explained, label), asked])
+    return "\n\n".join([_standing(explained, snapshot, label), *decisions(explained, label), asked])
 
 
 def decisions(explained: Explanation, label: Label) -> list[str]:
@@ -95,9 +98,14 @@ def decisions(explained: Explanation, label: Label) -> list[str]:
     return parts
 
 
-def _standing(explained: Explanation, now_s: float, label: Label) -> str:
-    name = label(explained.model)
-    places = [f"{r.stage} on {r.device} for {age_text(now_s - r.since_s)}" for r in explained.residents]
+def _standing(explained: Explanation, snapshot: Snapshot, label: Label) -> str:
+    name, now_s = label(explained.model), snapshot.at_s
+    places = [
+        f"{r.stage} on {r.device} for {age_text(now_s - r.since_s)}"
+        if is_heard(snapshot.boxes, r.device)
+        else f"{UNHEARD} on {r.device}, where it was {r.stage}"
+        for r in explained.residents
+    ]
     where = " and ".join(places) or f"on no device; its weights are in {_TIERS[explained.tier]}"
     pin = explained.pin
     pinned = "not pinned" if pin is None else f"pinned to {pin.device}" if pin.device else "pinned"

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from engine.core.names import BoxName, DeviceId, box_of
+
 BoxStanding: TypeAlias = Literal["ready", "silent", "unreachable", "other version"]
 """`ready` is the only state in which a box is sent requests. `silent`: its last sign of life is older than `STALE_S`; what is
 shown of it carries that age. `other version`: its engine speaks another protocol, so that nothing is known of it."""
@@ -31,3 +33,9 @@ class BoxView(Struct, frozen=True, gc=False):
     """The operator has it take nothing new."""
     started_at_s: float = 0.0
     """When its engine started, seconds since the epoch; 0 before it was heard for the first time."""
+
+
+def is_heard(boxes: dict[BoxName, BoxView], device: DeviceId) -> bool:
+    """Whether what is known of the device is of now, as far as its box goes."""
+    box = boxes.get(box_of(device))
+    return box is None or box.standing == "ready"

@@ -16,8 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from engine.api import EngineAPI, Hello, Recorded, Snapshot
+from engine.core.boxes import is_heard
 from engine.core.ledger import charged
-from engine.core.names import box_of
 from engine.core.plans import EvictStep
 from engine.core.records import Entry, Notice, Refused, Switch
 from engine.core.state import DeviceState, leaves_at_s
@@ -166,9 +166,7 @@ def _models(snapshot: Snapshot) -> Iterator[Metric]:
     trouble = GaugeMetricFamily("citadel_model_trouble", "Whether a model can't be loaded.", labels=["model"])
     for resident in snapshot.state.residents:
         place = [resident.model, resident.device]
-        box = snapshot.boxes.get(box_of(resident.device))
-        is_heard = box is None or box.standing == "ready"
-        ready.add_metric(place, float(resident.stage == "ready" and is_heard))
+        ready.add_metric(place, float(resident.stage == "ready" and is_heard(snapshot.boxes, resident.device)))
         leases.add_metric(place, resident.leases)
         if (at_s := leaves_at_s(snapshot.state, resident)) is not None:
             leaves.add_metric(place, at_s)

@@ -14,6 +14,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import fields, replace
 
 from engine.answers import TextSoFar
+from engine.api import Snapshot
+from engine.core.boxes import is_heard
 from engine.core.names import is_cpu
 from engine.core.state import ModelState, State, leaves_at_s
 from engine.core.tasks import Embed, Ended, Generate, Message, RunResult, TextPart
@@ -274,11 +276,11 @@ def tags_of(state: State) -> dict[str, list[Tag]]:
     return {"models": [_tag(known) for known in state.models.values()]}
 
 
-def loaded_of(state: State) -> dict[str, list[Loaded]]:
+def loaded_of(snapshot: Snapshot) -> dict[str, list[Loaded]]:
     """The models that are ready, each with where it is and until when."""
-    loaded = []
+    state, loaded = snapshot.state, []
     for resident in state.residents:
-        if resident.stage != "ready":
+        if resident.stage != "ready" or not is_heard(snapshot.boxes, resident.device):
             continue
         tag, size = _tag(state.models[resident.model]), resident.footprint.total_bytes
         until_s = leaves_at_s(state, resident)

@@ -69,7 +69,7 @@ class OllamaRoutes:
         return _answer(tags_of((await self._engine.snapshot()).state))
 
     async def loaded(self, _request: web.Request) -> web.Response:
-        return _answer(loaded_of((await self._engine.snapshot()).state))
+        return _answer(loaded_of(await self._engine.snapshot()))
 
     async def show(self, request: web.Request) -> web.Response:
         body = read_body(await request.read(), ShowBody, {})

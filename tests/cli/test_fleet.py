@@ -125,6 +125,8 @@ async def test_models_on_a_box_that_is_not_heard_are_not_said_to_be_ready(
     assert "box3/cpu" in states["e5-small"]
     assert " unheard " in states["e5-small"]
     assert " ready " in states["bge-base"]
+    said = (await citadel("fleet", "why", "e5-small")).out
+    assert said.startswith("e5-small (synthetic) is unheard on box3/cpu, where it was ready\n")
 
 
 async def test_the_service_is_ended(citadel: Citadel, fleet: ScriptedFleet) -> None:

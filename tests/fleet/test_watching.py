@@ -76,12 +76,14 @@ async def test_what_a_box_had_ready_is_not_once_it_is_away(
 ) -> None:
     await fleet.submit(Submission("1", Load(MINILM, "box2/gpu0")))
     assert (await figures(door))[f"citadel_model_ready device=box2/gpu0 model={MINILM}"] == 1
+    assert [one["device"] for one in (await door.get("/api/ps")).body["models"]] == ["box2/gpu0"]
     lines["box2"].cut()
     await until(fleet, away)
     found = await figures(door)
     assert found[f"citadel_model_ready device=box2/gpu0 model={MINILM}"] == 0
     assert found["citadel_box_ready box=box2"] == 0
     assert found["citadel_device_ok device=box2/gpu0"] == 0
+    assert (await door.get("/api/ps")).body == {"models": []}
 
 
 async def test_a_fleet_is_ready_as_long_as_one_box_is_and_names_those_that_are_not(

@@ -11,11 +11,12 @@ from msgspec import Struct
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
 from citadel_tui.viewmodel.spans import Role
-from citadel_tui.words.boxes import UNHEARD, is_heard
+from citadel_tui.words.boxes import UNHEARD
 from citadel_tui.words.figures import count_text, idle_text, leaves_in_text, seconds_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import latency_text, rate_text
 from engine.api import JobView, Snapshot
+from engine.core.boxes import is_heard
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import ModelName, box_of, within_box
 from engine.core.records import Switch
