@@ -22,6 +22,11 @@ def wishes_of(wish: Wish, known: Known) -> dict[BoxName, Wish]:
             return {box_meant(device, known): replace(wish, device=within_box(device))}
         case Undo():
             changed = {box: known.states[box].changes for box in known.ready if known.states[box].changes}
+            away = [box for box, state in known.states.items() if box not in known.ready and state.changes]
+            if not changed and away:
+                raise Unrouted(
+                    f"what may be taken back is on {away[0]}, which does not answer", "try again when it is back"
+                )
             if not changed:
                 raise Unrouted("there is nothing to take back")
             newest = max(changed, key=lambda box: changed[box][-1].at_s)  # says why nothing is left to take back, if so

@@ -470,6 +470,17 @@ async def test_what_a_box_that_is_away_did_is_taken_back_when_it_is_back() -> No
         assert await _devices(fleet, SMALL) == ["box1/gpu0"]
 
 
+async def test_where_only_a_box_that_is_away_has_changed_anything_that_is_said_of_an_undo() -> None:
+    lines = scripted_lines(2)
+    async with fleet_of(lines) as fleet:
+        await _do(fleet, Load(SMALL, "box2/gpu0"))
+        lines["box2"].cut()
+        await settled()
+        refused = await fleet.propose(Undo())
+        assert isinstance(refused, Refusal)
+        assert refused.reason == "what may be taken back is on box2, which does not answer"
+
+
 async def test_a_drain_concerns_the_device_of_its_box() -> None:
     async with fleet_of(scripted_lines()) as fleet:
         await _do(fleet, Load(SMALL, "box2/gpu0"), Load(SMALL, "box1/gpu0", also=True))
