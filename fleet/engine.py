@@ -186,10 +186,13 @@ class FleetEngine(EngineAPI):
     async def cancel_request(self, number: int) -> RequestUnderWay:
         self._following.refuse_if_ended()
         theirs, place = divmod(number, len(self._boxes) + 1)
-        if place == 0:
-            return replace(self._runs.stop_held(theirs), number=number)
-        box = tuple(self._boxes.values())[place - 1]
-        return _listed(box.name, await box.ask(lambda link: link.cancel_request(theirs)), number)
+        try:
+            if place == 0:
+                return replace(self._runs.stop_held(theirs), number=number)
+            box = tuple(self._boxes.values())[place - 1]
+            return _listed(box.name, await box.ask(lambda link: link.cancel_request(theirs)), number)
+        except BadRequest:  # which names it by the box's own number
+            raise BadRequest(f"no request under way has the number {number}: it has ended, or there was none") from None
 
     async def keep_alive(self, model: ModelName, seconds: float | None) -> None:
         """On each box that has the model and answers."""

@@ -85,7 +85,7 @@ class Boxless(EngineAPI):
         try:
             return await self._fleet.cancel_request(2 * number + 1)
         except EngineError as error:
-            raise EngineError(str(error)) from error
+            raise EngineError(str(error).replace(f"number {2 * number + 1}:", f"number {number}:")) from error
 
     async def keep_alive(self, model: str, seconds: float | None) -> None:
         await self._fleet.keep_alive(model, seconds)

@@ -221,8 +221,9 @@ async def test_requests_of_all_boxes_have_numbers_of_their_own_by_which_they_are
         of_box2 = next(one for one in listed.requests if one.device == "box2/gpu0")
         await fleet.cancel_request(of_box2.number)
         assert [engine_of(line).cancelled for line in lines.values()] == [[], [1]]
-        with pytest.raises(BadRequest):
-            await fleet.cancel_request(3000)
+        for number in (3000, 3001):
+            with pytest.raises(BadRequest, match=f"^no request under way has the number {number}: it has ended"):
+                await fleet.cancel_request(number)
 
 
 async def test_requests_of_a_box_that_leaves_the_fleet_while_it_is_asked_are_left_out() -> None:
