@@ -37,6 +37,20 @@ def test_it_is_left_alone_while_somebody_else_changes_it(file: Path) -> None:
     assert file.read_text() == TEXT
 
 
+def test_what_would_have_mistakes_then_is_not_written(file: Path) -> None:
+    put_in(file, "box2", "ann@box2")
+    before = file.read_text()
+    with pytest.raises(
+        FleetRefused, match=r"left as it is: .*order: there is no box attic.*; take attic out yourself$"
+    ):
+        take_out(file, "attic")
+    with pytest.raises(
+        FleetRefused, match=r"boxes\.box2: it is the same engine as box3.*; put it beneath boxes yourself"
+    ):
+        put_in(file, "box3", "ann@box2")
+    assert file.read_text() == before
+
+
 def test_the_only_box_is_not_taken_out(file: Path) -> None:
     with pytest.raises(FleetRefused, match="attic is the only box of"):
         take_out(file, "attic")
