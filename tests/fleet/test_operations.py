@@ -107,7 +107,7 @@ def test_a_fleet_is_begun_with_secrets_that_only_their_owner_reads(fleet: Fleet)
         ("8.8.8.8", "8.8.8.8 can be reached from everywhere; give a private one"),
         ("0.0.0.0", "can be reached from everywhere"),
         ("box1.lan", "box1.lan is no IP address"),
-        ("10.255.255.254", "10.255.255.254 is no address of this box"),
+        ("10.255.255.254", "10.255.255.254 is no address of this box (Cannot assign requested address); give one"),
     ],
 )
 def test_an_address_that_will_not_do_is_refused_and_nothing_made(fleet: Fleet, address: str, words: str) -> None:
