@@ -105,8 +105,11 @@ class Chronicle:
         self._ended: deque[Stay] = deque(maxlen=most)
         self._open: dict[Place, Stay] = {}
         self._loaded: dict[Place, Stay] = {}
-        """By a switch that was told of before its model was seen there."""
-        self._residency_s: float | None = None
+        """By a switch that was told of after a look without its model, which may have gone again."""
+        self._sampled: set[Place] = set()
+        """Of those there, whom a sample alone tells of: they may be on their way."""
+        self._recorded_s = self._held_s = float("-inf")
+        """When a record, and when anything, last told who is there."""
         self._troubled_s: dict[DeviceId, float] = {}
 
     @property
@@ -123,7 +126,7 @@ class Chronicle:
         if isinstance(entry, Switch):
             self._switched(record, entry)
         elif isinstance(entry, Residency):
-            at_s = self._residency_s = self._at(entry.at_s)
+            at_s = self._recorded_s = self._at(entry.at_s)
             self._hold({(device, model): None for model, device in entry.residents}, at_s, lambda _: at_s)
         elif isinstance(entry, Notice) and entry.device is not None and entry.level != "info":
             at_s = self._at(entry.at_s)
@@ -131,14 +134,12 @@ class Chronicle:
             self._edge(Edge(at_s, "trouble", (entry.device,), record))
 
     def sampled(self, sample: Sample) -> None:
-        """A line of the recorded monitor. It does not tell residents from loads under way, which only records begin."""
+        """A line of the recorded monitor. It does not tell residents from loads under way; the records of those do, later."""
         held = {(device.id, model): size for device in sample.devices for model, size in device.models.items()}
         uses = {(device.id, model) for device in sample.devices for model in device.answered}
         at_s = self._at(sample.at_s)
-        if self._residency_s is None:
-            self._hold(held, at_s, lambda _: at_s)
-        else:
-            self._hold({place: None for place in self._open if place in held}, at_s, lambda _: at_s)
+        self._sampled |= held.keys() - self._open.keys()
+        self._hold(held, at_s, lambda _: at_s)
         self._look(at_s, held, uses)
 
     def showed(self, snapshot: Snapshot) -> None:
@@ -146,7 +147,11 @@ class Chronicle:
         at_s = self._at(snapshot.at_s)
         there = {(r.device, r.model): r for r in snapshot.state.residents if r.stage in ("ready", "draining")}
         seen_s = self.looks[-1].until_s if self.looks else float("-inf")
-        if self._residency_s is None or at_s >= self._residency_s:
+        if at_s >= self._recorded_s:
+            for r in snapshot.state.residents:
+                if r.stage in ("pending", "loading"):
+                    self._never_came((r.device, r.model), r.since_s)
+            self._sampled.clear()
             self._hold(there, at_s, lambda place: min(max(there[place].since_s, seen_s), at_s))
         since_s = seen_s if self.looks else at_s
         uses = [place for place, r in there.items() if answered(r, since_s)]
@@ -160,7 +165,7 @@ class Chronicle:
             for place in list(self._open):
                 self._end(place, min(ended_s, at_s), "down")
             self.gaps.append(Period(min(ended_s, at_s), at_s))
-        self._residency_s = at_s
+        self._recorded_s = at_s
         self._edge(Edge(at_s, "start", ()))
 
     # ── switches ─────────────────────────────────────────────────────────────────────────────────
@@ -171,16 +176,20 @@ class Chronicle:
         done = switch.outcome == "done"
         for step in switch.plan.steps:
             if isinstance(step, EvictStep):
-                self._explain(step, begin_s, done=done)
+                self._explain(step, begin_s, end_s if done else None)
             elif isinstance(step, LoadStep) and done:
                 self._came(step, begin_s, end_s)
-            elif isinstance(step, LoadStep) and switch.outcome == "failed":
-                self.failures.append(Failure(step.model, step.device, begin_s, end_s, switch.reason))
+            elif isinstance(step, LoadStep):
+                self._never_came((step.device, step.model), begin_s)
+                if switch.outcome == "failed":
+                    self.failures.append(Failure(step.model, step.device, begin_s, end_s, switch.reason))
+        if done:
+            self._recorded_s = max(self._recorded_s, end_s)
         where = dict.fromkeys(s.device for s in switch.plan.steps if isinstance(s, EvictStep | LoadStep))
         self._edge(Edge(end_s, "failure" if switch.outcome == "failed" else "switch", tuple(where), record))
 
-    def _explain(self, step: EvictStep, begin_s: float, *, done: bool) -> None:
-        """Why a stay has ended; one that no other record has ended ends here, if it is over."""
+    def _explain(self, step: EvictStep, begin_s: float, done_s: float | None) -> None:
+        """Why a stay has ended; one that no look has ended ends here, if its switch was done."""
         why: StayEnd = "victim" if step.victim else "taken off"
         place = (step.device, step.model)
         for index in range(len(self._ended) - 1, max(len(self._ended) - _RECENT, 0) - 1, -1):
@@ -188,21 +197,32 @@ class Chronicle:
             if (stay.device, stay.model) == place and (stay.ended_s or 0.0) >= begin_s - _JITTER_S:
                 self._ended[index] = replace(stay, end=why)
                 return
-        if done and place in self._open and self._open[place].ready_s <= begin_s:
+        if done_s is not None and place in self._open and self._open[place].ready_s <= done_s:
             self._end(place, begin_s, why)
 
     def _came(self, step: LoadStep, begin_s: float, end_s: float) -> None:
         place = (step.device, step.model)
+        self._never_came(place, begin_s)
+        if place in self._open and self._open[place].ready_s < begin_s - _JITTER_S:
+            # What is loaded anew was lost before.
+            self._end(place, begin_s, "gone")
         there = self._open.get(place) or Stay(step.model, step.device, end_s)
         loaded = replace(there, came_s=min(begin_s, there.ready_s), size_bytes=step.size_bytes)
-        # Where nothing says who is resident, this does; else that says whether it came to stay.
-        known = self._loaded if self._residency_s is not None and place not in self._open else self._open
+        # A later look that has not shown it says that it has gone again.
+        known = self._open if place in self._open or end_s >= self._held_s else self._loaded
         known[place] = loaded
+
+    def _never_came(self, place: Place, begin_s: float) -> None:
+        """What a sample alone has told of since its load began was on its way."""
+        if place in self._sampled and self._open[place].ready_s >= begin_s - _JITTER_S:
+            self._sampled.discard(place)
+            del self._open[place]
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────
 
     def _hold(self, there: Mapping[Place, object], at_s: float, since_s: Callable[[Place], float]) -> None:
         """These are there, since when where they are new; all others are gone."""
+        self._held_s = at_s
         if there.keys() == self._open.keys():
             return
         for place in [place for place in self._open if place not in there]:
@@ -217,8 +237,11 @@ class Chronicle:
 
     def _end(self, place: Place, at_s: float, why: StayEnd) -> None:
         stay = self._open.pop(place)
-        if why == "gone" and at_s - self._troubled_s.get(place[0], float("-inf")) <= _TOGETHER_S:
-            why = "lost"
+        self._sampled.discard(place)
+        looked_s = self.looks[-1].until_s if self.looks else at_s
+        troubled_s = self._troubled_s.get(place[0], float("-inf"))
+        if why == "gone" and troubled_s >= max(min(looked_s, at_s - _TOGETHER_S), stay.ready_s):
+            at_s, why = min(at_s, troubled_s), "lost"
         if len(self._ended) == self._most:
             self.since_s = max(self.since_s or 0.0, self._ended[0].ended_s or 0.0)
         self._ended.append(replace(stay, ended_s=max(at_s, stay.ready_s), end=why))
@@ -275,7 +298,7 @@ class Chronicle:
         """The clock was set back: what seems to lie ahead has just been."""
         self.since_s = min(self.since_s or now_s, now_s)
         self.until_s = now_s
-        self._residency_s = None if self._residency_s is None else min(self._residency_s, now_s)
+        self._recorded_s, self._held_s = min(self._recorded_s, now_s), min(self._held_s, now_s)
         self._ended = deque((_no_later(stay, now_s) for stay in self._ended), self._most)
         self._open = {place: _no_later(stay, now_s) for place, stay in self._open.items()}
         self._loaded = {place: _no_later(stay, now_s) for place, stay in self._loaded.items()}

@@ -7,7 +7,7 @@ from typing import Final
 
 from citadel_tui.timeline.chronicle import Chronicle
 from engine.api import PROTOCOL, Hello
-from engine.core.commands import Load, Origin
+from engine.core.commands import Evict, Load, Origin
 from engine.core.names import DeviceId, ModelName
 from engine.core.plans import EvictStep, LoadStep, Plan
 from engine.core.prediction import Prediction
@@ -43,6 +43,7 @@ class Night:
         return record
 
     def resident(self, at: float, *places: tuple[ModelName, DeviceId]) -> None:
+        """A line on who is there, as in journals of earlier versions."""
         self._there = dict.fromkeys(places)
         self.write(Residency(self.began_s + at, places, {}))
 
@@ -60,21 +61,25 @@ class Night:
         """A switch whose load is ready `at` that second."""
         steps = [EvictStep(victim, device, SIZES[victim]) for victim in victims]
         load = LoadStep(model, device, SIZES[model], "ram", Prediction(0.2, 0.3))
-        stay = [place for place in self._there if place not in {(victim, device) for victim in victims}]
-        if outcome == "done" and victims:
-            self.resident(at, *stay)
         plan = Plan(Load(model), (*steps, load), ("gpu0 has room",))
         phases = Phases(copy=took)
         began_s = self.began_s + at - took
         switch = Switch(f"s{at}", plan, origin, began_s, phases.total_s, phases, outcome, reason, tier="ram")
         record = self.write(switch)
         if outcome == "done":
-            self.resident(at, *stay, (model, device))
+            stay = [place for place in self._there if place not in {(victim, device) for victim in victims}]
+            self._there = dict.fromkeys([*stay, (model, device)])
         return record
+
+    def evict(self, at: float, model: ModelName, device: DeviceId) -> Record:
+        """It is taken off, as asked."""
+        self._there.pop((model, device), None)
+        plan = Plan(Evict(model, device), (EvictStep(model, device, SIZES[model], victim=False),), ())
+        return self.write(Switch(f"s{at}", plan, "operator", self.began_s + at, 0.0, Phases()))
 
     def die(self, at: float, device: DeviceId, text: str) -> None:
         """The device's worker takes its residents along."""
-        self.resident(at, *(place for place in self._there if place[1] != device))
+        self._there = {place: None for place in self._there if place[1] != device}
         self.write(Notice(self.began_s + at, "warning", text, device))
 
     def look(self, at: float, *answered: ModelName) -> None:

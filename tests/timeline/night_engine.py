@@ -25,7 +25,7 @@ def whole_night(began_s: float = BEGAN_S) -> Night:
     night.load(80, E5, "gpu0", origin="operator")
     night.looks(100, 200, (PHI,))
     night.looks(220, 400, ())
-    night.load(420, BGE, "gpu0", PHI)
+    night.load(420.3, BGE, "gpu0", PHI)
     night.looks(440, 500, ())
     night.looks(520, 600, (BGE,))
     night.load(610, PHI, "gpu1", outcome="failed", reason="the card was lost")
@@ -36,7 +36,7 @@ def whole_night(began_s: float = BEGAN_S) -> Night:
     night.load(1030, PHI, "gpu1", origin="restore")
     for turn in range(6):
         comes, leaves = ((BGE, PHI), (PHI, BGE))[turn % 2]
-        night.load(1050 + 20 * turn, comes, "gpu1", leaves)
+        night.load(1050.3 + 20 * turn, comes, "gpu1", leaves)
         night.look(1060 + 20 * turn, comes)
     night.looks(1180, 1400, (PHI,))
     return night

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from citadel_tui.timeline.chronicle import Chronicle, Period, Place, Stay, take_up
 from engine.api import Snapshot
-from engine.core.records import Notice, Record, Residency
+from engine.core.records import Notice, Record, Residency, SwitchOutcome
 from engine.core.state import Resident
 from tests.scripted_plans import scripted_state
 from tests.timeline.night import BEGAN_S, BGE, E5, PHI, SIZES, Night
@@ -24,25 +25,34 @@ def test_a_stay_lasts_from_ready_to_the_switch_that_needs_its_place() -> None:
     night = Night()
     night.started()
     night.load(60, PHI, "gpu0", took=4.0)
-    night.load(420, BGE, "gpu0", PHI)
-    assert told(night.chronicle.stays) == [(PHI, "gpu0", 60, 420, "victim"), (BGE, "gpu0", 420, None, "")]
+    night.load(420, BGE, "gpu0", PHI, took=4.0)
+    assert told(night.chronicle.stays) == [(PHI, "gpu0", 60, 416, "victim"), (BGE, "gpu0", 420, None, "")]
     first = night.chronicle.stays[0]
     assert (first.came_s, first.size_bytes) == (BEGAN_S + 56, SIZES[PHI])
 
 
-def test_a_victim_is_one_whichever_of_its_records_comes_first() -> None:
+def test_who_came_and_left_is_known_of_an_engine_that_no_look_was_taken_at() -> None:
     night = Night()
+    night.started()
     night.load(60, PHI, "gpu0")
-    night.load(420, BGE, "gpu0", PHI)
+    night.load(70, E5, "cpu")
+    night.evict(90, E5, "cpu")
+    assert told(night.chronicle.stays) == [(E5, "cpu", 70, 90, "taken off"), (PHI, "gpu0", 60, None, "")]
+
+
+def test_a_victim_is_one_whether_a_look_came_before_the_record_or_after() -> None:
     for early in (False, True):
-        chronicle = Chronicle()
-        records = night.records[:2] + (night.records[:1:-1] if early else night.records[2:])
-        for record in records:
-            chronicle.record(record)
-        assert [stay.end for stay in chronicle.stays if stay.model == PHI] == ["victim"], early
+        night = Night()
+        night.load(60, PHI, "gpu0")
+        if early:
+            night.chronicle.showed(snapshot(419.9))
+        night.load(420, BGE, "gpu0", PHI)
+        night.chronicle.showed(replace(snapshot(421), state=replace(scripted_state(), residents=(bge(420),))))
+        ends = [(stay.model, stay.end) for stay in night.chronicle.stays]
+        assert ends == [(PHI, "victim"), (BGE, "")], early
 
 
-def test_what_leaves_as_asked_made_no_room() -> None:
+def test_journals_of_earlier_versions_say_by_themselves_who_is_there() -> None:
     night = Night()
     night.load(60, E5, "gpu0")
     night.load(90, E5, "gpu1")
@@ -60,14 +70,27 @@ def test_a_load_that_fails_leaves_the_reason_and_nobody() -> None:
     assert [edge.kind for edge in night.chronicle.edges] == ["start", "failure"]
 
 
-def test_residents_that_a_dead_worker_took_along_are_lost_whether_that_was_said_before_or_after() -> None:
+def test_residents_that_a_dead_worker_took_along_are_lost_then_however_late_it_is_seen() -> None:
     night = Night()
+    night.look(0)
     night.load(60, PHI, "gpu0")
     night.load(80, E5, "gpu1")
+    night.look(700)
     night.die(720, "gpu0", "gpu0: the worker was killed")
+    night.look(730)
+    night._there.clear()
+    night.look(898)
     night.write(Notice(BEGAN_S + 900, "error", "gpu1 was lost", "gpu1"))
-    night.resident(901)
-    assert told(night.chronicle.stays) == [(PHI, "gpu0", 60, 720, "lost"), (E5, "gpu1", 80, 901, "lost")]
+    assert told(night.chronicle.stays) == [(PHI, "gpu0", 60, 720, "lost"), (E5, "gpu1", 80, 898, "lost")]
+
+
+def test_what_is_loaded_anew_was_lost_before() -> None:
+    night = Night()
+    night.load(60, PHI, "gpu0")
+    night.look(700)
+    night.die(720, "gpu0", "gpu0: the worker was killed")
+    night.load(724, PHI, "gpu0", origin="restore")
+    assert told(night.chronicle.stays) == [(PHI, "gpu0", 60, 720, "lost"), (PHI, "gpu0", 724, None, "")]
 
 
 def test_a_restart_ends_all_stays_at_the_last_word_of_the_engine_before() -> None:
@@ -129,12 +152,19 @@ def test_where_the_journal_begins_amid_things_a_sample_says_who_was_there() -> N
     assert night.chronicle.since_s == BEGAN_S
 
 
-def test_what_a_sample_shows_on_its_way_is_no_resident_yet() -> None:
+@pytest.mark.parametrize("ended", ["done", "failed", "cancelled", None])
+def test_what_a_sample_shows_on_its_way_is_there_once_its_load_is_done(ended: SwitchOutcome | None) -> None:
     night = Night()
     night.started()
     night._there[PHI, "gpu0"] = None
     night.look(10)
-    assert night.chronicle.stays == []
+    night.look(15)
+    if ended is None:
+        night.chronicle.showed(snapshot(19, resident("loading", since=9)))
+    else:
+        night.load(20, PHI, "gpu0", took=11.0, outcome=ended)
+    there = [(PHI, "gpu0", 20, None, "")] if ended == "done" else []
+    assert told(night.chronicle.stays) == there
 
 
 def snapshot(at: float, *residents: Resident) -> Snapshot:
@@ -144,6 +174,10 @@ def snapshot(at: float, *residents: Resident) -> Snapshot:
 def resident(stage: str = "ready", since: float = 0, **changes: object) -> Resident:
     footprint = scripted_state().models[PHI].footprint
     return replace(Resident(PHI, "gpu0", "ready", footprint, BEGAN_S + since), stage=stage, **changes)
+
+
+def bge(since: float) -> Resident:
+    return replace(resident(since=since), model=BGE)
 
 
 def test_a_look_at_the_engine_tells_residents_since_when_they_are_there_and_whether_they_answer() -> None:
@@ -163,6 +197,10 @@ def test_a_look_that_is_older_than_the_newest_record_ends_nothing() -> None:
     chronicle.record(Record(1, Residency(BEGAN_S + 10, ((PHI, "gpu0"),), {})))
     chronicle.showed(snapshot(9.5))
     assert told(chronicle.stays) == [(PHI, "gpu0", 10, None, "")]
+    night = Night()
+    night.load(10, PHI, "gpu0")
+    night.chronicle.showed(snapshot(9.5))
+    assert told(night.chronicle.stays) == [(PHI, "gpu0", 10, None, "")]
 
 
 def test_only_so_many_stays_are_kept_and_what_is_known_begins_later_then() -> None:
@@ -182,19 +220,19 @@ def test_records_at_hand_begin_with_the_engine_or_amid_its_life() -> None:
     take_up(whole, night.records, BEGAN_S + 1000)
     assert told(whole.stays) == [(PHI, "gpu0", 60, 60, "down"), (PHI, "gpu0", 1030, None, "")]
     amid = Chronicle()
-    take_up(amid, night.records[2:], BEGAN_S + 1000)
+    take_up(amid, night.records[1:], BEGAN_S + 1000)
     assert (amid.since_s, [edge.kind for edge in amid.edges]) == (BEGAN_S + 1030, ["switch"])
 
 
-def test_when_a_load_began_is_known_whichever_of_its_records_comes_first() -> None:
+def test_when_a_load_began_is_known_whether_its_model_was_seen_before_the_record_or_after() -> None:
     for early in (False, True):
         night = Night()
         night.started()
+        chronicle = night.chronicle
+        if early:
+            chronicle.showed(snapshot(60.5, resident(since=60)))
         night.load(60, PHI, "gpu0", took=4.0)
-        chronicle = Chronicle()
-        chronicle.started(BEGAN_S)
-        for record in night.records if early else reversed(night.records):
-            chronicle.record(record)
+        chronicle.showed(snapshot(61, resident(since=60)))
         assert [stay.came_s for stay in chronicle.stays] == [BEGAN_S + 56], early
 
 

@@ -91,7 +91,8 @@ async def test_a_clock_that_was_set_back_leaves_the_files_in_their_order(paths: 
     night.load(60, PHI, "gpu1")  # two hours were taken off
     await write(paths, night, [*samples, night.sample(90, PHI)])
     past = recorded_past(paths)
-    assert {(stay.device, stay.ready_s - BEGAN_S) for stay in past.stays} == {("gpu0", 60), ("gpu1", 60)}
+    assert {stay.device for stay in past.stays if stay.ended_s is None} == {"gpu0", "gpu1"}
+    assert max(stay.ready_s for stay in past.stays) <= BEGAN_S + 90
     assert past.until_s == BEGAN_S + 90
 
 
