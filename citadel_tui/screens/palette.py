@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Final, TypeAlias
 
 from textual.app import ComposeResult
@@ -16,7 +17,7 @@ from citadel_tui.screens.modal import Modal
 from citadel_tui.verbs import Models
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Span
+from citadel_tui.viewmodel.spans import Span, cut_middle
 from citadel_tui.widgets.page import Page
 from citadel_tui.widgets.rows import RowList
 from engine.core.commands import Command, Load, command_text
@@ -32,6 +33,20 @@ _MOST_DEVICES: Final = 64
 _ON_NO_DEVICE: Final = ("evict", "pin")
 
 
+class _Found(RowList[str]):
+    """What was found, a row each. What is too long is cut in its middle: at its end it says on which device."""
+
+    _texts: tuple[str, ...] = ()
+
+    def list_all(self, texts: Iterable[str]) -> None:
+        self._texts = tuple(texts)
+        self.paint()
+
+    def work_out(self) -> None:
+        room = self.size.width - 2
+        self.show_rows((), {t: (Span("  "), Span(cut_middle(t, room, self.glyphs.ellipsis))) for t in self._texts})
+
+
 class Palette(Modal[Picked]):
     """Ends with what was picked."""
 
@@ -45,7 +60,7 @@ class Palette(Modal[Picked]):
     def __init__(self, scene: Scene, models: Models, glyphs: Glyphs) -> None:
         super().__init__(glyphs)
         self._offered = _offered(scene, models)
-        self._list: RowList[str] = RowList(glyphs)
+        self._list = _Found(glyphs)
         self._typed: Final = Input(restrict=r"[A-Za-z0-9._/ -]*", compact=True)
 
     def compose(self) -> ComposeResult:
@@ -78,8 +93,7 @@ class Palette(Modal[Picked]):
 
     def _search(self, typed: str) -> None:
         words = typed.casefold().split()
-        found = [text for text in self._offered if all(word in text.casefold() for word in words)]
-        self._list.show_rows((), {text: (Span("  "), Span(text)) for text in found})
+        self._list.list_all([text for text in self._offered if all(word in text.casefold() for word in words)])
 
 
 def _offered(scene: Scene, models: Models) -> dict[str, Picked]:

@@ -10,10 +10,11 @@ from msgspec.structs import asdict
 
 from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
-from citadel_tui.viewmodel.spans import Line, Role, Span, filled, left, right, width_of
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut_middle, filled, left, right, width_of
 from citadel_tui.words.figures import clock_text, phase_text, seconds_text
+from citadel_tui.words.labels import Label
 from citadel_tui.words.plans import done_text, refused_text
-from engine.core.plans import Plan
+from engine.core.plans import Plan, Step
 from engine.core.records import Notice, Pinned, Record, Refused, Residency, Switch
 
 _MOVEMENT: Final = 34
@@ -22,6 +23,7 @@ _MOVEMENT_MOST: Final = 44
 _PHASES_MOST: Final = 46
 _FIGURES: Final = 30
 """Cells of the time of day, of how long it took and of what was predicted."""
+_NAME_LEAST: Final = 8
 _REASONS_FROM: Final = 140
 """From this width on a switch's first reason follows its figures."""
 _TIME: Final = 10
@@ -129,8 +131,11 @@ def columns_for(needs: Iterable[Columns], width: int) -> Columns:
 
 def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
     """What follows the time of day."""
-    movement = movement_line(switch.plan, paper.glyphs)
-    if switch.outcome != "done":
+    done = switch.outcome == "done"
+    movement = _movement_within(
+        switch.plan, paper.glyphs, columns.movement if done else min(_MOVEMENT_MOST, paper.width // 2)
+    )
+    if not done:
         # No column is kept: the reason needs the room, and may cut the time.
         told = Span(f"  {switch.outcome}: {paper.text(switch.reason)}, after {seconds_text(switch.total_s)}", "bad")
         return (*movement, told)
@@ -144,13 +149,27 @@ def switch_line(switch: Switch, columns: Columns, paper: Paper) -> Line:
     return (*line, *filled(phases, columns.phases), predicted, Span(f"  {paper.text(reason)}", "dim"))
 
 
-def movement_line(plan: Plan, glyphs: Glyphs) -> Line:
+def _movement_within(plan: Plan, glyphs: Glyphs, room: int) -> Line:
+    """The movement, its longest names cut in the middle so that where to and who left are seen in so many cells."""
+    whole = movement_line(plan, glyphs)
+    over = width_of(whole) - room
+    if over <= 0:
+        return whole
+    moved: tuple[Step, ...] = (plan.load, *plan.victims) if plan.load else plan.steps
+    sizes = [len(step.model) for step in moved]
+    most = max(sizes, default=0)
+    while most > _NAME_LEAST and sum(max(size - most, 0) for size in sizes) < over:
+        most -= 1
+    return movement_line(plan, glyphs, lambda model: cut_middle(model, most, glyphs.ellipsis))
+
+
+def movement_line(plan: Plan, glyphs: Glyphs, label: Label = str) -> Line:
     """`model → device × victims`, or who left when nothing was loaded."""
     load = plan.load
     if load is None:
-        return (Span(glyphs.text(done_text(plan, str))),)
-    target = Span(f"{load.model} {glyphs.arrow} {load.device}")
-    victims = ", ".join(v.model for v in plan.victims)
+        return (Span(glyphs.text(done_text(plan, label))),)
+    target = Span(f"{label(load.model)} {glyphs.arrow} {load.device}")
+    victims = ", ".join(label(v.model) for v in plan.victims)
     return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
 
 

@@ -88,6 +88,11 @@ def left(text: str, width: int, ellipsis: str = "…") -> str:
     return short + " " * (width - cell_len(short))
 
 
+def named(name: str, width: int, ellipsis: str = "…") -> str:
+    """`name` in exactly `width` cells: cut in its middle, or filled on the right."""
+    return left(cut_middle(name, width, ellipsis), width)
+
+
 def right(text: str, width: int, ellipsis: str = "…") -> str:
     """`text` in exactly `width` cells, filled on the left."""
     short = cut(text, width, ellipsis)

@@ -19,7 +19,7 @@ from citadel_tui.viewmodel.dashboard.row_layout import Painted, Row, Rows, laid_
 from citadel_tui.viewmodel.memory_map import occupancy, together
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Role, cut_middle, left
+from citadel_tui.viewmodel.spans import Role, named
 from citadel_tui.viewmodel.trouble import has_figures
 from citadel_tui.words.boxes import standing_words
 from citadel_tui.words.figures import age_text, count_text
@@ -158,7 +158,7 @@ class _Table:
     # ── one row ──────────────────────────────────────────────────────────────────────────────────
 
     def _label(self, box: BoxName, device: DeviceId | None) -> str:
-        name = left(cut_middle(box, self._names, self._paper.glyphs.ellipsis), self._names)
+        name = named(box, self._names, self._paper.glyphs.ellipsis)
         return f"{name} {within_box(device)}" if device else name
 
     def _device(self, device: DeviceId, label: str) -> Row:

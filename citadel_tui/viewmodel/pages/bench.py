@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.graph import graph
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import section, sentences
-from citadel_tui.viewmodel.spans import Line, Role, Span, cut, left, right
+from citadel_tui.viewmodel.spans import Line, Role, Span, cut, cut_middle, left, right
 from citadel_tui.words.bench import efficiency_text, ms_text, result_name, start_text, subject_name
 from engine.bench.compare import BenchComparison, Compared
 from engine.bench.measure import Progress, Schedule
@@ -276,4 +276,4 @@ def _names(subjects: Iterable[BenchSubject], paper: Paper) -> int:
 def _name(subject: BenchSubject, cells: int, glyphs: Glyphs) -> str:
     """Of what is too long the model is cut: its other series have the same name."""
     where = f" {subject.device} {glyphs.text(start_text(subject))}"
-    return cut(glyphs.text(subject.model), max(cells - len(where), 3), glyphs.ellipsis) + where
+    return cut_middle(glyphs.text(subject.model), max(cells - len(where), 3), glyphs.ellipsis) + where

@@ -11,7 +11,7 @@ from citadel_tui.viewmodel.glyphs import Glyphs
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.prose import fact, section, sentences
-from citadel_tui.viewmodel.spans import Line, Role, Span, left, right, width_of
+from citadel_tui.viewmodel.spans import Line, Role, Span, left, named, right, width_of
 from citadel_tui.words.plans import (
     BlockerWords,
     GainWords,
@@ -95,7 +95,7 @@ def step_lines(words: PlanWords, paper: Paper) -> tuple[Line, ...]:
 def _step(step: StepWords, names: int, where: int, paper: Paper) -> tuple[Line, ...]:
     facts: Line = (
         Span(left(f" {step.what}", _WHAT), _ROLES.get(step.what, "leaving")),
-        Span(left(paper.text(step.model), names, paper.glyphs.ellipsis), "strong"),
+        Span(named(paper.text(step.model), names, paper.glyphs.ellipsis), "strong"),
         Span(f" {left(_where(step.where, where - 1), where - 1)}{right(step.size, _SIZE)}"),
     )
     if width_of(facts) + len(step.how) + 2 <= paper.width:
@@ -122,7 +122,7 @@ def _gain(gain: GainWords, names: int, paper: Paper) -> tuple[Line, ...]:
         places = f"{place_text(gain.source, each)} {paper.glyphs.arrow} {place_text(gain.target, each)}"
     which: Line = (
         Span(
-            f" {left(paper.text(gain.model), min(names, max(paper.width - _PLACES - 3, 10)), paper.glyphs.ellipsis)}",
+            f" {named(paper.text(gain.model), min(names, max(paper.width - _PLACES - 3, 10)), paper.glyphs.ellipsis)}",
             "strong",
         ),
         Span(f"  {left(places, max(_PLACES, len(places)))}"),
@@ -149,7 +149,7 @@ def _device(device: str) -> str:
 
 
 def _blocker(blocker: BlockerWords, paper: Paper) -> Line:
-    name = left(paper.text(blocker.model), min(24, max(paper.width - 40, 10)), paper.glyphs.ellipsis)
+    name = named(paper.text(blocker.model), min(24, max(paper.width - 40, 10)), paper.glyphs.ellipsis)
     facts = f" {_device(blocker.device)}{right(blocker.size, _SIZE)}  "
     return (Span(f" {name}", "strong"), Span(facts), Span(blocker.why, "warn"))
 

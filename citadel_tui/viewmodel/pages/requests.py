@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.place_names import place_text
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, cut_middle, left, right
+from citadel_tui.viewmodel.spans import Line, Span, cut_middle, left, named, right
 from citadel_tui.words.figures import age_text
 from citadel_tui.words.requests import so_far_text, under_way_text, where_text
 from engine.core.insight.request_figures import RequestsUnderWay, RequestUnderWay
@@ -62,7 +62,7 @@ def _row(request: RequestUnderWay, columns: _Columns, scene: Scene, paper: Paper
     ellipsis = paper.glyphs.ellipsis
     mark = f" {paper.glyphs.synthetic}" if _is_synthetic(request, scene) else ""
     name = cut_middle(paper.text(request.model), columns.model - cell_len(mark), ellipsis)
-    who = left(cut_middle(paper.text(request.asker.text), columns.who, ellipsis), columns.who)
+    who = named(paper.text(request.asker.text), columns.who, ellipsis)
     where = left(place_text(where_text(request), columns.where, ellipsis), columns.where)
     facts = f"{where} {right(age_text(request.age_s), _AGE)}  {so_far_text(request)}"
     return (

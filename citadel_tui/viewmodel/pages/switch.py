@@ -82,13 +82,13 @@ def waterfall(phases: Phases, paper: Paper) -> tuple[Line, ...]:
     """Each phase that took time, its bar beginning where the one before it ended; all in the unit that tells them apart."""
     times = {name: getattr(phases, name) for name in phases.__struct_fields__}
     taken = {name: seconds for name, seconds in times.items() if seconds > 0}
-    room = max(paper.width - 20, 8)
+    room = max(paper.width - 21, 8)
     cells = share_cells([max(round(seconds * 1e6), 1) for seconds in taken.values()], room)
     told = milliseconds_text if sum(taken.values()) < 1 else seconds_text
     lines: list[Line] = []
     before = 0
     for (name, seconds), size in zip(taken.items(), cells, strict=True):
-        figures = Span(f" {left(name, 7)}{right(told(seconds), 8)}  ")
+        figures = Span(f" {left(name, 8)}{right(told(seconds), 8)}  ")
         lines.append((figures, Span(" " * before), Span(paper.glyphs.bar * size, "graph")))
         before += size
     return tuple(lines)

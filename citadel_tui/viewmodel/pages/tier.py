@@ -9,7 +9,7 @@ from citadel_tui.viewmodel.over_time import memory_lines
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.prose import fact, section
 from citadel_tui.viewmodel.scene import Scene
-from citadel_tui.viewmodel.spans import Line, Span, left, right
+from citadel_tui.viewmodel.spans import Line, Span, named, right
 from citadel_tui.words.figures import ago_text, range_text
 from engine.core.ledger import slab_in_use
 from engine.core.names import ModelName, is_cpu
@@ -21,6 +21,8 @@ from engine.core.state import Situation, Slab, State
 _LABEL: Final = 10
 _RANK: Final = 5
 _SIZE: Final = 7
+_USED: Final = 17
+"""Cells of how long ago, with a blank at the edge."""
 
 
 def tier_lines(scene: Scene, paper: Paper) -> tuple[Line, ...]:
@@ -56,12 +58,12 @@ def _leaving_order(situation: Situation) -> tuple[ModelName, ...]:
 
 
 def _rows(scene: Scene, state: State, slabs: list[Slab], paper: Paper) -> tuple[Line, ...]:
-    names = max((len(slab.model) for slab in slabs), default=0)
+    names = min(max((len(slab.model) for slab in slabs), default=0), max(paper.width - _RANK - _SIZE - _USED, 10))
     lines: list[Line] = []
     for rank, slab in enumerate(slabs, 1):
         head = (
             Span(right(f"{rank}. ", _RANK), "dim"),
-            Span(left(paper.text(slab.model), names), "strong"),
+            Span(named(paper.text(slab.model), names, paper.glyphs.ellipsis), "strong"),
             Span(right(str(mib(slab.size_bytes)), _SIZE)),
             Span(f"  used {ago_text(scene.now_s - slab.used_s)}", "dim"),
         )
