@@ -52,6 +52,22 @@ async def test_a_name_that_is_too_long_is_cut_in_its_middle() -> None:
         assert "nightly-reindexing.py" not in console.text
 
 
+async def test_who_asks_is_cut_only_where_no_other_column_has_cells_to_spare() -> None:
+    engine = await busy_engine()
+    asker = Asker(pid=122281, process="citadel", user="root")
+    engine.under_way = (RequestUnderWay(1, asker, "phi-3-mini", "generation", 220, 2.0, "cpu", 1.0, 17),)
+    async with open_console(engine) as console:
+        await console.press("i")
+        await console.sees("citadel 122281 (root)")
+
+
+async def test_the_titles_are_whole_where_nobody_asks() -> None:
+    async with open_console(await busy_engine()) as console:
+        await console.press("i")
+        await console.sees("no request is under way")
+        await console.sees("SO FAR")
+
+
 async def test_the_page_follows_what_comes_and_ends() -> None:
     engine = await asked()
     async with open_console(engine) as console:

@@ -19,6 +19,8 @@ _WHERE: Final = 7
 _WHERE_MOST: Final = 14
 _AGE: Final = 5
 _LEAST_NAME: Final = 8
+_SO_FAR: Final = "SO FAR"
+_MARK: Final = 2
 
 
 class _Columns(NamedTuple):
@@ -43,7 +45,7 @@ def request_lines(
     told = Span(f" {paper.text(why_old)}", "warn") if why_old else Span(f" {under_way_text(listed)}", "dim")
     columns = _columns(listed, paper.width)
     titles = f"{right('N', columns.number)} {left('WHO', columns.who)} {left('MODEL', columns.model)}"
-    titles += f" {left('WHERE', columns.where)} {right('AGE', _AGE)}  SO FAR"
+    titles += f" {left('WHERE', columns.where)} {right('AGE', _AGE)}  {_SO_FAR}"
     rows = {request.number: paper.filled(_row(request, columns, scene, paper)) for request in listed.requests}
     return (paper.filled((told,)), paper.filled((Span(titles, "head"),))), rows
 
@@ -51,11 +53,15 @@ def request_lines(
 def _columns(listed: RequestsUnderWay, width: int) -> _Columns:
     """A figure that grows moves nothing: a text's column has room for all of its tokens."""
     number = 2 + max((len(str(request.number)) for request in listed.requests), default=1)
-    so_far = max((len(so_far_text(replace(r, parts=r.work))) for r in listed.requests), default=0)
+    so_far = max(len(text) for text in (_SO_FAR, *(so_far_text(replace(r, parts=r.work)) for r in listed.requests)))
     longest = max((len(where_text(request)) for request in listed.requests), default=0)
     where = min(max(longest, _WHERE), _WHERE_MOST)
     room = max(width - number - where - _AGE - so_far - 6, 2 * _LEAST_NAME)
-    return _Columns(number, room - room // 2, room // 2, so_far, where)
+    # Half each; who asks gets what the models' names leave, where that says all of it.
+    models = max((len(request.model) + _MARK for request in listed.requests), default=room)
+    asking = max((cell_len(request.asker.text) for request in listed.requests), default=0)
+    model = min(room // 2, max(models, room - asking))
+    return _Columns(number, room - model, model, so_far, where)
 
 
 def _row(request: RequestUnderWay, columns: _Columns, scene: Scene, paper: Paper) -> Line:
