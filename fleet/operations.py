@@ -253,7 +253,8 @@ def _check_own(address: str) -> None:
     try:
         socket.create_server((address, 0)).close()
     except OSError as error:
-        raise FleetRefused(f"{address} is no address of this box ({os.strerror(error.errno or 0)}); give one of its own") from None
+        why = os.strerror(error.errno or 0)
+        raise FleetRefused(f"{address} is no address of this box ({why}); give one of its own") from None
 
 
 def _head(paths: Paths) -> Membership:

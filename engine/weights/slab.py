@@ -28,8 +28,8 @@ from engine.weights.layout import (
     is_sound,
 )
 from engine.weights.source_files import companions, hashing
-from engine.whole_file import only_files
 from engine.weights.workplace import clear, publish, workplace
+from engine.whole_file import only_files
 
 
 class Prepared(Struct, frozen=True):
