@@ -164,11 +164,12 @@ def _movement_within(plan: Plan, glyphs: Glyphs, room: int) -> Line:
 
 
 def movement_line(plan: Plan, glyphs: Glyphs, label: Label = str) -> Line:
-    """`model → device × victims`, or who left when nothing was loaded."""
+    """`model → device × victims`, `model → also device` for one more copy, or who left when nothing was loaded."""
     load = plan.load
     if load is None:
         return (Span(glyphs.text(done_text(plan, label))),)
-    target = Span(f"{label(load.model)} {glyphs.arrow} {load.device}")
+    also = "also " if load.stays else ""
+    target = Span(f"{label(load.model)} {glyphs.arrow} {also}{load.device}")
     victims = ", ".join(label(v.model) for v in plan.victims)
     return (target, Span(f" {glyphs.out} {victims}", "leaving")) if victims else (target,)
 

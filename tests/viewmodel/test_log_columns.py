@@ -7,6 +7,8 @@ from msgspec.structs import replace
 from citadel_tui.viewmodel.glyphs import UNICODE
 from citadel_tui.viewmodel.log import Log, log_lines
 from citadel_tui.viewmodel.paper import Paper
+from citadel_tui.words.records import record_text
+from engine.core.plans import LoadStep
 from engine.core.records import Record
 from tests.scripted_plans import START_S
 from tests.viewmodel.test_rows_and_figures import PLAN, switch, text_of
@@ -45,6 +47,14 @@ def test_a_line_that_was_seen_is_the_same_one_until_the_columns_change() -> None
     wider = log.lines((first, second, Record(3, LONG)), Paper(160, UNICODE))
     assert wider[1] != before
     assert wider == log_lines((first, second, Record(3, LONG)), Paper(160, UNICODE))
+
+
+def test_one_more_copy_is_told_from_a_move_as_citadel_log_does() -> None:
+    load = LoadStep("e5-small", "gpu1", 1, "ram", stays=("gpu0",))
+    copied = replace(SHORT, plan=replace(PLAN, steps=(load,)))
+    for width in (60, 100, 200):
+        assert "e5-small → also gpu1" in texts(Record(1, copied), width=width)[0]
+    assert "e5-small → also gpu1" in record_text(Record(1, copied), str)
 
 
 def test_another_engines_record_of_the_same_number_has_a_line_of_its_own() -> None:
