@@ -35,6 +35,8 @@ class Dialog(Modal[_T]):
         Binding("down,j", "scroll(1)", show=False),
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("home", "scroll(-100000)", show=False),
+        Binding("end", "scroll(100000)", show=False),
         Binding("y,ctrl+y", "copy", show=False, id="copy"),
         Binding("Y", "copy_command", show=False, id="command"),
     ]

@@ -9,6 +9,7 @@ from citadel_tui.actions import BY_ID
 from citadel_tui.screens.dashboard import Dashboard
 from citadel_tui.screens.pages import Help, Preview
 from citadel_tui.widgets.choices import ChoiceBar
+from citadel_tui.widgets.page import Page
 from tests.tui.busy_engines import busy_engine
 from tests.tui.consoles import Console, open_console
 from tests.tui.test_typing_ahead import Thoughtful, thoughtful_engine
@@ -78,3 +79,17 @@ async def test_a_page_that_is_asked_for_twice_is_opened_once() -> None:
         await console.until(lambda: isinstance(console.app.screen, Help))
         await console.press("escape")
         await console.until(lambda: console.app.screen is dashboard)
+
+
+async def test_home_and_end_lead_to_the_ends_of_a_long_page() -> None:
+    async with open_console(await busy_engine()) as console:
+        await console.press("question_mark")
+        await console.settles()
+        first = console.painted
+        await console.press("end")
+        await console.settles()
+        page = console.app.screen.query_one(".body", Page)
+        assert page.scroll_offset.y == page.max_scroll_y > 0
+        await console.press("home")
+        await console.settles()
+        assert console.painted == first
