@@ -315,6 +315,8 @@ def timeline_lines(
     head = rule_line("TIMELINE", (Span(told, "dim"),), note, paper)
     if moment.chronicle.since_s is None:
         return (head, paper.filled((Span(" nothing is known of the past yet", "dim"),)))
+    if not devices:
+        return (head, paper.filled((Span(" as far as is recorded, nothing was loaded on any device", "dim"),)))
     return (head, *(paper.filled(line) for lane in drawn for line in lane))
 
 

@@ -105,6 +105,14 @@ def test_nothing_is_shown_that_is_not_known() -> None:
     assert "nothing is known of the past yet" in "".join(span.text for span in lines[1])
 
 
+def test_an_engine_that_loaded_nothing_and_has_gone_leaves_a_sentence_and_not_an_empty_timeline() -> None:
+    night = Night()
+    night.started()
+    moment = Moment(night.chronicle, BEGAN_S + 60, BEGAN_S + 60)
+    lines = timeline_lines(moment, devices_of(night.chronicle, None), View(), Paper(80, UNICODE))
+    assert "nothing was loaded on any device" in "".join(span.text for span in lines[1])
+
+
 def test_what_lies_ahead_of_a_playback_is_not_shown() -> None:
     night = whole_night()
     rows = drawn(night, 430)
