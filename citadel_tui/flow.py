@@ -121,17 +121,19 @@ async def _submit(plan: Plan, wanted: Wanted, engine: CommandEngine, operator: O
     # other effects than those confirmed. This may happen more than once, and may end in nothing to do.
     if plan.joins:
         operator.say(StatusMessage("; ".join((f"{command_text(plan.command)}: waits", *plan.reasons))))
-    while plan.steps or plan.joins:
+    while True:
+        # Also a plan without steps: what was about to leave stays only once that was said.
         with operator.asking(command_text(plan.command)):
             answer = await engine.submit(Submission(uuid4().hex, plan.command, confirmed=plan.effects, now=wanted.now))
+        if isinstance(answer, Done) and not (plan.steps or plan.joins):
+            _nothing_to_do(plan.command, answer.plan.reasons, operator)
+            return None
         if not isinstance(answer, Changed):
             return await _report(plan.command, answer, operator)
         plan = answer.plan
         chosen = await operator.confirm(plan, wanted, changed=True) if plan.steps else wanted
         if chosen != wanted:
             return chosen
-    _nothing_to_do(plan.command, plan.reasons, operator)
-    return None
 
 
 def _nothing_to_do(command: Command, reasons: tuple[str, ...], operator: Operator) -> None:

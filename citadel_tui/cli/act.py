@@ -200,9 +200,7 @@ async def _act(arguments: VerbArguments) -> Exit:
             return teller.answered(Declined(planned))
         if planned.joins:
             tell("; ".join(planned.reasons))
-        elif not planned.steps:
-            return teller.answered(Done(planned))
-        elif not teller.is_agreed(planned):
+        elif planned.steps and not teller.is_agreed(planned):
             return Exit.NOT_CONFIRMED
         return await carried_out(engine, planned, teller, now=arguments.now)
 

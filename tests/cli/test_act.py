@@ -53,6 +53,14 @@ async def test_also_and_on_exclude_each_other(citadel: Citadel, engine: Scripted
     assert "not allowed with argument" in ran.err
 
 
+async def test_a_plan_without_steps_is_submitted_since_what_leaves_stays_only_then(
+    citadel: Citadel, engine: ScriptedEngine
+) -> None:
+    await citadel("load", "bge-base")
+    assert (await citadel("load", "bge-base")).status == 0
+    assert [submission.confirmed for submission in engine.submissions] == ["load bge-base on gpu0", ""]
+
+
 async def test_what_is_submitted_is_what_was_planned(citadel: Citadel, engine: ScriptedEngine) -> None:
     await citadel("load", "bge-base")
     assert [submission.confirmed for submission in engine.submissions] == ["load bge-base on gpu0"]

@@ -124,9 +124,10 @@ async def test_a_refusal_is_read() -> None:
     assert [r.reason for r in operator.refusals] == ["no room for bge-base on gpu0"]
 
 
-async def test_a_plan_without_steps_is_one_line() -> None:
-    operator = Answering()
-    await carry_out(Evict("bge-base"), ScriptedEngine(), operator)
+async def test_a_plan_without_steps_is_one_line_and_submitted_since_what_leaves_stays_only_then() -> None:
+    engine, operator = ScriptedEngine(), Answering()
+    await carry_out(Evict("bge-base"), engine, operator)
+    assert [submission.command for submission in engine.submissions] == [Evict("bge-base")]
     assert operator.messages == [StatusMessage("evict bge-base: nothing to do; nothing to do")]
 
 
