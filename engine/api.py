@@ -152,8 +152,7 @@ class Snapshot(Struct, frozen=True):
     mono_s: float = 0.0
     """`at_s` on the engine's steady clock, for ages."""
     boxes: dict[BoxName, BoxView] = {}
-    """The machines of a fleet, in the operator's order; empty where one engine speaks for itself. Its devices carry their box's
-    name (`core.names`)."""
+    """A fleet's machines, in the operator's order; none where one engine speaks for itself. Devices carry their box's name."""
 
 
 class Updated(Struct, frozen=True, tag="updated"):
@@ -190,6 +189,8 @@ class Failed(Struct, frozen=True, tag="failed"):
     reason: str
     holds: bool = False
     """Whether it was done all the same, and only is not on the disk, so that a restart would undo it."""
+    partly: bool = False
+    """Whether some boxes of a fleet did their part all the same; the reason says which."""
 
 
 class Cancelled(Struct, frozen=True, tag="cancelled"):

@@ -46,7 +46,8 @@ def merged_answer(command: Command, answers: Mapping[BoxName, Answer]) -> Answer
     reason = "; ".join(outcomes)
     if not done and all(isinstance(one, Cancelled) for one in said.values()):
         return Cancelled(reason)
-    return Failed(reason)
+    was_done = [isinstance(one, Done) or (isinstance(one, Failed) and one.holds) for one in said.values()]
+    return Failed(reason, holds=all(was_done), partly=any(was_done) and not all(was_done))
 
 
 def answer_of(entry: CommandEnd) -> Answer:

@@ -313,6 +313,8 @@ def ending_text(answer: Failed | Cancelled) -> str:
     match answer:
         case Failed(reason=reason, holds=True):
             return clean(f"done, but not for good: {reason}")
+        case Failed(reason=reason, partly=True):
+            return clean(f"done in part: {reason}")
         case Failed(reason=reason):
             return clean(f"failed, everything is as it was: {reason}")
         case Cancelled(reason=reason):

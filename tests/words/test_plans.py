@@ -174,6 +174,7 @@ def test_a_refusal_as_the_shell_prints_it() -> None:
 def test_what_is_done_but_not_kept_is_not_said_to_have_changed_nothing() -> None:
     assert ending_text(Failed("gpu0 ran out")) == "failed, everything is as it was: gpu0 ran out"
     assert ending_text(Failed("the disk is full", holds=True)) == "done, but not for good: the disk is full"
+    assert ending_text(Failed("a: done; b: gpu0 ran out", partly=True)) == "done in part: a: done; b: gpu0 ran out"
 
 
 def test_a_proposal_as_the_shell_prints_it() -> None:
