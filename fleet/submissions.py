@@ -209,7 +209,16 @@ class FleetSubmissions:
                 if isinstance(answer, BaseException):
                     raise answer
                 answers[name] = answer
-        return merged_answer(submission.command, answers)
+        answer = merged_answer(submission.command, answers)
+        if (
+            isinstance(answer, Changed) and len(sent.parts) > 1
+        ):  # the first part's plan has, and is not what was asked for
+            route = await self._find_route(submission.command, None)
+            if isinstance(route, Refusal):
+                return Declined(route)
+            plan = merged_plan(submission.command, await self.plans(route, now=submission.now))
+            return Declined(plan) if isinstance(plan, Refusal) else Changed(plan)
+        return answer
 
     async def _send(self, name: BoxName, sent: _Sent) -> Answer:
         """The answer of one box. Raises EngineUnreachable, saying what is known then."""

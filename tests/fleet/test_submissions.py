@@ -223,6 +223,28 @@ async def test_a_batch_of_which_a_part_fails_says_which_was_done() -> None:
         assert answer == Failed("box1: done; box2: out of memory", partly=True)
 
 
+async def test_a_load_that_has_changed_is_asked_about_as_a_whole() -> None:
+    lines = scripted_lines()
+    async with fleet_of(lines) as fleet:
+        await _do(fleet, Load(SMALL, "box1/gpu0"), SetPin(SMALL))
+        planned = await fleet.plan(Load(SMALL, "box2/gpu0"))
+        assert isinstance(planned, Plan)
+        box2 = engine_of(lines["box2"])
+        planning = box2.plan
+
+        async def overtaken(command: Command, *, now: bool = False) -> Plan | Refusal:
+            found = await planning(command, now=now)
+            await box2.submit(Submission("meanwhile", Load(LARGE, "gpu0"), "request"))
+            return found
+
+        box2.plan = overtaken  # type: ignore[method-assign]
+        changed = await fleet.submit(Submission("1", Load(SMALL, "box2/gpu0"), confirmed=planned.effects))
+        assert isinstance(changed, Changed)
+        assert changed.plan.command == Load(SMALL, "box2/gpu0")
+        assert f"evict {SMALL} from box1/gpu0" in changed.plan.effects
+        assert await _devices(fleet, SMALL) == ["box1/gpu0"]
+
+
 async def test_a_batch_that_has_changed_on_one_box_is_done_on_none() -> None:
     lines = scripted_lines()
     async with fleet_of(lines) as fleet:
