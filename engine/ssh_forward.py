@@ -8,6 +8,7 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -118,7 +119,7 @@ class _Forward:
         self._ssh = ssh = await _started(*_options(*_OPTIONS, *_FORWARDING), "-N", "-L", line, "--", self._host)
         try:
             async with asyncio.timeout(_LISTENS_WITHIN_S):
-                while not _is_there(self._near):
+                while not _listens(self._near):
                     if ssh.process.returncode is not None:
                         raise EngineUnreachable(f"ssh {self._host} ended: {await ssh.ended()}")
                     await asyncio.sleep(_LOOK_S)
@@ -166,8 +167,14 @@ def _clear(near: Path) -> None:
     near.unlink(missing_ok=True)
 
 
-def _is_there(near: Path) -> bool:
-    return near.exists()
+def _listens(near: Path) -> bool:
+    """Whether somebody does; the name is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        try:
+            tried.connect(str(near))
+        except OSError:
+            return False
+        return True
 
 
 def _checked(far: str, host: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,10 @@ async def _forward(near: str, far: str) -> None:
         await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
 
     os.umask(0o177)
-    server = await asyncio.start_unix_server(connected, near)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(near)
+    await asyncio.sleep(0.2)  # as where the machine is busy: the name is there, and nobody listens yet
+    server = await asyncio.start_unix_server(connected, sock=bound)
     async with server:
         await server.serve_forever()
 
