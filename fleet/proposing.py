@@ -42,7 +42,7 @@ def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Know
     refused = [on(box, one) for box, one in said.items() if isinstance(one, Refusal)]
     if not offers or (isinstance(wish, Undo) and refused):
         return refused[0] if refused else Refusal(Batch("", ()), "no box answers")
-    left = tuple(_left_to_take_back(next(iter(offers.values())).command, known))
+    left = tuple(_left(wish, next(iter(offers.values())).command, known))
     if isinstance(wish, Pack) or len(offers) == 1:
         best = min(offers.values(), key=lambda one: one.plan.predicted.p50_s)
         return replace(best, wish=wish, reasons=(*best.reasons, *left))
@@ -58,11 +58,17 @@ def proposed(wish: Wish, said: Mapping[BoxName, Proposal | Refusal], known: Know
     return Proposal(wish, batch, plan, gains, (*reasons, *left))
 
 
-def _left_to_take_back(batch: Batch, known: Known) -> Iterator[str]:
-    """The part in a change of boxes that can't be asked to take it back, in words."""
+def _left(wish: Wish, batch: Batch, known: Known) -> Iterator[str]:
+    """What stays as it is on boxes that can't be asked, in words."""
     for box, state in known.states.items():
-        if box not in known.ready and any(change.id == batch.undoes for change in state.changes):
-            yield f"what {box} did of it stays, since {box} does not answer; undo again when it is back"
+        match wish:
+            case Undo():
+                if box not in known.ready and any(change.id == batch.undoes for change in state.changes):
+                    yield f"what {box} did of it stays, since {box} does not answer; undo again when it is back"
+            case Rebalance() | Pack(device=None) if box not in known.ready:
+                yield f"{box} is left out: it does not answer"
+            case Rebalance() | Pack(device=None) if box in known.drained:
+                yield f"{box} is left out: it takes nothing new"
 
 
 def _offer(box: BoxName, made: Proposal, known: Known) -> Proposal:

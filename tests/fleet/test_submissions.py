@@ -16,6 +16,8 @@ from engine.core.proposals import Drain, Pack, Proposal, Rebalance, Undo
 from engine.core.records import Switch
 from fleet.core.view import Rule, Rules
 from fleet.engine import FleetEngine
+from fleet.proposing import proposed
+from fleet.routing import Known
 from tests.fleet.fleets import Line, engine_of, fleet_of, scripted_lines
 from tests.hand_clock import HandClock, settled
 from tests.scripted_engine import ScriptedEngine
@@ -525,6 +527,16 @@ async def test_what_each_box_proposes_is_one_batch() -> None:
         nothing = await fleet.propose(Undo())
         assert isinstance(nothing, Refusal)
         assert nothing.reason == "there is nothing to take back"
+
+
+async def test_a_box_that_is_left_out_of_a_proposal_is_named() -> None:
+    engine = ScriptedEngine()
+    states = dict.fromkeys(("box1", "box2", "box3"), (await engine.snapshot()).state)
+    said = {"box1": await engine.propose(Rebalance())}
+    known = Known(states, ready=["box1", "box2"], drained=["box2", "box3"])
+    made = proposed(Rebalance(), said, known)
+    assert isinstance(made, Proposal)
+    assert made.reasons[-2:] == ("box2 is left out: it takes nothing new", "box3 is left out: it does not answer")
 
 
 async def test_declined_is_said_in_the_fleets_names() -> None:
