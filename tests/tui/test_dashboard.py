@@ -54,7 +54,7 @@ async def test_tab_goes_to_the_log_where_enter_opens_the_waterfall() -> None:
         await console.until(lambda: console.app.screen.query_one(SwitchLog).has_focus)
         await console.press("end", "enter")
         await console.sees("Phases")
-        await console.sees("copy   150.0 ms  ████")
+        await console.sees("copy    150.0 ms  ████")
         await console.press("escape", "tab", "enter")
         await console.sees("98 MiB estimated: 87 MiB weights + 11 MiB workspace")
 
