@@ -61,18 +61,18 @@ class EngineLock:
                 is_first and self._paths.service == "engine" and answers(self._paths.socket)
             ):  # one of an earlier version
                 raise AlreadyRunning(f"an engine already listens at {self._paths.socket}; {_WAYS_ON}")
-            for path in _files(self._paths):
-                if path not in self._held or not _is_there(path, self._held[path]):
-                    self._take(path)
+            for path in self.lost:
+                self._take(path)
         except BaseException:
             if is_first:
                 self.release()
             raise
 
     @property
-    def is_whole(self) -> bool:
-        """Whether its files still have their names, by which others find that it is taken."""
-        return all(path in self._held and _is_there(path, self._held[path]) for path in _files(self._paths))
+    def lost(self) -> list[Path]:
+        """Its files that no longer have their names, by which others find that it is taken."""
+        files = _files(self._paths)
+        return [path for path in files if path not in self._held or not _is_there(path, self._held[path])]
 
     def release(self) -> None:
         for descriptor in self._held.values():
@@ -187,7 +187,7 @@ def _is_there(path: Path, descriptor: int) -> bool:
     """Whether the file that was opened still has this name."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # whoever can't find it there finds no lock, whatever is in the way
         return False
 
 

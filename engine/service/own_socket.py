@@ -61,7 +61,8 @@ class OwnSocket:
         trouble = ""
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._lock.is_whole and self._is_in_place:
+            lost = [*self._lock.lost, *([] if self._is_in_place else [self._path])]
+            if not lost:
                 continue
             try:
                 before, trouble = trouble, await self._make_anew()
@@ -70,9 +71,10 @@ class OwnSocket:
                 on_lost()
                 return
             if not trouble:
-                _log.warning("somebody emptied %s; what belongs there was made anew", self._path.parent)
+                _log.warning("somebody took away %s; made anew", " and ".join(map(str, lost)))
             elif not before:
-                _log.error("nobody can reach the engine: %s; it is tried again each second", trouble)
+                suffers = "the engine's lock is gone" if self._is_in_place else "nobody can reach the engine"
+                _log.error("%s: %s; it is tried again each second", suffers, trouble)
 
     async def _make_anew(self) -> str:
         """Why that can't be done now; else empty. Raises AlreadyRunning when another engine has the lock."""

@@ -82,6 +82,32 @@ async def test_all_folders_may_go_at_once(home: Paths) -> None:
             pass
 
 
+async def test_the_log_names_what_was_taken_away_and_nothing_else(
+    home: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(ScriptedEngine(), home):
+        shutil.rmtree(home.state)
+        await until(lambda: "made anew" in caplog.text)
+        assert (home.state / "engine.lock").exists()
+    assert f"somebody took away {home.state / 'engine.lock'}; made anew" in caplog.text
+
+
+async def test_an_engine_whose_state_cannot_be_entered_for_a_while_looks_after_its_socket_all_the_same(
+    home: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(ScriptedEngine(), home):
+        shutil.rmtree(home.state)
+        home.state.symlink_to(home.state)
+        await until(lambda: "again each second" in caplog.text)
+        assert (await (await until_it_answers(home)).hello()).pid
+        home.state.unlink()
+        await until(lambda: "made anew" in caplog.text)
+        shutil.rmtree(home.run)
+        assert (await (await until_it_answers(home)).hello()).pid
+    assert "the engine's lock is gone: " in caplog.text
+    assert "nobody can reach" not in caplog.text
+
+
 async def test_an_engine_whose_place_another_has_taken_ends_in_order(home: Paths) -> None:
     engine = ScriptedEngine()
     lock, other = EngineLock(home), EngineLock(home)
