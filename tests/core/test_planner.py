@@ -227,6 +227,17 @@ def test_a_move_makes_room_at_its_target_first() -> None:
     assert found.has_side_effects
 
 
+def test_a_move_of_what_is_nowhere_or_about_to_leave_says_which() -> None:
+    state = box({"a": 10})
+    for before, reason in (
+        (state, "a is not on any device"),
+        (with_resident(state, "a", "gpu0", stage="draining"), "a is leaving gpu0"),
+    ):
+        found = plan(before, Move("a", "gpu1"), Policy(), NOW_S)
+        assert isinstance(found, Refusal)
+        assert (found.reason, found.advice) == (reason, ("load it on gpu1 instead",))
+
+
 def test_a_pin_to_a_device_follows_a_move() -> None:
     state = with_pin(with_resident(box({"a": 10}), "a", "gpu0"), "a", "gpu0")
 

@@ -255,7 +255,9 @@ class _Planner:
     def move(self, model: ModelName, device: DeviceId) -> Plan | Refusal:
         here = self._staying(model, device)
         if here is None:
-            return self._refuse(f"{model} is not on any device", advice=(f"load it on {device} instead",))
+            going = " and ".join(r.device for r in self._state.of(model))
+            where = f"leaving {going}" if going else "not on any device"
+            return self._refuse(f"{model} is {where}", advice=(f"load it on {device} instead",))
         if here.stage != "ready":
             return joining(self._command, self._state)
         if here.device == device:
