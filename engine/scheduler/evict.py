@@ -68,7 +68,7 @@ def _drained(board: Board, job: Job, steps: Sequence[EvictStep]) -> Flow:
             job.stop_if_withdrawn()
             for step in leased:
                 if (resident := board.state.find(step.model, step.device)) and resident.stage == "ready":
-                    raise Withdrawn(f"a request for {step.model} came while it was leaving; it stays on {step.device}")
+                    raise Withdrawn(f"{step.model} was wanted again while it was leaving; it stays on {step.device}")
     except (Broken, Withdrawn):
         for step in steps:
             resident = board.state.find(step.model, step.device)

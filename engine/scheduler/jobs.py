@@ -153,7 +153,7 @@ class Overtaken(Exception):
 
 
 class Withdrawn(Exception):
-    """The command was taken back, or overtaken by a request."""
+    """The command was taken back, or overtaken by whoever wants the model to stay."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -108,6 +108,17 @@ def test_a_request_rescues_a_model_that_is_on_its_way_out() -> None:
     assert "it stays on gpu0" in answer.reason
 
 
+def test_an_eviction_that_a_command_takes_back_speaks_of_no_request() -> None:
+    world = World(with_resident(box({"a": 60}), "a", "gpu0"))
+    world.ask("a")
+    evicts = world.submit(Evict("a"))
+
+    world.submit(Load("a"))
+
+    assert world.where() == {"a": "gpu0 ready"}
+    assert world.answers[evicts] == Cancelled("a was wanted again while it was leaving; it stays on gpu0")
+
+
 def test_an_eviction_whose_leases_never_end_gives_up_and_evicts_nothing() -> None:
     world = World(with_resident(box({"a": 60}), "a", "gpu0"), patience=Patience(drain_s=60))
     world.ask("a")
