@@ -195,6 +195,26 @@ def set_keep_alive(state: State, model: ModelName, seconds: float | None) -> Sta
     return replace(state, models={**state.models, model: replace(state.models[model], keep_alive_s=kept_s)})
 
 
+def set_clock_back(state: State, seconds: float) -> State:
+    """The same times by a clock that was set back: what was so long ago is so long ago."""
+    residents = tuple(
+        replace(
+            r,
+            since_s=r.since_s - seconds,
+            idle_since_s=None if r.idle_since_s is None else r.idle_since_s - seconds,
+        )
+        for r in state.residents
+    )
+    models = {
+        name: known
+        if (last_s := known.demand.last_s) is None
+        else replace(known, demand=replace(known.demand, last_s=last_s - seconds))
+        for name, known in state.models.items()
+    }
+    slabs = tuple(replace(slab, used_s=slab.used_s - seconds) for slab in state.ram.slabs)
+    return replace(state, residents=residents, models=models, ram=replace(state.ram, slabs=slabs))
+
+
 def put_slab(state: State, slab: Slab) -> State:
     """Add a slab to the RAM tier, or replace what is known of it."""
     others = tuple(s for s in state.ram.slabs if s.model != slab.model)

@@ -77,7 +77,8 @@ class Recorder:
             entry = record.entry
             if isinstance(entry, Switch) and entry.plan.victims and entry.outcome == "done":
                 self._evicted_at_s = entry.at_s + entry.total_s
-        return self._clock.now() - self._evicted_at_s < PRESSURE_S
+        # Far from now, whichever way, where the clock was set since.
+        return abs(self._clock.now() - self._evicted_at_s) < PRESSURE_S
 
 
 def _facts(hello: Hello, interval_s: float, first: Snapshot) -> EngineFacts:

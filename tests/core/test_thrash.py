@@ -73,6 +73,10 @@ def test_a_few_turns_or_turns_long_ago_are_none() -> None:
     assert alarms(displaced("ab ba ab ba"), NOW_S + 121) == []
 
 
+def test_turns_before_the_clock_was_set_back_do_not_count_until_it_is_that_late_again() -> None:
+    assert not alarms(displaced("ab ba ab ba ab ba"), NOW_S - 3600)
+
+
 def test_what_a_person_asks_for_is_no_thrash() -> None:
     assert displacements(switch("operator")) == []
     assert displacements(switch("request")) == [Displacement("gpu0", "a", "b", NOW_S)]

@@ -133,6 +133,15 @@ async def test_while_models_make_room_for_others_every_reading_is_written(tmp_pa
     assert set(steps_s[61:]) == {30}
 
 
+async def test_an_eviction_before_the_clock_was_set_back_presses_nobody_until_it_is_that_late_again(
+    tmp_path: Path,
+) -> None:
+    books = Books(tmp_path)
+    books.history.add(eviction(NOW_S + 3600))
+    await books.kept(90.0)
+    assert [round(later.at_s - earlier.at_s) for earlier, later in pairwise(books.samples)] == [30, 30, 30]
+
+
 async def test_an_eviction_in_a_quiet_time_ends_it_at_once(tmp_path: Path) -> None:
     books = Books(tmp_path)
     books.clock.passed_s = 10.0

@@ -70,6 +70,8 @@ class World:
     def __init__(self, state: State, policy: Policy | None = None, patience: Patience | None = None) -> None:
         self.scheduler = Scheduler(state, policy or Policy(), patience or Patience())
         self.now_s = 0.0
+        self.set_back_s = 0.0
+        """By so much the wall clock was set back, of which the steady one knows nothing."""
         self.waiting: list[Effect] = []
         """Effects that were asked for and not performed yet."""
         self.answers: dict[str, Answer] = {}
@@ -102,7 +104,7 @@ class World:
     # ── what reaches the scheduler ───────────────────────────────────────────────────────────────
 
     def send(self, message: Message) -> None:
-        for effect in self.scheduler.handle(message, Instant(NOW_S + self.now_s, self.now_s)):
+        for effect in self.scheduler.handle(message, Instant(NOW_S + self.now_s - self.set_back_s, self.now_s)):
             match effect:
                 case AnswerCommand(submission_id, answer):
                     assert submission_id not in self.answers, f"{submission_id} was answered twice"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.core.commands import SetPin
+from engine.api import Done
+from engine.core.commands import Load, SetPin
 from engine.core.devices import Reading
 from engine.core.policy import Policy
 from engine.core.records import Notice
@@ -51,6 +52,31 @@ def test_a_model_leaves_once_it_has_been_idle_for_as_long_as_it_may_be_and_then_
     assert world.state.ram.find("a") is None, "after as long again"
     pass_seconds(world, 10)
     assert world.state.ram.find("a") is None, "it is not read ahead again"
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_longer() -> None:
+    world = idle_world()
+    world.send(KeepAlive("a", 60))
+    pass_seconds(world, 30)
+    world.set_back_s = 3600.0
+    pass_seconds(world, 28)
+    assert world.where() == {"a": "gpu0 ready"}
+    pass_seconds(world, 3)
+    assert world.where() == {}
+    pass_seconds(world, 120)
+    assert world.state.ram.find("a") is None
+
+
+def test_a_clock_that_is_set_back_makes_no_victim_too_young() -> None:
+    world = World(with_slab(box({"a": 60, "b": 60}, {"gpu0": 100}), "b"))
+    world.submit(Load("a"))
+    world.settle()
+    pass_seconds(world, 30)
+    world.set_back_s = 3600.0
+    name = world.submit(Load("b", "gpu0"))
+    world.settle()
+    assert isinstance(world.answers[name], Done)
+    assert world.where() == {"b": "gpu0 ready"}
 
 
 def test_more_than_a_century_is_for_ever() -> None:

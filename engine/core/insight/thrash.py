@@ -72,8 +72,8 @@ def displacements(switch: Switch) -> list[Displacement]:
 
 
 def recent(seen: Iterable[Displacement], now_s: float) -> list[Displacement]:
-    """Those of the last two minutes."""
-    return [one for one in seen if now_s - one.at_s <= WINDOW_S]
+    """Those of the last two minutes, and none of before the clock was set back."""
+    return [one for one in seen if 0 <= now_s - one.at_s <= WINDOW_S]
 
 
 def find_thrash(state: State, seen: Sequence[Displacement], now_s: float) -> tuple[Alarm, ...]:
