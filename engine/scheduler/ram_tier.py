@@ -44,6 +44,8 @@ class Slabs:
         board = self._board
         match report:
             case SlabAdvanced(model, done):
+                if (slab := board.state.ram.find(model)) is not None and slab.stage == "reading":
+                    self._is_prepared_anew(model)
                 for resident in board.state.of(model):
                     board.apply(ledger.advance, model, resident.device, done)
             case SlabOpened(model, _, size_bytes):
@@ -98,6 +100,12 @@ class Slabs:
             if slab is not None and slab.stage == "kept":
                 board.apply(ledger.drop_slab, model)
                 board.emit(DropSlab(model))
+
+    def _is_prepared_anew(self, model: ModelName) -> None:
+        """What goes on before a slab is open is its preparing: what was prepared has gone, or its checkpoint is another one."""
+        known = self._board.state.models[model]
+        if known.prepared:
+            self._board.know_model(replace(known, prepared=False))
 
     def _read(self, report: SlabRead) -> None:
         self._readahead.ended(report.model)

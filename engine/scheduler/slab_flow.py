@@ -58,8 +58,10 @@ def read_if_needed(board: Board, job: Job, model: ModelName, leaving: Collection
         return
     if is_writing_back(board, model):
         return
-    if job.tier is None:  # once its preparing has ended, the model counts as prepared
-        job.tier = "disk" if board.state.models[model].prepared else "source"
+    if not board.state.models[model].prepared:
+        job.tier = "source"
+    elif job.tier is None:  # once its preparing has ended, the model counts as prepared
+        job.tier = "disk"
     if board.state.ram.find(model) is None and not _disk_is_busy(board):
         begin_reading(board, model, leaving=leaving)
 

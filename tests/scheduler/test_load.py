@@ -55,6 +55,23 @@ def test_time_counts_as_reading_until_all_is_read_and_only_the_rest_as_copying()
     assert phases.total_s == pytest.approx(answer.switch.total_s)
 
 
+def test_what_turns_out_to_have_gone_and_is_prepared_anew_counts_as_prepared_and_not_as_read() -> None:
+    world = World(box({"a": 40}))
+    world.submit(Load("a"))
+    world.now_s = 0.5
+    world.send(SlabAdvanced("a", 0.1))
+    world.now_s = 4.5
+    world.open_slab("a")
+    world.now_s = 5.0
+    world.settle()
+
+    answer = world.answers["s1"]
+    assert isinstance(answer, Done)
+    assert answer.switch is not None
+    assert answer.switch.tier == "source"
+    assert answer.switch.phases.prepare == pytest.approx(4.0)
+
+
 def test_a_copy_behind_a_reading_teaches_nothing_of_how_fast_the_device_is() -> None:
     world = reading()
     world.settle()
