@@ -223,5 +223,6 @@ class Executor:
                 self.workers.kill(device)
         else:
             # Nobody can tell what it still holds. Its death can: then all of it is free.
-            _log.error("%s did not release %s: %s; its worker is replaced", device, model, reply)
+            why = reply.message if isinstance(reply, Failure) else reply
+            _log.error("%s did not release %s: %s; its worker is replaced", device, model, why)
             self.workers.kill(device)

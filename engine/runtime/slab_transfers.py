@@ -32,7 +32,7 @@ from engine.weights.integrity import disown
 from engine.weights.layout import SLAB_FILE
 from engine.weights.shared_memory import Region
 from engine.worker.client import WorkerDied
-from engine.worker.protocol import Reply, Request, SlabGrew, SlabStopped, WorkerNews, WriteBack, WrittenBack
+from engine.worker.protocol import Failure, Reply, Request, SlabGrew, SlabStopped, WorkerNews, WriteBack, WrittenBack
 
 Tell: TypeAlias = Callable[[DeviceId, WorkerNews], None]
 AskWorker: TypeAlias = Callable[[DeviceId, Callable[[int], Request]], Awaitable[Reply]]
@@ -238,7 +238,7 @@ class SlabWriteBacks:
                 self._store.keep(effect.model, region)
                 self._post(SlabWrittenBack(effect.model, effect.device, region.length, reply.copy_s))
                 return
-            failure_text = str(reply)
+            failure_text = reply.message if isinstance(reply, Failure) else str(reply)
         self._failed(effect, failure_text)
         await self._give_up(region)
 

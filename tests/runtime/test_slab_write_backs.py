@@ -54,13 +54,17 @@ async def test_a_slab_can_be_read_once_all_of_it_is_back() -> None:
 @pytest.mark.parametrize(
     "answer", [Failure(7, "bad checkpoint", "the model was prepared anew"), WorkerDied("killed by SIGKILL")], ids=str
 )
-async def test_a_copy_that_fails_gives_its_region_up(answer: Reply | WorkerDied) -> None:
+async def test_a_copy_that_fails_gives_its_region_up(
+    answer: Reply | WorkerDied, caplog: pytest.LogCaptureFixture
+) -> None:
     executor = StandIn(answer)
     await executor.write_backs.write_back(EFFECT)
 
     assert executor.told == [SlabNotWrittenBack("a")]
     assert executor.given_up == [REGION]
     assert not executor.store.held
+    why = answer.message if isinstance(answer, Failure) else "its worker killed by SIGKILL"
+    assert f"a was not written back from gpu0: {why}" in caplog.text
 
 
 async def test_a_full_arena_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
