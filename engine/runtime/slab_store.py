@@ -239,6 +239,7 @@ class SlabStore:
         try:
             return open_prepared(folder), "disk"
         except BadCheckpoint:
+            on_progress(0.0)
             await self._prepare(model, folder, fetch, on_progress)
             return open_prepared(folder), "source"
 

@@ -46,6 +46,16 @@ class IgnoredReports(FetchReports):
     def grew(self, read_bytes: int) -> None: ...
 
 
+class NotedPreparing(IgnoredReports):
+    """Hears how much has been prepared."""
+
+    def __init__(self) -> None:
+        self.shares: list[float] = []
+
+    def prepared(self, done: float) -> None:
+        self.shares.append(done)
+
+
 class PreparedMeanwhile(IgnoredReports):
     """The model is prepared anew as soon as its slab has been opened."""
 
@@ -97,6 +107,18 @@ async def test_a_model_is_not_prepared_where_the_host_has_too_little_memory_for_
     with pytest.raises(WeightsError, match=said):
         await store.fetch("m", IgnoredReports())
     assert spawner.workers == {}
+    store.close()
+
+
+async def test_that_a_model_is_prepared_is_told_as_it_begins(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    spec = ModelSpec("m", (f"path:{checkpoint}",), "embedding")
+    source = resolve(spec, tmp_path)
+    store = SlabStore({"m": spec}, {"m": source}, tmp_path, Arena(1 << 20), ScriptedSpawner(), SystemClock(), 15.0)
+    reports = NotedPreparing()
+    with pytest.raises(PassingFailure, match="the script prepares nothing"):
+        await store.fetch("m", reports)
+    assert reports.shares == [0.0]
     store.close()
 
 
