@@ -24,7 +24,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from msgspec import Struct
 
 from engine.core.pulling import NotPulled, PullAdvanced, PullBegun, PullCut, Pulled, PullNews, PullOrder
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.told_process import told
 from engine.weights.errors import BadCheckpoint
 from engine.weights.hub_cache import DEFAULT_REVISION, cache_folder
@@ -99,7 +99,7 @@ class _Fetching:
         if (need_bytes := total_bytes - there_bytes) > free_bytes:
             raise PullRefused(
                 f"{self._repository} needs {format_size(need_bytes)} more, and the disk of {cache_folder()} has"
-                f" {format_size(free_bytes)} left; free some, or name another folder with HF_HOME"
+                f" {format_room(free_bytes)} left; free some, or name another folder with HF_HOME"
             )
         self._done_bytes, self._is_begun = 0, True
         self._say(PullBegun(len(files), total_bytes, there_bytes))

@@ -17,7 +17,7 @@ from citadel_tui.text import clean
 from citadel_tui.words.figures import moment_text
 from engine.api import EngineError
 from engine.core.serialization import to_json
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room
 from engine.doctor.gpus import CardRates, CardReport, GpusReport, VirtualReport
 from engine.doctor.machine import PcieLink
 
@@ -107,7 +107,7 @@ def _told_of(gpu: DeviceStatus) -> str:
         "health": gpu.health + (f": {clean(gpu.reason)}" if gpu.reason else ""),
         "uuid": clean(gpu.uuid or ""),
         "PCI bus": clean(gpu.bus_id or ""),
-        "memory": format_size(gpu.total_bytes),
+        "memory": format_room(gpu.total_bytes),
         "driver": clean(gpu.driver),
         "copying": "" if copies is None else f"{_gbps(copies)} to it, the fastest that a load has seen",
     }
@@ -134,7 +134,7 @@ def gpus_text(report: GpusReport) -> str:
 
 
 def _card(card: CardReport) -> str:
-    total = "unknown" if card.total_bytes is None else format_size(card.total_bytes)
+    total = "unknown" if card.total_bytes is None else format_room(card.total_bytes)
     lines = {
         "health": _health(card),
         "uuid": clean(card.uuid),
@@ -181,4 +181,4 @@ def _gbps(bytes_per_s: float) -> str:
 
 def _virtual(gpu: VirtualReport) -> str:
     where = "host RAM" if gpu.backing == "ram" else gpu.backing
-    return f"{gpu.device}  virtual GPU: {format_size(gpu.total_bytes)} of {where}"
+    return f"{gpu.device}  virtual GPU: {format_room(gpu.total_bytes)} of {where}"

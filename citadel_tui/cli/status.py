@@ -31,7 +31,16 @@ from citadel_tui.cli.values import seconds
 from citadel_tui.text import clean
 from citadel_tui.words.alerts import KEPT_RECORDS, Alert, alert_text, silence_text
 from citadel_tui.words.boxes import UNHEARD, banners_of, fleet_text, standing_words
-from citadel_tui.words.figures import age_text, ago_text, idle_text, mib_text, moment_text, percent, percent_text
+from citadel_tui.words.figures import (
+    age_text,
+    ago_text,
+    idle_text,
+    mib_text,
+    moment_text,
+    percent,
+    percent_text,
+    room_text,
+)
 from citadel_tui.words.health import quiet_text
 from citadel_tui.words.labels import model_label
 from citadel_tui.words.requests import OF_THE_TIMES, latency_text, rate_text
@@ -43,7 +52,7 @@ from engine.core.devices import STALE_S, Neighbour
 from engine.core.insight.request_figures import RequestFigures
 from engine.core.names import within_box
 from engine.core.serialization import to_json
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.tasks import unit_of_work
 
 _REDRAW: Final = "\x1b[H\x1b[J"
@@ -162,9 +171,9 @@ _COLUMNS: Final = (
     _size("LEAKED", 10, lambda d: d.leaked_bytes),
     _size("EXTERNAL", 7, lambda d: d.external_bytes),
     _figure("USED", 11, lambda d: mib_text(d.used_bytes)),
-    _figure("BUDGET", 12, lambda d: mib_text(d.budget_bytes)),
+    _figure("BUDGET", 12, lambda d: room_text(d.budget_bytes)),
     _BAR,
-    _figure("TOTAL MiB", 6, lambda d: mib_text(d.total_bytes)),
+    _figure("TOTAL MiB", 6, lambda d: room_text(d.total_bytes)),
     _figure("OF BUDGET", 9, lambda d: percent_text(d.models_bytes + d.leaked_bytes, d.budget_bytes) or "-"),
     _figure("OF TOTAL", 4, lambda d: "-" if d.used_bytes is None else percent_text(d.used_bytes, d.total_bytes)),
     _DeviceColumn(
@@ -273,7 +282,7 @@ def _head(shown: StatusReport) -> str:
     if on_defaults := defaults_text(engine.config):
         lines.append(on_defaults)
     kept = f"{len(ram.kept)} of {ram.max_models} models kept"
-    lines.append(f"RAM tier: {format_size(ram.used_bytes)} of a budget of {format_size(ram.budget_bytes)}, {kept}")
+    lines.append(f"RAM tier: {format_size(ram.used_bytes)} of a budget of {format_room(ram.budget_bytes)}, {kept}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from citadel_tui.widgets.rows import RowList
 from engine.api import Snapshot
 from engine.core.commands import Command, Load, Move, singles_of
 from engine.core.names import DeviceId
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room
 
 _T = TypeVar("_T")
 
@@ -90,5 +90,5 @@ def _line(choice: WayChosen, snapshot: Snapshot, width: int) -> Line:
 def _room(device: DeviceId, width: int, snapshot: Snapshot, label: str = "") -> Line:
     parts = occupancy(snapshot, device)
     free = max(parts.budget_bytes - parts.charged_bytes, 0)
-    room = f"{format_size(free)} free of a budget of {format_size(parts.budget_bytes)}"
+    room = f"{format_room(free)} free of a budget of {format_room(parts.budget_bytes)}"
     return (Span("  "), Span(left(label or device, width)), Span(room, "dim"))

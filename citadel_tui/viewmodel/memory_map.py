@@ -53,7 +53,7 @@ class Occupancy(Struct, frozen=True):
 
 
 class Sum(NamedTuple):
-    """An occupancy in whole MiB, rounded so that charged + context + external - unused is used."""
+    """An occupancy in whole MiB, each as it is shown elsewhere: charged + context + external - unused is used."""
 
     charged: int
     context: int
@@ -63,12 +63,10 @@ class Sum(NamedTuple):
 
 
 def sum_of(parts: Occupancy) -> Sum:
-    """Each figure is what it adds to the rounded sum of those before it."""
-    charged = mib(parts.charged_bytes)
-    with_context = mib(parts.charged_bytes + parts.context_bytes)
-    taken = mib(parts.charged_bytes + parts.context_bytes + parts.external_bytes)
+    """What is unused, which is shown nowhere else, takes what rounding the others up leaves."""
+    charged, context, external = mib(parts.charged_bytes), mib(parts.context_bytes), mib(parts.external_bytes)
     used = mib(parts.used_bytes)
-    return Sum(charged, with_context - charged, taken - with_context, taken - used, used)
+    return Sum(charged, context, external, charged + context + external - used, used)
 
 
 def occupancy(snapshot: Snapshot, device: DeviceId) -> Occupancy:

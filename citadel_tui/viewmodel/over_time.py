@@ -19,7 +19,7 @@ from citadel_tui.words.figures import seconds_text
 from engine.api import Snapshot
 from engine.core.names import DeviceId
 from engine.core.records import SWITCH_TARGET_S
-from engine.core.sizes import mib
+from engine.core.sizes import mib, room_mib
 
 _BLOCK: Final = 38
 """Least cells of a graph."""
@@ -91,7 +91,7 @@ def _memory(scene: Scene, snapshot: Snapshot, name: DeviceId) -> _Block:
     total = known.spec.total_bytes if known else snapshot.state.ram.budget_bytes
     most = max((value for value in track if value is not None), default=None)
     whole = "total" if known else "budget"
-    note = "nothing known yet" if most is None else f"up to {mib(most)} of {mib(total)} MiB {whole}"
+    note = "nothing known yet" if most is None else f"up to {mib(most)} of {room_mib(total)} MiB {whole}"
     return _Block("RAM tier" if name == TIER else name, note, track, total)
 
 

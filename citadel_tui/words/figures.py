@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from engine.core.sizes import mib
+from engine.core.sizes import mib, room_mib
 from engine.core.state import Resident, State, leaves_at_s
 from engine.core.tasks import TextTokens
 
@@ -120,8 +120,13 @@ def share_text(share: float) -> str:
 
 
 def mib_text(size_bytes: int | None) -> str:
-    """Whole MiB, or a dash where it is not known."""
+    """Whole MiB of what is taken, or a dash where it is not known."""
     return "-" if size_bytes is None else str(mib(size_bytes))
+
+
+def room_text(room_bytes: int) -> str:
+    """Whole MiB of a total or a budget."""
+    return str(room_mib(room_bytes))
 
 
 def percent(share: float | None) -> str:

@@ -51,8 +51,14 @@ def _whole(text: str, size_bytes: float) -> int:
 
 
 def mib(size_bytes: int) -> int:
-    """Whole mebibytes, rounded up, so that a size shown never understates what is taken."""
+    """Whole mebibytes of what is taken or needed, rounded up, so that a size shown never understates it."""
     return -(-size_bytes // MIB)
+
+
+def room_mib(room_bytes: int) -> int:
+    """Whole mebibytes of what may be taken - a total, a budget, what is free -, rounded down, so that no room is promised that
+    is not there."""
+    return room_bytes // MIB
 
 
 def mib_range(least_bytes: int, most_bytes: int) -> str:
@@ -61,15 +67,15 @@ def mib_range(least_bytes: int, most_bytes: int) -> str:
     return f"{most} MiB" if least == most else f"{least}–{most} MiB"
 
 
-def format_room(free_bytes: int) -> str:
-    """Room for a sentence: as a size, but never more than there is, so that no refusal says that as much is free as is needed."""
-    return format_size(free_bytes // MIB * MIB) if free_bytes < GIB else f"{int(10 * free_bytes / GIB) / 10:.1f} GiB"
-
-
 def format_size(size_bytes: int) -> str:
-    """A size for a sentence: "438 MiB", "5.6 GiB"."""
-    if size_bytes >= 10 * GIB:
-        return f"{size_bytes / GIB:.0f} GiB"
-    if size_bytes >= GIB:
-        return f"{size_bytes / GIB:.1f} GiB"
-    return f"{mib(size_bytes)} MiB"
+    """A size for a sentence, rounded up as `mib` does: "438 MiB", "5.6 GiB", "24 GiB"."""
+    return f"{mib(size_bytes)} MiB" if size_bytes < GIB else _gib(-(-10 * size_bytes // GIB))
+
+
+def format_room(room_bytes: int) -> str:
+    """Room for a sentence, rounded down as `room_mib` does: no refusal says that as much is free as is needed."""
+    return f"{room_mib(room_bytes)} MiB" if room_bytes < GIB else _gib(10 * room_bytes // GIB)
+
+
+def _gib(tenths: int) -> str:
+    return f"{tenths // 10} GiB" if tenths >= 100 and tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10} GiB"

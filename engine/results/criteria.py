@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.bench.statistics import spread
 from engine.core.insight.fullest import Fullest
 from engine.core.records import SWITCH_TARGET_S
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room
 from engine.results.figures import could_have_filled, fallbacks, is_prepared, monitoring, pressure, to_gpus
 from engine.results.recorded import ReportRecords
 
@@ -62,7 +62,7 @@ def _why_not_fuller(best: Fullest | None) -> str:
     found = f"; what was asked for could have filled {100 * best.share:.1f} % at best"
     if best.share > FILLED_TARGET:
         return f"{found}, so it is the policy that left room empty"
-    fills = f"a model of up to {format_size(best.room_bytes)} beside it would fill more"
+    fills = f"a model of up to {format_room(best.room_bytes)} beside it would fill more"
     return (
         f"{found}, so the sizes allow no more: with {best.model} no more than {100 * best.model_share:.1f} %; {fills}"
     )

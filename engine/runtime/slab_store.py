@@ -18,7 +18,7 @@ from engine.clock import Clock
 from engine.core.models import ModelSpec
 from engine.core.names import ModelName
 from engine.core.plans import Tier
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.devices.host import HostMemory, read_host_memory
 from engine.runtime.heartbeat import listening
 from engine.runtime.ports import WorkerHandle, WorkerSpawner
@@ -145,7 +145,7 @@ class SlabStore:
         """A region for a slab of the model, the caller's to keep or to give up. Raises PassingFailure where none is free."""
         region = self._arena.allocate(length)
         if region is None:
-            room = format_size(self._arena.free_bytes)
+            room = format_room(self._arena.free_bytes)
             raise PassingFailure(f"the RAM tier has no room in one piece for {model}; {room} are free in all")
         return region
 
@@ -269,7 +269,11 @@ class SlabStore:
         """Raises WeightsError where the host has too little for preparing the model: better said than ended by the kernel."""
         needs_bytes, host = preparing_bytes(self._specs[model], self._sources[model]), self._read_host()
         if needs_bytes > host.available_bytes:
-            needs, left, all_there_is = map(format_size, (needs_bytes, host.available_bytes, host.total_bytes))
+            needs, left, all_there_is = (
+                format_size(needs_bytes),
+                format_room(host.available_bytes),
+                format_room(host.total_bytes),
+            )
             raise WeightsError(
                 f"{model} is not prepared: that takes about {needs} of memory for a while, and {left} are left of {all_there_is},"
                 f" {host.all_of_it}; take other models off, end other programs, or allow it more"

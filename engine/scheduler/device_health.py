@@ -14,7 +14,7 @@ from engine.core.commands import Load
 from engine.core.devices import DRIVER, Health, Reading, condition, worker_of
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Notice
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.state import DeviceState, Resident
 from engine.scheduler.board import Board
 from engine.scheduler.effects import KillWorker, StartWorker, Write
@@ -306,9 +306,9 @@ class DeviceHealth:
         if abs(total_bytes - told_bytes) >= TOLD_SHARE * told_bytes:
             self._told_bytes[device] = total_bytes
             budget_bytes, taken_bytes = int(total_bytes * spec.fraction), ledger.charged(self._board.state, device)
-            text = f"{device} has {format_size(total_bytes)} of memory now, not {format_size(told_bytes)} as before"
+            text = f"{device} has {format_room(total_bytes)} of memory now, not {format_room(told_bytes)} as before"
             if taken_bytes > budget_bytes:
-                text += f"; what is on it takes {format_size(taken_bytes)}, more than the {format_size(budget_bytes)} that may be"
+                text += f"; what is on it takes {format_size(taken_bytes)}, more than the {format_room(budget_bytes)} that may be"
                 text += " filled of that: it stays, and nothing is loaded there before enough of it has left"
             self._notice("warning", text, device)
         return replace(known, spec=replace(spec, total_bytes=total_bytes))

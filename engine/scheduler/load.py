@@ -13,7 +13,7 @@ from engine.core.forecast.calibration import warmed
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.planning.placement import departure
 from engine.core.records import PhaseName
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.state import State
 from engine.scheduler.board import Board
 from engine.scheduler.effects import BindModel, DropSlab, KillWorker
@@ -118,7 +118,7 @@ def _why_no_room(board: Board, model: ModelName, device: DeviceId) -> str:
         )
     free, need = max(0, ledger.free(board.state, device)), board.state.models[model].footprint.total_bytes
     shown = (
-        f"{device} did not show room for {model} {within}: {format_size(free)} of {format_size(need)} are free there"
+        f"{device} did not show room for {model} {within}: {format_room(free)} of {format_size(need)} are free there"
     )
     external = known.reading.external_bytes or 0
     return f"{shown}, and {format_size(external)} are held by other programs" if external else shown

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine.core.devices import DeviceSpec
 from engine.core.models import Dtype, Footprint, ModelSpec, smaller_would_fit
 from engine.core.names import CPU, DeviceId, ModelName
-from engine.core.sizes import GIB, MIB, format_size
+from engine.core.sizes import GIB, MIB, format_room, format_size
 from engine.settings.load import ALLOCATION_FILE
 from engine.settings.problems import Place, Problem, SettingsError
 from engine.settings.schema import RAM, CardSpec, Settings, VirtualGpu
@@ -69,19 +69,19 @@ def check_fit(
         others = smaller.get(name, {}) if smaller else {}
         if needed > budgets[largest]:
             errors.append(
-                f"{needs} and fits no device; the largest budget is {format_size(budgets[largest])} on {largest}. "
+                f"{needs} and fits no device; the largest budget is {format_room(budgets[largest])} on {largest}. "
                 f"Give a device more memory in {ALLOCATION_FILE}, lower the model's limits, or take it from the catalog"
                 f"{_remedy(others, budgets[largest])}."
             )
         elif gpus and all(needed > budgets[gpu] for gpu in gpus):
             most = max(budgets[gpu] for gpu in gpus)
-            why = f"{needs} and fits only the CPU; the largest budget of a GPU is {format_size(most)}"
+            why = f"{needs} and fits only the CPU; the largest budget of a GPU is {format_room(most)}"
             warnings.append(f"{why}{_remedy(others, most)}.")
     for model in models:
         device, wanted = model.pin.device if model.pin else None, footprints.get(model.name)
         if device and wanted and budgets[device] < wanted.total_bytes <= budgets[largest]:
             errors.append(
-                f"{model.name} is pinned to {device}, whose budget is {format_size(budgets[device])}; "
+                f"{model.name} is pinned to {device}, whose budget is {format_room(budgets[device])}; "
                 f"it needs {format_size(wanted.total_bytes)}. Pin it elsewhere, or give {device} more memory."
             )
     return Fit(tuple(errors), tuple(warnings))
@@ -159,7 +159,7 @@ def _virtual_bytes(settings: Settings) -> int:
 
 
 def _beyond_host(settings: Settings, host_total_bytes: int, all_of_it: str) -> Iterator[Problem]:
-    at, host = Place(ALLOCATION_FILE), format_size(host_total_bytes)
+    at, host = Place(ALLOCATION_FILE), format_room(host_total_bytes)
     taken_bytes = _virtual_bytes(settings) + (settings.ram_tier.budget_bytes or 0)
     if taken_bytes > host_total_bytes:
         what = f"with ram_tier.budget they take {format_size(taken_bytes)} of host RAM"

@@ -15,7 +15,7 @@ from engine.core.models import Dtype, Pin
 from engine.core.names import CPU, ModelName
 from engine.core.planning.placement import gpus
 from engine.core.policy import Eviction, Policy
-from engine.core.sizes import GIB, MIB, format_size, mib
+from engine.core.sizes import GIB, MIB, format_room, format_size, mib
 from engine.core.state import State
 from engine.replay.box import Box, box_of
 from engine.simulation.compute import Compute
@@ -173,7 +173,7 @@ def _ram_tiers(setup: Setup) -> Iterator[Variant]:
             title, "nothing but the RAM that it may fill already", _line(off, "MODEL_CACHE_SIZE"), free, ladder
         )
     for size_bytes in sizes:
-        title = f"RAM tier {format_size(size_bytes)} instead of {format_size(ram_bytes)}"
+        title = f"RAM tier {format_room(size_bytes)} instead of {format_room(ram_bytes)}"
         cost, line = f"{format_size(size_bytes - ram_bytes)} of host RAM", f"ram_tier.budget: {_written(size_bytes)}"
         more = replace(setup, box=replace(setup.box, ram_bytes=size_bytes))
         yield Variant(title, cost, _line(line), more, ladder)
@@ -206,7 +206,7 @@ def _cards(setup: Setup) -> Iterator[Variant]:
         for gpu, memory in enumerate(memories)
     )
     like = f"gpu{largest}"
-    budget = format_size(budgets[largest])
+    budget = format_room(budgets[largest])
     yield _card(setup, f"one more GPU like {like}, of which models may fill {budget}", one_more, then_more)
     yield _card(setup, f"{like} with twice the memory", doubled, then_doubled)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.devices import DeviceSpec
 from engine.core.models import Limits, ModelSpec
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.tasks import TaskKind
 from engine.weights.checkpoint_json import CONFIG_FILE, read_json_object
 from engine.weights.errors import BadCheckpoint
@@ -139,7 +139,7 @@ def _as_long_as_fits(spec: ModelSpec, source: Source, own: int, devices: Iterabl
     return SettledLimits(
         limits,
         f"{spec.name}: max_sequence is lowered to {tokens}: with its own {own} it would need"
-        f" {format_size(needed(own))}, more than {smallest}'s {format_size(holding[smallest])}; the catalog may set it",
+        f" {format_size(needed(own))}, more than {smallest}'s {format_room(holding[smallest])}; the catalog may set it",
     )
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from msgspec import Struct
 
 from engine.core.serialization import Undecodable, from_json, from_sealed_json, to_sealed_json
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.weights.block_sums import BlockSums
 from engine.weights.errors import BadCheckpoint, DiskFull
 from engine.weights.layout import (
@@ -193,5 +193,5 @@ def _sync(file: BinaryIO) -> None:
 def _disk_full(folder: Path, needed_bytes: int, free_bytes: int) -> str:
     return (
         f"preparing {folder.name} needs {format_size(needed_bytes)} on the disk of {folder.parent}, which has"
-        f" {format_size(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
+        f" {format_room(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
     )

@@ -24,7 +24,7 @@ from typing import Final
 
 from engine.core.models import ModelSpec
 from engine.core.serialization import Undecodable, from_sealed_json
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.texts import in_brief
 from engine.slab_peer import OfferedFile, SlabFetched, SlabOffer, fault_of_address
 from engine.weights.checkpoint_json import lies_within
@@ -122,7 +122,7 @@ class _Fetching:
         if needed_bytes > free_bytes:
             raise DiskFull(
                 f"{format_size(needed_bytes)} were to be fetched to {self._part.parent.parent}, whose disk has"
-                f" {format_size(free_bytes)} free; free some room, or set XDG_CACHE_HOME to a folder with more"
+                f" {format_room(free_bytes)} free; free some room, or set XDG_CACHE_HOME to a folder with more"
             )
 
     def layout(self) -> Layout:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from engine.core.sizes import MIB, format_size
+from engine.core.sizes import MIB, format_room, format_size
 from engine.weights.layout import aligned
 from engine.weights.shared_memory import Region
 from engine.worker.cuda_device import CudaDevice, PagesNotLocked
@@ -144,8 +144,8 @@ class CudaBacking:
     def _describe(self) -> str:
         figures = self._device.figures()
         return (
-            f"{format_size(self._held_bytes())} of this device's {format_size(self._limit_bytes)} are in use;"
-            f" the whole card shows {format_size(figures.free_bytes)} of {format_size(figures.total_bytes)} free"
+            f"{format_size(self._held_bytes())} of this device's {format_room(self._limit_bytes)} are in use;"
+            f" the whole card shows {format_room(figures.free_bytes)} of {format_room(figures.total_bytes)} free"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 import torch
 
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.weights.layout import SlabEntry
 from engine.weights.shared_memory import Region, SparseMemory, Touching
 from engine.worker.errors import BadRequest, OutOfMemory
@@ -230,5 +230,5 @@ def _no_tensors_in_tracebacks() -> Iterator[None]:
 def over_the_limit(needed_bytes: int, free_bytes: int, limit_bytes: int) -> OutOfMemory:
     """The refusal of a load that is more than what is left."""
     return OutOfMemory(
-        f"out of memory: {format_size(needed_bytes)} needed, {format_size(free_bytes)} of {format_size(limit_bytes)} free"
+        f"out of memory: {format_size(needed_bytes)} needed, {format_room(free_bytes)} of {format_room(limit_bytes)} free"
     )

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from transformers.utils import logging
 
 from engine.core.serialization import to_json
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.weights.errors import DiskFull
 from engine.weights.header import checkpoint_files
 from engine.weights.recipes import RECIPES, Recipe, checkpoint_folder
@@ -139,7 +139,7 @@ def _is_for_want_of_room(error: OSError | SafetensorError) -> bool:
 def _disk_full(recipe: Recipe, parent: Path, needed_bytes: int, free_bytes: int) -> str:
     return (
         f"making the synthetic {recipe.kind} needs {format_size(needed_bytes)} on the disk of {parent}, which has"
-        f" {format_size(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
+        f" {format_room(free_bytes)} free; nothing was kept. Free some room, or set XDG_CACHE_HOME to a folder with more"
     )
 
 

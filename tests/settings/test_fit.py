@@ -133,7 +133,7 @@ def test_a_model_that_fits_no_device_is_an_error_with_both_sizes() -> None:
     errors, warnings = check_fit((GPU0, HOST), {"m": footprint(2001)})
 
     assert warnings == ()
-    assert errors[0].startswith("m needs 2.0 GiB (estimated) and fits no device; the largest budget is 2.0 GiB on cpu.")
+    assert errors[0].startswith("m needs 2.0 GiB (estimated) and fits no device; the largest budget is 1.9 GiB on cpu.")
 
 
 def test_a_model_that_fits_only_the_cpu_is_a_warning() -> None:

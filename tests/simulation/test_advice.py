@@ -84,8 +84,8 @@ def test_models_that_come_from_disk_each_time_want_a_larger_ram_tier() -> None:
     box = Box((4 * GB,), ram_bytes=3 * GB, copy_bytes_per_s=300e9)
     advice = advised(setup(box, "abc"), "abc" * TIMES)
 
-    assert advice.suggestions[0].title == "RAM tier 8.5 GiB instead of 2.8 GiB"
-    assert advice.suggestions[0].cost == "5.7 GiB of host RAM"
+    assert advice.suggestions[0].title == "RAM tier 8.5 GiB instead of 2.7 GiB"
+    assert advice.suggestions[0].cost == "5.8 GiB of host RAM"
     assert advice.suggestions[0].how == "ram_tier.budget: 8704MiB in gpu_allocation.yaml"
 
 

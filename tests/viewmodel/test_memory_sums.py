@@ -133,6 +133,10 @@ def test_the_figures_of_a_slice_sum_to_its_reading(first: int, second: int, othe
     assert summed_in_row(row(snapshot, width)) == mib(reading.used_bytes)
 
 
+def signed(terms: list[tuple[str, int, str]]) -> int:
+    return sum(-size if sign == "-" else size for sign, size, _ in terms)
+
+
 @given(residents, sizes, st.integers(0, 20 * MIB))
 def test_the_budget_of_a_page_adds_up_line_by_line(found: list[Resident], external: int, leaked: int) -> None:
     snapshot = snapshot_of(Reading("ok", "", external, external, at_s=START_S), found, 60 * MIB, leaked)
@@ -141,9 +145,9 @@ def test_the_budget_of_a_page_adds_up_line_by_line(found: list[Resident], extern
     terms = [(match[1], int(match[2]), match[3]) for match in rows if match]
     at = [index for index, term in enumerate(terms) if term[0] == "="]
     left, budget, free = (terms[index][1] for index in at[:3])
-    assert max(terms[0][1] - sum(size for _, size, _ in terms[1 : at[0]]), 0) == left
+    assert max(terms[0][1] + signed(terms[1 : at[0]]), 0) == left
     assert budget == min(left, terms[at[0] + 1][1])
-    assert budget - sum(size for _, size, _ in terms[at[1] + 1 : at[2]]) == free
+    assert budget + signed(terms[at[1] + 1 : at[2]]) == free
     assert (terms[at[2]][2] == "free") == (free >= 0)
 
 

@@ -26,7 +26,7 @@ from engine.core.planning.eviction import eviction_policy
 from engine.core.plans import Tier
 from engine.core.policy import Balancing, Policy
 from engine.core.records import SWITCH_TARGET_S, Switch
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.results.criteria import criteria
 from engine.results.figures import (
     Calibration,
@@ -77,7 +77,7 @@ def _origin(recorded: ReportRecords, now_s: float) -> str:
     paragraphs = [
         f"Written by Citadel {facts.hello.version} at {_moment(now_s)} from what the engine recorded on {clean(machine.host)} "
         f"since {_moment(recorded.engines[0].at_s)}, when it first ran on this configuration: {clean(machine.cpu)}, "
-        f"{machine.cores} cores, {format_size(machine.memory_bytes)} of RAM, Linux {clean(machine.kernel)}, "
+        f"{machine.cores} cores, {format_room(machine.memory_bytes)} of RAM, Linux {clean(machine.kernel)}, "
         f"Python {machine.python}, {versions}. Every figure below is computed from those records; none was entered by hand."
     ]
     if facts.hello.banner:
@@ -102,7 +102,7 @@ def _criteria(recorded: ReportRecords) -> str:
 
 def _devices(recorded: ReportRecords) -> str:
     cells = [
-        (spec.id, spec.title, format_size(spec.total_bytes), share_text(spec.fraction))
+        (spec.id, spec.title, format_room(spec.total_bytes), share_text(spec.fraction))
         for spec in recorded.facts.devices
     ]
     return _table(("device", "what it is", "memory", "of it for models, at most"), cells)

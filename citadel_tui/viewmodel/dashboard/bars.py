@@ -13,7 +13,7 @@ from citadel_tui.viewmodel.memory_map import Occupancy, Segment, SegmentKind, su
 from citadel_tui.viewmodel.paper import Paper
 from citadel_tui.viewmodel.spans import Line, Role, Span, cut, cut_middle
 from citadel_tui.words.figures import percent_text
-from engine.core.sizes import mib
+from engine.core.sizes import mib, room_mib
 
 SHARES_FROM: Final = 180
 """From this width of the screen on there is room for both percentages."""
@@ -134,7 +134,7 @@ def device_figures(parts: Occupancy, paper: Paper) -> tuple[str, ...]:
     sums = sum_of(parts)
     digits = len(str(mib(parts.total_bytes)))
     return (
-        f"{sums.charged:>{digits}}/{mib(parts.budget_bytes)} MiB",
+        f"{sums.charged:>{digits}}/{room_mib(parts.budget_bytes)} MiB",
         _marked(paper.glyphs.workspace, sums.unused, digits),
         _marked(paper.glyphs.leaked, mib(parts.leaked_bytes), 0),
         _marked(paper.glyphs.context, sums.context, 0),
@@ -151,7 +151,7 @@ def no_figures(glyphs: Glyphs) -> tuple[str, ...]:
 
 def tier_figures(parts: Occupancy, kept: str, width: int) -> tuple[str, ...]:
     """The columns of the RAM tier."""
-    charge = kept if width < SHARES_FROM else f"{mib(parts.charged_bytes)}/{mib(parts.budget_bytes)} MiB"
+    charge = kept if width < SHARES_FROM else f"{mib(parts.charged_bytes)}/{room_mib(parts.budget_bytes)} MiB"
     return (charge, "", "", "", "", "", *_shares(parts, width))
 
 
@@ -164,4 +164,4 @@ def _shares(parts: Occupancy, width: int) -> tuple[str, str]:
         return "", ""
     of_budget = percent_text(parts.charged_bytes, parts.budget_bytes)
     of_total = percent_text(parts.used_bytes, parts.total_bytes)
-    return f" {of_budget:>4} of budget", f"{of_total:>4} of {mib(parts.total_bytes)} MiB total"
+    return f" {of_budget:>4} of budget", f"{of_total:>4} of {room_mib(parts.total_bytes)} MiB total"

@@ -24,7 +24,7 @@ from citadel_tui.viewmodel.trouble import has_figures, health_role, health_text
 from citadel_tui.words.figures import age_text, count_text
 from engine.api import Snapshot
 from engine.core.devices import Reading
-from engine.core.sizes import mib
+from engine.core.sizes import room_mib
 from engine.core.state import DeviceState, State
 
 _BUSY_FROM: Final = 80
@@ -110,7 +110,7 @@ def _folded_row(hidden: Sequence[DeviceState], snapshot: Snapshot, paper: Paper,
         f"{paper.glyphs.no} {ill} not ok" if ill else "",
         f"{key} shows {'more' if first is None else 'the next'}",
         count_text(models, "model", "models") if models else "",
-        f"most room on {roomiest}, {mib(max(free[roomiest], 0))} MiB" if roomiest else "",
+        f"most room on {roomiest}, {room_mib(max(free[roomiest], 0))} MiB" if roomiest else "",
         ", ".join(known.spec.id for known in hidden),
     )
     words = f" {paper.glyphs.bullet} ".join(filter(None, told))

@@ -19,7 +19,7 @@ from citadel_tui.words.boxes import standing_words
 from engine.api import Snapshot
 from engine.core.devices import DeviceSpec, Reading
 from engine.core.names import DeviceId, box_of
-from engine.core.sizes import format_size, mib
+from engine.core.sizes import format_size, mib, room_mib
 from engine.core.state import DeviceState, Resident
 
 _BUDGET_SIZE: Final = 7
@@ -148,7 +148,7 @@ def use_lines(snapshot: Snapshot, device: DeviceId, paper: Paper) -> tuple[Line,
     sums = sum_of(occupancy(snapshot, device))
     rows = (
         _Row("", sums.charged, "charged for models"),
-        _Row("-", sums.unused, f"{paper.glyphs.workspace} not in use: workspace, or yet to come"),
+        _Row("-", sums.unused, f"{paper.glyphs.workspace} not in use: workspace, yet to come, rounding"),
         _Row("+", sums.context, f"{paper.glyphs.context} the worker's own"),
         _Row("+", sums.external, f"{paper.glyphs.external} held by others"),
         _Row("=", sums.used, "in use, as the device reports", "strong"),
@@ -161,11 +161,11 @@ def _budget(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
     total, fraction = known.spec.total_bytes, known.spec.fraction
     external, context = known.reading.external_bytes or 0, known.context_bytes
     return [
-        _Row("", mib(total), "total"),
+        _Row("", room_mib(total), "total"),
         *_less(total, [(external, "held by others"), (context, "the worker's CUDA context")]),
-        _Row("=", mib(max(total - external - context, 0)), "left for models", "strong"),
-        _Row("", mib(int(total * fraction)), f"{fraction:.0%} of the total may be filled"),
-        _Row("=", mib(snapshot.budgets.get(device, 0)), "budget, the smaller of the two", "strong"),
+        _Row("=", room_mib(max(total - external - context, 0)), "left for models", "strong"),
+        _Row("", room_mib(int(total * fraction)), f"{fraction:.0%} of the total may be filled"),
+        _Row("=", room_mib(snapshot.budgets.get(device, 0)), "budget, the smaller of the two", "strong"),
     ]
 
 
@@ -176,15 +176,15 @@ def _charges(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
     charges.append((snapshot.state.devices[device].leaked_bytes, "leaked when a model left"))
     free = budget - sum(size for size, _ in charges)
     waiting = [_Row("", _size(r), f"{_named(r)}: waits for room", "warn") for r in residents if r.stage == "pending"]
-    over = _Row("=", mib(free), "over the budget: nothing is loaded here before that has left", "warn")
-    left = _Row("=", mib(free), "free", "strong") if mib(free) >= 0 else over
+    over = _Row("=", room_mib(free), "over the budget: nothing is loaded here before that has left", "warn")
+    left = _Row("=", room_mib(free), "free", "strong") if free >= 0 else over
     return [*_less(budget, charges), left, *waiting]
 
 
 def _unknown(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
     """Of a device that tells nothing: what it had, and who is on it."""
     return [
-        _Row("", mib(snapshot.state.devices[device].spec.total_bytes), "total"),
+        _Row("", room_mib(snapshot.state.devices[device].spec.total_bytes), "total"),
         _Row("-", None, "held by others: not known"),
         _Row("=", None, "budget: not known either", "strong"),
         *(_Row("", _size(r), f"{_named(r)} when last heard of") for r in snapshot.state.on(device)),
@@ -192,13 +192,11 @@ def _unknown(snapshot: Snapshot, device: DeviceId) -> list[_Row]:
 
 
 def _less(start: int, taken: list[tuple[int, str]]) -> list[_Row]:
-    """A row for each size that is taken away from `start`."""
-    rows = []
-    for size, words in taken:
-        if size:
-            rows.append(_Row("-", mib(start) - mib(start - size), words))
-        start -= size
-    return rows
+    """A row for each size that is taken away from `start`, and one for what rounding them took too much."""
+    rows = [_Row("-", mib(size), words) for size, words in taken if size]
+    left = room_mib(start - sum(size for size, _ in taken))
+    rounding = left - room_mib(start) + sum(mib(size) for size, _ in taken)
+    return [*rows, _Row("+", rounding, "what rounding to whole MiB took", "dim")] if rounding else rows
 
 
 def _line(row: _Row, paper: Paper) -> Line:

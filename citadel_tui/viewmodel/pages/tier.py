@@ -15,7 +15,7 @@ from engine.core.ledger import slab_in_use
 from engine.core.names import ModelName, is_cpu
 from engine.core.planning.ram_tier import slabs_to_drop
 from engine.core.prediction import predict
-from engine.core.sizes import format_size, mib
+from engine.core.sizes import format_room, format_size, mib
 from engine.core.state import Situation, Slab, State
 
 _LABEL: Final = 10
@@ -47,7 +47,7 @@ def _limits(state: State, kept: tuple[Slab, ...], width: int) -> tuple[Line, ...
     taken = sum(slab.size_bytes for slab in kept)
     return (
         *fact("what it is", "copies of weights in the host's memory, from which loads are fastest", width, _LABEL),
-        *fact("bytes", f"{format_size(taken)} of {format_size(state.ram.budget_bytes)}", width, _LABEL),
+        *fact("bytes", f"{format_size(taken)} of {format_room(state.ram.budget_bytes)}", width, _LABEL),
         *fact("models", f"{len(kept)} of at most {state.ram.max_models}", width, _LABEL),
     )
 

@@ -16,7 +16,7 @@ from engine.core.models import NF4_BLOCK, NF4_SCALE_BLOCK, SCALE_BYTES, WEIGHT_O
 from engine.core.names import CPU, DeviceId, ModelName
 from engine.core.plans import Tier
 from engine.core.records import SWITCH_TARGET_S
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.state import ModelState, State
 
 BUS_BYTES_PER_S: Final = 3.2e9
@@ -151,7 +151,7 @@ def _quickest_s(state: State, model: ModelName, gpus: Iterable[DeviceId], tier: 
 
 
 def _ram_tier(state: State, weights_bytes: int) -> str:
-    has, needs = format_size(state.ram.budget_bytes), format_size(weights_bytes)
+    has, needs = format_room(state.ram.budget_bytes), format_size(weights_bytes)
     if weights_bytes <= state.ram.budget_bytes:
         return f"The RAM tier of {has} has room for its {needs}: prepare and load it before it is needed."
     return f"The RAM tier of {has} has no room for its {needs}: raise ram_tier.budget."

@@ -10,7 +10,7 @@ from msgspec import Struct
 from engine.core import ledger
 from engine.core.names import DeviceId, ModelName
 from engine.core.records import Switch
-from engine.core.sizes import format_size
+from engine.core.sizes import format_room, format_size
 from engine.core.state import State
 
 WINDOW_S: Final = 120.0
@@ -55,7 +55,7 @@ class Alarm(Struct, frozen=True):
         """The alarm with its cause, for a person."""
         span = f"{self.span_s / 60:.0f} min" if self.span_s >= 90 else f"{self.span_s:.0f} s"
         happened = f"{_listed(self.models)} have displaced each other {self.times} times in {span}"
-        need = f"together they need {format_size(self.together_bytes)} of {format_size(self.room_bytes)}"
+        need = f"together they need {format_size(self.together_bytes)} of {format_room(self.room_bytes)}"
         return f"{happened} on {_listed(self.devices)}: {need}; run one on the CPU, or pin the one that matters"
 
 

@@ -185,7 +185,7 @@ def over_any_budget(command: Single, model: ModelState, rooms: Sequence[Room], s
     smaller = f"lower its limits or choose a smaller dtype in model_gpu_mapping.json{fits and f': {fits}'}"
     return Refusal(
         command,
-        f"{model.spec.name} needs {_footprint(model.footprint)}; the largest budget is {format_size(largest.budget_bytes)}"
+        f"{model.spec.name} needs {_footprint(model.footprint)}; the largest budget is {format_room(largest.budget_bytes)}"
         f" on {largest.device}",
         needed_bytes=need,
         rooms=tuple(rooms),
@@ -377,7 +377,7 @@ def _why_best(state: State, good: list[Offer], asked: DeviceId | None) -> str:
         return ""
     best, others = good[0], good[1:]
     if not best.victims:
-        return f"{best.device} has room: {format_size(best.free_after_bytes)} stay free in its budget"
+        return f"{best.device} has room: {format_room(best.free_after_bytes)} stay free in its budget"
     names = " and ".join(v.model for v in best.victims)
     copies = [bool(_stays(state, v)) for v in best.victims]
     of_what = "waiting" if all(copies) else "reloading and waiting" if any(copies) else "reloading"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.core.sizes import GIB, format_size
+from engine.core.sizes import GIB, format_room
 from engine.defaults import is_of_the_program
 from engine.doctor.checks.remedies import KERNEL_LOG
 from engine.doctor.checks.software import PASCAL_BUILD, fitting_build, install_torch, visible_capabilities
@@ -182,8 +182,8 @@ def _card(card: CardFacts, slices: list[Slice]) -> Finding:
     check = f"{card.id}.memory"
     if card.total_bytes is None:
         return Finding(check, "warning", "the driver does not tell how much memory the card has", "It is not used.")
-    sliced = format_size(sum(s.memory_bytes for s in slices))
+    sliced = format_room(sum(s.memory_bytes for s in slices))
     use = f"{sliced} of it in {len(slices)} {'slice' if len(slices) == 1 else 'slices'}" if slices else "not sliced"
     is_retail = "GT 1030" in card.name and card.total_bytes <= _RETAIL_GT_1030_BYTES
     means = "A GT 1030 as sold has 2 GB, whatever a plan for 6 says." if is_retail else ""
-    return Finding(check, "ok", f"{format_size(card.total_bytes)} in total, {use}", means)
+    return Finding(check, "ok", f"{format_room(card.total_bytes)} in total, {use}", means)

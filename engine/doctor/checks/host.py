@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from engine.core.sizes import GIB, MIB, format_size
+from engine.core.sizes import GIB, MIB, format_room, format_size
 from engine.doctor.checks.remedies import WITH_GPUS
 from engine.doctor.finding import Finding
 from engine.doctor.machine import DoctorFacts, TorchFacts
@@ -36,7 +36,7 @@ def check_memory_limit(machine: DoctorFacts) -> Iterator[Finding]:
         yield Finding("memory_limit", "not applicable", "no control group limits the memory")
         return
     used = f"{format_size(limit.used_bytes)} are in use"
-    found = f"{format_size(limit.limit_bytes)} of memory may be used, by {limit.group}/{limit.file}; {used}"
+    found = f"{format_room(limit.limit_bytes)} of memory may be used, by {limit.group}/{limit.file}; {used}"
     if limit.limit_bytes >= needs_bytes:
         yield Finding("memory_limit", "ok", found)
         return
@@ -58,15 +58,15 @@ def check_shared_memory(machine: DoctorFacts) -> Iterator[Finding]:
     if shm_bytes is None:
         yield Finding("shared_memory", "warning", "there is no /dev/shm", means, fix)
     elif shm_bytes <= LITTLE_SHM_BYTES:
-        yield Finding("shared_memory", "warning", f"/dev/shm has only {format_size(shm_bytes)}", means, fix)
+        yield Finding("shared_memory", "warning", f"/dev/shm has only {format_room(shm_bytes)}", means, fix)
     else:
-        yield Finding("shared_memory", "ok", f"/dev/shm has {format_size(shm_bytes)}")
+        yield Finding("shared_memory", "ok", f"/dev/shm has {format_room(shm_bytes)}")
 
 
 def check_page_locking(machine: DoctorFacts) -> Iterator[Finding]:
     """Whether CUDA may lock the RAM tier's pages: tried, where there is CUDA; the limit alone does not decide it."""
     limit_bytes, torch = machine.host.memlock_bytes, machine.torch
-    limit = "unlimited" if limit_bytes is None else f"limited to {format_size(limit_bytes)}"
+    limit = "unlimited" if limit_bytes is None else f"limited to {format_room(limit_bytes)}"
     if not isinstance(torch, TorchFacts) or not torch.cards:
         yield Finding(
             "page_locking", "not applicable", f"no CUDA to try it with; locked memory is {limit} for this user"
@@ -94,7 +94,7 @@ def check_disk(machine: DoctorFacts) -> Iterator[Finding]:
         means = f"A model of 1 GiB comes from here in {GIB / rate:.0f} s; from the RAM tier it takes a fraction of one."
         fix = "Put the cache on a faster disk: `export CITADEL_HOME=/path/on/it`, or raise ram_tier.budget"
         yield Finding("disk_speed", "warning" if slow else "ok", found, means if slow else "", fix if slow else "")
-    free = f"{format_size(disk.free_bytes)} free in {disk.folder}"
+    free = f"{format_room(disk.free_bytes)} free in {disk.folder}"
     if disk.free_bytes < LITTLE_DISK_BYTES:
         means = "Preparing a model writes a copy of its weights there."
         yield Finding("disk_room", "warning", free, means, "Free some room, or `export CITADEL_HOME=/path/elsewhere`")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from engine.core.sizes import GIB, MIB, format_size
+from engine.core.sizes import GIB, MIB, format_room
 from engine.doctor.machine import Disk
 from engine.weights.layout import SLAB_FILE
 
@@ -32,7 +32,7 @@ def ask_disk(cache: Path) -> Disk:
             read_bytes, read_s = _read(slab)
             return Disk(str(folder), free_bytes, read_bytes, read_s, f"the prepared slab in {slab.parent.name}")
         if free_bytes < _ROOM_FOR_SAMPLE_BYTES:
-            too_full = f"no prepared model is there to read, and {format_size(free_bytes)} is too little for a sample"
+            too_full = f"no prepared model is there to read, and {format_room(free_bytes)} is too little for a sample"
             return Disk(str(folder), free_bytes, trouble=too_full)
         with _sample(folder) as path:
             read_bytes, read_s = _read(path)

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from engine.core.serialization import to_json
-from engine.core.sizes import MIB, format_size
+from engine.core.sizes import MIB, format_room
 from engine.recording.copy_rates import CopyRates, Timed
 
 LARGEST_BYTES: Final = 256 * MIB
@@ -30,7 +30,7 @@ def _timed(ordinal: int) -> Timed:
         free_bytes, _total_bytes = torch.cuda.mem_get_info(ordinal)
         size_bytes = min(LARGEST_BYTES, free_bytes // 4)
         if size_bytes < SMALLEST_BYTES:
-            return Timed(trouble=f"only {format_size(free_bytes)} are free on the card")
+            return Timed(trouble=f"only {format_room(free_bytes)} are free on the card")
         return Timed(_measured(size_bytes))
     except RuntimeError as error:  # of one card; the others are still worth measuring
         return Timed(trouble=str(error).split("\n")[0])
