@@ -207,15 +207,16 @@ def _device(snapshot: Snapshot, device: DeviceState) -> DeviceStatus:
 
 def _model(snapshot: Snapshot, model: ModelState) -> ModelStatus:
     residents = snapshot.state.of(model.spec.name)
+    footprint = snapshot.state.footprint_of(model.spec.name)  # what the console's table has
     return ModelStatus(
         name=model.spec.name,
         task=model.spec.task,
         dtype=model.spec.dtype,
         source=model.source,
         synthetic=model.synthetic,
-        weights_bytes=model.footprint.weights_bytes,
-        workspace_bytes=model.footprint.workspace_bytes,
-        footprint=model.footprint.label,
+        weights_bytes=footprint.weights_bytes,
+        workspace_bytes=footprint.workspace_bytes,
+        footprint=footprint.label,
         runs=model.footprint.runs,
         pin=model.pin,
         places=[_place(snapshot, r) for r in residents],

@@ -225,6 +225,11 @@ class State(Struct, frozen=True, dict=True):
         """Where `model` is, the oldest first: nowhere, or in one place, in two while it moves, on each GPU that has a copy."""
         return self._by_model.get(model, ())
 
+    def footprint_of(self, model: ModelName) -> Footprint:
+        """What `model` is charged where it came last, whatever was learned since; else what it is taken to need."""
+        residents = self.of(model)
+        return residents[-1].footprint if residents else self.models[model].footprint
+
     def places(self, model: ModelName) -> tuple[DeviceId, ...]:
         """Where `model` is or will be, not counting places that it is leaving."""
         return tuple(r.device for r in self.of(model) if r.stage in ("pending", "loading", "ready"))

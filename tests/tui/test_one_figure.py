@@ -107,6 +107,18 @@ async def test_each_quantity_has_one_figure_in_the_console_in_status_and_in_a_re
     assert figures(r"gpu0: (\d+) MiB free of a budget of (\d+) MiB", refused(state)) == (ROOM["free"], ROOM["budget"])
 
 
+async def test_a_model_whose_need_was_learned_anew_has_one_size_in_the_console_and_in_status() -> None:
+    state = odd_box()
+    learned = replace(state.models["e5-small"], footprint=Footprint(128 * MIB + 300 * KIB, 50 * MIB, "learned"))
+    engine = ScriptedEngine(replace(state, models={**state.models, "e5-small": learned}))
+    async with open_console(engine) as console:
+        await console.sees("e5-small")
+        assert figures(r"e5-small .*ready +(\d+)", console.text) == (TAKEN["models"],)
+    report = status_report(await engine.hello(), await engine.snapshot(), ())
+    table = status_table(report, Size(None, None), bars=False)
+    assert figures(r"e5-small \(synthetic\) +gpu0 +ready +(\d+)", table) == (TAKEN["models"],)
+
+
 def test_why_a_device_has_room_tells_what_stays_free_and_no_more() -> None:
     state = odd_box()
     small = replace(state.models["bge-base"], footprint=Footprint(50 * MIB, 0))

@@ -77,7 +77,6 @@ def _row(
     state, role = _state(snapshot, model, residents, jobs)
     switch = switches.get(name)
     places = _places(snapshot, name, residents)
-    footprint = residents[-1].footprint if residents else model.footprint
     figures = snapshot.requests.get(name, RequestFigures())
     return ModelRow(
         name=name,
@@ -87,7 +86,7 @@ def _row(
         places=places,
         state=state,
         state_role=role,
-        size_mib=mib(footprint.total_bytes),
+        size_mib=mib(snapshot.state.footprint_of(name).total_bytes),
         pin=_pin(model, glyphs),
         leases=sum(r.leases for r in residents),
         waiting=figures.waiting,
