@@ -98,8 +98,21 @@ def joined(parts: Sequence[Block], size: Size) -> str:
 
 
 def _cell(column: TableColumn, text: str, width: int, ellipsis: str) -> str:
-    short = cut_middle(text, width, ellipsis) if column.is_name else text
+    short = _names(text, width, ellipsis) if column.is_name else text
     return right(short, width, ellipsis) if column.right else left(short, width, ellipsis)
+
+
+def _names(text: str, width: int, ellipsis: str) -> str:
+    """A name cut in its middle; of several as many as there is room for, and how many more."""
+    names = text.split(", ")
+    if cell_len(text) <= width or len(names) == 1:
+        return cut_middle(text, width, ellipsis)
+    for count in range(len(names) - 1, 0, -1):
+        shown = f"{', '.join(names[:count])} +{len(names) - count}"
+        if cell_len(shown) <= width:
+            return shown
+    more = f" +{len(names) - 1}"
+    return cut_middle(names[0], width - len(more), ellipsis) + more
 
 
 def _kept(columns: Sequence[TableColumn], widths: Sequence[int], width: int | None) -> list[int]:

@@ -17,10 +17,14 @@ def place_text(device: DeviceId, width: int, ellipsis: str = "…") -> str:
 
 
 def places_text(text: str, width: int, ellipsis: str = "…") -> str:
-    """Where a model is, in at most `width` cells: in a fleet of copies the first and how many more, of a move both ends."""
-    if len(text) <= width or "/" not in text:
-        return cut(text, width, ellipsis)
+    """Where a model is, in at most `width` cells: of copies those with room and how many more, of a fleet's move both ends."""
     copies = text.split(" ")
+    if len(text) <= width or ("/" not in text and len(copies) == 1):
+        return cut(text, width, ellipsis)
+    for count in range(len(copies) - 1, 0, -1):
+        shown = f"{' '.join(copies[:count])} +{len(copies) - count}"
+        if len(shown) <= width:
+            return shown
     if len(copies) > 1:
         more = f" +{len(copies) - 1}"
         return place_text(copies[0], width - len(more), ellipsis) + more

@@ -32,6 +32,18 @@ def test_without_an_end_to_lines_everything_is_there() -> None:
     assert table(59) == table(None)
 
 
+def test_of_several_names_those_with_room_stay_whole_and_the_others_are_counted() -> None:
+    columns = (TableColumn("DEVICE"), TableColumn("RESIDENTS", is_name=True))
+    names = "all-MiniLM-L6-v2, e5-small, bge-base, phi-3-mini"
+    shown = [table_block(columns, (["gpu0", names],), Size(width), "devices").lines[1] for width in (60, 44, 30, 24)]
+    assert shown == [
+        f"gpu0    {names}",
+        "gpu0    all-MiniLM-L6-v2, e5-small +2",
+        "gpu0    all-MiniLM-L6-v2 +3",
+        "gpu0    all-Mi…-L6-v2 +3",
+    ]
+
+
 def test_a_name_gives_way_first_and_keeps_its_end() -> None:
     assert table(50)[:2] == [
         "MODEL                         WHERE  MiB  REQUESTS",

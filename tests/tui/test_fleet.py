@@ -192,7 +192,8 @@ def test_of_a_device_its_boxs_name_is_shortened(text: str, width: int, short: st
 def test_of_copies_the_first_is_told_and_of_a_move_both_ends() -> None:
     assert places_text("box1/gpu0 box2/gpu1 box3/gpu1", 12) == "box1/gpu0 +2"
     assert places_text("rack1-a/gpu0→rack2-b/gpu1", 19) == "ra…a/gpu0→ra…b/gpu1"
-    assert places_text("gpu0 gpu1 gpu2", 9) == "gpu0 gpu…"
+    assert places_text("gpu0 gpu1 gpu2", 9) == "gpu0 +2"
+    assert places_text("cpu gpu0 gpu1 gpu2", 14) == "cpu gpu0 +2"
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
