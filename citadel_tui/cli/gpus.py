@@ -142,7 +142,7 @@ def _card(card: CardReport) -> str:
         "memory": total,
         "capability": card.capability or "unknown",
         "fast in": ", ".join(card.fast_dtypes) or "unknown",
-        "PCIe": _pcie(card.pcie),
+        "PCIe": _pcie(card.pcie, is_here=card.health == "ok"),
         **_copying(card.copying),
     }
     return "\n".join([f"{card.device}  {clean(card.name)}", *(f"  {key:<12}{value}" for key, value in lines.items())])
@@ -155,9 +155,10 @@ def _health(card: CardReport) -> str:
     return f"{card.health}{since}: {clean(card.reason)}"
 
 
-def _pcie(link: PcieLink) -> str:
-    now = f"generation {_known(link.generation)} ×{_known(link.lanes)}"
-    return f"{now} now, generation {_known(link.newest_generation)} ×{_known(link.most_lanes)} at most"
+def _pcie(link: PcieLink, *, is_here: bool) -> str:
+    """Of a card that does not answer, what it can do alone."""
+    now = f"generation {_known(link.generation)} ×{_known(link.lanes)} now, " if is_here else ""
+    return f"{now}generation {_known(link.newest_generation)} ×{_known(link.most_lanes)} at most"
 
 
 def _known(figure: int | None) -> str:

@@ -235,6 +235,9 @@ async def test_gpus_says_which_card_is_lost_and_since_when_and_fails(stand_ins: 
     assert health.endswith(": the driver does not list it")
     assert "uuid        GPU-b" in lines
     assert "PCI bus     00000000:02:00.0" in lines
+    assert [line for line in lines if line.startswith("PCIe")][
+        1
+    ] == "PCIe        generation 3 ×4 at most"  # nobody knows of now
     as_json = json.loads((await run(three_cards.environment, "gpus", "--json")).out)
     found = {card["device"]: (card["uuid"], card["health"]) for card in as_json["cards"]}
     assert found == {"gpu0": ("GPU-a", "ok"), "gpu1": ("GPU-b", "lost"), "gpu2": ("GPU-c", "ok")}
