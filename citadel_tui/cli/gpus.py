@@ -127,7 +127,9 @@ def gpus_text(report: GpusReport) -> str:
         parts.append(f"no NVIDIA card can be used: {clean(report.driver)}; `citadel doctor` tells what to do")
     parts += [f"{clean(silent)}; it was never seen before and has no name" for silent in report.silent_cards]
     if report.hidden_cards:
-        parts.append(f"hidden by the environment: {report.hidden_cards} more")
+        is_mig = any(card.uuid.startswith("MIG-") for card in report.cards)
+        why = "CUDA shows one MIG device alone" if is_mig else "hidden by CUDA_VISIBLE_DEVICES"
+        parts.append(f"{why}: {report.hidden_cards} more")
     if report.virtual:
         parts.append("\n".join(_virtual(gpu) for gpu in report.virtual))
     return "\n\n".join(parts)

@@ -67,7 +67,7 @@ class GpusReport(Struct, frozen=True):
     """Whether nothing hints at an NVIDIA card, so that none is missed."""
     cards: tuple[CardReport, ...]
     hidden_cards: int
-    """Cards that CUDA_VISIBLE_DEVICES hides."""
+    """Cards and MIG devices that CUDA does not show: CUDA_VISIBLE_DEVICES hides them, or a MIG device is shown, always alone."""
     virtual: tuple[VirtualReport, ...]
     config_trouble: str
     """Why the virtual GPUs are not known; empty when they are."""

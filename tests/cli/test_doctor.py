@@ -185,7 +185,7 @@ def test_measured_rates_are_shown_both_ways() -> None:
     assert "to it       3.2 GB/s page-locked, 1.6 GB/s pageable" in text
     assert "from it     3.3 GB/s page-locked, 1.5 GB/s pageable" in text
     assert "generation ? ×4 now, generation 3 ×4 at most" in text
-    assert "hidden by the environment: 2 more" in text
+    assert "hidden by CUDA_VISIBLE_DEVICES: 2 more" in text
     assert text.endswith("gpu1  virtual GPU: 1.0 GiB of cuda:0")
 
 
@@ -270,7 +270,17 @@ async def test_hiding_cards_does_not_rename_them(three_cards: Box) -> None:
     assert ran.status == 0
     assert ran.out.startswith("gpu2  NVIDIA GeForce GT 1030")
     assert "GPU-c" in ran.out
-    assert "hidden by the environment: 2 more" in ran.out
+    assert "hidden by CUDA_VISIBLE_DEVICES: 2 more" in ran.out
+
+
+async def test_beside_a_mig_device_nothing_is_said_to_be_hidden_by_the_environment(stand_ins: StandIns) -> None:
+    stand_ins.nvml.card(uuid="GPU-a")
+    stand_ins.nvml.card(uuid="GPU-b").is_split_into("MIG-a", "MIG-b")
+    ran = await run(stand_ins.environment, "gpus")
+    assert ran.status == 0
+    assert "uuid        MIG-a" in [line.strip() for line in ran.out.splitlines()]
+    assert "CUDA shows one MIG device alone: 2 more" in ran.out
+    assert "hidden" not in ran.out
 
 
 async def test_a_card_that_was_taken_out_can_be_forgotten(stand_ins: StandIns, three_cards: Box) -> None:
