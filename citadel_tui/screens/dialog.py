@@ -105,6 +105,9 @@ class Dialog(Modal[_T]):
             if option.key and event.key == option.key:
                 event.stop()
                 self.dismiss(option.result)
+                return
+        if event.is_printable:
+            self.tell(f"{event.character} does nothing here; esc leads back")
 
     def action_copy(self) -> None:
         self.post_message(self.CopyWanted(self.text))

@@ -109,3 +109,19 @@ async def answered(console: Console, keys: tuple[str, ...]) -> None:
         if key == "y":
             await console.sees("[Cancel]")
         await console.press(key)
+
+
+@pytest.mark.parametrize("page", ["0", "t", "enter", "question_mark", "exclamation_mark"])
+async def test_on_a_page_a_key_that_does_nothing_there_says_so(page: str) -> None:
+    engine = await busy_engine()
+    before = len(engine.submissions)
+    async with open_console(engine) as console:
+        await console.select("phi-3-mini")
+        await console.press(page)
+        await console.until(lambda: len(console.app.screen_stack) == 2)
+        await console.settles()
+        await console.press("m")
+        await console.until(lambda: "m does nothing here; esc leads back" in console.painted)
+        assert len(engine.submissions) == before
+        await console.press("escape")
+        await console.until(lambda: len(console.app.screen_stack) == 1)
