@@ -77,7 +77,7 @@ async def carry_out(engine: EngineAPI, command: Command, id: str) -> None:
 
 async def drive(demand: str) -> None:
     """Generated demand played against the engine, no faster than two cores answer all of it: some minutes."""
-    program = (sys.executable, "-m", "citadel_tui", "drive", "--generated", demand, "--speed", "12")
+    program = (sys.executable, "-m", "citadel_tui", "drive", "--generated", demand, "--speed", "8")
     playing = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.DEVNULL)
     if status := await playing.wait():
         raise RuntimeError(f"`citadel drive` ended with {status}")
