@@ -210,9 +210,8 @@ class FleetSubmissions:
                     raise answer
                 answers[name] = answer
         answer = merged_answer(submission.command, answers)
-        if (
-            isinstance(answer, Changed) and len(sent.parts) > 1
-        ):  # the first part's plan has, and is not what was asked for
+        if isinstance(answer, Changed) and len(sent.parts) > 1:
+            # What has changed is the first part's plan alone, which is not what was asked for.
             route = await self._find_route(submission.command, None)
             if isinstance(route, Refusal):
                 return Declined(route)

@@ -144,9 +144,8 @@ class Scheduler:
     def handle(self, message: Message, now: Instant) -> list[Effect]:
         """Take one message in; what to do because of it, in order."""
         before, self._board.now = self._board.now, now
-        if (
-            now.wall_s < before.wall_s
-        ):  # else what came a moment ago would stay young, and what is idle in use, until then
+        if now.wall_s < before.wall_s:
+            # Else what came a moment ago would stay young, and what is idle in use, until it is that late again.
             self._board.apply(ledger.set_clock_back, before.wall_s - now.wall_s + now.mono_s - before.mono_s)
         self._board.effects = []
         self._take(message)
