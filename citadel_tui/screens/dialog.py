@@ -106,7 +106,7 @@ class Dialog(Modal[_T]):
                 event.stop()
                 self.dismiss(option.result)
                 return
-        if event.is_printable:
+        if event.is_printable and event.key not in self.active_bindings:
             self.tell(f"{event.character} does nothing here; esc leads back")
 
     def action_copy(self) -> None:

@@ -123,5 +123,10 @@ async def test_on_a_page_a_key_that_does_nothing_there_says_so(page: str) -> Non
         await console.press("m")
         await console.until(lambda: "m does nothing here; esc leads back" in console.painted)
         assert len(engine.submissions) == before
+        for key in ("space", "j", "k", "y", "Y"):  # these do something
+            await console.press(key)
+            await console.settles()
+            assert f"{key} does nothing" not in console.painted
+            assert "  does nothing" not in console.painted
         await console.press("escape")
         await console.until(lambda: len(console.app.screen_stack) == 1)
