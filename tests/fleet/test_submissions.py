@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from engine.api import Answer, BadRequest, Changed, Declined, Done, EngineUnreachable, Failed
+from engine.api import Answer, BadRequest, Changed, Declined, Done, EngineAPI, EngineUnreachable, Failed
 from engine.core.commands import Batch, Command, Evict, ForceCpu, LeaveCpu, Load, Move, SetPin, Submission, Unpin
 from engine.core.models import Pin
 from engine.core.names import BoxName, DeviceId, ModelName
@@ -27,6 +27,13 @@ SMALL, LARGE, OTHER_LARGE = "all-MiniLM-L6-v2", "phi-3-mini", "bge-base"
 
 async def _do(fleet: FleetEngine, *commands: Command) -> list[Answer]:
     return [await fleet.submit(Submission(f"test-{command!r}", command)) for command in commands]
+
+
+async def _undoing(engine: EngineAPI, submission_id: str) -> Submission:
+    """What takes the last change back, as it is proposed."""
+    proposal = await engine.propose(Undo())
+    assert isinstance(proposal, Proposal)
+    return Submission(submission_id, proposal.command, confirmed=proposal.plan.effects)
 
 
 async def _devices(fleet: FleetEngine, model: ModelName) -> list[DeviceId]:
@@ -379,9 +386,7 @@ async def test_a_service_that_started_anew_finds_what_an_undo_has_done() -> None
     lines = scripted_lines()
     async with fleet_of(lines) as first:
         await _do(first, Load(SMALL, "box1/gpu0"), Load(SMALL, "box2/gpu0"))
-        proposed = await first.propose(Undo())
-        assert isinstance(proposed, Proposal)
-        submission = Submission("undo", proposed.command, confirmed=proposed.plan.effects)
+        submission = await _undoing(first, "undo")
         before = await first.submit(submission)
     async with fleet_of(lines) as anew:
         after = await anew.submit(submission)
@@ -394,13 +399,9 @@ async def test_a_service_that_started_anew_has_the_rest_of_an_undo_done() -> Non
     lines = scripted_lines()
     async with fleet_of(lines) as first:
         await _do(first, Load(SMALL, "box1/gpu0"), Load(SMALL, "box2/gpu0"))
-        proposed = await first.propose(Undo())
-        assert isinstance(proposed, Proposal)
-    submission = Submission("undo", proposed.command, confirmed=proposed.plan.effects)
+        submission = await _undoing(first, "undo")
     box1 = engine_of(lines["box1"])
-    own = await box1.propose(Undo())
-    assert isinstance(own, Proposal)
-    await box1.submit(Submission("undo", own.command, confirmed=own.plan.effects))
+    await box1.submit(await _undoing(box1, "undo"))
     async with fleet_of(lines) as anew:
         assert isinstance(await anew.submit(submission), Done)
         assert await _devices(anew, SMALL) == ["box1/gpu0"]
@@ -434,9 +435,7 @@ async def test_undo_takes_back_the_newest_change_of_any_box() -> None:
 
 
 async def _undo(fleet: FleetEngine, submission_id: str) -> Answer:
-    proposed = await fleet.propose(Undo())
-    assert isinstance(proposed, Proposal)
-    return await fleet.submit(Submission(submission_id, proposed.command, confirmed=proposed.plan.effects))
+    return await fleet.submit(await _undoing(fleet, submission_id))
 
 
 @pytest.mark.parametrize(("before", "after"), [("box1", "box2"), ("box2", "box1")])

@@ -141,11 +141,15 @@ class Held:
         return SlabFetched(1, 0.1)
 
 
-async def test_who_wants_the_same_slab_waits_for_one_fetch_which_ends_with_the_last(
-    two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = Held()
-    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """In the place of each fetch of a test."""
+    fetch = Held()
+    monkeypatch.setattr(slab_exchange, "fetch_slab", fetch.fetch)
+    return fetch
+
+
+async def test_who_wants_the_same_slab_waits_for_one_fetch_which_ends_with_the_last(two: Two, held: Held) -> None:
     offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
     first, second = (asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer)) for _ in range(2))
     await asyncio.to_thread(held.has_begun.wait)
@@ -157,9 +161,7 @@ async def test_who_wants_the_same_slab_waits_for_one_fetch_which_ends_with_the_l
     assert (held.begun, held.was_stopped.is_set()) == (1, False)
 
 
-async def test_a_fetch_that_nobody_waits_for_is_stopped(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held()
-    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+async def test_a_fetch_that_nobody_waits_for_is_stopped(two: Two, held: Held) -> None:
     offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
     only = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
     await asyncio.to_thread(held.has_begun.wait)
@@ -168,11 +170,7 @@ async def test_a_fetch_that_nobody_waits_for_is_stopped(two: Two, monkeypatch: p
     assert not two.other.posted
 
 
-async def test_who_comes_while_a_fetch_ends_that_all_have_left_has_one_of_its_own(
-    two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = Held()
-    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+async def test_who_comes_while_a_fetch_ends_that_all_have_left_has_one_of_its_own(two: Two, held: Held) -> None:
     offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
     only = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
     await asyncio.to_thread(held.has_begun.wait)
@@ -192,9 +190,7 @@ async def test_offers_that_are_made_at_once_have_one_server(two: Two) -> None:
     assert [thread.name for thread in threading.enumerate()].count("slabs") == 1
 
 
-async def test_the_end_stops_what_is_under_way(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held()
-    monkeypatch.setattr(slab_exchange, "fetch_slab", held.fetch)
+async def test_the_end_stops_what_is_under_way(two: Two, held: Held) -> None:
     offer = await two.donor.exchange.offer_slab(MODEL, HERE, (0,))
     waiting = asyncio.create_task(two.other.exchange.fetch_slab(MODEL, offer))
     await asyncio.to_thread(held.has_begun.wait)
